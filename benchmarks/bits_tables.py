@@ -1,4 +1,4 @@
-"""Table and picture of networks with few bits, for results.py; real_events.py trains the full ones on `saccades`."""
+"""Table and chart of low-bit networks, for results.py; real_events.py trains the full-precision ones on `saccades`."""
 
 import json
 import statistics
@@ -16,7 +16,7 @@ JOBS = {"fast": "`fast` on MNIST", "saccades": "`events` on `saccades`"}
 WIDTHS = ("full", "8", "4", "3", "2")
 
 Trained = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
-"""The trainings by job and width, seeds in order."""
+"""The training runs by job and width, seeds in order."""
 
 
 def read() -> Trained:
@@ -32,7 +32,7 @@ def read() -> Trained:
 
 
 def bits() -> str:
-    """A row for each job and width: kilobytes, accuracy of every seed trained at that width, and rounded afterwards."""
+    """A row for each job and width: kilobytes, and each seed's accuracy if trained at that width or rounded to it."""
     trained = read()
     rows = []
     for (job, width), runs in trained.items():
@@ -48,7 +48,7 @@ def _rounded(full: Sequence[dict[str, Any]], width: str) -> str:
 
 
 def rounded(full: Sequence[dict[str, Any]], width: str) -> list[float]:
-    """Accuracies of networks of full precision that were rounded to a width."""
+    """Accuracies of full-precision networks after rounding to a width."""
     return [one["accuracy"] for run in full for one in run["rounded"] if str(one["bits"]) == width]
 
 

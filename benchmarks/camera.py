@@ -1,15 +1,15 @@
-"""The simulated camera of `--dataset saccades` compared with the real one of N-MNIST; prints JSON.
+"""Compares the simulated camera of `--dataset saccades` with N-MNIST's real one; prints JSON.
 
     python benchmarks/camera.py N-MNIST > results/camera.json
     python benchmarks/camera.py N-MNIST --plot docs/camera.png
 
 N-MNIST is its folder, with Train/0/00002.bin and so on; a recording has the number of its digit in MNIST, from 1.
-Of each class the first 50 recordings set the simulator's constants and are what both cameras are compared on; the rest
-are for `benchmarks/real_events.py` to test on. The simulator sees the same digits.
+The first 50 recordings of each class set the simulator's constants and are used to compare the cameras, with the same
+digits in the simulator; `benchmarks/real_events.py` tests on the rest.
 
-The path is measured by the constancy of brightness: the events of a pixel in 10 ms, brighter less darker, are about
--v * gradient of the digit's logarithm, where the digit is. For each shift of the digit the velocity v is a linear
-regression, over all recordings at once; the shift that explains most is where the digit was.
+The path is measured from the constancy of brightness: a pixel's events in 10 ms, brighter minus darker, are about
+-v * the gradient of the digit's log brightness at the digit's position. For each shift of the digit, the velocity v is
+a linear regression over all recordings at once; the shift that explains the most is the digit's position.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from csnn_jax.data.idx import read_mnist
 from csnn_jax.figures.style import GREY, ORANGE, PAGE, new, png, styled
 
 EACH = 50
-"""Recordings of each class that the constants were fitted to."""
+"""Number of recordings of each class that the constants were fitted to."""
 BINS = saccades.DURATION // saccades.STEP
 GAPS = np.array([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 400])
-"""Bounds of the intervals between two events of a pixel (ms)."""
+"""Bin edges for the intervals between two events of a pixel (ms)."""
 PADDED = 64
-"""Rows and columns of the transforms that correlate events with gradients."""
+"""Size of the Fourier transforms that correlate events with gradients."""
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def split(nmnist: Path) -> tuple[list[Path], list[Path]]:
-    """The recordings of the folder's training part: the first `EACH` of each class, and all others."""
+    """The recordings in the folder's training part: the first `EACH` of each class, and all others."""
     classes = [sorted((nmnist / "Train" / str(name)).glob("*.bin")) for name in range(10)]
     return [path for one in classes for path in one[:EACH]], [path for one in classes for path in one[EACH:]]
 
@@ -85,7 +85,7 @@ def described(recordings: list[Events], digits: np.ndarray) -> dict[str, Any]:
 
 
 def over_time(recordings: list[Events]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean events of a recording in each 10 ms: those that report brighter, and those that report darker."""
+    """Mean number of events per recording in each 10 ms: brighter ones, and darker ones."""
     found = np.zeros((2, BINS))
     for events in recordings:
         np.add.at(found, (events.p, np.minimum(events.t // (1000 * saccades.STEP), BINS - 1)), 1 / len(recordings))
@@ -98,7 +98,7 @@ def per_pixel(recordings: list[Events]) -> np.ndarray:
 
 
 def gaps(recordings: list[Events]) -> tuple[np.ndarray, np.ndarray]:
-    """Time between two events of a pixel that follow each other (ms), and whether they have the same polarity."""
+    """Time between consecutive events of a pixel (ms), and whether they have the same polarity."""
     found, same = [], []
     for events in recordings:
         pixel = events.y * 34 + events.x
@@ -110,7 +110,7 @@ def gaps(recordings: list[Events]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def far(events: Events, digit: np.ndarray) -> tuple[int, int, int]:
-    """Events darker and brighter where the digit never is, and how many pixels those are."""
+    """Number of darker events, brighter events and pixels where the digit never is."""
     padded = np.zeros((40, 40), bool)
     padded[1:29, 1:29] = maximum_filter(digit > 0, size=3)
     reached = np.zeros((34, 34), bool)
@@ -123,7 +123,7 @@ def far(events: Events, digit: np.ndarray) -> tuple[int, int, int]:
 
 
 def path(recordings: list[Events], digits: np.ndarray) -> np.ndarray:
-    """Row and column of the digit's corner in each 10 ms (pixels), and the share that it explains, [BINS, 3]."""
+    """Row and column of the digit's corner in each 10 ms (pixels), and the fraction it explains, [BINS, 3]."""
     light = np.log1p((255 - np.pad(digits.astype(float), ((0, 0), (6, 6), (6, 6)))) / 28)
     gradients = [np.gradient(light, axis=axis) for axis in (1, 2)]
     inverse = np.linalg.inv([[(one * other).sum() for other in gradients] for one in gradients])
@@ -139,7 +139,7 @@ def path(recordings: list[Events], digits: np.ndarray) -> np.ndarray:
 
 
 def maps(recordings: list[Events]) -> np.ndarray:
-    """Events brighter less darker of each pixel in each 10 ms, [BINS, recordings, 34, 34]."""
+    """Events of each pixel in each 10 ms, brighter minus darker, [BINS, recordings, 34, 34]."""
     found = np.zeros((BINS, len(recordings), 34, 34))
     for number, events in enumerate(recordings):
         kept = events.t < 1000 * saccades.DURATION
@@ -149,7 +149,7 @@ def maps(recordings: list[Events]) -> np.ndarray:
 
 
 def peak(values: np.ndarray, top: tuple[np.intp, ...]) -> list[float]:
-    """Where a parabola through the highest value and its neighbors has its peak, as shifts around 0."""
+    """The peak of a parabola through the highest value and its neighbors, as shifts around 0."""
     found = []
     for axis in (0, 1):
         before, at, after = (np.roll(values, step, axis)[top] for step in (1, 0, -1))
@@ -160,7 +160,7 @@ def peak(values: np.ndarray, top: tuple[np.intp, ...]) -> list[float]:
 
 @styled
 def drawn(digits: np.ndarray, real: list[Events], made: list[Events]) -> Figure:
-    """Six comparisons of the two cameras, which saw the same digits."""
+    """Six comparisons of the two cameras on the same digits."""
     figure = new(PAGE, 4.6)
     (count, time, noise), (pixel, gap, place) = figure.subplots(2, 3)
     for number, (name, recordings, color) in enumerate((("N-MNIST", real, GREY), ("simulated", made, ORANGE))):

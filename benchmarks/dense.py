@@ -1,11 +1,11 @@
-"""A wide network at several densities of its spikes: the event engine and snnTorch's loops; prints JSON.
+"""Times the event engine and snnTorch's loops on a wide network at several spike densities; prints JSON.
 
     python benchmarks/dense.py > results/dense.json
 
-64, 128 and 256 channels on noise of 32 by 32 pixels and 3 channels, 25 steps, batches of 64. The weights are drawn, and
-each layer's biases are moved together until the wanted share of its neurons spike. For each layer it prints the
-milliseconds of its operations, the GFLOP that a loop without sparsity does for them, and these per second as a share of
-what a large matrix product reaches on this machine: above 1, the layer takes less time than its product would.
+64, 128 and 256 channels on noise of 32 by 32 pixels and 3 channels, 25 steps, batches of 64. The weights are random,
+and each layer's biases are shifted together until the chosen fraction of its neurons spike. For each layer it prints
+the milliseconds of its operations, the GFLOP that a loop without sparsity needs for them, and the resulting GFLOP/s as
+a fraction of a large matrix product's on this machine: above 1, the layer takes less time than its product would.
 """
 
 import argparse
@@ -42,8 +42,8 @@ NETWORK = ModelConfig(input_shape=(32, 32, 3), conv_channels=(64, 128, 256), hid
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--densities", nargs="+", type=float, default=[0.05, 0.25, 0.5, 0.75])
-    parser.add_argument("--turns", type=int, default=2, help="processes of each side")
-    parser.add_argument("--rounds", type=int, default=1, help="timed rounds of each turn")
+    parser.add_argument("--turns", type=int, default=2, help="processes for each side")
+    parser.add_argument("--rounds", type=int, default=1, help="timed rounds in each turn")
     options = parser.parse_args()
     process.set_up("float32")
     about = {"command": "python benchmarks/dense.py", "commit": machine.commit(), **machine.describe()}
@@ -70,7 +70,7 @@ def noise(folder: Path) -> Path:
 
 
 def firing(config: Config, density: float) -> models.CSNN:
-    """A network of which this share of each hidden layer's neurons spikes at a step, on one batch."""
+    """A network in which this fraction of each hidden layer's neurons spikes per step, on one batch."""
     network = models.CSNN(config.model, 0)
     images = data.load_for(config).train.images
     runner = Runners(network, "event", 0).of(images)
@@ -106,7 +106,7 @@ def row(density: float, sides: list[cost.Cost], found: list[dict[str, Any]]) -> 
 
 
 def layers(run: str) -> list[dict[str, Any]]:
-    """What each layer takes of an inference batch and of a training iteration."""
+    """The cost of each layer in an inference batch and in a training iteration."""
     _, config, tensors = rundir.open_run(run)
     training, inference = engine_profile.compiled(config, tensors, data.load_for(config))
     found = []
@@ -121,7 +121,7 @@ def layers(run: str) -> list[dict[str, Any]]:
 
 
 def pattern(layer: Layer, batch: int) -> str:
-    """Of the results of a layer's operations: its spikes, or its weights' gradient."""
+    """A pattern for the results of a layer's operations: its spikes, or its weights' gradient."""
     wide = padded(layer.channels)
     words = math.prod(layer.out_shape[:-1]) * wide // 16
     weights = ",".join(map(str, (*layer.kernel_shape[:-2], padded(layer.kernel_shape[-2]), wide)))
@@ -134,7 +134,7 @@ def share(gflop: float, ms: float) -> dict[str, float]:
 
 
 def sgemm(size: int = 2048) -> float:
-    """GFLOP/s of a large matrix product, the best of five."""
+    """GFLOP/s of a large matrix product, the best of six."""
     if not (found := _RATE):
         a = jax.random.normal(jax.random.key(0), (size, size))
         multiply = jax.jit(jnp.matmul)

@@ -1,9 +1,9 @@
-"""Where the time of the event engine's training iteration and inference batch goes; prints JSON.
+"""Profiles a training iteration and an inference batch of the event engine; prints JSON.
 
     python benchmarks/engine_profile.py RUN > results/engine_profile.json
 
-RUN is a run directory of the trained network. Milliseconds of every operation of event_ops.py as JAX's profiler saw it
-on real batches, medians; `xla` is all the rest: the first convolution of an image, its gradient, Adam, the loss.
+RUN is a run directory of the trained network. Prints median milliseconds of every operation in event_ops.py, from JAX's
+profiler on real batches; `xla` is everything else: an image's first convolution, its gradient, Adam, the loss.
 """
 
 import collections
@@ -52,7 +52,7 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-Work = tuple[Callable[[], object], str]  # a function, and the optimised program that it runs
+Work = tuple[Callable[[], object], str]  # a function, and the optimized program it runs
 
 
 def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Work, Work]:
@@ -80,7 +80,7 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
 
 
 def profile(function: Callable[[], object], hlo: str) -> dict[str, float]:
-    """Milliseconds of all operations of each kind in one call, of the rest, and of everything."""
+    """Milliseconds per call for the operations of each kind, for the rest, and in total."""
     spent_by: dict[str, float] = collections.defaultdict(float)
     operations, total = spent_and_total(function, hlo)
     for line, ms in operations.items():
@@ -90,7 +90,7 @@ def profile(function: Callable[[], object], hlo: str) -> dict[str, float]:
 
 
 def spent_and_total(function: Callable[[], object], hlo: str) -> tuple[dict[str, float], float]:
-    """Milliseconds of each operation, named `kind (types of its results)`, and of one call; medians."""
+    """Median milliseconds of each operation, named `kind (types of its results)`, and of one call."""
     found = re.findall(r'(\S+) = ([^\n]*?) custom-call\([^\n]*custom_call_target="csnn_(\w+)"', hlo)
     names = {name.lstrip("%"): f"{operation} {results}" for name, results, operation in found}
     jax.block_until_ready(function())

@@ -1,12 +1,12 @@
-"""How the cost of inference grows with spike density, time steps, batch size and threads; prints JSON.
+"""Measures how the cost of inference grows with spike density, time steps, batch size and threads; prints JSON.
 
     python benchmarks/engine_scaling.py RUN --plot docs/engine_scaling.png > results/engine_scaling.json
     python benchmarks/engine_scaling.py --from results/engine_scaling.json --plot docs/engine_scaling.png
 
 RUN is a run directory of the trained network. Density: its two large layers (the last convolution and the first linear
-layer) by themselves, on random spikes of each density and on the real spikes of test images. Time steps, batch and
-threads: the whole network on real test images. Event engine and scan engine side by side, in one process, medians. The
-second command measures nothing: it draws the picture of an earlier result again.
+layer) alone, on random spikes of each density and on the real spikes of test images. Time steps, batch and threads: the
+whole network on real test images. Both engines run in one process; times are medians. The second command only redraws
+the figure of an earlier result.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from csnn_jax import machine
 from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, png, powers, styled
 
-if TYPE_CHECKING:  # JAX starts its threads for the CPUs that it then finds
+if TYPE_CHECKING:  # importing JAX starts threads for the CPUs available at that time
     from jax import Array
     from matplotlib.axes import Axes
 
@@ -54,9 +54,9 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", help="run directory of a trained network")
-    parser.add_argument("--from", dest="earlier", metavar="FILE", help="JSON of an earlier result, in place of a run")
+    parser.add_argument("--from", dest="earlier", metavar="FILE", help="JSON of an earlier result, instead of a run")
     parser.add_argument("--plot", help="PNG file to write")
-    parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)  # a child: the whole network on so many CPUs
+    parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)  # child process: CPUs for the whole network
     options = parser.parse_args()
     if (options.run is None) == (options.earlier is None):
         parser.error("expected either RUN, to measure, or --from FILE, to draw again")
@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(run: str) -> dict[str, Any]:
-    """All figures of this machine."""
+    """All figures for this machine."""
     return {
         "command": "python benchmarks/engine_scaling.py RUN",
         "commit": machine.commit(),
@@ -79,7 +79,7 @@ def measure(run: str) -> dict[str, Any]:
 
 
 def milliseconds(function: Callable) -> float:
-    """Median of at least three calls, after one to warm up."""
+    """Median of at least three calls, after one warm-up call."""
     import jax
 
     jax.block_until_ready(function())
@@ -120,7 +120,7 @@ def whole_network(run: str, time_steps: int, batch: int) -> dict[str, float]:
 
 
 def on_threads(run: str, threads: int) -> dict[str, float]:
-    """`whole_network` in a process that may use so many CPUs."""
+    """`whole_network` in a process limited to `threads` CPUs."""
     command = [sys.executable, __file__, run, "--threads", str(threads)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
@@ -186,7 +186,7 @@ def one_layer(block: "Block", spikes: "Array") -> dict[str, float]:
 
 
 def crossover(rows: list[dict[str, float]]) -> float | None:
-    """The density at which the event engine becomes the slower one, between two measured ones; None: nowhere."""
+    """The density above which the event engine is slower, interpolated; None: nowhere."""
     for low, high in itertools.pairwise(rows):
         before, after = (row["event_ms"] - row["scan_ms"] for row in (low, high))
         if before < 0 <= after:
@@ -225,7 +225,7 @@ def plot(result: dict[str, Any], path: str) -> None:
 
 
 def _mark_densities(axes: "Axes", found: dict[str, Any]) -> None:
-    """Where the trained network lies, and where both engines cost the same."""
+    """Marks the trained network, and the density at which both engines cost the same."""
     layers = found["layers"].values()
     mean = statistics.mean(layer["real"]["density"] for layer in layers)
     real = {engine: sum(layer["real"][f"{engine}_ms"] for layer in layers) for engine in ENGINES}

@@ -1,12 +1,12 @@
-"""Whether a run's membranes and spikes have the same bits everywhere; prints JSON.
+"""Checks whether a run's membranes and spikes are bit-identical everywhere; prints JSON.
 
     python benchmarks/everywhere.py RUN [--images 1000] [--sides event "C, GCC -O3"] > results/everywhere/NAME.json
 
-Runs the test images in fresh processes: torch, both engines, ONNX Runtime, the same in a browser, and the C program of
-GCC and Clang here, on aarch64 (20 images) and on a Cortex-M7 and a Cortex-M4 (3 images) in emulators. Each side hashes
-the membranes and spikes of every image, layer and step (everywhere/hashes.py); where a hash differs, a Python side is
-run again to count the membranes that do. A side whose compiler, emulator or browser is missing is named. Threads and
-instruction sets are set by environment, for each process alone.
+Runs the test images in fresh processes: torch, both engines, ONNX Runtime, also in a browser, and the C program, here
+(GCC and Clang) and in emulators: aarch64 (20 images), a Cortex-M7 and a Cortex-M4 (3 images each). Each side hashes the
+membranes and spikes of every image, layer and step (everywhere/hashes.py). If a hash differs, Python sides run again to
+count the different membranes. Sides whose compiler, emulator or browser is missing are skipped and listed. Environment
+variables set threads and instruction sets for each process.
 """
 
 import argparse
@@ -43,7 +43,7 @@ OLD = {
     "XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2",
 }
 FIRST = "torch"
-"""What all sides are compared with: snnTorch, eager."""
+"""The side that all others are compared with: snnTorch, eager."""
 PYTHON: dict[str, dict[str, str]] = {
     "torch": {},
     "torch, channels last": {},
@@ -64,21 +64,21 @@ C: dict[str, tuple[str, ...]] = {
 }
 WEB = "ONNX Runtime Web, Chromium"
 BOARDS = {"C, Cortex-M7": ("Cortex-M7", "0x60000000"), "C, Cortex-M4": ("Cortex-M4", "0x21000000")}
-"""Boards of QEMU, and where they have 16 MB of memory for what their flash is too small for."""
+"""QEMU's boards, and the addresses of 16 MB of memory for constants that don't fit in their flash."""
 FEWER = {"C, aarch64": 20, **dict.fromkeys(BOARDS, 3)}
-"""Images of an emulated side."""
+"""Number of images for emulated sides."""
 FETCHED = 20
-"""Images of which membranes are fetched where hashes differ."""
+"""Number of images whose membranes are fetched if hashes differ."""
 STRICT = ("-std=c99", "-fno-trapping-math")
 
 
 class Case:
-    """What the sides of a run have in common: a bundle of it, and images in a folder.
+    """Shared by all sides: a bundle of the run, and images in a folder.
 
     Args:
         run: a run directory.
-        count: test images.
-        folder: for what the sides read and write.
+        count: number of test images.
+        folder: a folder for files that the sides read and write.
     """
 
     def __init__(self, run: str, count: int, folder: Path):
@@ -95,7 +95,7 @@ class Case:
         return self.job.model
 
     def samples(self, count: int) -> bytes:
-        """The first so many images as the C program reads them."""
+        """The first `count` images in the C program's input format."""
         given = as_input(self.images[:count], self.model, (0,))
         return np.ascontiguousarray(given.swapaxes(0, 1) if given.ndim == 5 else given).tobytes()
 
@@ -127,7 +127,7 @@ def c_side(case: Case, side: str) -> np.ndarray:
 
 
 def board_side(case: Case, side: str) -> np.ndarray:
-    """On one of QEMU's boards; the weights aren't in its flash."""
+    """Runs on one of QEMU's boards, with the weights outside its flash."""
     sys.path.append(str(Path(__file__).parent))
     import microcontroller
 
@@ -154,7 +154,7 @@ def board_side(case: Case, side: str) -> np.ndarray:
 
 
 def web_side(case: Case, side: str) -> np.ndarray:
-    """In headless Chromium, on a page of a server of this process."""
+    """Runs in headless Chromium, on a page served by this process."""
     from export.demo import ort_web
 
     site, arrived, came = case.folder / "site", threading.Event(), []
@@ -211,7 +211,7 @@ SIDES: dict[str, Callable[[Case, str], np.ndarray]] = {
 
 
 def missing(side: str) -> str | None:
-    """A program that a side needs and that isn't there."""
+    """A program that a side needs and that isn't installed."""
     boards = dict.fromkeys(BOARDS, ("arm-none-eabi-gcc", "qemu-system-arm"))
     needed = {WEB: ("chromium", "npm"), **boards}.get(side, C.get(side, ())[:1])
     needed = (*needed, "qemu-aarch64") if "aarch64" in side else needed
@@ -219,7 +219,7 @@ def missing(side: str) -> str | None:
 
 
 def compared(case: Case, hashes: np.ndarray, side: str, first: np.ndarray) -> dict[str, Any]:
-    """How many membranes and spikes a side has, and in how many windows of an image, a layer and a step any differ."""
+    """Counts a side's membranes, and the (image, layer, step) combinations in which any membrane or spike differs."""
     neurons = sum(int(np.prod(layer.out_shape)) for layer in case.model.layers)
     same = hashes == first[: len(hashes)]
     found: dict[str, Any] = {
@@ -235,7 +235,7 @@ def compared(case: Case, hashes: np.ndarray, side: str, first: np.ndarray) -> di
 
 
 def fetched(case: Case, side: str, images: np.ndarray) -> dict[str, int]:
-    """How many membranes and spikes of some images differ, of all layers and steps."""
+    """The number of different membranes and spikes for some images, over all layers and steps."""
     np.save(case.folder / "some.npy", case.images[images])
     arrays = []
     for one in (FIRST, side):
@@ -269,7 +269,7 @@ def main() -> None:
                 continue
             try:
                 rows.append(compared(case, run(case, side), side, first))
-            except subprocess.CalledProcessError as error:  # has printed why; the other sides go on
+            except subprocess.CalledProcessError as error:  # it has printed why; continue with other sides
                 rows.append({"side": side, "failed": f"exit code {error.returncode}"})
             print(rows[-1], file=sys.stderr, flush=True)
     about = {"command": f"python benchmarks/everywhere.py {Path(flags.run).name}", "commit": machine.commit()}

@@ -1,11 +1,11 @@
-"""Trains networks at several widths of their weights, with several seeds, and keeps what each reached.
+"""Trains networks with several weight widths and seeds, and keeps the results.
 
     python benchmarks/few_bits.py fast --seeds 0 1 2
     python benchmarks/few_bits.py saccades --bits 8 4 --seeds 0 1 2
 
-Each training becomes a file of results/bits, such as fast-4-0.json; one that is there already isn't trained again. A
-network of full precision is also rounded to 2 to 8 bits without training again; on `saccades`, real_events.py trains
-and rounds those. Then `python benchmarks/results.py` makes the table and the picture.
+Each training run becomes a file in results/bits, such as fast-4-0.json; existing ones are skipped. Full-precision
+networks are also rounded to 2 to 8 bits without further training; on `saccades`, real_events.py trains and rounds
+those. Then `python benchmarks/results.py` makes the table and the chart.
 """
 
 import argparse

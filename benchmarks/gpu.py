@@ -1,10 +1,10 @@
-"""What a GPU does: time and memory of csnn_jax beside snnTorch on the same card, and whether their spikes are equal.
+"""Compares time, memory and spikes of csnn_jax and snnTorch on the same GPU.
 
     python benchmarks/gpu.py > results/gpu.json
 
-It prints JSON with the card's name. Where JAX or torch finds no GPU it says so on standard error and exits with 0.
-Without `--run` it trains the default network for 60 iterations first, so that it fires. `csnn_torch.compare.cost` says
-how the sides are measured; the card must be otherwise idle.
+Prints JSON with the GPU's name. If JAX or torch finds no GPU, it says so on standard error and exits with 0. Without
+`--run`, it first trains the default network for 60 iterations so it fires. `csnn_torch.compare.cost` describes the
+measurements; the GPU must be otherwise idle.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SIDES = ("scan", "snntorch", "snntorch channels last")
-TURNS = 3  # of each side
+TURNS = 3  # per side
 ITERATIONS = 60
 FOUND = "import jax; print(jax.default_backend(), jax.devices()[0].device_kind, sep='|')"
 
@@ -46,17 +46,17 @@ def main() -> int:
 def arguments() -> Options:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", help="run directory of a trained network")
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each turn")
-    parser.add_argument("--images", type=int, default=1000, help="test images whose spikes are compared")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds in each turn")
+    parser.add_argument("--images", type=int, default=1000, help="number of test images for comparing spikes")
     return Options(**vars(parser.parse_args()))
 
 
 def gpu() -> tuple[str, str | None]:
-    """The card's name, and why there is none to measure. JAX is asked in another process: it would keep the card."""
+    """(the GPU's name, why it can't be measured or None). JAX runs in another process, or it would hold the GPU."""
     done = subprocess.run([sys.executable, "-c", FOUND], capture_output=True, text=True, check=False)
     backend, _, card = (done.stdout.strip().splitlines() or [""])[-1].partition("|")
     if backend not in ("gpu", "cuda", "rocm"):
-        return card, f"JAX runs on {backend or 'nothing'}; `pip install -e '.[cuda]'` where there is a card"
+        return card, f"JAX runs on {backend or 'nothing'}; `pip install -e '.[cuda]'` if there is a GPU"
     import torch
 
     if not torch.cuda.is_available():
@@ -65,7 +65,7 @@ def gpu() -> tuple[str, str | None]:
 
 
 def trained(folder: str) -> str:
-    """A run of the default network, trained for a moment."""
+    """A run of the default network, trained briefly."""
     path = os.path.join(folder, "run")
     flags = ["--engine", "scan", "--max-iters", str(ITERATIONS), "--eval-every", "0", "--out", path]
     subprocess.run([sys.executable, "-m", "csnn_jax.train", *flags], check=True, stdout=sys.stderr)
@@ -73,7 +73,7 @@ def trained(folder: str) -> str:
 
 
 def measured(options: Options, run: str) -> dict[str, Any]:
-    """Costs first, by processes of their own; then the spikes, in this one."""
+    """Measures costs first, in separate processes, then compares spikes in this one."""
     from csnn_jax import machine
     from csnn_jax.config import decided
     from csnn_jax.runs import rundir
@@ -100,7 +100,7 @@ def measured(options: Options, run: str) -> dict[str, Any]:
 
 
 def figures(cost: dict[str, Any]) -> dict[str, Any]:
-    """All but the predictions."""
+    """Everything except the predictions."""
     return {name: value for name, value in cost.items() if name != "predictions"}
 
 

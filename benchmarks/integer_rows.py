@@ -1,9 +1,9 @@
-"""How much faster inference is where weights have few bits, and the event engine adds them as integers; prints JSON.
+"""Measures how much faster inference is with low-bit weights, which the event engine adds as integers; prints JSON.
 
     python benchmarks/integer_rows.py RUN > results/integer_rows.json
 
-RUN is a run of full precision. Its network and the ones rounded to 8 and 4 bits take turns on one batch of test images;
-each rounded one also without integers, since rounding changes how often neurons spike.
+RUN is a full-precision run. Its network and versions rounded to 8 and 4 bits take turns on one batch of test images.
+The rounded ones also run without integers, because rounding changes how often neurons spike.
 """
 
 import json
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def compiled(config: ModelConfig, tensors: layouts.Tensors, whole: bool, images: np.ndarray) -> Callable[[], Any]:
-    """Inference of one batch."""
+    """Compiles the inference of one batch."""
     network = models.from_tensors(config, tensors, jnp.float32)
     runner = Runners(network, "event", 0).of(images)
     x = runner.present(runner.hold(images), np.arange(BATCH), (0, 0))

@@ -1,12 +1,12 @@
-"""Which stacks learn, and with what: trains networks by the command line and keeps what came of each; prints JSON.
+"""Finds out which stacks learn with which settings: trains networks and keeps the results; prints JSON.
 
     python benchmarks/learning.py study     # surrogate, initial weights and learning rate, by depth; 150 iterations
-    python benchmarks/learning.py table     # one epoch of every network of docs/learning.md, with its flags alone
+    python benchmarks/learning.py table     # one epoch of every network in docs/learning.md, with only its flags
     python benchmarks/learning.py tried     # more flags for those that fall short
-    python benchmarks/learning.py examples  # the training commands of the pages
+    python benchmarks/learning.py examples  # the training commands in the docs
 
-Each job is a line of a file in results/learning, study.jsonl for instance. Jobs that are there already are not trained
-again, so that a killed run goes on where it was.
+Each job is a line in a file in results/learning, such as study.jsonl. Finished jobs are skipped, so an interrupted
+study can continue.
 """
 
 import argparse
@@ -108,7 +108,7 @@ SEEDS = (0, 1)
 
 @dataclass(frozen=True)
 class Job:
-    """A training and its name in the results."""
+    """A training run and its name in the results."""
 
     network: str
     flags: str
@@ -145,7 +145,7 @@ LISTS = {"study": study, "table": table, "tried": tried, "examples": examples}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=LISTS)
-    parser.add_argument("--only", default="", help="networks whose name holds this text")
+    parser.add_argument("--only", default="", help="networks whose name contains this text")
     parser.add_argument("--out", type=Path, default=Path("results/learning"), help="folder of the results")
     options = parser.parse_args()
     path = options.out / f"{options.what}.jsonl"
@@ -162,12 +162,12 @@ def main() -> None:
 
 
 def results(path: Path) -> list[dict[str, Any]]:
-    """What an earlier call has trained."""
+    """The results of earlier calls."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def trained(job: Job) -> dict[str, Any]:
-    """Trains in a process of its own, as a user would."""
+    """Trains in a separate process, as a user would."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", job.module, *job.flags.split(), "--out", f"{folder}/run"]
         print(f"{job.network}: {job.flags}", file=sys.stderr, flush=True)

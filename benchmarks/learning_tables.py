@@ -1,4 +1,4 @@
-"""The tables of docs/learning.md, made of results/learning; benchmarks/results.py puts them into the page."""
+"""The tables in docs/learning.md, made from results/learning; benchmarks/results.py puts them into the page."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ SHORT = " --time-steps 25"
 
 
 def networks() -> str:
-    """One epoch of every network, with no flags but those that name it."""
+    """One epoch of every network, with only the flags that name it."""
     return table(("network", *ONE_EPOCH), [(code(flags), *one_epoch(name)) for name, flags in of_table(False)])
 
 
@@ -30,7 +30,7 @@ def surrogates() -> str:
 
 
 def first() -> str:
-    """What the first iteration of a deep stack sees: spikes, and root mean squares of the kernels' gradients."""
+    """Spikes, and root mean squares of the kernels' gradients, in the first iteration of a deep stack."""
     seen = [one for one in json.loads((FOLDER / "silence.json").read_text())["networks"] if one["network"] == DEEP]
     rows = []
     for init in ("torch", "calibrated"):
@@ -46,7 +46,7 @@ ONE_EPOCH = ("steps", "seed 0 (%)", "seed 1 (%)")
 
 
 def one_epoch(name: str) -> tuple[str, ...]:
-    """A network's steps and its accuracy with each seed; empty where nothing was trained."""
+    """A network's steps and its accuracy with each seed; empty if nothing was trained."""
     mine = [run for run in results(FOLDER / "table.jsonl") if run["network"] == name]
     found = {seed: 100 * run["accuracy"] for run in mine for seed in (0, 1) if f"--seed {seed} " in run["flags"]}
     steps = "25" if SHORT in TABLE[name] else str(ModelConfig.time_steps)
@@ -54,12 +54,12 @@ def one_epoch(name: str) -> tuple[str, ...]:
 
 
 def of_table(surrogates: bool) -> list[tuple[str, str]]:
-    """The networks that are named by their surrogate, or all others."""
+    """The networks named after their surrogate, or all others."""
     return [(name, flags) for name, flags in TABLE.items() if ("--surrogate" in flags) == surrogates]
 
 
 def code(flags: str) -> str:
-    """Flags as the page shows them, without the steps, which have a column."""
+    """Flags as shown on the page, without the steps, which have a column."""
     flags = flags.replace(SHORT, "")
     return f"`{flags}`" if flags else "the default"
 

@@ -1,9 +1,10 @@
-"""Times a library of the event engine's kernels beside this checkout's own, and compares their bits; prints JSON.
+"""Compares the speed and bits of a wheel's event engine library with those of this checkout's; prints JSON.
 
     python benchmarks/libraries.py RUN WHEEL > results/libraries.json
 
-WHEEL is one that .ci/release made, whose library zig's clang compiled; the checkout's is the system compiler's. Both
-run the same package in processes of their own that take turns, see `csnn_torch.compare.cost`. The machine must be idle.
+WHEEL was made by .ci/release, which compiles its library with zig's clang; the checkout's comes from the system's
+compiler. Both run the same package in separate processes that take turns, see `csnn_torch.compare.cost`. The machine
+must be idle.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def package(folder: Path, library: Path) -> Path:
-    """A copy of the packages with this library, to be put on PYTHONPATH."""
+    """Copies the packages with this library to a folder for PYTHONPATH."""
     for name in ("csnn_jax", "csnn_torch"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy(library, folder / "csnn_jax/engine/native/libcsnn.so")
@@ -62,14 +63,14 @@ def package(folder: Path, library: Path) -> Path:
 
 
 def weights(out: Path, place: Path) -> bytes:
-    """What a short training gives."""
+    """The weights after a short training run."""
     command = [sys.executable, "-m", "csnn_jax.train", *TINY.split(), "--out", str(out)]
     subprocess.run(command, check=True, cwd=place, stdout=subprocess.DEVNULL)
     return (out / "weights.safetensors").read_bytes()
 
 
 def timed(run: str, places: dict[str, Path]) -> dict[str, dict[str, list[float]]]:
-    """Seconds of training iterations and inference batches by library."""
+    """Seconds of training iterations and inference batches, by library."""
     found: dict[str, dict[str, list[float]]] = {name: {"training": [], "inference": []} for name in places}
     for _ in range(TURNS):
         for name, place in places.items():

@@ -1,9 +1,9 @@
-"""Peak memory and time of a training iteration with and without micro-batches, by engine and window; prints JSON.
+"""Measures peak memory and time of a training iteration with and without micro-batches; prints JSON.
 
     python benchmarks/memory.py [--steps 100 300 1000] [--engines event scan] [--microbatch off auto]
 
-Each measurement is a process of its own: the default network on MNIST, batch 128, from the seed's weights or, with
---run, from those of a run. The peak is the resident memory of the whole process, the time the median iteration.
+Each measurement is a separate process: the default network on MNIST, batch 128, with the seed's initial weights or,
+with --run, a run's weights. The peak is the resident memory of the whole process; the time is the median iteration.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=(100, 300, 1000))
     parser.add_argument("--engines", nargs="+", default=("event", "scan"))
     parser.add_argument("--microbatch", nargs="+", default=("off", "auto"))
-    parser.add_argument("--run", help="a run whose weights to start from")
+    parser.add_argument("--run", help="run directory with the initial weights")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -53,7 +53,7 @@ def in_a_process(engine: str, steps: str, size: str, run: str | None) -> dict[st
 
 
 def measured(engine: str, steps: str, size: str, run: str | None) -> dict[str, Any]:
-    """A few iterations; the first one, which compiles, counts for memory alone."""
+    """Runs a few iterations; the first one, which compiles, only counts for memory."""
     from csnn_jax.update.trainer import Trainer
 
     microbatch = int(size) if size.isdigit() else size

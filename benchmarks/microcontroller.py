@@ -1,9 +1,9 @@
-"""Builds the C program of bundles for microcontrollers and runs it in QEMU, as docs/deploy/microcontroller.md says.
+"""Builds the C program of bundles for microcontrollers and runs it in QEMU, as in docs/deploy/microcontroller.md.
 
     python benchmarks/microcontroller.py RUN > results/microcontroller.json
 
-Makes the page's bundles of a run, as trained and rounded to 8 and 4 bits. For each it prints the bytes of its constants
-and of its state, whether its counts are the golden ones, and the instructions of an image on a Cortex-M7 and a
+Makes the page's bundles from a run, as trained and rounded to 8 and 4 bits. For each it prints the sizes of its
+constants and state, whether its counts match the golden ones, and the instructions per image on a Cortex-M7 and a
 Cortex-M4.
 Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
 """
@@ -23,12 +23,12 @@ from export.report import cells
 
 PAGE = Path(__file__).parents[1] / "docs/deploy/microcontroller.md"
 TICK = 40
-"""Instructions in a tick of the emulated board's timer, see the page."""
+"""Instructions per tick of the emulated board's timer, see the page."""
 BOARDS = {
     "Cortex-M7": ("mps2-an500", "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard"),
     "Cortex-M4": ("mps2-an386", "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard"),
 }
-"""What QEMU emulates, and the compiler's flags; the first is the page's."""
+"""QEMU's machine and the compiler flags; the page uses the first."""
 BITS = (None, 8, 4)
 BUNDLES = {
     "no flag": (),
@@ -69,10 +69,10 @@ def of_bundle(run: str, folder: Path, made_with: str, bits: int | None) -> dict[
 
 
 def on_device(folder: Path, board: str = "Cortex-M7") -> dict[str, Any]:
-    """Follows the page in a folder that holds the bundle `small`.
+    """Follows the page's instructions in a folder that contains the bundle `small`.
 
     Returns:
-        Bytes of the program and whether its counts are those of the bundle; no counts where it does not fit.
+        Sizes of the program and whether its counts match the bundle's; no counts if it doesn't fit.
     """
     files, commands = blocks(PAGE.read_text())
     (folder / "mcu").mkdir(exist_ok=True)
@@ -101,13 +101,13 @@ def on_device(folder: Path, board: str = "Cortex-M7") -> dict[str, Any]:
 
 
 def first_sizes(path: Path) -> dict[str, int]:
-    """Bytes of the network alone, its constants and code."""
+    """Size of the network alone: its constants and code, in bytes."""
     found = subprocess.run(["arm-none-eabi-size", path], capture_output=True, text=True, check=True).stdout
     return {"network_flash": int(found.splitlines()[1].split()[0])}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The page's table of such rows: one for each set of flags, with the values of each width in a cell."""
+    """The page's table: a row for each set of flags; cells list the values for each width."""
     head = ("made with", "flash, MB", "RAM, kB", "million instructions on a Cortex-M7", "accuracy, %")
     return cells.table(head, (_row(made_with, [*of]) for made_with, of in groupby(rows, lambda row: row["made_with"])))
 
@@ -123,12 +123,12 @@ def _row(made_with: str, widths: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _millions(found: dict[str, Any]) -> str:
-    """The mean of the images; a dash where the program doesn't fit."""
+    """The mean over the images; a dash if the program doesn't fit."""
     return f"{statistics.mean(found['instructions']) / 1e6:.2g}" if found["fits_board"] else "-"
 
 
 def blocks(page: str) -> tuple[dict[str, str], str]:
-    """(the files that the page shows, by their paths; the commands that build and run them)."""
+    """(the files on the page, by path; the commands that build and run them)."""
     files = dict(re.findall(r"^<!-- write: (\S+) -->\n```\w+\n(.*?)^```$", page, re.S | re.M))
     (commands,) = re.findall(r"test_microcontroller\.py runs it -->\n```sh\n(.*?)^```$", page, re.S | re.M)
     return files, commands

@@ -1,10 +1,10 @@
-"""What each option of training costs per iteration; prints JSON.
+"""Measures the cost of training options per iteration; prints JSON.
 
     python benchmarks/options.py [--iterations 25] [--rounds 3] [--only TEXT]
 
-A process for each job: the command's own loop on MNIST from the seed's weights, stopped after some iterations. All jobs
-take turns. A cost is the difference of two jobs' median iterations. Records and what happens in the background are in
-it, evaluations are not.
+Each job is a process that runs the command's own loop on MNIST from the seed's initial weights, and stops after some
+iterations. All jobs take turns. A cost is the difference between two jobs' median iterations. It includes records and
+background work, but not evaluations.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--iterations", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="options whose name holds this text")
+    parser.add_argument("--only", default="", help="options whose name contains this text")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker is not None:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measured(jobs: set[str], iterations: int, rounds: int) -> dict[str, list[float]]:
-    """The median iteration (s) of every job in every round; all jobs take their turn in each."""
+    """The median iteration (s) of every job in every round; all jobs take a turn in each."""
     seconds: dict[str, list[float]] = {flags: [] for flags in sorted(jobs)}
     for _ in range(rounds):
         for flags, medians in seconds.items():
@@ -75,7 +75,7 @@ def measured(jobs: set[str], iterations: int, rounds: int) -> dict[str, list[flo
 
 
 def compared(name: str, before: str, after: str, seconds: dict[str, list[float]]) -> dict[str, Any]:
-    """What is added to the median iteration."""
+    """The time added to the median iteration."""
     without, with_it = statistics.median(seconds[before]), statistics.median(seconds[after])
     return {
         "option": name,
@@ -108,7 +108,7 @@ def timed(asked: str, iterations: int) -> list[float]:
 
 
 def bare(ready: job.Job, iterations: int) -> list[float]:
-    """Seconds of the trainer's steps, with nothing around them."""
+    """Seconds of the trainer's steps alone."""
     labels, batch = ready.dataset.train.labels, ready.config.train.batch_size
     feed = Feed(ready.config, ready.dataset.train)
     index, seconds = data.epoch_batches(ready.config.train.seed, 0, len(labels), batch), []

@@ -1,4 +1,4 @@
-"""Virtual environments for libraries that can't share one, made by pip, without builds of torch for CUDA."""
+"""Creates separate virtual environments for libraries with pip, without CUDA builds of torch."""
 
 import json
 import shutil
@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import Any
 
 CUDA = ("nvidia-", "cuda-", "triton")
-"""Packages whose names begin so are for builds of torch for CUDA alone, and take gigabytes."""
+"""Prefixes of packages that only CUDA builds of torch need, and that take gigabytes."""
 NEWER = ("python3.14", "python3.13", "python3.12")
-"""Where a newer Python than this process's may be."""
+"""Names of newer Pythons than this process's."""
 
 
 class Unavailable(Exception):
-    """Why there is no environment, in a few words."""
+    """There is no environment; the message says why in a few words."""
 
 
 def environment(folder: Path, installs: Sequence[str], oldest: tuple[int, int]) -> str:
-    """The Python of an environment with these packages; one that was finished before is taken as it is.
+    """The Python of an environment with these packages; reuses an environment that was completed before.
 
     Args:
-        folder: of the environment.
-        installs: what pip installs.
-        oldest: Python that they take.
+        folder: the environment's folder.
+        installs: the packages to install.
+        oldest: the oldest Python that they support.
 
     Raises:
-        Unavailable: there is no such Python, or pip can't install them or would download a build for CUDA.
+        Unavailable: there is no such Python, or pip can't install the packages or would download a CUDA build.
     """
     python, finished = folder / "bin/python", folder / "installed.json"
     if finished.exists() and json.loads(finished.read_text()) == list(installs):
@@ -41,7 +41,7 @@ def environment(folder: Path, installs: Sequence[str], oldest: tuple[int, int]) 
 
 
 def interpreter(oldest: tuple[int, int]) -> str:
-    """A Python of at least this version: this process's, or another one of the system.
+    """A Python of at least this version: this process's, or another one on the system.
 
     Raises:
         Unavailable: there is none.
@@ -53,14 +53,14 @@ def interpreter(oldest: tuple[int, int]) -> str:
         check = f"import sys, venv; sys.exit(sys.version_info < {oldest})"
         if subprocess.run([found, "-c", check], capture_output=True).returncode == 0:
             return found
-    raise Unavailable(f"needs Python {needed}, which isn't here")
+    raise Unavailable(f"needs Python {needed}, which isn't installed")
 
 
 def refuse_cuda(report: dict[str, Any]) -> None:
-    """Looks at what pip would install.
+    """Checks what pip would install.
 
     Raises:
-        Unavailable: something that only a build of torch for CUDA needs.
+        Unavailable: it includes a package that only CUDA builds of torch need.
     """
     names = [one["metadata"]["name"].lower() for one in report["install"]]
     if found := [name for name in names if name.startswith(CUDA)]:
@@ -68,7 +68,7 @@ def refuse_cuda(report: dict[str, Any]) -> None:
 
 
 def _run(command: Sequence[str]) -> str:
-    """What a command prints.
+    """The output of a command.
 
     Raises:
         Unavailable: it failed.
@@ -80,7 +80,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def last_error(errors: str) -> str:
-    """The last line of a program's errors that names one, or else the last line; at most 200 characters."""
+    """The last line of a program's errors with the word "error", or else the last line; at most 200 characters."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     said = [line for line in lines if "error" in line.lower()]
     return (said or lines or [""])[-1][:200]

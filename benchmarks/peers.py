@@ -3,8 +3,8 @@
     python benchmarks/peers.py RUN --environments DIR > results/peers.json
 
 RUN is a run directory of the default network. Each library gets a virtual environment in DIR, which is kept, and has a
-file in benchmarks/peers/. All start from RUN's weights and take the same batches. The rows take turns, each a fresh
-process; the machine must be otherwise idle. A library that can't be installed, or fails, becomes a row that says why.
+file in benchmarks/peers/. All start from RUN's weights and use the same batches. The rows take turns, each in a fresh
+process; the machine must be otherwise idle. If a library can't be installed or fails, its row says why.
 benchmarks/results.py makes the tables and the chart.
 """
 
@@ -33,11 +33,11 @@ MEASURE = Path(__file__).parent / "peers/measure.py"
 OURS = "csnn_jax, event engine"
 """The row that the others are compared with."""
 SECONDS = 1200
-"""A turn that takes longer has failed."""
+"""Timeout for a turn."""
 
 
 class Failed(Exception):
-    """Why a turn gave nothing, in a few words."""
+    """A turn failed; the message says why in a few words."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Row:
     """A row of the table: a library, or one way to use it.
 
     Attributes:
-        name: as readers see it.
+        name: its name in the table.
         library: its file in benchmarks/peers/, and its environment; several rows may share them.
-        variant: what the file is asked for.
-        installs: what pip installs; None: the row runs in this process's environment.
-        python: the oldest Python that it takes.
-        turns: processes that are timed, fewer for slow ones.
-        rounds: timed iterations, and inference batches, of each.
+        variant: the variant for the file to run.
+        installs: packages to install; None: the row runs in this process's environment.
+        python: the oldest Python that it supports.
+        turns: number of timed processes, fewer for slow rows.
+        rounds: number of timed iterations, and inference batches, in each.
     """
 
     name: str
@@ -86,13 +86,13 @@ ROWS = (
 
 @dataclass
 class Found:
-    """What the turns of a row gave.
+    """The results of a row's turns.
 
     Attributes:
-        cost: seconds of iterations and inference batches, memory, and what other programs took.
+        cost: seconds of iterations and inference batches, memory, and other programs' CPU share.
         first: seconds from the start of each turn's process to the end of its first iteration.
-        told: what the library's process tells of itself.
-        spikes: of the output neurons on the inference batch [time, batch, classes].
+        told: what the library's process reports about itself.
+        spikes: spikes of the output neurons on the inference batch [time, batch, classes].
     """
 
     row: Row
@@ -105,9 +105,9 @@ class Found:
         """Adds a turn.
 
         Args:
-            figures: as measure.py writes them.
+            figures: the figures from measure.py.
             spikes: as above.
-            busy: share of the processors' time that other programs took, or nothing.
+            busy: fraction of the CPU time that other programs used, or empty.
         """
         self.first.append(figures["first_iteration_s"])
         for rounds, key in ((self.cost.step, "step"), (self.cost.infer, "infer")):
@@ -138,7 +138,7 @@ class Found:
 
 
 def compared(found: Found, ours: Found) -> dict[str, Any]:
-    """How many times as long as our row a row takes, and what differs in its spikes; nothing where ours failed."""
+    """A row's times and spikes compared with our row's; empty if ours failed."""
     if not ours.first:
         return {}
     counts = found.spikes.sum(0), ours.spikes.sum(0)
@@ -153,7 +153,7 @@ def compared(found: Found, ours: Found) -> dict[str, Any]:
 
 
 def ratio(found: Found, ours: Found, work: Work) -> float | str:
-    """How many times as long as ours a row takes, or why there is no ratio."""
+    """How many times as long as our row a row takes, or why there is no ratio."""
     for side, prefix in ((found, ""), (ours, f"{ours.row.name}: ")):
         if why := side.cost.unsteady(work):
             return f"none: {prefix}{why}"
@@ -177,11 +177,11 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="run directory of the default network")
-    parser.add_argument("--environments", required=True, help="folder of the libraries' environments")
+    parser.add_argument("--environments", required=True, help="folder for the libraries' environments")
     names = ", ".join(sorted({row.library for row in ROWS}))
-    parser.add_argument("--only", nargs="+", metavar="LIBRARY", help=f"out of {names}; all by default")
-    parser.add_argument("--turns", type=int, default=3, help="at most so many processes of each row")
-    parser.add_argument("--rounds", type=int, default=3, help="at most so many timed rounds of each")
+    parser.add_argument("--only", nargs="+", metavar="LIBRARY", help=f"some of {names}; default: all")
+    parser.add_argument("--turns", type=int, default=3, help="maximum number of processes for each row")
+    parser.add_argument("--rounds", type=int, default=3, help="maximum number of timed rounds in each")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--time-steps", type=int, default=ModelConfig.time_steps)
     parser.add_argument("--threads", type=int, default=machine.cpus())
@@ -189,16 +189,16 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(options: argparse.Namespace) -> list[Row]:
-    """The rows that are asked for, with at most so many turns and rounds."""
+    """The selected rows, with limited turns and rounds."""
     rows = [row for row in ROWS if not options.only or row.library in options.only]
     return [replace(row, turns=min(row.turns, options.turns), rounds=min(row.rounds, options.rounds)) for row in rows]
 
 
 def write_job(path: Path, options: argparse.Namespace, rounds: int) -> None:
-    """Writes what measure.py reads: the run's weights, and batches for the first iteration and the timed ones.
+    """Writes the input of measure.py: the run's weights, and batches for the first iteration and the timed ones.
 
     Raises:
-        SystemExit: the run isn't one of the default network.
+        SystemExit: the run doesn't have the default network.
     """
     _, config, tensors = rundir.open_run(options.run)
     default = ModelConfig(scale=config.model.scale, input_bits=config.model.input_bits)
@@ -219,7 +219,7 @@ def write_job(path: Path, options: argparse.Namespace, rounds: int) -> None:
 
 
 def prepared(found: Sequence[Found], folder: Path) -> dict[str, str]:
-    """The Python of each library; rows of a library that can't be installed have failed."""
+    """The Python for each library; marks rows as failed if their library can't be installed."""
     pythons: dict[str, str] = {}
     for one in found:
         row = one.row
@@ -234,7 +234,7 @@ def prepared(found: Sequence[Found], folder: Path) -> dict[str, str]:
 
 
 def attempt(one: Found, python: str, job: Path, folder: Path, threads: int) -> None:
-    """Takes a turn of a row, and says so."""
+    """Runs one turn of a row, and prints its times."""
     began, busy = time.perf_counter(), machine.busy_s()
     try:
         figures, spikes = measured(one.row, python, job, folder, threads)
@@ -268,14 +268,14 @@ def measured(row: Row, python: str, job: Path, folder: Path, threads: int) -> tu
     except subprocess.TimeoutExpired:
         raise Failed(f"took longer than {SECONDS // 60} minutes") from None
     if done.returncode == -9:
-        raise Failed("was killed, as the system does where memory runs out")
+        raise Failed("was killed, probably because it ran out of memory")
     if done.returncode:
         raise Failed(last_error(done.stderr) or f"ended with code {done.returncode}")
     return json.loads((folder / "figures.json").read_text()), np.load(folder / "spikes.npy")
 
 
 def result(found: Sequence[Found], options: argparse.Namespace) -> dict[str, Any]:
-    """What is printed."""
+    """The result to print."""
     ours = next((one for one in found if one.row.name == OURS), Found(ROWS[0], Cost(OURS)))
     size = {name: getattr(options, name) for name in ("batch_size", "time_steps", "threads")}
     flags = [f"--{name.replace('_', '-')} {value}" for name, value in size.items()]

@@ -1,4 +1,4 @@
-"""The tables, the chart and the sentence about other libraries in README and docs/speed.md, from results/peers.json.
+"""The tables, chart and text about other libraries in README and docs/speed.md, from results/peers.json.
 
 benchmarks/results.py puts them into the pages.
 """
@@ -15,18 +15,18 @@ from csnn_jax.markdown import table, two_digits
 
 PATH = Path(__file__).parent.parent / "results/peers.json"
 OURS, TUTORIAL = "csnn_jax", "snnTorch"
-"""The library, and the row, that the sentence names."""
+"""The library and the row in the text."""
 Row = dict[str, Any]
 
 
 def read() -> tuple[Row, list[Row]]:
-    """Everything that was recorded, and the rows that gave figures, the fastest in training first."""
+    """Everything recorded, and the successful rows, the fastest in training first."""
     found = json.loads(PATH.read_text()) if PATH.exists() else {"rows": []}
     return found, sorted((row for row in found["rows"] if "failed" not in row), key=lambda row: row["step_s"])
 
 
 def peers() -> str:
-    """What each way to train the default network takes; what failed comes last, with the reason."""
+    """The cost of each way to train the default network; failed rows come last, with the reason."""
     found, rows = read()
     lines = [
         (
@@ -46,7 +46,7 @@ def peers() -> str:
 
 
 def rivals() -> str:
-    """Our engines, snnTorch's tutorial loop, and the fastest row of each library; with digits that divide."""
+    """Our engines, snnTorch's tutorial loop, and each library's fastest row, with enough digits to check the ratios."""
     rows = [row for row in read()[1] if not isinstance(row.get("times_as_long", {}).get("training"), str)]
     fastest = {row["library"]: row for row in reversed(rows) if row["library"] != OURS}
     chosen = [row for row in rows if row["library"] == OURS or row["name"] == TUTORIAL or row in fastest.values()]
@@ -62,7 +62,7 @@ def rivals() -> str:
 
 
 def peers_work() -> str:
-    """What differs in the work of each library that doesn't do the same, and what its documentation advises."""
+    """How each library's work differs, for those that don't do the same, and its documentation's advice."""
     rows = [row for row in read()[1] if row["differs"] != "nothing"]
     lines = []
     for library in dict.fromkeys(row["library"] for row in rows):
@@ -93,7 +93,7 @@ def peers_said() -> str:
 
 
 def _compared(row: Row) -> str:
-    """Seconds of a training iteration, and how many times as long as ours that is, where there is a ratio."""
+    """Seconds of a training iteration, and the ratio to ours if there is one."""
     times = row.get("times_as_long", {}).get("training", "")
     return f"{two_digits(row['step_s'])} s" + (
         "" if isinstance(times, str) else f" ({two_digits(times)} times as long)"
@@ -101,14 +101,14 @@ def _compared(row: Row) -> str:
 
 
 def _times(row: Row, work: str) -> str:
-    """How many times as long as ours, or why there is no ratio."""
+    """The ratio to our row, or why there is none."""
     value = row.get("times_as_long", {}).get(work, "")
     return value if isinstance(value, str) else two_digits(value)
 
 
 @styled
 def draw() -> Figure:
-    """A bar for each row: seconds of a training iteration on the left, of an inference batch on the right."""
+    """A bar for each row: seconds per training iteration on the left, per inference batch on the right."""
     _, rows = read()
     figure = new(PAGE, 0.6 + 0.22 * len(rows))
     panels = figure.subplots(1, 2, sharey=True)

@@ -1,9 +1,10 @@
-"""Training speed of one process with two threads against two processes with one thread each; prints JSON.
+"""Compares the training speed of one process with two threads and two processes with one thread each; prints JSON.
 
     python benchmarks/processes.py [--engines event scan] [--iterations 12]
 
-The same job both times: the default network on MNIST, 128 images an iteration, from the seed's weights. Each of the two
-processes is kept on a core of its own; they meet on the loopback. Time is the median, without the first two iterations.
+Both run the same job: the default network on MNIST, 128 images per iteration, from the seed's initial weights. Each of
+the two processes is pinned to its own core; they connect over loopback. Time is the median, without the first two
+iterations.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def compared(engine: str, iterations: int) -> dict[str, Any]:
-    """Both ways in turn, several times over; medians of the rounds' medians."""
+    """Runs both alternately, several times; medians of the rounds' medians."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
     losses: dict[int, list[float]] = {}
     for _ in range(ROUNDS):
@@ -59,7 +60,7 @@ def compared(engine: str, iterations: int) -> dict[str, Any]:
 
 
 def run(engine: str, iterations: int, processes: int) -> dict[str, Any]:
-    """What the first process of a training tells."""
+    """Runs a training job; returns the first process's results."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     cores = sorted(os.sched_getaffinity(0))
@@ -86,7 +87,7 @@ def worked(engine: Any, iterations: int, meeting: dict[str, Any]) -> dict[str, A
         for iteration in range(iterations):
             began = time.perf_counter()
             step = trainer.step(feed.batch(iteration, index[iteration]), 0.01).fetched()
-            processes.maximum(0)  # as the loop asks whether to go on
+            processes.maximum(0)  # the training loop does this to agree on whether to continue
             seconds.append(time.perf_counter() - began)
             losses.append(step.loss)
     return {"seconds": statistics.median(seconds[2:]), "losses": losses}

@@ -1,11 +1,11 @@
-"""What networks make of a real event camera that were trained on the simulated one, on real recordings, or on both.
+"""Tests networks on a real event camera after training on the simulated one, on real recordings, or on both.
 
     python benchmarks/real_events.py N-MNIST --seeds 0 1 2 --runs /tmp/runs
 
-N-MNIST is its folder, see `benchmarks/camera.py`, whose second half is what all networks are tested on. Per seed three
-trainings, each a file of results/real_events: on `saccades` alone; the same, fine-tuned on the 500 recordings that set
-the simulator's constants; and on these 500 alone. A training whose file is there isn't repeated, and --runs keeps the
-first one's run for the second. The numbers of epochs were chosen on 100 of the 500 recordings.
+N-MNIST is its folder, see `benchmarks/camera.py`; all networks are tested on its second half. There are three training
+runs per seed, each a file in results/real_events: on `saccades` alone; the same, fine-tuned on the 500 recordings that
+set the simulator's constants; and on these 500 alone. Finished runs aren't repeated, and --runs keeps the first one for
+fine-tuning. The numbers of epochs were chosen on 100 of the 500 recordings.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nmnist", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, required=True, help="where the runs on saccades are kept")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the runs on saccades")
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def laid_out(nmnist: Path, folder: Path) -> tuple[str, str]:
-    """Flags for the real recordings: links to the first half as what is trained on, to the second as what is tested."""
+    """Flags for the real recordings; links the first half as training data and the second as test data."""
     for part, paths in zip(("train", "test"), camera.split(nmnist), strict=True):
         for path in paths:
             link = folder / part / path.parent.name / path.name
@@ -57,7 +57,7 @@ def laid_out(nmnist: Path, folder: Path) -> tuple[str, str]:
 
 
 def trained(flags: list[str], name: str, seed: int, keep: Path | None, real: str) -> dict[str, Any]:
-    """A result as `recipes.measured` has it, with the accuracy on the other real recordings as `real`."""
+    """The result of `recipes.measured`, with the accuracy on the other real recordings as `real`."""
     about = {"recipe": "events", "dataset": name, "job": name, "bits": "full", "seed": seed}
     result = recipes.measured(flags, rounded=keep is not None, keep=keep, **about)
     if keep is None:

@@ -1,12 +1,12 @@
-"""Trains a recipe with several seeds, as a user would, and keeps what each reached.
+"""Trains a recipe with several seeds, as a user would, and keeps the results.
 
     python benchmarks/recipes.py fast --seeds 0 1 2 3 4
     python benchmarks/recipes.py accurate --dataset idx:/usr/share/datasets/fashion-mnist --seeds 0 1 2
 
-Each training becomes a file of results/recipes, such as fast-mnist-0.json: its command, where and how long it ran, its
-test accuracy, its densities and its synaptic operations. One that is there already isn't trained again. The test images
-decide nothing: recipes were chosen on 5,000 training images that were held out (results/recipes/tried.jsonl).
-`python benchmarks/results.py` makes tables and pictures of all files.
+Each training run becomes a file in results/recipes, such as fast-mnist-0.json, with its command, where and how long it
+ran, its test accuracy, densities and synaptic operations. Existing files are skipped. The test images weren't used for
+any choice: recipes were chosen on 5,000 held-out training images (results/recipes/tried.jsonl).
+`python benchmarks/results.py` makes tables and charts from all files.
 """
 
 import argparse
@@ -34,11 +34,11 @@ from csnn_jax.trained import Trained
 
 FOLDER = Path("results/recipes")
 NAMES = {"mnist": "mnist", "idx:/usr/share/datasets/fashion-mnist": "fashion"}
-"""The data sets, and what they are called in the names of the files."""
+"""The data sets, and their names in file names."""
 BESIDE = {"idx:/usr/share/datasets/fashion-mnist": ("--flip", "--augment", "1", "5", "0.05")}
-"""Flags that a recipe is given beside the data set: clothes may be mirrored, and are moved less than digits."""
+"""Additional flags for a data set: clothes may be mirrored, and are shifted less than digits."""
 COUNTED = 1000
-"""Test images, evenly spaced, whose synaptic operations are counted."""
+"""Number of test images, evenly spaced, for counting synaptic operations."""
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
-    """Trains with a recipe, and with `more` flags for a short training."""
+    """Trains with a recipe; `more` flags can shorten the training run."""
     flags = ["--recipe", recipe, "--seed", str(seed), *more]
     if dataset != "mnist":
         flags += ["--dataset", dataset, *BESIDE.get(dataset, ())]
@@ -65,13 +65,13 @@ def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> d
 
 
 def measured(flags: Sequence[str], rounded: bool = False, keep: Path | None = None, **about: Any) -> dict[str, Any]:
-    """Trains in a process of its own; the clock runs from its start to its end.
+    """Trains in a separate process, and times the whole process.
 
     Args:
-        flags: of `csnn_jax.train`.
-        rounded: also tell the accuracies with fewer bits, without training again.
-        keep: where the run is to stay; its folder must not exist.
-        about: what the result says besides.
+        flags: flags of `csnn_jax.train`.
+        rounded: whether to also measure accuracies with fewer bits, without further training.
+        keep: folder for keeping the run, which must not exist.
+        about: additional entries for the result.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = keep or Path(folder) / "run"
@@ -103,7 +103,7 @@ def measured(flags: Sequence[str], rounded: bool = False, keep: Path | None = No
 
 
 def activity(model: Trained, config: Config, images: np.ndarray) -> Activity:
-    """The spikes of some of the images, channels first as the footprint counts them."""
+    """The activity on some of the images; footprint expects channels first."""
     chosen = images[np.linspace(0, len(images) - 1, COUNTED).astype(int)]
     parts = []
     for start in range(0, COUNTED, 100):

@@ -1,10 +1,10 @@
-"""Start and memory of a data set of event recordings, by their number; prints JSON.
+"""Measures startup time and memory for data sets of event recordings, by number of recordings; prints JSON.
 
     python benchmarks/recordings.py [--counts 2000 20000] [--steps 25]
 
-Recordings of N-MNIST's form and size (34x34 pixels, about 4,200 events in 300 ms) are made of random events. Each
-measurement is a process of its own: the first start, which makes and keeps all frames, the second one, and an epoch of
-batches after it. The peak is the resident memory of the whole process, and the size is that of the cache.
+The recordings have N-MNIST's format and size (34x34 pixels, about 4,200 events in 300 ms) and random events. Each
+measurement is a separate process: the first start, which makes and caches all frames, and a second one, each followed
+by an epoch of batches. The peak is the resident memory of the whole process; cache_bytes is the size of the cache.
 """
 
 import argparse
@@ -28,7 +28,7 @@ BATCH = 128
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=int, nargs="+", default=(2000, 20000), help="recordings to train on")
+    parser.add_argument("--counts", type=int, nargs="+", default=(2000, 20000), help="numbers of training recordings")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -62,7 +62,7 @@ def of(count: int, steps: int) -> dict[str, Any]:
 
 
 def write(folder: Path, count: int) -> None:
-    """N-MNIST with so many recordings to train on, and ten to test on."""
+    """Writes N-MNIST-like data with `count` training recordings and ten test recordings."""
     random = np.random.default_rng(0)
     for part, of_class in (("Train", count // 10), ("Test", 1)):
         for label in range(10):
@@ -76,7 +76,7 @@ def write(folder: Path, count: int) -> None:
 
 
 def measured(folder: str, cache: str, steps: int) -> dict[str, float]:
-    """Loads the set and goes through its batches; seconds and megabytes."""
+    """Loads the data set and iterates over its batches; seconds and megabytes."""
     began = time.perf_counter()
     train = data.load(f"nmnist:{folder}", None, time_steps=steps, cache=Cache(Path(cache), tell=id)).train
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Writes the tables of accuracies and speed, from results, into README and the pages of docs; and three pictures.
+"""Writes the tables of accuracies and speed from results into README and the docs, and draws three charts.
 
 python benchmarks/results.py
 """
@@ -34,7 +34,7 @@ PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
 PICTURE, BITS, PEERS = (ROOT / f"docs/{name}.png" for name in ("results", "bits", "peers"))
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "saccades": "`saccades`"}
 SHOWN = {name: title for name, title in DATASETS.items() if name != "saccades"}
-"""The data sets that others have published results of."""
+"""The data sets with published results of others."""
 TRAINED_ON = {
     "saccades": "`saccades`, 60,000 simulated recordings",
     "tuned": "the same, then 500 real recordings",
@@ -49,12 +49,12 @@ LOOKS = {
     "nir": (ORANGE, "v"),
     "events": (SKY, "o"),
 }
-"""Colour and mark of each recipe."""
+"""Color and marker of each recipe."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A result of others, as its source gives it."""
+    """A result published by others, as stated in its source."""
 
     name: str
     source: str
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 Runs = dict[tuple[str, str], list[dict[str, Any]]]
-"""The trainings by recipe and data set, in the order of RECIPES; seeds in order."""
+"""The training runs by recipe and data set, in the order of RECIPES; seeds in order."""
 
 
 def read() -> Runs:
@@ -104,7 +104,7 @@ def read() -> Runs:
 
 
 def filled(path: Path, found: Runs) -> str:
-    """A page with its tables as the results have them; each stands between two comments with its name."""
+    """A page with tables filled in from the results; each is between a comment with its name and an end comment."""
     made = {name: partial(make, found) for name, make in TABLES.items()}
     made |= bits_tables.TABLES | learning_tables.TABLES | speed_tables.TABLES | peers_tables.TABLES
     return re.sub(
@@ -143,7 +143,7 @@ def published(found: Runs) -> str:
 
 
 def real_events(found: Runs) -> str:
-    """What networks make of the real recordings that none of them was trained on; a column for each seed."""
+    """The accuracy on real recordings that none of the networks was trained on, by seed."""
     del found
     runs = [json.loads(path.read_text()) for path in sorted(REAL.glob("*.json"))]
     rows = []
@@ -154,7 +154,7 @@ def real_events(found: Runs) -> str:
 
 
 def everywhere(found: Runs) -> str:
-    """What everywhere.py counted: a column for each network, a row for each side; sides with equal cells share one."""
+    """Counts from everywhere.py: a column for each network, a row for each side; sides with equal cells share one."""
     del found
     networks = {
         path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results/everywhere").glob("*.json"))
@@ -170,7 +170,7 @@ def everywhere(found: Runs) -> str:
 
 
 def zeros(found: Runs) -> str:
-    """What everywhere.py counted of the default network: sides with equal counts share a row."""
+    """The counts from everywhere.py for the default network; sides with equal counts share a row."""
     del found
     rows = json.loads((ROOT / "results/everywhere/default.json").read_text())["rows"]
     shown = [(row["side"], row["images"], row["membranes"], _differing(row)) for row in rows if "images" in row]
@@ -212,13 +212,13 @@ def accuracy(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def minutes(runs: Sequence[dict[str, Any]]) -> str:
-    """Of the fastest training: other work may have run beside the others."""
+    """Minutes of the fastest run, because the machine may not have been idle during the others."""
     return f"{min(run['seconds'] for run in runs) / 60:.1f}"
 
 
 @styled
 def draw(found: Runs) -> Figure:
-    """Every training as a mark: operations to the right, test accuracy upwards; a panel for each data set."""
+    """Each training run as a point: test accuracy against operations, with a panel for each data set."""
     shown = [dataset for dataset in SHOWN if any(of == dataset for _, of in found)]
     figure = new(WIDTH, 2.6)
     for axes, dataset in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):

@@ -1,4 +1,4 @@
-"""Draws a recording of the simulated camera, and what a network makes of it.
+"""Draws a recording from the simulated camera, and a network's spikes.
 
 python benchmarks/saccades.py RUN docs/saccades.png
 """
@@ -15,9 +15,9 @@ from csnn_jax.data.events import saccades
 from csnn_jax.figures.style import BLUE, ORANGE, PAGE, new, png, styled
 
 SHOWN = 7
-"""The test image whose recording is drawn."""
+"""The index of the test image to draw the recording of."""
 ROWS = 150
-"""Neurons of a layer that are drawn at most, evenly spaced."""
+"""Maximum number of neurons to draw per layer, evenly spaced."""
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
 
 @styled
 def drawn(run: str) -> Figure:
-    """A recording in space and time, frames of it, and the spikes of each layer."""
+    """A recording in space and time, some of its frames, and the spikes of each layer."""
     model = csnn_jax.load(run)
     test = data.load_for(model.config).test
     frames = test.images[np.array([SHOWN])]

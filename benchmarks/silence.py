@@ -1,4 +1,4 @@
-"""What the first iteration sees, layer by layer: membranes, spikes and gradients; prints JSON.
+"""Measures membranes, spikes and gradients of each layer in the first iteration; prints JSON.
 
     python benchmarks/silence.py > results/learning/silence.json
 
@@ -30,8 +30,8 @@ class Seen:
     Attributes:
         highest: highest membrane of each layer, in thresholds.
         deviation: standard deviation of each layer's membranes, in thresholds.
-        density: share of neurons that spike at a step.
-        gradient: root mean square of the gradient of each kernel.
+        density: fraction of neurons that spike at a step.
+        gradient: root mean square of each kernel's gradient.
     """
 
     network: str
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def look(name: str, model: ModelConfig, init, surrogate, images: data.Split) -> Seen:
-    """The first iteration of a job."""
+    """Runs the first iteration of a job."""
     model = ModelConfig(**(vars(model) | {"surrogate": surrogate, "scale": 255.0}))
     trainer = Trainer(decided(Config(model, train=TrainConfig(init=init))), images)
     batch = data.epoch_batches(0, 0, len(images.labels), 128)[0]

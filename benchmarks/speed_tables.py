@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md that results/train_step*.json and results/dense.json give.
+"""The tables in docs/speed.md made from results/train_step*.json and results/dense.json.
 
 benchmarks/results.py puts them into the pages.
 """
@@ -16,12 +16,12 @@ NETWORKS = {
     "train_step_tutorial6": "tutorial 6",
     "train_step_saccades": "event frames",
 }
-"""What stands in each file."""
+"""The network in each file."""
 BASELINES = {"snntorch": "snnTorch", "snntorch channels last": "channels last"}
 
 
 def ratios() -> str:
-    """What the event engine takes on networks other than the default one, and how many times as long others take."""
+    """The event engine's times on networks other than the default one, and how many times as long others take."""
     rows = []
     for name, network in NETWORKS.items():
         found = _read(name)

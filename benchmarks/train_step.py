@@ -1,11 +1,11 @@
-"""Times one training iteration and one inference batch of csnn_jax beside snnTorch's tutorial loop; prints JSON.
+"""Times a training iteration and an inference batch of csnn_jax and of snnTorch's tutorial loop; prints JSON.
 
     python benchmarks/train_step.py RUN > results/train_step.json
 
-RUN is a run directory of any trained network. Beside the tutorial loop stand faster ones: channels last, and with the
-first convolution of the constant image before the loop. How they are measured, and when there is no ratio, see
-`csnn_torch.compare.cost` and `timings`; the machine must be otherwise idle. Start-up is measured from an empty
-compilation cache, and again from the one that it left.
+RUN is a run directory of any trained network. There are also faster versions of the tutorial loop: channels last, and
+with the first convolution of the constant image before the loop. `csnn_torch.compare.cost` and `timings` describe the
+measurements, and when there is no ratio; the machine must be otherwise idle. Startup is measured with an empty
+compilation cache, and again with the cache from the first start.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from csnn_jax.runs import rundir
 from csnn_torch.compare import cost
 from csnn_torch.compare.timings import BASE, Cost
 
-TURNS = 3  # of each side
+TURNS = 3  # per side
 BASELINES = (BASE, "snntorch channels last", "snntorch first convolution once")
 
 
@@ -73,17 +73,17 @@ def arguments() -> Options:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="run directory of a trained network")
     parser.add_argument("--engine", default="event", choices=("scan", "event"), help="csnn_jax's engine")
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each turn")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds in each turn")
     return Options(**vars(parser.parse_args()))
 
 
 def input_density(config: Config) -> float:
-    """Share of the values of some test images, or frames, that are not 0."""
+    """Fraction of nonzero values in some test images or frames."""
     return round(float(np.mean(data.load_for(config).test.images[np.arange(config.train.batch_size)] != 0)), 5)
 
 
 def figures(side: Cost) -> dict[str, Any]:
-    """All but the predictions, which were compared."""
+    """Everything except the predictions, which were compared."""
     return {name: value for name, value in side.as_json().items() if name != "predictions"}
 
 

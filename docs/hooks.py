@@ -1,8 +1,8 @@
-"""Brings files from outside docs/ into the site, and has links to them lead there.
+"""Adds files from outside docs/ to the site, and adjusts links to them.
 
-On a code host the pages link to files of the repository by relative paths. In the site such a file is a page or a file,
-and the link is turned accordingly. `--strict` refuses a link to a file that is not brought in. Where a docstring
-names a page of docs/, that becomes a link, too.
+In the repository, pages link to other files by relative paths. On the site, such a file is a page or a plain file, and
+the link is rewritten to match. `--strict` rejects links to files that aren't added. Names of docs/ pages in docstrings
+become links, too.
 """
 
 import functools
@@ -24,11 +24,11 @@ from reference import flags
 
 ROOT = Path(__file__).parents[1]
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "docs/tour.ipynb": "tour.md"}
-"""Files of the repository that are pages under another name."""
+"""Files in the repository that are pages with a different name."""
 SCRIPTS = "benchmarks/targets/"
-"""A folder of programs, each of which is a page. A search leaves them out: they say every word so often."""
+"""A folder of scripts, each of which is a page. Search excludes them because they'd match almost anything."""
 SECTIONS = {"2": "2-semantics"}
-"""The headings of docs/design.md that docstrings cite by their number."""
+"""The headings of docs/design.md that docstrings cite by number."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -51,7 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 @functools.cache
 def support() -> str:
-    """The support matrix, from a process of its own, as it needs JAX on a CPU of two devices."""
+    """The support matrix, made in a separate process because it needs JAX with two CPU devices."""
     device = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     own = {"JAX_COMPILATION_CACHE_DIR": "", "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT / "docs")])}
     command = [sys.executable, "-m", "reference.support"]
@@ -59,7 +59,7 @@ def support() -> str:
 
 
 def tour() -> tuple[str, dict[str, bytes]]:
-    """The notebook as Markdown, and its figures by name. It is run, unless the environment has CSNN_TOUR=off."""
+    """The notebook as Markdown, and its figures by name. It's executed unless CSNN_TOUR=off is set."""
     notebook = nbformat.read(ROOT / "docs/tour.ipynb", as_version=4)
     if os.environ.get("CSNN_TOUR") != "off":
         with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def tour() -> tuple[str, dict[str, bytes]]:
 
 
 def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """A cell's outputs in their order, with lines that follow each other in one."""
+    """A cell's outputs in order, with consecutive lines of text merged."""
     found: list[nbformat.NotebookNode] = []
     for output in outputs:
         if found and output.get("name", "") == found[-1].get("name") == "stdout":
@@ -99,13 +99,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Keeps `--flag` and `t-1` in one line where commands wrap, and has docstrings link to the pages that they name."""
+    """Keeps `--flag` and `t-1` from breaking when commands wrap, and links docstrings to the pages they name."""
     html = re.sub(r'<div class="language-(?:sh|text) highlight">.*?</pre>', _unbroken, html, flags=re.S)
     return _linked(html, page, files) if page.file.src_uri.startswith(("api/", "reference/")) else html
 
 
 def _unbroken(block: re.Match[str]) -> str:
-    """A block whose words with a hyphen are elements, for the style sheet."""
+    """Wraps words with a hyphen in elements, for the style sheet."""
 
     def marked(text: re.Match[str]) -> str:
         return re.sub(r"\S*-\S+", r'<span class="unbroken">\g<0></span>', text[0])
@@ -114,7 +114,7 @@ def _unbroken(block: re.Match[str]) -> str:
 
 
 def _linked(html: str, page: Page, files: Files) -> str:
-    """Docstrings name pages by their path in the repository; sources of code stay as they are."""
+    """Links pages, which docstrings name by their path in the repository; leaves code unchanged."""
 
     def linked(found: re.Match[str]) -> str:
         to = files.get_file_from_path(found[1])
@@ -127,13 +127,13 @@ def _linked(html: str, page: Page, files: Files) -> str:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Names the search for screen readers, which Material leaves to its place."""
+    """Labels the search for screen readers, which Material doesn't."""
     search = 'data-md-component="search" role="dialog"'
     return output.replace(search, f'{search} aria-label="Search"')
 
 
 def place(origin: str) -> str:
-    """Where a file of the repository is in the site's sources."""
+    """The path of a repository file in the site's sources."""
     if origin.startswith(SCRIPTS):
         return f"{origin}.md"
     return PAGES.get(origin, origin.removeprefix("docs/"))

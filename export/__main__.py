@@ -1,4 +1,4 @@
-"""`python -m export RUN --out BUNDLE`: a trained run as files that run elsewhere, proven equal to it."""
+"""`python -m export RUN --out BUNDLE`: exports a trained run to files that run elsewhere, proven equal to it."""
 
 import sys
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run, config, tensors = open_finished(flags.run, flags.checkpoint)
         require_extras()
         if (flags.time_steps or 0) > (trained := config.model.time_steps):
-            print(f"note: --time-steps {flags.time_steps} is more than the {trained} steps of the training", flush=True)
+            print(f"note: --time-steps {flags.time_steps} exceeds the {trained} steps used in training", flush=True)
         with Work("Exporting") as work, Scratch() as scratch:
             from export import make
             from export.graphs import few_bits
@@ -93,10 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Config, layouts.Tensors]:
-    """`rundir.open_run` for a run that was trained to its end, or any run's checkpoint.
+    """`rundir.open_run` for a finished run, or for a checkpoint of any run.
 
     Raises:
-        UserError: no run there, an unfinished one, no such checkpoint, or files that do not fit together.
+        UserError: there is no run, it's unfinished, the checkpoint doesn't exist, or the files don't match.
     """
     run = RunDir(Path(path))
     if (run.path / bundle.MANIFEST).is_file():
@@ -110,7 +110,7 @@ def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Con
 
 
 def _with_dataset(config: Config, dataset: str | None) -> Config:
-    """The job with the data set that a flag names."""
+    """The job, with the data set from the flag if one is given."""
     return config if dataset is None else replace(config, data=replace(config.data, dataset=dataset))
 
 

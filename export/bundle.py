@@ -1,6 +1,6 @@
-"""The bundle directory: made under a temporary name beside its own and renamed, so that no half bundle is ever seen.
+"""The bundle directory: built under a temporary name and then renamed, so a partial bundle is never visible.
 
-The folder of a demonstration is made in the same way. What stands here needs neither torch nor ONNX.
+Demo folders are made the same way. Nothing here needs torch or ONNX.
 """
 
 import os
@@ -21,20 +21,20 @@ T = TypeVar("T")
 
 REPORT, PAGE = "report.md", "report.html"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
-"""The run's own files, by which a bundle is a run to whoever reads those two only."""
+"""Copied from the run. Code that reads only these two files can treat a bundle as a run."""
 
 GOLDEN = "golden"
 IMAGES = f"{GOLDEN}/images.safetensors"
-"""The test images that a bundle holds."""
+"""The test images in a bundle."""
 STEP_SETS, SEQUENCE_SETS = 100, 10
-"""How many golden steps and whole windows a bundle holds."""
+"""Number of golden steps and of whole windows in a bundle."""
 
 Manifest = dict[str, Any]
-"""What manifest.json holds."""
+"""The contents of manifest.json."""
 
 
 class Kind(NamedTuple):
-    """A kind of folder: its name for a reader, and the file by which it is known."""
+    """A kind of folder: its name in messages, and the file that identifies it."""
 
     name: str
     mark: str
@@ -44,17 +44,17 @@ BUNDLE = Kind("bundle", MANIFEST)
 
 
 def check_is(path: Path) -> None:
-    """Raises UserError where there is no bundle."""
+    """Raises UserError if `path` isn't a bundle."""
     if not (path / MANIFEST).is_file():
         raise UserError(f"{path}: isn't a bundle, expected a directory with {MANIFEST}")
 
 
 def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
-    """Refuses a place that a bundle, or a folder of another kind, can't be made at.
+    """Checks that a bundle, or a folder of another kind, can be created at `path`.
 
     Raises:
-        UserError: something is there already (with `overwrite`: something of another kind), or there is no folder
-            to make it in.
+        UserError: `path` already exists (with `overwrite`: and isn't of this kind), or one of its parents isn't a
+            directory.
     """
     if os.path.lexists(path):
         mine = not path.is_symlink() and (path / kind.mark).is_file()
@@ -71,19 +71,19 @@ def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
 
 
 def make(path: Path, fill: Callable[[Path], T], overwrite: bool = False, kind: Kind = BUNDLE) -> T:
-    """Makes the folder `path`, whole or not at all.
+    """Creates the folder `path` atomically.
 
     Args:
-        path: where it is to be.
-        fill: is given an empty folder to fill.
-        overwrite: whether an older one is replaced.
-        kind: what it is.
+        path: the folder to create.
+        fill: fills the empty folder that it's called with.
+        overwrite: whether to replace an existing folder of the same kind.
+        kind: the kind of folder.
 
     Returns:
-        What `fill` gave.
+        The result of `fill`.
 
     Raises:
-        UserError: see `check_free`; or the folder can't be made or filled (a full disk, no permission).
+        UserError: see `check_free`; or the folder can't be created or filled (a full disk, no permission).
     """
     check_free(path, overwrite, kind)
     with Temporary(path) as temporary:
@@ -91,9 +91,9 @@ def make(path: Path, fill: Callable[[Path], T], overwrite: bool = False, kind: K
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
             filled = fill(temporary)
-            for each in temporary.rglob("*"):  # or a power cut may leave empty files under the name
+            for each in temporary.rglob("*"):  # otherwise, a power outage may leave empty files
                 sync(each)
-            check_free(path, overwrite, kind)  # again, for it took minutes to fill
+            check_free(path, overwrite, kind)  # again, because filling took minutes
             replace_folder(temporary, path)
         except OSError as error:
             raise UserError(f"--out {path}: can't be created: {error.strerror or error}") from None
@@ -101,12 +101,12 @@ def make(path: Path, fill: Callable[[Path], T], overwrite: bool = False, kind: K
 
 
 def golden_count(time_steps: int) -> int:
-    """How many images the golden sets are made of, where the test set has as many."""
+    """Number of images for the golden sets, if the test set has that many."""
     return max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
 
 
 def golden_images(folder: Path) -> Split:
-    """The test images that the golden sets are made of, and their labels.
+    """The test images and labels of the golden sets.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -118,5 +118,5 @@ def golden_images(folder: Path) -> Split:
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: expected a safetensors file with images and labels: {error}") from None
     if split.images.dtype != np.uint8 or split.images.ndim not in (4, 5):
-        raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and as many labels")
+        raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and N labels")
     return split

@@ -1,4 +1,4 @@
-"""What a manifest claims of a bundle, worked out from the bundle's other files: when it is made, and to verify it."""
+"""A manifest's claims, computed from the bundle's other files, both to make a bundle and to verify it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ Prove = Callable[[Part, str, Iterator[CheckResult]], CheckResult]
 
 
 def summary(part: Part, result: CheckResult, images: int | None) -> str:
-    """A check's result in one line, with the accuracy on so many images; None: they are too few to tell one."""
+    """A check's result in one line, with the accuracy on `images` images; None: too few to state one."""
     if result.problems:
         return "; ".join(result.problems)
     said = ["ok", *(one.line() for one in part.comparisons(result.proof) if one.printed)]
@@ -35,12 +35,12 @@ def summary(part: Part, result: CheckResult, images: int | None) -> str:
 
 
 def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
-    """All that the manifest claims of a bundle and that follows from the bundle's other files.
+    """All claims of the manifest that follow from the bundle's other files.
 
     Args:
-        bundle: its files are there.
-        evidence: what they are checked on.
-        prove: takes the next result from the checks of a part, that of the file so named, and reports it.
+        bundle: the bundle; its files must exist.
+        evidence: the images and reference results to check the files on.
+        prove: takes the next result from a part's checks, the one for the named file, and reports it.
 
     Returns:
         These entries of the manifest.
@@ -65,24 +65,24 @@ def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
 
 
 def _activity(evidence: Evidence) -> footprint.Activity:
-    """Activity of the reference network on the images that spikes are compared on."""
+    """Activity of the reference network on the images used to compare spikes."""
     model = evidence.network.model
     return reduce(add, (footprint.Activity.of(model, one.x.numpy(), one.spikes) for one in evidence.compared))
 
 
 def checked(network: Network) -> list[str]:
-    """The names under which the files of this network's bundle are checked, in order."""
+    """The names of the checked files in this network's bundle, in order."""
     return [name for part in _possible(network) for name in part.what]
 
 
 def timed(network: Network) -> list[tuple[str, Timing]]:
-    """The files that run: first those of which a call is one step, then those of whole windows."""
+    """The files that run: first those that take one step per call, then those that take a whole window."""
     timings = [(name, part.timing) for part in _possible(network) if part.timing for name in part.what]
     return sorted(timings, key=lambda one: one[1].whole_window)
 
 
 def latencies(bundle: Bundle, evidence: Evidence, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file, latency of one call, measured for so long) of every file that runs, on the first test image."""
+    """(file, latency of one call) of every file that runs, measured for `seconds` on the first test image."""
     first = evidence.few(1)
     for name, timing in timed(bundle.network):
         with evidence.work.task(f"timing {name}"):
@@ -90,7 +90,7 @@ def latencies(bundle: Bundle, evidence: Evidence, seconds: float) -> Iterator[tu
 
 
 def trained_accuracy(config: Config, tensors: Tensors, test: Split) -> float:
-    """The accuracy of the trained network in csnn_jax, over the whole test set and the window of its training."""
+    """The trained network's accuracy in csnn_jax, on the whole test set and with the time steps used in training."""
     config = replace(config, train=replace(config.train, dtype="float32", engine="auto"))
     return Trained(config, tensors).evaluate(test).accuracy
 

@@ -1,9 +1,9 @@
-"""Whether a bundle's files are those that were listed, by their SHA-256. Needs nothing but Python.
+"""Checks a bundle's files against their listed SHA-256. Needs only Python.
 
     python -I -m export.verify BUNDLE --hashes
-    python -I hashes.py BUNDLE                 # this file alone, without its package
+    python -I hashes.py BUNDLE                 # only this file, without its package
 
-Prints a line for each file that differs. Exit code 0: all are the same; 1: one differs; 2: there is no bundle.
+Prints a line for each file that differs. Exit code 0: all match; 1: a file differs; 2: it isn't a bundle.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ SUMS = "SHA256SUMS"
 
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """SHA-256 and size of every file in a folder, by its name relative to the folder; see `irregular` for the rest."""
+    """SHA-256 and size of every regular file in a folder, by its relative name; see `irregular` for the rest."""
     hashed = {}
     for path in entries(folder):
         if path.is_file() and not path.is_symlink():
@@ -28,7 +28,7 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """All that a folder holds, links not followed, but for folders that hold something themselves."""
+    """Everything in a folder, recursively, except nonempty folders; doesn't follow links."""
     found = []
     for top, folders, files in os.walk(folder):
         inside = [Path(top, name) for name in (*folders, *files)]
@@ -37,7 +37,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def irregular(folder: Path) -> dict[str, str]:
-    """What is neither a file nor a folder of files, by name, and what it is: no bundle has such a thing."""
+    """Entries that no bundle contains (links, empty folders, devices), with a description, by name."""
     found = {}
     for path in entries(folder):
         if path.is_symlink():
@@ -53,10 +53,10 @@ def irregular(folder: Path) -> dict[str, str]:
 
 
 def problems(listed: dict[str, str], folder: Path) -> dict[str, str]:
-    """What is changed, missing, not listed or no file at all, by name.
+    """Files that are changed, missing, not listed or irregular, by name.
 
     Args:
-        listed: the hashes of SHA256SUMS.
+        listed: the hashes from SHA256SUMS.
         folder: the bundle.
     """
     odd, found = irregular(folder), hash_files(folder)
@@ -69,7 +69,7 @@ def problems(listed: dict[str, str], folder: Path) -> dict[str, str]:
 
 
 def check(folder: Path) -> int:
-    """Prints what differs; returns the exit code."""
+    """Prints the differences; returns the exit code."""
     try:
         listed = _listed(folder)
     except ValueError as error:
@@ -87,7 +87,7 @@ def check(folder: Path) -> int:
 
 
 def printable(text: str) -> str:
-    r"""Text with everything that could act on a terminal, such as an escape sequence, written as \x1b is."""
+    r"""Text with unprintable characters, which could control a terminal, escaped, such as \x1b."""
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
 
 
@@ -96,10 +96,10 @@ def _escaped(letter: str) -> str:
 
 
 def _listed(folder: Path) -> dict[str, str]:
-    """The hashes of SHA256SUMS by the names of the files.
+    """The hashes from SHA256SUMS, by file name.
 
     Raises:
-        ValueError: the list is missing, or not as a bundle has it.
+        ValueError: the list is missing or malformed.
     """
     path = folder / SUMS
     try:
@@ -115,7 +115,7 @@ def _listed(folder: Path) -> dict[str, str]:
 
 
 def _outside(names: Iterator[str]) -> Iterator[str]:
-    """Names that lead out of the folder."""
+    """Names that lead outside the folder."""
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             yield name

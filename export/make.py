@@ -1,4 +1,4 @@
-"""Makes a bundle: writes its files, proves each of them, and describes them in manifest and report."""
+"""Makes a bundle: writes its files, proves each of them, and describes them in the manifest and report."""
 
 import hashlib
 from collections.abc import Iterator
@@ -93,14 +93,14 @@ def check_images(dataset: Dataset) -> None:
     """Raises UserError if bundles can't hold these images."""
     kind = dataset.test.images.dtype
     if kind != np.uint8:
-        raise UserError(f"--dataset {dataset.name}: {kind} images, expected bytes, as exports hold")
+        raise UserError(f"--dataset {dataset.name}: {kind} images, expected bytes, which exports need")
 
 
 def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Tensors, dict[str, Any]]:
-    """The network rounded to so many bits for each weight, and what the manifest says of that; prints it.
+    """The network with weights rounded to `bits` bits, and the manifest's entries about it; prints the effect.
 
     Raises:
-        UserError: more bits than the network has; a layer whose weights all become 0.
+        UserError: the network has fewer bits, or all weights of a layer would become 0.
     """
     if bits > (has := config.model.weight_bits or bits):
         raise UserError(f"--weight-bits {bits}: the run's weights have {has}, expected at most that many")
@@ -116,10 +116,8 @@ def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Ten
 def _network(
     config: Config, tensors: Tensors, settings: Settings, dataset: Dataset, work: Work
 ) -> tuple[Network, Config, dict[str, Any]]:
-    """(the run's network, or what is left of it; the job for config.json; what the manifest says of what was left out).
-
-    The last is empty where nothing was.
-    """
+    """(the run's network, without silent channels if requested; the job for config.json; the manifest's entries about
+    dropped channels, if any)."""
     fitted = settings.fitted(config, dataset.test)
     recorded = dataset.test.images.shape[1] if dataset.test.images.ndim == 5 else None
     if not settings.drop_silent:
@@ -132,7 +130,7 @@ def _network(
 
 
 def _write_reports(folder: Path, whole: Manifest) -> None:
-    """Writes report.html, or says in one line why there is none, and report.md; adds them to the manifest's files."""
+    """Writes report.html, or prints why it can't, and report.md; adds them to the manifest's files."""
     try:
         page.require()
     except UserError as error:
@@ -155,7 +153,7 @@ def _warn_of_silence(claimed: Manifest) -> None:
 
 
 def _prove(evidence: Evidence, part: Part, name: str, checks: Iterator[CheckResult]) -> CheckResult:
-    """Runs the check of a file of a bundle being made: one that finds a problem ends it."""
+    """Runs the check of a file while making a bundle; a problem aborts the export."""
     with evidence.work.task(f"checking {name}", evidence.looked_at):
         result = next(checks)
     if result.problems:
@@ -165,12 +163,12 @@ def _prove(evidence: Evidence, part: Part, name: str, checks: Iterator[CheckResu
 
 
 def _training(run: RunDir, config: Config, tensors: Tensors, test: Split) -> dict[str, Any]:
-    """The run's own result, or that of the checkpoint that is exported; its accuracy is of the whole test set."""
+    """The result of the run, or of the exported checkpoint, with the accuracy on the whole test set."""
     if (number := run.checkpoint) is not None:
         accuracy, end = None, {"iterations": number, "seconds": None, "checkpoint": number}
     else:
         last = [record for record in run.records("end") if not record["interrupted"]][-1]
-        # In float64 membranes round otherwise than in the files.
+        # In float64, membranes round differently than in the files.
         exact = config.train.dtype == "float32" and config.model == run.config().model
         whole = config.train.eval_images is None and config.data == run.config().data and exact
         accuracy = last["accuracy"] if whole else None

@@ -1,7 +1,7 @@
-"""manifest.json: what is in a bundle, how it is to be called, what was proven; SHA256SUMS hashes it and all others.
+"""manifest.json: a bundle's contents, how to call them, and what was proven. SHA256SUMS hashes it and all other files.
 
-Everything in it but the statements of its maker (`proof.statements.FORMS`) follows from the bundle's other files and
-this version, and `export.verify` compares it.
+Everything in it except the maker's statements (`proof.statements.FORMS`) follows from the bundle's other files and this
+version, and `export.verify` compares it.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from export.proof import statements
 
 SCHEMA_VERSION = 2
 MOST_BYTES, MOST_CONFIG = 2**24, 2**20
-"""Bytes of a manifest.json and a config.json that are read."""
+"""Size limits for manifest.json and config.json, in bytes."""
 NOT_LISTED = (MANIFEST, SUMS)
 
 Rule = Callable[[str, Any, Any], list[str] | None]
@@ -42,18 +42,18 @@ def _bytes(manifest: Manifest) -> bytes:
 
 
 def _sums(folder: Path, manifest: Manifest) -> bytes:
-    """The text of SHA256SUMS: all files of a bundle but itself, as `sha256sum -c` reads it."""
+    """The contents of SHA256SUMS, with all of a bundle's other files, in the format of `sha256sum -c`."""
     hashes = {name: entry["sha256"] for name, entry in manifest["files"].items()}
     hashes[MANIFEST] = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items())).encode()
 
 
 def read(folder: Path) -> Manifest:
-    """Reads manifest.json as far as its form can be relied on: as `write` writes it, with the tables that we read.
+    """Reads manifest.json and checks its format: written as by `write`, with the tables that we read.
 
     Raises:
-        UserError: it is too large, no JSON, of another schema version, not written as `write` does (a key stands twice,
-            say), or holds something of a form that `export` doesn't write.
+        UserError: it's too large, isn't JSON, has a different schema version, isn't written as by `write` (with
+            duplicate keys, for example), or has entries in a form that `export` doesn't write.
     """
     path = folder / MANIFEST
     try:
@@ -78,19 +78,19 @@ def read(folder: Path) -> Manifest:
 
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """SHA-256 and size of every file in a bundle but the manifest's own two, by its name relative to the bundle."""
+    """SHA-256 and size of every file in a bundle except manifest.json and SHA256SUMS, by its relative name."""
     return {name: entry for name, entry in hashes.hash_files(folder).items() if name not in NOT_LISTED}
 
 
 def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
-    """What is wrong with the bundle's files as such, by name: changed, missing, not listed, or no plain file.
+    """Problems with the bundle's files, by name: changed, missing, not listed, or not a plain file.
 
     Args:
         folder: the bundle.
-        manifest: as `read` gives it.
+        manifest: the manifest from `read`.
 
     Raises:
-        UserError: config.json can't be read, or weights.safetensors is larger than this network's.
+        UserError: config.json can't be read, or weights.safetensors is too large for this network.
     """
     problems, most = hashes.irregular(folder), _most_bytes(folder)
     if large := {name: size for name, size in _sizes(folder) if size > most}:
@@ -112,10 +112,10 @@ def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
 
 
 def _most_bytes(folder: Path) -> int:
-    """What no file of the bundle exceeds, by its configuration; looked at before any of them is read.
+    """Upper limit for the size of any file, from the bundle's configuration; checked before any other file is read.
 
     Raises:
-        UserError: config.json can't be read, or weights.safetensors has not the size of this network's.
+        UserError: config.json can't be read, or weights.safetensors is too large for this network.
     """
     if (size := _size(folder / CONFIG)) > MOST_CONFIG:
         raise UserError(f"{CONFIG}: {size:,} bytes, expected at most {MOST_CONFIG:,}")
@@ -139,14 +139,14 @@ def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def silence(manifest: Manifest) -> str:
-    """Which layers never spiked on the images of the figures, in words; "" where all did that can."""
+    """A sentence about layers that never spiked on the images of the figures; "" if there are none."""
     layers = zip(manifest["numbers"]["layers"], manifest["semantics"]["layers"], strict=True)
     silent = [layer["name"] for layer, one in layers if not layer["spikes"] and one["threshold"] is not None]
     return f"the neurons after {', '.join(silent)} never spiked, so equal spikes prove little" if silent else ""
 
 
 def made(opset: int) -> dict[str, Any]:
-    """When, where and with which versions a bundle is made; `opset` is that of its ONNX files."""
+    """When, where and with which versions a bundle is made; `opset`: operator set of its ONNX files."""
     return {
         "utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "opset": opset,
@@ -163,7 +163,7 @@ def _no_rule(name: str, recorded: Any, found: Any) -> None:
 
 
 def data(dataset: str, test: Split, split: str = "test") -> dict[str, Any]:
-    """Names the test images, so that no other data set is taken for them; `split` is the `final` of the `Dataset`."""
+    """Identifies the test images, so other data can't be mistaken for them; `split`: the `final` of the `Dataset`."""
     digest = hashlib.sha256(as_bytes(test.images))
     digest.update(test.labels.astype("<i4").tobytes())
     held_out = {} if split == "test" else {"split": split}
@@ -171,13 +171,13 @@ def data(dataset: str, test: Split, split: str = "test") -> dict[str, Any]:
 
 
 def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rule) -> Iterator[str]:
-    """Where two parts of a manifest differ, one line each.
+    """How two parts of a manifest differ, one line for each difference.
 
     Args:
-        recorded: what the manifest holds.
-        found: what was worked out here.
-        where: the place of both in the manifest, for the lines.
-        rule: (key, recorded, found) to what is wrong with entries that need not be equal; None: they must be.
+        recorded: the manifest's value.
+        found: the value computed here.
+        where: the path of both in the manifest, for the lines.
+        rule: maps (key, recorded, found) to problems of entries that needn't be equal; None: they must be equal.
     """
     decided = rule(where.rpartition(".")[2], recorded, found)
     if decided is not None:

@@ -1,4 +1,4 @@
-"""The trained network, and the bundle that is made from it."""
+"""The trained network, and the bundle made from it."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,8 +26,7 @@ class Network:
     Attributes:
         config: the run's configuration, with the window of the bundle, see `Settings.fitted`.
         tensors: the trained parameters.
-        recorded: number of frames in a recording, of which the window may use only the first ones; None: the data are
-            images.
+        recorded: number of frames in a recording, which may be more than the window uses; None: the data is images.
     """
 
     config: Config
@@ -51,7 +50,7 @@ class Network:
 
     @property
     def frames(self) -> bool:
-        """Whether the data have a time axis."""
+        """Whether the data has a time axis."""
         return self.recorded is not None
 
     @property
@@ -62,12 +61,12 @@ class Network:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A bundle that is being made, with intermediate results that several of its files share; each is made once.
+    """A bundle that is being made, with cached intermediate results that several of its files share.
 
     Attributes:
-        folder: folder of its files.
-        network: the network in these files.
-        scratch: a folder outside it, for intermediate files.
+        folder: the bundle's folder.
+        network: the network in its files.
+        scratch: a separate folder for intermediate files.
     """
 
     folder: Path
@@ -81,7 +80,7 @@ class Bundle:
 
     @cached_property
     def sources(self) -> Path:
-        """The folder with the sources of the C program, with weights in float and in 8 bits."""
+        """The folder with the sources of the C program."""
         network, folder = self.network, self.scratch / "sources"
         window = window_of(network.config) if network.frames else None
         if window is not None:
@@ -98,7 +97,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs for making a bundle's files, apart from its network.
+    """The inputs for making a bundle's files, besides its network.
 
     Attributes:
         job: the training job, for config.json; its window may be longer than the bundle's.

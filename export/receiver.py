@@ -1,17 +1,17 @@
-"""Checks the ONNX files of a bundle: `python -I BUNDLE/check_onnx.py`. It needs NumPy and ONNX Runtime alone.
+"""Checks the ONNX files of a bundle: `python -I BUNDLE/check_onnx.py`. It needs only NumPy and ONNX Runtime.
 
-Whoever sent the bundle also sent this script. `python -I -m export.verify BUNDLE` says whether it is the original.
+This script comes from the sender of the bundle; `python -I -m export.verify BUNDLE` checks that it's the original.
 
-A file that computes one step is run from the inputs of every set of golden/step, and sequence.onnx for the whole
-windows of golden/sequence. All spikes, counts and membranes must equal those of the set, for weights and images are
-such that no sum rounds. (Numbers below 2^-126 count as 0, as some processors flush them.) And the SHA-256 of all files
-are compared. Exit code 0: all is well; 1: something differs.
+The script runs the files that compute one step on every set in golden/step, and sequence.onnx on the whole windows in
+golden/sequence. All spikes, counts and membranes must equal those in the set, because weights and images make all sums
+exact. (Numbers below 2^-126 count as 0, because some processors flush them.) It also compares the SHA-256 of all files.
+Exit code 0: everything matches; 1: something differs.
 """
 
 import sys
 
 if __name__ == "__main__" and not (sys.flags.isolated or (sys.version_info >= (3, 11) and sys.flags.safe_path)):
-    del sys.path[0]  # the bundle's folder: nothing is imported from it
+    del sys.path[0]  # the bundle's folder, so nothing is imported from it
 import hashlib
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else versions from 1.29 on report their use to their maker
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.29, it sends usage data to its vendor otherwise
 import onnxruntime as ort
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +31,7 @@ def main() -> int:
     for name, kind in FILES.items():
         try:
             lines[name] = line(session(name), kind)
-        except Exception as error:  # whatever a missing or damaged file leads to
+        except Exception as error:  # missing or damaged files can cause any error
             lines[name] = f"NOT OK: {str(error).splitlines()[0]}"
     for name, said in lines.items():
         print(f"{name:<16} {said}")
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def sums_line() -> str:
-    """Whether all files are those of SHA256SUMS: a weight that the golden images don't need shows there alone."""
+    """Compares all files with SHA256SUMS: only this detects changes in weights that no golden image uses."""
     listed = dict(line.split("  ", 1)[::-1] for line in (HERE / "SHA256SUMS").read_text().splitlines())
     found = {path.relative_to(HERE).as_posix() for path in HERE.rglob("*") if path.is_symlink() or not path.is_dir()}
     wrong = [f"{name!a} is not listed" for name in sorted(found - {*listed, "SHA256SUMS"})]
@@ -50,7 +50,7 @@ def sums_line() -> str:
 
 
 def sha256(name: str) -> str:
-    """Of a file of the bundle; "" where there is none: links and what lies outside are no files of it."""
+    """SHA-256 of a file in the bundle; "" if it's missing, a link or outside the bundle."""
     path, parts = HERE / name, PurePosixPath(name).parts
     places = [HERE.joinpath(*parts[: count + 1]) for count in range(len(parts))]
     if path.is_absolute() and ".." not in parts and HERE in path.parents and not any(map(Path.is_symlink, places)):
@@ -60,13 +60,13 @@ def sha256(name: str) -> str:
 
 def session(name: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become floats once
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # converts int8 weights to floats once
     options.log_severity_level = 3  # no warning that the input time_steps has a default
     return ort.InferenceSession(HERE / name, options, providers=["CPUExecutionProvider"])
 
 
 def line(run: ort.InferenceSession, kind: str) -> str:
-    """Result of a file for the golden sets of one kind, as a line."""
+    """A file's result on the golden sets of one kind, as a line."""
     sets = values = different = 0
     for inputs, expected in golden(kind):
         found = run.run(None, {value.name: x for value, x in zip(run.get_inputs(), inputs, strict=False)})
@@ -91,13 +91,13 @@ def golden(kind: str) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
 
 
 def tensors(folder: Path, what: str) -> list[np.ndarray]:
-    """The tensors of `input_0.pb`, `input_1.pb`, ..., or of the outputs."""
+    """The tensors in `input_0.pb`, `input_1.pb`, ..., or in the output files."""
     count = len(list(folder.glob(f"{what}_*.pb")))
     return [tensor(folder / f"{what}_{number}.pb") for number in range(count)]
 
 
 def tensor(path: Path) -> np.ndarray:
-    """A float32 tensor from a file that holds an `onnx.TensorProto`: its fields dims (1) and raw_data (9)."""
+    """A float32 tensor from a file with an `onnx.TensorProto`, from its fields dims (1) and raw_data (9)."""
     data = path.read_bytes()
     at, dims, raw = 0, [], b""
     while at < len(data):
@@ -105,7 +105,7 @@ def tensor(path: Path) -> np.ndarray:
         value, at = varint(data, at)
         if key == 1 << 3:
             dims.append(value)
-        elif key & 7 == 2:  # so many bytes
+        elif key & 7 == 2:  # `value` bytes follow
             if key >> 3 == 9:
                 raw = data[at : at + value]
             at += value
@@ -113,7 +113,7 @@ def tensor(path: Path) -> np.ndarray:
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """(a whole number of seven bits a byte, the place after it)."""
+    """(an integer stored with seven bits per byte, the position after it)."""
     value = shift = 0
     while True:
         value |= (data[at] & 127) << shift

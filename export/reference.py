@@ -1,7 +1,7 @@
 """The network in torch, one time step at a time with its state as arguments: the source of every export.
 
-It's bit-identical to `csnn_torch.model.sequential` (snnTorch). The latter hides its state in the layers, and a graph
-exported from hidden state silently loses it.
+It's bit-identical to `csnn_torch.model.sequential` (snnTorch), which hides its state in the layers; a graph exported
+from that would silently lose it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ T = TypeVar("T")
 States = tuple[Tensor, ...]
 """The state of every layer, in the order of `state_shapes`."""
 Scores = Callable[[Tensor], np.ndarray]
-"""A program: from `inputs` to class scores [batch, classes], which are output spikes or summed membranes."""
+"""A program: maps `inputs` to class scores [batch, classes], which are spike counts or summed membranes."""
 
 
 class Trace(NamedTuple):
@@ -69,7 +69,7 @@ class Neurons(nn.Module):
         return {name: getattr(self, name) for name in self.kind.parameters}
 
     def forward(self, current: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """From I[t] and the state before the step to the output, S[t] or U[t], and the state after the step.
+        """Maps I[t] and the state before the step to the output, S[t] or U[t], and the state after the step.
 
         States are in the order of the neuron model's `states`.
         """
@@ -79,7 +79,7 @@ class Neurons(nn.Module):
         return found[MEMBRANE].clone() if self.read else self.fire(*after), *after
 
     def fire(self, *state: Tensor) -> Tensor:
-        """H(U - theta): 1.0 where the membrane is above the threshold, 0.0 at or below the threshold."""
+        """H(U - theta): 1.0 if the membrane is above the threshold, 0.0 at or below it."""
         after = dict(zip(self.kind.states, state, strict=True))
         return Operations().fired(after[MEMBRANE], self.kind.threshold(self.values, after))
 
@@ -97,7 +97,7 @@ class Step(nn.Module):
         self.config = config
         self.blocks: list[tuple[str, ...]] = []
         for number, layer in enumerate(config.layers, 1):
-            # Without biases there are biases of 0, which change no bit: every file then has the same operators.
+            # Networks without biases get biases of 0, which change no bit, so every file has the same operators.
             block = before_neurons(layer, number, bias=True)
             for name, module in block.items():
                 self.add_module(name, module)
@@ -123,7 +123,7 @@ class Step(nn.Module):
         return tuple(torch.zeros(batch, *shape) for shape in state_shapes(self.config).values())
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """One time step, with arguments and results in the order of step.onnx, which has the states last.
+        """One time step, with arguments and results in the order of step.onnx: states last.
 
         Args:
             x: image or spikes [batch, channels, height, width], integer multiples of 1 / `config.input_scale`.
@@ -161,7 +161,7 @@ def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def membranes(config: ModelConfig, states: Sequence[T]) -> list[T]:
-    """The membranes among the states."""
+    """The membranes from the states."""
     return [one for name, one in zip(state_shapes(config), states, strict=True) if name.startswith(MEMBRANE)]
 
 
@@ -186,7 +186,7 @@ def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 
 
 
 def frames(x: Tensor, time_steps: int) -> Iterator[Tensor]:
-    """The input of every step: `x` [batch, C, H, W] again and again, or each of `x` [time, batch, C, H, W] in turn."""
+    """The input of every step: `x` [batch, C, H, W] repeatedly, or each of `x` [time, batch, C, H, W] in turn."""
     return iter(x) if x.ndim == 5 else (x for _ in range(time_steps))
 
 

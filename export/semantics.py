@@ -1,6 +1,6 @@
-"""What the network computes, in words: for the metadata of ONNX files, and for the manifest and report.
+"""Describes in words what the network computes: in the metadata of ONNX files, and in the manifest and report.
 
-Both tell the same facts to different readers, and their wording stands in files that are compared to the byte.
+Both contain the same facts for different readers. The wording is part of files that are compared byte by byte.
 """
 
 import json
@@ -13,7 +13,7 @@ from csnn_jax.neurons.neuron import MEMBRANE
 from export.reference import Neurons, Step, state_shapes
 
 FIRES, FIRED = "U[t] > threshold", "U[t-1] > threshold"
-"""Where S[t] is 1, and where R[t] is."""
+"""The conditions for S[t] = 1 and for R[t] = 1."""
 HELD = "the same image at every step"
 
 
@@ -31,14 +31,14 @@ def _moment(config: ModelConfig) -> str:
 
 
 def _multiples(config: ModelConfig) -> str:
-    """Of what the direct input consists, and up to where no sum of it rounds."""
+    """The values of the direct input for which sums are exact."""
     scale = config.input_scale
     unit = f"1/{scale:g}" if scale > 1 else f"{1 / scale:g}"
     return f"whole multiples of {unit} from 0 to {2**config.entering_bits / scale:g}"
 
 
 def terse(equation: str) -> str:
-    """An equation as ONNX files give it, without signs of multiplication."""
+    """An equation in the notation of ONNX files, without multiplication signs."""
     return equation.replace(" * ", " ")
 
 
@@ -47,18 +47,18 @@ def _heaviside(condition: str) -> str:
 
 
 def of_graph(step: Step) -> dict[str, str]:
-    """What a reader of an ONNX file must know and can't see in its graph, as texts for `metadata_props`.
+    """Facts about an ONNX file that its graph doesn't show, as strings for `metadata_props`.
 
-    `beta`, `threshold` and others are JSON lists of one float32 number per layer, or a list per layer of one per
-    channel; the threshold of neurons that never spike is null.
+    `beta`, `threshold` and others are JSON lists with one float32 number, or one list of the channels' numbers, per
+    layer; the threshold of neurons that never spike is null.
     """
     config = step.config
     states = ", ".join(f"{name}: {symbol}" for name, symbol in _symbols(config).items())
     resets = "" if set(config.resets) == {"none"} else f", R[t] = {_heaviside(FIRED)}"
-    pixels = f"{_over(config.input_scale)}: {_multiples(config)}, with which no sum rounds"
+    pixels = f"{_over(config.input_scale)}: {_multiples(config)}, for which all sums are exact"
     image = pixels if config.encoding == "direct" else "spikes of the step, 0 or 1"
     encodings = {
-        "direct": f"{HELD}, or its own frame where the data have a time axis",
+        "direct": f"{HELD}, or each step's own frame if the data has a time axis",
         "rate": f"a pixel spikes {_chance(config)}",
         "latency": f"one spike per pixel at step {terse(_moment(config))}, none for a pixel of 0",
     }
@@ -68,7 +68,7 @@ def of_graph(step: Step) -> dict[str, str]:
         **{name: json.dumps([_value(neurons, name) for neurons in step.neurons]) for name in config.kind.parameters},
         "spike_condition": "U > threshold (strict)",
         "reset": _by_layer(config.resets),
-        "membranes": "U[t], before the reset that the spike of step t causes",
+        "membranes": "U[t], before the reset caused by the spike of step t",
         "initial_membranes": "0",
         **({"states": f"{states}; 0 before the first step"} if len(config.kind.states) > 1 else {}),
         "image": f"float32 [N, channels, height, width], {image}",
@@ -80,13 +80,13 @@ def of_graph(step: Step) -> dict[str, str]:
 
 
 def of_bundle(step: Step, time_steps: int, sequence: bool, names: Sequence[str]) -> dict[str, Any]:
-    """For somebody who has only the bundle: the manifest's `semantics`.
+    """The manifest's `semantics`, for readers who have only the bundle.
 
     Args:
         step: the reference network.
         time_steps: T, length of the window.
-        sequence: the input is one frame per step, not one image for all.
-        names: of the classes.
+        sequence: whether the input is one frame per step, instead of one image for all steps.
+        names: the class names.
     """
     config, shapes = step.config, state_shapes(step.config)
     return {
@@ -109,7 +109,7 @@ def of_bundle(step: Step, time_steps: int, sequence: bool, names: Sequence[str])
         },
         "reset": _by_layer(config.resets),
         "comparison": "strict >: a membrane equal to the threshold does not spike",
-        "membranes": "before the reset that their own spike causes; that reset comes with the next step",
+        "membranes": "before the reset caused by their own spike, which comes with the next step",
         "initial_membranes": 0.0,
         "states": _symbols(config),
         "pooling": _pooling(config),
@@ -134,7 +134,7 @@ def _neuron(config: ModelConfig) -> str:
 
 
 def _value(neurons: Neurons, name: str) -> float | list[float] | None:
-    """The value of a parameter, or those of all channels; None for the threshold of neurons that never spike."""
+    """The value of a parameter, or a list for all channels; None for the threshold of neurons that never spike."""
     value = neurons.values[name]
     if value.ndim:
         return value.flatten().tolist()
@@ -142,18 +142,18 @@ def _value(neurons: Neurons, name: str) -> float | list[float] | None:
 
 
 def _symbols(config: ModelConfig) -> dict[str, str]:
-    """What the equations call each state after a step, by its name: {"mem": "U[t]"}."""
+    """The equations' symbol for each state after a step, by its name: {"mem": "U[t]"}."""
     lines = config.kind.equations[config.resets[0]]
     return {name: line.partition(" = ")[0] for name, line in zip(config.kind.states, lines, strict=True)}
 
 
 def _by_layer(values: Sequence[str]) -> str:
-    """One value where all layers have the same, else all of them in order."""
+    """One value if all layers have the same, otherwise all of them in order."""
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 
 def _equations(config: ModelConfig) -> str:
-    """The equations of the states; where layers' resets differ, those that depend on it name theirs."""
+    """The equations of the states; if layers have different resets, equations that depend on them name theirs."""
     resets = dict.fromkeys(config.resets)
     owners: dict[str, list[str]] = {}
     for reset in resets:
@@ -164,7 +164,7 @@ def _equations(config: ModelConfig) -> str:
 
 
 def _pooling(config: ModelConfig) -> str:
-    """What follows the convolutions, before or after their neurons."""
+    """The pools after the convolutions, before or after their neurons."""
     afterwards = [layer.before for layer in config.layers[1:]]
     pools = {
         layer.name: str(layer.pool or after or "none")

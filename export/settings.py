@@ -1,4 +1,4 @@
-"""How a bundle is made, and how much its proof looks at."""
+"""How to make a bundle, and how thoroughly to check it."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -14,14 +14,14 @@ Effort = Literal["quick", "usual", "thorough"]
 
 
 class Extent(NamedTuple):
-    """What an effort means.
+    """How much is checked.
 
     Attributes:
-        images: test images on which spikes are compared.
-        accuracy_images: test images on which accuracy is measured; None: all.
-        evaluator: images and steps of onnx's reference evaluator, the slowest of all programs.
-        seconds: how long the latency of a file is measured.
-        each: accuracy is measured by running every file, also one that is another's graph with a fixed batch.
+        images: number of test images for comparing spikes.
+        accuracy_images: number of test images for measuring accuracy; None: all.
+        evaluator: number of images and steps for onnx's reference evaluator, the slowest of all programs.
+        seconds: how long to measure the latency of a file.
+        each: whether to measure accuracy by running every file, even one with another file's graph and a fixed batch.
     """
 
     images: int
@@ -36,20 +36,20 @@ EXTENTS: dict[Effort, Extent] = {
     "usual": Extent(32, 1000, (1, 10), 1.0),
     "thorough": Extent(1000, None, (2, 10**6), 3.0, each=True),
 }
-"""A fault in a weight, a layer, a border or a step shows on few images."""
+"""A few images are enough to reveal an error in a weight, a layer, a border or a step."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings by which a bundle is made and proven.
+    """The settings for making and checking a bundle.
 
     Attributes:
-        opset: of the ONNX files.
-        images: test images that spikes are compared on.
-        effort: how much else the proof looks at.
-        time_steps: steps of the window that the bundle runs; None: those of the training, or the data's own.
-        drop_silent: channels that no training image made fire are left out.
-        weight_bits: what weights are rounded to before all else; None: they stay as they were trained.
+        opset: operator set of the ONNX files.
+        images: number of test images for comparing spikes.
+        effort: how much else is checked.
+        time_steps: number of steps in the bundle's window; None: as in training, or the data's own.
+        drop_silent: whether to drop channels that never fire on the training images.
+        weight_bits: number of bits to round the weights to first; None: the weights are kept as trained.
     """
 
     opset: int
@@ -61,20 +61,20 @@ class Settings:
 
     @property
     def extent(self) -> Extent:
-        """What the effort means."""
+        """How much is checked."""
         return EXTENTS[self.effort]
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
-        """From a manifest whose `statements` are in order."""
+        """Reads settings from a manifest whose `statements` have no problems."""
         names = ("opset", "images", "effort", "time_steps", "drop_silent", "weight_bits")
         return cls(*(values[name] for name in names))
 
     def fitted(self, config: Config, test: Split) -> Config:
-        """The run's configuration with the window that the bundle runs.
+        """The run's configuration with the bundle's window.
 
         Raises:
-            UserError: more steps than the images' own were asked for.
+            UserError: `time_steps` is more than the images have frames.
         """
         config = for_data(config, test)
         if self.time_steps is None:
@@ -85,20 +85,20 @@ class Settings:
         return replace(config, model=replace(config.model, time_steps=self.time_steps))
 
     def split(self, test: Split) -> Split:
-        """The images that accuracy is measured on, among them those that spikes are compared on."""
+        """The images for measuring accuracy, which include those for comparing spikes."""
         most = self.extent.accuracy_images
         count = len(test.labels) if most is None else max(most, self.images)
         return Split(self.window(test.images[:count]), test.labels[:count])
 
     def window(self, images: Images) -> Images:
-        """Of images with a time axis the frames that the bundle runs."""
+        """The images; if they have a time axis, only the frames that the bundle runs."""
         if images.ndim == 4 or self.time_steps is None:
             return images
         return np.asarray(images)[:, : self.time_steps]
 
 
 def for_data(config: Config, test: Split) -> Config:
-    """The run's configuration, with the data's own T where the images have a time axis."""
+    """The run's configuration, with the data's own T if the images have a time axis."""
     if test.images.ndim == 4:
         return config
     return replace(config, model=replace(config.model, time_steps=test.images.shape[1]))

@@ -1,7 +1,7 @@
-"""`--drop-silent`: a network without the channels that no training image made fire.
+"""`--drop-silent`: drops the channels that never fire on the training images.
 
-A channel that never fires adds nothing to the next layer, so that without it the network gives the same spikes on every
-image on which it would have stayed silent.
+A channel that doesn't fire adds nothing to the next layer, so dropping it doesn't change the spikes on any image on
+which it would have stayed silent.
 """
 
 import math
@@ -23,14 +23,14 @@ from export.work import Work
 
 @dataclass(frozen=True)
 class Dropped:
-    """What was left out, and what that changes.
+    """What was dropped, and the effect.
 
     Attributes:
         layers: (name, channels kept, channels of the trained network) of every hidden layer.
-        training_images: on how many images the dropped channels stayed silent.
-        test_images: how many test images there are.
-        fired_on: on how many of those one of the dropped channels would have fired.
-        other_answers: how many of them are classified otherwise without.
+        training_images: number of training images, on which the dropped channels stayed silent.
+        test_images: number of test images.
+        fired_on: number of test images on which a dropped channel would have fired.
+        other_answers: number of test images with a different class after dropping.
         parameters, bytes: of weights and biases, before and after; bytes in float32.
     """
 
@@ -43,35 +43,35 @@ class Dropped:
     bytes: tuple[int, int]
 
     def lines(self) -> list[str]:
-        """For a reader."""
+        """A summary for the user."""
         kept = ", ".join(f"{name} {kept:,} of {of:,}" for name, kept, of in self.layers)
         before, after = self.parameters
         return [
             f"--drop-silent keeps {kept}: the others fired on none of the {self.training_images:,} training images",
             f"{before:,} -> {after:,} parameters, {self.bytes[0]:,} -> {self.bytes[1]:,} bytes in float32",
-            f"on {self.fired_on:,} of {self.test_images:,} test images one of the others would have fired, and "
+            f"on {self.fired_on:,} of {self.test_images:,} test images, one of the others would have fired; "
             f"{self.other_answers:,} answers change",
         ]
 
     def figures(self) -> dict[str, Any]:
-        """For the manifest."""
+        """The entry for the manifest."""
         return asdict(self) | {"layers": [list(layer) for layer in self.layers]}
 
 
 def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tuple[Config, Tensors, Dropped]:
-    """Leaves out the channels that are silent on every training image.
+    """Drops the channels that are silent on every training image.
 
     Args:
-        config: the job, with the window that counts.
+        config: the job, with the bundle's window.
         tensors: the trained parameters.
         dataset: the images.
-        work: counts the images.
+        work: shows the progress.
 
     Returns:
-        (the job with the smaller network, its parameters, what was left out).
+        (the job with the smaller network, its parameters, what was dropped).
 
     Raises:
-        UserError: a layer would have nothing left.
+        UserError: a layer would be empty.
     """
     trained = Trained(config, tensors)
     hidden = config.model.layers[:-1]
@@ -97,18 +97,18 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
 
 
 def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) -> tuple[ModelConfig, Tensors]:
-    """The network that has only some channels.
+    """The network with only some of its channels.
 
     Args:
         config: the network.
         tensors: its parameters in torch's layouts.
-        alive: for every hidden layer which channels stay, bool [channels].
+        alive: for every hidden layer, which channels to keep, bool [channels].
 
     Returns:
         (its configuration, its parameters). They are on the grids of the smaller layers, which are as fine or finer.
 
     Raises:
-        UserError: a layer with so many inputs that its neurons have grids of their own would get a coarser one.
+        UserError: a layer with so many inputs that each neuron has its own grid would get a coarser one.
     """
     left = dict(tensors)
     outputs = [*alive, np.ones(config.num_classes, bool)]
@@ -116,7 +116,7 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
     for layer, stays in zip(config.layers, outputs, strict=True):
         weight = tensors[f"{layer.name}.weight"][stays]
         if before is not None:
-            # Torch flattens channel by channel: each has one input at every position.
+            # Torch flattens channel by channel: each channel has one input per position.
             positions = math.prod(layer.in_shape[:-1]) if layer.kind == "linear" else 1
             weight = weight[:, np.repeat(before, positions)]
         left[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
@@ -136,7 +136,7 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
 
 
 def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
-    """Of every hidden layer which channels fire on some image, bool [channels]."""
+    """For every hidden layer, which channels fire on some image, bool [channels]."""
     found = [np.zeros(layer.channels, bool) for layer in trained.config.model.layers[:-1]]
     for batch in map(trained.fires, _pieces(trained, images)):
         for ever, layer in zip(found, batch[:-1], strict=True):
@@ -146,7 +146,7 @@ def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
 
 
 def _fired_on(trained: Trained, alive: Sequence[np.ndarray], images: Images, work: Work) -> int:
-    """On how many images a channel fires that is not `alive`."""
+    """The number of images on which a channel that isn't `alive` fires."""
     count = 0
     for batch in map(trained.fires, _pieces(trained, images)):
         dead = [layer[:, ~ever] for ever, layer in zip(alive, batch[:-1], strict=True)]
@@ -161,7 +161,7 @@ def _answers(trained: Trained, images: Images) -> np.ndarray:
 
 
 def _pieces(trained: Trained, images: Images) -> Iterator[np.ndarray]:
-    """The images a few at a time; of frames as many as the window has."""
+    """The images in batches, with only as many frames as the window has."""
     steps = trained.config.model.time_steps
     for first in range(0, len(images), BATCH):
         some = images[np.arange(first, min(first + BATCH, len(images)))]

@@ -1,6 +1,6 @@
 """Verifies a bundle: makes its files again from the weights, and compares everything in the bundle.
 
-A received bundle is only read. The files that are run on images are made here and found to equal the bundle's.
+A received bundle is only read. Files that are run on images are made here and compared with the bundle's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,8 +62,8 @@ def verify(
         work: shows the progress.
 
     Returns:
-        The exit code: 0; 1 if anything differs or couldn't be verified; 3 if everything that was checked is right, but
-            not everything could be checked.
+        The exit code: 0; 1 if anything differs or couldn't be verified; 3 if nothing differs, but not everything could
+            be checked.
     """
     verdict = Verdict()
     try:
@@ -99,9 +99,9 @@ class Verification:
 
     Attributes:
         verdict: collects what differs.
-        folder: the bundle that was received.
+        folder: the received bundle.
         recorded: its manifest.
-        opened: the bundle that is made here.
+        opened: the bundle made here.
     """
 
     verdict: Verdict
@@ -111,7 +111,7 @@ class Verification:
 
     @property
     def figures(self) -> bool:
-        """Whether the recorded figures are for the images that are used here."""
+        """Whether the recorded figures are for the images used here."""
         return self.opened.test is not None and self.opened.effort is None
 
     def run(self) -> Manifest:
@@ -136,12 +136,12 @@ class Verification:
         derived.make(self.opened.bundle, self.opened.inputs, self.opened.evidence.work)
 
     def check(self, name: str, checks: Iterator[CheckResult]) -> CheckResult:
-        """Runs a file that was made here; failing to run is also a problem."""
+        """Runs a file made here; failing to run is also a problem."""
         try:
             return next(checks, CheckResult({}, ["not checked, because the previous file couldn't be checked"]))
         except UserError as error:
             return CheckResult({}, [f"not checked: {error}"])
-        except Exception as error:  # whatever a library says of a file, it is that file's line
+        except Exception as error:  # libraries can raise anything; report it in this file's line
             return CheckResult({}, [f"can't be checked: {_one_line(error)}"])
 
     def files(self) -> dict[str, list[str]]:
@@ -161,7 +161,7 @@ class Verification:
         self._images()
 
     def _file(self, part: Part, name: str, checks: Iterator[CheckResult], problems: list[str]) -> CheckResult:
-        """Runs what was made here; `problems` is what the bundle holds instead."""
+        """Runs the file made here; `problems` are the differences of the bundle's file."""
         evidence = self.opened.evidence
         with evidence.work.task(f"checking {name}", evidence.looked_at):
             result = self.check(name, checks)
@@ -172,7 +172,7 @@ class Verification:
         return result
 
     def _figures(self, recorded: Any, found: dict[str, Any]) -> Iterator[str]:
-        """Compares figures: of the same images they are equal."""
+        """Compares figures, which must be equal for the same images."""
         if not isinstance(recorded, dict):
             yield f"has no figures in {MANIFEST}"
             return
@@ -191,10 +191,10 @@ class Verification:
             yield from self._trained()
 
     def _trained(self) -> Iterator[str]:
-        """The accuracy that the manifest says the trained network has on the whole test set.
+        """Checks the manifest's accuracy of the trained network on the whole test set.
 
-        Of a network without its silent channels it may differ by as many answers as are said to; in a shorter window,
-        where these may have fired later on, nothing follows from the bundle.
+        If silent channels were dropped, it may differ by the stated number of answers. With a shorter window, in which
+        these channels might have fired later, the bundle can't show it.
         """
         test, dropped = self.opened.test, self.recorded.get("dropped")
         assert test is not None
@@ -208,7 +208,7 @@ class Verification:
             yield f"training.accuracy is {now}, {MANIFEST} says {stated}"
 
     def _names(self, claimed: Manifest) -> Iterator[str]:
-        """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
+        """Files listed in the manifest that no bundle has, and vice versa; the same for parts of the manifest."""
         names = derived.names(self.opened.bundle.folder) | {REPORT}
         for name in sorted(names ^ (set(self.recorded["files"]) - {PAGE})):
             yield f"{name} is {'not listed' if name in names else 'listed, but not part of a bundle'}"
@@ -223,7 +223,7 @@ class Verification:
             yield f"{name} isn't part of {MANIFEST}"
 
     def _statements(self) -> Iterator[str]:
-        """What the maker states must fit the configuration and the files, as far as these show it."""
+        """Checks that the maker's statements don't contradict the configuration and the files."""
         network, test = self.opened.bundle.network, self.opened.test
         yield from statements.belied(self.recorded, self.opened.inputs.job, None if test is None else len(test.labels))
         if (dropped := self.recorded.get("dropped")) is not None:
@@ -233,11 +233,11 @@ class Verification:
         try:
             if (self.folder / REPORT).read_bytes() != text.render(self.recorded).encode():
                 yield f"doesn't match what this version makes from {MANIFEST}"
-        except Exception as error:  # whatever a changed manifest leads to
+        except Exception as error:  # a changed manifest can cause any error
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"
 
     def _page(self) -> None:
-        """Its bytes follow from the manifest and the version of plotly, whose program it holds."""
+        """Checks report.html, which depends on the manifest and on the version of plotly, whose code it contains."""
         try:
             page.require()
             found = (self.folder / PAGE).read_text()
@@ -251,11 +251,11 @@ class Verification:
         except UserError as error:
             self.verdict.tell(PAGE, [], f"not checked: {error}")
             self.verdict.unchecked.append(PAGE)
-        except Exception as error:  # whatever a changed manifest leads to
+        except Exception as error:  # a changed manifest can cause any error
             self.verdict.tell(PAGE, [f"can't be made from {MANIFEST}: {_one_line(error)}"])
 
     def _images(self) -> None:
-        """Without the test images nothing of them can be checked."""
+        """Reports what can't be checked without the test images, or is skipped."""
         if self.opened.test is None:
             name = self.opened.inputs.job.data.dataset
             self.verdict.unchecked += [
@@ -266,7 +266,7 @@ class Verification:
             self.verdict.skipped.append(f"accuracy, spikes, operations and energy (--{self.opened.effort})")
 
     def _latency(self) -> str:
-        """Latency of every file, here and as recorded, to be looked at: no two machines, or days, give the same."""
+        """Latency of every file, here and as recorded, for information only: it varies between machines and days."""
         seconds = EXTENTS[self.recorded["settings"]["effort"]].seconds
         here = claims.latencies(self.opened.bundle, self.opened.evidence, seconds)
         recorded = self.recorded["latency"]

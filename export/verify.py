@@ -1,4 +1,4 @@
-"""`python -I -m export.verify BUNDLE`: whether a bundle holds what follows from its weights, and nothing else."""
+"""`python -I -m export.verify BUNDLE`: checks that a bundle contains exactly what its weights imply."""
 
 import sys
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             effort: Effort | None = "quick" if flags.quick else "thorough" if flags.thorough else None
             try:
                 return verification.verify(folder, scratch, flags.dataset, effort, work)
-            except UserError as error:  # what can't be verified is not ok
+            except UserError as error:  # a bundle that can't be verified isn't ok
                 print(f"error: {error}", file=sys.stderr)
                 return 1
 

@@ -1,4 +1,4 @@
-"""The bar of a command that makes or proves a bundle: one for all that it does, from its first second on."""
+"""The progress bar of a command that makes or verifies a bundle: a single bar for everything, shown from the start."""
 
 import sys
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 class Work:
-    """Shows on a terminal how much of the work is done, and what is being done; elsewhere it shows nothing.
+    """Shows the progress and the current task on a terminal; elsewhere, it shows nothing.
 
-    Lines that are printed meanwhile appear above the bar.
+    Lines printed in the meantime appear above the bar.
 
     Args:
-        title: what the command does, in a word.
+        title: what the command does, in one word.
     """
 
     def __init__(self, title: str):
@@ -37,7 +37,7 @@ class Work:
         self._bar.stop()
 
     def plan(self, tasks: int) -> None:
-        """Tells how many tasks there are; until then the bar only moves."""
+        """Sets the number of tasks; until then, the bar only pulses."""
         self._bar.update(self._task, total=tasks)
 
     @contextmanager
@@ -45,8 +45,8 @@ class Work:
         """One task.
 
         Args:
-            now: what is done, for the reader.
-            images: about how many images it looks at, see `saw`.
+            now: its description.
+            images: approximate number of images that it processes, see `saw`.
         """
         self._seen, self._expected = 0, images
         self._bar.update(self._task, now=now)
@@ -55,7 +55,7 @@ class Work:
         self._bar.update(self._task, completed=self._done)
 
     def saw(self, images: int) -> None:
-        """Tells that the task is done with some more of its images."""
+        """Adds to the number of images that the current task has processed."""
         self._seen += images
         share = min(self._seen / self._expected, 1) if self._expected else 0
         self._bar.update(self._task, completed=self._done + share)

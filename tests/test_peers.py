@@ -79,7 +79,7 @@ def test_the_table_goes_from_fast_to_slow_and_ends_with_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast, slow = found(peers.OURS, turn([0.12])), found("snnTorch", turn([2.0]))
-    broken = found("sparx", failed="can't be installed: needs Python 3.12, which isn't here")
+    broken = found("sparx", failed="can't be installed: needs Python 3.12, which isn't installed")
     record(
         [broken, slow, found("slow, a way", turn([1.0])), found("slow, another", turn([3.0])), fast],
         tmp_path,
@@ -88,7 +88,7 @@ def test_the_table_goes_from_fast_to_slow_and_ends_with_what_failed(
     names = [line.split(" | ")[0] for line in peers_tables.peers().splitlines()[2:]]
     assert names == [f"| {name}" for name in (peers.OURS, "slow, a way", "snnTorch", "slow, another", "sparx")]
     assert "| snnTorch | 2.0 s | 17 | 0.20 s | 17 | 9.0 s | 0.5 GB |" in peers_tables.peers()
-    assert "| sparx | can't be installed: needs Python 3.12, which isn't here |" in peers_tables.peers()
+    assert "| sparx | can't be installed: needs Python 3.12, which isn't installed |" in peers_tables.peers()
     assert peers_tables.peers_work().splitlines()[2:] == ["| one 1.0, torch 2.0 | 0 | a | b |"] * 3
     said = " ".join(peers_tables.peers_said().split())
     assert "takes 0.12 s on the event engine, 1.0 s (8.3 times as long) in the fastest other row, slow, a way," in said
@@ -118,7 +118,7 @@ def test_a_library_for_a_python_that_is_not_here_becomes_a_row(tmp_path: Path) -
     assert peer_environments.interpreter((3, 11)) == sys.executable
     future = Found(Row("future", "future", installs=("future",), python=(9, 9)), Cost("future"))
     assert peers.prepared([future], tmp_path) == {}
-    assert future.as_json(future)["failed"] == "can't be installed: needs Python 9.9, which isn't here"
+    assert future.as_json(future)["failed"] == "can't be installed: needs Python 9.9, which isn't installed"
     assert not any(tmp_path.iterdir())
 
 

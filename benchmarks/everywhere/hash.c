@@ -1,6 +1,6 @@
 /*
  * Hashes every layer's membranes and spikes at every step, see hashes.py: reads samples from one file, and writes
- * [sample][layer][step][3] words to another. Files, not standard streams, for a board under an emulator has none.
+ * [sample][layer][step][3] words to another. It uses files, because an emulated board has no standard streams.
  */
 #include <stdio.h>
 #include <string.h>

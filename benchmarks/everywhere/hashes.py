@@ -1,7 +1,7 @@
-"""Hashes of membranes and spikes, computed alike in NumPy, C and JavaScript: sums modulo 2^32, whose order is free.
+"""Hashes of membranes and spikes, the same in NumPy, C and JavaScript: sums modulo 2^32, in any order.
 
-Of each image, layer and step: two of the membranes' bits and one of the spikes. Neuron n counts in height-width-channel
-order; its factors are odd, so a single bit always changes the first sum.
+For each image, layer and step, there are two hashes of the membranes' bits and one of the spikes. Neuron n counts in
+height-width-channel order; its factors are odd, so a single bit always changes the first sum.
 """
 
 import numpy as np
@@ -9,11 +9,11 @@ import numpy as np
 from csnn_jax.runs.equality import canonical
 
 WORDS = 3
-"""Of a layer's step."""
+"""Number of hashes for a layer's step."""
 
 
 def factors(neurons: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the bits of each neuron are multiplied by: uint32 [neurons] twice."""
+    """The factors for the bits of each neuron: two arrays, uint32 [neurons]."""
     place = np.arange(neurons, dtype=np.uint32)
     return 2 * place + 1, (place * np.uint32(2654435761)) | np.uint32(1)
 
@@ -23,7 +23,7 @@ def of(membranes: np.ndarray, spikes: np.ndarray) -> np.ndarray:
 
     Args:
         membranes: float32 [time, batch, H, W, C] or [time, batch, features].
-        spikes: 0 and 1, of the same shape.
+        spikes: 0s and 1s, of the same shape.
 
     Returns:
         uint32 [batch, time, 3].

@@ -10,14 +10,14 @@ const facts = await (await fetch("facts.json")).json();
 const { batch, frames, steps, shape, layers, states: kinds, readout, thresholds } = facts; // thresholds by channel
 const session = await ort.InferenceSession.create(await fetched("step.onnx"), {
   executionProviders: ["wasm"],
-  extra: { session: { disable_quant_qdq: "1" } }, // weights of few bits are dequantized once
+  extra: { session: { disable_quant_qdq: "1" } }, // dequantizes low-bit weights once
 });
 const images = new Float32Array(await fetched("images.bin"));
 const size = shape.reduce((a, b) => a * b);
 const count = images.length / size / frames;
 const words = new Uint32Array(count * layers.length * steps * 3);
 
-// Odd factors by place in channel-height-width order, of neurons that count in height-width-channel order.
+// Odd factors in channel-height-width order, for neurons numbered in height-width-channel order.
 const factors = layers.map(([channels, height = 1, width = 1]) => {
   const found = new Uint32Array(channels * height * width);
   for (let c = 0; c < channels; c++)
@@ -34,7 +34,7 @@ function hash(membranes, outputs, layer, image, at) {
   const spikes = outputs?.subarray(image * neurons, (image + 1) * neurons);
   let [first, second, third] = [0, 0, 0];
   for (let n = 0; n < neurons; n++) {
-    const value = bits[n] & 0x7f800000 ? bits[n] : 0; // subnormals are 0
+    const value = bits[n] & 0x7f800000 ? bits[n] : 0; // subnormals count as 0
     first = (first + Math.imul(value, one[n])) | 0;
     second = (second + Math.imul(value ^ (value >>> 15), other[n])) | 0;
     if (spikes ? spikes[n] : values[n] > thresholds[layer][Math.floor(n / positions)]) third = (third + other[n]) | 0;

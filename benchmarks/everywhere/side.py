@@ -1,6 +1,6 @@
-"""One side of everywhere.py that is a Python program: hashes of a network's membranes, to a file.
+"""A Python side of everywhere.py: writes hashes of a network's membranes and spikes to a file.
 
-python side.py SIDE RUN BUNDLE images.npy hashes.npy     # or layers.npz: the membranes and spikes themselves
+python side.py SIDE RUN BUNDLE images.npy hashes.npy     # or layers.npz for the membranes and spikes themselves
 """
 
 import sys
@@ -16,7 +16,7 @@ BATCH = 50
 Layers = Iterator[tuple[np.ndarray, np.ndarray]]
 """Membranes and spikes of each layer [time, batch, ...], channels last."""
 Side = Callable[[np.ndarray], Layers]
-"""What runs a batch of images."""
+"""Runs a batch of images."""
 
 
 def torch_eager(run: str, channels_last: bool = False) -> Side:
@@ -58,7 +58,7 @@ def torch_compiled(run: str) -> Side:
 
 
 def last(values: np.ndarray) -> np.ndarray:
-    """With the channels last."""
+    """Moves the channels to the end."""
     return np.moveaxis(values, 2, -1) if values.ndim == 5 else values
 
 

@@ -1,9 +1,9 @@
-"""Turns what the `write_<program>.py` scripts made into the text that tests keep.
+"""Converts the output of the `write_<program>.py` scripts to text for tests.
 
     python benchmarks/nir/as_text.py FOLDER tests/csnn_torch/foreign/nir
 
-Each NAME.nir becomes NAME.json: every value of the file as its program wrote it, and of each run of it, NAME.npz or
-NAME-*.npz, how many spikes each layer gave and the SHA-256 of them, packed into bits. images.json has the input.
+Each NAME.nir becomes NAME.json, with every value in the file as its program wrote it and, for each run of it, NAME.npz
+or NAME-*.npz, each layer's number of spikes and their SHA-256, packed into bits. images.json has the input.
 """
 
 import json
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 UNIT = 2.0**-10
-"""What weights are whole multiples of."""
+"""Weights are whole multiples of this."""
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def values(path: Path) -> dict[str, Any]:
-    """Every dataset of an HDF5 file by its path: text, or a type, a shape and numbers; one number where all are it."""
+    """Every dataset in an HDF5 file by its path: text, or type, shape and numbers (one if all are equal)."""
     found: dict[str, Any] = {}
 
     def keep(name: str, item: h5py.Group | h5py.Dataset) -> None:
@@ -57,13 +57,13 @@ def values(path: Path) -> dict[str, Any]:
 
 
 def spikes(path: Path) -> list[tuple[int, str]]:
-    """Of every layer, how many spikes it gave, and their digest."""
+    """The number of spikes of every layer, and their digest."""
     given = np.load(path)
     return [digest(given[f"spikes{number}"]) for number in range(1, len(given.files))]
 
 
 def digest(spikes: np.ndarray) -> tuple[int, str]:
-    """How many spikes there are, and the SHA-256 of them as bits."""
+    """The number of spikes, and their SHA-256 as bits."""
     return int(spikes.sum()), sha256(np.packbits(spikes.astype(bool)).tobytes()).hexdigest()
 
 

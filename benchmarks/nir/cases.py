@@ -1,7 +1,7 @@
-"""NIR graphs of one or a few nodes, with what NIR's definition makes of an input: what a reader is tried with.
+"""Test cases for readers: NIR graphs of one or a few nodes, with an input and the output by NIR's definition.
 
 NIR's equations are continuous. The definition here is Euler's method with a step of 1e-4 s, a membrane that starts at
-0, a spike where the membrane is above the threshold, and a reset within the step.
+0, a spike if the membrane is above the threshold, and a reset within the step.
 """
 
 import inspect
@@ -18,13 +18,13 @@ from torch.nn import functional
 
 
 class Case(NamedTuple):
-    """One thing that a reader may do or not.
+    """One feature that a reader may or may not support.
 
     Attributes:
         graph: makes the graph; nir 1.0.4 can't make all of them.
         x: input [T, 1, ...].
         expected: output [T, 1, ...] by definition.
-        like: another case whose output a reader gives if it ignores what is special here.
+        like: another case, whose output a reader returns if it ignores the feature.
     """
 
     graph: Callable[[], nir.NIRGraph]
@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
 
 def chain(nodes: dict[str, nir.NIRNode], before: tuple[int, ...], after: tuple[int, ...], metadata: Any = None):
-    """Nodes in a row between an Input and an Output; unchecked, as some readers take what nir's check refuses."""
+    """Nodes in a row between an Input and an Output; unchecked, as some readers accept what nir's check rejects."""
     nodes = {"input": nir.Input(np.array(before)), **nodes, "output": nir.Output(np.array(after))}
     names = list(nodes)
     unchecked = {"type_check": False} if "type_check" in inspect.signature(nir.NIRGraph).parameters else {}
@@ -42,12 +42,12 @@ def chain(nodes: dict[str, nir.NIRNode], before: tuple[int, ...], after: tuple[i
 
 
 def neuron(kind: type, shape: tuple[int, ...] = (1,), dtype: type = np.float64, **values: Any) -> nir.NIRNode:
-    """A node of neurons, each parameter an array of a shape."""
+    """A node of neurons with parameters of the given shape."""
     return kind(**{name: np.array(np.broadcast_to(value, shape), dtype) for name, value in values.items()})
 
 
 def _euler(x: np.ndarray, tau: Any = np.inf, r: Any = 1, v_leak: Any = 0, v_reset: Any = 0, v_threshold: Any = 1):
-    """NIR's LIF; with tau=inf and r times tau its IF."""
+    """NIR's LIF; with tau=inf, its IF."""
     v, spikes = np.zeros(x.shape[1:]), np.zeros(x.shape, np.float32)
     for t, now in enumerate(x.astype(np.float64)):
         v = v + 1e-4 * (r * now if np.isinf(tau).all() else ((v_leak - v) + r * now) / tau)
@@ -58,7 +58,7 @@ def _euler(x: np.ndarray, tau: Any = np.inf, r: Any = 1, v_leak: Any = 0, v_rese
 
 
 def _cuba(x: np.ndarray, tau_syn: float, tau_mem: float, r: float, w_in: float) -> np.ndarray:
-    """NIR's CubaLIF, the current first."""
+    """NIR's CubaLIF, which updates the current first."""
     i, v, spikes = np.zeros(x.shape[1:]), np.zeros(x.shape[1:]), np.zeros(x.shape, np.float32)
     for t, now in enumerate(x.astype(np.float64)):
         i = i + 1e-4 / tau_syn * (w_in * now - i)
@@ -202,13 +202,13 @@ def read(
     r: float = 4,
     definition: Callable[..., np.ndarray] = _euler,
 ) -> dict[str, str]:
-    """Gives a reader all cases: for each, whether its output is the expected one.
+    """Runs a reader on all cases; returns for each whether its output is as expected.
 
     Args:
         reader: (graph, input [T, 1, ...]) -> output [T, 1, ...], float32.
-        tau: of the LIF nodes, in the reader's unit.
-        r: of the LIF nodes, one that the reader takes.
-        definition: what is expected of them, with the signature of `_euler`.
+        tau: tau of the LIF nodes, in the reader's unit.
+        r: r of the LIF nodes, a value that the reader accepts.
+        definition: computes their expected output, with the signature of `_euler`.
     """
     found: dict[str, str] = {}
     outputs: dict[str, np.ndarray] = {}

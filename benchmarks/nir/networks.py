@@ -1,8 +1,8 @@
-"""A small convolutional network of each program, what it got and every spike it gave: what an importer is tested with.
+"""Data for testing importers: a small convolutional network from each program, with its input and all of its spikes.
 
-Each `write_<program>.py FOLDER` builds the network in its program, writes it with the program's own exporter, and saves
-beside `NAME.nir` a `NAME.npz`: `x` [images, channels, height, width], shown at every step, and `spikes1`, `spikes2`,
-... [time, images, ...] of every layer of neurons, the last one the output.
+Each `write_<program>.py FOLDER` builds the network in its program, writes `NAME.nir` with the program's own exporter,
+and saves `NAME.npz`: `x` [images, channels, height, width], shown at every step, and `spikes1`, `spikes2`, ... [time,
+images, ...] of every layer of neurons; the last one is the output.
 
 Weights and images are multiples of 2**-10 and 2**-8, so no sum depends on its order.
 """
@@ -17,11 +17,11 @@ from torch import nn
 
 TIME_STEPS, IMAGES, CLASSES = 20, 4, 10
 SHAPES = ((8, 16, 16), (16, 8, 8), (CLASSES,))
-"""Of the neurons, without batch."""
+"""Shapes of the layers of neurons, without batch."""
 
 
 def images() -> torch.Tensor:
-    """Images [4, 1, 16, 16] of a soft blob each and some noise, pixels from 0 to 255/256."""
+    """Images [4, 1, 16, 16] with a soft blob and some noise each, pixels from 0 to 255/256."""
     generator = np.random.default_rng(0)
     y, x = np.mgrid[:16, :16]
     center = generator.uniform(4, 12, (IMAGES, 2, 1, 1))
@@ -48,7 +48,7 @@ def stack(neurons: Callable[[tuple[int, ...]], nn.Module], pool: Callable[[], nn
 
 
 def draw(layers: Iterable[nn.Module], scales: Iterable[float]) -> None:
-    """Draws weights and biases, seeded, and rounds them to multiples of 2**-10 below 1."""
+    """Draws weights and biases with a fixed seed, and rounds them to multiples of 2**-10 below 1."""
     generator = np.random.default_rng(1)
     for layer, scale in zip(layers, scales, strict=True):
         for name, values in layer.named_parameters():
@@ -61,11 +61,11 @@ def draw(layers: Iterable[nn.Module], scales: Iterable[float]) -> None:
 def run(
     network: Callable[[torch.Tensor], object], neurons: Iterable[nn.Module], x: torch.Tensor
 ) -> dict[str, np.ndarray]:
-    """Shows the images for all steps and collects what every layer of neurons gives.
+    """Shows the images at every step and collects the spikes of every layer of neurons.
 
     Args:
-        network: one step, with a state of its own.
-        neurons: its layers of neurons, which give spikes, or a tuple that begins with them.
+        network: runs one step and keeps its state.
+        neurons: its layers of neurons, which return spikes or a tuple that starts with them.
         x: [images, ...].
 
     Returns:
@@ -89,7 +89,7 @@ def run(
 
 
 def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Saves what a run gave, and tells how much each layer spiked."""
+    """Saves the results of a run, and prints how much each layer spiked."""
     np.savez_compressed(path, **arrays)
     layers = [spikes for key, spikes in arrays.items() if key != "x"]
     rates = ", ".join(f"{(spikes > 0).mean():.1%}" for spikes in layers)
@@ -98,7 +98,7 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def folder() -> Path:
-    """The folder of the command line."""
+    """The folder from the command line."""
     if len(sys.argv) != 2:
         raise SystemExit(f"usage: {Path(sys.argv[0]).name} FOLDER")
     path = Path(sys.argv[1])

@@ -1,9 +1,9 @@
-"""What a program does when it writes a NIR file, runs a network, or reads one: the shared part of rules_<program>.py.
+"""Measures how a program writes NIR files, runs networks and reads them: shared code of rules_<program>.py.
 
     .norse/bin/python benchmarks/nir/rules_norse.py > results/nir/rules-norse.json
 
-runs in the program's own environment and prints one JSON object. Nothing in it is typed in: a rule is a formula in
-NumPy and the number of spikes and membranes in which the program differs from it, or an input and what came out.
+runs in the program's own environment and prints one JSON object. Everything in it is measured: a rule is a NumPy
+formula with the number of spikes and membranes in which the program differs from it, or an input and its output.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[2]))  # last, so that nothing of the clone hides a package of the program's
+sys.path.append(str(Path(__file__).parents[2]))  # last, so the clone doesn't hide the program's packages
 from csnn_jax import machine
 
 DT = np.float32(1e-4)
@@ -30,7 +30,7 @@ Step = Callable[..., tuple[np.ndarray, ...]]
 
 
 def main(packages: Iterable[str], **sections: Callable[[], Any]) -> None:
-    """Prints where the rules were measured, and what each section gives."""
+    """Prints where the rules were measured, and the result of each section."""
     stdout = os.dup(1)
     os.dup2(2, 1)  # the programs print on standard output
     result = {
@@ -45,7 +45,7 @@ def main(packages: Iterable[str], **sections: Callable[[], Any]) -> None:
 
 
 def answer(function: Callable[[], Any]) -> Any:
-    """What a function gives, or the error that it raises: whatever a program raises is its answer."""
+    """A function's result, or the error it raises, which also counts as an answer."""
     try:
         return function()
     except Exception as error:
@@ -55,15 +55,15 @@ def answer(function: Callable[[], Any]) -> Any:
 def neurons(
     run: Run, formula: Step, states: int = 1, unit: float = 1, exact: bool = True, ours: Step | None = None
 ) -> dict[str, Any]:
-    """Compares a layer of neurons with a formula, and shows what it does with single inputs.
+    """Compares a layer of neurons with a formula, and shows its response to single inputs.
 
     Args:
         run: neurons with a threshold of 1.
-        formula: what they should compute.
-        states: how many states it has, zeros at first.
+        formula: the expected computation.
+        states: number of states, initially zeros.
         unit: the input that brings a membrane from 0 to 1 in one step.
-        exact: whether it is exactly 1, so that a spike there means something.
-        ours: the same equation in the form `beta * v + x`, which rounds otherwise.
+        exact: whether the membrane is then exactly 1, so a spike there is meaningful.
+        ours: the same equation in the form `beta * v + x`, which rounds differently.
     """
     x = np.random.default_rng(0).normal(0.2, 0.6, (200, 1000)).astype(np.float32) * np.float32(unit)
     found = run(x)
@@ -108,11 +108,11 @@ def _simulate(formula: Step, states: int, x: np.ndarray) -> tuple[np.ndarray, np
 
 
 def written(write: Callable[[Path], None], read: Callable[[Path], Any]) -> Any:
-    """What an exporter puts in a file, in the order of the file; or why it refuses.
+    """The contents of an exporter's file, in the file's order, or why it can't be written.
 
     Args:
         write: writes a network to a path.
-        read: reads it back with the nir of this program.
+        read: reads it back with this program's version of nir.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.nir"
@@ -121,7 +121,7 @@ def written(write: Callable[[Path], None], read: Callable[[Path], Any]) -> Any:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Version, nodes and edges of a NIR file: every field with its type, its shape, and its value where it has one."""
+    """Version, nodes and edges of a NIR file: every field's type and shape, and its value if it's a single one."""
     with h5py.File(path) as file:
         node = file["node"]
         nodes = {name: {field: _value(data) for field, data in n.items()} for name, n in node["nodes"].items()}
@@ -144,7 +144,7 @@ def _value(data: h5py.Dataset | h5py.Group) -> str:
 def time_constants(
     written_as: Callable[[float], Any], formula: Callable[[float], Any], values: Iterable[float]
 ) -> dict:
-    """Compares the time constants in a file with a formula of the program's parameter."""
+    """Compares time constants in a file with a formula for the program's parameter."""
     pairs = [(value, np.float64(written_as(value)), np.float64(formula(value))) for value in values]
     return {
         "formula": inspect.getsource(formula),
@@ -154,10 +154,10 @@ def time_constants(
 
 
 def read_back(folder: Path, read: Callable[[Path, np.ndarray], np.ndarray]) -> dict[str, Any]:
-    """The program's own files (see networks.py), read by the program itself: how many output spikes change.
+    """Reads the program's own files (see networks.py) with the program, and counts the output spikes that change.
 
     Args:
-        folder: the files.
+        folder: the folder with the files.
         read: (file, the images at every step [T, N, ...]) -> output spikes [T, N, classes].
     """
     found = {}

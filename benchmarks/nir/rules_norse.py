@@ -64,7 +64,7 @@ def run(cell: nn.Module, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     state, steps = None, []
     for now in torch.from_numpy(x):
         spikes, state = cell(now, state)
-        inner = state if hasattr(state, "v") else state[1]  # that of an imported CubaLIF: of its synapse, of its neuron
+        inner = state if hasattr(state, "v") else state[1]  # an imported CubaLIF has two: synapse, neuron
         steps.append((spikes, inner.v))
     return tuple(torch.stack(part).numpy() for part in zip(*steps, strict=True))
 
@@ -81,7 +81,7 @@ def neurons() -> dict:
 
 
 def imported() -> dict:
-    """Neurons of a graph as the importer makes them, with dt=1e-4."""
+    """Neurons made by the importer, with dt=1e-4."""
 
     def one(kind: type, **values: float):
         graph = cases.chain({"n": cases.neuron(kind, v_threshold=1, **values)}, (1,), (1,))
@@ -101,7 +101,7 @@ load = partial(norse.from_nir, dt=1e-4, ignore_warnings=True)
 
 @torch.no_grad()
 def read(graph: nir.NIRGraph, x: torch.Tensor, load=load) -> np.ndarray:
-    """Runs a graph step by step; the state is an argument and a result."""
+    """Runs a graph step by step, passing the state along."""
     network, state, out = load(graph), None, []
     for now in x:
         spikes, state = network(now, state)
@@ -140,7 +140,7 @@ def tau_of(inverse):
 
 
 def constants() -> dict:
-    """tau of inverse time constants from 1 to 900 per second, for the default step of 1e-3 s."""
+    """tau for inverse time constants from 1 to 900 per second, with the default step of 1e-3 s."""
     inverses = [float(n) for n in range(1, 901)]
     wanted = np.array(inverses, np.float32) * np.float32(1e-3)
     taus = np.array([export(inverse) for inverse in inverses], np.float64)
@@ -157,7 +157,7 @@ def export(inverse: float) -> np.float32:
 
 
 def own_files() -> dict:
-    """Read with nir's check and without; the step that undoes the factor of the export is dt * dt."""
+    """Reads with and without nir's check; a step of dt * dt undoes the exporter's factor."""
 
     def one(path: Path, x: np.ndarray, dt: float, **keywords: bool) -> np.ndarray:
         return read(nir.read(path, **keywords), torch.from_numpy(x), partial(load, dt=dt))

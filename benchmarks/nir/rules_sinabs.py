@@ -59,7 +59,7 @@ def integrate_bounded(x, v):
 
 @torch.no_grad()
 def run(layer: nn.Module, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs a layer of neurons from zero, all steps at once: spikes and membranes [T, N]."""
+    """Runs a layer of neurons from zero states, all steps at once: spikes and membranes [T, N]."""
     layer.reset_states()
     layer.record_states = True
     squeezed = isinstance(layer, sl.LIFSqueeze | sl.IAFSqueeze)
@@ -83,7 +83,7 @@ def neurons() -> dict:
 
 
 def imported() -> dict:
-    """Neurons of a graph as the importer makes them."""
+    """Neurons made by the importer."""
 
     def one(kind: type, **values: float):
         node = cases.neuron(kind, dtype=np.float32, v_threshold=1, **values)
@@ -98,14 +98,14 @@ def imported() -> dict:
 
 @torch.no_grad()
 def read(graph: nir.NIRGraph, x: torch.Tensor) -> np.ndarray:
-    """Runs a graph for all steps at once: batch and time in one axis, as Sinabs wants it."""
+    """Runs a graph for all steps at once; Sinabs expects batch and time in one axis."""
     images = x.shape[1]
     out, *_ = from_nir(graph, batch_size=images)(x.transpose(0, 1).flatten(0, 1))
     return out.unflatten(0, (images, -1)).transpose(0, 1).numpy()
 
 
 def exponential(x, tau, r=1, v_leak=0, v_reset=0, v_threshold=1):
-    """What is expected of a LIF here in place of NIR's definition: tau in steps, a decay of exp(-1 / tau)."""
+    """The expected LIF here, instead of NIR's definition: tau in steps, a decay of exp(-1 / tau)."""
     v, spikes = np.zeros(x.shape[1:]), np.zeros(x.shape, np.float32)
     for t, now in enumerate(x.astype(np.float64)):
         v = np.exp(-1 / tau) * v + r * now
@@ -162,7 +162,7 @@ def tau_of(steps):
 
 
 def constants() -> dict:
-    """tau of every time constant from 1 to 100 steps."""
+    """tau for time constants from 1 to 100 steps."""
     return rules.time_constants(export, tau_of, [float(n) for n in range(1, 101)])
 
 

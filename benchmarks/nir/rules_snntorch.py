@@ -58,9 +58,9 @@ def synaptic_zero_at_once(x, v, i):
 
 @torch.no_grad()
 def run(layer: nn.Module, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs a layer of neurons from zero: spikes and membranes [T, N]."""
+    """Runs a layer of neurons from zero states: spikes and membranes [T, N]."""
     layer.reset_mem()
-    steps = [(layer(now)[0], layer.mem) for now in torch.from_numpy(x)]  # [0]: spikes, or those of the only image
+    steps = [(layer(now)[0], layer.mem) for now in torch.from_numpy(x)]  # [0]: spikes, or the only image's
     return tuple(torch.stack(part).numpy() for part in zip(*steps, strict=True))
 
 
@@ -83,7 +83,7 @@ def neurons() -> dict:
 
 
 def imported() -> dict:
-    """Neurons of a graph as the importer makes them."""
+    """Neurons made by the importer."""
 
     def one(node: nir.NIRNode):
         layer = reader(cases.chain({"n": node}, (1,), (1,))).n
@@ -147,7 +147,7 @@ def tau_of(beta):
 
 
 def constants() -> dict:
-    """tau of every beta of three digits, and how many betas a reader has back."""
+    """tau for every beta with three digits, and the number of betas that a reader doesn't recover."""
     betas = [n / 1000 for n in range(1, 1000)]
     written = [export(beta) for beta in betas]
     wanted = np.array(betas, np.float32)

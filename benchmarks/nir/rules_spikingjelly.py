@@ -82,7 +82,7 @@ def neurons() -> dict:
 
 
 def imported() -> dict:
-    """Neurons of a graph as the importer makes them."""
+    """Neurons made by the importer."""
 
     def one(kind: type, **values: float):
         node = cases.neuron(kind, v_threshold=1, **values)
@@ -101,7 +101,7 @@ def imported() -> dict:
 
 @torch.no_grad()
 def read(graph: nir.NIRGraph | Path, x: torch.Tensor) -> np.ndarray:
-    """Runs a graph step by step; the state is an argument and a result."""
+    """Runs a graph step by step, passing the state along."""
     network, state, out = import_from_nir(graph), None, []
     for now in x:
         spikes, state = network(now, state)
@@ -141,7 +141,7 @@ def tau_of(steps):
 
 
 def constants() -> dict:
-    """tau of every time constant from 1.01 to 10 steps, and how many a reader has back."""
+    """tau for time constants from 1.01 to 10 steps, and the number that a reader doesn't recover."""
     steps = [n / 100 for n in range(101, 1001)]
     back = [export(tau) / 1e-4 for tau in steps]
     text = "time constants that tau / dt misses, in float32"

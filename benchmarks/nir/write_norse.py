@@ -14,11 +14,11 @@ from norse.torch.utils.export_nir import _extract_norse_module
 from torch import nn
 
 DT = 0.001
-TAU_MEM_INV, TAU_SYN_INV = 250.0, 500.0  # per second; in Norse's default step the membrane decays by a quarter
+TAU_MEM_INV, TAU_SYN_INV = 250.0, 500.0  # per second; the membrane decays by a quarter per default step
 
 
 def lif_box(shape: tuple[int, ...]) -> nn.Module:
-    """Neurons with parameters of their full shape, without which nir can't write them."""
+    """Neurons with parameters of the full shape, which nir needs to write them."""
     zero, one = torch.zeros(shape), torch.ones(shape)
     return norse.LIFBoxCell(norse.LIFBoxParameters(tau_mem_inv=one * TAU_MEM_INV, v_leak=zero, v_th=one), dt=DT)
 
@@ -30,7 +30,7 @@ def lif(shape: tuple[int, ...]) -> nn.Module:
 
 
 def node(module: nn.Module) -> nir.NIRNode | None:
-    """Norse's exporter, and the two modules it lacks."""
+    """Norse's exporter, plus two modules that it doesn't support."""
     if isinstance(module, nn.LPPool2d):
         return nir.SumPool2d(kernel_size=(2, 2), stride=(2, 2), padding=(0, 0))
     if isinstance(module, nn.Flatten):
@@ -39,7 +39,7 @@ def node(module: nn.Module) -> nir.NIRNode | None:
 
 
 def write(folder: Path, name: str, modules: list[nn.Module], x: torch.Tensor) -> None:
-    """Writes and runs a network: Norse's own `to_nir` where it can, that is for dense layers."""
+    """Writes and runs a network; uses Norse's own `to_nir` for dense layers, the only ones it supports."""
     network, state = norse.SequentialState(*modules), None
     dense = not any(isinstance(module, nn.Conv2d) for module in modules)
     if dense:

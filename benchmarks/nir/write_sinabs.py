@@ -21,14 +21,14 @@ def iaf(shape: tuple[int, ...], **keywords) -> nn.Module:
 
 
 def lif(shape: tuple[int, ...], **keywords) -> nn.Module:
-    """Neurons with parameters of their full shape, without which the file has wrong shapes."""
+    """Neurons with parameters of the full shape; otherwise the file has wrong shapes."""
     tau, threshold = torch.full(shape, TAU), torch.ones(shape)
     keywords |= dict(tau_mem=tau, spike_threshold=threshold, norm_input=False)
     return sl.LIFSqueeze(batch_size=networks.IMAGES, **keywords)
 
 
 def write(folder: Path, name: str, neurons, scales: tuple[float, ...]) -> None:
-    """One NIR file, which says nothing of resets and multiple spikes, and a run with Sinabs' defaults and without."""
+    """Writes one NIR file, which doesn't specify resets or multiple spikes, and runs with and without the defaults."""
     zero = dict(reset_fn=MembraneReset(), spike_fn=SingleSpike)
     for suffix, keywords in {"": zero, "-subtract": {}}.items():
         modules = networks.stack(
@@ -41,7 +41,7 @@ def write(folder: Path, name: str, neurons, scales: tuple[float, ...]) -> None:
         networks.save(folder / f"{name}{suffix}.npz", networks.run(network, [modules[n] for n in (1, 4, 8)], x))
         if not suffix:
             graph = to_nir(network, x)
-            graph.infer_types()  # without which nir can't write a convolution
+            graph.infer_types()  # or nir can't write a convolution
             nir.write(folder / f"{name}.nir", graph)
 
 

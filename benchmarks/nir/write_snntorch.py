@@ -16,7 +16,7 @@ BETA, ALPHA = 0.9, 0.75
 
 
 def leaky(shape: tuple[int, ...], **keywords) -> nn.Module:
-    """Neurons with parameters of their full shape, without which the exporter fails."""
+    """Neurons with parameters of the full shape; otherwise the exporter fails."""
     return snn.Leaky(torch.full(shape, BETA), threshold=torch.ones(shape), init_hidden=True, **keywords)
 
 
@@ -26,7 +26,7 @@ def synaptic(shape: tuple[int, ...], **keywords) -> nn.Module:
 
 
 def write(folder: Path, name: str, neuron, scales: tuple[float, ...], resets: dict[str, str]) -> None:
-    """One NIR file, which says nothing of the reset, and a run with each reset."""
+    """Writes one NIR file, which doesn't specify the reset, and runs with each reset."""
     x = networks.images()
     for suffix, reset in resets.items():
         modules = networks.stack(

@@ -1,4 +1,4 @@
-"""csnn_jax, as `python -m csnn_jax.train --engine VARIANT` trains and evaluates."""
+"""csnn_jax, training and evaluating like `python -m csnn_jax.train --engine VARIANT`."""
 
 from dataclasses import replace
 from itertools import count

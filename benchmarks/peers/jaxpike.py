@@ -1,8 +1,8 @@
-"""jaxpike: a convolutional network as its guide "Spiking convnets" builds one, run by `unroll`.
+"""jaxpike: a convolutional network built as in its guide "Spiking convnets", run by `unroll`.
 
 https://abdurrezzak.github.io/jaxpike/docs/guides/convnets
 https://abdurrezzak.github.io/jaxpike/docs/guides/coming-from-snntorch: doubles the weights at a decay of 1/2
-https://abdurrezzak.github.io/jaxpike/docs/guides/execution: `unroll` takes layers without a state out of the time loop
+https://abdurrezzak.github.io/jaxpike/docs/guides/execution: `unroll` moves stateless layers out of the time loop
 """
 
 import math
@@ -48,7 +48,7 @@ def build(job):
     kernels = [(k if k.ndim == 4 else k.T, bias) for k, bias in job.channels_last]
     net = eqx.tree_at(weights, net, [2 * jnp.asarray(values) for layer in kernels for values in layer])
     trained = eqx.tree_at(weights, jax.tree.map(lambda _: False, net), [True] * 2 * len(weighted))
-    params, rest = eqx.partition(net, trained)  # the decays and slopes stay as they are
+    params, rest = eqx.partition(net, trained)  # the decays and slopes are fixed
     optimizer = optax.adam(job.learning_rate)
     opt_state = optimizer.init(params)
 

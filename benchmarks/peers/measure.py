@@ -1,18 +1,18 @@
-"""Measures one library on one job, in a process of its own and an environment that may lack csnn_jax.
+"""Measures one library on one job, in a separate process and an environment that may not have csnn_jax.
 
     python -P measure.py LIBRARY VARIANT ROUNDS JOB OUT BEGAN
 
-LIBRARY is a file beside this one without its suffix, such as snntorch; with -P it doesn't hide the package of its name.
-ROUNDS iterations and inference batches are timed. JOB is the .npz file that peers.py wrote. OUT is the folder that gets
-figures.json and spikes.npy, and BEGAN the Unix time at which the process was started.
+LIBRARY is the name of a file in this folder without its suffix, such as snntorch; -P keeps it from hiding the package
+with the same name. ROUNDS iterations and inference batches are timed. JOB is the .npz file from peers.py. OUT is the
+folder for figures.json and spikes.npy, and BEGAN the Unix time when the process was started.
 
-A library's file has PACKAGES, whose versions are told, DIFFERS and ADVICE, which the tables show, and
+A library's file has PACKAGES, whose versions are reported, DIFFERS and ADVICE, which are shown in the tables, and
 
     build(job) -> step, infer
 
-of a fresh network and optimizer. `step(images, labels)` takes a training iteration and returns the loss, and
+with a new network and optimizer. `step(images, labels)` runs a training iteration and returns the loss, and
 `infer(images)` returns the output spikes [time, batch, classes] as a NumPy array. Images are bytes [batch, 28, 28], to
-be divided by 256. A library whose inference keeps no spikes returns a third function, which does.
+be divided by 256. If a library's inference doesn't keep spikes, it returns a third function that does.
 """
 
 import importlib.util
@@ -34,12 +34,12 @@ LAYERS = ("conv1", "conv2", "fc1", "fc2")
 
 @dataclass(frozen=True)
 class Job:
-    """What a library is to compute.
+    """A library's task.
 
     Attributes:
-        variant: which of the library's rows is meant.
-        time_steps, threads, learning_rate: of the job.
-        images, labels: batches to learn from: bytes [batches, batch, 28, 28], and [batches, batch].
+        variant: which of the library's rows to run.
+        time_steps, threads, learning_rate: the job's settings.
+        images, labels: training batches: bytes [batches, batch, 28, 28], and [batches, batch].
         test: the images of the inference batch [batch, 28, 28].
         layers: weights and biases of each layer in torch's layout.
     """
@@ -62,7 +62,7 @@ class Job:
 
     @property
     def channels_last(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Kernels [k, k, in, out] and [in, out], the latter with a flattened image in H, W, C order, and biases."""
+        """Kernels [k, k, in, out] or [in, out], with flattened images in H, W, C order, and biases."""
         conv1, conv2, (weight, bias), fc2 = self.layers
         image = weight.reshape(len(weight), len(conv2[1]), 7, 7).transpose(2, 3, 1, 0).reshape(-1, len(weight))
         windows = [(kernel.transpose(2, 3, 1, 0), biases) for kernel, biases in (conv1, conv2)]
@@ -71,7 +71,7 @@ class Job:
 
 def main(library: str, variant: str, rounds: str, path: str, out: str, began: str) -> None:
     job = Job.read(Path(path), variant)
-    if sys.platform == "linux":  # XLA starts as many threads as there are CPUs
+    if sys.platform == "linux":  # XLA starts one thread per CPU
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
     module, machine = load(HERE / f"{library}.py"), load(HERE.parents[1] / "csnn_jax/machine.py")
     step, *_ = module.build(job)
@@ -79,7 +79,7 @@ def main(library: str, variant: str, rounds: str, path: str, out: str, began: st
     step(*first)
     started = time.time() - float(began)
     figures: dict[str, Any] = {"first_iteration_s": started, "step": timed(step, others[: int(rounds)])}
-    _, infer, *traces = module.build(job)  # at the job's weights
+    _, infer, *traces = module.build(job)  # with the job's weights
     for run in [infer, *traces]:
         spikes = run(job.test)
     figures["infer"] = timed(infer, [(job.test,)] * int(rounds))
@@ -91,7 +91,7 @@ def main(library: str, variant: str, rounds: str, path: str, out: str, began: st
 
 
 def load(path: Path) -> ModuleType:
-    """A module from its file, under a name that no package has."""
+    """Loads a module from its file, under a name that no package has."""
     spec = importlib.util.spec_from_file_location(f"measured_{path.stem}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -101,7 +101,7 @@ def load(path: Path) -> ModuleType:
 
 
 def timed(work: Any, arguments: list[tuple[Any, ...]]) -> dict[str, list[float]]:
-    """Seconds of each call on the clock, and of all threads together."""
+    """Wall-clock seconds and CPU seconds of each call."""
     clock, processor = [], []
     for one in arguments:
         began, used = time.perf_counter(), time.process_time()

@@ -1,11 +1,11 @@
-"""Norse: the convolutional classifier of its README, over time as its MNIST task goes.
+"""Norse: the convolutional classifier from its README, with the time loop of its MNIST task.
 
 https://github.com/norse/norse#23-example-spiking-convolutional-classifier
 https://github.com/norse/norse/blob/main/norse/task/mnist.py
 https://github.com/open-neuromorphic/open-neuromorphic.github.io/pull/169: its author's benchmark, with torch.compile
 
-Its `LIFBoxCell` is the neuron without a current of its own: v += dt / tau (x - v). With dt / tau = 1/2 and doubled
-weights that is v / 2 + x.
+Its `LIFBoxCell` is the neuron without a synaptic current: v += dt / tau (x - v). With dt / tau = 1/2 and doubled
+weights, that's v / 2 + x.
 """
 
 import torch
@@ -21,7 +21,7 @@ ADVICE = "torch.compile, as in its author's benchmark (measured)"
 
 
 def build(job):
-    """Variant "compiled": a step of the network is compiled. "eager": it isn't."""
+    """Variant "compiled": compiles a step of the network. "eager": doesn't."""
     torch.set_num_threads(job.threads)
     p = LIFBoxParameters(tau_mem_inv=torch.tensor(500.0), reset_method=reset_subtract)  # 1 / 2 ms, in steps of 1 ms
     model = SequentialState(
@@ -47,7 +47,7 @@ def build(job):
         x = torch.from_numpy(images)[:, None] / 256
         state, spikes = None, []
         for _ in range(job.time_steps):
-            z, state = (model if state is None else one_step)(x, state)  # the first state is not made in compiled code
+            z, state = (model if state is None else one_step)(x, state)  # compiled code can't create the first state
             spikes.append(z)
         return torch.stack(spikes)
 

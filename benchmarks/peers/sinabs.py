@@ -1,4 +1,4 @@
-"""Sinabs: a convolutional network as its quickstart builds one, with `LIFSqueeze`, trained as its NMNIST tutorial does.
+"""Sinabs: a convolutional network as in its quickstart, with `LIFSqueeze`, trained as in its NMNIST tutorial.
 
 https://sinabs.readthedocs.io/en/latest/getting_started/quickstart.html
 https://sinabs.readthedocs.io/en/latest/tutorials/nmnist.html

@@ -1,4 +1,4 @@
-"""snnTorch: the network and the training loop of its sixth tutorial, with this network's layers.
+"""snnTorch: the network and training loop from its sixth tutorial, with the default network's layers.
 
 https://snntorch.readthedocs.io/en/latest/tutorials/tutorial_6.html
 """
@@ -14,7 +14,7 @@ ADVICE = "none for CPUs; channels last and the first convolution once are this p
 
 
 def build(job):
-    """Variant "channels last": that memory layout. "once": the image's convolution and pool before the loop."""
+    """Variant "channels last": this memory layout. "once": runs the image's convolution and pool before the loop."""
     torch.set_num_threads(job.threads)
     layout = torch.channels_last if "channels last" in job.variant else torch.contiguous_format
     spike_grad = surrogate.fast_sigmoid(slope=25)

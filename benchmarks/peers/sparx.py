@@ -1,8 +1,8 @@
-"""sparx (`sparxml` on PyPI): Flax layers over all time steps at once, as its README and its MNIST example write them.
+"""sparx (`sparxml` on PyPI): Flax layers over all time steps at once, as in its README and its MNIST example.
 
 https://github.com/AshishKumar4/sparx#a-first-network
 https://github.com/AshishKumar4/sparx/blob/main/examples/train_mnist.py
-https://github.com/AshishKumar4/sparx/blob/main/docs/performance.md: what its authors measured on a CPU
+https://github.com/AshishKumar4/sparx/blob/main/docs/performance.md: its authors' measurements on a CPU
 """
 
 import math

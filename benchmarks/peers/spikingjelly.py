@@ -1,9 +1,9 @@
-"""SpikingJelly: the network of its tutorial "Convolutional SNN to Classify FMNIST".
+"""SpikingJelly: the network from its tutorial "Convolutional SNN to Classify FMNIST".
 
 https://spikingjelly.readthedocs.io/zh_CN/latest/tutorials/en/conv_fashion_mnist.html
 
 It says "for faster training speed, we use the multi-step mode", in which a layer computes all time steps before the
-next one begins. Its other advice, the CuPy and Triton backends and mixed precision, is for CUDA.
+next layer starts. Its other advice, the CuPy and Triton backends and mixed precision, is for CUDA.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Spyx: a `Sequential` as its README builds one, trained by the compiled step of "How to train a model".
+"""Spyx: a `Sequential` as in its README, trained with the compiled step from "How to train a model".
 
 https://github.com/kmheckel/spyx#quickstart
 https://github.com/kmheckel/spyx/blob/main/docs/how-to/train.md
@@ -39,7 +39,7 @@ def build(job):
     layers = [layer for layer in model.layers if isinstance(layer, (nnx.Conv, nnx.Linear))]
     for layer, (kernel, bias) in zip(layers, job.channels_last, strict=True):
         layer.kernel[...], layer.bias[...] = jnp.asarray(kernel), jnp.asarray(bias)
-    weights = nnx.All(nnx.Param, nnx.Not(nnx.PathContains("beta")))  # the decays stay as they are
+    weights = nnx.All(nnx.Param, nnx.Not(nnx.PathContains("beta")))  # the decays are fixed
     optimizer = nnx.Optimizer(model, optax.adam(job.learning_rate), wrt=weights)
 
     def forward(m, images):

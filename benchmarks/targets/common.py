@@ -1,12 +1,12 @@
-"""What the scripts of this folder share: a bundle's golden images in, one JSON object on standard output.
+"""Shared by the scripts in this folder: they take a bundle's golden images and print one JSON object.
 
-Each script runs one tool on a bundle that `python -m export` made and compares spikes:
+Each script runs one tool on a bundle made by `python -m export` and compares spikes:
 
     python -m venv .tvm && .tvm/bin/pip install apache-tvm onnx
     .tvm/bin/python benchmarks/targets/run_tvm.py BUNDLE > results/targets/tvm.json
 
-It needs the tool, NumPy and onnx (which reads the golden tensors): what a deployment engineer has. Of ours it takes
-`csnn_jax.machine` alone, from the clone that the script stands in.
+It needs the tool, NumPy and onnx (which reads the golden tensors), which a deployment engineer has. From this project
+it imports only `csnn_jax.machine`, from the clone with the script.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
-sys.path.append(str(Path(__file__).parents[2]))  # last, so that nothing of the clone hides a package of the tool's
+sys.path.append(str(Path(__file__).parents[2]))  # last, so the clone doesn't hide the tool's packages
 from csnn_jax import machine
 
 NETWORK = ("conv_channels", "hidden", "pool", "pool_after", "neuron", "reset", "alpha", "beta")
@@ -34,11 +34,11 @@ Step = Callable[[np.ndarray, list[np.ndarray]], tuple[np.ndarray, list[np.ndarra
 
 
 class Golden(NamedTuple):
-    """The real test images of a bundle and what our network answers.
+    """A bundle's real test images and our network's output for them.
 
     Attributes:
         images: float32 [N, C, H, W], each shown at every step.
-        spikes: of the last layer [T, N, classes].
+        spikes: spikes of the last layer [T, N, classes].
         membranes: U[-1], zeros, one array [1, ...] per layer.
     """
 
@@ -71,7 +71,7 @@ def run_steps(golden: Golden, step: Step) -> np.ndarray:
 
 
 def run_stateful(module: Callable, golden: Golden) -> np.ndarray:
-    """Runs a (x, state) -> (spikes, state) module of torch over the window of a batch: spikes [T, N, classes]."""
+    """Runs a torch module (x, state) -> (spikes, state) over the window for a batch: spikes [T, N, classes]."""
     import torch
 
     x, state, spikes = torch.from_numpy(golden.images), None, []
@@ -83,10 +83,10 @@ def run_stateful(module: Callable, golden: Golden) -> np.ndarray:
 
 
 def run_example(bundle: Path, golden: Golden, name: str) -> dict[str, Any]:
-    """Runs the program of that name in report.md, which classifies the first image.
+    """Runs the example `name` in report.md, which classifies the first image.
 
     Raises:
-        RuntimeError: it fails, or gives another class or other counts.
+        RuntimeError: it fails, or prints a different class or different counts.
     """
     (code,) = re.findall(rf"<!-- {name} -->\n```python\n(.*?)```", (bundle / "report.md").read_text(), re.S)
     done = subprocess.run([sys.executable, "-c", code], cwd=bundle, capture_output=True, text=True, check=False)
@@ -100,12 +100,12 @@ def run_example(bundle: Path, golden: Golden, name: str) -> dict[str, Any]:
 def main(
     packages: tuple[str, ...], trials: Callable[[Path, Golden], Iterator[tuple[str, str, Callable[[], Any]]]]
 ) -> None:
-    """Runs a script's trials and prints what came of them.
+    """Runs a script's trials and prints the results.
 
     Args:
-        packages: distributions whose versions are told.
-        trials: gives (file of the bundle, what is done, function). The function returns spikes [T, N, classes] to be
-            compared with the golden ones, or a dictionary of findings; where the tool refuses, it raises.
+        packages: distributions whose versions to report.
+        trials: yields (file in the bundle, description, function). The function returns spikes [T, N, classes] to
+            compare with the golden ones, or a dictionary of results; it raises an error if the tool fails.
     """
     if len(sys.argv) != 2:
         raise SystemExit(f"usage: {Path(sys.argv[0]).name} BUNDLE")
@@ -133,7 +133,7 @@ def _try(golden: Golden, file: str, what: str, function: Callable[[], Any]) -> d
     found: dict[str, Any] = {"file": file, "what": what}
     try:
         answer = function()
-    except Exception as error:  # whatever a tool raises is its answer
+    except Exception as error:  # any error is the tool's answer
         traceback.print_exc()
         return found | {"refused": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
     if isinstance(answer, dict):

@@ -31,7 +31,7 @@ async function main() {
   const described = JSON.parse(fs.readFileSync(path));
   const session = await ort.InferenceSession.create(fs.readFileSync(model), {
     executionProviders: ["wasm"],
-    extra: { session: { disable_quant_qdq: "1" } }, // weights of few bits are dequantized once
+    extra: { session: { disable_quant_qdq: "1" } }, // dequantizes low-bit weights once
   });
   const run = described.sequence ? whole : looped;
   const spikes = [];

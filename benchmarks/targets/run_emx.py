@@ -1,4 +1,4 @@
-"""emmtrix's ONNX-to-C compiler (of the kind of onnx2c): the step as C, built with the system's compiler. See common.py.
+"""emmtrix's ONNX-to-C compiler (similar to onnx2c): the step as C, built with the system's compiler. See common.py.
 
 pip install emx-onnx-cgen onnx
 """
@@ -16,7 +16,7 @@ from common import Golden, run_steps
 
 
 def compiled(path: Path, golden: Golden, folder: Path) -> common.Step:
-    """One time step as a function of a library made from the generated C."""
+    """One time step as a function in a library built from the generated C."""
     source = folder / "step.c"
     tool = Path(sys.executable).parent / "emx-onnx-cgen"
     whole = ("--large-weight-threshold", "0", "--large-temp-threshold", "0", "--emit-data-file")  # no file, no heap
@@ -37,7 +37,7 @@ def compiled(path: Path, golden: Golden, folder: Path) -> common.Step:
 
 
 def call(*command: object) -> None:
-    """Runs a command; its last line of output is the error where it fails."""
+    """Runs a command; if it fails, the error is its last line of output."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1])

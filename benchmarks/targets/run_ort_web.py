@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parent / "ort_web.cjs"
 
 
 def run(model: Path, golden: Golden) -> dict:
-    """The answer of ort_web.cjs: the version of ONNX Runtime Web, spikes [N, T * classes]."""
+    """The output of ort_web.cjs: the version of ONNX Runtime Web, and spikes [N, T * classes]."""
     case = {
         "sequence": model.name == "sequence.onnx",
         "steps": len(golden.spikes),

@@ -1,4 +1,4 @@
-"""Sinabs (the simulator in front of Speck and DynapCNN) and its NIR importer. See common.py.
+"""Sinabs (the simulator for Speck and DynapCNN) and its NIR importer. See common.py.
 
 pip install sinabs nirtorch torch onnx
 """
@@ -20,7 +20,7 @@ FILE = "network_sinabs.nir"
 
 @torch.no_grad()
 def run(bundle: Path, golden: Golden, mend: bool) -> np.ndarray:
-    """Runs the whole window, batch and time in one axis as Sinabs wants it; `mend`: with NIR's reset and spikes."""
+    """Runs the whole window; Sinabs expects batch and time in one axis. `mend`: uses NIR's reset and spikes."""
     steps, count = len(golden.spikes), len(golden.images)
     network = from_nir(nir.read(bundle / FILE), batch_size=count)
     for neurons in network.modules() if mend else ():

@@ -16,7 +16,7 @@ from tvm.relax.frontend.onnx import from_onnx
 
 
 def compiled(path: Path) -> common.Step:
-    """One time step as a function that TVM has compiled."""
+    """One time step as a function compiled by TVM."""
     machine = relax.VirtualMachine(tvm.compile(from_onnx(onnx.load(path)), target=tvm.target.Target("llvm")), tvm.cpu())
 
     def step(frame: np.ndarray, membranes: list[np.ndarray]):

@@ -1,4 +1,4 @@
-"""The page reference/flags.md: the flags of every command, from the dataclasses that `--help` is made of."""
+"""The page reference/flags.md: the flags of every command, from the dataclasses behind `--help`."""
 
 import importlib.util
 import re
@@ -37,14 +37,14 @@ COMMANDS: dict[str, type] = {
     "export.verify": VerifyFlags,
     "export.demo": DemoFlags,
 }
-"""What the flags of each command are read into. The first one's have anchors without a prefix."""
+"""The dataclass of each command's flags. The first command's anchors have no prefix."""
 
 _FIRST = next(iter(COMMANDS))
 _HEAD = """\
 # Flags
 
-Every flag of every command, with the text that `--help` prints. The name of a flag is a link to its row. `None` is the
-default of flags that are optional; the text says what happens then. Separate several values with spaces.
+Every flag of every command, with the text from `--help`. A flag's name is a link to its row. If the default is `None`,
+the text says what happens without the flag. Separate multiple values with spaces.
 """
 
 
@@ -52,9 +52,9 @@ class Flag(NamedTuple):
     """A row of a table.
 
     Attributes:
-        name: `--weight-bits`, or the capitals that `--help` shows for an argument without a flag.
-        default: what the flag is when it isn't given.
-        values: what it takes.
+        name: `--weight-bits`, or the capitals in `--help` for a positional argument.
+        default: the value if the flag isn't given.
+        values: the values it accepts.
         text: what it does.
     """
 
@@ -66,7 +66,7 @@ class Flag(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """The flags of a box of `--help`: its title and the line at its head, both empty for the first box."""
+    """The flags in one box of `--help`, with its title and first line, both empty for the first box."""
 
     title: str
     head: str
@@ -74,7 +74,7 @@ class Group:
 
 
 def groups(kind: type) -> list[Group]:
-    """The flags of a command in the groups and the order of its `--help`."""
+    """A command's flags, in the groups and order of its `--help`."""
     grouped = issubclass(kind, TrainFlags)
     shown = form(kind()) if grouped else kind
     hints = get_type_hints(shown, include_extras=True)
@@ -90,7 +90,7 @@ def groups(kind: type) -> list[Group]:
 
 
 def _flag(one: Any, hint: Any, text: str | None = None) -> Flag:
-    """A field as a row; `text` is None where the annotation carries it."""
+    """A field as a row; `text` is None if the annotation has it."""
     kind, *marks = get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
     argument = next((mark for mark in marks if hasattr(mark, "metavar")), tyro.conf.arg())
     text = " ".join((text or argument.help or "").split())
@@ -110,11 +110,11 @@ def _default(value: Any) -> str:
 
 
 _WORDS = {int: ("whole number", "whole numbers"), float: ("number", "numbers"), str: ("text", "words")}
-"""What one value of a type is, and what several are."""
+"""Words for one value of a type and for several."""
 
 
 def _values(kind: Any, metavar: str | None = None) -> str:
-    """What a type takes, in words, or what `--help` calls it."""
+    """The values of a type, in words, or the metavar from `--help`."""
     if metavar:
         return f"`{metavar}`"
     origin, arguments = get_origin(kind), get_args(kind)
@@ -130,7 +130,7 @@ def _values(kind: Any, metavar: str | None = None) -> str:
 
 
 def _any_of(kinds: list[Any]) -> str:
-    """What a union takes; of one value or a tuple of the same, the tuple."""
+    """The values of a union; if it's one value or a tuple of them, only the tuple."""
     several = [one for one in kinds if get_origin(one) is tuple]
     return _values(several[0]) if several else ", or ".join(map(_values, kinds))
 
@@ -159,7 +159,7 @@ def _command(module: str) -> Iterator[str]:
     yield f"```sh\npython -m {' '.join([module, *positional])} [FLAGS]\n```\n"
     if shared:
         lacking = ", ".join(f"[`{one.name}`](#{one.name[2:]})" for one in _all(first) if one.name not in anchors)
-        yield f"Takes the [flags of `{_FIRST}`](#{_anchor(_FIRST)}) except {lacking}, and this:\n"
+        yield f"Accepts the [flags of `{_FIRST}`](#{_anchor(_FIRST)}) except {lacking}, and also:\n"
         found = [Group("", "", tuple(one for one in _all(found) if one.name not in shared))]
     for group in found:
         if group.title:
@@ -172,12 +172,12 @@ def _all(found: list[Group]) -> list[Flag]:
 
 
 def _anchor(module: str) -> str:
-    """That of a command's heading."""
+    """The anchor of a command's heading."""
     return module.replace(".", "-").replace("_", "-")
 
 
 def _description(module: str) -> str:
-    """The text at the head of a command's `--help`."""
+    """The first text in a command's `--help`."""
     spec = importlib.util.find_spec(module)
     assert spec is not None
     name = module if spec.submodule_search_locations is None else f"{module}.__main__"
@@ -194,7 +194,7 @@ def _table(flags: tuple[Flag, ...], anchors: Mapping[str, str]) -> str:
 
 
 def linked(text: str, addresses: Mapping[str, str]) -> str:
-    """A text in Markdown, with its flags as code that links to their addresses."""
+    """A text in Markdown, with its flags as code linked to their addresses."""
 
     def link(code: str) -> str:
         name = code.strip("`")
@@ -207,5 +207,5 @@ def linked(text: str, addresses: Mapping[str, str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text without what Markdown would take as markup."""
+    """Text with characters escaped that Markdown would treat as markup."""
     return re.sub(r"([*_|\[\]])", r"\\\1", text.replace("<", "&lt;"))

@@ -1,4 +1,4 @@
-"""The rows of the support matrix: every flag of a training command with values, and what flags alone don't say."""
+"""The rows of the support matrix: every flag of a training command with values, and options that aren't flags."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
@@ -37,7 +37,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     },
     **{"ema": (0.99,), "label_smoothing": (0.1,), "rate_target": (0.1,), "rate_weight": (1.0,)},
 }
-"""What is asked about flags that take numbers or text, or no words alone."""
+"""Values to try for flags that accept numbers or text."""
 BESIDE: tuple[Fields, ...] = (
     {},
     {"neuron": "synaptic"},
@@ -47,19 +47,19 @@ BESIDE: tuple[Fields, ...] = (
     {"dataset": "saccades"},
     {"coordinator": "host:1234", "num_processes": 2, "process_id": 0},
 )
-"""What an option that isn't possible alone may need. The first that makes it possible is taken."""
+"""Settings that some options need. The first that makes an option possible is used."""
 ASIDE = ("recipe", "dataset", "engine", "init_from")
-"""Flags that have rows of their own or are columns, and the one that takes another run."""
+"""Flags with their own rows or columns, and the one that needs another run."""
 
 
 class Option(NamedTuple):
-    """What a row is about.
+    """The subject of a row.
 
     Attributes:
         name: a flag, or words.
-        value: what is shown of its value, Markdown.
-        question: what is asked.
-        choice: the value is one of the few words that the flag takes.
+        value: its value as shown, Markdown.
+        question: the question to ask.
+        choice: whether the value is one of a few words that the flag accepts.
     """
 
     name: str
@@ -69,14 +69,14 @@ class Option(NamedTuple):
 
 
 def of_command(kind: type[TrainFlags] = JaxFlags, groups: Iterable[str] = ("", *TITLES)) -> dict[str, list[Option]]:
-    """The flags of a training command with their values, by the group of `--help`.
+    """The flags of a training command with their values, by their group in `--help`.
 
     Args:
-        kind: what the flags are read into.
-        groups: those to list; "" holds the flags of no group.
+        kind: the dataclass of the flags.
+        groups: the groups to list; "" has the flags without a group.
 
     Raises:
-        ValueError: `SAMPLES` has no value of a flag that needs one, or nothing in `BESIDE` makes an option possible.
+        ValueError: `SAMPLES` has no value for a flag that needs one, or nothing in `BESIDE` makes an option possible.
     """
     asked = form(kind())()
     found: dict[str, list[Option]] = {}
@@ -106,7 +106,7 @@ def _options(field: Any, hint: Any, command: type[TrainFlags]) -> Iterator[Optio
 
 
 def _words(hint: Any) -> Iterator[Any]:
-    """The words that a type offers, each of a tuple in a tuple."""
+    """The words that a type accepts; words of a tuple are in tuples."""
     if get_origin(hint) is Literal:
         yield from get_args(hint)
     elif get_origin(hint) in (Union, UnionType):
@@ -120,23 +120,23 @@ def _is_possible(changes: Fields, command: type[TrainFlags]) -> bool:
 
 
 def jobs() -> list[Option]:
-    """The default job, and the recipes, to which nothing is added."""
+    """The default job, and the recipes without other flags."""
     others = [name for name, config in RECIPES.items() if config != Config()]
     recipes = (Option("--recipe", f"`{name}`", Question({"recipe": name}, whole=True)) for name in others)
     return [Option("no flags", "", Question({}, whole=True)), *recipes]
 
 
 def platforms() -> list[Option]:
-    """The kinds of devices that JAX knows."""
+    """JAX's kinds of devices."""
     names = ("cpu", "gpu", "tpu")
     return [Option(f"on a {name.upper()}", "", Question({}, name)) for name in names]
 
 
 def data_sets(folder: Path) -> list[Option]:
-    """The kinds of data sets by what they hold.
+    """The kinds of data sets, by their contents.
 
     Args:
-        folder: where files of arrays are made.
+        folder: a folder for files of arrays.
     """
     readers = {name: reader for name in READERS if (reader := reader_of(name)) and not reader.as_is}
     recordings = [name for name, reader in readers.items() if reader.recordings]

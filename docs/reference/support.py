@@ -1,6 +1,6 @@
-"""The page reference/support.md: which option works with which engine, framework and file, from asking the code.
+"""The page reference/support.md: which options work with which engine, framework and file, according to the code.
 
-`python -m reference.support` prints it. That's a process of its own, because it imports JAX and needs two devices.
+`python -m reference.support` prints it. It runs in a separate process, because it imports JAX and needs two devices.
 """
 
 import functools
@@ -31,14 +31,14 @@ This page shows which options work with which engine, framework and exported fil
 this site was built, for version {version}, every engine, trainer and exporter was tried on a job with one option
 changed. The number after a *no* links to the reason.
 
-| column | what it stands for |
+| column | meaning |
 |---|---|
 | event engine, scan engine | the [engines](../engines.md); `--engine auto` uses the first if it can |
 | snnTorch | `csnn_torch.train`, which trains the same network in [snnTorch](../coming-from-snntorch.md) |
-| C, ONNX, NIR | the files of a [bundle](../deploy.md); {readers} each need a NIR file of their own |
+| C, ONNX, NIR | the files in a [bundle](../deploy.md); {readers} each need their own NIR file |
 """
 _USUAL = """
-NIR can't express the default network, so in all tables but the first, its columns are for networks trained with
+NIR can't express the default network, so in all tables except the first, its columns are for networks trained with
 `{flags}`.
 """
 YES = "✓"
@@ -99,7 +99,7 @@ def table(rows: Sequence[Option], notes: Notes, usual: Mapping[str, Fields]) -> 
 
     Args:
         rows: the options.
-        notes: takes the reasons.
+        notes: collects the reasons.
         usual: what each column needs for the default job, and so for most options.
     """
     grouped: dict[str, dict[tuple[str, ...], list[Option]]] = {}
@@ -120,7 +120,7 @@ def table(rows: Sequence[Option], notes: Notes, usual: Mapping[str, Fields]) -> 
 
 
 def cells(question: Question, notes: Notes, usual: Mapping[str, Fields]) -> Iterator[str]:
-    """What each column says, Markdown."""
+    """The cell of each column, Markdown."""
     for name, target in TARGETS.items():
         answer = ask(target, question)
         more = {key: value for key, value in answer.needs.items() if usual[name].get(key) != value}
@@ -132,7 +132,7 @@ def cells(question: Question, notes: Notes, usual: Mapping[str, Fields]) -> Iter
 
 @functools.cache
 def _addresses() -> dict[str, str]:
-    """Where the other page explains each flag."""
+    """The address of each flag's row on the page of flags."""
     first = groups(next(iter(COMMANDS.values())))
     return {one.name: f"flags.md#{one.name.strip('-')}" for group in first for one in group.flags}
 

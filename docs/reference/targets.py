@@ -1,4 +1,4 @@
-"""What the support matrix asks: each column's own code, with a job that has one option changed."""
+"""The columns of the support matrix: each runs its own code on a job with one option changed."""
 
 import functools
 import re
@@ -30,23 +30,23 @@ from export import make, parts
 Fields = Mapping[str, Any]
 """Values by the name of the flag's field."""
 Target = Callable[["Question"], str | None]
-"""Why a column can't do what is asked, in one line; None if it can."""
+"""Returns why a column can't do what is asked, in one line; None if it can."""
 
 _TORCH_NAMES = {"gpu": "cuda"}
-"""What torch calls the platforms that JAX has."""
+"""torch's names of JAX's platforms, if they differ."""
 _SMALL: Fields = {"conv_channels": (2, 2), "hidden": (4,), "time_steps": 4, "batch_size": 16, "init": "torch"}
-"""The job that options change is a small one, which is quickly made."""
+"""A small base job, to save time."""
 _SUBSET: Fields = {"subset": 256}
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """A question to a column.
 
     Attributes:
         changes: the fields that differ from the default job.
-        platform: JAX's name of the kind of device.
-        whole: the changes name a whole job, to which nothing may be added.
+        platform: JAX's name for the kind of device.
+        whole: whether the changes describe a whole job, to which nothing may be added.
     """
 
     changes: Fields
@@ -56,14 +56,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a column says: `reason` why not, or None and the other fields that it needs besides."""
+    """A column's answer: the `reason` why it can't, or None and the other fields it needs."""
 
     reason: str | None
     needs: Fields
 
 
 def ask(target: Target, question: Question) -> Answer:
-    """Asks; where a refusal names flags that would help and aren't the option itself, asks again with these."""
+    """Asks a column; if the reason names flags other than the option that would help, asks again with these."""
     needs: dict[str, str] = {}
     while True:
         reason = target(replace(question, changes={**question.changes, **needs}))
@@ -81,7 +81,7 @@ def job(changes: Fields, kind: type[TrainFlags] = JaxFlags) -> TrainFlags:
     """The flags of a training command with these fields.
 
     Raises:
-        UserError: the fields don't go together, or the command has no such flag.
+        UserError: the fields can't be combined, or the command has no such flag.
     """
     recipe = changes.get("recipe", "original")
     values = {**_SUBSET, **(_SMALL if recipe == "original" else {}), **changes}
@@ -112,7 +112,7 @@ def _dataset(settings: DataConfig, model: ModelConfig, cache: str | None) -> Dat
 
 
 def fitted(flags: TrainFlags) -> tuple[Config, Dataset]:
-    """The job on its data, as `training.job.prepared` makes it."""
+    """The job and its data, as prepared by `training.job.prepared`."""
     given = flags.config
     like = ModelConfig(given.model.input_shape, time_steps=given.model.time_steps)
     dataset = _dataset(given.data, like, flags.cache)
@@ -162,7 +162,7 @@ def _companion(question: Question) -> str | None:
 
 
 def _file(*modules: str) -> Target:
-    """Asks parts of a bundle."""
+    """Asks some parts of a bundle."""
     wanted = [part for module, part in zip(parts.PARTS, parts.every(), strict=True) if module in modules]
 
     def check(question: Question) -> None:
@@ -177,7 +177,7 @@ def _file(*modules: str) -> Target:
 
 @functools.cache
 def _weights(model: ModelConfig) -> Tensors:
-    """Weights as after a training: what neurons learn has moved from where it started."""
+    """Weights as after training: learned parameters of neurons differ from their initial values."""
     found = {name: np.ones(shape, np.float32) for name, shape in layouts.expected_shapes(model).items()}
     for neurons in (layer.neurons for layer in model.layers):
         moved = {f"{neurons.name}.{name}" for name in neurons.learned}
@@ -194,4 +194,4 @@ TARGETS: dict[str, Target] = {
     "ONNX": _file("step", "sequence"),
     **{part.form: _file(module) for module, part in zip(parts.PARTS, parts.every(), strict=True) if part.form},
 }
-"""The columns. Formats that some networks can't have name themselves."""
+"""The columns. Formats that some networks don't support provide their own names."""

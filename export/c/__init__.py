@@ -1,1 +1,1 @@
-"""The C program: its sources, and what is written and built for one network."""
+"""The C program: its sources, and the code that writes and builds it for a network."""

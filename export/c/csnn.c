@@ -1,12 +1,12 @@
 /*
- * Event-driven inference: the work of a layer follows the spikes of the layer before it.
+ * Event-driven inference: a layer does work only for the spikes of the layer before it.
  *
- * The spikes of a layer are a list of neuron indices in height-width-channel order, and `begin` says where in that list
- * the spikes of each pixel begin. So the spikes in one row of a convolution's window are one run of the list, and each
- * names one row of weights, which is added to the sums of all output channels (sums.h). Where nothing spikes, nothing
- * is added; only the nonzero values of the input frame are multiplied, when it is presented.
+ * A layer's spikes are a list of neuron indices in height-width-channel order, and `begin` says where each pixel's
+ * spikes start in it. So the spikes in one row of a convolution's window are contiguous in the list. Each of them
+ * selects one row of weights, which is added to the sums of all output channels (sums.h). Only the nonzero values of
+ * an input frame are multiplied, once, when it's presented.
  *
- * A linear layer is a convolution whose kernel covers the whole of its input: one output pixel, no padding, no pooling.
+ * A linear layer is a convolution whose kernel covers its whole input: one output pixel, no padding, no pooling.
  */
 #include "csnn.h"
 
@@ -17,17 +17,17 @@
 #error "float must be computed in float, or spikes near the threshold change (on 32-bit x86: -msse2 -mfpmath=sse)"
 #endif
 #if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)
-#error "-ffast-math and its parts change sums and quotients, and with them spikes: compile without"
+#error "-ffast-math and the options it implies change sums and quotients, and so spikes: compile without them"
 #endif
 #ifdef __cplusplus
 #error "csnn.c is C: compile it with a C compiler (g++: -x c); csnn.h can be included in C++"
 #endif
 
-/* The input, or the neurons of a layer; of the input, whose values aren't listed, both places are 0. */
+/* The input, or the neurons of a layer. Both offsets are 0 for the input, which isn't stored as a list. */
 struct map {
     int32_t height, width, channels;
-    int32_t first;       /* its neurons start here in csnn_state.value, and its spikes in csnn_state.event */
-    int32_t first_begin; /* its pixels start here in csnn_state.begin: height * width of them, and the end */
+    int32_t first;       /* where its neurons start in csnn_state.value, and its spikes in csnn_state.event */
+    int32_t first_begin; /* where its pixels start in csnn_state.begin: height * width entries and the end */
 };
 
 #include "neurons.h" /* neurons[CSNN_LAYERS], step and spikes */
@@ -35,34 +35,34 @@ struct map {
 
 struct layer {
     const csnn_weight *weight; /* [kernel_height][kernel_width][channels in][words of a row], see sums.h */
-    const float *scale; /* [channels out], powers of two: what a sum is multiplied by, averages and inputs included */
+    const float *scale; /* [channels out], powers of two, by which sums are multiplied; includes averages and inputs */
     const float *bias; /* [channels out] */
     int32_t kernel_height, kernel_width;
     int32_t stride;  /* pixels from one position of the kernel to the next */
     int32_t padding; /* zeros around the input */
-    int32_t pool, pool_stride; /* positions in a row of the pooling window, and from one window to the next; 1: none */
-    int32_t pool_is_max; /* 1: maximum, 0: sum or average; what no whole window fits into at the edges is dropped */
+    int32_t pool, pool_stride; /* side of the pooling window, and distance between windows; 1: no pooling */
+    int32_t pool_is_max; /* 1: maximum, 0: sum or average; edges where no whole window fits are dropped */
 };
 
 #include "weights.h" /* maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS] */
 #include "pools.h"   /* inputs[CSNN_LAYERS], what each layer reads */
 
 /*
- * Weights and inputs are whole multiples of powers of two, with so few bits that no product or sum of them rounds: their
- * order and fused operations change nothing. But beta U rounds, before I is added, as in the trained network. A compiler
- * may fuse both (-ffp-contract=fast does, on processors that can), which rounds once. No macro reveals that, and not every
- * build is the Makefile's, which forbids it. So the product is multiplied by a 1 that the compiler doesn't know to be one:
- * what it can fuse is then 1 * product + sum, which rounds to the same bits.
+ * Weights and inputs are whole multiples of powers of two, with so few bits that their products and sums are exact, in
+ * any order and with or without fused operations. But beta U rounds before I is added, as in the trained network. A
+ * compiler may fuse the two (-ffp-contract=fast does, on processors that can), which rounds only once. No macro reveals
+ * that, and not every build uses the Makefile, which forbids it. So the product is multiplied by a 1 that the compiler
+ * can't see: it can then only fuse 1 * product + sum, which rounds to the same bits.
  */
 static const volatile float unknown_one = 1.0f;
 
-/* How many blocks of CSNN_LANES hold all channels. */
+/* Number of blocks of CSNN_LANES that hold all channels. */
 static int32_t blocks(int32_t channels)
 {
     return (channels + CSNN_LANES - 1) / CSNN_LANES;
 }
 
-/* sum[channels out] = the sum of the rows, times their values if there are any; += if they are not the first. */
+/* sum[channels out] = the sum of the rows, multiplied by their values if given; += if they aren't the first rows. */
 static void add(csnn_sum *sum, const csnn_weight *const *row, const uint8_t *value, int32_t rows, int32_t count,
                 bool first)
 {
@@ -78,9 +78,9 @@ static void add(csnn_sum *sum, const csnn_weight *const *row, const uint8_t *val
  * The convolution at one position: sum[channels out].
  *
  * top, left: where the kernel's window starts in the input; negative in the padding.
- * frame: the input of the first layer; NULL for spikes.
+ * frame: the first layer's input; NULL for spikes.
  *
- * Returns whether anything was added: if not, all sums are 0.
+ * Returns whether anything was added; if not, all sums are 0.
  */
 static bool convolve(const struct csnn_state *state, int number, int32_t top, int32_t left, const uint8_t *frame,
                      csnn_sum *sum)
@@ -100,7 +100,7 @@ static bool convolve(const struct csnn_state *state, int number, int32_t top, in
         const int32_t y = top + i;
         if (y < 0 || y >= in->height)
             continue;
-        /* Input n of the map is under row n + offset of the weights. */
+        /* Input n of the map has row n + offset of the weights. */
         const int32_t offset = i * layer->kernel_width * in->channels - (y * in->width + left) * in->channels;
         const int32_t begins = y * in->width + from, ends = y * in->width + to;
         if (frame) {
@@ -135,12 +135,12 @@ static bool convolve(const struct csnn_state *state, int number, int32_t top, in
     return false;
 }
 
-/* The sums of one pixel's neurons, convolved and pooled: state->sum[channels out]. */
+/* Convolves and pools for one pixel's neurons, into state->sum[channels out]. */
 static void gather(struct csnn_state *state, int number, int32_t row, int32_t column, const uint8_t *frame)
 {
     const struct layer *layer = &layers[number];
     const int32_t channels = maps[number + 1].channels;
-    const int32_t pool = CSNN_POOLED ? 1 : layer->pool; /* or its spikes are pooled */
+    const int32_t pool = CSNN_POOLED ? 1 : layer->pool; /* with CSNN_POOLED, the spikes are pooled instead */
     const int32_t stride = layer->stride, apart = (CSNN_POOLED ? 1 : layer->pool_stride) * stride;
     const int32_t top = row * apart - layer->padding, left = column * apart - layer->padding;
     csnn_sum *sum = state->sum, *corner = state->corner;
@@ -150,7 +150,7 @@ static void gather(struct csnn_state *state, int number, int32_t row, int32_t co
         const int32_t y = top + place / pool * stride, x = left + place % pool * stride;
         const bool more = convolve(state, number, y, x, frame, corner);
         if (!any && !more)
-            continue; /* 0 and 0 */
+            continue; /* both are 0 */
         any = true;
         for (int32_t c = 0; c < channels; c++) {
             if (layer->pool_is_max)
@@ -161,7 +161,7 @@ static void gather(struct csnn_state *state, int number, int32_t row, int32_t co
     }
 }
 
-/* The input currents of neurons, from their sums: a power of two times a whole number, and then the bias, are exact. */
+/* Converts sums to input currents. Exact: whole numbers times a power of two, plus the bias. */
 static void settle(float *restrict current, const csnn_sum *restrict sum, const float *restrict scale,
                    const float *restrict bias, int32_t count)
 {
@@ -169,7 +169,7 @@ static void settle(float *restrict current, const csnn_sum *restrict sum, const 
         current[c] = (float)sum[c] * scale[c] + bias[c];
 }
 
-/* One step of a pixel's neurons, `count` channels from `from` on. */
+/* One step of `count` neurons of a pixel, starting at channel `from`. */
 static void fire(const struct neurons *own, float *restrict states, int32_t from, const float *restrict current,
                  int32_t count)
 {
@@ -227,7 +227,7 @@ void csnn_step(struct csnn_state *state)
                     fire(own, states, c, current, some);
                 }
             }
-            for (int32_t c = 0; c < out->channels; c++, neuron++) { /* without a branch to mispredict */
+            for (int32_t c = 0; c < out->channels; c++, neuron++) { /* no branch that could be mispredicted */
                 event[count] = (csnn_index)neuron;
                 count += spikes(*own, states, c);
             }

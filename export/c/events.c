@@ -1,16 +1,16 @@
 /*
- * csnn --events [--window-us N] [FILE]: classifies what an event camera saw, and prints one line for each window.
+ * csnn --events [--window-us N] [FILE]: classifies a stream of camera events and prints one line for each window.
  *
- * Events come as N-MNIST has them, five bytes each: column, row, and big-endian the polarity in one bit and the time in
- * 23 bits (microseconds). One in row 240 says that the clock is 2^13 us further. A window becomes CSNN_WINDOW_FRAMES
- * frames by the rules that the network was trained with (network.h), of which the first CSNN_FRAMES are run; its state
- * begins anew.
+ * Events have N-MNIST's format, five bytes each: column, row, and, big-endian, one bit of polarity and 23 bits of time
+ * (microseconds). An event in row 240 advances the clock by 2^13 us. A window is cut into CSNN_WINDOW_FRAMES frames by
+ * the rules the network was trained with (network.h), and the first CSNN_FRAMES of them are run. The state is reset
+ * before every window.
  *
- * Without --window-us the input is one window, which is kept until its end is known. With it, every N microseconds from
- * the first event on are one: a frame then lasts N / CSNN_WINDOW_FRAMES and is run as soon as it is over, so nothing
- * is kept but the frame. A window without events has its line as well; of several in a row the first is run, and a line
- * says how many more have the same answer, so a clock that jumps can't keep the network busy. The last window ends with
- * the input: what is left of it is empty.
+ * Without --window-us the whole input is one window, which is buffered until its end. With it, a window is N
+ * microseconds, counted from the first event. A frame then lasts N / CSNN_WINDOW_FRAMES and is run as soon as it ends,
+ * so only one frame is buffered. A window without events gets a line, too. If there are several in a row, only the
+ * first is run, and a line says how many more have the same result, so a jumping clock can't keep the network busy. The
+ * last window ends with the input; the rest of it is empty.
  */
 #include "program.h"
 
@@ -36,7 +36,7 @@ struct event {
     int x, y, polarity;
 };
 
-/* The input, and how far its clock has run. */
+/* The input, and the state of its clock. */
 struct source {
     FILE *file;
     const char *name;
@@ -44,13 +44,13 @@ struct source {
     int64_t overflown, last;
 };
 
-/* A window that is being run. */
+/* The current window. */
 static struct csnn_state state;
 static uint8_t frame[CSNN_INPUTS];
 static csnn_score scores[CSNN_CLASSES];
-static int64_t taken; /* frames that the network has had */
+static int64_t taken; /* frames run so far */
 
-/* Reads the next event. Returns 1, 0 at the end of the input, and -1 after it has told what is wrong. */
+/* Reads the next event. Returns 1, 0 at the end of the input, or -1 after printing an error. */
 static int next(struct source *source, struct event *event)
 {
     unsigned char bytes[5];
@@ -79,7 +79,7 @@ static int next(struct source *source, struct event *event)
     }
     if (source->events && event->t < source->last) {
         fprintf(stderr,
-                "csnn: %s: has an event at %" PRId64 " us after one at %" PRId64 " us, expected the order of time\n",
+                "csnn: %s: has an event at %" PRId64 " us after one at %" PRId64 " us, expected ascending times\n",
                 source->name, event->t, source->last);
         return -1;
     }
@@ -96,7 +96,7 @@ static void begin(void)
     taken = 0;
 }
 
-/* Runs the frames before number `end`; those after the current one are empty. */
+/* Runs all frames before frame `end`; those after the current one are empty. */
 static void advance(int64_t end)
 {
     for (; taken < end; taken++) {
@@ -107,8 +107,7 @@ static void advance(int64_t end)
     }
 }
 
-/* Adds an event to frame number `number`; what comes after the last frame is left out, and so is a frame that isn't
- * run. */
+/* Adds an event to frame `number`; drops events after the last frame that is run. */
 static void add(const struct event *event, int64_t number)
 {
     const int y = event->y / (CSNN_SENSOR_HEIGHT / CSNN_HEIGHT), x = event->x / (CSNN_SENSOR_WIDTH / CSNN_WIDTH);
@@ -125,7 +124,7 @@ static void finish(void)
 {
     advance(CSNN_FRAMES);
     print_answer(scores);
-    fflush(stdout); /* for whoever waits at the other end of a pipe */
+    fflush(stdout); /* a reader may be waiting at the other end of a pipe */
 }
 
 static int refuse_empty(const struct source *source)
@@ -134,7 +133,7 @@ static int refuse_empty(const struct source *source)
     return 2;
 }
 
-/* Windows of the same length, frame after frame as they come in. */
+/* Runs windows of the same length, each frame as soon as it's complete. */
 static int classify_windows(struct source *source, int64_t window_us)
 {
     const int64_t each = window_us / CSNN_WINDOW_FRAMES;
@@ -146,7 +145,7 @@ static int classify_windows(struct source *source, int64_t window_us)
     while ((found = next(source, &event)) > 0) {
         if (source->events == 1)
             start = event.t;
-        const int64_t windows = (event.t - start) / window_us; /* that are over */
+        const int64_t windows = (event.t - start) / window_us; /* that have ended */
         for (int64_t i = 0; i < windows && i < 2; i++) {
             finish();
             begin();
@@ -164,7 +163,7 @@ static int classify_windows(struct source *source, int64_t window_us)
     return 0;
 }
 
-/* The whole input as one window. */
+/* Runs the whole input as one window. */
 static int classify_whole(struct source *source)
 {
     struct event *events = NULL, event;
@@ -210,7 +209,7 @@ int classify_events(FILE *file, const char *name, int64_t window_us)
     if (!window_us)
         return classify_whole(&source);
     if (CSNN_FRAMES_BY_COUNT) {
-        fputs("csnn: --window-us: this network's frames take equally many events, expected whole recordings\n", stderr);
+        fputs("csnn: --window-us: this network's frames have equally many events, expected whole recordings\n", stderr);
         return 2;
     }
     return classify_windows(&source, window_us);

@@ -1,4 +1,4 @@
-"""The headers that make the C program one network: `network.h` (sizes), `weights.h`, and `classes.h` (their names)."""
+"""Generates the C program's headers: `network.h` (sizes), `weights.h`, and `classes.h` (class names)."""
 
 import ctypes
 import math
@@ -13,18 +13,18 @@ from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
 from export.c.text import array, string, table
 
 LANES = 8
-"""Output channels whose weights are added at once; a row of weights is padded to a whole multiple. As in sums.h."""
+"""Output channels whose weights are added at once; rows of weights are padded to a multiple of it. As in sums.h."""
 
 
 def weight_bits(config: ModelConfig) -> int:
-    """Bits that a weight takes in the program: those of a float, of a byte or of half of one."""
+    """Bits of a weight in the program: 32 (float), 8 or 4."""
     if config.weight_bits is None:
         return 32
     return 4 if config.weight_bits <= 4 else 8
 
 
 def weight_bytes(config: ModelConfig) -> int:
-    """Size of the weights, scales, biases and parameters of channels: constants, which a device may keep in flash."""
+    """Size of the weights, scales, biases and per-channel parameters: constants that can stay in flash."""
     bits, floats = weight_bits(config), 2 + len(config.per_channel)
     return sum(
         rows * _padded(channels) * bits // 8 + 4 * floats * channels for rows, channels in _weight_shapes(config)
@@ -36,13 +36,13 @@ def _padded(channels: int) -> int:
 
 
 def _maps(config: ModelConfig) -> list[tuple[int, int, int]]:
-    """Height, width and channels of the input and of every layer; a linear layer is one pixel."""
+    """Height, width and channels of the input and every layer; a linear layer is one pixel."""
     shapes = [config.input_shape, *(layer.out_shape for layer in config.layers)]
     return [shape if len(shape) == 3 else (1, 1, *shape) for shape in shapes]  # type: ignore[misc]
 
 
 def _pooled(config: ModelConfig) -> tuple[int, int]:
-    """Most events that spikes become when they are pooled for a layer, and most places of where they begin."""
+    """The largest number of events after pooling spikes for a layer, and the largest size of its `begin` list."""
     pools = [(layer.before, layer.in_shape) for layer in config.layers if layer.before]
     events = [math.prod(shape) * (1 if pool.kind == "max" else pool.window) for pool, shape in pools]
     return max(events, default=0), max((shape[0] * shape[1] + 1 for _, shape in pools), default=0)
@@ -54,7 +54,7 @@ def index_type(config: ModelConfig) -> type:
 
 
 def network(config: ModelConfig, frames: int | None, window: Window | None = None) -> str:
-    """`network.h` for samples of so many frames, which `window` makes of a camera's events if there are any."""
+    """`network.h` for samples of `frames` frames; `window` says how to make frames from camera events, if any."""
     maps = _maps(config)
     sizes = [int(np.prod(shape)) for shape in maps]
     cells = sum(height * width + 1 for height, width, _ in maps[1:])
@@ -74,10 +74,10 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     membranes = config.readout == "membrane"
     return f"""\
 /*
- * The sizes of this network and what it does with its input. Generated: edit the training configuration instead.
+ * The sizes of this network, and how it reads its input. Generated: don't edit; change the training configuration.
  *
- * Memory: {flash} bytes of constants (flash) for weights, scales, biases and what neurons have per channel; {ram} bytes
- * (RAM), to within alignment, for each struct csnn_state, {4 * len(states) * neurons} of them the states of neurons.
+ * Memory: {flash} bytes of constants (flash) for weights, scales, biases and per-channel parameters; {ram} bytes
+ * (RAM), not counting alignment, for each struct csnn_state, {4 * len(states) * neurons} of them for neuron states.
  * The calls use little stack and no heap.
  */
 #ifndef CSNN_NETWORK_H
@@ -90,28 +90,28 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_CHANNELS {config.input_shape[2]}
 #define CSNN_CLASSES {config.num_classes}
 #define CSNN_FRAMES {frames} /* frames in a sample; 1: an image, shown at every step */
-#define CSNN_WINDOW_FRAMES {window.steps if window else frames} /* that a window is cut into; a sample has the first */
+#define CSNN_WINDOW_FRAMES {window.steps if window else frames} /* frames in a window; the first ones are a sample */
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
 #define CSNN_INPUT_SCALE {config.input_scale}f /* a power of two: a byte of a frame counts as byte / CSNN_INPUT_SCALE */
-#define CSNN_INPUT_MOST {most} /* bytes up to here leave room for the weights' bits: no sum rounds */
+#define CSNN_INPUT_MOST {most} /* largest byte for which sums are certain to be exact */
 
 {_events(window)}
-#define CSNN_STATES {len(states)} /* of each neuron: numbers that it keeps, see neurons.h */
+#define CSNN_STATES {len(states)} /* state variables of each neuron, see neurons.h */
 {numbers}
 #define CSNN_LAYERS {len(config.layers)}
 #define CSNN_INPUTS {sizes[0]} /* values in a frame */
-#define CSNN_NEURONS {neurons} /* of all layers */
-#define CSNN_FIRST_NEURONS {sizes[1]} /* of the first layer */
-#define CSNN_WIDEST {widest} /* most channels of any layer, up to a whole multiple of {LANES} */
-#define CSNN_WIDEST_POOLED {pooled} /* and of any layer with pooling */
-#define CSNN_CELLS {cells} /* pixels of all layers, and one more for each */
-#define CSNN_POOLED {events} /* most events that spikes become in a pool after the neurons; 0: there is none */
-#define CSNN_POOLED_CELLS {places} /* most pixels of such a pool, and one more */
+#define CSNN_NEURONS {neurons} /* in all layers */
+#define CSNN_FIRST_NEURONS {sizes[1]} /* in the first layer */
+#define CSNN_WIDEST {widest} /* channels of the widest layer, rounded up to a multiple of {LANES} */
+#define CSNN_WIDEST_POOLED {pooled} /* the same for layers with pooling */
+#define CSNN_CELLS {cells} /* pixels of all layers, plus one for each layer */
+#define CSNN_POOLED {events} /* most events of a pool that follows the neurons; 0: no such pool */
+#define CSNN_POOLED_CELLS {places} /* most pixels of such a pool, plus one */
 
-#define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats, 8 or 4: whole numbers */
+#define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats; 8 or 4: whole numbers */
 
-typedef {"float" if weight_bits(config) == 32 else "int32_t"} csnn_sum; /* of weights */
-typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* numbers a layer's neurons */
+typedef {"float" if weight_bits(config) == 32 else "int32_t"} csnn_sum; /* a sum of weights */
+typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* the index of a neuron in its layer */
 
 #define CSNN_READS_MEMBRANES {int(membranes)} /* 1: a class's score is the sum of its membranes, 0: of its spikes */
 typedef {"float" if membranes else "int32_t"} csnn_score;
@@ -121,15 +121,15 @@ typedef {"float" if membranes else "int32_t"} csnn_score;
 
 
 def _events(window: Window | None) -> str:
-    """What `csnn --events` needs to know: the sensor, and the rules by which its events become frames."""
+    """The settings for `csnn --events`: the sensor's size, and the rules for making frames from events."""
     if window is None:
-        return "#define CSNN_EVENTS 0 /* `csnn --events` is refused */\n"
+        return "#define CSNN_EVENTS 0 /* `csnn --events` isn't supported */\n"
     return f"""\
-#define CSNN_EVENTS 1 /* `csnn --events` makes frames of a camera's events */
-#define CSNN_SENSOR_HEIGHT {window.sensor[0]} /* pixels of the camera; each side is a whole multiple of the frame's */
+#define CSNN_EVENTS 1 /* `csnn --events` makes frames from camera events */
+#define CSNN_SENSOR_HEIGHT {window.sensor[0]} /* pixels of the camera; each side is a multiple of the frame's */
 #define CSNN_SENSOR_WIDTH {window.sensor[1]}
-#define CSNN_FRAMES_BY_COUNT {int(window.by == "count")} /* 1: frames take equally many events, 0: equally long */
-#define CSNN_FRAME_MOST {MOST_COUNT} /* a pixel's events in a frame, above which they are not counted on */
+#define CSNN_FRAMES_BY_COUNT {int(window.by == "count")} /* 1: frames have equally many events; 0: equal durations */
+#define CSNN_FRAME_MOST {MOST_COUNT} /* counts of a pixel's events in a frame saturate here */
 """
 
 
@@ -137,7 +137,7 @@ def classes(names: Sequence[str]) -> str:
     """`classes.h`."""
     rows = "".join(f"    {string(name)},\n" for name in names)
     return f"""\
-/* The names of the classes, in UTF-8, in the order of the output neurons. The program prints them. */
+/* The names of the classes that the program prints, in UTF-8, in the order of the output neurons. */
 #ifndef CSNN_CLASSES_H
 #define CSNN_CLASSES_H
 
@@ -149,7 +149,7 @@ static const char *const csnn_class_names[] = {{
 
 
 def _weight_shapes(config: ModelConfig) -> list[tuple[int, int]]:
-    """Rows of weights, and weights in a row, of every layer."""
+    """Number of weight rows and of weights per row, for every layer."""
     return [(math.prod(layer.kernel_shape[:-1]), layer.channels) for layer in config.layers]
 
 
@@ -164,7 +164,7 @@ def _window(layer: Layer, pool: Pooling | None) -> tuple[int, ...]:
 
 def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
     """`weights.h`, in pieces."""
-    yield "/* The parameters, exact: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
+    yield "/* The parameters, exact to the last bit: floats are hexadecimal. Included by csnn.c only. */\n"
     rows, bits = [], weight_bits(config)
     afterwards = [layer.before for layer in config.layers[1:]] + [None]
     for number, layer in enumerate(config.layers):
@@ -177,7 +177,7 @@ def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
         weight = np.pad(weight, ((0, 0), (0, _padded(layer.channels) - layer.channels)))
         yield from array("csnn_weight", f"{layer.name}_weight", weight if bits == 32 else _packed(weight, bits))
         yield from array("float", f"{layer.name}_scale", scale)
-        often = layer.pool.window if layer.pool and layer.pool.kind == "sum" else 1  # every member of a sum has it
+        often = layer.pool.window if layer.pool and layer.pool.kind == "sum" else 1  # each term of the sum adds it
         yield from array("float", f"{layer.name}_bias", bias_of(layer, tensors) * np.float32(often))
         numbers = ", ".join(map(str, _window(layer, layer.pool or afterwards[number])))
         constants = ", ".join(f"{layer.name}_{what}" for what in ("weight", "scale", "bias"))
@@ -202,11 +202,11 @@ def _map(shape: tuple[int, ...], *places: int) -> str:
 
 
 _PLACES = {8: (0, 2, 1, 3, 4, 6, 5, 7), 4: (0, 4, 2, 6, 1, 5, 3, 7)}
-"""Where the weight of each of `LANES` channels is among the bytes or nibbles of its words: pairs are 16 bits apart."""
+"""The byte or nibble of its words that holds each of `LANES` channels' weights; pairs are 16 bits apart."""
 
 
 def _packed(units: np.ndarray, bits: int) -> np.ndarray:
-    """Whole numbers [rows, channels] as the words that sums.h adds: biased, in the order of `_PLACES`, uint32."""
+    """Packs whole numbers [rows, channels] into the words that sums.h adds: biased, in `_PLACES` order, uint32."""
     biased = (units.astype(np.int64) + 2 ** (bits - 1)).reshape(-1, LANES)
     placed = np.empty_like(biased)
     placed[:, _PLACES[bits]] = biased

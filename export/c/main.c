@@ -1,15 +1,15 @@
 /*
- * csnn [FILE]: classifies the samples of a file, or of the standard input, and prints one line for each.
+ * csnn [FILE]: classifies the samples in a file, or on standard input, and prints one line for each.
  *
- *     A sample is CSNN_FRAMES frames of CSNN_INPUTS raw bytes in height-width-channel order; any number of samples may
- *     follow one another.
+ *     A sample is CSNN_FRAMES frames of CSNN_INPUTS raw bytes in height-width-channel order. Samples follow one another
+ *     without separators.
  *
  * csnn --events [--window-us N] [FILE]: classifies the events of a camera, see events.c.
- * csnn --help: how it is called.
+ * csnn --help: prints the usage.
  *
- * A line is `class 3, spike counts ...`, with the name that classes.h has for the class, or `class -, ...` where no
- * class spiked; of a network that is read from its membranes, `class 3, scores ...`.
- * Exit code 0, or 2 after one line on the standard error.
+ * A line is `class 3, spike counts ...`, with the class's name from classes.h, or `class -, ...` if no class spiked.
+ * Networks that read out membranes print `class 3, scores ...`.
+ * The exit code is 0, or 2 after one line on standard error.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +46,7 @@ static const char usage[] = "usage: csnn [FILE], or csnn --events [--window-us N
 
 #define LONGEST_US 1000000000000000LL /* 31 years: no sum of times overflows */
 
-/* The microseconds that --window-us names; 0 where it names none that frames fit into. */
+/* The value of --window-us in microseconds; 0 if it's invalid or too short for the frames. */
 static int64_t microseconds(const char *text)
 {
     char *end;

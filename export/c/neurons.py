@@ -1,4 +1,4 @@
-"""`neurons.h`: the network's neurons in C, traced from their step in `csnn_jax.neurons`."""
+"""Generates `neurons.h`, the network's neurons in C, by tracing their step in `csnn_jax.neurons`."""
 
 import re
 from collections import Counter
@@ -13,18 +13,18 @@ from csnn_jax.runs.layouts import Tensors
 from export.c.text import array, literal, table
 
 CHOICE, SUM, PRODUCT, NAME = range(4)
-"""How tightly the operators of C bind."""
+"""Precedence of C's operators, ascending."""
 
 
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """A float in C: a name, or an operation on others.
+    """A float in C: a name, or an operation on other expressions.
 
     Attributes:
         form: C, with `{}` for each operand.
-        operands: what it's computed from.
-        binds: how tightly its operator binds.
-        local: the local variable that holds it; "": none, unless it's used more than once.
+        operands: the expressions it's computed from.
+        binds: precedence of its operator.
+        local: prefix of the local variable that holds it; "": none, unless it's used more than once.
     """
 
     form: str
@@ -51,18 +51,18 @@ def _operation(binds: int, form: str, *operands: Expression | float, local: str 
 
 
 class Operations:
-    """C's operations for a neuron's step, see `csnn_jax.neurons.neuron`; `fired` is 1.0f or 0.0f."""
+    """The operations of a neuron's step in C, see `csnn_jax.neurons.neuron`; `fired` is 1.0f or 0.0f."""
 
     def fired(self, membrane: Expression, threshold: Expression) -> Expression:
-        """Where a membrane is above the threshold."""
+        """Whether a membrane is above the threshold."""
         return _operation(CHOICE, "{} > {} ? 1.0f : 0.0f", membrane, threshold, local="fired")
 
     def masked(self, fired: Expression, x: Expression) -> Expression:
-        """x where a neuron fired, else 0: a product, which is exact and needs no branch."""
+        """x if the neuron fired, else 0: an exact product, without a branch."""
         return _operation(PRODUCT, "{} * {}", fired, x)
 
     def decayed(self, factor: Expression, x: Expression) -> Expression:
-        """The product, rounded before anything is added to it: csnn.c says why it's multiplied by 1."""
+        """The product, rounded before anything is added; csnn.c says why it's multiplied by 1."""
         return _operation(PRODUCT, "unit * ({} * {})", factor, x)
 
 
@@ -70,10 +70,10 @@ class _Body:
     """The statements that compute some expressions.
 
     Args:
-        results: the expressions. What several operations take is computed once.
+        results: the expressions. Shared operands are computed once.
 
     Attributes:
-        lines: what comes before a statement with the `text` of a result.
+        lines: the statements needed before one that uses the `text` of a result.
     """
 
     def __init__(self, *results: Expression):
@@ -90,14 +90,14 @@ class _Body:
                 self._count(operand)
 
     def text(self, one: Expression) -> str:
-        """C for a value, after the lines that it needs."""
+        """C for an expression; adds the statements it needs to `lines`."""
         if one in self._locals:
             return self._locals[one]
         found = one.form.format(*(self._operand(one, place) for place in range(len(one.operands))))
         shared = one.operands and self._uses[one] > 1
         if not one.local and not shared:
             return found
-        name = f"{one.local or 'term'}{len(self._locals)}"  # the number makes it unlike C's words, and other names
+        name = f"{one.local or 'term'}{len(self._locals)}"  # the number avoids C's keywords and other names
         self.lines.append(f"const float {name} = {found};")
         self._locals[one] = name
         return name
@@ -120,10 +120,10 @@ def header(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
  * The neurons of this network: {config.kind.description}.
  * Generated from csnn_jax/neurons. Included by csnn.c only.
  *
- * p: the parameters of their layer.
- * states: a pixel's part of csnn_state.value; one state of all neurons is CSNN_NEURONS floats after another.
- * c: a neuron's channel.
- * unit: a 1 that the compiler doesn't know, see csnn.c.
+ * p: the layer's parameters.
+ * states: a pixel's part of csnn_state.value; a neuron's states are CSNN_NEURONS floats apart.
+ * c: the neuron's channel.
+ * unit: a 1 that the compiler can't see, see csnn.c.
  */
 
 """
@@ -132,13 +132,13 @@ def header(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
     *others, last = (f"step_{reset}(p, states, c, current, unit)" for reset in resets)
     branches = "".join(f"if (p.reset == {number}) {call};\n    else " for number, call in enumerate(others))
     yield f"""
-/* One time step of a neuron, which replaces its states. */
+/* One time step of a neuron; updates its states. */
 static inline void step({_ARGUMENTS})
 {{
     {branches}{last};
 }}
 
-/* Whether a neuron spikes, by its states after the step. */
+/* Whether a neuron spikes, from its states after the step. */
 static inline bool spikes(struct neurons p, const float *states, int32_t c)
 {{
 {_spikes(config)}}}
@@ -146,7 +146,7 @@ static inline bool spikes(struct neurons p, const float *states, int32_t c)
 
 
 def _parameters(config: ModelConfig, tensors: Tensors, resets: Sequence[Reset]) -> Iterator[str]:
-    """`struct neurons` and those of all layers, which name their reset if there are several."""
+    """`struct neurons` and its values for all layers; with a `reset` field if there are several resets."""
     kinds = {name: "const float *" if name in config.per_channel else "float " for name in config.kind.parameters}
     fields = [f"{kind}{name};" for name, kind in kinds.items()]
     if len(resets) > 1:
@@ -158,7 +158,7 @@ def _parameters(config: ModelConfig, tensors: Tensors, resets: Sequence[Reset]) 
         for name, value in layer.neurons.values(tensors).items():
             if name in config.per_channel:
                 row.append(f"{layer.neurons.name}_{name}")
-                # An integrator's threshold is one value nevertheless.
+                # An integrator's threshold is a single value even so.
                 yield from array("float", row[-1], np.broadcast_to(value, layer.channels))
             else:
                 row.append(literal(value))
@@ -181,7 +181,7 @@ def _state(config: ModelConfig) -> dict[str, Expression]:
 
 
 def _step(config: ModelConfig, reset: Reset) -> str:
-    """The step with a reset. All new values are computed before the first one is stored."""
+    """The step with one kind of reset. All new values are computed before the first one is stored."""
     state = _state(config)
     after = config.kind.step(Operations(), _values(config), state, Expression("current"), reset)
     body = _Body(*after.values())

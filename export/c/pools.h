@@ -1,20 +1,20 @@
 /*
- * Pooling of spikes, where it follows the neurons; included by csnn.c only.
+ * Pooling of spikes, for pools that follow the neurons; included by csnn.c only.
  *
- * At every step, the spikes of the layer before become a second list, in which each has the pixel of its window. A sum
- * has an event for every spike in the window, so the next layer adds a row of weights that many times, and an average
- * is divided in `scale`. A maximum has one event at most.
+ * At every step, the previous layer's spikes are rewritten to a second list, with the pixel of their window. A sum has
+ * an event for every spike in the window, so the next layer adds a row of weights that many times; for an average,
+ * `scale` includes the division. A maximum has at most one event.
  */
 #if CSNN_POOLED
 
-/* Makes the spikes that layer `number` reads, inputs[number], from those of the layer before, maps[number]. */
+/* Pools the previous layer's spikes, maps[number], into those that layer `number` reads, inputs[number]. */
 static void pool_spikes(struct csnn_state *state, int number)
 {
     const struct layer *before = &layers[number - 1];
     const struct map *in = &maps[number], *out = &inputs[number];
     const csnn_index *spike = state->event + in->first, *start = state->begin + in->first_begin;
     csnn_index *event = state->event + out->first, *begin = state->begin + out->first_begin;
-    csnn_sum *seen = state->sum; /* which channels have an event in this window: the sums are not needed yet */
+    csnn_sum *seen = state->sum; /* which channels have an event in this window; the sums aren't needed yet */
     int32_t count = 0, pixel = 0;
 
     if (out->first == in->first)

@@ -1,4 +1,4 @@
-/* What the files of the program share. */
+/* Shared by the program's source files. */
 #ifndef CSNN_PROGRAM_H
 #define CSNN_PROGRAM_H
 
@@ -7,7 +7,7 @@
 #include "classes.h"
 #include "csnn.h"
 
-/* Prints the name of the class, `-` if none spiked, and the scores of all: 9 digits name any float, and any count. */
+/* Prints the class's name, or `-` if none spiked, and all scores; 9 digits are enough for any float or count. */
 static inline void print_answer(const csnn_score scores[CSNN_CLASSES])
 {
     const int answer = csnn_class(scores);
@@ -20,7 +20,7 @@ static inline void print_answer(const csnn_score scores[CSNN_CLASSES])
     putchar('\n');
 }
 
-/* perror, preceded by the program's name; returns exit code 2. */
+/* Prints a perror message with the program's name in front; returns exit code 2. */
 static inline int fail(const char *what)
 {
     fputs("csnn: ", stderr);
@@ -31,8 +31,8 @@ static inline int fail(const char *what)
 /*
  * Classifies the recordings of an event camera and prints a line for each window. Returns the exit code.
  *
- * name: of the file, for errors.
- * window_us: microseconds of a window; 0: the whole file is one.
+ * name: the file's name, for error messages.
+ * window_us: length of a window in microseconds; 0: the whole file is one window.
  */
 int classify_events(FILE *file, const char *name, int64_t window_us);
 

@@ -1,4 +1,4 @@
-"""The C program: written, compiled and called, as a program and as a library one time step at a time."""
+"""Writes, compiles and calls the C program, also as a library, one time step at a time."""
 
 import ctypes
 import os
@@ -24,7 +24,7 @@ FILES = (*SOURCES, "network.h", "neurons.h", "weights.h", "classes.h")
 
 
 class Built(NamedTuple):
-    """What `build` makes: the program, and the library."""
+    """The results of `build`: the program and the library."""
 
     program: Path
     library: Path
@@ -41,13 +41,13 @@ def write_sources(
     """Writes the program's sources, `FILES`.
 
     Args:
-        folder: where to; made if it is not there.
+        folder: the folder to write to; created if necessary.
         config: the stack.
         tensors: its parameters in torch's layouts and on their grids, see `weights.load`.
-        frames: how many frames a sample has; None: what the encoding says, one image for direct, else one frame of
-            0 and 1 for every time step.
-        window: what makes frames of a camera's events; None: the program takes none.
-        names: of all classes; None: their numbers.
+        frames: number of frames in a sample; None: as the encoding needs, one image for direct, otherwise one frame of
+            0s and 1s for every time step.
+        window: rules for making frames from camera events; None: the program doesn't accept events.
+        names: the class names; None: their numbers.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in SOURCES:
@@ -62,11 +62,11 @@ def build(folder: Path, out: Path) -> Built:
     """Compiles the sources in `folder` with their Makefile.
 
     Args:
-        folder: the sources; only read.
+        folder: the folder with the sources, which isn't modified.
         out: a folder for the program, `csnn`, and the library, `libcsnn.so`.
 
     Raises:
-        UserError: no make, no compiler, or one that failed.
+        UserError: there is no make or no compiler, or compiling failed.
     """
     if not shutil.which("make"):
         raise UserError("the C program can't be built: make is not on the PATH")
@@ -82,7 +82,7 @@ def build(folder: Path, out: Path) -> Built:
 
 
 def _numbers(config: ModelConfig) -> list[str]:
-    """The names of classes that have none."""
+    """Default names for classes."""
     return [*map(str, range(config.num_classes))]
 
 
@@ -90,31 +90,31 @@ def answers(program: Path, samples: np.ndarray, names: Sequence[str] | None = No
     """Runs the compiled program on samples, through its standard input.
 
     Args:
-        program: a program that `build` made.
-        samples: uint8 [N, H, W, C], or [N, T, H, W, C] where a sample is a sequence of frames.
-        names: of all classes, as the program has them; None: their numbers.
+        program: a program built by `build`.
+        samples: uint8 [N, H, W, C], or [N, T, H, W, C] if a sample is a sequence of frames.
+        names: the class names in the program; None: their numbers.
 
     Returns:
-        (classes [N], -1 where no class spiked, int64; scores of every class [N, classes]: output spikes, int64, or sums
-            of membranes, float32).
+        (classes [N], int64, -1 if no class spiked; scores [N, classes]: output spikes, int64, or sums of membranes,
+            float32).
 
     Raises:
-        UserError: the program failed; says how.
-        ValueError: it printed a class of another name.
+        UserError: the program failed; the message says how.
+        ValueError: it printed an unknown class name.
     """
-    lines = re.findall(r"^class (.+), (spike counts|scores) (.+)$", printed(program, samples), re.M)  # the last comma's
+    lines = re.findall(r"^class (.+), (spike counts|scores) (.+)$", printed(program, samples), re.M)  # the last comma
     found = [-1 if answer == "-" else int(answer) if names is None else names.index(answer) for answer, _, _ in lines]
     kind = np.float32 if any(what == "scores" for _, what, _ in lines) else np.int64
     return np.array(found, np.int64), np.array([numbers.split() for _, _, numbers in lines]).astype(kind)
 
 
 def classes(scores: np.ndarray) -> np.ndarray:
-    """The class of each row of scores, as `answers` gives both: the lowest of the best, or -1 where none spiked."""
+    """The class of each row of scores from `answers`: ties go to the lowest class; -1 if none spiked."""
     return np.where((scores.dtype == np.int64) & ~scores.any(1), -1, scores.argmax(1))
 
 
 def printed(program: Path, samples: np.ndarray) -> str:
-    """The lines that the compiled program prints for samples; arguments and UserErrors are those of `answers`."""
+    """The compiled program's output for samples; arguments and UserErrors as for `answers`."""
     done = subprocess.run([program], input=np.ascontiguousarray(samples).tobytes(), capture_output=True, check=False)
     if done.returncode:
         raise UserError(f"{program}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
@@ -122,11 +122,11 @@ def printed(program: Path, samples: np.ndarray) -> str:
 
 
 class Library:
-    """The compiled library, called as a `runners.Runner` is: one time step, in torch's layouts.
+    """The compiled library as a `runners.Runner`: one time step per call, in torch's layouts.
 
     Args:
-        path: a library that `build` made.
-        config: the stack that it was written for.
+        path: a library built by `build`.
+        config: the stack it was written for.
     """
 
     def __init__(self, path: Path, config: ModelConfig):
@@ -143,15 +143,15 @@ class Library:
         """One time step.
 
         Args:
-            states: those of every layer after the last step, float32 [batch, C, H, W] or [batch, features], see
+            states: states of every layer after the last step, float32 [batch, C, H, W] or [batch, features], see
                 `reference.state_shapes`.
-            x: image or spikes, float32 [batch, C, H, W]: what `reference.inputs` makes of bytes.
+            x: image or spikes, float32 [batch, C, H, W], as returned by `reference.inputs`.
 
         Returns:
             (states after the step, output spikes or membranes [batch, classes]), float32.
 
         Raises:
-            ValueError: x holds a value that no byte stands for.
+            ValueError: x contains a value that isn't representable as a byte.
         """
         scale = np.float32(self.config.input_scale)
         frames = np.rint(x * scale).astype(np.uint8)
@@ -172,16 +172,16 @@ class Library:
 
     @property
     def state_bytes(self) -> int:
-        """Size of a `struct csnn_state`: all the memory that changes."""
+        """Size of a `struct csnn_state`, which is all mutable memory."""
         return len(self._state)
 
     def classify(self, sample: np.ndarray) -> tuple[int, np.ndarray]:
-        """The whole window of one of `samples`: (class, or -1; scores [classes], int32 or float32)."""
+        """Runs the whole window of one sample: (class, or -1; scores [classes], int32 or float32)."""
         scores = np.zeros(self.config.num_classes, self._score)
         return self._c.csnn_classify(self._state, sample.ctypes.data, scores.ctypes.data), scores
 
     def _places(self) -> Iterator[Any]:
-        """Where the states are, in the order of `reference.state_shapes`."""
+        """Pointers to the states, in the order of `reference.state_shapes`."""
         count = ctypes.c_int32()
         for layer in range(len(self.config.layers)):
             for number in range(len(self.config.kind.states)):
@@ -189,6 +189,6 @@ class Library:
 
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:
-    """The program's input for `reference.inputs`: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
+    """Converts `reference.inputs` to the program's input: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
     found = np.moveaxis(np.rint(x * np.float32(config.input_scale)).astype(np.uint8), -3, -1)
     return np.ascontiguousarray(found.swapaxes(0, 1) if x.ndim == 5 else found)

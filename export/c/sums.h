@@ -1,21 +1,21 @@
 /*
- * Sums of rows of weights: the work of the network, included by csnn.c only.
+ * Sums of rows of weights, where the network spends its time; included by csnn.c only.
  *
- * A row has the weights of one input, of all output channels, CSNN_LANES of which are added at once. Rows are padded to
- * whole multiples of them. Weights are floats, or whole numbers times the scale of their channel: then CSNN_WEIGHT_BITS is
- * 8 or 4, and a row is made of 32-bit words that hold 4 bytes or 8 nibbles. These are biased by 128 or 8, so they are
- * not negative, and several are added in one word until a sum could overflow into the next one.
+ * A row has the weights from one input to all output channels, padded to a multiple of CSNN_LANES, which are added at
+ * once. Weights are floats, or whole numbers times the scale of their channel. In the latter case, CSNN_WEIGHT_BITS is
+ * 8 or 4, and a row consists of 32-bit words of 4 bytes or 8 nibbles. These are biased by 128 or 8 to make them
+ * nonnegative, so a word adds several at once, until a sum could overflow into the next one.
  */
 #define CSNN_LANES 8
-#define CSNN_ROWS 68 /* added at most in one call */
+#define CSNN_ROWS 68 /* maximum number of rows added in one call */
 
 #if CSNN_WEIGHT_BITS == 32
 
 typedef float csnn_weight;
 
-#define CSNN_WORDS CSNN_LANES /* that hold the weights of CSNN_LANES channels */
+#define CSNN_WORDS CSNN_LANES /* words with the weights of CSNN_LANES channels */
 
-/* sum[CSNN_LANES] = the sum of the rows, or += if they are not the first. */
+/* sum[CSNN_LANES] = the sum of the rows; += if they aren't the first rows. */
 static void add_rows(csnn_sum *restrict sum, const csnn_weight *const *row, int32_t rows, size_t at, bool first)
 {
     csnn_sum total[CSNN_LANES];
@@ -29,7 +29,7 @@ static void add_rows(csnn_sum *restrict sum, const csnn_weight *const *row, int3
         sum[i] = total[i];
 }
 
-/* The same with each row times its value. */
+/* The same, with each row multiplied by its value. */
 static void add_scaled_rows(csnn_sum *restrict sum, const csnn_weight *const *row, const uint8_t *value, int32_t rows,
                             size_t at, bool first)
 {
@@ -51,12 +51,12 @@ typedef uint32_t csnn_weight;
 #define CSNN_WORDS (CSNN_LANES * CSNN_WEIGHT_BITS / 32)
 #define CSNN_BIAS (1 << (CSNN_WEIGHT_BITS - 1))
 
-/* Two sums of 16 bits in each word, of the channels 0 and 1, 2 and 3, and so on. */
+/* Two 16-bit sums in each word, for channels 0 and 1, 2 and 3, and so on. */
 struct pairs {
     uint32_t a, b, c, d;
 };
 
-/* sum[CSNN_LANES] = the pairs without the bias in them, or += if they are not the first. */
+/* sum[CSNN_LANES] = the pairs minus their bias; += if they aren't the first. */
 static void unpack(csnn_sum *restrict sum, struct pairs pairs, int32_t bias, bool first)
 {
     const uint32_t total[CSNN_LANES] = {
@@ -74,7 +74,7 @@ static void unpack(csnn_sum *restrict sum, struct pairs pairs, int32_t bias, boo
 
 static void add_rows(csnn_sum *restrict sum, const csnn_weight *const *row, int32_t rows, size_t at, bool first)
 {
-    struct pairs total = {0, 0, 0, 0}; /* 68 times 255 is less than 2^16 */
+    struct pairs total = {0, 0, 0, 0}; /* no overflow: 68 * 255 < 2^16 */
 
     for (int32_t r = 0; r < rows; r++) {
         const uint32_t one = row[r][at], two = row[r][at + 1];
@@ -91,7 +91,7 @@ static void add_scaled_rows(csnn_sum *restrict sum, const csnn_weight *const *ro
 {
     uint32_t total[CSNN_LANES] = {0}, values = 0;
 
-    for (int32_t r = 0; r < rows; r++) { /* 255 times 255 is less than 2^16 */
+    for (int32_t r = 0; r < rows; r++) { /* no overflow: 255 * 255 < 2^16 */
         const uint32_t one = row[r][at], two = row[r][at + 1], by = value[r];
         const uint32_t a = by * (one & PAIR), b = by * (one >> 8 & PAIR), c = by * (two & PAIR), d = by * (two >> 8 & PAIR);
         total[0] += a & 0xFFFFu;
@@ -111,7 +111,7 @@ static void add_scaled_rows(csnn_sum *restrict sum, const csnn_weight *const *ro
 #else
 
 #define PAIR 0x000F000Fu
-#define FEW 17 /* times 15 is less than 2^8, times 15 and 255 less than 2^16 */
+#define FEW 17 /* no overflow: 17 * 15 < 2^8 and 17 * 15 * 255 < 2^16 */
 
 static void add_rows(csnn_sum *restrict sum, const csnn_weight *const *row, int32_t rows, size_t at, bool first)
 {
@@ -119,7 +119,7 @@ static void add_rows(csnn_sum *restrict sum, const csnn_weight *const *row, int3
 
     for (int32_t r = 0; r < rows;) {
         const int32_t end = rows - r < FEW ? rows : r + FEW;
-        uint32_t even = 0, odd = 0; /* four sums of 8 bits */
+        uint32_t even = 0, odd = 0; /* four 8-bit sums each */
         for (; r < end; r++) {
             const uint32_t word = row[r][at];
             even += word & 0x0F0F0F0Fu;

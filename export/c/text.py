@@ -1,4 +1,4 @@
-"""Numbers as C99 reads them back to the bit, in arrays and tables, and text as it reads it back to the byte."""
+"""Writes numbers, arrays, tables and strings as C99 that compilers read back exactly."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def literal(value: np.floating | np.ndarray | float) -> str:
-    """A float32 to its last bit: 0.1 is 0x1.99999ap-4f."""
+    """A float32, exact: 0.1 is 0x1.99999ap-4f."""
     mantissa, exponent = float(np.float32(value)).hex().split("p")
     return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f"
 
 
 def array(kind: str, name: str, values: np.ndarray) -> Iterator[str]:
-    """A constant array of floats, or of words if `values` are uint32, in pieces."""
+    """A constant array of floats (words if `values` are uint32), in pieces."""
     literals = list(map(_word if values.dtype == np.uint32 else literal, values.ravel()))
     yield f"\nstatic const {kind} {name}[{len(literals)}] = {{\n"
     for at in range(0, len(literals), 8):
@@ -26,15 +26,15 @@ def table(name: str, rows: Sequence[str]) -> str:
 
 
 def string(text: str) -> str:
-    """Text in UTF-8 as a string literal of ASCII that any compiler reads alike, whatever it takes sources to be in."""
+    """UTF-8 text as an ASCII string literal, which doesn't depend on the compiler's source encoding."""
     return '"' + "".join(map(_character, text.encode())) + '"'
 
 
 def _character(byte: int) -> str:
-    """A byte in a literal: escaped where it ends one, escapes, begins a trigraph (`?`), or isn't printable ASCII."""
+    """A byte in a string literal; quotes, backslashes, `?` (trigraphs) and nonprintable characters are escaped."""
     if chr(byte) in '"\\?':
         return f"\\{chr(byte)}"
-    return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"  # three octal digits end, whatever follows
+    return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"  # C reads at most three octal digits
 
 
 def _word(value: np.uint32) -> str:

@@ -1,1 +1,1 @@
-"""A page on which a bundle's own `step.onnx` runs in the browser, step by step."""
+"""A page that runs a bundle's `step.onnx` in the browser, step by step."""

@@ -1,4 +1,4 @@
-"""`python -m export.demo BUNDLE --out DIR`: a page on which a bundle's network runs in the browser, step by step."""
+"""`python -m export.demo BUNDLE --out DIR`: a page that runs a bundle's network in the browser, step by step."""
 
 import shlex
 import sys
@@ -15,7 +15,7 @@ from csnn_jax.flags import parse, run_command
 from export import bundle
 from export.demo import facts, folder, ort_web, server
 
-DESCRIPTION = """Makes a folder with a web page on which you draw a digit and watch a bundle's network classify it.
+DESCRIPTION = """Makes a folder with a web page where you draw a digit and watch a bundle's network classify it.
 
 The bundle's step.onnx runs in the browser with ONNX Runtime Web, which is copied into the folder. Any static file
 server can serve it."""

@@ -1,7 +1,7 @@
-"""What the page is told of a bundle: `demo.json`, and beside it the samples and the draws as bytes.
+"""The page's data: `demo.json`, and the samples and random draws as bytes.
 
-Whatever a bundle says is shown as text. Pixels become the network's input by a table of 256 values, so that the page
-computes no float that Python did not compute before it.
+The page shows a bundle's strings as text, never as HTML. It converts pixels to the network's input with a table of 256
+values computed here, so both are the same floats.
 """
 
 import json
@@ -26,14 +26,14 @@ from export.hashes import SUMS
 STEP = "step.onnx"
 FACTS, SAMPLES, DRAWS = "demo.json", "samples.bin", "draws.bin"
 MOST = 10
-"""Samples on the page."""
+"""Maximum number of samples on the page."""
 SEED = (0, 4, 0)
-"""Of the draws for the rate encoding: those of the first golden image, for every drawing."""
+"""Seed of the rate encoding's draws: the first golden image's, used for every drawing."""
 
 
 @dataclass(frozen=True)
 class DemoInputs:
-    """A bundle that a page can be made of; see `read`."""
+    """A bundle that a page can be made from; see `read`."""
 
     folder: Path
     manifest: Manifest
@@ -43,14 +43,14 @@ class DemoInputs:
 
 
 def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
-    """Reads what the page needs of a bundle.
+    """Reads what the page needs from a bundle.
 
     Args:
         folder: the bundle.
-        names: of its classes; None: those that the bundle has.
+        names: the class names; None: the bundle's.
 
     Raises:
-        UserError: no bundle, a file that is missing or was changed, or another number of names than of classes.
+        UserError: it isn't a bundle, a file is missing or was changed, or there isn't one name for each class.
     """
     bundle.check_is(folder)
     found = manifest.read(folder)
@@ -62,8 +62,8 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
             raise UserError(f"{folder}: has no {name}, expected a bundle from `python -m export`")
     job = RunDir(folder).config()
     made = DemoInputs(folder, found, job.model, golden_images(folder), job.class_names)
-    if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with one that stays
-        raise UserError(f"{folder}: --neuron {made.config.neuron} has a moving threshold, which the page can't show")
+    if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with a constant threshold
+        raise UserError(f"{folder}: --neuron {made.config.neuron} has an adaptive threshold, which the page can't show")
     classes = _checked(made)
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")
@@ -71,7 +71,7 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
 
 
 def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:
-    """demo.json and the bytes beside it; `runtime` is the version of ONNX Runtime Web."""
+    """demo.json and the binary files; `runtime` is the version of ONNX Runtime Web."""
     kept = np.moveaxis(source.samples.images[:MOST], -1, -3)
     found = {
         FACTS: json.dumps(_facts(source, runtime)).encode(),
@@ -106,30 +106,27 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
 
 
 def table(config: ModelConfig) -> np.ndarray:
-    """What each of the 256 values of a pixel is to the page.
-
-    For images that are shown as they are, the network's input, float32. For encodings the brightness, 0 to 255.
-    """
+    """Maps each of a pixel's 256 values to the network's input, float32 (direct), or to a brightness, 0 to 255."""
     if config.encoding == "direct":
         return np.arange(256, dtype=np.float32) / np.float32(config.input_scale)
     return levels(np.arange(256, dtype=np.uint8), config.brightest)
 
 
 def _draws(source: DemoInputs) -> np.ndarray:
-    """uint8 [T, C, H, W]: a pixel brighter than its draw spikes."""
+    """uint8 [T, C, H, W]: a pixel spikes if it's brighter than its draw."""
     channels, height, width = source.manifest["semantics"]["input"]["shape"]
     shape = source.manifest["semantics"]["time_steps"], height, width, channels
     return np.moveaxis(draws(SEED, int(np.prod(shape))).reshape(shape), -1, 1)
 
 
 def _data_name(dataset: object) -> str:
-    """A data set without the folder that it was in."""
+    """A data set's name, without its folder."""
     kind, _, where = str(dataset).partition(":")
     return f"tfds:{where.partition('@')[0]}" if kind == "tfds" else kind
 
 
 def _checked(source: DemoInputs) -> int:
-    """The number of classes, once the manifest's semantics fit the configuration and the images.
+    """Checks that the manifest's semantics match the configuration and images; returns the number of classes.
 
     Raises:
         UserError: they don't.
@@ -149,7 +146,7 @@ def _checked(source: DemoInputs) -> int:
 
 
 def _shapes(semantics: Any) -> tuple[int, list[int], list[list[int]], int]:
-    """(T, shape of the input, of every layer, classes), of what has all that the page needs."""
+    """(T, shape of the input, shape of every layer, classes); fails if anything the page needs is missing."""
     for layer in semantics["layers"]:
         layer["layer"], np.array(layer["threshold"], float)
     given = semantics["input"]

@@ -1,4 +1,4 @@
-"""Writes the folder of a demonstration: the page, the network, and ONNX Runtime Web beside it."""
+"""Writes a demonstration's folder: the page, the network and ONNX Runtime Web."""
 
 from importlib import resources
 from pathlib import Path
@@ -29,5 +29,5 @@ def write(folder: Path, source: DemoInputs, runtime: Runtime) -> int:
 
 
 def page() -> dict[str, bytes]:
-    """The files of the page that are the same for every bundle."""
+    """The page's files that are the same for every bundle."""
     return {path.name: path.read_bytes() for path in resources.files("export.demo").joinpath("static").iterdir()}

@@ -1,4 +1,4 @@
-"""Packages of the npm registry: fetched by `npm pack`, checked by SHA-256, kept in the user's cache directory."""
+"""Fetches packages with `npm pack`, checks their SHA-256 and keeps them in the user's cache directory."""
 
 import hashlib
 import os
@@ -13,16 +13,16 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, user_cache
 
 PATIENCE = 300
-"""Seconds that npm may take."""
+"""Timeout for npm, in seconds."""
 
 
 class Package(NamedTuple):
     """One version of a package.
 
     Attributes:
-        name: as the registry has it.
-        version: exact.
-        sha256: of the archive, in hexadecimal digits.
+        name: its name in the registry.
+        version: its exact version.
+        sha256: SHA-256 of the archive, in hexadecimal digits.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Package(NamedTuple):
 
 
 def fetch(package: Package) -> Path:
-    """The package's archive, a .tgz file in the cache; what is there already and whole is not fetched again.
+    """The package's archive, a .tgz file in the cache; fetched only if it's missing or damaged.
 
     Raises:
-        UserError: npm is missing or fails, or the archive is not the one that was pinned.
+        UserError: npm is missing or fails, or the archive doesn't have the pinned SHA-256.
     """
     kept = cache() / f"{package.name}-{package.version}.tgz"
     if kept.is_file() and _digest(kept) == package.sha256:
@@ -59,10 +59,10 @@ def fetch(package: Package) -> Path:
 
 
 def read(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Files of an archive, by their paths in the package.
+    """Files from an archive, by their paths in the package.
 
     Raises:
-        UserError: one is missing.
+        UserError: a file is missing.
     """
     found = {}
     with tarfile.open(archive) as opened:
@@ -78,7 +78,7 @@ def read(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 
 def cache() -> Path:
-    """The folder in which archives are kept."""
+    """The folder for archives."""
     return user_cache("npm")
 
 

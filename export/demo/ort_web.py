@@ -1,6 +1,6 @@
-"""ONNX Runtime Web: the few files of its npm package that a page needs, of one version that was tried.
+"""ONNX Runtime Web: the few files of its npm package that the page needs, in a tested version.
 
-Its build for WebAssembly alone, without WebGPU. It runs on one thread, so that no server has to send special headers.
+This is the WebAssembly-only build, without WebGPU. It runs on one thread, so servers needn't send special headers.
 """
 
 import json
@@ -16,21 +16,21 @@ FILES = {
     "dist/ort.wasm.bundle.min.mjs": "ort.js",
     "dist/ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
 }
-"""The library and its WebAssembly, and what they are called beside the page: not every server knows .mjs."""
+"""The library and its WebAssembly, with their names in the page's folder: not every server supports .mjs."""
 
 
 class Runtime(NamedTuple):
-    """A version, and the files by their names beside the page."""
+    """A version and its files, by their names in the page's folder."""
 
     version: str
     files: dict[str, bytes]
 
 
 def load(unpacked: Path | None) -> Runtime:
-    """From a folder, or from npm where that is None.
+    """Loads the package from a folder, or from npm if `unpacked` is None.
 
     Raises:
-        UserError: the folder holds no such package, or npm can't give it.
+        UserError: the folder doesn't contain the package, or npm can't fetch it.
     """
     if unpacked is None:
         try:
@@ -58,4 +58,4 @@ def _version(about: bytes, folder: Path | None) -> str:
             raise ValueError
         return str(said["version"])
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"--ort-web {folder}: {ABOUT} isn't that of {PACKAGE.name}") from None
+        raise UserError(f"--ort-web {folder}: {ABOUT} isn't from {PACKAGE.name}") from None

@@ -1,4 +1,4 @@
-"""A server of static files on this machine alone."""
+"""A static file server that only this machine can reach."""
 
 import sys
 from functools import partial
@@ -12,7 +12,7 @@ HOST = "127.0.0.1"
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Python's own, with the types that a browser insists on, whatever this system's table says; logs nothing."""
+    """Python's handler with the MIME types that browsers require, whatever the system's table says; logs nothing."""
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {
         ".html": "text/html; charset=utf-8",
@@ -23,7 +23,7 @@ class Handler(SimpleHTTPRequestHandler):
     }
 
     def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-cache")  # another page may be made in the same folder
+        self.send_header("Cache-Control", "no-cache")  # the folder may be overwritten with another page
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
@@ -31,7 +31,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Says nothing of a browser that went away in the middle of a file."""
+    """Ignores browsers that disconnect in the middle of a file."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):
@@ -39,10 +39,10 @@ class Server(ThreadingHTTPServer):
 
 
 def bound(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of a folder, which need not be there yet; 0 is any free port.
+    """A server for a folder, which doesn't have to exist yet; port 0 is any free port.
 
     Raises:
-        UserError: the port can't be had.
+        UserError: the port isn't available.
     """
     try:
         return Server((HOST, port), partial(Handler, directory=str(folder)))
@@ -51,6 +51,6 @@ def bound(folder: Path, port: int) -> ThreadingHTTPServer:
 
 
 def serve(server: ThreadingHTTPServer) -> None:
-    """Prints the address, and answers until Ctrl-C."""
+    """Prints the address and serves until Ctrl-C."""
     print(f"Serving http://{HOST}:{server.server_port}/ until Ctrl-C", flush=True)
     server.serve_forever()

@@ -1,6 +1,6 @@
-"""Weights of few bits in a step graph: whole numbers, from which DequantizeLinear makes the floats of the plain graph.
+"""Low-bit weights in a step graph: integers, which DequantizeLinear converts to the plain graph's floats.
 
-A weight is a whole number times its neuron's power of two, so the product is exact in any runtime.
+A weight is an integer times its neuron's power of two, so the product is exact in any runtime.
 """
 
 import ml_dtypes
@@ -14,19 +14,19 @@ from csnn_jax.runs.layouts import Tensors, units
 from export.graphs.onnx_file import finish, metadata_of
 
 WIDEST_INT4 = 4
-"""Bits of a weight, with its sign, that fit into an int4."""
+"""Largest number of bits of a weight, including its sign, for int4."""
 INT8_OPSET, INT4_OPSET = 19, 21
-"""The first operator sets whose DequantizeLinear onnx's reference evaluator has, and that takes int4."""
+"""The first operator sets whose DequantizeLinear works in onnx's reference evaluator, and accepts int4."""
 USUAL_OPSET = 20
 DEQUANTIZE = "DequantizeLinear"
-"""The operator of the first nodes of a packed graph, one a layer; a plain one has none."""
+"""The operator of the first nodes of a packed graph, one for each layer; plain graphs don't have it."""
 
 
 def opset(bits: int | None, asked: int | None = None) -> int:
-    """The operator set of the files of a network with so many bits: that asked for, or the usual one, or int4's.
+    """The operator set for a network with weights of `bits` bits: `asked`, or by default the usual one or int4's.
 
     Raises:
-        UserError: that asked for is too early.
+        UserError: `asked` is too old.
     """
     if asked is None:
         return INT4_OPSET if _fit_int4(bits) else USUAL_OPSET
@@ -36,17 +36,18 @@ def opset(bits: int | None, asked: int | None = None) -> int:
 
 
 def packed(plain: onnx.ModelProto, config: ModelConfig, tensors: Tensors) -> onnx.ModelProto:
-    """A step graph with its weights as int8, or int4 where they fit and its operator set has that.
+    """A step graph with its weights as int8, or as int4 if they fit and its operator set supports it.
 
-    `conv1.weight` then is what a DequantizeLinear makes of the constants `conv1.weight_int` and `conv1.weight_scale`.
+    `conv1.weight` is then computed by a DequantizeLinear from the constants `conv1.weight_int` and
+    `conv1.weight_scale`.
 
     Args:
-        plain: as `step_graph.step` makes it.
+        plain: the graph from `step_graph.step`.
         config: its stack.
         tensors: its parameters, on their grids.
 
     Returns:
-        The graph; `plain` itself for a network whose weights have as many bits as stay exact.
+        The graph; `plain` itself if the network has no `weight_bits`.
     """
     if config.weight_bits is None:
         return plain
@@ -71,12 +72,12 @@ def packed(plain: onnx.ModelProto, config: ModelConfig, tensors: Tensors) -> onn
 
 
 def is_packed(model: onnx.ModelProto) -> bool:
-    """Whether a graph has such weights."""
+    """Whether a graph has low-bit weights."""
     return any(node.op_type == DEQUANTIZE for node in model.graph.node)
 
 
 def width(model: onnx.ModelProto) -> int | None:
-    """Bits of the integers that a graph's weights are: 8, or 4, which few tools know; None: they are floats."""
+    """Bits of a graph's integer weights: 8, or 4, which few tools support; None: they are floats."""
     if not is_packed(model):
         return None
     return 4 if any(tensor.data_type == onnx.TensorProto.INT4 for tensor in model.graph.initializer) else 8

@@ -1,4 +1,4 @@
-"""Where two HDF5 files differ, object by object. Shapes and types are compared before any values are read."""
+"""Compares two HDF5 files, object by object. Shapes and types are compared before any values are read."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,16 +10,16 @@ import numpy as np
 from csnn_jax.errors import first_line
 
 Item = Any
-"""A group or a data set; h5py has no types."""
+"""A group or a dataset; h5py has no type hints."""
 
 
 def in_folders(expected: Path, found: Path) -> Callable[[str], Iterator[str]]:
-    """From a file's name to how the one in the folder `found` differs, one line each."""
+    """Returns a function from a file's name to the differences between the two folders' files, one line each."""
     return lambda name: file_differences(expected / name, found / name)
 
 
 def file_differences(expected: Path, found: Path) -> Iterator[str]:
-    """Where a received file holds other objects or values than the one `expected`, one line each."""
+    """How a received file differs from `expected`, one line for each difference."""
     most = 2 * expected.stat().st_size
     if (size := found.stat().st_size) > most:
         yield f"has {size:,} bytes, expected at most {most:,}"
@@ -34,10 +34,10 @@ def file_differences(expected: Path, found: Path) -> Iterator[str]:
 
 
 def differences(expected: h5py.Group, found: h5py.Group) -> Iterator[str]:
-    """Where a group holds other objects, attributes or values than `expected`, one line each.
+    """How a group's objects, attributes or values differ from `expected`, one line for each difference.
 
-    Only what `expected` has is opened, so links that lead elsewhere, further objects and compressed or external data
-    are named and never followed.
+    Only objects that `expected` has are opened, so links to other places, extra objects and compressed or external
+    data are reported but never followed.
     """
     yield from _attributes(expected, found)
     for name in sorted(expected.keys() | found.keys()):
@@ -66,7 +66,7 @@ def _items(expected: Item, found: Item, place: str) -> Iterator[str]:
 
 
 def _storage(data: h5py.Dataset) -> tuple[int, int, int]:
-    """How values are laid out: layout, filters, external files."""
+    """How values are stored: layout, number of filters, number of external files."""
     how = data.id.get_create_plist()
     return how.get_layout(), how.get_nfilters(), how.get_external_count()
 

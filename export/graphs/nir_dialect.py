@@ -1,14 +1,14 @@
-"""How a layer's neurons are written for a reader of NIR, so that they compute what ours do, bit for bit.
+"""Writes a layer's neurons for a NIR reader so that they compute the same as ours, bit for bit.
 
 NIR's neuron is (nir 1.0.8, `nir.LIF`; Pedersen et al. 2024, doi:10.1038/s41467-024-52259-9)
 
     tau dv/dt = (v_leak - v) + r I,      z = 1 where v > v_threshold,      v = v_reset where z = 1
 
-which a reader makes discrete with a time step dt of its own choice. With v_leak = v_reset = 0, r = tau / dt and
-tau = dt / (1 - beta), Euler's v + dt / tau (r I - v) is beta v + I: ours, for reset `zero`. `nir.CubaLIF` has a current
-before it that decays in the same way: our `synaptic`, for reset `clear`. NIR resets within the step that spikes and we
-(snnTorch's reset delay) at the start of the next one: the same spikes, because nothing reads the membrane in between,
-but a membrane read after the step is 0 there where ours is still above its threshold.
+and a reader discretizes it with a time step dt of its own choice. With v_leak = v_reset = 0, r = tau / dt and
+tau = dt / (1 - beta), Euler's v + dt / tau (r I - v) is beta v + I: ours, for reset `zero`. `nir.CubaLIF` adds an input
+current that decays the same way: our `synaptic`, for reset `clear`. NIR resets in the step that spikes, while we
+(snnTorch's reset delay) reset at the start of the next one. The spikes are the same, because nothing reads the membrane
+in between, but after a spike NIR's membrane reads 0 and ours is still above its threshold.
 
 Programs differ from this in the unit of tau, in r and in whether a membrane at the threshold spikes
 (docs/coming-from-nir.md): each has a `Dialect`.
@@ -23,11 +23,11 @@ import nir
 import numpy as np
 
 DT = 1e-4
-"""Time step (seconds) that readers assume: snnTorch, the first of them, fixes it in its code."""
+"""Time step (seconds) that readers assume; snnTorch, the first of them, hard-codes it."""
 
 
 class Inexact(ValueError):
-    """Why a reader can't compute the same neurons, in one line that ends with how to train for the file."""
+    """A reader can't compute the same neurons; the one-line message ends with how to train for the file."""
 
 
 class Given(NamedTuple):
@@ -35,7 +35,7 @@ class Given(NamedTuple):
 
     Attributes:
         name: `lif1`, `lif2`, ...
-        shape: of their membranes, without the batch.
+        shape: the shape of their membranes, without the batch.
         values: float32 parameters by name: `beta`, `threshold`, and `alpha` of synaptic neurons.
     """
 
@@ -45,12 +45,12 @@ class Given(NamedTuple):
 
     @property
     def included(self) -> np.float32:
-        """The lowest membrane that spikes: the threshold for readers whose neurons spike at it, too."""
+        """The lowest membrane that spikes: the threshold for readers whose neurons also spike at the threshold."""
         return np.nextafter(self.values["threshold"], np.float32(math.inf))
 
 
 class Written(NamedTuple):
-    """A node, and the power of two by which the weights and biases before it are multiplied."""
+    """A node, and the power of two by which to multiply the weights and biases before it."""
 
     node: nir.NIRNode
     gain: float = 1.0
@@ -65,8 +65,8 @@ class Dialect:
         file: the name of its file in a bundle.
         dt: time step in seconds; None: time constants count steps.
         neurons: writes a layer's neurons; raises Inexact.
-        sums: it has no average pooling: windows are summed, and weights divided by their pixels.
-        legacy: it has nir 1.0.4, which knows no v_reset, and one value of each parameter for a whole layer.
+        sums: whether it lacks average pooling: windows are summed, and weights divided by the number of pixels.
+        legacy: whether it uses nir 1.0.4, which has no v_reset, and one value of each parameter for a whole layer.
     """
 
     reader: str
@@ -78,28 +78,27 @@ class Dialect:
 
 
 def node(kind: type[nir.NIRNode], shape: tuple[int, ...], **values: Any) -> nir.NIRNode:
-    """A node of neurons at rest at 0, whose parameters are arrays of the layer's full shape: some readers take no
-    scalars."""
+    """A node of neurons at rest at 0. Parameters are arrays of the layer's full shape: some readers reject scalars."""
     if kind is not nir.IF:
         values["v_leak"] = np.float32(0)
     return kind(**{name: np.full(shape, value) for name, value in (values | {"v_reset": np.float32(0)}).items()})
 
 
 class _TimeConstant(NamedTuple):
-    """tau (seconds) and r of a layer; float32, or float64 where no float32 gives the layer's beta."""
+    """tau (seconds) and r of a layer; float32, or float64 if no float32 gives the layer's beta."""
 
     tau: np.floating
     r: np.floating
 
 
 def _time_constant(beta: np.float32) -> _TimeConstant | None:
-    """The tau and r that give a reader exactly this float32 beta; None where there are none.
+    """The tau and r from which a reader gets exactly this float32 beta; None if there are none.
 
-    A reader computes 1 - dt / tau, in the type of tau. That rounds twice, so a float32 tau does for the usual betas but
-    not for each one below 0.7 (not for 0.4): those take a float64 tau. Among the neighbours of dt / (1 - beta) the
-    first is taken whose r also gives beta to a reader that computes 1 - (tau / r) / tau (snn-mlir), if there is one.
+    A reader computes 1 - dt / tau in tau's type, which rounds twice. A float32 tau works for the usual betas but not
+    for all below 0.7 (not for 0.4); those need a float64 tau. Among the neighbors of dt / (1 - beta), this prefers the
+    first whose r also gives beta in a reader that computes 1 - (tau / r) / tau (snn-mlir).
     """
-    leak = max(1 - float(beta), 2.0**-26)  # beta 1: not infinite, but 1 - dt / tau rounds to 1 in float32
+    leak = max(1 - float(beta), 2.0**-26)  # for beta 1, tau is finite, and 1 - dt / tau still rounds to 1 in float32
     near = np.array(sorted(range(-8, 9), key=abs), np.float32)
     tau = np.float32(DT / leak) + np.repeat(near, 3) * np.spacing(np.float32(DT / leak))
     r = tau / np.float32(DT)
@@ -113,7 +112,7 @@ def _time_constant(beta: np.float32) -> _TimeConstant | None:
 
 
 def _as_defined(given: Given) -> Written:
-    """By NIR's definition: a LIF, or a CubaLIF for synaptic neurons."""
+    """A LIF, or a CubaLIF for synaptic neurons, as NIR defines them."""
     found = {name: _time_constant(given.values[name]) for name in ("alpha", "beta") if name in given.values}
     for name, constant in found.items():
         if constant is None:
@@ -130,4 +129,4 @@ def _as_defined(given: Given) -> Written:
 
 
 DEFINITION = Dialect("NIR", "network.nir", DT, _as_defined)
-"""NIR's own, as snnTorch reads it."""
+"""NIR's own dialect, as snnTorch reads it."""

@@ -1,7 +1,7 @@
 """The network in the Neuromorphic Intermediate Representation, for the reader of a `Dialect`.
 
-What NIR has no form for: max-pooling, and a reset that subtracts or does nothing. (nir 1.0.4, which has no v_reset,
-gives a subtracting reset in its text; yet snnTorch, its reader, resets to zero.)
+NIR can't express max-pooling, or resets that subtract or do nothing. (nir 1.0.4, which has no v_reset, documents a
+subtracting reset, but snnTorch, which reads it, resets to zero.)
 """
 
 import io
@@ -22,11 +22,11 @@ from export import reference
 from export.graphs.nir_dialect import DEFINITION, Dialect, Given, Inexact
 
 _RESETS = {"leaky": "zero", "synaptic": "clear"}
-"""The reset that NIR's neurons have, by the kind of ours."""
+"""The reset of NIR's neurons, by the kind of our neurons."""
 
 
 def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) -> str | None:
-    """Why this network can't be such a file with the same spikes, in one line, and what gives one; None: it can."""
+    """Why this network can't be written as such a file with the same spikes, and the remedy; None: it can."""
     wanted = []
     if "max" in {pool.kind for layer in config.layers for pool in (layer.before, layer.pool) if pool}:
         wanted.append(("has no max-pooling", "--pool avg"))
@@ -39,7 +39,7 @@ def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEF
         wanted.append((f"resets a neuron to a value{synapse}, {as_ours}", f"--reset {reset}"))
     if config.readout == "membrane":
         flag = "--output spiking" if config.output == "integrator" else "--readout spikes"
-        wanted.append(("is only written for networks that are read from spikes", flag))
+        wanted.append(("is only written for networks with spike readout", flag))
     if wanted:
         reasons, flags = zip(*wanted, strict=True)
         joined = " and ".join(reasons) if len(reasons) < 3 else f"{', '.join(reasons[:-1])}, and {reasons[-1]}"
@@ -66,10 +66,10 @@ def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEF
 def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) -> nir.NIRGraph:
     """The network as a chain of NIR nodes: input, layer1_conv, layer1_pool, layer1_spikes, ..., output.
 
-    Shapes have no batch: the input is [channels, height, width]. Sizes have two elements, as some readers take no
-    scalars. The names sort in the order of the chain, as HDF5 forgets any other order and nirtorch 2.0 needs it.
-    Flattening counts its axes from the end, which means the same with a batch axis in front (as snnTorch's importer
-    runs it) and without.
+    Shapes have no batch: the input is [channels, height, width]. Sizes have two elements, because some readers reject
+    scalars. The names sort in the order of the chain, because HDF5 loses any other order and nirtorch 2.0 needs it.
+    Flattening counts its axes from the end, so it works with a batch axis in front (as in snnTorch's importer) and
+    without.
     """
     height, width, channels = config.input_shape
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
@@ -106,8 +106,8 @@ def _given(number: int, neurons: reference.Neurons, shape: tuple[int, ...]) -> G
 
 
 def _scaled(values: np.ndarray, gain: float, dialect: Dialect, *pools: Pooling | None) -> np.ndarray:
-    """Weights or biases for a reader: times what it lacks, and with the averages of these pools in them that it has
-    only sums for. Both are powers of two."""
+    """Weights or biases for a reader, multiplied by `gain` and, if the reader only sums, divided by the size of these
+    average pools. Both are powers of two."""
     pixels = [pool.window for pool in pools if pool and pool.kind == "avg" and dialect.sums]
     return np.asarray(values, np.float32) * np.float32(gain / math.prod(pixels))
 
@@ -133,10 +133,10 @@ def write(path: Path, config: ModelConfig, tensors: Tensors, dialect: Dialect = 
     """Writes the network as a NIR file (HDF5), the same bytes for the same network.
 
     Args:
-        path: the file to make.
-        config: the stack, one without a `reason_against` it.
-        tensors: its parameters as `weights.load` gives them.
-        dialect: whom it's for.
+        path: the file to create.
+        config: the stack, without a `reason_against` it.
+        tensors: its parameters as returned by `weights.load`.
+        dialect: the reader's dialect.
 
     Raises:
         ValueError: there is a `reason_against` this network.
@@ -156,5 +156,5 @@ def write(path: Path, config: ModelConfig, tensors: Tensors, dialect: Dialect = 
 
 
 def read(path: Path, dialect: Dialect = DEFINITION) -> nir.NIRGraph:
-    """Reads such a file, with nir's checks of shapes unless parameters are of one value."""
+    """Reads such a file; checks shapes unless parameters have one value for a whole layer."""
     return nir.read(path, type_check=not dialect.legacy)

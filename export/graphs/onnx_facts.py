@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, for the manifest, and where two of them differ."""
+"""Describes an ONNX file for the manifest, and compares two of them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,11 +26,11 @@ def describe(model: onnx.ModelProto) -> dict[str, Any]:
 
 
 def differences(expected: Message, found: Message, where: str = "") -> Iterator[str]:
-    """Where two protobuf messages of one type differ, one line each, by the path of the field.
+    """How two protobuf messages of one type differ, one line for each field, with its path.
 
     Args:
-        expected: what this version writes.
-        found: what was read; also fields that its type doesn't have count.
+        expected: the message that this version writes.
+        found: the message that was read; unknown fields count as differences.
         where: the path of both.
     """
     if len(UnknownFieldSet(found)):
@@ -48,7 +48,7 @@ def differences(expected: Message, found: Message, where: str = "") -> Iterator[
 
 
 def _values(expected: Any, found: Any, place: str) -> Iterator[str]:
-    """`differences` of two values of a field."""
+    """`differences` between two values of a field."""
     if isinstance(expected, Message):
         yield from differences(expected, found, place)
     elif isinstance(expected, str | bytes | int | float):
@@ -63,7 +63,7 @@ def _values(expected: Any, found: Any, place: str) -> Iterator[str]:
 
 
 def _label(value: Any) -> str:
-    """The name of a node, a tensor and the like, for messages."""
+    """The name of a node, tensor, etc., for messages."""
     if not isinstance(value, Message):
         return ""
     fields = {field.name: content for field, content in value.ListFields()}
@@ -90,7 +90,7 @@ def _value(value: onnx.ValueInfoProto, initial: float | int | None) -> dict[str,
 
 
 def _initial(name: str, initializers: dict[str, onnx.TensorProto]) -> float | int | None:
-    """Initial value of an input: the graph's own default, 0 for a membrane, none for the image."""
+    """Initial value of an input: the graph's default, 0 for a membrane, None for the image."""
     if name in initializers:
         return numpy_helper.to_array(initializers[name]).item()
     return 0.0 if name.startswith("mem") else None

@@ -1,4 +1,4 @@
-"""What all ONNX files of a bundle share: tensor names, reading and writing, the final checks."""
+"""Shared by all ONNX files of a bundle: tensor names, reading and writing, the final checks."""
 
 from pathlib import Path
 
@@ -11,26 +11,26 @@ from csnn_jax.files import write_atomic
 
 
 def current_name(config: ModelConfig, number: int) -> str:
-    """The tensor that goes into the neurons of layer `number` (from 1), I[t]."""
+    """The input tensor of the neurons of layer `number` (from 1), I[t]."""
     layer = config.layers[number - 1]
     return f"pool{number}" if layer.pool is not None else layer.name
 
 
 def output_name(config: ModelConfig) -> str:
-    """The tensor that the class is read from: the last layer's spikes S[t], or its membranes U[t]."""
+    """The tensor that determines the class: the last layer's spikes S[t], or its membranes U[t]."""
     return config.readout
 
 
 def spikes_name(config: ModelConfig, number: int) -> str:
-    """What leaves the neurons of layer `number` (from 1): spikes S[t], and of the last layer the output."""
+    """The output tensor of the neurons of layer `number` (from 1): spikes S[t], or the output for the last layer."""
     return output_name(config) if number == len(config.layers) else f"spikes{number}"
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Reads an ONNX file; nothing that it may refer to outside of itself is read.
+    """Reads an ONNX file, but no other files that it refers to.
 
     Raises:
-        UserError: it is missing or no ONNX file.
+        UserError: it's missing or isn't an ONNX file.
     """
     try:
         return onnx.ModelProto.FromString(path.read_bytes())
@@ -48,12 +48,12 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
-    """The model as it is written: metadata set, every shape inferred and stored, checked.
+    """Sets the model's metadata, infers and stores every shape, and checks the model.
 
-    Its IR version is the oldest that knows its operator sets, so that old runtimes read it.
+    Its IR version is the oldest that supports its operator sets, so old runtimes can read it.
 
     Raises:
-        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph is not valid.
+        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph isn't valid.
     """
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
     onnx.helper.set_model_props(model, metadata)
@@ -62,15 +62,15 @@ def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
 
 
 def check(model: onnx.ModelProto) -> None:
-    """The full check of onnx: structure, types and strict shape inference.
+    """Runs onnx's full check: structure, types and strict shape inference.
 
     Raises:
-        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph is not valid.
+        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph isn't valid.
     """
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
-    """The texts in `metadata_props`."""
+    """The contents of `metadata_props`."""
     return {prop.key: prop.value for prop in model.metadata_props}

@@ -1,7 +1,7 @@
-"""One time step in plain ONNX operators, from `torch.onnx.export`, with names that a person can read.
+"""One time step in plain ONNX operators, from `torch.onnx.export`, with readable names.
 
-A tensor is called after the layer that makes it (`conv1`, `pool1`, `spikes1`, `fc1`, ...; see onnx_file.py); the other
-files of a bundle are built from this graph by these names.
+A tensor has the name of the layer that computes it (`conv1`, `pool1`, `spikes1`, `fc1`, ...; see onnx_file.py). The
+other files of a bundle are built from this graph by these names.
 """
 
 import ast
@@ -27,17 +27,17 @@ from export.reference import Step, state_shapes
 def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:
     """The graph (image, mem1, mem2, ...) -> (spikes, mem1_next, mem2_next, ...) with a symbolic batch `N`.
 
-    Of neurons with more states, `syn1` and others come before `mem1`. Where the class is read from membranes, the first
+    If neurons have more states, such as `syn1`, these come before `mem1`. If membranes determine the class, the first
     output is `membrane`.
 
     Args:
         config: the stack.
-        tensors: its parameters as `weights.load` gives them.
+        tensors: its parameters as returned by `weights.load`.
         opset: version of ONNX's operator set, 18 to 21.
 
     Returns:
         The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, a Sum
-            after a Conv without a pool, and one Identity where `membrane` is what the last layer's `mem` becomes.
+            after a Conv without a pool, and one Identity if `membrane` equals the last layer's next `mem`.
     """
     network = Step(config, tensors)
     model = _exported(network, opset)
@@ -45,15 +45,15 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
     _keep_apart(model)
     RemoveUnusedNodesPass()(model)
     _rename(model, config)
-    ClearMetadataAndDocStringPass()(model)  # torch's metadata names paths of this machine
+    ClearMetadataAndDocStringPass()(model)  # torch's metadata contains local paths
     model.graph.name = "csnn_step"
     proto = ir.to_proto(model)
-    del proto.graph.value_info[:]  # torch calls the batch by another name there
+    del proto.graph.value_info[:]  # torch gives the batch a different name there
     return finish(proto, semantics.of_graph(network))
 
 
 def static(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with every shape static and batch 1, for tool chains that allocate memory beforehand."""
+    """The same graph with static shapes and batch 1, for toolchains that allocate memory ahead of time."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
@@ -64,7 +64,7 @@ def static(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _exported(network: Step, opset: int) -> ir.Model:
     memories = list(state_shapes(network.config))
-    batch = 2  # torch takes 1 for a constant
+    batch = 2  # torch treats 1 as a constant
     height, width, channels = network.config.input_shape
     image = torch.zeros(batch, channels, height, width)
     any_batch = {0: torch.export.Dim.DYNAMIC}
@@ -90,7 +90,7 @@ def _exported(network: Step, opset: int) -> ir.Model:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Keeps back what torch's exporter says about itself: missing torchvision operators, and its own old calls."""
+    """Silences torch's exporter about missing torchvision operators and its own deprecated calls."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -109,7 +109,7 @@ def _layer(node: ir.Node) -> str:
 
 
 def _flatten(model: ir.Model) -> None:
-    """Makes each Reshape before a Gemm, whose shape torch computes from the batch, the Flatten that was meant."""
+    """Replaces each Reshape before a Gemm, whose shape torch computes from the batch, with a Flatten."""
     for node in model.graph:
         if node.op_type == "Reshape" and any(user.op_type == "Gemm" for user in node.outputs[0].consumers()):
             node.op_type = "Flatten"
@@ -119,7 +119,7 @@ def _flatten(model: ir.Model) -> None:
 
 
 def _keep_apart(model: ir.Model) -> None:
-    """Makes each Add of a Conv's result a Sum; ONNX Runtime moves Adds into the Conv, before its bias. That rounds."""
+    """Turns each Add of a Conv's result into a Sum: ONNX Runtime would fuse an Add into the Conv, which rounds."""
     for node in model.graph:
         makers = [value.producer() for value in node.inputs if value is not None]
         if node.op_type == "Add" and any(maker is not None and maker.op_type == "Conv" for maker in makers):
@@ -127,7 +127,7 @@ def _keep_apart(model: ir.Model) -> None:
 
 
 def _rename(model: ir.Model, config: ModelConfig) -> None:
-    """Calls nodes and tensors after their layers (`lif1.Mul`), and a layer's last tensor `conv1` or `spikes1`."""
+    """Names nodes and tensors after their layers (`lif1.Mul`), and a layer's last tensor `conv1` or `spikes1`."""
     fixed = set(model.graph.outputs)
     for layer, group in groupby(list(model.graph), key=_layer):
         nodes = list(group)

@@ -1,4 +1,4 @@
-"""Tensors in files: one `onnx.TensorProto` each, numbered as ONNX's backend tests have them."""
+"""Tensor files: one `onnx.TensorProto` each, numbered as in ONNX's backend tests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +20,10 @@ def save(path: Path, kind: str, arrays: list[np.ndarray], values: Sequence[onnx.
 
 
 def load(path: Path, kind: str) -> list[np.ndarray]:
-    """Reads `{kind}_0.pb`, `{kind}_1.pb`, ... as far as there are any.
+    """Reads `{kind}_0.pb`, `{kind}_1.pb`, ... up to the first missing number.
 
     Raises:
-        UserError: a file that is no tensor.
+        UserError: a file isn't a tensor.
     """
     found: list[np.ndarray] = []
     while (file := path / f"{kind}_{len(found)}.pb").is_file():
@@ -38,10 +38,10 @@ def load(path: Path, kind: str) -> list[np.ndarray]:
 
 
 def read(file: Path) -> onnx.TensorProto:
-    """Reads one tensor; what it may refer to outside of itself is not read.
+    """Reads one tensor, but no other files that it refers to.
 
     Raises:
-        UserError: it is no tensor.
+        UserError: it isn't a tensor.
     """
     try:
         return onnx.TensorProto.FromString(file.read_bytes())

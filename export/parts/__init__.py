@@ -1,7 +1,7 @@
 """The artifacts of a bundle, one module each.
 
-One more is a new module here, with its `PART` at the end, and a line in `PARTS`. `part.py` is their interface, and
-`nir_reader.py` that of files for readers of NIR.
+To add one, write a module here that ends with its `PART`, and add a line to `PARTS`. `part.py` has the interface, and
+`nir_reader.py` the one for files for NIR readers.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""`c/`: the network as a C99 program. `csnn.c` is the same for every network, three headers are not."""
+"""`c/`: the network as a C99 program. Only the generated headers differ between networks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,9 +20,10 @@ from export.report.cells import size
 
 NAME = "c/"
 SAMPLES = f"{GOLDEN}/c/samples.bin"
-"""Test images as the program takes them, for all that run it."""
+"""Test images in the program's input format."""
 MAKE = "make -C c -f Makefile BUILD=../../csnn-build"
-"""How reports call make in the folder of a bundle: with this Makefile, for make prefers a GNUmakefile, and outside."""
+"""The make command in reports, for a bundle's folder. It names the Makefile, because make prefers a GNUmakefile, and
+builds outside the folder."""
 
 
 def write(bundle: Bundle, inputs: Inputs) -> None:
@@ -33,7 +34,7 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Compiled, equal to torch; the program prints torch's scores, and the names of the classes that have the most."""
+    """Compiles the program; it must equal torch, and print torch's scores and the name of the best class."""
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
     compared = equality(bundle.network.step, library, evidence.compared)
@@ -46,14 +47,14 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     if different:
         wrong.append(f"{different:,} of {count:,} scores that the program prints differ from torch's")
     if any((classes != program.classes(scores)).any() for classes, scores in printed):
-        wrong.append("the program prints other classes than those of its scores")
+        wrong.append("the program prints classes that don't match its scores")
     memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
     figures: Figures = {"library": compared, "program": {"counts": count, "different_counts": different}}
     yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
 
 
 def _running(bundle: Bundle) -> Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]:
-    """Runs the compiled program: from `reference.inputs` to classes and scores, as `program.answers` has them."""
+    """A function that runs the compiled program on `reference.inputs` and returns what `program.answers` does."""
     model, names, built = bundle.network.model, bundle.network.config.class_names, bundle.program.program
     return lambda x: program.answers(built, program.samples(model, x.numpy()), names)
 
@@ -72,23 +73,23 @@ def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
     flash, ram = (size(count) for count in manifest["proof"][NAME]["memory"].values())
-    yield Advice(5, f"a bare device with {flash} of flash to spare, 5 kB for the code and {ram} of RAM", f"`{NAME}`")
+    yield Advice(5, f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM", f"`{NAME}`")
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     meaning = manifest["semantics"]
     text = f"""\
 In C: `{MAKE}` builds in `csnn-build` next to this folder (not in it, because verification rejects additional
-files), then run `../csnn-build/csnn FILE`. FILE contains raw samples one after another,
-{_sample(meaning)}; for each {_PRINTED[meaning["output"]]}"""
+files). Then run `../csnn-build/csnn FILE`. FILE contains raw samples one after another,
+{_sample(meaning)}. For each sample, {_PRINTED[meaning["output"]]}"""
     yield Usage(4, text)
 
 
 _PRINTED = {
     "spikes": """\
-the class's name and the spike counts are printed, and `-` for the class if none
-spiked. In the tables above, such a sample counts as class 0.""",
-    "membrane": "the class's name and the scores are printed, with as many digits as a float32 needs.",
+the program prints the class's name, or `-` if no class spiked, and the
+spike counts. In the tables above, a sample without spikes counts as class 0.""",
+    "membrane": "the program prints the class's name and the scores, with all digits of a float32.",
 }
 """What the program prints for a sample, by the output of a step."""
 
@@ -105,14 +106,14 @@ def _memory_note(manifest: Manifest) -> str:
     constants, state = manifest["proof"][NAME]["memory"].values()
     return f"""\
 `{NAME}` takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of
-memory that changes."""
+mutable memory."""
 
 
 PART = Part(
-    what={NAME: "a C99 program and library that need no other library; `make` builds them, `c/csnn.h` explains them"},
+    what={NAME: "a C99 program and library without dependencies; `make` builds them, `c/csnn.h` explains them"},
     write=write,
     check=check,
-    timing=Timing("whole window", measure, lambda _: f"`{NAME}` as `make` builds it, which visits only the spikes"),
+    timing=Timing("whole window", measure, lambda _: f"`{NAME}`, built by `make`, which processes only spikes"),
     comparisons=_comparisons,
     advice=_advice,
     usage=_usage,

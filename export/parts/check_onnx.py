@@ -1,4 +1,4 @@
-"""`check_onnx.py`: a check of the ONNX files that needs nothing of ours. It is `export/receiver.py`."""
+"""`check_onnx.py`: a check of the ONNX files that doesn't need this package; a copy of `export/receiver.py`."""
 
 from collections.abc import Iterator
 from importlib import resources
@@ -16,12 +16,12 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Nothing: it is this version's script, and is not run."""
+    """Nothing to check: it's this version's script, and isn't run."""
     yield CheckResult()
 
 
 PART = Part(
-    what={NAME: "checks the ONNX files by the tensors of `golden/`, with NumPy and ONNX Runtime alone"},
+    what={NAME: "checks the ONNX files with the tensors in `golden/`; needs only NumPy and ONNX Runtime"},
     write=write,
     check=check,
 )

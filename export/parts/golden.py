@@ -1,13 +1,13 @@
-"""golden/: inputs and outputs of real test images, in the layout of ONNX's backend tests.
+"""golden/: inputs and outputs for real test images, in the layout of ONNX's backend tests.
 
     golden/step/test_data_set_0..99/        input_0.pb frame, input_1.pb ... states before the step;
                                             output_0.pb output, output_1.pb ... states after it
     golden/sequence/test_data_set_0..9/     input_0.pb image (or frames); output_0.pb scores, output_1.pb outputs
-    golden/images.safetensors               the test images that these are made of, uint8, and their labels
+    golden/images.safetensors               the test images that these are made from, uint8, and their labels
 
-Every file is one `onnx.TensorProto`. Step sets follow an image through its window, then the next image: a program that
-carries its own states can be driven through them in order. The values are the torch reference's in the form that
-`csnn_jax.runs.equality.canonical` gives them: programs that set subnormal numbers to 0, or give -0, find equal ones.
+Every .pb file is one `onnx.TensorProto`. Step sets follow an image through its window, then the next image, so a
+program that keeps its own states can run them in order. The values are the torch reference's after
+`csnn_jax.runs.equality.canonical`, so programs that flush subnormal numbers or return -0 compare equal.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """What is in it; that it holds the reference's values is shown by making it once more."""
+    """Describes the sets; making them again shows that they have the reference's values."""
     shown = golden_images(bundle.folder)
     scores = first_scores(bundle.folder).tolist()
     first = {"label": int(shown.labels[0]), "class": int(np.argmax(scores)), "scores": scores}
@@ -56,7 +56,7 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
 
 
 def same(bundle: Bundle, received: Path) -> Compare:
-    """Where a received file holds other images, or another tensor."""
+    """How a received file's images or tensor differ."""
 
     def differences(name: str) -> Iterable[str]:
         if name == IMAGES:
@@ -73,10 +73,10 @@ def write_sets(
 
     Args:
         folder: the bundle.
-        graphs: those of step.onnx ("step") and sequence.onnx ("sequence"), after whose inputs and outputs the tensors
-            are named.
+        graphs: the graphs of step.onnx ("step") and sequence.onnx ("sequence"), whose inputs and outputs give the
+            tensors their names.
         step: the reference.
-        split: test images, of which the first are used, and their labels.
+        split: test images and labels, of which the first ones are used.
         time_steps: T.
 
     Raises:
@@ -98,10 +98,10 @@ def write_sets(
 
 
 def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
-    """The sets of one kind, "step" or "sequence", in order: (its name in the bundle, the set).
+    """The sets of one kind, "step" or "sequence", in order: (name in the bundle, set).
 
     Raises:
-        UserError: a file that is no tensor.
+        UserError: a file isn't a tensor.
     """
     number = 0
     while (path := folder / GOLDEN / kind / f"test_data_set_{number}").is_dir():
@@ -121,19 +121,19 @@ def set_counts(folder: Path) -> dict[str, int]:
 
 
 def of_step(step: reference.Step, inputs: list[np.ndarray]) -> Golden:
-    """A step of the reference from these inputs: frame and states."""
+    """One step of the reference from these inputs: frame and states."""
     with torch.no_grad():
         return Golden(inputs, [canonical(value.numpy()) for value in step(*map(torch.from_numpy, inputs))])
 
 
 def of_window(step: reference.Step, x: torch.Tensor, time_steps: int) -> Golden:
-    """The whole window of an input, see `reference.inputs`: its scores, and its output at every step."""
+    """The whole window for an input, see `reference.inputs`: the scores, and the output of every step."""
     output = reference.trace(step, x, time_steps).output.numpy()
     return Golden([x.numpy()], [canonical(summed(output)), canonical(output)])
 
 
 def _sets(images: int, time_steps: int) -> tuple[int, int]:
-    """Number of golden sets of a step and of a sequence."""
+    """Number of golden sets for steps and for sequences."""
     return min(STEP_SETS, images * time_steps), min(SEQUENCE_SETS, images)
 
 
@@ -165,12 +165,12 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
     label, answer = (class_of(first[name], meaning["class_names"]) for name in ("label", "class"))
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
     what, step, window = _TOLD[meaning["output"]]
-    yield Usage(2, f"Class and {what} of the first test image, a {label}, are to be: {answer}, [{scores}].")
+    yield Usage(2, f"The class and {what} of the first test image (label {label}) should be: {answer}, [{scores}].")
     text = f"""\
 To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
-are image and {step}, the others the states before and after, each an `onnx.TensorProto`. The sets of
-`golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` {window}. Expect
-equal values, with numbers below 2^-126 counted as 0, as on processors that flush them."""
+are the image and the {step}; the other files are the states before and after the step, each an `onnx.TensorProto`. The
+sets in `golden/sequence` are whole windows: `input_0.pb` is the image, `output_0.pb` and `output_1.pb` are the
+{window}. Expect equal values, with numbers below 2^-126 counted as 0, because some processors flush them."""
     yield Usage(5, text)
 
 
@@ -178,7 +178,7 @@ _TOLD = {
     "spikes": ("spike counts", "spikes", "spike counts and spikes"),
     "membrane": ("scores", "membranes", "scores and membranes"),
 }
-"""What an image has, a step gives and a whole window gives, by the output of a step."""
+"""Names of the result for an image, the output of a step and those of a whole window, by the output of a step."""
 
 PART = Part(
     what={NAME: "inputs and outputs for real test images, in the layout of ONNX's backend tests"},

@@ -1,10 +1,10 @@
-"""golden/c/: real test images as the C program takes them, and what it prints for them.
+"""golden/c/: real test images in the C program's input format, and its output for them.
 
     golden/c/samples.bin     the images of golden/sequence, raw bytes, one sample after another
     golden/c/expected.txt    a line for each: its class and its spike counts, or scores
 
-`make check` in c/ compares the two where a program was built. No sum rounds and no operation after it is fused, so
-every compiler and processor that keeps to IEEE 754 prints the same.
+`make check` in c/ builds the program and compares its output. All sums are exact, and no operation after them is fused,
+so the output is the same with any compiler and processor that follow IEEE 754.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """How many samples there are; that the program is equal to torch is shown at `c/`."""
+    """Counts the samples; the check of `c/` compares the program with torch."""
     yield CheckResult({"samples": len(_samples(bundle))})
 
 
@@ -49,7 +49,7 @@ Without make or files, pass the bytes of `samples.bin` to `csnn_classify` and co
 
 
 PART = Part(
-    what={NAME: "test images as the C program takes them, and what it prints for them"},
+    what={NAME: "test images in the C program's input format, and its output for them"},
     write=write,
     check=check,
     usage=_usage,

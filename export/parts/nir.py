@@ -1,4 +1,4 @@
-"""`network.nir`: the network by NIR's definition, proven in the first of its readers, snnTorch."""
+"""`network.nir`: the network as NIR defines it, proven in the first of its readers, snnTorch."""
 
 import contextlib
 import io
@@ -29,7 +29,7 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Read by `nir` and run in snnTorch's importer, where it spikes as in torch."""
+    """Reads the file with `nir` and runs it in snnTorch's importer, where its spikes must equal torch's."""
     network = nir_graph.read(bundle.folder / NAME)
     figures, accuracy = _in_snntorch(evidence, network)
     nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
@@ -37,12 +37,12 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
 
 
 def same(bundle: Bundle, received: Path) -> Compare:
-    """Where a received file holds other HDF5 objects, or other values, than the one written here."""
+    """How a received file's HDF5 objects or values differ from those written here."""
     return hdf5.in_folders(bundle.folder, received)
 
 
 def _in_snntorch(evidence: Evidence, network: nir.NIRGraph) -> tuple[Figures, float]:
-    """A graph in snnTorch's importer: (its spikes compared with torch's, its accuracy)."""
+    """Runs a graph in snnTorch's importer: (comparison of its spikes with torch's, accuracy)."""
     steps, found = evidence.network.time_steps, Comparison()
     for one in evidence.compared:
         layers = [layer.numpy() for layer in run(network, one.x, steps)]
@@ -59,17 +59,17 @@ def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -
     """Runs a NIR graph in snnTorch, through its importer (`snntorch.import_nir`, which resets to zero).
 
     Args:
-        network: a graph of ours, as `nir.read` gives it.
+        network: one of our graphs, as returned by `nir.read`.
         x: see `reference.inputs`.
-        time_steps: length of the window, where `x` is one image.
-        last: keep the spikes of the last layer only.
+        time_steps: length of the window if `x` is one image.
+        last: whether to keep only the last layer's spikes.
 
     Returns:
         The spikes [time, batch, *shape] of every layer.
     """
     from snntorch.import_nir import import_from_nir
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports each of its passes
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for each of its passes
         reader = import_from_nir(network)
     neurons = [name for name, node in network.nodes.items() if isinstance(node, (nir.LIF, nir.CubaLIF))]
     spikes: dict[str, list[Tensor]] = {name: [] for name in (neurons[-1:] if last else neurons)}
@@ -79,7 +79,7 @@ def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -
         reader(frame)
     stacked = tuple(torch.stack(layer) for layer in spikes.values())
     for collected in spikes.values():
-        collected.clear()  # the hooks keep it until the garbage is collected: gigabytes, run after run
+        collected.clear()  # the hooks would keep gigabytes alive until the next garbage collection
     return stacked
 
 
@@ -96,10 +96,10 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
     if not manifest["nir"]["written"]:
         return
     text = f"""\
-`{NAME}` is for a reader with a time step of 1e-4 s: its neurons, with Euler's method, then multiply a membrane by beta
+`{NAME}` is for readers with a time step of 1e-4 s. With Euler's method, their neurons then multiply a membrane by beta
 at every step. Present {manifest["semantics"]["input"]["meaning"]}, for {manifest["semantics"]["time_steps"]} steps. NIR
-resets a neuron in the step of its spike, not at the start of the next as written below: the spikes are the same, a
-membrane read after a spike is not.
+resets a neuron in the step of its spike, not at the start of the next one as described below. The spikes are the same,
+but membranes after a spike aren't.
 
 In snnTorch, whose neurons keep their membranes from one image to the next unless the network is imported again:
 

@@ -1,4 +1,4 @@
-"""`network_norse.nir`: Norse, whose importer has no average pooling and multiplies what drives a LIF by 1 - beta."""
+"""`network_norse.nir`: for Norse, whose importer has no average pooling and multiplies a LIF's input by 1 - beta."""
 
 import math
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from export.proof import Figures
 from export.report import snippets
 
 DT = 1e-3
-"""Norse's time step, seconds, unless its importer gets another one."""
+"""The default time step of Norse's importer, in seconds."""
 
 
 def neurons(given: Given) -> Written:
-    """An IF without a leak, else a LIF behind weights divided by 1 - beta; a CubaLIF, of which r and w_in are used."""
+    """An IF if there's no leak, otherwise a LIF with weights divided by 1 - beta; a CubaLIF uses r and w_in instead."""
     values, threshold = given.values, given.values["threshold"]
     if "alpha" not in values and values["beta"] == 1:
         return Written(node(nir.IF, given.shape, r=np.float32(1), v_threshold=threshold))
@@ -44,11 +44,11 @@ def _gain_and_tau(decay: np.float32) -> tuple[float, np.float32]:
         tau = near + np.float32(step) * np.spacing(near)
         if np.float32(DT) * (np.float32(1) / tau) == leak:
             return 1 / float(leak), tau
-    raise AssertionError(f"no tau for a decay of {decay}")  # the same steps, whatever the power of two
+    raise AssertionError(f"no tau for a decay of {decay}")  # can't happen: the steps are the same for any power of two
 
 
 def _neurons(leaky: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Rule:
-    """Norse's neurons; `leaky` is what a state becomes by its rate and input."""
+    """Norse's neurons; `leaky` maps a state, its rate and its input to the next state."""
 
     def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Tensor, State]:
         current, membrane = state
@@ -71,8 +71,8 @@ def _rate(tau: Tensor) -> Tensor:
 
 def _usage(semantics: Figures) -> str:
     return f"""\
-In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In real numbers, that's beta U + I, but it rounds
-differently, so a spike may differ if a membrane is within rounding of its threshold:
+In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In exact arithmetic, that's beta U + I, but it
+rounds differently, so a spike may differ if a membrane is within rounding of its threshold:
 
 <!-- norse -->
 ```python

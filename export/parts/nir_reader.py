@@ -1,7 +1,7 @@
-"""The NIR file of a reader that can't take `network.nir` as it is: the interface of its module, and its proof.
+"""NIR files for readers that can't use `network.nir` unchanged: the interface of their modules, and their proof.
 
-Its program isn't here, so the file is read back and run in torch by the arithmetic that was measured of the program
-(docs/coming-from-nir.md). The scripts of benchmarks/targets run the files in the programs themselves.
+The readers' programs aren't dependencies, so a file is read back and run in torch with the arithmetic measured for its
+program (docs/coming-from-nir.md). The scripts in benchmarks/targets run the files in the programs themselves.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,18 +30,18 @@ Values = dict[str, Tensor]
 """A node's parameters by name."""
 State = tuple[Tensor, ...]
 Rule = Callable[[nir.NIRNode, Values, Tensor, State], tuple[Tensor, State]]
-"""One step of a program's neurons: (node, its values, input, state, zeros of two at first) to (spikes, state)."""
+"""One step of a program's neurons: (node, its values, input, state, initially two zeros) -> (spikes, state)."""
 
 
 class Reader(NamedTuple):
     """A program that reads NIR in its own way.
 
     Attributes:
-        dialect: how its file is written.
+        dialect: how to write its file.
         rule: its neurons.
-        place: of its row and its paragraphs in the report.
-        usage: from a manifest's semantics to what the report says of a call, Markdown.
-        same_as_ours: rounds as our neurons do; None: `rule` does.
+        place: position of its row and its paragraphs in the report.
+        usage: maps a manifest's semantics to the report's text on how to call it, Markdown.
+        same_as_ours: a variant of `rule` that rounds like our neurons; None: `rule` does.
     """
 
     dialect: Dialect
@@ -52,19 +52,19 @@ class Reader(NamedTuple):
 
 
 def reset(fired: Tensor, membrane: Tensor) -> Tensor:
-    """A membrane after the step: 0 where it spiked."""
+    """A membrane after the step: 0 if it spiked."""
     return torch.where(fired, 0.0, membrane)
 
 
 @torch.no_grad()
 def run(graph: nir.NIRGraph, rule: Rule, x: Tensor, time_steps: int) -> list[Tensor]:
-    """Runs a graph of ours by a program's rule.
+    """Runs one of our graphs with a program's rule.
 
     Args:
-        graph: as `nir_graph.read` gives it.
+        graph: the graph from `nir_graph.read`.
         rule: the neurons.
         x: see `reference.inputs`.
-        time_steps: length of the window, where `x` is one image.
+        time_steps: length of the window if `x` is one image.
 
     Returns:
         The spikes [time, batch, *shape] of every layer.
@@ -118,7 +118,7 @@ def _compared(evidence: Evidence, graph: nir.NIRGraph, rule: Rule) -> Figures:
 
 
 def part(reader: Reader) -> Part:
-    """The part that a reader's file is."""
+    """The part for a reader's file."""
     dialect = reader.dialect
     form, run_by = f"NIR ({dialect.reader})", f"{dialect.reader}'s arithmetic, in torch"
 
@@ -147,7 +147,7 @@ def part(reader: Reader) -> Part:
         return [Usage(reader.place, reader.usage(manifest["semantics"]))] if written(manifest) else []
 
     return Part(
-        what={dialect.file: f"the same, as {dialect.reader} reads it"},
+        what={dialect.file: f"the same for {dialect.reader}"},
         write=write,
         check=check,
         same=lambda bundle, received: hdf5.in_folders(bundle.folder, received),

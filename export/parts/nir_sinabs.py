@@ -1,4 +1,4 @@
-"""`network_sinabs.nir`: Sinabs, which has nir 1.0.4, sum pooling, and time constants in steps."""
+"""`network_sinabs.nir`: for Sinabs, which uses nir 1.0.4, sum pooling, and time constants in steps."""
 
 import math
 
@@ -14,7 +14,7 @@ from export.report import snippets
 
 
 def neurons(given: Given) -> Written:
-    """A LIF whose exp(-1 / tau) is beta; it spikes at its threshold, too."""
+    """A LIF with exp(-1 / tau) = beta, which also spikes at its threshold."""
     if "alpha" in given.values:
         raise Inexact("Sinabs drops a CubaLIF; train with --neuron leaky --reset zero for a network_sinabs.nir")
     beta = given.values["beta"]
@@ -22,13 +22,13 @@ def neurons(given: Given) -> Written:
         if decay(torch.tensor(tau)).item() == beta:
             return Written(node(nir.LIF, given.shape, tau=tau, r=np.float32(1), v_threshold=given.included))
     raise Inexact(
-        f"Sinabs computes exp(-1 / tau) in float32, which gives {given.name}'s beta of {beta:.6g} for no tau; "
+        f"Sinabs computes exp(-1 / tau) in float32, and no tau gives {given.name}'s beta of {beta:.6g}; "
         "train with --beta 0, or 0.5 or more, for a network_sinabs.nir"
     )
 
 
 def _near(beta: np.float32) -> list[np.float32]:
-    """Time constants of about this beta, the nearest first; of 0 and 1 those whose exponential rounds to them."""
+    """Time constants for about this beta, nearest first; for 0 and 1, one whose exponential rounds to it."""
     if beta in (0, 1):
         return [np.float32(2.0**-10 if beta == 0 else 2.0**30)]
     tau = np.float32(-1 / math.log(beta))
@@ -36,7 +36,7 @@ def _near(beta: np.float32) -> list[np.float32]:
 
 
 def decay(tau: Tensor) -> Tensor:
-    """Sinabs' factor of a membrane."""
+    """The factor by which Sinabs multiplies a membrane."""
     return torch.exp(-1.0 / tau)
 
 
@@ -50,7 +50,8 @@ def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Te
 
 def _usage(semantics: Figures) -> str:
     return f"""\
-In Sinabs, whose importer makes neurons that subtract and spike several times a step, so the example sets both:
+In Sinabs, whose importer makes neurons that reset by subtraction and can spike several times per step; the example
+changes both:
 
 <!-- sinabs -->
 ```python

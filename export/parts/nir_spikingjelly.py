@@ -1,4 +1,4 @@
-"""`network_spikingjelly.nir`: SpikingJelly, whose neurons spike at the threshold, too, and divide by tau in steps."""
+"""`network_spikingjelly.nir`: for SpikingJelly, whose neurons also spike at the threshold and use tau in steps."""
 
 import math
 
@@ -13,10 +13,10 @@ from export.report import snippets
 
 
 def neurons(given: Given) -> Written:
-    """A LIF where dividing by tau, a power of two, doesn't round; else a CubaLIF, which multiplies by beta.
+    """A LIF if dividing by tau, a power of two, is exact; otherwise a CubaLIF, which multiplies by beta.
 
-    Time constants are float64, as the importer divides them by dt. Leaky neurons are a CubaLIF without memory of the
-    current, so one that isn't changed.
+    Time constants are float64, because the importer divides them by dt. For leaky neurons, the CubaLIF's current decays
+    completely at every step, so the input is unchanged.
     """
     beta = float(given.values["beta"])
     if "alpha" not in given.values and 0 < beta < 1 and math.frexp(1 - beta)[0] == 0.5:
@@ -28,7 +28,7 @@ def neurons(given: Given) -> Written:
 
 
 def _tau(decay: np.float32) -> float:
-    """The float64 time constant from which 1 - dt / tau is this decay in float32."""
+    """The float64 time constant for which 1 - dt / tau is this decay in float32."""
     tau = DT / max(1 - float(decay), 2.0**-26)
     assert _decay(tau) == decay
     return tau

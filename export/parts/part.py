@@ -62,7 +62,7 @@ class ComparedRow(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A row of the report's table "Which one to take".
+    """A row of the report's table "Which one to use".
 
     Attributes:
         place: unique position of the row among all parts' rows, the most useful ones first.
@@ -129,7 +129,7 @@ class Part:
         timing: how to time a call of it; None if it isn't a program.
         copied: whether it's the run's own file, from which all others are made.
         comparisons: rows of the report's table of equality, from the results of its check.
-        advice: rows of the report's table "Which one to take".
+        advice: rows of the report's table "Which one to use".
         usage: how to call it, for the report.
         accuracy_note: a sentence on its accuracy, for the report.
         memory_note: a paragraph on its memory use, for the report.

@@ -1,4 +1,4 @@
-"""`sequence.onnx`: the whole window in one call, the time loop inside as an ONNX `Loop`."""
+"""`sequence.onnx`: the whole window in one call, with the time loop as an ONNX `Loop`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -24,7 +24,7 @@ from export.report import snippets
 
 NAME = "sequence.onnx"
 _OUTPUTS = {"spikes": ("counts", "spikes"), "membrane": ("scores", "membranes")}
-"""The outputs by the network's readout: scores, which are sums over the window, and what is summed."""
+"""Outputs by the network's readout: scores, which are sums over the window, and the summed values."""
 
 _FLOAT, _INT64, _BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
 _node, _value = helper.make_node, helper.make_tensor_value_info
@@ -35,32 +35,32 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Equal to torch in ONNX Runtime, as far as it shows: the output at every step, and its sum."""
+    """Compares the outputs in ONNX Runtime with torch: the output at every step, and its sum."""
     model = onnx_file.load(bundle.folder / NAME)
     compared = equality(model, evidence.compared)
     figures = {"onnxruntime": compared, "accuracy": evidence.accuracy(scores(model))}
     wrong = problems("onnxruntime", compared)
     if other := compared["different_counts"]:
-        wrong.append(f"in onnxruntime, {other:,} of {compared['counts']:,} sums are not those of torch's output")
+        wrong.append(f"in onnxruntime, {other:,} of {compared['counts']:,} sums differ from torch's")
     yield CheckResult(figures, wrong, onnx_facts.describe(model))
 
 
 def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> onnx.ModelProto:
     """Builds the loop around a step graph.
 
-    Where one image is presented at every step, its inputs are (image [N, C, H, W], time_steps), and what leads to the
-    first layer's neurons is computed once, before the loop. `time_steps` is an int64 scalar that may be left out and
-    is then the configuration's. Otherwise the one input is images [T, N, C, H, W]. Weights of few bits are dequantized
-    before the loop.
+    If one image is presented at every step, the inputs are (image [N, C, H, W], time_steps), and the input current of
+    the first layer's neurons is computed once, before the loop. `time_steps` is an optional int64 scalar; it defaults
+    to the configuration's. Otherwise, the only input is images [T, N, C, H, W]. Low-bit weights are dequantized before
+    the loop.
 
     Args:
-        plain: as `step_graph.step` makes it.
+        plain: the graph from `step_graph.step`.
         config: its stack.
-        frames: the data have a time axis of their own (spikes that an encoding makes have one in any case).
+        frames: whether the data has its own time axis (encoded spikes always have one).
 
     Returns:
-        The model, with the outputs (counts [N, classes], spikes [T, N, classes]), or where the class is read from
-            membranes (scores, membranes).
+        The model, with the outputs (counts [N, classes], spikes [T, N, classes]), or (scores, membranes) if membranes
+            determine the class.
     """
     output, (total, each) = output_name(config), _OUTPUTS[config.readout]
     frames = frames or config.encoding != "direct"
@@ -78,7 +78,7 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         per_step = []
     before = [*weights, *before]
     states = [*state_shapes(config), total]
-    # What only the loop uses is kept inside: of outer constants ONNX Runtime prepacks no weights, a third slower.
+    # Constants that only the loop uses are kept inside: ONNX Runtime doesn't prepack outer weights, a third slower.
     outer = {name for node in before for name in node.input}
     inside = [tensor for tensor in plain.graph.initializer if tensor.name not in outer]
     loop = _node(
@@ -106,7 +106,7 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
 def _body(
     config: ModelConfig, nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto]
 ) -> onnx.GraphProto:
-    """One round of the loop: (t, go on, states, counts) -> (go on, states, counts, this step's spikes)."""
+    """One iteration of the loop: (t, go on, states, counts) -> (go on, states, counts, this step's spikes)."""
     total, each = _OUTPUTS[config.readout]
     shapes: dict[str, list[str | int | None]] = {name: ["N", *shape] for name, shape in state_shapes(config).items()}
     classes: list[str | int | None] = ["N", config.num_classes]
@@ -125,7 +125,7 @@ def _body(
 def _zeros(
     names: Sequence[str], shapes: Sequence[tuple[int, ...]], source: str, batch_axis: int
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Nodes and constants that make `{name}_first`, zeros of [batch of `source`, *shape], for every name."""
+    """Nodes and constants that compute `{name}_first`, zeros of [batch of `source`, *shape], for every name."""
     nodes = [_node("Shape", [source], ["batch"], start=batch_axis, end=batch_axis + 1)]
     constants = []
     for name, shape in zip(names, shapes, strict=True):
@@ -154,7 +154,7 @@ class SequenceRunner:
 
         Args:
             x: the input.
-            time_steps: length of the window where `x` is one image; None: the file's default.
+            time_steps: length of the window if `x` is one image; None: the file's default.
         """
         feed = {self._session.get_inputs()[0].name: x.numpy()}
         if time_steps is not None:
@@ -170,7 +170,7 @@ def scores(model: onnx.ModelProto, threads: int = 0) -> Scores:
 
 
 def equality(sequence: onnx.ModelProto, expected: Iterable[TorchWindow]) -> Figures:
-    """Compares the output of `sequence.onnx`, and its sum, with torch's.
+    """Compares the output of `sequence.onnx` and its sum with torch's.
 
     Args:
         sequence: the graph.
@@ -213,9 +213,7 @@ The whole window in one call, {step.names(manifest, NAME)}:
 
 
 PART = Part(
-    what={
-        NAME: "the whole window in one call, the time loop inside: image -> (scores, output of every step), any batch"
-    },
+    what={NAME: "the whole window in one call, with the time loop: image -> (scores, output of every step), any batch"},
     write=write,
     check=check,
     same=step.same,

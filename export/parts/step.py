@@ -1,4 +1,4 @@
-"""`step.onnx`, `step_b1.onnx`: one time step in plain ONNX operators, of any batch and of one."""
+"""`step.onnx`, `step_b1.onnx`: one time step in plain ONNX operators, for any batch size and for a batch of one."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,10 +30,10 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Equal to torch in ONNX Runtime; step.onnx also in onnx's reference evaluator.
+    """Compares both with torch in ONNX Runtime, and step.onnx also in onnx's reference evaluator.
 
-    Of step.onnx with its batch fixed the accuracy is that of step.onnx: a batch of one takes four times as long as
-    images together, to compute what was compared spike by spike already.
+    The accuracy of step_b1.onnx is copied from step.onnx, because batches of one take four times as long, and its
+    spikes are compared anyway.
     """
     network, plain = bundle.network, bundle.step_graph
     accuracy = evidence.accuracy(step_scores(plain, network.model))
@@ -46,33 +46,33 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
 
 
 def _result(model: onnx.ModelProto, evidence: Evidence, accuracy: float, others: Figures) -> CheckResult:
-    """A step graph in float, compared with torch in ONNX Runtime; `others` are comparisons by other programs."""
+    """Compares a step graph in ONNX Runtime with torch; `others` are comparisons in other programs."""
     figures = {"onnxruntime": equality(evidence.network.step, OnnxRunner(model), evidence.compared)} | others
     wrong = [line for who, one in figures.items() for line in problems(who, one)]
     return CheckResult(figures | {"accuracy": accuracy}, wrong, onnx_facts.describe(model))
 
 
 def _evaluated(evidence: Evidence) -> Iterator[TorchWindow]:
-    """What onnx's reference evaluator is compared on."""
+    """The windows for comparing onnx's reference evaluator."""
     network, (images, steps) = evidence.network, evidence.extent.evaluator
     x, steps = evidence.few(images), min(steps, network.time_steps)
     return windows(network.step, [x[:steps] if x.ndim == 5 else x], time_steps=steps)
 
 
 def same(bundle: Bundle, received: Path) -> Compare:
-    """Where a received ONNX file is another graph than the one written here."""
+    """How a received ONNX file's graph differs from the one written here."""
     return lambda name: onnx_facts.differences(*(onnx_file.load(folder / name) for folder in (bundle.folder, received)))
 
 
 def comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    """Comparisons of a step graph in float."""
+    """Comparisons of a step graph."""
     yield ComparedRow("ONNX Runtime", proof["onnxruntime"])
     if "reference_evaluator" in proof:
         yield ComparedRow("onnx's reference evaluator", proof["reference_evaluator"], printed=False)
 
 
 def names(manifest: Manifest, name: str) -> str:
-    """The inputs and outputs of an ONNX file, for a reader."""
+    """The inputs and outputs of an ONNX file, for the report."""
     graph = manifest["onnx"][name]
     inputs, outputs = (", ".join(value["name"] for value in graph[kind]) for kind in ("inputs", "outputs"))
     return f"`({inputs}) -> ({outputs})`"
@@ -89,14 +89,14 @@ def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figu
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
-    yield Advice(2, "a stream: you present a frame, and keep the state, at every step", f"`{PLAIN}`")
-    yield Advice(3, "a compiler of models that wants fixed shapes (TVM, ONNX-to-C, ...)", f"`{STATIC}`")
+    yield Advice(2, "a stream of frames, with your own code to keep the states between steps", f"`{PLAIN}`")
+    yield Advice(3, "a model compiler that needs fixed shapes (TVM, ONNX-to-C, ...)", f"`{STATIC}`")
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
-With ONNX Runtime and NumPy alone (`pip install onnxruntime numpy`), in this folder. One time step at a time; the
-states go in and come out: {names(manifest, PLAIN)}.
+In this folder, with only ONNX Runtime and NumPy (`pip install onnxruntime numpy`). One time step at a time, with the
+states as inputs and outputs: {names(manifest, PLAIN)}.
 
 <!-- step -->
 ```python
@@ -114,19 +114,19 @@ each neuron. These products are exact. ONNX Runtime computes them again in every
 
 
 TIMING = Timing("one step", _measure, run_by)
-"""Of any step graph."""
+"""Timing of any step graph."""
 
 
 def _accuracy_note(manifest: Manifest) -> str:
     if EXTENTS[manifest["settings"]["effort"]].each:
         return ""
-    return f"The accuracy of `{STATIC}` is that of `{PLAIN}`, which has the same graph for any batch size."
+    return f"The accuracy of `{STATIC}` was measured with `{PLAIN}`, which has the same graph for any batch size."
 
 
 PART = Part(
     what={
         PLAIN: "one time step in plain ONNX operators, any batch: (image, states) -> (output, states)",
-        STATIC: "the same with every shape fixed and a batch of one, for tool chains that need that",
+        STATIC: "the same with fixed shapes and a batch of one, for toolchains that need them",
     },
     write=write,
     check=check,

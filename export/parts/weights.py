@@ -1,4 +1,4 @@
-"""`weights.safetensors`: the trained parameters, the run's own file, proven equal in csnn_jax too."""
+"""`weights.safetensors`: the trained parameters, also proven equal in csnn_jax."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -26,7 +26,7 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """In csnn_jax: equal to torch."""
+    """Compares csnn_jax with torch."""
     network = bundle.network
     compared = equality(network.model, network.tensors, evidence.compared)
     config = replace(network.config, train=replace(network.config.train, dtype="float32", engine="auto"))
@@ -53,7 +53,7 @@ def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 
 PART = Part(
-    what={WEIGHTS: "the parameters in torch's names and layouts; the model's configuration in its metadata"},
+    what={WEIGHTS: "the parameters, with torch's names and layouts; the model's configuration is in the metadata"},
     write=write,
     check=check,
     copied=True,

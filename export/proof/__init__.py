@@ -1,6 +1,6 @@
-"""How every file is run, compared with the network in torch, and measured."""
+"""Runs every file, compares it with the network in torch, and measures it."""
 
 from typing import Any
 
 Figures = dict[str, Any]
-"""What was found, ready for JSON."""
+"""Results, ready for JSON."""

@@ -1,7 +1,8 @@
-"""The files of a bundle as this version makes them of the weights, and whether a bundle holds the same.
+"""Makes a bundle's files from the weights, and compares them with a received bundle.
 
-What was received is read as bytes and compared; none of it is run, imported or followed. Bytes must be equal, except
-where the bundle was made with other versions of the packages that write ONNX and NIR files: then values are compared.
+Received files are read as bytes and compared; they are never run or imported, and their links never followed. Bytes
+must be equal, unless the bundle was made with other versions of the packages that write ONNX and NIR files: then values
+are compared.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from export.parts.part import Compare
 from export.work import Work
 
 NOT_PARTS = {CONFIG, MANIFEST, PAGE, REPORT, SUMS}
-"""Files of a bundle that no part writes."""
+"""A bundle's files that no part writes."""
 
 
 def make(bundle: Bundle, inputs: Inputs, work: Work) -> None:
@@ -29,17 +30,17 @@ def make(bundle: Bundle, inputs: Inputs, work: Work) -> None:
 
 
 def names(folder: Path) -> set[str]:
-    """The files of a folder that `make` filled."""
+    """The files in a folder that `make` filled."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Iterator[tuple[str, str]]:
-    """(file, what is wrong with it) of each file in a received bundle that isn't what `make` has made.
+    """(file, problem) for each file in a received bundle that differs from the one made by `make`.
 
-    Where other bytes are accepted they take the place of those made here, so what is run afterwards is the bundle's.
+    If different bytes are accepted, they replace the ones made here, so the bundle's own file is run afterwards.
 
     Args:
-        bundle: one whose folder `make` has filled.
+        bundle: a bundle whose folder `make` has filled.
         received: the bundle to compare.
         recorded: its manifest.
     """
@@ -64,17 +65,17 @@ def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Iterator[
 
 
 def _differences(compare: Compare, name: str) -> list[str]:
-    """Where a file's values differ; that they can't be read is a difference too."""
+    """How a file's values differ; a file that can't be read also differs."""
     try:
         return list(compare(name))
     except UserError as error:
         return [str(error)]
-    except Exception as error:  # whatever a library says of a damaged file, it is that file's line
+    except Exception as error:  # libraries can raise anything for a damaged file; report it in its line
         return [f"can't be read: {type(error).__name__}: {first_line(error)}"]
 
 
 def of(name: str) -> str:
-    """The name under which a file is checked and reported: its own, or that of its folder."""
+    """The name under which a file is checked and reported: its own or its folder's."""
     whats = {what for part in parts.every() for what in part.what} | NOT_PARTS
     if name in whats:
         return name
@@ -82,7 +83,7 @@ def of(name: str) -> str:
 
 
 def _other_versions(recorded: Manifest) -> str:
-    """Which packages that write files had another version where the bundle was made, for a message; "" for none."""
+    """A note for messages if the bundle was made with other versions of packages that write files; "" if not."""
     here, there = manifest.made(0)["versions"], recorded["made"]["versions"]
     writers = ("csnn-jax", "torch", "onnx", "onnx-ir", "onnxscript", "nir", "h5py")
     other = [f"{name} {there.get(name)}" for name in writers if there.get(name) != here.get(name)]

@@ -1,7 +1,7 @@
-"""Whether an exported network is the trained one: whole windows of every program have torch's spikes and membranes.
+"""Compares exported networks with the trained one: whole windows must have torch's spikes and membranes.
 
-Weights and inputs lie on grids on which no sum rounds (docs/design.md, section 2), so the order in which a program adds
-changes no bit. Values are compared by `csnn_jax.runs.equality`, without tolerances.
+Weights and inputs lie on grids on which all sums are exact (docs/design.md, section 2), so the order of additions
+changes no bit. `csnn_jax.runs.equality` compares values without tolerances.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,22 +17,21 @@ from export.proof.runners import Recording, Runner, TorchRunner, summed, window
 from export.reference import Step
 
 KINDS = ("spikes", "membranes", "predictions")
-"""What is compared, by the names of its counts in a `Comparison`."""
+"""The compared values, by the names of their counts in a `Comparison`."""
 PIECE = 32
-"""Images that are run at a time; 32 of the default network take half a gigabyte."""
+"""Number of images to run at a time; 32 take half a gigabyte with the default network."""
 
 
 @dataclass
 class Comparison:
-    """How much of a program's windows was compared with torch's, and how much of it differs.
+    """Counts how many of a program's values were compared with torch's, and how many differ.
 
     Attributes:
-        images: how many.
+        images: number of images.
         time_steps: T.
-        spikes, different_spikes: those of the layers that the program shows.
-        membranes, different_membranes: likewise, with the other states of neurons that have some; 0 where it shows
-            none.
-        predictions, different_predictions: classes, one an image.
+        spikes, different_spikes: spikes of the layers that the program returns.
+        membranes, different_membranes: membranes and other states of these layers; 0 if it returns none.
+        predictions, different_predictions: classes, one per image.
     """
 
     images: int = 0
@@ -54,18 +53,18 @@ class Comparison:
         """Compares a window.
 
         Args:
-            expected: torch's.
+            expected: torch's window.
             output: the other program's output spikes or membranes [time, batch, classes].
-            spikes: of every layer [time, batch, ...]; none: it doesn't show them.
-            states: likewise.
+            spikes: spikes of every layer [time, batch, ...]; empty: the program doesn't return them.
+            states: states of every layer, likewise.
 
         Raises:
-            ValueError: they are of other shapes than torch's.
+            ValueError: the shapes differ from torch's.
         """
         self.time_steps, batch = output.shape[:2]
         self.images += batch
         torch = expected.torch
-        read = [(torch.output, output)]  # which is among the spikes of all layers
+        read = [(torch.output, output)]  # the spikes of all layers include it
         for ours, theirs in zip(expected.spikes, spikes, strict=True) if spikes else read * expected.counts:
             self.spikes += ours.size
             self.different_spikes += differ(ours, theirs)
@@ -80,7 +79,7 @@ class Comparison:
 
 
 def problems(who: str, found: Figures) -> list[str]:
-    """What differs by the figures of a `Comparison`, one line for each kind; none: the program `who` is equal."""
+    """Differences in the figures of a `Comparison`, one line for each kind; empty if the program `who` is equal."""
     return [
         f"in {who}, {found[f'different_{kind}']:,} of {found[kind]:,} {kind} differ from torch's"
         for kind in KINDS
@@ -89,22 +88,22 @@ def problems(who: str, found: Figures) -> list[str]:
 
 
 def fired(network: Step, whole: Recording) -> list[np.ndarray]:
-    """The spikes of every layer of a window, bool [time, batch, ...]: those that its states cause.
+    """The spikes of every layer in a window, bool [time, batch, ...], computed from its states.
 
-    Of the last layer, they are the output itself where the class is read from it.
+    With spike readout, the last layer's are the output itself.
     """
     found = [layer.numpy() > 0 for layer in network.fire(tuple(map(torch.from_numpy, whole.states)))]
     return [*found[:-1], whole.output > 0] if network.config.readout == "spikes" else found
 
 
 class TorchWindow(NamedTuple):
-    """Images, and what torch made of them: what other programs are compared with.
+    """Images and torch's results for them, with which other programs are compared.
 
     Attributes:
-        x: what the network is fed, see `reference.inputs`.
+        x: the network's input, see `reference.inputs`.
         torch: torch's outputs and states.
         spikes: torch's spikes of every layer, see `fired`.
-        counts: whether the output is spikes, of which scores are counts.
+        counts: whether the output is spikes, so scores are spike counts.
     """
 
     x: torch.Tensor
@@ -120,9 +119,9 @@ def windows(
 
     Args:
         network: the reference.
-        inputs: batches of what it is fed, see `reference.inputs`.
-        size: images run at a time.
-        time_steps: length of the window where the inputs are single images; None: the configuration's.
+        inputs: batches of its input, see `reference.inputs`.
+        size: number of images to run at a time.
+        time_steps: length of the window if the inputs are single images; None: the configuration's.
     """
     counts = network.config.readout == "spikes"
     for batch in inputs:
@@ -136,7 +135,7 @@ def equality(network: Step, other: Runner, expected: Iterable[TorchWindow]) -> F
 
     Args:
         network: the reference.
-        other: what is to be proven equal, which goes on from its own states.
+        other: the runner to compare, which continues from its own states.
         expected: windows of the reference.
     """
     found = Comparison()

@@ -83,7 +83,7 @@ class Evidence:
         return accuracy(scores, self._labeled())
 
     def _labeled(self) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-        """`batches`, a few images at a time, so that no call keeps the program from being interrupted for long."""
+        """`batches`, a few images at a time, so the program can always be interrupted soon."""
         for x, labels in self.batches():
             for number, piece in enumerate(x.split(PIECE, x.ndim - 4)):
                 here = labels[number * PIECE :][:PIECE]

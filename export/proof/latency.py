@@ -1,4 +1,4 @@
-"""How long one call of each file takes: one thread, a batch of one."""
+"""Measures the latency of one call of each file: one thread, a batch of one."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ CALLS = 1000
 
 
 def of(call: Callable[[], object], seconds: float) -> dict[str, Any]:
-    """Median and 99th percentile of up to `CALLS` calls, or as many as `seconds` allow, after a tenth of that time."""
+    """Median and 99th percentile of up to `CALLS` calls within `seconds`, after a tenth of that time as warm-up."""
     times: list[float] = []
     warm = time.perf_counter() + seconds / 10
     while time.perf_counter() < warm:
@@ -30,9 +30,9 @@ def of(call: Callable[[], object], seconds: float) -> dict[str, Any]:
 
 
 def of_onnx(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[str, Any]:
-    """Latency of one call of an ONNX file in ONNX Runtime, with its first inputs set to these.
+    """Latency of one call of an ONNX file in ONNX Runtime, with its first inputs set to `inputs`.
 
-    With weights of few bits also `dequantizing_ms`, the median where they are dequantized at every call.
+    For low-bit weights, this includes `dequantizing_ms`, the median if they are dequantized at every call.
     """
     model = onnx.load(path)
 

@@ -1,4 +1,4 @@
-"""What can be said of recorded figures where their images are not here."""
+"""Checks recorded figures when their images aren't available."""
 
 import math
 from typing import Any
@@ -18,19 +18,19 @@ OF_IMAGES = {
     "Effective_ACs",
     "synapses_nj",
 }
-"""Figures that depend on which images were looked at, or on how many."""
+"""Figures that depend on which images were used, or on how many."""
 
 
 def other_images(name: str, recorded: Any, found: Any) -> list[str] | None:
-    """What is wrong with a figure that is of other images than those looked at here.
+    """Checks a figure that was recorded for other images than those used here.
 
     Args:
         name: its key in the manifest.
-        recorded: what the manifest holds.
-        found: what was worked out here.
+        recorded: the manifest's value.
+        found: the value computed here.
 
     Returns:
-        One line, or none where it is a figure of that kind; None: it doesn't depend on images, so it must be equal.
+        One line if it isn't a figure, otherwise an empty list; None: it doesn't depend on images and must be equal.
     """
     if name not in OF_IMAGES or not _is_figure(found):
         return None

@@ -1,4 +1,4 @@
-"""A bundle that was received: its network and images, to make its files once more."""
+"""Opens a received bundle: its network and images, for making its files again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,19 +18,19 @@ from export.work import Work
 
 QUICK_IMAGES = 4
 SHIPPED = "mnist"
-"""The data set that is used without asking: it ships with the package."""
+"""The default data set, which ships with the package."""
 
 
 class Opened(NamedTuple):
     """A bundle that can be verified.
 
     Attributes:
-        bundle: the bundle as it is made here, in a folder of ours.
-        inputs: what its files are made from.
-        evidence: what they are checked on.
-        note: why figures can't be compared with the recorded ones; "" where they can.
-        test: the whole test set; None: it is not there, or not to be looked at.
-        effort: how much is looked at; None: as much as when it was made.
+        bundle: the bundle made here, in a separate folder.
+        inputs: the inputs for making its files.
+        evidence: the images and reference results for checking them.
+        note: why figures can't be compared with the recorded ones; "" if they can.
+        test: the whole test set; None: it isn't available or isn't used.
+        effort: how much is checked; None: as much as when it was made.
     """
 
     bundle: Bundle
@@ -49,10 +49,10 @@ def open_bundle(
     effort: Effort | None = None,
     work: Work | None = None,
 ) -> Opened:
-    """Reads the bundle's weights and configuration, and images; arguments are those of `verification.verify`.
+    """Reads the bundle's weights, configuration and images; arguments as for `verification.verify`.
 
     Raises:
-        UserError: its weights or configuration can't be read, or the data set is another one.
+        UserError: its weights or configuration can't be read, or the data set is a different one.
     """
     _, config, tensors = rundir.open_run(str(folder))
     made = Settings.read(recorded["settings"])
@@ -88,10 +88,10 @@ def open_bundle(
 
 
 def _kept_images(folder: Path, config: Config, recorded: Manifest) -> Split:
-    """The test images that the bundle itself holds.
+    """The test images in the bundle itself.
 
     Raises:
-        UserError: they can't be read, or are not images of this network, or not as many as a bundle holds.
+        UserError: they can't be read, don't fit this network, or their number is wrong.
     """
     kept, path = golden_images(folder), folder / IMAGES
     steps = recorded["settings"]["time_steps"] or config.model.time_steps

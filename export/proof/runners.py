@@ -1,4 +1,4 @@
-"""Ways to run a network one step at a time, all behind one method, so that one proof serves them all."""
+"""Runs a network one step at a time in various programs, through one interface."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ class Runner(Protocol):
         """One time step.
 
         Args:
-            states: those after the last step, [batch, C, H, W] or [batch, features], see `reference.state_shapes`.
+            states: states after the last step, [batch, C, H, W] or [batch, features], see `reference.state_shapes`.
             x: image or spikes [batch, C, H, W].
 
         Returns:
@@ -35,7 +35,7 @@ class Runner(Protocol):
 
 
 class TorchRunner:
-    """The reference network itself."""
+    """The reference network."""
 
     def __init__(self, network: Step):
         self._network = network
@@ -54,7 +54,7 @@ class OnnxRunner:
         threads: threads of ONNX Runtime; 0: one per core.
 
     Attributes:
-        one_by_one: the graph's batch is fixed at 1: a batch is run image by image, each on one thread.
+        one_by_one: whether the graph's batch is fixed at 1; batches are then run image by image, on one thread.
     """
 
     def __init__(self, model: onnx.ModelProto, threads: int = 0):
@@ -75,7 +75,7 @@ class OnnxRunner:
 
 
 class ReferenceRunner:
-    """A step graph in onnx's reference evaluator: slow, and written to be read against the specification."""
+    """A step graph in onnx's reference evaluator, which is slow but follows the specification closely."""
 
     def __init__(self, model: onnx.ModelProto):
         self._evaluator = ReferenceEvaluator(model)
@@ -87,11 +87,11 @@ class ReferenceRunner:
 
 
 class Recording(NamedTuple):
-    """What a runner gives at every step.
+    """A runner's results at every step.
 
     Attributes:
         output: output spikes or membranes [time, batch, classes].
-        states: those of every layer [time, batch, ...].
+        states: states of every layer [time, batch, ...].
     """
 
     output: np.ndarray
@@ -104,7 +104,7 @@ def zeros(config: ModelConfig, batch: int) -> Arrays:
 
 
 def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int | None = None) -> Recording:
-    """Runs the window from states of 0. `x` is an image or a sequence, see `reference.inputs`."""
+    """Runs the window from zero states. `x` is an image or a sequence, see `reference.inputs`."""
     states = zeros(config, x.shape[-4])
     outputs, kept = [], []
     for frame in frames(x, time_steps or config.time_steps):
@@ -115,12 +115,12 @@ def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int
 
 
 def summed(output: np.ndarray) -> np.ndarray:
-    """The scores [batch, classes] of a window's output [time, ...], added step by step, for membranes round."""
+    """The scores [batch, classes] of a window's output [time, ...], added step by step: sums of membranes round."""
     return reduce(np.add, output)
 
 
 def scores(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
-    """What the class is read from [batch, classes] over the window; keeps no states."""
+    """The scores [batch, classes] over the window; keeps no states."""
     states = zeros(config, x.shape[-4])
     total = np.zeros((x.shape[-4], config.num_classes), np.float32)
     for frame in frames(x, config.time_steps):
@@ -143,15 +143,16 @@ def step_scores(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -
 
 
 def session(model: onnx.ModelProto, threads: int = 0, dequantize_once: bool = True) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back.
+    """An ONNX Runtime session on the CPU, without the warning that the input `time_steps` has a default.
 
     Args:
         model: the graph.
-        threads: as of `OnnxRunner`.
-        dequantize_once: weights of few bits become floats now; otherwise at every call, as ONNX Runtime has it.
+        threads: as for `OnnxRunner`.
+        dequantize_once: whether to convert low-bit weights to floats now, instead of at every call (ONNX Runtime's
+            default).
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime itself would take cores it can't run on
+    options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime's default counts cores it can't run on
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
     options.add_session_config_entry("session.disable_quant_qdq", str(int(dequantize_once)))
     options.log_severity_level = 3

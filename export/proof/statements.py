@@ -1,7 +1,7 @@
-"""What a manifest says that only its maker can know, and the form that it must have.
+"""The manifest's statements that only its maker can know, and their format.
 
-Whoever receives a bundle can't tell whether these statements are true, so the report marks them as the maker's. What
-can be checked is that there are no others, and that each is of the type, and in the range, that `export` writes.
+A recipient can't tell whether these statements are true, so the report marks them as the maker's. Verification can
+check that there are no others, and that each has a type and range that `export` writes.
 """
 
 import math
@@ -16,7 +16,7 @@ from export import parts
 from export.settings import EXTENTS, Effort
 
 PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", "h5py", "onnx-ir", "plotly", *parts.packages())
-"""Packages whose versions a manifest names."""
+"""Packages whose versions are in a manifest."""
 
 Check = Callable[[Any], bool]
 
@@ -117,7 +117,7 @@ FORMS: dict[str, dict[str, Check]] = {
 """The entries of the manifest that verification reads, and the form of each value in them."""
 OPTIONAL = {"training.checkpoint", "data.split", "rounded", "dropped", "latency.dequantizing_ms"}
 ROWS: dict[str, dict[str, Check]] = {"latency": _LATENCY, "files": _FILE}
-"""Entries whose names are files', and the form of what stands under each."""
+"""Entries with file names as keys, and the form of their values."""
 
 
 def _versions(value: Any) -> bool:
@@ -125,7 +125,7 @@ def _versions(value: Any) -> bool:
 
 
 def problems(manifest: dict[str, Any]) -> Iterator[str]:
-    """Which of these entries are missing, left over or not of the form that `export` writes; one line each."""
+    """Entries that are missing, unexpected or not in the form that `export` writes; one line each."""
     for entry, form in FORMS.items():
         if entry not in manifest and entry in OPTIONAL:
             continue
@@ -141,12 +141,12 @@ def problems(manifest: dict[str, Any]) -> Iterator[str]:
 
 
 def belied(manifest: dict[str, Any], job: Config, test_images: int | None) -> Iterator[str]:
-    """Which statements config.json, the test images or others of them contradict; one line each.
+    """Statements contradicted by config.json, the test images or other statements; one line each.
 
     Args:
-        manifest: one without `problems`.
-        job: what config.json holds.
-        test_images: how many there are; None: they are not here.
+        manifest: a manifest without `problems`.
+        job: the job in config.json.
+        test_images: number of test images; None: they aren't available.
     """
     settings, training, made, data = (manifest[entry] for entry in ("settings", "training", "made", "data"))
     pairs = [
@@ -173,7 +173,7 @@ def belied(manifest: dict[str, Any], job: Config, test_images: int | None) -> It
 
 
 def belied_by_network(dropped: dict[str, Any], model: ModelConfig, tensors: Tensors) -> Iterator[str]:
-    """What --drop-silent is said to have left against the network that there is; one line each."""
+    """How the stated effect of --drop-silent contradicts the actual network; one line each."""
     hidden = [[layer.name, layer.channels] for layer in model.layers[:-1]]
     if [row[:2] for row in dropped["layers"]] != hidden:
         yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, but the network has {hidden}"

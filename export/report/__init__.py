@@ -1,1 +1,1 @@
-"""The pages of a bundle that a person reads."""
+"""A bundle's pages for people."""

@@ -1,4 +1,4 @@
-"""Numbers and tables for a reader."""
+"""Formats numbers and tables."""
 
 import math
 import re
@@ -9,22 +9,22 @@ from csnn_jax import markdown
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; numbers are shown with thousands separated, None as a dash."""
+    """A Markdown table; numbers get thousands separators, None becomes a dash."""
     return markdown.table(head, ([_cell(value) for value in row] for row in rows))
 
 
 def plain(text: str) -> str:
-    """Text of anybody's that Markdown shows as it is."""
+    """Untrusted text, escaped so Markdown shows it literally."""
     return re.sub(r"[\\`*\[\]<>|]", r"\\\g<0>", text)
 
 
 def class_of(number: int, names: Sequence[str]) -> str:
-    """A class by its number, and by its name if it has one."""
+    """A class's number, and its name if it has one."""
     return str(number) if names[number] == str(number) else f"{number} ({plain(names[number])})"
 
 
 def size(count: int) -> str:
-    """A number of bytes for a reader."""
+    """A number of bytes with a unit."""
     for unit, scale in (("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
@@ -32,12 +32,12 @@ def size(count: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1 for a reader."""
+    """A fraction, 0 to 1, as a percentage."""
     return "-" if share is None else f"{share:.2%}"
 
 
 def measured(share: float | None, images: int) -> str:
-    """An accuracy for a reader, with the interval that so few images leave it."""
+    """An accuracy with its 95% confidence interval for this number of images."""
     if share is None:
         return percent(None)
     low, high = interval(share, images)
@@ -45,7 +45,7 @@ def measured(share: float | None, images: int) -> str:
 
 
 def interval(share: float, count: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share that was found among `count` (Wilson, 1927)."""
+    """The 95% confidence interval of a fraction measured on `count` images (Wilson, 1927)."""
     z = 1.959964
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)

@@ -1,4 +1,4 @@
-"""The Markdown of report.md as pieces of a page. It knows what that report uses, and shows the rest as text."""
+"""Converts the Markdown of report.md to pieces of a page. It supports what that report uses; the rest becomes text."""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from csnn_jax.report.page import Content, Html
 _BLOCK = re.compile(r"(?:<!-- \w+ -->\n)?```\w*\n(?P<code>.*?)\n```|(?P<rest>\S.*?|    .*?)(?=\n\n|\n*\Z)", re.DOTALL)
 _INLINE = re.compile(r"((?<!\\)`[^`]+`|(?<!\\)\*\*.+?\*\*)")
 
-_PHONE = 60  # letters of a table that a phone has room for, some of them on a second line
+_PHONE = 60  # characters in a table row that fit on a phone, some of them wrapped to a second line
 
 
 def pieces(markdown: str, caption: str) -> Iterator[Html]:
     """Paragraphs, lists, tables and programs, in order.
 
     Args:
-        markdown: without headings.
-        caption: of tables; names programs for a screen reader, too.
+        markdown: Markdown without headings.
+        caption: caption of tables, and name of programs for screen readers.
     """
     for found in _BLOCK.finditer(markdown):
         text = found["rest"]
@@ -34,12 +34,12 @@ def pieces(markdown: str, caption: str) -> Iterator[Html]:
 
 
 def inline(text: str) -> Html:
-    """Text with code and strong words."""
+    """Text with code and bold words."""
     return page.joined(_word(word) for word in _INLINE.split(text.replace("\n", " ")) if word)
 
 
 def unescaped(text: str) -> str:
-    """Text that `cells.plain` made, as it was before."""
+    """The inverse of `cells.plain`."""
     return re.sub(r"\\([\\`*\[\]<>|])", r"\1", text)
 
 

@@ -1,16 +1,16 @@
-"""The Python examples of report.md: complete programs that need NumPy and what runs the file, and nothing of ours."""
+"""The Python examples in report.md: complete programs that need only NumPy and the runtime for the file."""
 
 import math
 from typing import Any
 
 _NAMES = {"spikes": ("spikes", "counts"), "membrane": ("membrane", "scores")}
-"""What a step's output and its sum over the window are called, by the output of step.onnx."""
+"""Names of a step's output and of its sum over the window, by the output of step.onnx."""
 
 
 def step(semantics: dict[str, Any]) -> str:
-    """A program that classifies with step.onnx, for what a manifest states as semantics.
+    """A program that classifies with step.onnx, from a manifest's semantics.
 
-    It ends by classifying the first golden image, whose numbers are the last bytes of its tensor file.
+    It ends by classifying the first golden image, whose values are the last bytes of its tensor file.
     """
     (name, given, shape), read = _input(semantics), _NAMES[semantics["output"]]
     if name == "image":
@@ -27,9 +27,9 @@ def sequence(semantics: dict[str, Any]) -> str:
 
 
 def nir(semantics: dict[str, Any]) -> str:
-    """The example with network.nir, which needs nir and snnTorch. It ends as the others do.
+    """The example with network.nir, which needs nir and snnTorch.
 
-    The network is imported anew for each image, because the neurons that the importer makes keep their membranes.
+    The network is imported again for each image, because the imported neurons keep their membranes.
     """
     name, given, shape = _input(semantics)
     each = ("_", f"range({semantics['time_steps']})", "image") if name == "image" else ("frame", "frames", "frame")
@@ -49,7 +49,7 @@ def spikingjelly(semantics: dict[str, Any]) -> str:
 
 
 def sinabs(semantics: dict[str, Any]) -> str:
-    """The example with network_sinabs.nir, which needs Sinabs. It takes all steps at once."""
+    """The example with network_sinabs.nir, which needs nir and Sinabs. It passes all steps at once."""
     (name, given, shape), steps = _input(semantics), semantics["time_steps"]
     frames = f"torch.tensor(image).expand({steps}, -1, -1, -1)" if name == "image" else "torch.tensor(frames)"
     return f"""\
@@ -65,7 +65,7 @@ graph = nir.read("network_sinabs.nir")
 
 @torch.no_grad()
 def classify({name}):  # {given}
-    network = from_nir(graph, batch_size=1)  # for each image: its neurons keep their membranes
+    network = from_nir(graph, batch_size=1)  # again for each image, because its neurons keep their membranes
     for neurons in network.modules():
         if isinstance(neurons, sl.LIFSqueeze):
             neurons.reset_fn, neurons.spike_fn = MembraneReset(), SingleSpike
@@ -103,7 +103,7 @@ def classify({name}):  # {given}
 
 
 def _input(semantics: dict[str, Any]) -> tuple[str, str, list[int]]:
-    """(name of the argument, what it is, its shape)."""
+    """(name of the argument, its description, its shape)."""
     shape = semantics["input"]["shape"]
     if semantics["input"]["layout"] == "N, C, H, W":
         return "image", f"image: float32 {shape}, {semantics['input']['range'].split(': ')[0]}", shape
@@ -167,7 +167,7 @@ graph = nir.read("network.nir")
 
 @torch.no_grad()
 def classify({argument}):  # {given}
-    network = import_from_nir(graph)  # anew for each image: its neurons keep their membranes
+    network = import_from_nir(graph)  # again for each image, because its neurons keep their membranes
     counts = sum(network(torch.tensor({frame}[None]))[0][0] for {each} in {loop})
     return counts.argmax().item(), counts.numpy()
 
@@ -176,7 +176,7 @@ def classify({argument}):  # {given}
 
 
 def _session(name: str, quiet: bool = False) -> str:
-    """A session; `quiet`: doesn't warn of the number of steps of an image, an input that may be left out."""
+    """A session; `quiet`: without the warning about `time_steps`, an optional input."""
     silent = "options.log_severity_level = 3  # no warning that the input time_steps has a default\n" if quiet else ""
     return f"""\
 options = ort.SessionOptions()

@@ -1,4 +1,4 @@
-"""report.md: a bundle explained to whoever deploys it and has not read our code; rendered from the manifest alone."""
+"""report.md: explains a bundle to people who deploy it and haven't read our code; rendered only from the manifest."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -22,11 +22,11 @@ _WHAT = {
     MANIFEST: "the contents of this report and more, for programs",
     SUMS: f"the SHA-256 of every other file (`sha256sum -c {SUMS}`)",
 }
-"""The files that are no part."""
+"""The files that aren't parts."""
 
 
 def render(manifest: Manifest) -> str:
-    """The whole report as Markdown. Of the files in the manifest, its own entry is not looked at."""
+    """The whole report as Markdown. It ignores its own entry among the manifest's files."""
     return "\n\n".join(section(manifest) for section in SECTIONS.values()) + "\n"
 
 
@@ -41,7 +41,7 @@ def _title(manifest: Manifest) -> str:
         "before the folder was made.",
     ]
     if (number := training.get("checkpoint")) is not None:
-        lines.append(f"The weights are from checkpoint {number:,}, which isn't necessarily the end of the training.")
+        lines.append(f"The weights are from checkpoint {number:,}, which may not be the end of training.")
     if settings["effort"] == "quick":
         lines.append(
             f"**Made with `--quick`**: spikes were compared on {settings['images']:,} images and accuracies measured "
@@ -53,12 +53,12 @@ def _title(manifest: Manifest) -> str:
             f"that, the network classified {percent(rounded['accuracy'])} of the test images correctly."
         )
     if data.get("split") == "validation":
-        lines.append("**Without test images**: what is called so here was held out from training by `--validation`.")
+        lines.append("**Without test images**: the images called test images here were held out by `--validation`.")
     steps = manifest["semantics"]["time_steps"]
     if training["time_steps"] != steps:
         lines.append(
-            f"**Made with `--time-steps {steps}`**: here the network runs for {steps} steps. It was trained with "
-            f"{training['time_steps']}, and its accuracy above is for that many."
+            f"**Made with `--time-steps {steps}`**: the network runs for {steps} steps here. It was trained with "
+            f"{training['time_steps']}, and the accuracy above is for that many."
         )
     if dropped := manifest.get("dropped"):
         lines.append(_left_out(dropped))
@@ -67,13 +67,13 @@ def _title(manifest: Manifest) -> str:
 
 
 def _left_out(dropped: dict[str, Any]) -> str:
-    """What --drop-silent did."""
+    """The effect of --drop-silent."""
     kept = ", ".join(f"{name} has {kept:,} of {of:,}" for name, kept, of in dropped["layers"])
     parameters, answers = dropped["parameters"], dropped["other_answers"]
     return (
         "**Made with `--drop-silent`**: channels and neurons that didn't fire within the window of this bundle on any "
         f"of the {dropped['training_images']:,} training images were removed: {kept}. {parameters[0]:,} parameters "
-        f"became {parameters[1]:,}. On {dropped['fired_on']:,} of {dropped['test_images']:,} test images one of the "
+        f"became {parameters[1]:,}. On {dropped['fired_on']:,} of {dropped['test_images']:,} test images, one of the "
         f"removed ones would have fired, and {answers:,} answers differ from the trained network's. In a longer "
         "window, more of them might have fired. All files were compared with the smaller network."
     )
@@ -88,7 +88,7 @@ def _learnt(manifest: Manifest) -> str:
 
 
 def _refused(manifest: Manifest) -> dict[str, str]:
-    """Formats that this network can't have, and why; each reason once."""
+    """Formats that this network can't be exported to, and why; each reason once."""
     forms = [part.form for part in parts.every() if part.form]
     found = {manifest[form.lower()]["reason"]: form for form in reversed(forms)}
     return {form: reason for reason, form in reversed(found.items()) if reason}
@@ -97,7 +97,7 @@ def _refused(manifest: Manifest) -> dict[str, str]:
 def _which(manifest: Manifest) -> str:
     """Which file to use for what."""
     rows = sorted(row for part in parts.every() for row in part.advice(manifest))
-    return f"## Which one to take\n\n{table(('you have', 'take'), [row[1:] for row in rows])}"
+    return f"## Which one to use\n\n{table(('you have', 'use'), [row[1:] for row in rows])}"
 
 
 def _files(manifest: Manifest) -> str:
@@ -112,7 +112,7 @@ def _files(manifest: Manifest) -> str:
     rows += [(f"`{name}`", what, sizes.get(name), percent(None)) for name, what in others.items()]
     note = (
         f"Accuracy is measured on {images:,} test images by running the files; parentheses give the "
-        "95 % confidence interval for this number of images."
+        "95% confidence interval for this number of images."
     )
     more = (part.accuracy_note(manifest) for part in parts.every() if part.accuracy_note)
     notes = [note, *filter(None, more)]
@@ -120,12 +120,12 @@ def _files(manifest: Manifest) -> str:
 
 
 def _accuracy(part: "Part", name: str, manifest: Manifest) -> float | None:
-    """Accuracy of the file of that name; None where it is no program."""
+    """Accuracy of a file; None if it isn't a program."""
     return None if part.copied else manifest["proof"].get(name, {}).get("accuracy")
 
 
 def _sizes(files: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Size of every file that is named on its own, and of every part that is a folder with its number of files."""
+    """Size of every file that is listed by itself, and size and number of files of every part that is a folder."""
     named = {name for part in parts.every() for name in part.what}
     sizes = {name: size(entry["bytes"]) for name, entry in files.items() if "/" not in name or name in named}
     for folder in (name for part in parts.every() for name in part.what if name.endswith("/")):
@@ -140,12 +140,12 @@ def _call(manifest: Manifest) -> str:
 
 
 def _neuron(manifest: Manifest) -> str:
-    """What the neurons are, without what stands in brackets."""
+    """The kind of neurons, without parentheses."""
     return re.sub(r" \(.*?\)", "", manifest["semantics"]["neuron"])
 
 
 def _value(value: float | list[float] | None) -> str | None:
-    """A parameter of a layer, or the range of its channels'."""
+    """A layer's parameter, or its range over the channels."""
     if isinstance(value, list):
         return f"{min(value):.7g} to {max(value):.7g}, by channel"
     return None if value is None else f"{value:.7g}"
@@ -183,7 +183,7 @@ def _network(manifest: Manifest) -> str:
 
 
 def comparisons(manifest: Manifest) -> "Iterator[tuple[str, ComparedRow]]":
-    """(file, what it was compared with) of every comparison."""
+    """(file, row) for every comparison."""
     proof = manifest["proof"]
     for part in parts.every():
         for name in part.what:
@@ -198,12 +198,12 @@ def _proof(manifest: Manifest) -> str:
     counted = f" The neurons' other states ({others}) are counted with the membranes." if others else ""
     head = ("file", "run by", "compared with", "different spikes", "different membranes", "different classes")
     return f"""\
-## How equal they are
+## Comparison with the trained network
 
 {noted}{table(head, rows)}
 
 Each program ran whole windows of {manifest["settings"]["images"]:,} test images (onnx's reference evaluator fewer) from
-states of 0, and is compared with the trained network in torch.{counted} Weights and inputs are integer multiples of
+zero states, and was compared with the trained network in torch.{counted} Weights and inputs are integer multiples of
 powers of two, with so few bits that their sums are exact: any order of summation, and any processor that follows
 IEEE 754, gives equal spikes and states. (Numbers below 2^-126 count as 0, because some processors flush them.)"""
 
@@ -217,7 +217,7 @@ def _latency(manifest: Manifest) -> str:
         without = f"{one['dequantizing_ms']:.3f}" if "dequantizing_ms" in one else "-"
         rows.append((f"`{name}`", timings[name].call, *figures, *[without] * packed))
     run_by = dict.fromkeys(timing.run_by(manifest) for timing in timings.values())
-    head = ["file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "per image, by the median (ms)"]
+    head = ["file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "per image, from the median (ms)"]
     head += ["median without the option (ms)"] * packed
     return f"""\
 ## How long a call takes
@@ -228,7 +228,7 @@ On one thread of {plain(made["cpu"] or made["system"])}, batch 1: {", ".join(run
 
 
 def milliseconds_an_image(manifest: Manifest) -> dict[str, float]:
-    """Milliseconds that an image takes each file that runs, by the median of its calls."""
+    """Milliseconds per image for each file that runs, from the median of its calls."""
     timings, steps = _timings(), manifest["semantics"]["time_steps"]
     calls = {name: 1 if timings[name].whole_window else steps for name in manifest["latency"]}
     return {name: one["median_ms"] * calls[name] for name, one in manifest["latency"].items()}
@@ -258,8 +258,8 @@ and {counted["Effective_ACs"]:,.0f} effective ACs per image, out of {counted["De
 {size(numbers["neurobench"]["Footprint"])}, activation sparsity {numbers["neurobench"]["ActivationSparsity"]:.2%},
 connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
 
-{notes}Energy per image: {energy["synapses_nj"] + energy["neurons_nj"]:,.0f} nJ, of which synapses
-{energy["synapses_nj"]:,.0f} nJ and neurons {energy["neurons_nj"]:,.0f} nJ. A network of this shape without spikes,
+{notes}Energy per image: {energy["synapses_nj"] + energy["neurons_nj"]:,.0f} nJ (synapses
+{energy["synapses_nj"]:,.0f} nJ, neurons {energy["neurons_nj"]:,.0f} nJ). A network of this shape without spikes,
 which processes an image once, takes {energy["one_pass_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source:
 {energy["source"]}."""
 
@@ -290,4 +290,4 @@ SECTIONS: dict[str, Callable[[Manifest], str]] = {
     "verify": checking.how,
     "maker": checking.stated,
 }
-"""The parts of the report in order, by a name for each."""
+"""The sections of the report in order, by name."""

@@ -1,6 +1,6 @@
-"""The tools that run files of a bundle, for report.md; docs/deploy.md also lists those that refuse them.
+"""The tools that run a bundle's files, for report.md; docs/deploy.md also lists tools that reject them.
 
-Each was run by a script of benchmarks/targets on a bundle; its output is under results/targets.
+Each was run on a bundle by a script in benchmarks/targets; its output is in results/targets.
 """
 
 from collections.abc import Container
@@ -16,10 +16,10 @@ class Tool(NamedTuple):
 
     Attributes:
         name: the tool or the chip.
-        files: the files of a bundle that it takes.
-        fit: exact: the same spikes; approximate: it runs, with other numbers.
+        files: the files that it accepts.
+        fit: exact: the same spikes; approximate: it runs, with different numbers.
         note: how it was run, or what is approximate.
-        tried: path of its output in the repository of csnn-jax.
+        tried: path of its output in csnn-jax's repository.
     """
 
     name: str
@@ -34,7 +34,7 @@ _ROWS = (
     ("ONNX Runtime Mobile", _ORT, "exact", "in the desktop's runtime, not on a phone", "ort_mobile"),
     ("ONNX Runtime Web", _ORT, "exact", "the WebAssembly build; WebGPU was not tried", "ort_web"),
     ("TVM", _STEPS, "exact", "compiled for the CPU; refuses Loop (sequence.onnx)", "tvm"),
-    ("emx-onnx-cgen (ONNX to C)", _STEPS, "exact", "C99 without heap; c/ needs no compiler of models", "emx"),
+    ("emx-onnx-cgen (ONNX to C)", _STEPS, "exact", "C99 without heap; c/ needs no model compiler", "emx"),
     ("SpikingJelly", "network_spikingjelly.nir", "exact", "unchanged", "spikingjelly"),
     ("Norse", "network_norse.nir", "exact", "unchanged; membranes may differ in their last bit", "norse"),
     ("snnTorch", "network.nir", "exact", "unchanged", "snntorch"),
@@ -47,7 +47,7 @@ _WITHOUT_INT4 = ("ort_mobile", "tvm", "emx")
 
 
 def running(files: Container[str], bits: int | None = None) -> list[Tool]:
-    """The tools that run one of these files; `bits`: of the integers in ONNX files, 8 or 4; None: floats."""
+    """The tools that run one of these files; `bits`: bits of integers in ONNX files, 8 or 4; None: floats."""
     rows = [row for row in _ROWS if not (bits == 4 and row[-1] in _WITHOUT_INT4)]
     few = f"_{bits}bits" if bits else ""
     found = [Tool(*row[:-1], f"results/targets/{row[-1]}{few * ('onnx' in row[1])}.json") for row in rows]
@@ -55,14 +55,14 @@ def running(files: Container[str], bits: int | None = None) -> list[Tool]:
 
 
 def section(manifest: Manifest) -> str:
-    """The report's section on them, in Markdown."""
+    """The report's section on tools, in Markdown."""
     rows, meaning = [tuple(tool.values()) for tool in manifest["targets"]], manifest["semantics"]
     usual = meaning["output"] == "spikes" and [*meaning["states"]] == [MEMBRANE]
-    tried = "" if usual else " They were tried on networks of leaky neurons that are read from spikes."
+    tried = "" if usual else " They were tried on networks of leaky neurons with spike readout."
     return f"""\
 ## Where they run
 
-Exact: the same spikes. Approximate: it runs, with other numbers. "Tried" names the output of a run of that tool, in the
-repository of csnn-jax, whose `docs/deploy.md` also lists tools that refuse the files.{tried}
+Exact: the same spikes. Approximate: it runs, with different numbers. "Tried" is the output of a run of the tool, in
+csnn-jax's repository, where `docs/deploy.md` also lists tools that reject the files.{tried}
 
 {table(("target", "files", "fit", "how", "tried"), rows)}"""

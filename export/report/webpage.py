@@ -1,4 +1,4 @@
-"""report.html: what report.md says, as a page with charts; rendered from the manifest alone, too."""
+"""report.html: report.md as a page with charts; also rendered only from the manifest."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -14,10 +14,10 @@ _FLAGS = re.compile(r"(?<![`\w-])--[a-z][a-z-]* [\w.]+( --[a-z][a-z-]* [\w.]+)*"
 
 
 def render(manifest: Manifest) -> str:
-    """The whole page. It names no folder of this machine, and of the files in the manifest not itself.
+    """The whole page. It contains no local paths, and doesn't list itself among the files.
 
     Raises:
-        UserError: plotly is not there.
+        UserError: plotly isn't installed.
     """
     dataset = shown_dataset(manifest["data"]["dataset"])
     files = {name: entry for name, entry in manifest["files"].items() if name != PAGE}
@@ -29,12 +29,12 @@ def render(manifest: Manifest) -> str:
 
 
 def maker() -> str:
-    """The versions that a page's bytes depend on beside the manifest."""
+    """The versions that a page's bytes depend on besides the manifest."""
     return f"csnn-jax export {version('csnn-jax')} with plotly {version('plotly')}"
 
 
 def differs_in_plotly(content: str, manifest: Manifest) -> bool:
-    """Whether a page is what this version makes of a manifest, but for another version of plotly's program in it."""
+    """Whether a page matches what this version makes from a manifest, except for its version of plotly.js."""
     here, there = version("plotly"), manifest["made"]["versions"].get("plotly")
     before, _, after = render(manifest).partition(page.library())
     start, end = (text.replace(f"with plotly {here}", f"with plotly {there}") for text in (before, after))
@@ -51,13 +51,13 @@ def _sizes(manifest: Manifest) -> Iterator[Html]:
     sizes = {name: _bytes(manifest, name) / 1e6 for name in ("weights.safetensors", *manifest["latency"])}
     caption = (
         "Sizes of the weights and of each file that runs. For the C program, it's the size of its constants in flash; "
-        "its source text is longer."
+        "its source code is larger."
     )
     yield charts.bars(caption, list(sizes), list(sizes.values()), ("file", "size (MB)"))
 
 
 def _bytes(manifest: Manifest, name: str) -> int:
-    """The size of a file, or of the constants that the C program has from it."""
+    """The size of a file, or of the C program's constants."""
     proof = manifest["proof"].get(name, {})
     constants = proof.get("memory", proof).get("constant_bytes")
     return manifest["files"][name]["bytes"] if constants is None else constants
@@ -65,7 +65,7 @@ def _bytes(manifest: Manifest, name: str) -> int:
 
 def _latencies(manifest: Manifest) -> Iterator[Html]:
     found = text.milliseconds_an_image(manifest)
-    yield charts.bars("How long an image takes.", list(found), list(found.values()), ("file", "ms per image"))
+    yield charts.bars("Time per image.", list(found), list(found.values()), ("file", "ms per image"))
 
 
 def _work(manifest: Manifest) -> Iterator[Html]:
@@ -95,11 +95,11 @@ _CAPTIONS = {
     "tools": "Tools and chips",
     "verify": "How to check it",
 }
-"""Captions of the tables in the sections of these names."""
+"""Captions of the tables, by section."""
 
 _CHARTS: dict[str, Callable[[Manifest], Iterator[Html]]] = {
     "files": _sizes,
     "latency": _latencies,
     "numbers": _work,
 }
-"""What is drawn below the sections of these names."""
+"""Charts below sections, by section."""

@@ -17,7 +17,7 @@ EQUATIONS = {
     "none": "U[t] = beta U[t-1] + I[t]",
 }
 ENCODINGS = {
-    "direct": "direct: the same image at every step, or its own frame where the data have a time axis",
+    "direct": "direct: the same image at every step, or each step's own frame if the data has a time axis",
     "rate": "rate: a pixel spikes at each step with probability pixel / 255",
     "latency": "latency: one spike per pixel at step round((1 - pixel / 255) (T - 1)), none for a pixel of 0",
 }
@@ -89,5 +89,5 @@ def test_counts_are_whole_numbers_as_far_as_the_network_learned_them():
     network = Step(config, drawn(config, 0))
     given = semantics.of_bundle(network, 9, sequence=True, names=())["input"]["range"]
     assert given == "pixel: float32, whole multiples of 1 from 0 to 16"
-    said = "pixel: whole multiples of 1 from 0 to 16, with which no sum rounds"
+    said = "pixel: whole multiples of 1 from 0 to 16, for which all sums are exact"
     assert semantics.of_graph(network)["image"] == f"float32 [N, channels, height, width], {said}"

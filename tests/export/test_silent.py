@@ -73,7 +73,7 @@ def test_a_channel_that_only_test_images_make_fire_is_counted():
     assert found.layers == [("fc1", 2, 4)] and found.fired_on == 30
     answers = [Trained(*one).classify(real.test.images).classes for one in ((Config(model), tensors), (_, left))]
     assert found.other_answers == (answers[0] != answers[1]).sum()
-    said = f"on 30 of 30 test images one of the others would have fired, and {found.other_answers} answers"
+    said = f"on 30 of 30 test images, one of the others would have fired; {found.other_answers} answers"
     assert said in found.lines()[-1]
 
 

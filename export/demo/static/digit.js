@@ -1,13 +1,13 @@
-// Strokes of a pen as the pixels of a small image, in the way in which MNIST's digits were prepared.
+// Renders pen strokes as the pixels of a small image, prepared like MNIST's digits.
 
 const FINE = 8; // points across a pixel
 
-/** Bytes 0 to 255 [height * width] of strokes, lists of points [x, y] in pixels: as they lie. */
+/** Renders strokes, lists of points [x, y] in pixels, without moving them: bytes 0 to 255 [height * width]. */
 export function plain(strokes, height, width) {
   return rendered(strokes, height, width, penFor(height, width));
 }
 
-/** The same, scaled into a box of 20/28 of the image, and moved until the centre of mass is in the middle. */
+/** The same, scaled to fit a box of 20/28 of the image, with the center of mass in the middle. */
 export function centred(strokes, height, width) {
   const pen = penFor(height, width);
   const points = strokes.flat();
@@ -21,18 +21,18 @@ export function centred(strokes, height, width) {
   return inTheMiddle(rendered(strokes.map((stroke) => stroke.map(place)), height, width, pen), height, width);
 }
 
-/** Width of the pen in pixels: that of MNIST's strokes. */
+/** Width of the pen in pixels, like MNIST's strokes. */
 export function penFor(height, width) {
   return (Math.min(height, width) * 2.6) / 28;
 }
 
-/** Draws strokes on a canvas of which `fine` points are a pixel. */
+/** Draws strokes on a canvas with `fine` points per pixel. */
 export function trace(context, strokes, fine, pen) {
   Object.assign(context, { lineWidth: pen * fine, lineCap: "round", lineJoin: "round", strokeStyle: "#fff" });
   for (const stroke of strokes) {
     context.beginPath();
     stroke.forEach(([x, y]) => context.lineTo(x * fine, y * fine));
-    context.lineTo(stroke.at(-1)[0] * fine + 0.01, stroke.at(-1)[1] * fine); // a point alone would not be drawn
+    context.lineTo(stroke.at(-1)[0] * fine + 0.01, stroke.at(-1)[1] * fine); // a single point wouldn't be drawn
     context.stroke();
   }
 }
@@ -73,7 +73,7 @@ function inTheMiddle(image, height, width) {
   return moved;
 }
 
-// How far mass is to be moved for its centre to be in the middle, as far as all of it stays inside.
+// How far to move mass to center it, limited so that all of it stays inside.
 function way(mass) {
   const total = mass.reduce((a, b) => a + b);
   const centre = mass.reduce((sum, value, i) => sum + value * (i + 0.5), 0) / total;

@@ -1,15 +1,15 @@
-// The drawing area: a pen moved by a pointer or by keys, over nothing or over an image that was put there.
+// The drawing area: a pen moved by a pointer or by keys, on an empty area or on an image.
 
 import { centred, penFor, plain, trace } from "./digit.js";
 import { paint } from "./pixels.js";
 
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const WIDEST = 560; // points of the canvas across
+const WIDEST = 560; // maximum width of the canvas in points
 
 export class Drawing {
   /**
-   * `drawn(finished)` is called when the image changes; `finished`: a pointer's stroke has ended.
-   * `penned(down)` is called when keys lower or lift the pen.
+   * `drawn(finished)` is called when the image changes; `finished`: whether a pointer's stroke has ended.
+   * `penned(down)` is called when a key lowers or lifts the pen.
    */
   constructor(canvas, facts, drawn, penned) {
     const [channels, height, width] = facts.shape;
@@ -17,7 +17,7 @@ export class Drawing {
     this.possible = !facts.frames && (channels === 1 || channels === 3);
     this.fine = Math.max(1, Math.floor(WIDEST / Math.max(height, width)));
     Object.assign(canvas, { width: width * this.fine, height: height * this.fine });
-    this.scaled = true; // strokes are scaled and centred
+    this.scaled = true; // whether strokes are scaled and centered
     this.cursor = [Math.floor(width / 2), Math.floor(height / 2)];
     this.#empty();
     if (this.possible) this.#listen();
@@ -25,12 +25,12 @@ export class Drawing {
   }
 
   #empty() {
-    this.image = null; // bytes that were put here
+    this.image = null; // bytes from `put`
     this.strokes = [];
-    this.pen = null; // the stroke that is being drawn by keys
+    this.pen = null; // the stroke being drawn with keys
   }
 
-  /** The bytes that the network is shown: [C * H * W], or those that were put here. */
+  /** The network's input in bytes: [C * H * W], or those from `put`. */
   get pixels() {
     if (!this.strokes.length) return this.image ?? new Uint8Array(this.channels * this.height * this.width);
     const made = this.scaled && !this.image ? centred : plain;
@@ -39,7 +39,7 @@ export class Drawing {
     return this.image ? ink.map((value, i) => Math.max(value, this.image[i])) : ink;
   }
 
-  /** An image instead of what was drawn; strokes are laid over it as they are. */
+  /** Replaces the drawing with an image; strokes drawn on it aren't scaled. */
   put(bytes) {
     this.#empty();
     this.image = bytes;
@@ -57,7 +57,7 @@ export class Drawing {
     this.drawn(finished);
   }
 
-  /** Paints the area; `t` is the step whose frame is shown, where the data have frames. */
+  /** Paints the area; `t` is the step whose frame is shown, if the data has frames. */
   show(t = 0) {
     const context = this.canvas.getContext("2d");
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
@@ -74,7 +74,7 @@ export class Drawing {
     context.fillStyle = "#000";
   }
 
-  // The pen, where keys have moved it: seen on ink and on ground.
+  // The position of the key-controlled pen, visible on ink and background.
   #mark(context) {
     const [x, y] = this.cursor.map((place) => place * this.fine);
     for (const [lineWidth, strokeStyle] of [[7, "#000"], [3, this.pen ? "#ff9a3c" : "#5aa9ff"]]) {
@@ -111,7 +111,7 @@ export class Drawing {
     canvas.addEventListener("blur", () => this.show());
   }
 
-  // Where a pointer is, in pixels of the image.
+  // A pointer's position in pixels of the image.
   #at(event) {
     const box = this.canvas.getBoundingClientRect();
     return [((event.clientX - box.left) / box.width) * this.width, ((event.clientY - box.top) / box.height) * this.height];

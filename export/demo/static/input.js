@@ -1,9 +1,9 @@
-// What the network is fed at a step, the same numbers as Python's encoders make (csnn_jax/data/encode.py).
+// The network's input at each step, the same numbers as from Python's encoders (csnn_jax/data/encode.py).
 
 /**
- * A function (pixels, t) -> Float32Array [C * H * W], t from 0.
- * Pixels are bytes [C * H * W], or [T * C * H * W] where the data have a time axis.
- * `draws` are bytes [T * C * H * W], for the rate encoding.
+ * Returns a function (pixels, t) -> Float32Array [C * H * W], t from 0.
+ * Pixels are bytes [C * H * W], or [T * C * H * W] if the data has a time axis.
+ * `draws` are bytes [T * C * H * W] for the rate encoding.
  */
 export function encoder({ encoding, levels, steps, shape, frames }, draws) {
   const size = shape.reduce((a, b) => a * b);
@@ -16,7 +16,7 @@ export function encoder({ encoding, levels, steps, shape, frames }, draws) {
   return kinds[encoding];
 }
 
-// The step at which a pixel spikes: the brighter the earlier; -1 for none, at 0.
+// The step at which a pixel spikes, earlier if it's brighter; -1 (never) if it's 0.
 function moment(level, steps) {
   return level ? Math.floor((2 * (255 - level) * (steps - 1) + 255) / 510) : -1;
 }

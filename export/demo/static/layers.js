@@ -11,7 +11,7 @@ export class Layers {
     new ResizeObserver(() => this.pictures.forEach((picture) => picture.fit())).observe(element);
   }
 
-  /** `all`: spikes so far, not those of the last step. */
+  /** `all`: shows all spikes so far, instead of the last step's. */
   show(trial, all) {
     const colours = [colourOf("--cell"), colourOf("--spike")];
     const values = all ? trial.totals : trial.spikes;
@@ -21,7 +21,7 @@ export class Layers {
 
 class Picture {
   constructor(element, { layer, shape, number }) {
-    this.number = number; // of the layer, from 0
+    this.number = number; // the layer's number, from 0
     const [maps, height, width] = shape.length === 3 ? shape : [1, ...rows(shape[0])];
     this.neurons = shape.reduce((a, b) => a * b);
     const across = shape.length === 3 ? columns(maps, height, width) : 1;
@@ -42,7 +42,7 @@ class Picture {
     this.fit();
   }
 
-  /** Makes every neuron as large as fits, by a whole number of the screen's points. */
+  /** Makes every neuron as large as possible, by a whole number of the screen's pixels. */
   fit() {
     const room = this.canvas.parentElement.clientWidth * devicePixelRatio;
     const points = Math.max(1, Math.min(Math.floor(room / this.fullWidth), Math.floor(16 * devicePixelRatio)));
@@ -74,14 +74,14 @@ class Picture {
   }
 }
 
-// Maps in a row, for a picture about twice as wide as high; if a few more leave no gap at the end, so many.
+// Number of maps in a row: the picture is about twice as wide as high; a few more maps if that fills the last row.
 function columns(maps, height, width) {
   const least = Math.min(maps, Math.max(1, Math.ceil(Math.sqrt((2 * maps * (height + 1)) / (width + 1)))));
   const full = Array.from({ length: Math.ceil(least / 2) }, (_, i) => least + i).find((count) => maps % count === 0);
   return full ?? least;
 }
 
-// [height, width] of the neurons of a layer without maps.
+// [height, width] for the neurons of a layer without maps.
 function rows(neurons) {
   const width = neurons <= 20 ? neurons : Math.min(64, 2 ** Math.ceil(Math.log2(Math.sqrt(4 * neurons))));
   return [Math.ceil(neurons / width), width];

@@ -1,4 +1,4 @@
-// The page: a drawing, the network's answer to it step by step, and what is pressed.
+// The page: the drawing, the network's answer step by step, and the controls.
 
 import { Drawing } from "./drawing.js";
 import { encoder } from "./input.js";
@@ -53,7 +53,7 @@ class Page {
     this.publish();
   }
 
-  /** What a drawing can't feed takes samples only. */
+  /** Hides the drawing controls if the network can't take drawings. */
   refuse() {
     get("how").textContent = drawable(this.facts);
     if (this.drawing.possible) return;
@@ -65,7 +65,7 @@ class Page {
     get("surface").classList.add("still");
   }
 
-  /** A trial of what is in the drawing area, at its start. */
+  /** Starts a new trial with the contents of the drawing area. */
   restart() {
     const { pixels } = this.drawing;
     this.player.show(new Trial(this.network, this.facts, (t) => this.encode(pixels, t)));
@@ -88,7 +88,7 @@ class Page {
   }
 
   setSpeed() {
-    if (still) [get("speed").value, get("view").value] = ["2", "all"]; // nothing flickers
+    if (still) [get("speed").value, get("view").value] = ["2", "all"]; // avoids flicker
     this.player.speed = Number(get("speed").value);
   }
 
@@ -135,7 +135,7 @@ class Page {
     event.preventDefault();
   }
 
-  /** Brings everything to the state of the trial. */
+  /** Updates the page to the trial's state. */
   show() {
     const { player, facts } = this;
     const { trial } = player;
@@ -158,14 +158,14 @@ class Page {
     if (trial.leader !== null) {
       const score = scored(this.facts, trial.scores[trial.leader]);
       said = `Leading since step ${trial.since}, with ${score}.`;
-      if (trial.done) said = `Clear from step ${trial.since} on, with ${score} in ${trial.steps} steps.`;
+      if (trial.done) said = `In the lead since step ${trial.since}, with ${score} in ${trial.steps} steps.`;
     }
     get("since").textContent = said;
-    // Told once, at the end: a step a tenth of a second would drown everything else.
+    // Announced only at the end: ten announcements per second would drown out everything else.
     get("live").textContent = trial.done ? `Answer ${name}. ${said}` : "";
   }
 
-  /** For tests and for the console. */
+  /** For tests and the console. */
   publish() {
     const { drawing, player, samples } = this;
     globalThis.demo = {

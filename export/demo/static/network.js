@@ -7,13 +7,13 @@ ort.env.logLevel = "error";
 
 const OPTIONS = {
   executionProviders: ["wasm"],
-  extra: { session: { disable_quant_qdq: "1" } }, // weights of few bits are dequantized once, not at every step
+  extra: { session: { disable_quant_qdq: "1" } }, // dequantizes low-bit weights once, not at every step
 };
 
 export class Network {
   /**
-   * Of the page's facts: `layers`, the shape of each in order and its threshold, a number, a list of its channels', or
-   * null where it never spikes; `states`, the names of a neuron's; `shape`, [C, H, W] of the input.
+   * Takes these of the page's facts: `layers`, with each layer's shape and threshold (a number, a list of its channels'
+   * or null if it never spikes); `states`, the names of a neuron's states; `shape`, the input's [C, H, W].
    */
   static async load(model, { layers, states, shape }) {
     const session = await ort.InferenceSession.create(model, OPTIONS);
@@ -22,15 +22,15 @@ export class Network {
 
   constructor(session, layers, states, shape) {
     Object.assign(this, { session, layers, states, shape });
-    this.last = Promise.resolve(); // calls wait for one another
+    this.last = Promise.resolve(); // calls run one at a time
   }
 
-  /** The states of every layer before the first step, 0. */
+  /** The initial states of every layer, all 0. */
   start() {
     return this.layers.flatMap(({ shape }) => this.states.map(() => zeros(shape)));
   }
 
-  /** The membranes among the states, one array for each layer. */
+  /** The membranes from the states, one array for each layer. */
   membranes(states) {
     const at = this.states.indexOf("mem");
     return this.layers.map((_, i) => states[i * this.states.length + at].data);
@@ -53,7 +53,7 @@ export class Network {
   }
 }
 
-/** The threshold of a layer's neuron `n`; Infinity where it never spikes. */
+/** The threshold of a layer's neuron `n`; Infinity if it never spikes. */
 export function thresholdOf({ threshold, shape: [channels, ...sizes] }, n) {
   const size = sizes.reduce((a, b) => a * b, 1);
   return (Array.isArray(threshold) ? threshold[Math.floor(n / size)] : threshold) ?? Infinity;

@@ -1,4 +1,4 @@
-// The table of the output neurons: membranes as bars, spikes or membranes over time, and their sums.
+// The table of output neurons: membranes as bars, spikes or membranes over time, and their sums.
 
 import { thresholdOf } from "./network.js";
 import { colourOf, mixed, pointwise } from "./pixels.js";
@@ -14,7 +14,7 @@ export class Outputs {
     const membranes = trial.membranes.at(-1);
     const highest = Math.max(...this.thresholds);
     const usual = highest < Infinity ? highest : 1;
-    if (trial.t === 0) this.range = [-usual, 2 * usual]; // it grows while a trial goes on
+    if (trial.t === 0) this.range = [-usual, 2 * usual]; // grows during a trial
     this.range = around(this.range, membranes);
     const [least, most] = this.counts ? [0, 1] : this.range;
     const [cell, below, above] = ["--cell", "--membrane", "--spike"].map(colourOf);
@@ -29,7 +29,7 @@ export class Outputs {
   }
 }
 
-// A range that has all values in it.
+// Extends a range to include all values.
 function around([least, most], values) {
   return [Math.min(least, ...values), Math.max(most, ...values)];
 }
@@ -45,7 +45,7 @@ class Row {
     this.line = document.createElement("b");
     this.strip = Object.assign(document.createElement("canvas"), { width: steps, height: 1 });
     this.strip.setAttribute("aria-hidden", "true");
-    if (steps > 100) this.strip.style.imageRendering = "auto"; // no spike is to fall between the screen's points
+    if (steps > 100) this.strip.style.imageRendering = "auto"; // so no spike falls between the screen's pixels
     this.grown = document.createElement("i");
     this.element.append(head);
     this.#cell("membrane", this.value, boxed("bar", this.fill, this.line));
@@ -76,12 +76,12 @@ class Row {
   }
 }
 
-// Where a value is in a range, in percent.
+// The position of a value in a range, in percent.
 function place(value, [least, most]) {
   return (100 * (value - least)) / (most - least);
 }
 
-// Has an element reach from 0 to a value.
+// Makes an element reach from 0 to a value.
 function stretch({ style }, value, range) {
   const [from, to] = [place(Math.min(value, 0), range), place(Math.max(value, 0), range)];
   Object.assign(style, { left: `${from}%`, width: `${to - from}%` });

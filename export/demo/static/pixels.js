@@ -1,8 +1,8 @@
 // Small images on canvases: one point for each value, enlarged by whole numbers.
 
 /**
- * Paints bytes [C * H * W] (or those of frame `t`) over a canvas: grey, or colour where there are three channels.
- * Of two channels or more than three, the sum is shown.
+ * Paints bytes [C * H * W] (or those of frame `t`) on a canvas: in color if there are three channels, otherwise the sum
+ * of the channels in gray.
  */
 export function paint(canvas, bytes, { channels, height, width, scale }, t = 0) {
   const size = channels * height * width;
@@ -19,7 +19,7 @@ export function paint(canvas, bytes, { channels, height, width, scale }, t = 0) 
   context.drawImage(pointwise(height, width, colour), 0, 0, canvas.width, canvas.height);
 }
 
-/** A canvas [height, width] of the colours [red, green, blue] of every point; null: nothing there. */
+/** A canvas [height, width] with the color [red, green, blue] of every point; null: transparent. */
 export function pointwise(height, width, colour) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d");
@@ -32,7 +32,7 @@ export function pointwise(height, width, colour) {
   return canvas;
 }
 
-/** [red, green, blue] of a custom property of the page, which must be of the form #rrggbb. */
+/** [red, green, blue] of a custom CSS property of the page, which must have the form #rrggbb. */
 export function colourOf(name) {
   const text = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));

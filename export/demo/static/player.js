@@ -1,20 +1,20 @@
-// Plays a trial at a speed; one step at a time, never two at once.
+// Plays a trial at a given speed, never running two steps at once.
 
 export class Player {
-  /** `changed()` is called after every step and whenever playing begins or ends. */
+  /** `changed()` is called after every step and when playing starts or stops. */
   constructor(changed) {
     this.changed = changed;
     this.trial = null;
     this.speed = 1; // steps per second
-    this.run = null; // what plays: another object each time
-    this.busy = false; // a step is being computed
+    this.run = null; // identifies the current playback; null: paused
+    this.busy = false; // whether a step is being computed
   }
 
   get playing() {
     return this.run !== null;
   }
 
-  /** Another trial, at its start; nothing plays. */
+  /** Switches to a new trial, paused at its start. */
   show(trial) {
     this.trial = trial;
     this.pause();

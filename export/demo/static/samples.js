@@ -1,10 +1,10 @@
-// Test images of the bundle, as buttons.
+// The bundle's test images, as buttons.
 
 import { paint } from "./pixels.js";
 import { nameOf } from "./words.js";
 
 export class Samples {
-  /** `images`: bytes of all, one after the other; `taken(image)` is called when one is chosen. */
+  /** `images`: the bytes of all images, concatenated; `taken(image)` is called when one is chosen. */
   constructor(element, facts, images, taken) {
     [this.channels, this.height, this.width] = facts.shape;
     Object.assign(this, { scale: facts.scale, taken });
@@ -27,7 +27,7 @@ export class Samples {
     return button;
   }
 
-  /** An image at one point per pixel. */
+  /** Paints an image with one point per pixel. */
   paint(canvas, image, t = 0) {
     Object.assign(canvas, { width: this.width, height: this.height });
     paint(canvas, image, this, t);
@@ -42,7 +42,7 @@ export class Samples {
     this.choose(((this.current ?? -1) + 1) % this.images.length);
   }
 
-  /** Which one is in the drawing area; null: none. */
+  /** Marks the image in the drawing area; null: none. */
   mark(i) {
     this.current = i;
     this.buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));

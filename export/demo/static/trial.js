@@ -1,7 +1,7 @@
 // One image presented to the network, step by step.
 
 export class Trial {
-  /** `readout`: what the class is read from, "spikes" or "membrane"; `frame(t)`: the input of step t, from 0. */
+  /** `readout`: what determines the class, "spikes" or "membrane"; `frame(t)`: the input at step t, from 0. */
   constructor(network, { steps, readout }, frame) {
     Object.assign(this, { network, steps, readout, frame });
     this.t = 0; // steps done
@@ -11,7 +11,7 @@ export class Trial {
     this.outputs = []; // the output of each step
     this.scores = new Float32Array(this.totals.at(-1).length); // their sum so far
     this.leader = null; // the class with the highest score, the lowest on ties; null: no output neuron has spiked yet
-    this.since = null; // the step, from 1, from which it has led without a break
+    this.since = null; // the step, from 1, since which it has led without interruption
   }
 
   get done() {

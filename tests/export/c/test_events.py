@@ -160,7 +160,7 @@ EXPECTED = "expected a whole number from 8, one for each frame, to"
     [
         *(("time", [value], f"csnn: --window-us {value}: {EXPECTED}") for value in ("7", "1e6", f"{2**63 - 1}")),
         ("time", [], "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]"),
-        ("count", ["1000"], "csnn: --window-us: this network's frames take equally many events, expected whole"),
+        ("count", ["1000"], "csnn: --window-us: this network's frames have equally many events, expected whole"),
     ],
 )
 def test_windows_that_can_not_be_used(built, name, values, said):

@@ -68,7 +68,7 @@ def test_another_package_than_onnxruntime_web_and_a_missing_file_are_refused(tmp
     folder = unpacked(tmp_path / "package")
     for about in ("{", "[]", '{"name": "onnxruntime-node", "version": "1"}', '{"name": "onnxruntime-web"}'):
         (folder / ort_web.ABOUT).write_text(about)
-        with pytest.raises(UserError, match=r"^--ort-web .*package: package\.json isn't that of onnxruntime-web$"):
+        with pytest.raises(UserError, match=r"^--ort-web .*package: package\.json isn't from onnxruntime-web$"):
             ort_web.load(folder)
     (folder / "dist" / "ort-wasm-simd-threaded.wasm").unlink()
     with pytest.raises(UserError, match=r"ort-wasm-simd-threaded\.wasm: No such file"):

@@ -86,7 +86,7 @@ def test_the_page_shows_what_onnx_runtime_computes(name, request, tmp_path):
         assert page.locator("main img, main script").count() == 0
         assert axe(page) == [] and page.evaluate("document.documentElement.scrollWidth") == min(WIDTHS)
         if name == "events":
-            assert "frames of events over time, which a drawing can't give" in page.locator("#how").text_content()
+            assert "frames of events over time, which a drawing can't provide" in page.locator("#how").text_content()
         else:
             draw(page)
             pixels = np.array(page.evaluate("demo.pixels"), np.uint8).reshape(samples.shape[1:])

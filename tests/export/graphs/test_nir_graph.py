@@ -33,12 +33,12 @@ from export.parts import nir_norse, nir_sinabs, nir_spikingjelly
             "with --reset clear for a network.nir",
         ),
         ({"pool": "max", "pool_after": True}, {}, "NIR has no max-pooling; train with --pool avg for a network.nir"),
-        ({"readout": "membrane"}, {}, "that are read from spikes; train with --readout spikes for"),
+        ({"readout": "membrane"}, {}, "with spike readout; train with --readout spikes for"),
         (
             {"neuron": "synaptic", "pool": "max", "output": "integrator"},
             {},
             "NIR has no max-pooling, resets a neuron to a value, and keeps the synaptic current, not as --reset zero, "
-            "and is only written for networks that are read from spikes; train with --pool avg --reset clear "
+            "and is only written for networks with spike readout; train with --pool avg --reset clear "
             "--output spiking for a network.nir",
         ),
         ({"learn_threshold": True}, {"lif2.threshold": np.float32(-0.25)}, "lif2's learned threshold of -0.25"),

@@ -20,7 +20,7 @@ def test_every_file_passes_the_full_check_and_says_what_it_means(name, file, tmp
     said = onnx_file.metadata_of(model)
     assert said["reset"] == made.config.reset and said["time_steps"] == "12"
     assert said["encoding"].startswith(made.config.encoding)
-    image = {"other": "pixel / 128: whole multiples of 1/128 from 0 to 2, with which no sum rounds"}
+    image = {"other": "pixel / 128: whole multiples of 1/128 from 0 to 2, for which all sums are exact"}
     assert said["image"].endswith(f"width], {image.get(name, 'spikes of the step, 0 or 1')}")
     assert said["threshold"] == str([neurons.threshold.item() for neurons in made.step.neurons])
     assert said["beta"] == str([neurons.beta.item() for neurons in made.step.neurons])

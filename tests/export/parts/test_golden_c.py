@@ -30,7 +30,7 @@ def test_a_program_that_prints_scores_is_proven_and_checks_itself(integrator, tm
     proof = json.loads((integrator / "manifest.json").read_text())["proof"]["c/"]
     assert proof["program"]["counts"] > 0 == proof["program"]["different_counts"]
     assert proof["library"]["membranes"] > 0 == proof["library"]["different_membranes"]
-    assert "the class's name and the scores are printed" in (integrator / "report.md").read_text()
+    assert "the program prints the class's name and the scores" in (integrator / "report.md").read_text()
     command = [*shlex.split(c_program.MAKE), "-s", f"BUILD={tmp_path}", "check"]
     done = subprocess.run(command, cwd=integrator, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "csnn prints what is expected\n", "")

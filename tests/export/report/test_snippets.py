@@ -33,7 +33,7 @@ def test_the_reports_python_classifies_one_image_after_another(made, name, reque
     done = subprocess.run([sys.executable, "-c", code], cwd=bundle, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0 and (name == "nir" or done.stderr == ""), done.stderr  # no warning either
     first, *scores = done.stdout.split("=")
-    promised = re.search(r"^Class and [a-z ]+ of the first test image, a \d, are to be: (.*)\.$", report, re.M)
+    promised = re.search(r"^The class and [a-z ]+ of the first test image \(.*\) should be: (.*)\.$", report, re.M)
     assert promised
     told, printed = ([f"{float(one):.6g}" for one in NUMBER.findall(text)] for text in (promised[1], first))
     assert len(told) == 11 and told == printed[-11:]  # before it, the importer tells of its passes

@@ -53,13 +53,14 @@ def test_the_latency_with_and_without_the_option_is_told_where_weights_have_few_
 def test_classes_have_their_names(small_bundle):
     recorded = manifest.read(small_bundle)
     first, names = recorded["proof"]["golden/"]["first"], recorded["semantics"]["class_names"]
-    assert f"image, a {first['label']}, are to be: {first['class']}, [" in text.render(recorded) and len(names) == 10
+    said = f"image (label {first['label']}) should be: {first['class']}, ["
+    assert said in text.render(recorded) and len(names) == 10
     assert "- Classes: " not in text.render(recorded)
     names[:] = ["cat", "*dog*", *names[2:8], "a <b>", "10"]
     report = text.render(recorded)
     assert r"- Classes: 0 (cat), 1 (\*dog\*), 2, 3, 4, 5, 6, 7, 8 (a \<b\>), 9 (10)." in report
     first |= {"label": 1, "class": 9}
-    assert r"image, a 1 (\*dog\*), are to be: 9 (10), [" in text.render(recorded)
+    assert r"image (label 1 (\*dog\*)) should be: 9 (10), [" in text.render(recorded)
 
 
 def test_a_silent_layer_is_remarked(small_bundle):
@@ -82,7 +83,7 @@ def test_states_resets_and_an_output_that_is_no_spike_are_named(integrator):
         "- States: `syn` is A[t], `mem` is U[t]",
         "- Answer: the class with the largest sum of output membranes, added step by step, over the window",
         "The neurons' other states (`syn`) are counted with the membranes.",
-        "They were tried on networks of leaky neurons that are read from spikes.",
+        "They were tried on networks of leaky neurons with spike readout.",
     ):
         assert said in report
     assert re.search(r"\| fc1 \| linear \| 16 \| zero \| 0\.5 \| 0\.\d+ to 0\.\d+, by channel \| 0\.\d+ \|", report)
