@@ -53,7 +53,7 @@ def test_a_run_goes_on_with_the_classes_that_it_began_with(tmp_path):
     trained(tmp_path, name, "--max-iters", 2)
     for part in ("train", "test"):
         (tmp_path / "data" / part / "cross").rename(tmp_path / "data" / part / "plus")
-    said = f"error: --dataset {name}: its class 1 is plus, expected cross, as the network was trained"
+    said = f"error: --dataset {name}: its class 1 is plus, expected cross, as in the network's training"
     out = ("--out", tmp_path / "run")
     assert refused("csnn_jax.train", "--resume", *out, "--max-iters", 4) == said
     assert refused("csnn_jax.evaluate", tmp_path / "run") == said

@@ -1,4 +1,4 @@
-"""What a data reader gets and what it returns: the contract of csnn_jax.data.datasets.READERS."""
+"""What a data reader takes and returns: the contract of csnn_jax.data.datasets.READERS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -114,7 +114,7 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", o
 
 
 def _labels(labels: Any, images: int) -> np.ndarray:
-    """Labels as int32 [images]; raises ValueError where they are none."""
+    """Labels as int32 [images]; raises ValueError if they're invalid."""
     array = as_numbers(labels, "labels")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         shown = f"{array.dtype} {list(array.shape)}"
@@ -151,7 +151,7 @@ def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) 
     several = not isinstance(classes, str | bytes) and isinstance(classes, Sequence | np.ndarray)
     names = list(classes) if several else []  # type: ignore[arg-type]
     if len(names) < 2 or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise ValueError(f"classes is {classes!r}, expected a whole number of at least 2, or as many different names")
+        raise ValueError(f"classes is {classes!r}, expected an integer of at least 2, or at least 2 different names")
     return tuple(map(str, names))
 
 
