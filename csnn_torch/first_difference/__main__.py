@@ -1,4 +1,4 @@
-"""`python -m csnn_torch.first_difference A B`: where do two programs first compute another spike, and why?"""
+"""`python -m csnn_torch.first_difference A B`: in which spike do two programs first differ, and why?"""
 
 import sys
 from collections.abc import Sequence
