@@ -65,11 +65,11 @@ class Operations:
     """Torch's operations for a neuron's step, see `csnn_jax.neurons.neuron`; `fired` is 0.0 or 1.0."""
 
     def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
-        """1 where a membrane is above the threshold, else 0."""
+        """1 for membranes above the threshold, else 0."""
         return (membrane > threshold).to(membrane.dtype)
 
     def masked(self, fired: Tensor, x: Tensor) -> Tensor:
-        """x where a neuron fired, else 0: a product, which more tools support than a conditional."""
+        """x if a neuron fired, else 0: a product, which more tools support than a conditional."""
         return fired * x
 
     def decayed(self, factor: Tensor, x: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class ConvertFlags:
     norm_input: bool = True
     """Sinabs' LIF in a NIR file multiplies its input by its leak; --no-norm-input disables this."""
     map: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=PLACE")] = ()
-    """Places of modules whose order in FILE isn't that of the network: conv1, ..., fc1, ... for layers, lif1, ... for
+    """Places of modules whose order in FILE differs from the network: conv1, ..., fc1, ... for layers, lif1, ... for
     neurons, and the preceding layer for a BatchNorm."""
     padding: Padding | tuple[Padding, ...] = ModelConfig.padding
     """Zero padding of the convolutions: same (half a kernel on each side) or valid (none); one value, or one per

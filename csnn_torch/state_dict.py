@@ -45,7 +45,7 @@ def read(
     Args:
         path: the file.
         input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
-        places: "NAME=PLACE" for modules whose order in the file isn't that of the network; see `stack.stack`.
+        places: "NAME=PLACE" for modules whose order in the file differs from the network; see `stack.stack`.
         batchnorm_eps: eps of the BatchNorms.
         normalize: mean and standard deviation that normalized the training images, for pixels from 0 to 1; or the means
             of all channels followed by their standard deviations.
@@ -78,9 +78,9 @@ def convert(
     output: Output | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
-    """Converts a state_dict in memory. Arguments and errors are those of `read`; `source` is its name in messages.
+    """Converts a state_dict in memory. For arguments and errors, see `read`; `source` is its name in messages.
 
-    `ordered`: whether its modules are in the order in which they were registered; see `stack.stack`.
+    `ordered`: whether its modules are in the order of their registration; see `stack.stack`.
     """
     check("--batchnorm-eps", batchnorm_eps, "a number of at least 0", is_number(batchnorm_eps, -1e-30))
     by = None if normalize is None else folding.normalization(normalize)

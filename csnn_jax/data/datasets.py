@@ -54,7 +54,7 @@ def load(
             documents the part after the colon.
         input_shape: (H, W, C) of the network's input; None: the default's, or the sensor's for event recordings.
         validation: number of training images to hold out, the last ones, so the others keep their indices.
-        time_steps: of the network's window; the number of frames per event recording.
+        time_steps: the network's number of steps, and of frames per event recording.
         frames: how events become frames, by "time" or by "count".
         cache: cache of event frames; None: no caching.
         subset: use the first N training images, and the same fraction of the test images; None: all.
@@ -98,7 +98,7 @@ def load(
     train, held_out = _held_out(train, validation or (0 if tested else spare), name)
     if not tested:
         test = _in_place_of_test(held_out, len(train.labels), name)
-        notes.append(f"{name}: has no test images; the final accuracy is that of the held-out images")
+        notes.append(f"{name}: has no test images; the final accuracy is measured on the held-out images")
     said, changed = (tuple(dict.fromkeys(some)) for some in (notes, fitted))
     return Dataset(name, train, held_out, test, names, entry, said, changed, "test" if tested else "validation")
 

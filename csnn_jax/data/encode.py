@@ -17,7 +17,7 @@ def as_input(
     """Turns a batch of images into the network's input.
 
     Args:
-        images: uint8 or float [B, H, W, C], or [B, T, H, W, C] where they have a time axis.
+        images: uint8 or float [B, H, W, C], or [B, T, H, W, C] if they have a time axis.
         model: the network, with its encoding.
         seed: identifies the batch, see `encode`.
         within: position of the images in a larger batch, see `encode`.
@@ -75,7 +75,7 @@ def encode(
 
 
 def levels(images: np.ndarray, scale: float) -> np.ndarray:
-    """Rescales uint8 images of any shape so that full brightness is 255, from which spikes are drawn or timed."""
+    """Rescales uint8 images of any shape to a full brightness of 255, for drawing or timing spikes."""
     if scale == 255:
         return images
     return np.rint(np.minimum(images / scale, 1) * 255).astype(np.uint8)

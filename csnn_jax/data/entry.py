@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
     Attributes:
         scale: power of two that pixel values are divided by.
-        bits: of the largest value, as `Grid` counts them.
+        bits: bits of the largest value, as counted by `Grid`.
     """
 
     scale: float
@@ -77,7 +77,7 @@ def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Im
     Args:
         images: as accepted by `check_images`.
         model: the network.
-        name: of the images, for errors.
+        name: name of the images, for errors.
 
     Raises:
         ValueError: values larger than the range of the network's training data allows.

@@ -34,7 +34,7 @@ class Split:
     """Images and their labels: what a network is trained or evaluated on.
 
     Attributes:
-        images: uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis. Anything else
+        images: uint8 or float32, [N, H, W, C], or [N, T, H, W, C] if the data has its own time axis. Anything else
             that `as_images` accepts is converted.
         labels: int32 [N], 0 .. num_classes - 1.
 
@@ -62,7 +62,7 @@ class Dataset:
         names: names of the classes; their numbers if they have none.
         entry: how its images enter a network, see `entry.entry_of`.
         notes: what was changed on loading (resized, converted to gray, ...), one printed line each.
-        fitted: those notes that report a change of size or channels for the network's input.
+        fitted: the notes that report a change of size or channels for the network's input.
         final: what `test` holds: "test" images, or those of "validation" if the data set has no others.
     """
 

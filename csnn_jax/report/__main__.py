@@ -33,8 +33,8 @@ class ReportFlags:
     dataset: str | None = None
     """Data set with the test images, named as for training, if it has moved; default: the run's."""
     details: int = 3
-    """Number of runs, from the first on, to show in detail; the others only appear in the curves and tables of all
-    runs."""
+    """Number of runs to show in detail, starting with the first; the others only appear in the curves and tables of
+    all runs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,9 +37,9 @@ class Series(NamedTuple):
         x, y: coordinates; None or NaN is a gap.
         number: picks color and dashes.
         mode: Plotly's: "lines", "markers" or "lines+markers".
-        width: of the line in pixels.
+        width: width of the line in pixels.
         opacity: 0 to 1.
-        symbol: of its markers.
+        symbol: shape of its markers.
         texts: hover text of each point instead of y; empty: y.
     """
 
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
         name: its text.
         group: `legendgroup` of its traces.
         number: picks its color.
-        symbol: of its markers, shown if it's one of `SYMBOLS`.
+        symbol: shape of its markers, shown if it's one of `SYMBOLS`.
         line: whether a line is shown.
     """
 

@@ -217,7 +217,7 @@ def document(title: str, lead: Sequence[Content], sections: Sequence[Section], m
     """The whole file.
 
     Args:
-        title: of the page.
+        title: title of the page.
         lead: paragraphs below the title: what the page is about.
         sections: in order.
         made_by: the program that makes it, for `is_made_by`.

@@ -21,7 +21,7 @@ PARTS = ("spikes", "gradients", "trajectories", "costs")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an answer comes from: the command, the commit of the code (None: unknown), day, seconds, machine."""
+    """Where an answer comes from: the command, the code's commit (None: unknown), date, seconds, machine."""
 
     command: str
     commit: str | None

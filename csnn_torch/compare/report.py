@@ -82,7 +82,7 @@ def _summary(found: Comparison) -> Iterable[str]:
             base = next(cost for cost in found.costs if cost.side == BASE)
             yield (
                 f"- Cost, {readable(c.side)}: as multiples of snnTorch's speed, training {step}, inference {infer}; "
-                f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % of its memory."
+                f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f}% of its memory."
             )
 
 
@@ -105,7 +105,7 @@ def _network(results: list[SpikeResult]) -> Iterable[str]:
         "float32. All must be equal: the membranes and spikes of every layer at every step, and the predictions. For "
         "membranes, 0 equals -0, and values below 2^-126 in magnitude count as 0. `run` is the given network; the "
         "others are variants of it, trained briefly. Every layer that spikes must fire at "
-        f"{100 * low:g} to {100 * high:g} % (density: the fraction of its neurons that spike at a step), because a "
+        f"{100 * low:g} to {100 * high:g}% (density: the fraction of its neurons that spike at a step), because a "
         "silent network matches anything.\n"
     )
     engines = list(dict.fromkeys(r.engine for r in results if not r.refused))
@@ -174,8 +174,8 @@ def _costs(found: Comparison) -> Iterable[str]:
         f"Batch {batch}, {steps} time steps, weights of the run. Medians over {turns} fresh processes of each side, "
         "which take turns, after a warmup (with the shortest and the longest in parentheses). Processors: CPU seconds "
         "of all threads together. Speed: snnTorch's wall seconds divided by the row's; omitted if the medians of a "
-        f"side's turns differ by more than {100 * (APART - 1):.0f} %, or if other programs used more than "
-        f"{100 * OTHERS:.0f} % of the CPU during a turn. Compile: the additional time of the first training iteration, "
+        f"side's turns differ by more than {100 * (APART - 1):.0f}%, or if other programs used more than "
+        f"{100 * OTHERS:.0f}% of the CPU during a turn. Compile: the additional time of the first training iteration, "
         "from an empty cache. Memory: the peak of the whole process.\n"
     )
     speeds = {cost.side: speeds for cost, *speeds in _speeds(found.costs)}

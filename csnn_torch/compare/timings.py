@@ -111,7 +111,7 @@ class Cost:
     def unsteady(self, work: Work) -> str | None:
         """Why its timings aren't good enough for a ratio; None if they are."""
         if max(self.others, default=0.0) > OTHERS:
-            return f"the machine was busy, other programs took {max(self.others):.0%} of it".replace("%", " %")
+            return f"the machine was busy, other programs took {max(self.others):.0%} of it"
         if (apart := self.rounds(work).apart) > APART:
             return f"turns differ by a factor of {two_digits(apart)}"
         return None

@@ -145,7 +145,7 @@ def first(differ: Sequence[np.ndarray], what: Sequence[What]) -> Place | None:
 
 
 def _small(x: np.ndarray) -> np.ndarray:
-    """The same numbers as bytes if possible, as it is for spikes."""
+    """The same numbers as bytes if they fit, as spikes do."""
     small = np.clip(x, 0, 255).astype(np.uint8)
     return small if np.array_equal(small, x) else x
 

@@ -24,7 +24,7 @@ Step = Callable[[Neuron, Operations, Values, State, Tensor, Reset], State]
 
 
 def above(membrane: Tensor, threshold: Tensor) -> Tensor:
-    """1 where a membrane is above the threshold, else 0."""
+    """1 for membranes above the threshold, else 0."""
     return (membrane > threshold).to(membrane.dtype)
 
 
@@ -69,7 +69,7 @@ class TorchOperations:
         return self.fires(membrane, threshold)
 
     def masked(self, fired: Tensor, x: Tensor) -> Tensor:
-        """x where a neuron fired, else 0."""
+        """x if a neuron fired, else 0."""
         return fired * x
 
     def decayed(self, factor: Tensor, x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str, ordered: 
 
     Args:
         found: the modules in the order in which they were registered; convolutions come before linear layers.
-        places: "name=place" for modules whose order isn't that of the network: `conv1`, ..., `fc1`, ... for a layer,
+        places: "name=place" for modules whose order differs from the network: `conv1`, ..., `fc1`, ... for a layer,
             `lif1`, ... for a neuron, and the preceding layer for a BatchNorm.
         source: the file, for messages.
         ordered: whether they were registered in this order; if not, it comes from the numbers in their names.

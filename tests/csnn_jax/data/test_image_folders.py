@@ -199,7 +199,7 @@ def test_without_test_images_those_held_out_take_their_place(tmp_path):
     found = load(name, (16, 16, 1), 4)
     assert (found.final, len(found.train.labels)) == ("validation", 16)
     assert found.test is found.validation and found.test.labels.tolist() == [0, 1, 0, 1]
-    assert found.notes == (f"{name}: has no test images; the final accuracy is that of the held-out images",)
+    assert found.notes == (f"{name}: has no test images; the final accuracy is measured on the held-out images",)
     assert load(name, (16, 16, 1), spare=4).train.images.tobytes() == found.train.images.tobytes()
     expected = "has no test images, expected --validation with the number of its 20 training images to hold out"
     with pytest.raises(UserError, match=f"^--dataset {name}: {expected}"):
