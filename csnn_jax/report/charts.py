@@ -143,9 +143,9 @@ def bars(
     y_axis: Mapping[str, Any] | None = None,
     x_lines: Sequence[float] = (),
 ) -> Html:
-    """Bars, such as a histogram's, at x with heights y; `labels`: titles of the axes, with units.
+    """Bars, such as a histogram's, at x with heights y, and dashed lines at `x_lines`.
 
-    Dashed lines cross them at `x_lines`.
+    `labels` are the titles of the axes, with units.
     """
     trace = {"type": "bar", "x": x, "y": y, "marker": {"color": colour(number)}, "hoverinfo": "x+y"}
     shapes = [shape for at in x_lines for shape in _upright(at)]

@@ -13,7 +13,7 @@ LEFT_OUT = "answers, neurons, spikes and operations"
 
 
 def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
-    """Measures the networks that can be run; returns the results by the number of the run."""
+    """Measures the networks that can be run; returns the results by run number."""
     measured = {}
     for subject in subjects:
         if subject.dataset is not None:

@@ -1,4 +1,4 @@
-"""Prints what was found."""
+"""The output, line by line."""
 
 from collections.abc import Iterator, Sequence
 

@@ -91,7 +91,7 @@ def read(
 
 
 def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:
-    """The `SAID` and dt in a file's metadata, as Python numbers and text."""
+    """The fields in `SAID`, and dt, from a file's metadata, as Python numbers and text."""
     said = {}
     for name in metadata.keys() & {"dt", *SAID}:
         value = metadata[name]
