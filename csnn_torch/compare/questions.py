@@ -62,7 +62,7 @@ def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
 
 
 def same_training(found: Comparison, plan: Plan) -> None:
-    """Trains both, in float32 (see `Plan`), and in float64 from the run's weights, with which neurons fire."""
+    """Trains both in float32 (see `Plan`), and in float64 from the run's weights, which make neurons fire."""
     model = found.config.model
     dataset = data.load_for(found.config)
     settings = replace(found.config.train, engine="auto", dtype="float32")

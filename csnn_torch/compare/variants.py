@@ -13,7 +13,7 @@ from csnn_jax.update.trainer import Trainer
 from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import Case
 
-PATIENCE = 4  # maximum training, as a multiple of the requested iterations, until every layer fires
+PATIENCE = 4  # trains up to this many times the requested iterations until every layer fires
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
         place, other = ("before", False) if model.pool_after else ("after", True)
         yield Variant(f"sum pools {place} the neurons", replace(model, pool=_pools(model, "sum"), pool_after=other))
     yield Variant("beta 0.9", replace(model, beta=0.9), lr=3e-3)
-    # At this rate, no beta leaves (0, 1), where its gradient would be 0 and show nothing.
+    # At this rate, every beta stays in (0, 1); outside, its gradient is 0 and shows nothing.
     yield Variant("learned beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
     synaptic = replace(model, neuron="synaptic", alpha=0.5, beta=0.5, learn_alpha=True, learn_beta=True)
     yield Variant("synaptic, learned alpha and beta", synaptic, lr=2e-3)
