@@ -6,10 +6,10 @@ from csnn_jax.errors import UserError
 
 
 def require_torch(*names: str) -> None:
-    """Imports torch and snnTorch, or what is named of the two.
+    """Imports torch and snnTorch, or only those of them in `names`.
 
     Raises:
-        UserError: one of them is not there; says which extra to install.
+        UserError: one of them is missing; the message names the extra to install.
     """
     for name in names or ("torch", "snntorch"):
         try:

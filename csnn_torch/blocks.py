@@ -1,6 +1,6 @@
-"""What a block is made of in torch: the modules before its neurons, and the operations of their step.
+"""The parts of a block in torch: the modules before its neurons, and the operations of a neuron's step.
 
-Imports no snnTorch, for exports are made of it too.
+Doesn't import snnTorch, because exports use this module, too.
 """
 
 import math
@@ -13,10 +13,10 @@ from csnn_jax.config.geometry import Layer, Pooling
 
 
 class SumPool2d(nn.AvgPool2d):
-    """The sum of every window of size x size pixels: its average times the pixels, a power of two.
+    """Sums every window of size x size pixels: the average times the number of pixels, a power of two.
 
     Attributes:
-        pixels: a tensor, not a number, so graphs hold it under its name.
+        pixels: a tensor, not a number, so it keeps its name in graphs.
     """
 
     pixels: Tensor
@@ -33,14 +33,14 @@ POOLS: dict[str, Callable[[int, int], nn.Module]] = {"max": nn.MaxPool2d, "avg":
 
 
 def before_neurons(layer: Layer, number: int, bias: bool) -> dict[str, nn.Module]:
-    """The modules that make a block's current, in order, by their names: `conv1`, `pool1`, or `flatten3`, `fc1`.
+    """The modules that compute a block's current, in order, by name: `conv1`, `pool1`, or `flatten3`, `fc1`.
 
-    Where pools follow neurons, a block begins with the pool of the one before.
+    If pools follow neurons, a block begins with the pool of the previous one.
 
     Args:
         layer: the block's geometry.
-        number: of the block, from 1.
-        bias: whether the convolution or linear layer adds one, of which the layer itself may have none.
+        number: number of the block, from 1.
+        bias: whether the convolution or linear layer adds a bias, even if the network has none.
     """
     modules: dict[str, nn.Module] = {}
     if layer.before is not None:
@@ -65,11 +65,11 @@ class Operations:
     """Torch's operations for a neuron's step, see `csnn_jax.neurons.neuron`; `fired` is 0.0 or 1.0."""
 
     def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
-        """Where a membrane is above the threshold."""
+        """1 for membranes above the threshold, else 0."""
         return (membrane > threshold).to(membrane.dtype)
 
     def masked(self, fired: Tensor, x: Tensor) -> Tensor:
-        """x where a neuron fired, else 0: a product, which other tools read better than a choice."""
+        """x if a neuron fired, else 0: a product, which more tools support than a conditional."""
         return fired * x
 
     def decayed(self, factor: Tensor, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`python -m csnn_torch.convert FILE --out RUN`: makes a run of a network of another program."""
+"""`python -m csnn_torch.convert FILE --out RUN`: converts another program's network to a run."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -41,18 +41,18 @@ whatever the file doesn't contain. Weights are rounded to make every sum exact. 
 network's input size, the test accuracy is measured, and the effect of the rounding on the first 1,000 test images."""
 
 OF_BOTH = ("surrogate", "slope", "time_steps", "encoding", "normalize")
-"""The flags that say of the network what no file has."""
+"""The flags for what no file contains."""
 OF_NIR = ("dt", "written_by", "reset", "norm_input")
-"""Those that say what a NIR file lacks."""
+"""The flags for what a NIR file doesn't contain."""
 OF_STATE_DICT = (
     *("padding", "stride", "pool", "pool_size", "pool_after", "batchnorm_eps", "output", "readout"),
     *("map", "reset_delay"),
 )
-"""Those that say what a state_dict lacks."""
+"""The flags for what a state_dict doesn't contain."""
 OWN = "arrays"
-"""The data set of a run whose images only its user has."""
+"""The data set of a run whose images only the user has."""
 DRAWN = 20
-"""Random images on which the rounding is tried where there are no others."""
+"""Number of random images to test the rounding on if there are no others."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ConvertFlags:
     norm_input: bool = True
     """Sinabs' LIF in a NIR file multiplies its input by its leak; --no-norm-input disables this."""
     map: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=PLACE")] = ()
-    """Places of modules whose order in FILE isn't that of the network: conv1, ..., fc1, ... for layers, lif1, ... for
+    """Places of modules whose order in FILE differs from the network: conv1, ..., fc1, ... for layers, lif1, ... for
     neurons, and the preceding layer for a BatchNorm."""
     padding: Padding | tuple[Padding, ...] = ModelConfig.padding
     """Zero padding of the convolutions: same (half a kernel on each side) or valid (none); one value, or one per
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             wanted = f"images of {_size(config.model.input_shape)} and at most {config.model.num_classes} classes"
             changed = rounding.effect(config, masters, rounding.drawn(config.model, DRAWN))
             print(f"Rounding the weights, on {DRAWN} random images with a fifth of their pixels above 0: {changed}")
-            print(f"No accuracy was measured{why}; use --dataset with the data set of its training, {wanted}")
+            print(f"No accuracy was measured{why}; use --dataset with its training data set, {wanted}")
         else:
             changed = rounding.effect(config, masters, dataset.test.images, dataset.test.labels)
             print(f"Rounding the weights, on the first {changed.images:,} test images: {changed}", flush=True)
@@ -181,7 +181,7 @@ def _takes_mnist(model: ModelConfig) -> bool:
 
 
 def _read(flags: ConvertFlags, **entering: Any) -> "ForeignNetwork":
-    """The network of FILE, for images that enter as these fields of ModelConfig say."""
+    """The network of FILE; `entering`: fields of ModelConfig for how images enter it."""
     from csnn_torch import state_dict
     from csnn_torch.foreign import nir_file, nir_network
 
@@ -202,7 +202,7 @@ def _read(flags: ConvertFlags, **entering: Any) -> "ForeignNetwork":
 
 
 def _entering(model: ModelConfig, dataset: "Dataset") -> dict[str, Any]:
-    """How a data set's images enter a network, and its steps; a UserError where it has images of another shape."""
+    """How a data set's images enter a network, and its steps; raises UserError for images of another shape."""
     from csnn_jax import data
 
     shape = dataset.test.images.shape[-3:]
@@ -218,7 +218,7 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _text(model: ModelConfig, has_geometry: bool) -> str:
-    """The network in a line; `has_geometry`: padding, strides and pools were read, too."""
+    """The network in one line; `has_geometry`: padding, strides and pools were also read from the file."""
     shape = _size(model.input_shape)
     layers = [f"{one.channels}C{one.kernel}" if one.kind == "conv" else f"fc{one.channels}" for one in model.layers]
     bias = "" if model.bias else ", no bias"

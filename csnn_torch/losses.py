@@ -13,7 +13,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def make(config: TrainConfig, dtype: torch.dtype) -> Loss:
-    """The loss of a job. For spikes in float32 without label smoothing, it's snnTorch's own class."""
+    """The loss of a job: snnTorch's own class for spikes in float32 without label smoothing."""
     smoothing = config.label_smoothing
     own = dtype == torch.float32 and not smoothing
     if config.loss == "mse_count":

@@ -1,4 +1,4 @@
-"""The network as an snnTorch user writes it: `nn.Sequential` of convolutions, pools, linear layers and neurons.
+"""The network as snnTorch users write it: an `nn.Sequential` of convolutions, pools, linear layers and neurons.
 
 Its input x is an image [batch, channels, height, width], presented at every step, or a sequence
 [time, batch, channels, height, width].
@@ -74,7 +74,7 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
 
 
 def _neurons(layer: Layer, config: ModelConfig, dtype: torch.dtype, output: bool) -> snn.SpikingNeuron:
-    """A layer's neurons. Values per channel that aren't learned are parameters without a gradient: files hold them."""
+    """A layer's neurons. Unlearned values per channel are parameters without a gradient, because files store them."""
     neurons = layer.neurons
     values = {name: torch.tensor(value, dtype=dtype) for name, value in neurons.configured}
     wide = (layer.channels, 1, 1) if layer.kind == "conv" else (layer.channels,)
@@ -117,7 +117,7 @@ def tensors(network: nn.Sequential) -> Tensors:
 
 
 def _plain(name: str, values: torch.Tensor) -> np.ndarray:
-    """A copy of values as files hold them: those of a convolution's neurons are [channels, 1, 1] in snnTorch."""
+    """A copy of values in the layout of files; a convolution's neurons have [channels, 1, 1] in snnTorch."""
     array = values.cpu().numpy().copy()
     return array.reshape(-1) if name.startswith("lif") and array.ndim else array
 

@@ -83,7 +83,7 @@ def dropping(network: nn.Sequential, masks: Sequence[torch.Tensor]) -> Iterator[
 
 
 class _Call(nn.Module):
-    """A function as a module that has the network in it, for `functional_call`."""
+    """Wraps a function and the network in a module, for `functional_call`."""
 
     def __init__(self, network: nn.Sequential, call: Callable[[], Any]):
         super().__init__()
@@ -106,7 +106,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def _rounded(network: nn.Sequential) -> dict[str, torch.Tensor]:
-    """Weights and biases on their grids, by the parameters' names; none of a network without grids."""
+    """Weights and biases on their grids, by parameter name; empty for a network without grids."""
     found: dict[str, torch.Tensor] = {}
     if not isinstance(network, Network):
         return found
@@ -122,7 +122,7 @@ def _rounded(network: nn.Sequential) -> dict[str, torch.Tensor]:
 
 
 def _detached(module: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights [..., out] and biases [out] of a module, zeros where it has none."""
+    """Weights [..., out] and biases [out] of a module; zeros if it has no bias."""
     weight = module.weight.detach()
     bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
     return weight.movedim(0, -1), bias

@@ -7,19 +7,19 @@ from torch import nn
 
 from csnn_jax.config import TrainConfig
 
-_RATE = 0.0  # torch wants a learning rate; every update brings its own
+_RATE = 0.0  # required by torch; every update sets its own
 
 
 class Optimizer:
-    """Updates parameters by their gradients. Clipping is optax's, the rest torch's own.
+    """Updates parameters with their gradients. Clipping is optax's, the rest is torch's own.
 
     Args:
-        config: which optimizer.
-        parameters: what to update.
-        kernels: those of them that weight decay is for.
+        config: which optimizer to use.
+        parameters: the parameters to update.
+        kernels: the parameters with weight decay.
 
     Attributes:
-        state: what an update changes beside the parameters, by parameter and name.
+        state: the optimizer's state, by parameter and name.
     """
 
     def __init__(self, config: TrainConfig, parameters: Sequence[nn.Parameter], kernels: Sequence[torch.Tensor]):
@@ -34,7 +34,7 @@ class Optimizer:
         self._torch.zero_grad()
 
     def update(self, rate: float) -> None:
-        """One update by the parameters' gradients, which it may clip in place, at a learning rate."""
+        """Updates the parameters once, at a learning rate; may clip their gradients in place."""
         if self._clip_norm is not None:
             clip([p.grad for p in self._parameters if p.grad is not None], self._clip_norm)
         for group in self._torch.param_groups:
@@ -43,7 +43,7 @@ class Optimizer:
 
     @staticmethod
     def _begin(state: dict[str, torch.Tensor], parameter: nn.Parameter, config: TrainConfig) -> None:
-        """Makes the state of a parameter, which torch leaves to the first step, so that it can be restored before."""
+        """Creates a parameter's state, as torch only does at the first step, so it can be restored before that."""
         if config.optimizer != "sgd":
             state["step"] = torch.zeros((), dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(parameter)
@@ -59,9 +59,9 @@ def _make(config: TrainConfig, groups: list[dict]) -> torch.optim.Optimizer:
 
 
 def clip(gradients: Sequence[torch.Tensor], limit: float) -> None:
-    """Scales gradients in place so that their norm, over all of them, is at most `limit` (`clip_by_global_norm`).
+    """Scales gradients in place to a global norm of at most `limit` (`clip_by_global_norm`).
 
-    torch's `clip_grad_norm_` adds 1e-6 to the norm and so does not reach the limit.
+    torch's `clip_grad_norm_` adds 1e-6 to the norm, so it stays below the limit.
     """
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
     if norm >= limit:

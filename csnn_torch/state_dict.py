@@ -24,9 +24,9 @@ UNSEEN = (
     "BatchNorm's eps, or the places and kinds of pools: assuming snnTorch's defaults and the flags' values"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
-"""Image sizes of common data sets, which a message suggests first."""
+"""Image sizes of common data sets, which messages suggest first."""
 SIZES = 512
-"""The largest size that a message suggests."""
+"""The largest size that messages suggest."""
 
 
 def read(
@@ -45,7 +45,7 @@ def read(
     Args:
         path: the file.
         input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
-        places: "NAME=PLACE" for modules whose order in the file isn't that of the network; see `stack.stack`.
+        places: "NAME=PLACE" for modules whose order in the file differs from the network; see `stack.stack`.
         batchnorm_eps: eps of the BatchNorms.
         normalize: mean and standard deviation that normalized the training images, for pixels from 0 to 1; or the means
             of all channels followed by their standard deviations.
@@ -78,9 +78,9 @@ def convert(
     output: Output | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
-    """Converts a state_dict in memory. Arguments and errors are those of `read`; `source` is its name in messages.
+    """Converts a state_dict in memory. For arguments and errors, see `read`; `source` is its name in messages.
 
-    `ordered`: whether its modules are in the order in which they were registered; see `stack.stack`.
+    `ordered`: whether its modules are in the order of their registration; see `stack.stack`.
     """
     check("--batchnorm-eps", batchnorm_eps, "a number of at least 0", is_number(batchnorm_eps, -1e-30))
     by = None if normalize is None else folding.normalization(normalize)
@@ -110,7 +110,7 @@ def convert(
 
 
 def _stated(shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
-    """Fields of ModelConfig that the shapes of the weights state."""
+    """Fields of ModelConfig that follow from the shapes of the weights."""
     convs = [shape for shape in shapes if len(shape) == 4]
     outputs = [shape[0] for shape in shapes]
     inputs = shapes[0][1]
@@ -124,7 +124,7 @@ def _stated(shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
 
 
 def _changes(layers: Sequence[Module], weighted: Sequence[folding.Weighted]) -> Iterator[str]:
-    """What became of the types and the biases, one line each."""
+    """Notes on changed types and missing biases, one line each."""
     if kinds := {kind for one in weighted for kind in one.types if kind != torch.float32}:
         yield f"weights of type {' and '.join(sorted(map(str, kinds)))} are converted to float32"
     without = [layer.name for layer, one in zip(layers, weighted, strict=True) if one.bias is None]
@@ -140,7 +140,7 @@ def _config(
     source: str,
     sized: bool,
 ) -> ModelConfig:
-    """The configuration, checked against the shapes of the weights; says which flags would fit where these don't."""
+    """The configuration, checked against the weights' shapes; errors suggest flags that would fit."""
     try:
         config = ModelConfig(**stated | fields)
     except UserError as error:
@@ -161,7 +161,7 @@ def _config(
 
 
 def _advice(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]], sized: bool) -> str:
-    """The flags with which the weights would fit, for an error; `sized`: nobody gave the size of the images."""
+    """The flags with which the weights would fit, for an error; `sized`: the size of the images wasn't given."""
     convs, channels = stated["conv_channels"], stated["input_shape"][2]
     flags = _fitting(stated, fields, shapes)[:3] if convs and (channels == 1 or not sized) else []
     fitting = flags + (_sizes(stated, fields, shapes) if sized else [])
@@ -174,9 +174,9 @@ def _advice(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tup
 
 
 def _sizes(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
-    """Flags of square images with which the weights would fit: sizes of usual data sets, then the smallest.
+    """Flags for square images with which the weights would fit: sizes of usual data sets, then the smallest.
 
-    Grey ones of a size that nobody uses are left out: there a padding or a pool is another.
+    Unusual sizes of gray images are left out, because a different padding or pool is more likely.
     """
     count, channels = len(stated["conv_channels"]), stated["input_shape"][2]
     found: list[tuple[int, str]] = []
@@ -196,7 +196,7 @@ def _sizes(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tupl
 
 
 def _fitting(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
-    """Other flags with which the weights fit: the simplest ones."""
+    """The simplest other flags with which the weights fit."""
     count = len(stated["conv_channels"])
     pooled = fields.get("pool", "max")
     pool = next((kind for kind in (pooled if isinstance(pooled, tuple) else (pooled,)) if kind != "none"), "max")

@@ -14,7 +14,7 @@ from csnn_jax.config import ModelConfig, surrogate_of
 
 
 def _typed(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
-    """snnTorch's autograd function with spikes of the membrane's type in place of float32."""
+    """snnTorch's autograd function with spikes of the membrane's type instead of float32."""
 
     class Typed(function):  # type: ignore[misc, valid-type]
         @staticmethod

@@ -19,14 +19,14 @@ default job on MNIST, which takes about an hour on two CPU cores."""
 @dataclass(frozen=True)
 class TorchFlags(TrainFlags):
     device: str = "auto"
-    """Where to train: cuda, cuda:N, mps, cpu, or auto: the first of them that is there."""
+    """Where to train: cuda, cuda:N, mps, cpu, or auto: the first of them that's available."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse_train(TorchFlags, "csnn-torch-train", DESCRIPTION, arguments)
         require_torch()
-        os.environ["JAX_PLATFORMS"] = "cpu"  # JAX draws the initial weights; on a GPU it would take most of the memory
+        os.environ["JAX_PLATFORMS"] = "cpu"  # JAX only draws initial weights; on a GPU it would take most of the memory
         from csnn_jax.training import job, seeds
         from csnn_torch.trainer import Trainer
 

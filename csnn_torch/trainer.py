@@ -32,13 +32,13 @@ def choose_device(name: str) -> torch.device:
     device = named_device(name)
     try:
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError) as error:  # each of these by some backend
+    except (RuntimeError, AssertionError, ImportError) as error:  # backends raise different ones
         raise UserError(f"--device {name}: can't be used here, {_DEVICES}: {first_line(error)[:200]}") from None
     return device
 
 
 def named_device(name: str) -> torch.device:
-    """The device of that name, whether it's there or not.
+    """The device with that name, whether it's available or not.
 
     Raises:
         UserError: torch has no such device.
@@ -52,7 +52,7 @@ def named_device(name: str) -> torch.device:
 class Trainer:
     """Trains a network in snnTorch. `csnn_jax.training.trainer.Trainer` documents the methods.
 
-    Initial weights and batches for a seed are those of csnn_jax, so both start equal and see the same images.
+    For a seed, the initial weights and batches equal csnn_jax's.
 
     Args:
         config: the job, as returned by `config.decided`; `config.model` must fit the data.
@@ -101,9 +101,9 @@ class Trainer:
         self._average = [p.detach().clone() for p in averaged]
         self._output_loss = losses.make(config.train, self.dtype)
         self._sound = True  # whether all losses and gradients were finite so far
-        self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities; not with a rate target
-        self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
-        self.once = False  # True: see `model.run_for`; only where nothing watches
+        self.watching = True  # False: a bare snnTorch loop without densities; not with a rate target
+        self.memory_format = torch.contiguous_format  # of the images, as data loaders deliver them
+        self.once = False  # True: see `model.run_for`; only without watching
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
@@ -126,14 +126,14 @@ class Trainer:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
             self._optimizer.update(rate)
             for average, parameter in zip(self._average, self._parameters, strict=False):
-                if parameter.requires_grad:  # exponents are none to average
+                if parameter.requires_grad:  # exponents aren't averaged
                     average.lerp_(parameter.detach(), self.config.train.renewal(batch.iteration))
             if batch.iteration < self._choosing:
                 self._choose_exponents()
         return StepMetrics(loss.item(), self._sound, densities.cpu().numpy(), norms)
 
     def _choose_exponents(self) -> None:
-        """Those of the parameters' grids, and of the averages'."""
+        """Chooses the exponents of the grids, for the parameters and for their averages."""
         if any(grid.chosen for grid in self.network.grids):
             self.network.choose_exponents()
             with self._holding(self._average or None):
@@ -162,7 +162,7 @@ class Trainer:
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.input(some, np.arange(len(some)), (3, number))
             membranes = model.trace(self.network, x, self.config.model.time_steps).membranes
-            # Of a convolution's channels they're [channels, 1, 1]; membranes have their channels last.
+            # A convolution's thresholds are [channels, 1, 1]; membranes have channels last.
             thresholds = [neuron.threshold.detach().cpu().numpy().squeeze() for neuron in model.neurons(self.network)]
             return [moments(m.cpu().numpy(), theta) for m, theta in zip(membranes, thresholds, strict=True)]
 
@@ -171,7 +171,7 @@ class Trainer:
 
     @contextmanager
     def _holding(self, values: list[torch.Tensor] | None) -> Iterator[None]:
-        """Gives the network these parameters for a while; None: it keeps its own."""
+        """Temporarily sets the network's parameters; None: it keeps its own."""
         if values is None:
             yield
             return
@@ -220,7 +220,7 @@ class Trainer:
         return (found if x.dtype == np.uint8 else torch.round(found * scale)) / scale
 
     def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
-        """What spikes are multiplied by in an iteration, for `dropping`, in torch's layouts; see dropout."""
+        """The factors of spikes in an iteration, for `dropping`, in torch's layouts; see dropout."""
         settings, layers = self.config.train, self.config.model.layers
         if not settings.dropout:
             return []
@@ -234,7 +234,7 @@ class Trainer:
     def _backward(
         self, x: torch.Tensor, labels: torch.Tensor, masks: list[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds the gradient of a batch, part by part as csnn_jax does; (loss, densities) of the whole."""
+        """Accumulates a batch's gradients, part by part as csnn_jax does; returns (loss, densities) of the batch."""
         size = self.config.train.part or len(labels)
         loss = densities = torch.zeros(())
         parts = zip(x.split(size, x.ndim - 4), labels.split(size), strict=True)
@@ -247,14 +247,14 @@ class Trainer:
         return loss, densities
 
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the loss reads, and the layers' densities."""
+        """The output that the loss uses, and the layers' densities."""
         if self.watching:
             return model.watch(self.network, x, self.config.model.time_steps, self.config.train.reads)
         output = model.run_for(self.network, x, self.config.model.time_steps, self.config.train.reads, self.once)
         return output, torch.full((len(self.config.model.layers),), torch.nan)
 
     def _loss(self, output: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:
-        """The loss that is minimised; see `csnn_jax.update.objective`."""
+        """The loss that's minimized; see `csnn_jax.update.objective`."""
         loss = self._output_loss(output, labels)
         if self.config.train.rate is None:
             return loss
@@ -268,7 +268,7 @@ class Trainer:
         return torch.stack(norms).numpy()
 
     def _state(self) -> dict[str, torch.Tensor]:
-        """The tensors that a training step changes, by name; not copies."""
+        """The tensors that a training step changes, by name, not copied."""
         state: dict[str, torch.Tensor] = {}
         for number, (parameter, before) in enumerate(zip(self._parameters, self._last_good, strict=True)):
             moments = self._optimizer.state[parameter]

@@ -24,7 +24,7 @@ from csnn_jax.engine import scan
 from csnn_jax.figures.style import BLUE, DPI, ORANGE, PAGE
 
 ROOT = Path(__file__).parents[1]
-BUSY = "none: the machine was busy, other programs took 40 % of it"
+BUSY = "none: the machine was busy, other programs took 40% of it"
 SIDE = {"step_s": 0.0512, "step_processor_s": 0.0987, "infer_s": 0.00931, "infer_processor_s": 0.0157}
 MEASURED = {
     "time_steps": 5,

@@ -68,7 +68,7 @@ def test_figures_are_medians_of_all_turns_and_spikes_are_counted() -> None:
 def test_there_is_no_ratio_of_a_busy_machine_or_of_unsteady_turns() -> None:
     ours, busy = found(peers.OURS, turn([0.1])), found("busy", turn([1.0]), busy=0.4)
     unsteady = found("unsteady", turn([1.0]), turn([1.5]))
-    assert peers.ratio(busy, ours, "step") == "none: the machine was busy, other programs took 40 % of it"
+    assert peers.ratio(busy, ours, "step") == "none: the machine was busy, other programs took 40% of it"
     assert peers.ratio(ours, busy, "step").startswith("none: busy: the machine was busy")
     assert peers.ratio(unsteady, ours, "infer") == "none: turns differ by a factor of 1.5"
     alone = found("other", turn([1.0])).as_json(found(peers.OURS, failed="no compiler"))

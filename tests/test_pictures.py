@@ -38,7 +38,7 @@ def test_without_test_images_those_held_out_give_the_final_accuracy(tmp_path):
     name = write_shapes(tmp_path / "data", {"train": 24})
     printed = trained(tmp_path, name, "--validation", 8, "--input-shape", 16, 16, 1)
     assert f"Data: {name}, 40 training and 8 validation images, 2 classes" in printed
-    assert f"Data: {name}: has no test images; the final accuracy is that of the held-out images" in printed
+    assert f"Data: {name}: has no test images; the final accuracy is measured on the held-out images" in printed
     (end,) = RunDir(tmp_path / "run").records("end")
     assert f"Final Validation Accuracy: {end['accuracy']:.2%}" in printed and end["split"] == "validation"
     printed = passed("csnn_jax.evaluate", tmp_path / "run")
@@ -53,7 +53,7 @@ def test_a_run_goes_on_with_the_classes_that_it_began_with(tmp_path):
     trained(tmp_path, name, "--max-iters", 2)
     for part in ("train", "test"):
         (tmp_path / "data" / part / "cross").rename(tmp_path / "data" / part / "plus")
-    said = f"error: --dataset {name}: its class 1 is plus, expected cross, as the network was trained"
+    said = f"error: --dataset {name}: its class 1 is plus, expected cross, as in the network's training"
     out = ("--out", tmp_path / "run")
     assert refused("csnn_jax.train", "--resume", *out, "--max-iters", 4) == said
     assert refused("csnn_jax.evaluate", tmp_path / "run") == said

@@ -1,4 +1,4 @@
-"""Data sets, batches and spike encoders in NumPy, so that JAX and torch see the same data."""
+"""Data sets, batches and spike encoders in NumPy, so JAX and torch get the same data."""
 
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches

@@ -17,7 +17,7 @@ from csnn_jax.errors import UserError
 KEYS = ("images", "labels", "train_images", "train_labels", "classes")
 """The arrays of an archive. The first two are required, and the next two come together."""
 MOST = 2**36
-"""Maximum size of its arrays, in bytes."""
+"""Maximum total size of the arrays, in bytes."""
 
 
 def read_arrays(where: str, wanted: Wanted) -> Raw:
@@ -34,7 +34,7 @@ def read_arrays(where: str, wanted: Wanted) -> Raw:
     source = f"--dataset arrays:{where}"
     try:
         arrays = read_npz(Path(where), MOST)
-    except UserError as error:  # which begins with the file
+    except UserError as error:  # its message starts with the file
         raise UserError(f"--dataset arrays:{error}") from None
     unknown, missing = sorted(arrays.keys() - set(KEYS)), [key for key in KEYS[:2] if key not in arrays]
     missing += [key for key in KEYS[2:4] if key not in arrays and arrays.keys() & set(KEYS[2:4])]

@@ -1,4 +1,4 @@
-"""Moves training images a little, in NumPy, so JAX and torch train on identical images."""
+"""Moves training images slightly, in NumPy, so JAX and torch train on identical images."""
 
 import math
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Moves(NamedTuple):
     Attributes:
         shift: pixels down and to the right, float64 [batch, 2].
         turn: degrees counterclockwise about the center, float64 [batch].
-        scale: factor of lengths about the center, float64 [batch].
+        scale: scale factor about the center, float64 [batch].
         mirror: whether left and right are swapped first, bool [batch].
     """
 
@@ -59,10 +59,10 @@ class Augmentation:
 
     @classmethod
     def of(cls, config: Config, images: Images) -> "Augmentation | None":
-        """The augmentation that a job's `--augment`, `--flip` and `--event-drop` ask for; None without them.
+        """The augmentation of a job's `--augment`, `--flip` and `--event-drop`; None without them.
 
         Raises:
-            UserError: events are to be dropped from images that don't count events, or images are floats.
+            UserError: events would be dropped from images that aren't event counts, or images are floats.
         """
         settings = config.data
         asked = {
@@ -131,7 +131,7 @@ def draw(amounts: tuple[float, float, float], count: int, seed: tuple[int, ...],
 def move(images: np.ndarray, moves: Moves, nearest: bool = False) -> np.ndarray:
     """Mirrors, scales and rotates each image about its center, then shifts it; pixels from outside are zero.
 
-    All of this is one resampling. Coordinates are rounded to 1/256 pixel, and everything after that is integer
+    It's a single resampling. Coordinates are rounded to 1/256 pixel, and everything after that is integer
     arithmetic. Moves that map pixels onto pixels therefore copy bytes, and every machine gives the same images, even if
     its sines and cosines differ.
 
@@ -165,9 +165,9 @@ def move(images: np.ndarray, moves: Moves, nearest: bool = False) -> np.ndarray:
 def _sources(moves: Moves, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel comes from: row and column, int32 [batch, H, W], in 1/256 pixel.
 
-    They count from one pixel outside the image, and end one pixel outside it, where all is zero.
+    Coordinates start and end one pixel outside the image, where everything is zero.
     """
-    # By libm: NumPy has other functions for some instruction sets.
+    # libm's sine and cosine: NumPy's depend on the instruction set.
     angles = [math.radians(turn) for turn in moves.turn]
     cos, sin = (np.array([function(angle) for angle in angles]) / moves.scale for function in (math.cos, math.sin))
     down, right = (np.arange(n) - (n - 1) / 2 - moves.shift[:, axis, None] for axis, n in enumerate((height, width)))
@@ -189,10 +189,10 @@ def _nearest(pixels: np.ndarray, row: np.ndarray, column: np.ndarray, out: np.nd
 
 
 def _bilinear(pixels: np.ndarray, row: np.ndarray, column: np.ndarray, out: np.ndarray) -> None:
-    """Writes the mean of the four pixels about each source. `pixels` and `out`: uint8 [batch, H, W, K].
+    """Interpolates between the four pixels around each source. `pixels` and `out`: uint8 [batch, H, W, K].
 
-    The four travel as the bytes of one word, so one gather fetches them. The two rows are then weighed at once, in
-    the halves of the word: 255 * 256 fits 16 bits.
+    The four are packed into one word, so a single gather fetches them. Both rows are then weighted at once, in the
+    halves of the word, because 255 * 256 fits in 16 bits.
     """
     batch, height, width, depth = pixels.shape
     at = _flat(row >> 8, column >> 8, height, width)
@@ -209,6 +209,6 @@ def _bilinear(pixels: np.ndarray, row: np.ndarray, column: np.ndarray, out: np.n
 
 
 def _flat(row: np.ndarray, column: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Index of each (row, column) in images that are laid out one after another, two pixels larger each way."""
+    """Flat index of each (row, column) in consecutive images of (height + 2, width + 2) pixels."""
     image = np.arange(len(row), dtype=np.int32)[:, None, None]
     return (image * (height + 2) + row) * (width + 2) + column

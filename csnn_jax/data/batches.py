@@ -26,7 +26,7 @@ def epoch_batches(seed: int, epoch: int, n: int, batch_size: int) -> np.ndarray:
         int32 [n // batch_size, batch_size], indices of training images.
 
     Raises:
-        UserError: there isn't one whole batch.
+        UserError: there isn't a single whole batch.
     """
     if not 1 <= batch_size <= n:
         raise UserError(f"--batch-size {batch_size}: expected 1 to {n}, the number of training images")
@@ -39,7 +39,7 @@ def eval_batches(n: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         index: int32 [ceil(n / batch_size), batch_size], in order; the last batch is padded with image 0.
-        valid: bool of the same shape, False for padding, whose results must not be counted.
+        valid: bool of the same shape, False for padding, which must not be counted.
     """
     batches = -(-n // batch_size)
     index = np.arange(batches * batch_size, dtype=np.int32).reshape(batches, batch_size)

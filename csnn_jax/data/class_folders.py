@@ -1,4 +1,4 @@
-"""The layout `train/CLASS/FILE` and `test/CLASS/FILE`: folders are the classes, and their names the classes' names."""
+"""The layout `train/CLASS/FILE` and `test/CLASS/FILE`: one folder per class, named after it."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -10,26 +10,26 @@ from csnn_jax.errors import UserError, one_line
 
 PARTS = ("train", "test")
 Classes = dict[str, list[Path]]
-"""The files of each class, in the order of their names; classes are in that order, too."""
+"""The files of each class; both are sorted by name."""
 
 
 def read_parts(where: str, suffixes: Collection[str], what: str, needs_test: bool = True) -> tuple[Classes, Classes]:
-    """Lists the files to learn from and those to test on.
+    """Lists the training files and the test files.
 
-    What begins with a dot is skipped. A class may have folders inside, and `Train` and `Test` may be capitalized.
+    Names that begin with a dot are skipped. Classes may have subfolders, and `Train` and `Test` may be capitalized.
 
     Args:
-        where: the folder of both parts.
-        suffixes: what names of files end in, in small letters; others are skipped.
-        what: the files hold, for errors.
-        needs_test: whether there must be a part to test on.
+        where: the folder that contains both parts.
+        suffixes: file extensions, in lowercase; other files are skipped.
+        what: what the files contain, for errors.
+        needs_test: whether the test part is required.
 
     Returns:
-        Both parts, of the same classes; the second is empty where there is no folder for it.
+        Both parts, with the same classes; the second is empty if its folder is missing.
 
     Raises:
-        UserError: a folder that is missing, can't be read, or is empty, a class in one part only, or a class whose
-            name can't be printed in a line.
+        UserError: a folder is missing, unreadable or empty, a class is in only one part, or a class name can't be
+            printed on one line.
     """
     folder = Path(where)
     if not folder.is_dir():
@@ -46,7 +46,7 @@ def read_parts(where: str, suffixes: Collection[str], what: str, needs_test: boo
 
 
 def skipped(where: str, suffixes: Collection[str]) -> list[Path]:
-    """The files of classes whose names have another ending, but for those that begin with a dot."""
+    """The files in class folders that have another extension, except hidden ones."""
     folder = Path(where)
     others = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() not in suffixes and path.is_file())
     parts = ((path, path.relative_to(folder).parts) for path in others)
@@ -56,7 +56,7 @@ def skipped(where: str, suffixes: Collection[str]) -> list[Path]:
 def in_turn(part: Classes) -> tuple[list[Path], np.ndarray]:
     """All files and their labels [N], classes mixed evenly: any first or last N have each class in proportion.
 
-    So images that are held out are of all classes. Nothing is drawn, and files of a class stay in their order.
+    Held-out images are therefore of all classes. Nothing is random, and the files of a class stay in order.
     """
     rows = [
         ((2 * place + 1) / len(files), label, path)
@@ -72,7 +72,7 @@ def _part(folder: Path, name: str) -> Path | None:
 
 
 def _classes(folder: Path, suffixes: Collection[str], what: str) -> Classes:
-    """The files of each class, and of folders inside it."""
+    """The files of each class, including those in subfolders."""
     try:
         there = sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
     except OSError as error:
@@ -82,7 +82,7 @@ def _classes(folder: Path, suffixes: Collection[str], what: str) -> Classes:
     for one in there:
         if not is_class_name(one.name):
             expected = "expected a name without control characters, and other than -"
-            raise UserError(f"{one_line(str(one))}: its name can't be that of a class, {expected}")
+            raise UserError(f"{one_line(str(one))}: not a valid class name, {expected}")
     classes = {one.name: _files(one, suffixes) for one in there}
     if empty := [name for name, files in classes.items() if not files]:
         known = ", ".join(suffixes)

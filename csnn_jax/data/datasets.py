@@ -54,18 +54,18 @@ def load(
             documents the part after the colon.
         input_shape: (H, W, C) of the network's input; None: the default's, or the sensor's for event recordings.
         validation: number of training images to hold out, the last ones, so the others keep their indices.
-        time_steps: of the network's window; the number of frames per event recording.
+        time_steps: the network's number of steps, and of frames per event recording.
         frames: how events become frames, by "time" or by "count".
         cache: cache of event frames; None: no caching.
         subset: use the first N training images, and the same fraction of the test images; None: all.
         spare: number of training images to use as test images if the data set has none and `validation` is 0.
 
     Returns:
-        The data set. Its classes are those that its files or folders name, or 0 .. highest training label.
+        The data set. Its classes are those named by its files or folders, or 0 .. highest training label.
 
     Raises:
         UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels that can't be
-            converted to those of `input_shape`, not one training image left by `validation`, or neither test nor
+            converted to those of `input_shape`, no training images left after `validation`, or neither test nor
             held-out images; `input_shape` isn't three positive integers.
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
@@ -73,7 +73,7 @@ def load(
     if reader is None:
         raise _unknown(name)
     if frames != "time" and not reader.recordings:
-        raise UserError(f"--frames {frames}: expected a data set of recordings, and {name} is one of images")
+        raise UserError(f"--frames {frames}: expected a data set of recordings, but {name} has images")
     if reader.recordings:
         from csnn_jax.data.events.cache import Cache
 
@@ -88,7 +88,7 @@ def load(
     parts = []
     for images, labels in (raw.train, raw.test):
         if reader.recordings and cache:
-            images = cache.keep(images)  # type: ignore[arg-type]  # its reader gives nothing but Recordings
+            images = cache.keep(images)  # type: ignore[arg-type]  # its reader only returns Recordings
         parts.append(_split((images, labels), shape, len(names), name, fitted))
     train, test = parts
     images = (train if known is raw.train else test).images
@@ -98,13 +98,13 @@ def load(
     train, held_out = _held_out(train, validation or (0 if tested else spare), name)
     if not tested:
         test = _in_place_of_test(held_out, len(train.labels), name)
-        notes.append(f"{name}: has no test images; the final accuracy is that of the held-out images")
+        notes.append(f"{name}: has no test images; the final accuracy is measured on the held-out images")
     said, changed = (tuple(dict.fromkeys(some)) for some in (notes, fitted))
     return Dataset(name, train, held_out, test, names, entry, said, changed, "test" if tested else "validation")
 
 
 def _classes(raw: Raw, name: str) -> tuple[Pair, tuple[str, ...]]:
-    """The part that tells which classes there are, and their names."""
+    """The part whose labels determine the classes, and the names of the classes."""
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
@@ -116,7 +116,7 @@ def _classes(raw: Raw, name: str) -> tuple[Pair, tuple[str, ...]]:
 
 
 def _held_out(train: Split, validation: int, name: str) -> tuple[Split, Split | None]:
-    """The training images without the last so many, and these; None where none are asked for."""
+    """Splits off the last `validation` training images; None instead of them if it's 0."""
     count = len(train.labels)
     if not validation:
         return train, None
@@ -127,24 +127,24 @@ def _held_out(train: Split, validation: int, name: str) -> tuple[Split, Split | 
 
 
 def _in_place_of_test(held_out: Split | None, count: int, name: str) -> Split:
-    """The images that the final accuracy is measured on where there are no test images."""
+    """The held-out images, on which the final accuracy is measured if there are no test images."""
     if held_out is None:
-        expected = f"expected --validation with how many of its {count} training images to hold out in their place"
+        expected = f"expected --validation with the number of its {count} training images to hold out instead"
         raise UserError(f"--dataset {name}: has no test images, {expected}")
     return held_out
 
 
 def _as_they_are(raw: Raw, wanted: Shape | None, name: str) -> Shape:
-    """The shape of images that are not resized, which must be the one that is wanted."""
+    """The shape of images that aren't resized, after checking it against the requested one."""
     height, width, channels = raw.test[0].shape[-3:]
     if wanted is not None and wanted != (height, width, channels):
-        sizes = f"{height} {width} {channels}, as the images of {name} have, which are not resized"
+        sizes = f"{height} {width} {channels}, because the images of {name} aren't resized"
         raise UserError(f"--input-shape {' '.join(map(str, wanted))}: expected {sizes}")
     return height, width, channels
 
 
 def _shape(given: Shape) -> Shape:
-    """What a library's caller gave as a shape, checked: lists and NumPy's numbers will do."""
+    """Checks a caller's shape, which may be a list or contain NumPy integers."""
     try:
         height, width, channels = map(operator.index, given)
     except (TypeError, ValueError):
@@ -155,7 +155,7 @@ def _shape(given: Shape) -> Shape:
 
 
 def reader_of(name: str) -> Reader | None:
-    """The reader of a data set; None if there is none of its kind. One may be called `mnist`, others `idx:DIR`."""
+    """The reader of a data set called, e.g., `mnist` or `idx:DIR`; None if its kind is unknown."""
     kind, _, where = name.partition(":")
     for form, reader in READERS.items():
         of, colon, _ = form.partition(":")
@@ -166,22 +166,22 @@ def reader_of(name: str) -> Reader | None:
 
 
 def takes_as_is(name: str) -> bool:
-    """Whether a data set consists of arrays, which are in the units of the network that they were made for."""
+    """Whether a data set's images are used unchanged, because they're already in the network's units."""
     reader = reader_of(name)
     return reader is not None and reader.as_is
 
 
 def is_recorded(name: str) -> bool:
-    """Whether a data set is one of recordings, whose images are frames of events."""
+    """Whether a data set consists of event recordings, so its images are frames."""
     reader = reader_of(name)
     return reader is not None and reader.recordings
 
 
 def _unknown(name: str) -> UserError:
     if name == ARRAYS:
-        held = "the run names no data set: its images were given in Python, or it was converted"
+        held = "the run has no data set to load: its images were passed in Python, or it was converted"
         return UserError(f"--dataset {ARRAYS}: {held}; expected --dataset arrays:FILE.npz, with images and labels")
-    plain = "mnist" in name.lower() and len(name) > len("mnist")  # such as fashion_mnist, which is none of ours
+    plain = "mnist" in name.lower() and len(name) > len("mnist")  # such as fashion_mnist, which isn't built in
     near = [] if plain else difflib.get_close_matches(name.lower(), READERS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
     kinds = tuple(form.partition(":")[0] for form in READERS)
@@ -191,7 +191,7 @@ def _unknown(name: str) -> UserError:
 
 
 def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:
-    """The first images of both parts, as many as are wanted."""
+    """The first images of both parts, limited to the number needed."""
     count = len(raw.train[1])
     if wanted.subset is not None and wanted.subset > count:
         raise UserError(f"--subset {wanted.subset}: expected 1 to {count}, the training images of {name}")
@@ -204,7 +204,7 @@ def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:
 
 
 def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[str]) -> Split:
-    """Checks the labels, fits the images and adds what that changed to `notes`."""
+    """Checks the labels, fits the images and adds the changes to `notes`."""
     images, labels = pair
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if outside.size:
@@ -216,30 +216,30 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
 
 
 def load_to_train(config: Config, cache: str | None = None) -> Dataset:
-    """The data set of a training job, including its held-out images.
+    """Loads the data set of a training job, including its held-out images.
 
     Frames of recordings are cached in the folder `cache`; "off": no caching; None: in the user's cache folder.
 
     Raises:
-        UserError: see `load`; a cache for a data set of images.
+        UserError: see `load`; `cache` is given for a data set of images.
     """
     name = config.data.dataset
     if cache is not None and not is_recorded(name) and reader_of(name):
-        raise UserError(f"--cache {cache}: expected a data set of recordings, and {name} is one of images")
+        raise UserError(f"--cache {cache}: expected a data set of recordings, but {name} has images")
     return require_training(_load(config, name, config.data.validation, cache=cache, trains=True))
 
 
 def load_for(config: Config, name: str | None = None) -> Dataset:
-    """A data set for a trained network: its own, or another one; nothing is held out where there are test images.
+    """Loads a data set for a trained network: its own or another one. Test images replace held-out ones.
 
-    Frames of recordings are cached in the user's cache folder, because a received run must not choose the folder.
+    Frames of recordings are cached in the user's cache folder, because a downloaded run must not choose the folder.
 
     Raises:
         UserError: it can't be loaded, has more classes than the network or classes with other names, or has arrays
             that don't fit the network.
     """
     if name not in (None, config.data.dataset):
-        config = replace(config, data=replace(config.data, subset=None))  # it bounded the training's own data
+        config = replace(config, data=replace(config.data, subset=None))  # it only limits the run's own data
     model, dataset = config.model, _load(config, name or config.data.dataset, spare=config.data.validation)
     if takes_as_is(dataset.name):
         for split in (dataset.train, dataset.test)[not len(dataset.train.labels) :]:
@@ -266,8 +266,8 @@ def _load(
     config: Config, name: str, validation: int = 0, spare: int = 0, cache: str | None = None, trains: bool = False
 ) -> Dataset:
     model, settings, kept = config.model, config.data, None
-    arrays = takes_as_is(name) and not trains  # of which a run's own flags say nothing
-    shape = None if arrays or model.input_shape == ModelConfig.input_shape else model.input_shape  # that is no wish
+    arrays = takes_as_is(name) and not trains  # the run's flags don't describe other arrays
+    shape = None if arrays or model.input_shape == ModelConfig.input_shape else model.input_shape  # None: the default
     if is_recorded(name):
         from csnn_jax.data.events.cache import Cache
 

@@ -17,7 +17,7 @@ def as_input(
     """Turns a batch of images into the network's input.
 
     Args:
-        images: uint8 or float [B, H, W, C], or [B, T, H, W, C] where they have a time axis.
+        images: uint8 or float [B, H, W, C], or [B, T, H, W, C] if they have a time axis.
         model: the network, with its encoding.
         seed: identifies the batch, see `encode`.
         within: position of the images in a larger batch, see `encode`.
@@ -75,7 +75,7 @@ def encode(
 
 
 def levels(images: np.ndarray, scale: float) -> np.ndarray:
-    """Rescales uint8 images of any shape so that full brightness is 255, from which spikes are drawn or timed."""
+    """Rescales uint8 images of any shape to a full brightness of 255, for drawing or timing spikes."""
     if scale == 255:
         return images
     return np.rint(np.minimum(images / scale, 1) * 255).astype(np.uint8)
@@ -97,7 +97,7 @@ def draws(seed: tuple[int, ...], count: int) -> np.ndarray:
 def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...], first: int, batch: int) -> np.ndarray:
     """At each step a pixel spikes with probability pixel / 255, independently: never at 0, always at 255.
 
-    The draw is r < pixel with r of `draws`, which makes that probability exact.
+    It spikes if r < pixel, with r from `draws`, which makes that probability exact.
     """
     drawn = draws(seed, time_steps * batch * math.prod(images.shape[1:])).reshape(time_steps, batch, *images.shape[1:])
     return (drawn[:, first : first + len(images)] < images).view(np.uint8)
@@ -109,11 +109,11 @@ def _bytes(philox: np.random.Philox, count: int) -> np.ndarray:
 
 
 def _latency(images: np.ndarray, time_steps: int) -> np.ndarray:
-    """One spike per pixel at step round((1 - pixel / 255) * (T - 1)): the brighter the earlier; none at 0.
+    """One spike per pixel at step round((1 - pixel / 255) * (T - 1)): the brighter, the earlier; none at 0.
 
     Equals `snntorch.spikegen.latency(images / 255, T, normalize=True, linear=True, clip=True, threshold=t)`
     with 0 < t < 1 / 255. (snnTorch's default threshold of 0.01 also silences the values 1 and 2; without
-    `clip`, pixels below the threshold spike late.) In integers, since 255 is odd, no rounding is ever a tie.
+    `clip`, pixels below the threshold spike late.) Computed in integers. Rounding never ties, because 255 is odd.
     """
     step = (2 * (255 - images.astype(np.int32)) * (time_steps - 1) + 255) // 510
     step[images == 0] = time_steps

@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
     Attributes:
         scale: power of two that pixel values are divided by.
-        bits: of the largest value, as `Grid` counts them.
+        bits: bits of the largest value, as counted by `Grid`.
     """
 
     scale: float
@@ -32,7 +32,7 @@ def entry_of(images: Images, floats: bool = False) -> Entry:
 
     Args:
         images: [N, H, W, C], or [N, T, H, W, C] if they have a time axis.
-        floats: whether they were floats, which `to_uint8` has scaled.
+        floats: whether they were floats that `to_uint8` scaled.
 
     Returns:
         For images, bytes divided by 256. For images of only 0 and 1, and for counts (bytes with a time axis), unchanged
@@ -54,7 +54,7 @@ def as_bytes_of_255(images: np.ndarray) -> np.ndarray | None:
 
 
 def _of_255(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The whole numbers nearest to 255 times some floats, and where these are 255ths of bytes."""
+    """Floats times 255, rounded, and a mask of the floats that are bytes divided by 255."""
     units = np.float32(images) * 255
     whole = np.rint(units)
     return whole, (whole >= 0) & (whole <= 255) & (np.abs(units - whole) <= 2**-14)
@@ -77,7 +77,7 @@ def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Im
     Args:
         images: as accepted by `check_images`.
         model: the network.
-        name: of the images, for errors.
+        name: name of the images, for errors.
 
     Raises:
         ValueError: values larger than the range of the network's training data allows.
@@ -98,7 +98,7 @@ def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Im
 
 
 def _bytes_again(images: np.ndarray) -> np.ndarray:
-    """Floats [N, ...] of which each image of 255ths has the values of its bytes; bytes where all are."""
+    """Converts images [N, ...] of 255ths: to bytes if all are, otherwise to floats with the values of their bytes."""
     whole, fits = _of_255(images)
     of_bytes = fits.reshape(len(images), -1).all(1)
     if of_bytes.all():
@@ -114,7 +114,7 @@ def as_floats(x: np.ndarray, model: "ModelConfig", dtype: str = "float32") -> np
 
 
 def scale_note(images: Images, scale: float, source: str) -> list[str]:
-    """The log's line on counts or images of 0 and 1; empty for other images."""
+    """The log's line about counts or images of 0 and 1; empty for other images."""
     if scale != 1 or not isinstance(images, np.ndarray):
         return []
     kind = "counts" if images.max() > 1 else "values of 0 and 1"

@@ -1,4 +1,4 @@
-"""A job and a data set made to fit one another."""
+"""Fits jobs to data sets, and data sets to trained networks."""
 
 import math
 from dataclasses import replace
@@ -15,43 +15,43 @@ from csnn_jax.errors import UserError
 
 
 def fit_config(config: Config, dataset: Dataset) -> Config:
-    """The job with what the data set decides: that of `fit_model`, and the names of its classes.
+    """Fills in what the data set determines: the model's part (`fit_model`) and the class names.
 
     Raises:
-        UserError: as `fit_model`.
+        UserError: see `fit_model`.
     """
     return replace(config, model=fit_model(config.model, dataset), data=replace(config.data, classes=named(dataset)))
 
 
 def named(dataset: Dataset) -> tuple[str, ...] | None:
-    """The names of a data set's classes; None where they are their numbers."""
+    """The names of a data set's classes; None if they're just numbers."""
     return None if dataset.names == tuple(map(str, range(len(dataset.names)))) else dataset.names
 
 
 def check_names(dataset: str, names: tuple[str, ...] | None, learned: tuple[str, ...] | None) -> None:
-    """Raises UserError where the classes of a data set aren't those that a network learned, in the same order.
+    """Raises UserError unless a data set's classes are those that a network learned, in the same order.
 
     Args:
-        dataset: its name, for errors.
-        names: of its classes; None: they are numbers, or the data aren't read yet.
-        learned: names of the network's classes; None: they are numbers, or not known.
+        dataset: name of the data set, for errors.
+        names: names of its classes; None: they're numbers, or the data hasn't been read yet.
+        learned: names of the network's classes; None: they're numbers, or unknown.
     """
     for number, (found, expected) in enumerate(zip(names or (), learned or (), strict=False)):
         if found != expected:
             raise UserError(
-                f"--dataset {dataset}: its class {number} is {show(found)}, expected {show(expected)}, as the network "
-                "was trained"
+                f"--dataset {dataset}: its class {number} is {show(found)}, expected {show(expected)}, as in the "
+                "network's training"
             )
 
 
 def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """The model with what the data set decides: shape, classes, how pixels enter, the steps of its own time axis.
+    """Fills in what the data set determines: shape, classes, how pixels enter, and the steps of its time axis.
 
-    Flags that gave more classes, or a scale, stand.
+    Flags that gave more classes, or a scale, take precedence.
 
     Raises:
-        UserError: the flags gave fewer classes, an encoding for floats or for images that have a time axis, or another
-            number of steps than that has.
+        UserError: the flags gave fewer classes, an encoding for floats or images with a time axis, or a number of steps
+            that differs from that axis.
     """
     if dataset.frames and model.time_steps not in (ModelConfig.time_steps, dataset.frames):
         steps = f"{dataset.name} has {dataset.frames} frames per example"
@@ -68,9 +68,9 @@ def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
 
 
 def _entry(model: ModelConfig, dataset: Dataset) -> Entry:
-    """How a data set's images enter a model, by the scale that a flag gives or else by their own.
+    """How a data set's images enter a model, with the flag's scale or else their own.
 
-    Floats get fewer bits where the first layer's weights would have fewer than 8.
+    Floats get fewer bits if the first layer's weights would otherwise have fewer than 8.
     """
     scale, bits = dataset.entry
     if dataset.train.images.dtype == np.uint8:
@@ -88,10 +88,10 @@ def _entry(model: ModelConfig, dataset: Dataset) -> Entry:
 
 
 def learned(dataset: Dataset, model: ModelConfig) -> Dataset:
-    """The data set with its images in the form that the network takes, see `as_learned`.
+    """Converts a data set's images to the form that the network takes, see `as_learned`.
 
     Raises:
-        UserError: larger values than the network's training images have.
+        UserError: values larger than the network's training data allows.
     """
 
     def part(split: Split, name: str) -> Split:

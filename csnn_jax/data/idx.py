@@ -1,4 +1,4 @@
-"""IDX files (the format of http://yann.lecun.com/exdb/mnist) and the MNIST inside this package."""
+"""IDX files (the format of http://yann.lecun.com/exdb/mnist) and the MNIST that comes with this package."""
 
 import gzip
 import hashlib
@@ -122,7 +122,7 @@ def _parse(data: bytes, name: str) -> np.ndarray:
     if found != expected:
         kind = "truncated" if found < expected else "trailing bytes"
         raise UserError(f"{name}: {kind}, {found} bytes of data, expected {expected} for shape {shape}")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()  # frombuffer's is read-only
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()  # frombuffer returns a read-only array
 
 
 MNIST, FOLDER = Reader(read_mnist), Reader(read_folder)

@@ -1,4 +1,4 @@
-"""Folders of pictures, one for each class: PNG and JPEG files of any size, as `images:DIR`."""
+"""Folders of pictures, one per class: PNG and JPEG files of any size, as `images:DIR`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +14,23 @@ from csnn_jax.progress import followed
 FORMATS = ("PNG", "JPEG")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 TOLD = 2000
-"""Pictures that take so long to read that progress is shown."""
+"""Number of pictures above which progress is shown."""
 SMALL = 128
-"""Pixels a side up to which a network may well take pictures as they are."""
+"""Largest side (pixels) at which a network could well use pictures without resizing."""
 
 
 def read_folders(where: str, wanted: Wanted) -> Raw:
-    """Reads pictures from `train/CLASS/FILE` and `test/CLASS/FILE`, whatever the classes are called.
+    """Reads pictures from `train/CLASS/FILE` and `test/CLASS/FILE`, with any class names.
 
     Files are decoded one by one into an array of the network's shape, so large photos take no more memory than small
     ones. Their order mixes the classes evenly (`class_folders.in_turn`).
 
     Args:
-        where: the folder with `train` and, unless training images are held out in its place, `test`.
-        wanted: the shape that pictures get, and how many of them.
+        where: the folder with `train` and `test`; without `test`, training images have to be held out.
+        wanted: the shape and number of the pictures.
 
     Raises:
-        UserError: as `class_folders.read_parts`; or a picture that can't be read, or is animated.
+        UserError: see `class_folders.read_parts`; a picture can't be read, or is animated.
     """
     train, test = read_parts(where, SUFFIXES, "pictures", needs_test=False)
     source, count, seen = f"images:{where}", sum(map(len, train.values())), set[Shape]()
@@ -47,27 +47,27 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
         shape = " ".join(map(str, own))
         said.append(f"{source}: all pictures have the shape {shape}; --input-shape {shape} keeps it")
     if others := skipped(where, SUFFIXES):
-        said.append(f"{source}: {len(others):,} skipped, not named as PNG or JPEG files, such as {others[0]}")
+        said.append(f"{source}: skipped {len(others):,} without a PNG or JPEG extension, such as {others[0]}")
     return Raw(*pairs, tuple(train), notes=tuple(said))
 
 
 def read_picture(path: str, shape: Shape) -> Picture:
-    """Reads one picture as for training: as `pictures.opened` does, and then resized as a whole.
+    """Reads one picture as training does: opens it with `pictures.opened` and resizes it without cropping.
 
     Args:
         path: a PNG or JPEG file.
-        shape: (H, W, C) to reach.
+        shape: (H, W, C) of the result.
 
     Raises:
-        UserError: as `pictures.opened`; or C is neither 1 nor 3.
+        UserError: see `pictures.opened`; C is neither 1 nor 3.
     """
     return _fitted(_read(path), shape, path)
 
 
 def _pixels(files: Sequence[Path], shape: Shape, source: str, seen: set[Shape], notes: dict[str, None]) -> np.ndarray:
-    """Pictures as uint8 [N, H, W, C]; adds the shapes that they had to `seen`, and what was changed to `notes`."""
+    """Reads pictures as uint8 [N, H, W, C]; adds their original shapes to `seen` and the changes to `notes`."""
     pixels = np.empty((len(files), *shape), np.uint8)
-    told = f"Data: reads {len(files):,} pictures"
+    told = f"Data: reading {len(files):,} pictures"
     for row, path in enumerate(followed(files, told, len(files)) if len(files) > TOLD else files):
         read = _read(path)
         seen.add(read.shape)
@@ -78,7 +78,7 @@ def _pixels(files: Sequence[Path], shape: Shape, source: str, seen: set[Shape], 
 
 
 def _read(path: str | Path) -> np.ndarray:
-    """A picture as uint8 [height, width, 1], or [height, width, 3] if its file has colors."""
+    """A picture as uint8 [height, width, 1], or [height, width, 3] if it's in color."""
     pixels = np.asarray(opened(path, FORMATS))
     return pixels if pixels.ndim == 3 else pixels[..., None]
 

@@ -82,7 +82,7 @@ def as_images(images: Any, name: str, one: float = 1) -> Images:
         images: of any shape: a NumPy or JAX array, a torch tensor, or lists. Booleans and integers from 0 to 255 become
             uint8, floats become float32. Recordings are returned unchanged.
         name: name of the images in error messages.
-        one: the integer for full brightness, which True becomes.
+        one: the integer for full brightness, used for True.
 
     Raises:
         ValueError: they aren't numbers, are ragged, or are integers outside 0 to 255.
@@ -93,7 +93,7 @@ def as_images(images: Any, name: str, one: float = 1) -> Images:
     if found.dtype.kind == "b":
         return found * np.uint8(one) if one in range(1, 256) else found.astype(np.float32)
     if found.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, which `check_images` refuses
+        with np.errstate(over="ignore"):  # values that are too large become infinite; `check_images` rejects them
             return found.astype(np.float32, copy=False)
     if found.dtype != np.uint8 and found.size:
         low, high = found.min(), found.max()
@@ -108,10 +108,10 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     Raises:
         ValueError: values of another type, or lists of different lengths.
     """
-    torch = sys.modules.get("torch")  # which isn't imported here: without it nothing is a tensor
+    torch = sys.modules.get("torch")  # unless someone imported it, there are no tensors
     try:
         found = np.asanyarray(values.detach().cpu() if torch and isinstance(values, torch.Tensor) else values)
-    except (ValueError, TypeError, RuntimeError):  # lists of different lengths, tensors that need a gradient in a list
+    except (ValueError, TypeError, RuntimeError):  # ragged lists, or lists of tensors that require gradients
         found = np.empty((), object)
     if found.dtype.kind not in "buif":
         kind = "" if found.dtype == object else f" of {found.dtype}"
@@ -155,7 +155,7 @@ def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why
 
 
 def _axis(sizes: tuple[int, ...], shape: Shape | None) -> str:
-    """What is likely to be wrong with the axes of images; empty: nothing that is known."""
+    """The likely mistake in the axes of images; empty if none is recognized."""
     if shape is None:
         missing, first = len(sizes) == 3, len(sizes) in (4, 5) and sizes[-3] <= 3 < sizes[-1]
     elif sizes == shape:
@@ -171,7 +171,7 @@ def _axis(sizes: tuple[int, ...], shape: Shape | None) -> str:
 def check_floats(images: np.ndarray, scale: float, what: str) -> None:
     """Raises ValueError unless floats are in a network's range, with the range that was found.
 
-    Floats of pixels go from 0 to 1. Counts may also be integers up to 255.
+    Pixels are floats from 0 to 1. Counts may also be integers up to 255.
 
     Args:
         images: floats of any shape.
@@ -245,7 +245,7 @@ def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list
 
 
 def _fit_one(image: np.ndarray, shape: Shape) -> np.ndarray:
-    from PIL import Image  # lazily: most runs need none of this
+    from PIL import Image  # imported lazily, because most runs don't need it
 
     if image.shape[2] == 3 and shape[2] == 1:
         planes = [Image.fromarray(image).convert("L")]

@@ -48,8 +48,8 @@ def read_npz(path: Path, most: int, names: Collection[str] | None = None) -> dic
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """An array whose header asks for as many bytes as there are."""
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack more than they are asked
+    """Reads an array after comparing the size in its header with the actual one."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may unpack more than requested
         raise ValueError(f"{member.filename} is compressed in a way that NumPy doesn't use")
     with archive.open(member) as file:
         data = file.read(member.file_size)
@@ -61,5 +61,5 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     dtype, shape = np.dtype(found[1].decode()), tuple(map(int, re.findall(rb"\d+", found[3])))
     if math.prod(shape) * dtype.itemsize != len(data) - start:
         raise ValueError(f"{member.filename} has {len(data) - start} bytes, not {dtype} {list(shape)}")
-    array = np.frombuffer(bytearray(data), dtype, offset=start)  # a bytearray's can be written to
+    array = np.frombuffer(bytearray(data), dtype, offset=start)  # a bytearray makes it writable
     return array.reshape(shape, order="F" if found[2] == b"True" else "C")

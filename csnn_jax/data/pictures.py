@@ -1,4 +1,4 @@
-"""Picture files of any size into the network's input."""
+"""Converts picture files of any size to the network's input."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from csnn_jax.errors import UserError, first_line
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was read from a file and made ready for the network.
+    """A picture from a file, ready for the network.
 
     Attributes:
         pixels: uint8 [H, W, C].
-        notes: what was done to it, and warnings, one line each.
+        notes: changes and warnings, one line each.
     """
 
     pixels: np.ndarray
@@ -27,12 +27,12 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     """Reads a picture file.
 
     Args:
-        path: PNG, JPEG or anything else that Pillow reads; transparency is laid on white.
+        path: PNG, JPEG or anything else that Pillow reads; transparent parts become white.
         input_shape: (H, W, C) of the network.
-        digit: prepare it as MNIST's digits were, in grey; else it is resized, and inverted if grey and dark on light.
+        digit: prepare it as MNIST's digits were, in gray; otherwise resize it, and invert it if gray and dark on light.
 
     Raises:
-        UserError: the file is missing, is no picture, or shows nothing.
+        UserError: the file is missing, isn't a picture, or shows nothing.
     """
     image = opened(path)
     pixels = np.asarray(image.convert("RGB"))
@@ -51,24 +51,24 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
 
 
 def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Reads a picture file as a viewer shows it: upright, and on white where it is transparent.
+    """Reads a picture file as a viewer shows it: upright, with white where it's transparent.
 
     Args:
         path: the file.
-        formats: Pillow's names of those that it may have; None: any.
+        formats: Pillow's names of the accepted formats; None: any.
 
     Returns:
-        An image of 8 bits in mode "L" if the file is gray, else in mode "RGB". 16 bits are divided by 257 and rounded,
-        but those of color files, of which Pillow reads the upper 8.
+        An 8-bit image in mode "L" if the file is gray, otherwise "RGB". 16-bit values are divided by 257 and rounded,
+        except in color files, of which Pillow only reads the upper 8 bits.
 
     Raises:
-        UserError: the file is missing or damaged, or no picture, or animated though it has one of `formats`.
+        UserError: the file is missing, damaged or not a picture, or, with `formats`, animated or in another format.
     """
     try:
         with Image.open(path) as file:
             if formats is not None:
                 _check_still(file, path, formats)
-            upright = ImageOps.exif_transpose(file)  # as every viewer shows a phone's photo
+            upright = ImageOps.exif_transpose(file)  # phones store photos sideways, with a tag
             return _on_white(_eight_bits(upright))
     except UserError:
         raise
@@ -81,17 +81,17 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
 
 
 def _check_still(file: Image.Image, path: str | Path, formats: tuple[str, ...]) -> None:
-    """Raises UserError unless a file has one of these formats and shows one picture."""
+    """Raises UserError unless a file is in one of these formats and isn't animated."""
     frames = sum(1 for _ in ImageSequence.Iterator(file))
     file.seek(0)
-    kind = "JPEG" if file.format == "MPO" else file.format  # a phone's photo, with a preview or depths after it
+    kind = "JPEG" if file.format == "MPO" else file.format  # a phone's photo, followed by a preview or depth map
     found = f"a {kind} file" if frames == 1 or file.format == "MPO" else f"animated ({kind}, {frames} pictures)"
     if kind not in formats or found.startswith("animated"):
         raise UserError(f"{path}: is {found}, expected a still picture ({', '.join(formats)})")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """The image in mode "L" or "RGB", what is transparent of it on white."""
+    """Converts an image to mode "L" or "RGB", on white where it's transparent."""
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if not image.has_transparency_data:
         return image.convert(mode)
@@ -100,7 +100,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit gray in 8 bits, which Pillow's conversion would cut off at 255; the gray that is transparent as alpha."""
+    """Converts 16-bit gray to 8 bits, which Pillow would clip at 255; a transparent value becomes alpha."""
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image)
@@ -111,9 +111,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.ndarray, list[str]]:
-    """A bright digit on a dark ground [height, width] in MNIST's frame: (uint8 [H, W, 1], what was done)."""
+    """Frames a bright digit on dark [height, width] as in MNIST; returns uint8 [H, W, 1] and notes."""
     ground = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
-    # Whatever is no brighter than the paper is ground; the brightest stroke becomes 255, as in MNIST.
+    # Anything no brighter than the background is removed; the brightest stroke becomes 255, as in MNIST.
     ink = np.clip(grey.astype(np.float32) - ground, 0, None)
     if ink.max() < 16:
         raise UserError(f"{path}: nothing stands out from the background, expected a picture of a digit")
@@ -130,7 +130,7 @@ def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.n
 
 
 def _doubts(ink: np.ndarray) -> list[str]:
-    """Why a cropped picture [height, width] may not show one digit."""
+    """Warnings that a cropped picture [height, width] may not show a single digit."""
     high, wide = (max(1, length // 20) for length in ink.shape)
     edges = (ink[:high].any(0), ink[-high:].any(0), ink[:, :wide].any(1), ink[:, -wide:].any(1))
     hollow = (ink > 0).mean() < 0.5  # a straight 1 fills its box
@@ -144,7 +144,7 @@ def _doubts(ink: np.ndarray) -> list[str]:
 
 
 def _centred(digit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The digit in a black frame, its centre of mass in the middle as far as it stays inside."""
+    """Puts the digit on black, with its center of mass as close to the middle as fits."""
     frame = np.zeros(shape, np.uint8)
     where = []
     for axis in (0, 1):

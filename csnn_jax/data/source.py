@@ -1,4 +1,4 @@
-"""What a data reader gets and what it returns: the contract of csnn_jax.data.datasets.READERS."""
+"""What a data reader takes and returns: the contract of csnn_jax.data.datasets.READERS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Wanted:
 
     Attributes:
         shape: (H, W, C) of its input. A reader may return other sizes, because images are resized afterwards.
-        time_steps: of its window.
+        time_steps: its number of steps.
         own: whether the shape is only the default, so event recordings keep their sensor's size.
         frames: how events become frames, by "time" or by "count".
         cache: cache of data that is made on first use; None: no caching.

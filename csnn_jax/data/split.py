@@ -34,7 +34,7 @@ class Split:
     """Images and their labels: what a network is trained or evaluated on.
 
     Attributes:
-        images: uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis. Anything else
+        images: uint8 or float32, [N, H, W, C], or [N, T, H, W, C] if the data has its own time axis. Anything else
             that `as_images` accepts is converted.
         labels: int32 [N], 0 .. num_classes - 1.
 
@@ -62,7 +62,7 @@ class Dataset:
         names: names of the classes; their numbers if they have none.
         entry: how its images enter a network, see `entry.entry_of`.
         notes: what was changed on loading (resized, converted to gray, ...), one printed line each.
-        fitted: those notes that report a change of size or channels for the network's input.
+        fitted: the notes that report a change of size or channels for the network's input.
         final: what `test` holds: "test" images, or those of "validation" if the data set has no others.
     """
 
@@ -114,7 +114,7 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", o
 
 
 def _labels(labels: Any, images: int) -> np.ndarray:
-    """Labels as int32 [images]; raises ValueError where they are none."""
+    """Labels as int32 [images]; raises ValueError if they're invalid."""
     array = as_numbers(labels, "labels")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         shown = f"{array.dtype} {list(array.shape)}"
@@ -151,7 +151,7 @@ def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) 
     several = not isinstance(classes, str | bytes) and isinstance(classes, Sequence | np.ndarray)
     names = list(classes) if several else []  # type: ignore[arg-type]
     if len(names) < 2 or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise ValueError(f"classes is {classes!r}, expected a whole number of at least 2, or as many different names")
+        raise ValueError(f"classes is {classes!r}, expected an integer of at least 2, or at least 2 different names")
     return tuple(map(str, names))
 
 

@@ -41,7 +41,7 @@ def read_tfds(where: str, wanted: Wanted) -> Raw:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A data set `name`, maybe prepared in `folder`, as seen by the module `tfds`."""
+    """A data set `name` that may be prepared in `folder`, read with the module `tfds`."""
 
     name: str
     folder: Path
@@ -65,7 +65,7 @@ class _Prepared:
 
     def open(self) -> Any:
         try:
-            # Not in TFDS's public interface, but its only way to find files by name that never downloads any.
+            # Not public, but TFDS's only way to find files by name that never downloads any.
             return self.tfds.core.read_only_builder.builder_from_files(self.name, data_dir=str(self.folder))
         except self.tfds.core.registered.DatasetNotFoundError as error:
             known = self.tfds.list_builders(with_community_datasets=False)
@@ -130,10 +130,10 @@ class _Prepared:
 
 
 def _import_tfds(source: str) -> Any:
-    # Lazily, as none of it exists everywhere: array_record is built for Linux only.
+    # Imported lazily, because these are optional, and array_record only exists for Linux.
     try:
         import array_record.python.array_record_data_source  # noqa: F401
-        import importlib_resources  # noqa: F401  tensorflow-datasets needs it without saying so
+        import importlib_resources  # noqa: F401  tensorflow-datasets needs it, undeclared
         import tensorflow_datasets
     except ImportError as error:
         expected = "tensorflow-datasets, importlib_resources and array_record (Linux only)"
@@ -143,7 +143,7 @@ def _import_tfds(source: str) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences TFDS's remarks, such as that OpenCV would be faster than Pillow."""
+    """Silences TFDS's messages, such as the one that OpenCV would be faster than Pillow."""
     from absl import logging
 
     verbosity = logging.get_verbosity()

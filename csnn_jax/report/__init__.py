@@ -1,1 +1,1 @@
-"""What a run looked like, as one HTML file; `page` and `charts` make such a file of anything."""
+"""Reports on runs, as one HTML file; `page` and `charts` can make one from anything."""

@@ -1,4 +1,4 @@
-"""`python -m csnn_jax.report RUN...`: one HTML file that shows what runs did, for whoever has installed nothing."""
+"""`python -m csnn_jax.report RUN...`: one HTML file about runs, which needs no installation to read."""
 
 import shlex
 import sys
@@ -33,8 +33,8 @@ class ReportFlags:
     dataset: str | None = None
     """Data set with the test images, named as for training, if it has moved; default: the run's."""
     details: int = 3
-    """Number of runs, from the first on, to show in detail; the others only appear in the curves and tables of all
-    runs."""
+    """Number of runs to show in detail, starting with the first; the others only appear in the curves and tables of
+    all runs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(flags: ReportFlags) -> None:
-    """Raises UserError unless the flags ask for what can be; before anything takes time."""
+    """Raises UserError for invalid flags, before the slow part starts."""
     if not flags.runs:
         raise UserError("RUN: expected at least one run directory")
     twice = [name for place, name in enumerate(flags.runs) if Path(name).resolve() in _resolved(flags.runs[:place])]

@@ -1,4 +1,4 @@
-"""What a network answers: accuracy by class, confusion matrix, the worst mistakes, and how many steps it needs."""
+"""A network's answers: accuracy by class, confusion matrix, the worst mistakes, and how many steps it needs."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from csnn_jax.report.page import Content, Html, element
 from csnn_jax.report.subject import ReportedRun
 
 WORST = 12
-FEW = 20  # classes that a matrix is a table of numbers for
+FEW = 20  # up to this many classes, a matrix is a table of numbers
 
 
 def answers(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
@@ -25,9 +25,9 @@ def answers(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     worst = mistakes(result.labels, measured.scores)
     if len(worst):
         shown = [_mistake(measured, int(index), subject) for index in worst[:WORST]]
-        most, bars = "whose answer has the most output spikes above the true class", "output spikes"
+        most, bars = "whose answer beats the true class by the most output spikes", "output spikes"
         if subject.sums_membranes:
-            most = "whose answer's summed membrane is the furthest above the true class's"
+            most = "whose answer beats the true class by the largest difference in summed membranes"
             bars = "summed membranes"
         lead = (
             f"{len(worst):,} images are misclassified. These are the {len(shown)} {most}. "
@@ -37,7 +37,7 @@ def answers(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
 
 
 def steps(subjects: Sequence[tuple[ReportedRun, Measured]]) -> Html:
-    """Accuracy if the window ended earlier, of all runs that were measured."""
+    """Accuracy of all measured runs if the window ended earlier."""
     series = [
         Series(one.name, np.arange(1, len(measured.by_step) + 1), measured.by_step, one.number, "lines+markers")
         for one, measured in subjects
@@ -47,13 +47,13 @@ def steps(subjects: Sequence[tuple[ReportedRun, Measured]]) -> Html:
     chart = charts.lines(above, shown, "steps", "accuracy (%)", y_axis=axis, x_axis=charts.STEPS)
     curves = [(one.name, measured.by_step) for one, measured in subjects]
     rows = [(name, *map(_shown, _needed(curve)), f"{curve[-1]:.2%}") for name, curve in curves]
-    head = ("run", "steps to within 1 %", "to within 0.1 %", "accuracy of the whole window")
-    caption = "Steps that are needed to get this close to the final accuracy"
+    head = ("run", "steps to within 1%", "to within 0.1%", "accuracy of the whole window")
+    caption = "Steps needed to get this close to the final accuracy"
     return page.joined((chart, page.table(caption, head, rows)))
 
 
 def _needed(by_step: np.ndarray) -> list[int]:
-    """The steps after which accuracy stays within 1 % and 0.1 % of the last one's."""
+    """The steps after which accuracy stays within 1% and 0.1% of the final accuracy."""
     away = np.abs(by_step - by_step[-1])
     return [int(np.flatnonzero(np.append(True, away > bound))[-1]) + 1 for bound in (0.01, 0.001)]
 
@@ -95,7 +95,7 @@ def _mistake(measured: Measured, index: int, subject: ReportedRun) -> Html:
     answer = int(scores.argmax())
     name, taken = subject.classes[label], subject.classes[answer]
     said = f"{name} classified as {taken}"
-    numbers = f"{_score(scores[label])} against {_score(scores[answer])}"
+    numbers = f"{_score(scores[label])} vs. {_score(scores[answer])}"
     numbers += "" if subject.sums_membranes else " spikes"
     image = page.picture(tiles.png(tiles.still(measured.split.images[index])), f"Test image {index}: {said}", width=84)
     caption = element("figcaption", element("strong", said), f", {numbers} (image {index})")
@@ -108,7 +108,7 @@ def _score(score: np.generic) -> str:
 
 
 def _bars(scores: np.ndarray, label: int, answer: int, subject: ReportedRun) -> Html:
-    """Scores by class as a tiny chart, those below 0 downwards; its numbers are its description."""
+    """Scores by class as a tiny chart, in which negative ones point down; its description lists the numbers."""
     width, classes = 8, subject.classes
     low, high = scores.min(initial=0), scores.max(initial=0)
     most = (high - low) or 1

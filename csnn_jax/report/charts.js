@@ -1,5 +1,5 @@
 "use strict";
-// Draws the charts of a page with Plotly, in the colours of its style, again when light and dark change places.
+// Draws the charts of a page with Plotly, in the colors of its style, and again if these switch between light and dark.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 640px)");
@@ -8,7 +8,7 @@
   const specs = new Map(plots.map((plot) => [plot, JSON.parse(plot.nextElementSibling.textContent)]));
   const drawn = new Set();
 
-  // The value with every "var(--name)" replaced by what the style says it is now.
+  // Replaces every "var(--name)" by its current value in the style.
   function resolved(value, style) {
     if (typeof value === "string") {
       const found = /^var\((--[\w-]+)\)$/.exec(value);
@@ -45,7 +45,7 @@
   }
 
   function draw(plot) {
-    if (plot.offsetParent === null) return; // within something folded
+    if (plot.offsetParent === null) return; // inside a collapsed part
     const spec = specs.get(plot);
     const style = getComputedStyle(document.documentElement);
     const config = { displayModeBar: false, responsive: true };
@@ -53,7 +53,7 @@
     drawn.add(plot);
   }
 
-  // One after the other, so that the page can be scrolled meanwhile.
+  // One at a time, so the page can be scrolled meanwhile.
   function drawAll(left) {
     if (!left.length) {
       document.documentElement.dataset.charts = "drawn";

@@ -1,6 +1,6 @@
-"""Charts of a page: Plotly figures as plain JSON, in the page's own colours, which follow light and dark.
+"""Charts of a page: Plotly figures as plain JSON, in the page's own colors, which follow light and dark.
 
-Every text in a figure is shown as it is: Plotly takes `<b>` and the like for markup, so all but `Html` is escaped here.
+Text is escaped unless it's `Html`, because Plotly would interpret `<b>` and the like as markup.
 """
 
 import html
@@ -18,11 +18,11 @@ LOG = {"type": "log", "dtick": 1, "tickformat": "~g"}
 STEPS = {"type": "log", "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]}
 """Settings of an axis of time steps."""
 SYMBOLS = ("square", "diamond", "triangle-up", "triangle-down", "hexagon")
-"""Markers that can be told apart without their colours; a legend shows them."""
+"""Markers that can be told apart without their colors; a legend shows them."""
 
-_LEAST = 0.01  # percent missing, which stands for none
-_DIGITS = (1, 5, 2, 3, 7, 4, 6, 8, 9, 2.5, 1.5)  # of ticks, the most wanted first
-_APART = 0.075  # of the scale's length, which two ticks keep between them
+_LEAST = 0.01  # percent missing, shown as none
+_DIGITS = (1, 5, 2, 3, 7, 4, 6, 8, 9, 2.5, 1.5)  # of ticks, preferred ones first
+_APART = 0.075  # minimum distance of ticks, as a fraction of the scale's length
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _HEAT = [[0, "var(--heat-0)"], [0.5, "var(--heat-1)"], [1, "var(--heat-2)"]]
 
@@ -30,17 +30,17 @@ Values = Sequence[Any] | np.ndarray
 
 
 class Series(NamedTuple):
-    """The data of one line or of points in a chart.
+    """A line or points in a chart.
 
     Attributes:
-        name: for the legend and when pointed at.
-        x, y: where it goes; None or NaN is a gap.
-        number: picks colour and dashes.
+        name: for the legend and hover labels.
+        x, y: coordinates; None or NaN is a gap.
+        number: picks color and dashes.
         mode: Plotly's: "lines", "markers" or "lines+markers".
-        width: of the line in pixels.
+        width: width of the line in pixels.
         opacity: 0 to 1.
-        symbol: of its markers.
-        texts: what is said at each point in place of y; empty: y.
+        symbol: shape of its markers.
+        texts: hover text of each point instead of y; empty: y.
     """
 
     name: str
@@ -58,10 +58,10 @@ class Entry(NamedTuple):
     """An entry of a legend.
 
     Attributes:
-        name: what it says.
+        name: its text.
         group: `legendgroup` of its traces.
-        number: of its colour.
-        symbol: of its markers, shown where it is one of `SYMBOLS`.
+        number: picks its color.
+        symbol: shape of its markers, shown if it's one of `SYMBOLS`.
         line: whether a line is shown.
     """
 
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
 
 
 def colour(number: int) -> str:
-    """The colour of the series so numbered, for a style or a figure."""
+    """The color of a series by its number, for a style or a figure."""
     return f"var(--series-{number % COLOURS + 1})"
 
 
@@ -88,17 +88,17 @@ def lines(
     y_axis: Mapping[str, Any] | None = None,
     y_lines: Sequence[float] = (),
 ) -> Html:
-    """Lines over one axis, with a legend where there are several names.
+    """Lines over one axis, with a legend if there are several names.
 
     Args:
-        caption: what it shows, above it.
-        series: equal names are one entry of the legend.
-        x: what the axis is, with its unit.
-        y: the same of the other one.
+        caption: shown above the chart.
+        series: equal names share an entry of the legend.
+        x: title of the x axis, with its unit.
+        y: title of the y axis.
         height: in CSS pixels.
-        x_axis: more of Plotly's settings of the axis, such as its type.
-        y_axis: the same of the other one.
-        y_lines: where a dashed line crosses the whole chart.
+        x_axis: more of Plotly's settings of the x axis, such as its type.
+        y_axis: the same for the y axis.
+        y_lines: where dashed lines cross the whole chart.
     """
     groups = {name: f"g{index}" for index, name in enumerate(dict.fromkeys(one.name for one in series))}
     traces = [_line(one, groups[one.name]) for one in series]
@@ -110,19 +110,19 @@ def lines(
 
 
 def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
-    """Accuracies of 0 to 1 on a scale that is stretched towards 100 %: series for `lines`, and its `y_axis`."""
+    """Accuracies from 0 to 1 on a scale stretched toward 100%: series for `lines`, and its `y_axis`."""
     made = []
     for one in series:
         missing = [max(_LEAST, 100 * (1 - value)) for value in one.y]
         made.append(one._replace(y=missing, texts=[f"{value:.2%}" for value in one.y]))
     all_missing = [value for one in made for value in one.y] or [1]
-    ticks = _ticks(math.log10(max(all_missing) / min(all_missing)) or 2)  # decades; of one value, Plotly shows two
+    ticks = _ticks(math.log10(max(all_missing) / min(all_missing)) or 2)  # decades; Plotly shows two for a single value
     names = ["100" if tick == _LEAST else f"{100 - tick:.4g}" for tick in ticks]
     return made, {"type": "log", "autorange": "reversed", "tickvals": ticks, "ticktext": names}
 
 
 def _ticks(decades: float) -> list[float]:
-    """Percents missing, none so near to another that their names would overlap."""
+    """Ticks in percent missing, far enough apart that their labels don't overlap."""
     wanted = [90.0, *(float(f"{digit * scale:g}") for digit in _DIGITS for scale in (10, 1, 0.1, 0.01))]
     kept: list[float] = []
     for tick in wanted:
@@ -143,9 +143,9 @@ def bars(
     y_axis: Mapping[str, Any] | None = None,
     x_lines: Sequence[float] = (),
 ) -> Html:
-    """Bars, such as a histogram's, at x with heights y; `labels`: what the axes are, with units.
+    """Bars, such as a histogram's, at x with heights y, and dashed lines at `x_lines`.
 
-    Dashed lines cross them at `x_lines`.
+    `labels` are the titles of the axes, with units.
     """
     trace = {"type": "bar", "x": x, "y": y, "marker": {"color": colour(number)}, "hoverinfo": "x+y"}
     shapes = [shape for at in x_lines for shape in _upright(at)]
@@ -162,7 +162,7 @@ def dots(
     height: int = 320,
     y_axis: Mapping[str, Any] | None = None,
 ) -> Html:
-    """For each category a marker of every group. They suit a logarithmic axis, on which a bar has no length."""
+    """A marker of every group for each category. Unlike bars, they make sense on a logarithmic axis."""
     traces, legend = [], []
     for number, (name, values) in enumerate(groups.items()):
         symbol = SYMBOLS[number % len(SYMBOLS)]
@@ -175,7 +175,7 @@ def dots(
 
 
 def heat(caption: Content, values: np.ndarray, names: Sequence[str], x: str, y: str, *, height: int = 480) -> Html:
-    """A matrix [rows, columns] in colours, the first row on top; `names` of both."""
+    """A matrix [rows, columns] in colors, the first row on top; `names` of both."""
     trace: dict[str, Any] = {
         "type": "heatmap",
         "x": names,
@@ -200,11 +200,11 @@ def figure(
     """Any Plotly figure.
 
     Args:
-        caption: above it.
-        description: what kind of picture it is, for who can't see it; figures belong into the text or a table.
-        traces: Plotly's. `var(--name)` in place of a colour is that of the page's style.
-        layout: Plotly's, too.
-        height: in CSS pixels; the width is what there is room for.
+        caption: shown above it.
+        description: the kind of chart, for screen readers; its numbers belong in the text or a table.
+        traces: Plotly's. A color `var(--name)` comes from the page's style.
+        layout: Plotly's.
+        height: in CSS pixels; the width fills the available room.
         legend: its entries.
     """
     entries = [element("li", _entry(entry)) for entry in legend]
@@ -215,7 +215,7 @@ def figure(
 
 
 def thinned(x: Values, y: Values, most: int = 800) -> tuple[np.ndarray, np.ndarray]:
-    """A long line with at most so many points, each the mean of as many neighbours."""
+    """Reduces a long line to at most `most` points, each the mean of its neighborhood."""
     size = -(-len(x) // most) if len(x) else 1
     starts = np.arange(0, len(x), size)
     counts = np.diff(np.append(starts, len(x)))
@@ -247,7 +247,7 @@ def _across(at: float) -> dict[str, Any]:
 
 
 def _upright(at: float) -> Iterator[dict[str, Any]]:
-    """A dashed line, and below it one in the page's colour, so that it is seen on bars."""
+    """A dashed line, on top of one in the page's color that makes it visible on bars."""
     place = {"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1}
     yield {**place, "line": {"color": "var(--paper)", "width": 5}}
     yield {**place, "line": _across(at)["line"]}
@@ -266,7 +266,7 @@ def _entry(one: Entry) -> Html:
 
 
 def _escaped(spec: Any) -> Any:
-    """A figure whose texts Plotly shows as they are."""
+    """Escapes the text in a figure, so Plotly shows it literally."""
     if isinstance(spec, Html):
         return spec.text
     if isinstance(spec, str):

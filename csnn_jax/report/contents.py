@@ -9,11 +9,11 @@ from csnn_jax.report.page import Content, Section
 from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 LEFT_OUT = "answers, neurons, spikes and operations"
-"""What needs weights and test images."""
+"""The parts that need weights and test images."""
 
 
 def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
-    """Measurements of the networks that can be run, by the number of their run."""
+    """Measures the networks that can be run; returns the results by run number."""
     measured = {}
     for subject in subjects:
         if subject.dataset is not None:
@@ -28,8 +28,8 @@ def text(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured], comm
 
     Args:
         subjects: the runs.
-        measured: what was measured of them, by their numbers.
-        command: that made this report.
+        measured: their measurements, by number.
+        command: the command that made this report.
         program: for the file's head.
     """
     pairs = [(one, measured[one.number]) for one in subjects if one.number in measured]
@@ -57,7 +57,7 @@ def _details(subject: ReportedRun, measured: Measured, suffix: str) -> list[Sect
 
 
 def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> list[Content]:
-    """First paragraph: what the page is about, and what it lacks."""
+    """The first paragraphs: what the page is about, and what's missing."""
     lines: list[Content] = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
     for one in subjects:
         lines += [f"{one.name}: {LEFT_OUT} are missing. {' '.join(one.missing)}"] if one.missing else []

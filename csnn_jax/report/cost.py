@@ -1,4 +1,4 @@
-"""Synaptic operations of a spiking network against those of a dense one of the same shape."""
+"""Synaptic operations of a spiking network compared with a dense one of the same shape."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from csnn_jax.runs import footprint
 
 
 def cost(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
-    """Operations and energy of one run's network for an image."""
+    """Operations and energy of one run's network per image."""
     assert subject.tensors is not None
     numbers = footprint.numbers(subject.config.model, subject.tensors, measured.activity)
     steps = numbers["time_steps"]
@@ -54,6 +54,6 @@ def _row(name: str, one: dict[str, Any], steps: int) -> tuple[str | int, ...]:
 def _energy(energy: dict[str, Any]) -> str:
     spent = energy["synapses_nj"] + energy["neurons_nj"]
     return (
-        f"{spent:,.0f} nJ per image. A network of this shape without spikes, which processes an image once, takes "
+        f"{spent:,.0f} nJ per image. A non-spiking network of this shape, which processes an image once, takes "
         f"{energy['one_pass_nj']:,.0f} nJ. Formula: {energy['formula']}. Source: {energy['source']}."
     )

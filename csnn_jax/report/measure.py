@@ -1,4 +1,4 @@
-"""What a trained network does on its test images, measured for a report."""
+"""Measures what a trained network does on its test images, for a report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from csnn_jax.runs.metrics import LOOKED_AT, Evaluation, Moments, NeuronSummary
 from csnn_jax.trained import Trained
 
 BINS = 40
-DRAWN = 2_000_000  # membranes of a layer that a histogram is made of
-MISTAKES = 2  # of the examples
+DRAWN = 2_000_000  # membranes of a layer in a histogram
+MISTAKES = 2  # among the examples
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Shares of all values by bins; values beyond the ends are in the first and the last bin.
+    """Fractions of all values by bin; the first and last bin include the values beyond them.
 
     Attributes:
-        centres: of the bins [BINS].
-        shares: 0 to 1 [BINS].
+        centres: centers of the bins [BINS].
+        shares: fractions, 0 to 1 [BINS].
     """
 
     centres: np.ndarray
@@ -42,9 +42,9 @@ class Example:
 
     Attributes:
         image: uint8 [H, W, C], or [T, H, W, C].
-        index: its place among the test images.
+        index: its index in the test images.
         label: its class.
-        answer: the class with the highest score, the lowest on ties.
+        answer: the class with the highest score; ties go to the lowest class.
         membranes, spikes: of every layer, [time, *shape].
     """
 
@@ -58,18 +58,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a network on its test images.
+    """Measurements of a network on its test images.
 
     Attributes:
-        engine: what ran it, in words.
+        engine: the engine that ran it, in words.
         split: the test images.
-        scores: what the class is read from [N, classes]: output spikes over the window, int; or summed output
-            membranes, float.
+        scores: class scores [N, classes]: output spikes over the window, int; or summed output membranes, float.
         by_step: accuracy if the window ended after step 1, 2, ... [time].
-        activity: spikes of `LOOKED_AT` images, evenly spaced in the split, by neuron.
-        neurons: of each layer on these images, by name.
-        membranes: of each layer on these images.
-        thresholds: of each layer, the mean of its channels'; None: it's an integrator, which never spikes.
+        activity: spikes by neuron on `LOOKED_AT` images, evenly spaced in the split.
+        neurons: summary of each layer on these images, by name.
+        membranes: histogram of each layer on these images.
+        thresholds: mean threshold of each layer's channels; None: it's an integrator, which never spikes.
         examples: an image of each class, then some mistakes.
     """
 
@@ -90,7 +89,7 @@ class Measured:
 
     @property
     def densities(self) -> dict[str, float]:
-        """Share of neurons that spike at a step, by layer, on the images of `activity`."""
+        """Fraction of neurons that spike at a step, by layer, on the images of `activity`."""
         each = self.activity.images * self.activity.time_steps
         return {name: float(one.mean()) / each for name, one in zip(self.neurons, self.activity.spikes, strict=True)}
 
@@ -99,7 +98,7 @@ def measure(subject: ReportedRun) -> Measured:
     """Runs the network of a run that has weights and images.
 
     Raises:
-        UserError: the engine that the job asks for can't run it.
+        UserError: the job's engine can't run it.
     """
     assert subject.tensors is not None and subject.dataset is not None
     network = _Network(Trained(subject.config, subject.tensors, subject.config.train.engine), subject.dataset.test)
@@ -114,7 +113,7 @@ def measure(subject: ReportedRun) -> Measured:
 
 
 def mistakes(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The images that are taken for another class, the worst first: by how far the answer's score is above its own."""
+    """The misclassified images, worst first: by how far the answer's score exceeds the true class's."""
     rows, answers = np.arange(len(labels)), scores.argmax(1)
     margin = scores[rows, answers] - scores[rows, labels]
     wrong = np.flatnonzero(answers != labels)
@@ -122,7 +121,7 @@ def mistakes(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def chosen(labels: np.ndarray, scores: np.ndarray) -> list[int]:
-    """Images to show: the first of each class, one that is recognised if there is any, then the worst mistakes."""
+    """Images to show: the first of each class, a correctly classified one if possible, then the worst mistakes."""
     right = scores.argmax(1) == labels
     picked = []
     for label in np.unique(labels)[:10]:
@@ -133,7 +132,7 @@ def chosen(labels: np.ndarray, scores: np.ndarray) -> list[int]:
 
 
 class _Network:
-    """A trained network and the images that it is measured on."""
+    """A trained network and the images it's measured on."""
 
     def __init__(self, trained: Trained, split: Split):
         config = trained.config
@@ -147,11 +146,11 @@ class _Network:
         self._size = LOOKED_AT
 
     def answers(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the class is read from [N, classes] of all images, and the accuracy after each step [time]."""
+        """Class scores of all images [N, classes], and the accuracy after each step [time]."""
         return self.runner.by_steps(self.params, self.split)
 
     def look(self) -> dict[str, NeuronSummary]:
-        """Every layer's neurons, as `metrics.look` has them; fills `activities` on the way."""
+        """Summarizes every layer's neurons with `metrics.look`, and fills `activities`."""
 
         def run(images: np.ndarray, number: int) -> list[Moments]:
             self._size = len(images)
@@ -164,11 +163,11 @@ class _Network:
         return metrics.look(self.split.images, self.model, run)
 
     def histograms(self) -> list[Histogram]:
-        """Histograms of the membranes of each layer that `look` saw, all or as many as `DRAWN`."""
+        """Histograms of each layer's membranes from `look`: all of them, or a sample of `DRAWN`."""
         return [histogram(np.concatenate(parts)) for parts in zip(*self._drawn, strict=True)]
 
     def examples(self, which: Sequence[int]) -> list[Example]:
-        """Traces of some images; in batches of the size that `look` had, for which all is compiled."""
+        """Traces some images, in batches of the size in `look`, for which everything is compiled."""
         examples = []
         for start in range(0, len(which), self._size):
             rows = np.resize(np.array(which[start : start + self._size]), self._size)
@@ -177,7 +176,7 @@ class _Network:
             for place, index in enumerate(which[start : start + self._size]):
                 own = [[layer[:, place].copy() for layer in layers] for layers in (membranes, spikes)]
                 output = own[0 if self.model.readout == "membrane" else 1][-1]
-                answer = int(output.cumsum(0)[-1].argmax())  # added in the order of the steps
+                answer = int(output.cumsum(0)[-1].argmax())  # summed in the order of the steps
                 label = int(self.split.labels[index])
                 examples.append(Example(self.split.images[index], index, label, answer, *own))
         return examples
@@ -194,7 +193,7 @@ class _Network:
 
 
 def _draw(membranes: np.ndarray, seed: int) -> np.ndarray:
-    """Membranes [time, batch, *shape] of all neurons, or of as many as come to `DRAWN` in a batch of `LOOKED_AT`."""
+    """Membranes [time, batch, *shape] of all neurons, or of as many as give `DRAWN` for `LOOKED_AT` images."""
     flat = membranes.reshape(membranes.shape[0] * membranes.shape[1], -1)
     share = DRAWN * membranes.shape[1] // LOOKED_AT
     most = max(1, share // len(flat))
@@ -205,7 +204,7 @@ def _draw(membranes: np.ndarray, seed: int) -> np.ndarray:
 
 
 def histogram(values: np.ndarray, low: float | None = None, high: float | None = None) -> Histogram:
-    """Shares of values by bins from `low` to `high`; None: where all but a thousandth of them lie on either side."""
+    """Histogram of values from `low` to `high`; None: a bound with a thousandth of the values beyond it."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return Histogram(np.zeros(1), np.zeros(1))
@@ -218,11 +217,11 @@ def histogram(values: np.ndarray, low: float | None = None, high: float | None =
 
 
 def rates(activity: Activity, layer: int) -> np.ndarray:
-    """The share of all steps at which each neuron of a layer spiked [neurons]."""
+    """The fraction of steps at which each neuron of a layer spiked [neurons]."""
     return activity.spikes[layer].reshape(-1) / (activity.images * activity.time_steps)
 
 
 def dead(activity: Activity, layer: int) -> np.ndarray:
-    """The channels of a layer, or its neurons where it has none, that never spiked."""
+    """The channels of a layer that never spiked, or its neurons if it has no channels."""
     spikes = activity.spikes[layer]
     return np.flatnonzero(~spikes.reshape(len(spikes), -1).any(1))

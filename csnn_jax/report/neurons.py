@@ -1,4 +1,4 @@
-"""What the neurons do: rates, membranes and dead channels by layer, the first filters and their feature maps."""
+"""What the neurons do: rates, membranes and dead channels by layer, the first layer's filters and feature maps."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,8 @@ from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs.metrics import LOOKED_AT
 
 MAPS = 10  # examples whose feature maps are shown
-MOST = 64  # filters that are shown
-WIDE = 16  # filters in a row
+MOST = 64  # filters shown
+WIDE = 16  # filters per row
 
 
 def neurons(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
@@ -24,7 +24,7 @@ def neurons(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     yield page.subsection("Layers", _table(subject, measured), *_dead(measured, layers))
     lead = (
         f"On {measured.activity.images} test images, at all steps. Bars of firing rates are on a logarithmic scale. "
-        "The first and the last bar of membranes include all values beyond them, 0.1 % of the total on either side."
+        "The first and the last bar of membranes include all values beyond them, 0.1% of the total on either side."
     )
     histograms = [part for number in range(len(layers)) for part in _histograms(measured, number)]
     yield page.subsection("Firing rates and membranes", page.paragraph(lead), page.grid(histograms))
@@ -62,7 +62,7 @@ def _number(figure: float | None) -> str:
 
 
 def _dead(measured: Measured, layers: Sequence[Layer]) -> Iterator[Html]:
-    """Which channels are dead, by number, where there are any."""
+    """The numbers of the dead channels, if any."""
     spiking = [number for number in range(len(layers)) if measured.thresholds[number] is not None]
     rows = [(f"lif{number + 1}", _listed(dead(measured.activity, number))) for number in spiking]
     rows = [row for row in rows if row[1]]
@@ -71,7 +71,7 @@ def _dead(measured: Measured, layers: Sequence[Layer]) -> Iterator[Html]:
 
 
 def _listed(numbers: np.ndarray) -> str:
-    """Whole numbers, those that follow each other as a span: 0-3, 7."""
+    """Integers, with consecutive ones as a range: 0-3, 7."""
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
@@ -93,13 +93,13 @@ def _firing(measured: Measured, number: int) -> Html:
     caption = f"lif{number + 1}, firing rates: {silent:.0%} of the neurons never spike"
     of_neurons = ("steps with a spike (%)", "neurons (%)")
     shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
-    half = math.log10(50 / measured.activity.spikes[number].size)  # of a neuron
+    half = math.log10(50 / measured.activity.spikes[number].size)  # half a neuron
     axis = {**charts.LOG, "range": [half, 2.1]}
     return charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=axis)
 
 
 def _filters(weights: np.ndarray, measured: Measured, classes: Sequence[str]) -> Iterator[Content]:
-    """Filters [out, in, k, k] and the feature maps that they lead to."""
+    """Filters [out, in, k, k] and their feature maps."""
     shown, inputs = min(len(weights), MOST), weights.shape[1]
     most = float(np.abs(weights).max())
     rows = [tiles.signed(weights[filter_, channel], most) for channel in range(inputs) for filter_ in range(shown)]

@@ -1,4 +1,4 @@
-"""Where a run comes from: its configuration, the command that repeats it, and the machine of the report."""
+"""Where a run comes from: its configuration, the command that repeats it, and the machine that made the report."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ AUTO = {
     "model": ("num_classes", "time_steps", "scale", "surrogate", "slope"),
     "train": ("init", "lr", "schedule", "microbatch"),
 }
-"""What the data set or the stack decides where no flag does; in this order."""
+"""What the data set or the stack determines if no flag does, in this order."""
 
 
 def section(subjects: Sequence[ReportedRun], engines: Sequence[str], command: str) -> Section:
-    """The section on all runs; `engines`: what ran those that were measured; `command` made this report."""
+    """The section on all runs; `engines` ran those that were measured, `command` made this report."""
     contents = [*_differences(subjects), *_repeated(subjects)]
     again = page.listing(command, "The command that makes this report")
     machine_ = page.subsection("The machine of this report", _machine(engines), again)
@@ -57,7 +57,7 @@ def _text(value: Any) -> str:
 def _repeated(subjects: Sequence[ReportedRun]) -> Iterator[Content]:
     """The commands that repeat the runs, and all their flags."""
     rows = [(one.name, page.code(repeating(one.config, one.dataset)), _minutes(one)) for one in subjects]
-    remark = "csnn_torch.train has the same flags. A run doesn't record the framework or the machine of its training."
+    remark = "csnn_torch.train has the same flags. A run doesn't record which framework or machine trained it."
     commands = page.table("Commands to train each run again", ("run", "command", "minutes"), rows)
     yield page.subsection("How to repeat the training", commands, page.paragraph(remark))
     for one in subjects:
@@ -66,7 +66,7 @@ def _repeated(subjects: Sequence[ReportedRun]) -> Iterator[Content]:
 
 
 def _minutes(subject: ReportedRun) -> str:
-    """How long training took; a converted run took none."""
+    """Minutes of training; a dash for a converted run."""
     ends = [one["seconds"] for one in subject.of_kind("end") if "seconds" in one]
     return f"{ends[-1] / 60:.1f}" if ends else "-"
 
@@ -75,14 +75,14 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
     """The command that trains a job again, with no more flags than it needs.
 
     Args:
-        config: as the run holds it, after everything was decided.
-        dataset: its images, which decide some of it; None: they can't be had.
+        config: as stored in the run, with everything determined.
+        dataset: its images, which determine part of it; None: not available.
     """
     asked, words = _asked(config, dataset), ["python", "-m", "csnn_jax.train"]
     for part, plain in ((asked.data, Config().data), (asked.model, Config().model), (asked.train, Config().train)):
         for one in fields(part):
             value = getattr(part, one.name)
-            fine_tuned = part is asked.model and asked.train.init_from is not None  # which has other defaults
+            fine_tuned = part is asked.model and asked.train.init_from is not None  # it has other defaults
             if one.name in RECORDED:
                 continue
             if value != getattr(plain, one.name) or (fine_tuned and value is not None):
@@ -91,7 +91,7 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
 
 
 def _asked(config: Config, dataset: Dataset | None) -> Config:
-    """The job with all that is decided anyway left to be decided."""
+    """The job with defaults for everything that would be determined anyway."""
     asked = config
     for part, names in AUTO.items():
         for name in names:
@@ -99,7 +99,7 @@ def _asked(config: Config, dataset: Dataset | None) -> Config:
     for part, names in AUTO.items():
         for name in names:
             value, made = getattr(getattr(config, part), name), _completed(asked, dataset)
-            # Of a surrogate that is named, the slope is the usual one.
+            # Naming a surrogate gives it its usual slope.
             otherwise = name == "surrogate" and made.model.slope != config.model.slope
             if getattr(getattr(made, part), name) != value or otherwise:
                 asked = _with(asked, part, name, value)

@@ -1,7 +1,7 @@
-"""A page as one HTML file that holds all it shows: text, tables, pictures, charts. It asks no network for anything.
+"""A page as one self-contained HTML file: text, tables, pictures, charts. It loads nothing from the network.
 
-Whatever is not `Html` is text and is escaped. A piece of HTML knows which scripts and styles it needs; `document` puts
-each of them into the file once. Knows nothing of runs or bundles.
+Anything but `Html` is text and is escaped. Each piece of HTML lists the scripts and styles it needs; `document`
+includes each of them once. This module doesn't depend on runs or bundles.
 """
 
 import base64
@@ -20,7 +20,7 @@ import numpy as np
 from csnn_jax.errors import UserError
 
 PLOTLY = "plotly.js"
-"""Comes from the package `plotly`; all other scripts and styles lie beside this module."""
+"""Comes from the package `plotly`; all other scripts and styles are next to this module."""
 
 _STYLE = "page.css"  # of every page
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
@@ -33,7 +33,7 @@ class Html:
 
     Attributes:
         text: the HTML.
-        needs: names of the scripts and styles that it does not work without.
+        needs: names of the scripts and styles it requires.
     """
 
     text: str
@@ -45,11 +45,11 @@ Content = Html | str
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page with a heading of its own, which the list of contents names.
+    """A part of a page with its own heading, listed in the contents.
 
     Attributes:
         title: the heading.
-        contents: what stands below it.
+        contents: the pieces below it.
     """
 
     title: str
@@ -60,7 +60,7 @@ def require() -> None:
     """Imports plotly.
 
     Raises:
-        UserError: it is not there; says which extra to install.
+        UserError: it's missing; the message names the extra to install.
     """
     try:
         import_module("plotly")
@@ -69,20 +69,20 @@ def require() -> None:
 
 
 def joined(contents: Iterable[Content]) -> Html:
-    """Pieces one after the other."""
+    """Concatenates pieces."""
     parts = [part if isinstance(part, Html) else Html(html.escape(part)) for part in contents]
     needs = dict.fromkeys(name for part in parts for name in part.needs)
     return Html("".join(part.text for part in parts), tuple(needs))
 
 
 def element(tag: str, *contents: Content, needs: Sequence[str] = (), **attributes: str | int | bool | None) -> Html:
-    """An element with its end tag, or none where it can have none (img, input, meta).
+    """An element with its end tag, except for void elements (img, input, meta).
 
     Args:
         tag: its name.
-        contents: what it holds.
-        needs: scripts and styles that it needs itself.
-        attributes: `class_` is class, `aria_label` is aria-label. None and False: left out; True: without a value.
+        contents: the pieces inside it.
+        needs: scripts and styles that it requires itself.
+        attributes: `class_` is class, `aria_label` is aria-label. None and False: omitted; True: without a value.
     """
     inside = joined(contents)
     given = "".join(_attribute(*one) for one in attributes.items() if one[1] is not None and one[1] is not False)
@@ -101,22 +101,22 @@ def paragraph(*contents: Content) -> Html:
 
 
 def breakable(text: str) -> Html:
-    """Text that holds a path; a line may end after each slash."""
+    """Text with a path, in which lines may break after each slash."""
     return Html(html.escape(text).replace("/", "/<wbr>"))
 
 
 def note(*contents: Content) -> Html:
-    """A paragraph that stands out: what is left out, and why."""
+    """A highlighted paragraph: what was left out, and why."""
     return element("p", *contents, class_="note")
 
 
 def code(text: str) -> Html:
-    """Words of a program within a line."""
+    """Code within a line."""
     return element("code", text)
 
 
 def listing(text: str, label: str) -> Html:
-    """Lines of a program, which stay whole, or a command, which may be broken; `label` is for a screen reader."""
+    """Lines of code, which don't wrap, or a single command, which does; `label` is for screen readers."""
     kind = None if "\n" in text else "breaks"
     return _scrolls(element("pre", element("code", text), class_=kind), label)
 
@@ -127,21 +127,21 @@ def subsection(title: str, *contents: Content) -> Html:
 
 
 def folded(summary: str, *contents: Content) -> Html:
-    """A part of the page that is folded, because only some readers want it."""
+    """A collapsed part of the page, which only some readers need."""
     return element("details", element("summary", summary), *contents)
 
 
 def grid(pieces: Iterable[Content], kind: str = "") -> Html:
-    """Pieces side by side, as many as there is room for; `kind`: "small" or "tiny" ones."""
+    """Pieces side by side, as many as fit; `kind`: "small" or "tiny" ones."""
     return element("div", *pieces, class_=f"grid {kind}".strip())
 
 
 def table(
     caption: str, head: Sequence[str], rows: Iterable[Sequence[Content | int | None]], *, stacks: bool = False
 ) -> Html:
-    """A table. The first cell of a row is its heading. Columns of numbers stand right, thousands separated.
+    """A table. The first cell of a row is its heading. Numbers are right-aligned, with thousands separators.
 
-    None is a dash. Where there is no room for a table that `stacks`, cells follow their row's heading with their names.
+    None is a dash. If there's no room for a table that `stacks`, the cells follow their row's heading, with names.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     kinds = [None, *(_kind(row[column] for row in cells) for column in range(1, len(head)))]
@@ -153,7 +153,7 @@ def table(
 
 
 def _scrolls(content: Html, label: str) -> Html:
-    """Something that may be wider than a phone; the keyboard reaches it."""
+    """Makes content scroll that may be wider than a phone; the keyboard can scroll it, too."""
     return element("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
 
 
@@ -164,7 +164,7 @@ def _row(cells: Sequence[Content], kinds: Sequence[str | None], names: Sequence[
 
 
 def _kind(column: Iterable[Content]) -> str | None:
-    """Whether a column holds numbers alone, whatever they are marked up with."""
+    """Returns "number" if a column only has numbers, regardless of their markup."""
     texts = [re.sub("<[^>]*>", "", cell.text) if isinstance(cell, Html) else cell for cell in column]
     return "number" if all(map(_NUMBER.fullmatch, texts)) else None
 
@@ -176,13 +176,13 @@ def _cell(value: Content | int | None) -> Content:
 
 
 def picture(png: bytes, alt: str, caption: Content | None = None, width: int | None = None) -> Html:
-    """A PNG picture of few pixels, shown with sharp edges.
+    """A small PNG picture, shown with sharp pixels.
 
     Args:
         png: the file's bytes.
         alt: what it shows, in words.
-        caption: below it.
-        width: in CSS pixels; it shrinks where there is less room. None: its own.
+        caption: shown below it.
+        width: in CSS pixels; it shrinks if there's less room. None: its own.
     """
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     image = element("img", src=source, alt=alt, width=width, style=f"width:{width}px" if width else None)
@@ -192,14 +192,14 @@ def picture(png: bytes, alt: str, caption: Content | None = None, width: int | N
 
 
 def data(value: Any) -> Html:
-    """Anything as JSON within the page, for a script; what is not finite is null."""
+    """Anything as JSON in the page, for a script; numbers that aren't finite become null."""
     text = json.dumps(_plain(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     text = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
     return Html(f'<script type="application/json">{text}</script>')
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can hold it; floats with five digits, which is more than a screen shows."""
+    """Converts a value for JSON; floats get five digits, more than a screen can show."""
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, np.ndarray):
@@ -217,13 +217,13 @@ def document(title: str, lead: Sequence[Content], sections: Sequence[Section], m
     """The whole file.
 
     Args:
-        title: of the page.
-        lead: paragraphs below it: what the page is about.
+        title: title of the page.
+        lead: paragraphs below the title: what the page is about.
         sections: in order.
-        made_by: the program that makes it, which `is_made_by` recognises.
+        made_by: the program that makes it, for `is_made_by`.
 
     Raises:
-        UserError: charts need plotly, which is not there.
+        UserError: charts need plotly, which is missing.
     """
     names = _names(sections)
     links = [element("li", element("a", one.title, href=f"#{name}")) for name, one in names.items()]
@@ -239,12 +239,12 @@ def document(title: str, lead: Sequence[Content], sections: Sequence[Section], m
 
 
 def is_made_by(program: str, start: str) -> bool:
-    """Whether a file that starts so (its first kilobyte) is a page of that program."""
+    """Whether a file is a page made by a program, judged by its start (the first kilobyte)."""
     return element("meta", name="generator", content=program).text in start
 
 
 def _names(sections: Sequence[Section]) -> dict[str, Section]:
-    """The sections by a name for their address, each its own."""
+    """The sections by a unique name for their address."""
     named: dict[str, Section] = {}
     for number, section in enumerate(sections, 1):
         slug = re.sub("[^a-z0-9]+", "-", section.title.lower()).strip("-")
@@ -275,10 +275,10 @@ def _file(title: str, body: Html, made_by: str) -> str:
 
 
 def library() -> str:
-    """Plotly's program, which pages with charts hold.
+    """Plotly's script, which pages with charts include.
 
     Raises:
-        UserError: plotly is not there.
+        UserError: plotly is missing.
     """
     require()
     return import_module("plotly.offline").get_plotlyjs()

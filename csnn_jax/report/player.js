@@ -9,7 +9,7 @@
   const floats = (text) => new Float32Array(bytes(text).buffer);
   const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-  // Spikes of the neurons of a raster, one byte each [rows, steps], from 8 to a byte.
+  // Unpacks a raster's spikes, 8 to a byte, to one byte each [rows, steps].
   function unpacked(text, rows, steps) {
     const packed = bytes(text);
     const width = Math.ceil(steps / 8);
@@ -17,14 +17,14 @@
       Uint8Array.from({ length: steps }, (_, t) => (packed[row * width + (t >> 3)] >> (7 - (t & 7))) & 1));
   }
 
-  // Scores of each class after 0, 1, 2, ... steps, added as the network adds them: in the order of the steps, in float32.
+  // Scores of each class after 0, 1, 2, ... steps, summed as in the network: in the order of the steps, in float32.
   function scored(rows, steps) {
     const scores = [rows.map(() => 0)];
     for (let t = 0; t < steps; t += 1) scores.push(rows.map((row, label) => Math.fround(scores[t][label] + row[t])));
     return scores;
   }
 
-  // A neuron's place; the shape is [height, width, channels] or [neurons].
+  // A neuron's position; the shape is [height, width, channels] or [neurons].
   function place(shape, neuron, classes) {
     if (classes) return `class ${classes[neuron]}`;
     if (shape.length === 1) return `neuron ${neuron}`;
@@ -38,10 +38,10 @@
       this.root = root;
       this.film = JSON.parse(root.querySelector("script").textContent);
       this.steps = this.film.steps;
-      this.sums = "sums" in root.dataset; // of output membranes, which the class is read from; otherwise from spikes
+      this.sums = "sums" in root.dataset; // whether scores are summed output membranes; otherwise they count spikes
       this.find = (name) => root.querySelector(`.${name}`);
       this.strips = [...root.querySelectorAll(".strip")];
-      this.done = this.steps; // steps shown; a page that nobody plays shows the whole window
+      this.done = this.steps; // steps shown, initially the whole window
       this.timer = null;
       if (still.matches) this.find("speed").value = "2";
       this.listen();
@@ -64,7 +64,7 @@
     }
 
     key(event) {
-      if (event.target !== this.root || event.ctrlKey || event.metaKey || event.altKey) return; // others have keys of their own
+      if (event.target !== this.root || event.ctrlKey || event.metaKey || event.altKey) return; // other elements have their own keys
       const to = { ArrowRight: this.done + 1, ArrowLeft: this.done - 1, Home: 0, End: this.steps }[event.key];
       if (event.key === " ") this.toggle();
       else if (to !== undefined) this.halt(to);
@@ -145,7 +145,7 @@
       this.draw();
     }
 
-    // Of a film, whose frames lie side by side, the latest one; their sum is last, for the whole window.
+    // Shows the latest frame of a film, whose frames are side by side; their sum is last, for the whole window.
     frame() {
       const { frames, key } = this.example;
       if (!frames) return;
@@ -154,7 +154,7 @@
       this.find("frame").textContent = at === frames ? `All ${frames} frames` : `Frame ${at + 1} of ${frames}${key}`;
     }
 
-    // What a screen reader is told, once the picture stands still.
+    // Text for screen readers, updated when playback stops.
     say() {
       const best = this.leader(this.done);
       const names = this.film.classes;
@@ -169,7 +169,7 @@
       this.find("verdict").textContent = `After ${plural(this.done, "step")}: ${lead}. It is a ${names[this.example.label]}.`;
     }
 
-    // The class with the highest score, the lowest on ties; -1 before there is any.
+    // The class with the highest score, the lowest on ties; -1: none yet.
     leader(done) {
       const most = Math.max(...this.scores[done]);
       return (this.sums ? done : most) ? this.scores[done].indexOf(most) : -1;
@@ -195,7 +195,7 @@
       });
     }
 
-    // A canvas of as many pixels as the screen has for it, in CSS pixels; what is beyond the step is faint.
+    // Clears a canvas at the screen's resolution, scaled to CSS pixels, and marks the current step.
     canvas(canvas, colour) {
       const scale = window.devicePixelRatio || 1;
       const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -209,7 +209,7 @@
       return { pen, width, height, x };
     }
 
-    // What an output's spikes are drawn in; others are all alike.
+    // The color of a row's spikes, which only differs in the output layer.
     row(layer, number) {
       if (!this.film.layers[layer].classes) return "--ink";
       if (number === this.example.label) return "--series-1";

@@ -1,4 +1,4 @@
-"""Spike rasters that play over the window, with membranes and the output's scores: what player.js is given."""
+"""Spike rasters that play over the window, with membranes and the output's scores: the HTML and data of player.js."""
 
 import base64
 import math
@@ -14,14 +14,14 @@ from csnn_jax.report.page import Content, Html, data, element
 from csnn_jax.report.subject import ReportedRun
 
 ROWS = 64
-"""Neurons of a layer that a raster shows."""
-TRACES = 3  # membranes of a hidden layer
+"""Maximum number of neurons of a layer in a raster."""
+TRACES = 3  # membranes shown of a hidden layer
 SPEEDS = (2, 5, 10, 25, 50)  # steps a second
-KEYS = "With the player in focus: space plays and pauses, arrow keys move by a step, Home and End go to either end."
+KEYS = "When the player has focus, space plays and pauses, arrow keys move by a step, Home and End go to either end."
 
 
 def player(subject: ReportedRun, measured: Measured) -> Html:
-    """The player of a run's examples, which starts with the whole window shown."""
+    """The player of a run's examples, which initially shows the whole window."""
     layers = subject.config.model.layers
     steps = len(measured.examples[0].spikes[0])
     head = [_head(layer, number, measured, subject) for number, layer in enumerate(layers)]
@@ -131,12 +131,12 @@ def _layer(layer: Layer, membranes: np.ndarray, spikes: np.ndarray, last: bool) 
 
 
 def evenly(neurons: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the neurons, evenly spaced."""
+    """At most `most` of the neurons, evenly spaced."""
     return neurons[np.linspace(0, len(neurons) - 1, min(len(neurons), most)).astype(int)]
 
 
 def in_order(neurons: np.ndarray, layer: Layer) -> np.ndarray:
-    """Neurons by channel, then by place: spikes are kept by place first."""
+    """Sorts neurons by channel, then by position, because spikes are stored by position first."""
     channels = layer.out_shape[-1] if layer.kind == "conv" else 1
     return neurons[np.lexsort((neurons // channels, neurons % channels))]
 
@@ -154,7 +154,7 @@ def _base64(values: np.ndarray) -> str:
 def legend() -> Content:
     """Legend of the player."""
     return (
-        "Each row of a raster is a neuron, sorted by channel; time goes to the right. The curves below are membranes. "
+        "Each row of a raster is a neuron, sorted by channel; time runs to the right. The curves below are membranes. "
         "In the output layer, blue is the image's class and orange a wrong answer. "
         "In other layers, blue is the neuron with the most spikes."
     )

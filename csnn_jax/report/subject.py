@@ -1,4 +1,4 @@
-"""A run as a report finds it: its records, and its network and test images where they can be had."""
+"""A run in a report: its records, and its network and test images if they're available."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,17 @@ from csnn_jax.runs.rundir import RunDir
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """A run that a report is made of, with its weights and images as far as they are there.
+    """A run in a report, with its weights and images if they're available.
 
     Attributes:
         name: its path, as the user gave it.
-        number: its place among the runs of the report, from 0; picks its colour.
-        run: where it is, and which checkpoint is meant.
+        number: its index among the report's runs, from 0; picks its color.
+        run: its directory and the chosen checkpoint.
         config: the job.
         records: what training recorded.
-        tensors: its weights; None: there are none that can be read.
-        dataset: its images; None: they can't be had here, or the weights can't.
-        missing: why weights or images are not there, one sentence each; without paths but the run's own.
+        tensors: its weights; None: missing or unreadable.
+        dataset: its images; None: they aren't available here, or the weights aren't.
+        missing: why weights or images are missing, one sentence each, with no paths but the run's own.
     """
 
     name: str
@@ -43,13 +43,13 @@ class ReportedRun:
 
     @property
     def accuracy(self) -> float | None:
-        """On the test images, at the end of training; None before that."""
+        """Accuracy on the test images at the end of training; None before that."""
         ends = [record for record in self.of_kind("end") if not record["interrupted"]]
         return ends[-1]["accuracy"] if ends else None
 
     @property
     def iterations(self) -> int:
-        """Iterations that are recorded."""
+        """Number of recorded iterations."""
         return max((record["iter"] for record in self.records), default=0)
 
     @property
@@ -59,14 +59,14 @@ class ReportedRun:
 
     @property
     def measured_at(self) -> int | None:
-        """After how many iterations the weights were, where those are not the last ones: of a checkpoint, or so far."""
+        """The iterations after which the weights were saved, by a checkpoint or so far; None: they're final."""
         if self.run.checkpoint is not None or self.accuracy is not None or self.tensors is None:
             return self.run.checkpoint
         return max(checkpoints.numbers(self.run.checkpoints), default=None)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that the network knows."""
+        """Names of the network's classes."""
         known = self.dataset.names if self.dataset and self.config.data.classes is None else ()
         return (*known, *self.config.class_names[len(known) :])
 
@@ -76,12 +76,12 @@ def read(name: str, number: int, checkpoint: str | None, dataset: str | None = N
 
     Args:
         name: the run directory.
-        number: its place among the runs of the report, from 0.
-        checkpoint: whose weights: best, last, or the iterations done; None: the run's latest.
-        dataset: where its test images are now; None: where training had them, and without them if they are not there.
+        number: its index among the report's runs, from 0.
+        checkpoint: the checkpoint to use: best, last, or its number of iterations; None: the run's latest weights.
+        dataset: where its test images are now; None: where training had them, or none if they're no longer there.
 
     Raises:
-        UserError: no run there, no such checkpoint, records that can't be read, or no data set at `dataset`.
+        UserError: the run, the checkpoint or the data set at `dataset` is missing, or the records can't be read.
     """
     missing: list[str] = []
     run, config, tensors = _opened(name, checkpoint, missing)
@@ -92,7 +92,7 @@ def read(name: str, number: int, checkpoint: str | None, dataset: str | None = N
 
 
 def _opened(name: str, checkpoint: str | None, missing: list[str]) -> tuple[RunDir, Config, Tensors | None]:
-    """`rundir.open_run`, for a run without weights too: a run may fail before it has any."""
+    """Like `rundir.open_run`, but also opens runs that failed before they had weights."""
     try:
         return rundir.open_run(name, checkpoint)
     except UserError as error:
@@ -115,7 +115,7 @@ def _images(config: Config, missing: list[str]) -> Dataset | None:
 
 
 def shown_dataset(name: str) -> str:
-    """A data set's name without the folder that it lies in."""
+    """A data set's name without its folder."""
     kind, _, where = name.partition(":")
     form = next((form for form in data.READERS if form.partition(":")[0] == kind), name)
     if kind != "tfds":

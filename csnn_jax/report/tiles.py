@@ -8,23 +8,23 @@ import numpy as np
 from PIL import Image
 
 GROUND = (128, 128, 128, 0)
-"""Between tiles: nothing, so that light and dark pages show through."""
+"""Color between tiles: transparent, so light and dark pages show through."""
 
 _BLUES = np.array([[23, 27, 33], [20, 60, 110], [30, 110, 190], [110, 180, 240], [245, 250, 255]], float)
 _SIGNED = np.array([[0, 80, 160], [110, 170, 220], [245, 245, 245], [240, 160, 100], [176, 70, 0]], float)
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A PNG file of uint8 pixels [H, W] (grey), [H, W, 3] or [H, W, 4]."""
+    """A PNG file of uint8 pixels [H, W] (gray), [H, W, 3] or [H, W, 4]."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 
 def still(image: np.ndarray) -> np.ndarray:
-    """A test image [H, W, C] or [T, H, W, C] as pixels to be shown, uint8 [H, W] or [H, W, 3].
+    """A test image [H, W, C] or [T, H, W, C] as pixels for display, uint8 [H, W] or [H, W, 3].
 
-    Frames are summed over time; so are channels that are neither grey nor colour. Floats go from 0 to 1, or are counts.
+    Frames are summed over time, and so are channels that aren't gray or RGB. Floats go from 0 to 1, or are counts.
     """
     image = _pixels(image)
     if image.ndim == 4:
@@ -35,9 +35,9 @@ def still(image: np.ndarray) -> np.ndarray:
 
 
 def film(frames: np.ndarray) -> np.ndarray:
-    """Frames [T, H, W, C] side by side, and at the end their sum, as pixels to be shown: uint8 [H, (T + 1) W, 3].
+    """Frames [T, H, W, C] side by side, followed by their sum, as pixels for display: uint8 [H, (T + 1) W, 3].
 
-    Of two channels, which are the events that became darker and brighter, the first is blue and the second orange.
+    If there are two channels, OFF events are blue and ON events orange.
     """
     frames = _pixels(frames)
     pictures = [*frames, still(frames)]
@@ -50,22 +50,22 @@ def film(frames: np.ndarray) -> np.ndarray:
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:
-    """An image of floats as bytes: 1.0, or the highest count, is 255. One of bytes as it is."""
+    """Converts floats to bytes, with 1.0 or the highest count as 255; bytes are returned unchanged."""
     return image if image.dtype == np.uint8 else np.rint(image * (255 / max(1, image.max()))).astype(np.uint8)
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:
-    """Values from 0 on as bytes, the largest 255."""
+    """Scales non-negative values to bytes, the largest to 255."""
     return np.round(values * (255 / max(values.max(), 1e-9))).astype(np.uint8)
 
 
 def amounts(values: np.ndarray, most: float) -> np.ndarray:
-    """Values of 0 to `most` in colours from dark to light, uint8 [..., 3]."""
+    """Values of 0 to `most` in colors from dark to light, uint8 [..., 3]."""
     return _mapped(values / max(most, 1e-9), _BLUES)
 
 
 def signed(values: np.ndarray, most: float) -> np.ndarray:
-    """Values of -most to most in colours, blue below 0 and orange above, uint8 [..., 3]."""
+    """Values of -most to most in colors, blue below 0 and orange above, uint8 [..., 3]."""
     return _mapped(values / max(2 * most, 1e-9) + 0.5, _SIGNED)
 
 

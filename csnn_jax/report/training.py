@@ -1,4 +1,4 @@
-"""How training went: accuracy, loss, learning rate and densities over the iterations, of all runs in one chart each."""
+"""How training went: accuracy, loss, learning rate and densities over the iterations, with all runs in each chart."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,12 +16,12 @@ from csnn_jax.report.page import Content, Html, Section
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.training.plan import learning_rates
 
-FEW = 3  # runs whose charts show everything
-WIDTH = 25  # iterations that a loss is averaged over
+FEW = 3  # up to this many runs, charts show everything
+WIDTH = 25  # iterations in a loss's moving average
 
 
 def section(subjects: Sequence[ReportedRun]) -> Section:
-    """The charts of all runs, what each came to, and what went wrong."""
+    """The charts of all runs, their results, and what went wrong."""
     several = len(subjects) > 1
     contents: list[Content] = [_summary(subjects), *_spread(subjects)] if several else []
     contents += [page.grid((_accuracy(subjects), _loss(subjects)))]
@@ -39,14 +39,14 @@ def _summary(subjects: Sequence[ReportedRun]) -> Html:
 
 
 def _final(subject: ReportedRun) -> str:
-    """The final accuracy, and on how many images, where not on all; and on which, where not on test images."""
+    """The final accuracy, with the number of images unless it's all, and their split unless it's the test images."""
     of, split = subject.config.train.eval_images, subject.run.final_split
     which = "" if split == "test" else f" ({split})"
     return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)") + which
 
 
 def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
-    """The mean of runs that differ in their seed alone: of others it would mean nothing."""
+    """The mean of runs that differ only in their seed; for others it would be meaningless."""
     known = [one.accuracy for one in subjects if one.accuracy is not None]
     jobs = [replace(one.config, train=replace(one.config.train, seed=0)) for one in subjects]
     if len(known) > 1 and all(job == jobs[0] for job in jobs):
@@ -64,7 +64,7 @@ def state(subject: ReportedRun) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1 for a reader."""
+    """A fraction from 0 to 1 as text."""
     return "-" if share is None else f"{share:.2%}"
 
 
@@ -74,7 +74,7 @@ def _accuracy(subjects: Sequence[ReportedRun]) -> Html:
         return _left_out("Accuracy", "no evaluations are recorded")
     caption = (
         "Accuracy on the held-out images if there are any, otherwise on the test images. Stars: the end of training. "
-        "The scale is stretched toward 100 %."
+        "The scale is stretched toward 100%."
     )
     shown, axis = charts.stretched(series)
     return charts.lines(caption, shown, "iteration", "accuracy (%)", y_axis=axis)
@@ -103,7 +103,7 @@ def _loss(subjects: Sequence[ReportedRun]) -> Html:
 def _losses(subject: ReportedRun, each: bool) -> Iterator[Series]:
     x, y = _curve(subject, "loss")
     if len(x) and (each or len(x) < WIDTH):
-        opacity = 0.35 if len(x) >= WIDTH else 1.0  # a short one has no mean before it
+        opacity = 0.35 if len(x) >= WIDTH else 1.0  # a short run has no averaged line
         yield Series(subject.name, *charts.thinned(x, y), subject.number, width=1, opacity=opacity)
     if len(x) >= WIDTH:
         smooth = np.convolve(y, np.ones(WIDTH) / WIDTH, "valid")
@@ -124,7 +124,7 @@ def _rates(subjects: Sequence[ReportedRun]) -> Html:
 
 
 def _rate(subject: ReportedRun) -> Iterator[Series]:
-    """A run's learning rate; as a cosine ends with the job, an unfinished one's is left out."""
+    """A run's learning rate; not for an unfinished cosine, which depends on the job's length."""
     train = decided(subject.config).train
     if not subject.iterations or (train.schedule == "cosine" and not subject.run.finished):
         return
@@ -153,7 +153,7 @@ def _densities(subject: ReportedRun) -> Html:
 
 
 def _health(subject: ReportedRun) -> Iterator[Content]:
-    """Table of the health lines that training printed, and how it broke off."""
+    """The health messages that training printed, and how it was cut short."""
     events = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
     if events:
         yield page.folded(f"Health messages of {subject.name}", _events(events))

@@ -1,1 +1,1 @@
-"""Compares csnn_jax with snnTorch: same network, same training, and what does each cost?"""
+"""Compares csnn_jax with snnTorch: is it the same network and the same training, and what does each cost?"""

@@ -1,4 +1,4 @@
-"""`python -m csnn_torch.compare`: same network, same training, and what does each framework cost?"""
+"""`python -m csnn_torch.compare`: is it the same network and training, and what does each framework cost?"""
 
 import sys
 import time
@@ -58,11 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
-    """Asks the questions in order, and writes the files after each.
+    """Answers the questions in order, and writes the files after each.
 
     Args:
         flags: what to compare, and where the files go.
-        plan: how much of everything.
+        plan: the size of the comparison.
         shown: the command, for the report.
 
     Returns:
@@ -75,7 +75,7 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
 
     if flags.dataset is not None and flags.run is None:
         raise UserError(f"--dataset {flags.dataset}: expected --run with the network to compare on it")
-    opened = flags.run and rundir.open_run(flags.run)  # before OUT is made
+    opened = flags.run and rundir.open_run(flags.run)  # before creating OUT
     if opened:
         opened = (opened[0], _on(opened[1], flags, plan), opened[2])
     out = comparison.make_folder(flags.out, flags.overwrite)
@@ -95,7 +95,7 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
 
 
 def _on(config: "Config", flags: CompareFlags, plan: "Plan") -> "Config":
-    """The run's job on the data set of `--dataset`; raises UserError where that can't answer the questions."""
+    """The run's job on the data set of `--dataset`; raises UserError if that can't answer the questions."""
     from csnn_jax import data
 
     config = replace(config, data=replace(config.data, dataset=flags.dataset or config.data.dataset))

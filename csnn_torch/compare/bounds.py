@@ -1,4 +1,4 @@
-"""Every bound of the comparison, and the distance that some of them are about."""
+"""The bounds of the comparison, and the distance that some of them limit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ import numpy as np
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors
 
-DENSITY = 0.01, 0.60  # share of a layer's neurons that spike at a step: a silent network matches anything
-# ||a - b|| / ||b|| of a parameter's gradient. In float32 snnTorch's own gradients are 1e-5 from its float64 ones, and
-# 1e-4 where no reset keeps membranes small: a steep surrogate multiplies the membrane's rounding.
+DENSITY = 0.01, 0.60  # fraction of a layer's neurons that spike at a step: a silent network matches anything
+# ||a - b|| / ||b|| of a parameter's gradient. In float32, snnTorch's own gradients are 1e-5 from its float64 ones, and
+# 1e-4 if no reset keeps membranes small: a steep surrogate amplifies the membrane's rounding.
 GRADIENT = {"float64": 1e-10, "float32": 1e-3}
 
 TRAINING = 1e-9  # in float64: difference of the losses, and relative distance of every parameter at the end
 
-# Adam's learning rate for the float64 iterations. It tells the frameworks' equations apart, not chaos: at the default
-# job's 1e-2, Adam's first steps throw a trained network about, and snnTorch gets 6e-7 away from itself in 20 iterations
-# if every weight starts one rounding off; at 1e-3 csnn_jax stays within 3e-14 of snnTorch.
+# Adam's learning rate for the float64 iterations, low enough to compare equations, not chaos. At the default job's
+# 1e-2, Adam's first steps are so large that snnTorch drifts 6e-7 from itself in 20 iterations if every weight starts
+# one rounding off; at 1e-3, csnn_jax stays within 3e-14 of snnTorch.
 EXACT_LR = 1e-3
 
 
 @dataclass(frozen=True)
 class Check:
-    """A bound of the comparison, and the value that was measured.
+    """A bound of the comparison, and the measured value.
 
     Attributes:
         name: what is bounded, in words.
-        value: what was measured.
-        low, high: it holds where low <= value <= high.
+        value: the measured value.
+        low, high: the bound holds if low <= value <= high.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the value is within the bound; NaN is not."""
+        """Whether the value is within the bound; NaN isn't."""
         return self.low <= self.value <= self.high
 
     def __str__(self) -> str:
@@ -47,18 +47,18 @@ class Check:
 
 
 def of_spiking(model: ModelConfig, densities: Sequence[float]) -> dict[str, float]:
-    """The densities of the layers that spike, by name, from those of all layers: an integrator never does."""
+    """The densities of the spiking layers by name, from those of all layers; an integrator is left out."""
     layers = model.layers if model.output == "spiking" else model.layers[:-1]
     return {layer.neurons.name: density for layer, density in zip(layers, densities, strict=False)}
 
 
 def fires(densities: Mapping[str, float]) -> bool:
-    """Whether the density of every layer that spikes is within its bound."""
+    """Whether the densities of all spiking layers are within the bounds."""
     return all(DENSITY[0] <= density <= DENSITY[1] for density in densities.values())
 
 
 def distances(found: Tensors, reference: Tensors) -> dict[str, float]:
-    """||a - b|| / ||b|| of every tensor b of `reference`. NaN where b is zero, for then nothing is shown."""
+    """||a - b|| / ||b|| of every tensor b of `reference`; NaN if b is zero, because that would show nothing."""
     errors = {}
     for name, b in reference.items():
         norm = np.linalg.norm(b.astype(np.float64))

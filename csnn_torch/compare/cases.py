@@ -1,4 +1,4 @@
-"""A network that is compared, and the images that it is compared on."""
+"""A network to compare, and the images to compare it on."""
 
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -21,13 +21,13 @@ ALL = slice(None)
 
 @dataclass(frozen=True)
 class Case:
-    """A network and the images that it is compared on.
+    """A network to compare, and the images to compare it on.
 
     Attributes:
-        name: of the variant, for the tables.
+        name: name of the variant, for the tables.
         config: its configuration.
         tensors: its weights, in torch's layout.
-        images: uint8 or float32, [N, H, W, C] or [N, T, H, W, C],
+        images: uint8 or float32, [N, H, W, C] or [N, T, H, W, C].
         labels: their classes [N].
     """
 
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def frames(self) -> bool:
-        """Whether the images have a time axis of their own."""
+        """Whether the images have a time axis."""
         return self.images.ndim == 5
 
     def in_jax(self, engine: str, dtype: str) -> tuple[ModuleType, CSNN] | str:

@@ -21,7 +21,7 @@ PARTS = ("spikes", "gradients", "trajectories", "costs")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an answer comes from: the command, the commit of the code (None: unknown), day, seconds, machine."""
+    """Where an answer comes from: the command, the code's commit (None: unknown), date, seconds, machine."""
 
     command: str
     commit: str | None
@@ -31,13 +31,13 @@ class Origin:
 
     @classmethod
     def of_now(cls, command: str, seconds: float) -> "Origin":
-        """The origin of an answer that this process has found."""
+        """The origin of an answer from this process."""
         return cls(command, machine.commit(), date.today().isoformat(), round(seconds, 1), machine.describe())
 
 
 @dataclass
 class Comparison:
-    """All results, and the run that they are about: its directory, configuration and weights."""
+    """All results, and the compared run: its directory, configuration and weights."""
 
     run: str
     config: Config
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def checks(self) -> list[Check]:
-        """Every bound. The run's own network must fire, or nothing is shown; a variant that does not is left out."""
+        """All bounds. The run's network must fire, because otherwise they show nothing; silent variants are skipped."""
         own = [s for s in self.spikes if s.network == "run" and s.densities]
         firing = [
             Check(f"run: density of {layer}", density, *bounds.DENSITY)
@@ -61,7 +61,7 @@ class Comparison:
 
     @property
     def broken(self) -> list[Check]:
-        """The bounds that do not hold."""
+        """The bounds that don't hold."""
         return [check for check in self.checks if not check.holds]
 
     def as_json(self) -> dict[str, Any]:
@@ -75,10 +75,10 @@ class Comparison:
 
 
 def make_folder(out: str, overwrite: bool = False) -> Path:
-    """Makes the directory for the results.
+    """Creates the directory for the results.
 
     Raises:
-        UserError: it can't be made or written, is a run directory, or holds a comparison that may not be overwritten.
+        UserError: it can't be created or written, is a run directory, or already has a comparison without `overwrite`.
     """
     path = Path(out)
     if (path / "config.json").exists():

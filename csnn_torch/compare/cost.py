@@ -1,12 +1,12 @@
 """What does each cost? Seconds of a training iteration and of an inference batch, compile time, peak memory.
 
-Seconds on the clock depend on what else the machine does, so processor time stands next to them, and the share of the
-processors that other programs took; `timings.py` says when there is no ratio.
+Wall time depends on what else the machine does, so CPU time is reported, too, and the share of the CPUs that other
+programs used; `timings.py` decides when there's no ratio.
 
-Every side runs in processes of its own, `python -m csnn_torch.compare.worker RUN SIDE`, that work only while they are
-asked to. Turns of one iteration each would not be fair: after another process has kept all CPUs busy, XLA's threads
-stay badly placed, and the scan engine's iterations take half as long again. So a turn is a fresh process with a warm-up
-and then the timed rounds; the sides take turns, and medians over all turns count.
+Every side runs in its own processes, `python -m csnn_torch.compare.worker RUN SIDE`, which only work when asked to.
+Alternating after each iteration wouldn't be fair: once another process has kept all CPUs busy, XLA's threads stay badly
+placed, and the scan engine's iterations take half as long again. So a turn is a fresh process with a warmup and then
+the timed rounds; the sides take turns, and the medians over all turns count.
 """
 
 import json
@@ -24,7 +24,7 @@ from csnn_torch.compare.timings import Cost, Rounds
 
 
 class Process:
-    """One side in a process of its own."""
+    """One side in its own process."""
 
     def __init__(self, run: str, side: str, *dataset: str, **environment: str):
         command = [sys.executable, "-m", "csnn_torch.compare.worker", run, side, *dataset]
@@ -42,7 +42,7 @@ class Process:
         """Its answer to `step`, `infer`, `density` or `report`.
 
         Raises:
-            RuntimeError: it ended instead; the last line that it wrote to stderr.
+            RuntimeError: it exited instead; the message is its last error line on stderr, or its exit code.
         """
         assert self._process.stdin and self._process.stdout
         try:
@@ -74,14 +74,14 @@ class Process:
 
 
 def measure(run: str, sides: Sequence[str], turns: int, rounds: int, *dataset: str) -> list[Cost]:
-    """Lets the sides take turns.
+    """Measures the sides in turns.
 
     Args:
         run: run directory of a trained network (a silent one would be cheaper and prove nothing).
-        sides: names out of SIDES.
-        turns: processes of every side.
-        rounds: timed inference batches and training iterations of each.
-        dataset: on which; none: that of the run.
+        sides: names in SIDES.
+        turns: number of processes per side.
+        rounds: timed inference batches and training iterations per process.
+        dataset: name of the data set; omitted: the run's.
     """
     costs = {side: Cost(side) for side in sides}
     with Scratch() as cache:
@@ -121,12 +121,12 @@ def _add(rounds: Rounds, answers: Sequence[dict[str, Any]]) -> None:
 
 
 def others(began: float, busy: float | None, own: float) -> list[float]:
-    """Share of the processors' time since `began` that other programs took; empty where the system does not tell.
+    """Share of the CPU time since `began` that other programs used; empty if the system doesn't report it.
 
     Args:
         began: when a side's process was started, by `time.perf_counter`.
         busy: `machine.busy_s` at that time.
-        own: processor seconds that it used.
+        own: CPU seconds that the process used.
     """
     now = machine.busy_s()
     if now is None or busy is None:

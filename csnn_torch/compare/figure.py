@@ -17,12 +17,12 @@ COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
 NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}
 STYLES = {"csnn_jax": "-", "snntorch": "--"}
 TRAININGS, BARS, NEITHER = 3.5, 1.7, 0.8
-"""Heights in inches: of the trainings, of the costs, and of a figure without both."""
+"""Heights in inches: of the training panels, of the costs, and of a figure with neither."""
 
 
 @styled
 def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> Figure:
-    """One column for each training (or for those that differ in their seed alone), and one row of bars."""
+    """One column per training run (or per group that differs only in the seed), and one row of bars."""
     trained, measured = groups(trajectories), [cost for cost in costs if not cost.failed]
     heights = [TRAININGS] * bool(trained) + [BARS] * bool(measured)
     figure = new(PAGE, sum(heights) or NEITHER)
@@ -53,7 +53,7 @@ def _trainings(part: SubFigure, trained: Sequence[Sequence[Trajectory]]) -> None
 
 
 def _losses(axes: Axes, together: Sequence[Trajectory]) -> None:
-    """Each framework's curve; of several seeds their mean, and every seed's as a thin line."""
+    """Each framework's curve; for several seeds, their mean, and every seed as a thin line."""
     for name, style in STYLES.items():
         curves = np.array([r.losses[name] for r in together])
         if len(curves) > 1:
@@ -67,7 +67,7 @@ def _losses(axes: Axes, together: Sequence[Trajectory]) -> None:
 
 
 def _difference(axes: Axes, together: Sequence[Trajectory]) -> None:
-    """Absolute difference between the two losses of one training, by iteration."""
+    """Absolute difference between the two losses, by iteration."""
     (trajectory,) = together
     values = np.array(trajectory.differences)
     shown = np.where(values > 0, values, np.nan)  # a logarithmic axis has no 0
@@ -87,7 +87,7 @@ def _difference(axes: Axes, together: Sequence[Trajectory]) -> None:
 
 
 def _differences(axes: Axes, together: Sequence[Trajectory]) -> None:
-    """csnn_jax's loss less snnTorch's: of every seed, their mean, and their standard deviation as a band."""
+    """csnn_jax's loss minus snnTorch's: for every seed, their mean, and their standard deviation as a band."""
     values = np.array([np.subtract(r.losses["csnn_jax"], r.losses["snntorch"]) for r in together])
     mean, deviation = values.mean(0), values.std(0, ddof=1)
     axes.fill_between(range(len(mean)), mean - deviation, mean + deviation, color=GREY, alpha=0.35, linewidth=0)

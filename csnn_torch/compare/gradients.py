@@ -1,6 +1,6 @@
-"""Same gradients? Of every parameter, for a surrogate, each side's against snnTorch's in float64.
+"""Same gradients? Compares every parameter's, for a surrogate, with snnTorch's in float64.
 
-All sides have the same rounded weights. The loss takes what the class is read from: spikes, or membranes.
+All sides have the same rounded weights. The loss is computed from what determines the class: spikes or membranes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,11 +28,11 @@ from csnn_torch.compare.results import GradientResult
 def of_surrogates(
     case: Case, engines: Sequence[str], names: Sequence[SurrogateName], count: int
 ) -> Iterator[GradientResult]:
-    """`compare` for every surrogate, each on a network that it has a gradient on, and on `steady` images."""
+    """Runs `compare` for every surrogate, on a network where its gradient isn't zero, and on `steady` images."""
     if usual := [name for name in names if name != "sparse_fast_sigmoid"]:
         yield from compare(steady(case, count), engines, usual)
     if "sparse_fast_sigmoid" in names:
-        # It is 0 below theta + 1, which the output membranes of a trained network reach only where nothing resets them.
+        # It's 0 below theta + 1, which a trained network's output membranes only reach without a reset.
         unreset = replace(case.config, reset="none")
         name = case.name if case.config.reset == "none" else f"{case.name}, reset none"
         other = replace(case, name=name, config=unreset)
@@ -40,7 +40,7 @@ def of_surrogates(
 
 
 def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) -> Iterator[GradientResult]:
-    """Compares every side's gradients, in both types, for every surrogate."""
+    """Compares every side's gradients in both types, for every surrogate."""
     sides = [*((engine, dtype) for dtype in ("float64", "float32") for engine in engines), ("snntorch", "float32")]
     for name in names:
         slope = case.config.slope if name == surrogate_of(case.config) else None
@@ -54,10 +54,10 @@ def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) 
 
 
 def steady(case: Case, count: int) -> Case:
-    """The case with the first `count` of its images on which snnTorch's float64 spikes are its float32 ones.
+    """The case with the first `count` images on which snnTorch's float64 spikes equal its float32 spikes.
 
-    Currents are equal in both types, but float64 membranes round elsewhere: where one spike differs, the gradients are
-    another network's. With fewer such images the case has fewer; with none, its first `count`.
+    Currents are equal in both types, but membranes round differently in float64, and if one spike differs, the
+    gradients are another network's. If there are fewer such images, the case has fewer; if none, its first `count`.
     """
     found: list[int] = []
     networks = {dtype: case.in_snntorch(dtype) for dtype in ("float64", "float32")}
@@ -107,5 +107,5 @@ def of_snntorch(case: Case, dtype: str) -> Tensors:
 
 
 def _input(case: Case, dtype: str, rows: slice = ALL) -> torch.Tensor:
-    """What snnTorch is given of some of the images."""
+    """snnTorch's input for some of the images."""
     return companion.channels_first(case.pixels(dtype, rows))

@@ -11,24 +11,24 @@ ENGINES = ("scan", "event")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How many images, iterations, seeds and rounds a comparison takes.
+    """The number of images, iterations, seeds and rounds in a comparison.
 
     Attributes:
-        images: test images on which membranes, spikes and predictions are compared.
-        gradient_images: of them, those that gradients are compared on.
-        surrogates: those whose gradients are compared on the run's network; None: the run's own.
-        variants: whether variants of the run's network are compared too.
-        variant_images: test images that a variant is compared on.
-        variant_iterations: training iterations of each variant, and of the network itself where there is no run.
-        seeds: the seeds whose weights the trainings in float32 start from. Empty: one training starts from the run's
-            weights, because it is too short for a network that is silent at first.
+        images: number of test images for membranes, spikes and predictions.
+        gradient_images: number of these images for gradients.
+        surrogates: surrogates whose gradients are compared on the run's network; None: only the run's own.
+        variants: whether to compare variants of the run's network, too.
+        variant_images: number of test images per variant.
+        variant_iterations: training iterations of each variant, and of the network itself if there's no run.
+        seeds: seeds of the initial weights for training in float32. Empty: one training run from the run's weights,
+            because it's too short for a network that's silent at first.
         iterations: training iterations in float32.
-        time_steps: the most time steps of those trainings, so that many seeds are affordable; None: the run's.
+        time_steps: limit on their time steps, to make many seeds affordable; None: the run's.
         exact_iterations: training iterations in float64, from the run's weights.
         exact_batch: their batch size.
-        sides: those whose cost is measured.
-        turns: processes of every side.
-        rounds: timed iterations and batches of each process.
+        sides: sides whose cost is measured.
+        turns: processes per side.
+        rounds: timed iterations and batches per process.
     """
 
     images: int
@@ -48,7 +48,7 @@ class Plan:
 
     @classmethod
     def full(cls) -> "Plan":
-        """The comparison that the results in this repository are of."""
+        """The comparison behind the results in this repository."""
         return cls(
             images=1000,
             gradient_images=16,

@@ -1,4 +1,4 @@
-"""The questions of the comparison, each answered into a `Comparison` while its results are printed."""
+"""The questions of the comparison. Each adds its results to a `Comparison` and prints them."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from csnn_torch.compare.plan import ENGINES, Plan
 
 
 def train_briefly(out: str, iterations: int) -> str:
-    """Trains the default network a little; the run directory that it is in, `run` inside `out`."""
+    """Trains the default network briefly; returns its run directory, `run` inside `out`."""
     config = Config()
     print(f"Training the default network for {iterations} iterations", flush=True)
     dataset = data.load_for(config)
@@ -40,7 +40,7 @@ def same_network(found: Comparison, plan: Plan) -> None:
 
 
 def _cases(found: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
-    """Every case on all test images, and how many of these to compare it on."""
+    """Every case with all test images, and how many of these to use."""
     yield cases.of_run(found.config, found.tensors), plan.images
     if plan.variants:
         for case in variants.of_variants(found.config, found.tensors, plan.variant_iterations):
@@ -48,7 +48,7 @@ def _cases(found: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
 
 
 def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
-    """All that must be equal on so many of a case's images, and gradients where its layers fire."""
+    """Compares a case's network on some of its images, and its gradients if its layers fire."""
     results = spikes.compare(case.first(images), ENGINES)
     found.spikes += results
     print("\n".join(f"Network: {result}" for result in results), flush=True)
@@ -62,7 +62,7 @@ def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
 
 
 def same_training(found: Comparison, plan: Plan) -> None:
-    """Iterations of both, in float32 (see `Plan`) and in float64 from the run's weights, which fire."""
+    """Trains both in float32 (see `Plan`), and in float64 from the run's weights, which make neurons fire."""
     model = found.config.model
     dataset = data.load_for(found.config)
     settings = replace(found.config.train, engine="auto", dtype="float32")
@@ -72,7 +72,7 @@ def same_training(found: Comparison, plan: Plan) -> None:
     for seed in plan.seeds or (settings.seed,):
         config = replace(found.config, model=model, train=replace(settings, seed=seed))
         _train(found, config, dataset.train, plan.iterations, *start)
-    # float64 comes last, for it stays switched on in JAX.
+    # float64 comes last, because it stays enabled in JAX.
     batch = plan.exact_batch
     size = settings.part
     part: Literal["off"] | int = "off" if size is None else math.gcd(size, batch)
@@ -81,12 +81,12 @@ def same_training(found: Comparison, plan: Plan) -> None:
 
 
 def _train(found: Comparison, *task: Any) -> None:
-    """`training.together`, told and kept."""
+    """Runs `training.together`, and prints and stores the result."""
     print(result := training.together(*task), flush=True)
     found.trajectories.append(result)
 
 
-# Costs come first, for later this process keeps gigabytes of its own.
+# Costs come first, because later this process uses gigabytes itself.
 ANSWERS: dict[str, Callable[[Comparison, Plan], None]] = {
     "cost": costs,
     "network": same_network,

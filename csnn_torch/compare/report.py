@@ -1,4 +1,4 @@
-"""The comparison as files: comparison.md as a reader wants it, and comparison.json and comparison.png beside it."""
+"""The comparison as files: comparison.md for readers, comparison.json and comparison.png."""
 
 import json
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from csnn_torch.compare.timings import APART, BASE, OTHERS, Cost, Speed, readabl
 
 
 def write(found: Comparison, out: Path, figures: Figures = "png") -> None:
-    """Writes the three files, and on request the picture as PDF too.
+    """Writes the three files, and on request a PDF of the picture.
 
     Raises:
         UserError: the disk is full.
@@ -51,7 +51,7 @@ def _paragraphs(found: Comparison) -> Iterable[str]:
 
 
 def _origins(origins: dict[str, Origin]) -> Iterable[str]:
-    """Table of what was run, and where."""
+    """A table of what was run, and where."""
     yield "## How it was measured\n"
     rows = [
         (name, f"`{o.command}`", o.commit or "unknown", o.date, f"{o.seconds / 60:.1f}") for name, o in origins.items()
@@ -68,7 +68,7 @@ def _origins(origins: dict[str, Origin]) -> Iterable[str]:
 
 
 def _summary(found: Comparison) -> Iterable[str]:
-    """Every question and its answer in a sentence."""
+    """Answers every question in a sentence."""
     if counted := [result for result in found.spikes if result.counted]:
         yield (
             f"- Same network: {sum(r.membranes for r in counted):,} of {sum(r.compared for r in counted):,} membranes "
@@ -82,12 +82,12 @@ def _summary(found: Comparison) -> Iterable[str]:
             base = next(cost for cost in found.costs if cost.side == BASE)
             yield (
                 f"- Cost, {readable(c.side)}: as multiples of snnTorch's speed, training {step}, inference {infer}; "
-                f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % of its memory."
+                f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f}% of its memory."
             )
 
 
 def _speeds(costs: Iterable[Cost]) -> Iterable[tuple[Cost, Speed, Speed]]:
-    """Every side that was measured, with its speed in training and inference; none where the base was not."""
+    """Every measured side, with its speed in training and inference; empty if the base wasn't measured."""
     measured = [cost for cost in costs if not cost.failed]
     for base in (cost for cost in measured if cost.side == BASE):
         yield from ((cost, cost.speed(base, "step"), cost.speed(base, "infer")) for cost in measured)
@@ -105,7 +105,7 @@ def _network(results: list[SpikeResult]) -> Iterable[str]:
         "float32. All must be equal: the membranes and spikes of every layer at every step, and the predictions. For "
         "membranes, 0 equals -0, and values below 2^-126 in magnitude count as 0. `run` is the given network; the "
         "others are variants of it, trained briefly. Every layer that spikes must fire at "
-        f"{100 * low:g} to {100 * high:g} % (density: the fraction of its neurons that spike at a step), because a "
+        f"{100 * low:g} to {100 * high:g}% (density: the fraction of its neurons that spike at a step), because a "
         "silent network matches anything.\n"
     )
     engines = list(dict.fromkeys(r.engine for r in results if not r.refused))
@@ -130,7 +130,7 @@ def _network(results: list[SpikeResult]) -> Iterable[str]:
 
 
 def _differ(result: SpikeResult) -> str:
-    """How much differs, in a cell."""
+    """What differs, for a table cell."""
     if result.first is None and not result.predictions:
         return "0"
     return f"{result.membranes:,}, spikes {result.spikes:,}, predictions {result.predictions:,}"
@@ -174,8 +174,8 @@ def _costs(found: Comparison) -> Iterable[str]:
         f"Batch {batch}, {steps} time steps, weights of the run. Medians over {turns} fresh processes of each side, "
         "which take turns, after a warmup (with the shortest and the longest in parentheses). Processors: CPU seconds "
         "of all threads together. Speed: snnTorch's wall seconds divided by the row's; omitted if the medians of a "
-        f"side's turns differ by more than {100 * (APART - 1):.0f} %, or if other programs used more than "
-        f"{100 * OTHERS:.0f} % of the CPU during a turn. Compile: the additional time of the first training iteration, "
+        f"side's turns differ by more than {100 * (APART - 1):.0f}%, or if other programs used more than "
+        f"{100 * OTHERS:.0f}% of the CPU during a turn. Compile: the additional time of the first training iteration, "
         "from an empty cache. Memory: the peak of the whole process.\n"
     )
     speeds = {cost.side: speeds for cost, *speeds in _speeds(found.costs)}

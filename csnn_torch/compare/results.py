@@ -1,4 +1,4 @@
-"""The results of each question: numbers, bounds on them, and a sentence. Imports no framework."""
+"""The results of each question: numbers, their bounds, and a sentence. Imports no framework."""
 
 import statistics
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
 
 LAST = 20
-"""Iterations at the end of a training whose losses are averaged: one batch alone is easier or harder than another."""
+"""Number of final iterations whose losses are averaged, because some batches are easier than others."""
 
 
 @dataclass(frozen=True, order=True)
 class Difference:
-    """Where two sides differ first: the earliest step, its first layer, and there the first image and neuron.
+    """The first difference of two sides: in the earliest step, its first layer, and there the first image and neuron.
 
     Attributes:
         layer: its number, from 1.
-        ours, theirs: the two membranes there, which are equal where the spikes alone differ.
+        ours, theirs: the two membranes, which are equal if only the spikes differ.
     """
 
     step: int
@@ -37,14 +37,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class SpikeResult:
-    """The membranes, spikes and predictions of one network by one engine, compared with snnTorch's in float32.
+    """The membranes, spikes and predictions of a network in one engine, compared with snnTorch's in float32.
 
     Attributes:
         refused: why the engine can't run it; the rest is then empty.
-        compared: membranes, and as many spikes.
+        compared: number of membranes, and of spikes.
         membranes, spikes, predictions: how many differ.
         densities: snnTorch's, by layer.
-        first: where the first difference is, if there is one.
+        first: the first difference, if any.
     """
 
     network: str
@@ -60,11 +60,11 @@ class SpikeResult:
 
     @property
     def counted(self) -> bool:
-        """Whether it proves anything: the engine ran, and every layer fires within bounds."""
+        """Whether it proves anything: the engine ran, and every layer's density is within bounds."""
         return self.densities is not None and bounds.fires(self.densities)
 
     def checks(self) -> list[Check]:
-        """All must be equal; none where it does not count."""
+        """Everything must be equal; no checks if the result doesn't count."""
         found = {"membranes": self.membranes, "spikes": self.spikes, "predictions": self.predictions}
         name = f"{self.network}, {self.engine}"
         return [Check(f"{name}: {what} that differ", count, 0, 0) for what, count in found.items() if self.counted]
@@ -104,7 +104,7 @@ class GradientResult:
         return float(np.max(list(self.errors.values())))
 
     def checks(self) -> list[Check]:
-        """Its bound. There is none for a side that can't do it, and for snnTorch."""
+        """Its bound; none for a side that can't do it, or for snnTorch."""
         if self.refused or self.side == "snntorch":
             return []
         name = f"{self.network}, {self.surrogate}, {self.side}, {self.dtype}: largest relative error of a gradient"
@@ -120,17 +120,17 @@ class GradientResult:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The losses of two trainings that began with equal weights, and when they parted.
+    """The losses of two training runs that started from equal weights, and when they diverged.
 
     Attributes:
         start: the weights that both started from, in words.
         engine: description of csnn_jax's side.
         losses: of every iteration, by side.
         distance: ||a - b|| / ||b|| of every parameter after the last iteration.
-        parted: the first iteration before which some layer's number of spikes on the iteration's batch, or a
-            prediction, differs between the two; None: never. (Once one does, the two are on their own.)
-        densities: of csnn_jax's side after the last iteration, on the last batch.
-        seed, time_steps: of the job.
+        parted: the first iteration before which a layer's number of spikes on the iteration's batch, or a prediction,
+            differs between the two; None: never. (From then on, they are different runs.)
+        densities: csnn_jax's after the last iteration, on the last batch.
+        seed, time_steps: the job's.
     """
 
     start: str
@@ -147,22 +147,22 @@ class Trajectory:
 
     @property
     def apart(self) -> float:
-        """csnn_jax's loss less snnTorch's, the mean of the last `LAST` iterations."""
+        """csnn_jax's loss minus snnTorch's, averaged over the last `LAST` iterations."""
         ours, theirs = (statistics.fmean(losses[-LAST:]) for losses in self.losses.values())
         return ours - theirs
 
     @property
     def differences(self) -> list[float]:
-        """|difference of the losses| of every iteration."""
+        """Absolute difference of the losses in every iteration."""
         return [abs(a - b) for a, b in zip(*self.losses.values(), strict=True)]
 
     @property
     def counted(self) -> bool:
-        """Whether every layer fires within bounds at the end."""
+        """Whether every layer's density is within bounds at the end."""
         return bounds.fires(self.densities)
 
     def checks(self) -> list[Check]:
-        """Its bounds, in float64; in float32 gradients round, and some day a weight is rounded to another value."""
+        """Its bounds in float64; none in float32, where gradients round, and eventually a weight differs."""
         if self.dtype != "float64":
             return []
         name = f"{len(self.differences)} iterations in float64"
@@ -182,7 +182,7 @@ class Trajectory:
 
 
 def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
-    """Trainings that differ in their seed alone, together."""
+    """Groups training runs that differ only in their seed."""
     found: dict[tuple, list[Trajectory]] = {}
     for r in trajectories:
         found.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)

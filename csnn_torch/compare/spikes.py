@@ -1,7 +1,6 @@
-"""Same network? Membranes and spikes of every layer at every step, and predictions, csnn_jax's against snnTorch's.
+"""Same network? Compares membranes and spikes of every layer at every step, and predictions, with snnTorch's.
 
-Both get the same weights and the same images, in float32. snnTorch's membranes and spikes are recorded from its own
-layers of neurons.
+Both get the same weights and images, in float32. snnTorch's membranes and spikes are recorded from its own neurons.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import Case
 from csnn_torch.compare.results import Difference, SpikeResult
 
-CHUNK = 20  # images at a time: their membranes and spikes take 160 MB for each side of the default network
+CHUNK = 20  # images at a time: membranes and spikes of the default network take 160 MB per side
 
 Layers = list[np.ndarray]  # one array [time, batch, *shape] per layer
 
@@ -27,8 +26,8 @@ def compare(case: Case, engines: Sequence[str], device: str = "cpu") -> list[Spi
 
     Args:
         case: the network and its images.
-        engines: of csnn_jax, each on JAX's first device.
-        device: where snnTorch runs, in torch's words. Equality is promised on CPUs.
+        engines: csnn_jax's engines, each on JAX's first device.
+        device: torch device for snnTorch. Equality is only promised on CPUs.
     """
     sides = {name: _traced(case, name) for name in engines}
     totals = {name: Total(case, name) for name in engines}
@@ -60,9 +59,9 @@ class Total:
         """Adds one chunk.
 
         Args:
-            start: its first image.
-            ours: membranes and spikes of the engine.
-            theirs: those of snnTorch.
+            start: index of its first image.
+            ours: the engine's membranes and spikes.
+            theirs: snnTorch's.
         """
         (membranes, spikes), (their_membranes, their_spikes) = ours, theirs
         different = sum(map(differ, membranes, their_membranes)), sum(map(differ, spikes, their_spikes))
@@ -78,7 +77,7 @@ class Total:
 
     @property
     def result(self) -> SpikeResult:
-        """Over all chunks so far."""
+        """The result over all chunks so far."""
         return SpikeResult(
             network=self.case.name,
             engine=self.engine,
@@ -93,7 +92,7 @@ class Total:
 
 
 def _first(start: int, ours: tuple[Layers, Layers], theirs: tuple[Layers, Layers]) -> Difference:
-    """The first difference of a chunk that has one, whose first image is `start`."""
+    """The first difference in a chunk that has one; `start`: index of its first image."""
     found = []
     for layer, (membranes, spikes, their_membranes, their_spikes) in enumerate(zip(*ours, *theirs, strict=True), 1):
         differs = (canonical(membranes) != canonical(their_membranes)) | (spikes != their_spikes)

@@ -1,4 +1,4 @@
-"""What one side of the cost question takes, and whether its seconds are good for a ratio. Imports no framework."""
+"""What one side costs, and whether its timings are good enough for a ratio. Imports no framework."""
 
 import itertools
 import statistics
@@ -10,20 +10,20 @@ from csnn_jax.markdown import two_digits
 BASE = "snntorch"
 """The side that the others are compared with: the loop of snnTorch's tutorials."""
 APART = 4 / 3
-"""The medians of a side's turns may differ by this factor, a third; else there is no ratio."""
+"""If the medians of a side's turns differ by more than this factor, there's no ratio."""
 OTHERS = 0.1
-"""Other programs may take this share of the processors' time during a turn; else there is no ratio."""
+"""If other programs use more than this share of the CPU time during a turn, there's no ratio."""
 
 Work = Literal["step", "infer"]
 
 
 @dataclass
 class Rounds:
-    """Seconds of all timed rounds of one kind of work, a list for each turn.
+    """Seconds of all timed rounds of one kind of work, with a list for each turn.
 
     Attributes:
-        clock: on the clock.
-        processor: of all processors together, as all threads of the side used them; empty where nobody measured it.
+        clock: wall time.
+        processor: CPU time of all threads together; empty if it wasn't measured.
     """
 
     clock: list[list[float]] = field(default_factory=list)
@@ -31,22 +31,22 @@ class Rounds:
 
     @property
     def clock_s(self) -> float:
-        """Median seconds on the clock."""
+        """Median wall time in seconds."""
         return statistics.median(itertools.chain(*self.clock))
 
     @property
     def processor_s(self) -> float | None:
-        """Median seconds of processor time."""
+        """Median CPU time in seconds."""
         return statistics.median(itertools.chain(*self.processor)) if self.processor else None
 
     @property
     def range(self) -> tuple[float, float]:
-        """The shortest and the longest round on the clock."""
+        """Wall time of the shortest and the longest round."""
         return min(map(min, self.clock)), max(map(max, self.clock))
 
     @property
     def apart(self) -> float:
-        """How many times as long as the fastest turn's median the slowest turn's is."""
+        """The slowest turn's median divided by the fastest turn's."""
         medians = [statistics.median(turn) for turn in self.clock]
         return max(medians) / min(medians)
 
@@ -57,10 +57,10 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Speed:
-    """How many times as fast as the base a side is, on the clock.
+    """How many times as fast as the base a side is, in wall time.
 
     Attributes:
-        ratio: None where the seconds are not good for one.
+        ratio: None if the timings aren't good enough for one.
         why: the reason, in words.
     """
 
@@ -71,7 +71,7 @@ class Speed:
         return f"none: {self.why}" if self.ratio is None else two_digits(self.ratio)
 
     def as_json(self) -> float | str:
-        """Its two digits, or that there is none and why."""
+        """The ratio with two digits, or the reason that there's none."""
         return str(self) if self.ratio is None else float(str(self))
 
 
@@ -80,12 +80,11 @@ class Cost:
     """The time and memory that one side takes.
 
     Attributes:
-        failed: why it could not be measured; the rest is then empty.
+        failed: why it couldn't be measured; the rest is then empty.
         step, infer: the timed training iterations and inference batches.
         first_step, first_infer: seconds of the very first ones, with an empty compilation cache.
-        others: share of the processors' time that other programs took during each turn; empty where the system does
-            not tell.
-        predictions, densities: of the inference batch, at the run's weights.
+        others: share of the CPU time that other programs used during each turn; empty if the system doesn't report it.
+        predictions, densities: of the inference batch, with the run's weights.
     """
 
     side: str
@@ -102,23 +101,23 @@ class Cost:
 
     @property
     def compile_s(self) -> float:
-        """Seconds that the first training iteration took longer than the median one."""
+        """Additional seconds of the first training iteration, compared with the median."""
         return max(0.0, self.first_step - self.step.clock_s)
 
     def rounds(self, work: Work) -> Rounds:
-        """Those of a kind of work."""
+        """The rounds of a kind of work."""
         return self.step if work == "step" else self.infer
 
     def unsteady(self, work: Work) -> str | None:
-        """Why no ratio can be made of its seconds; None: one can."""
+        """Why its timings aren't good enough for a ratio; None if they are."""
         if max(self.others, default=0.0) > OTHERS:
-            return f"the machine was busy, other programs took {max(self.others):.0%} of it".replace("%", " %")
+            return f"the machine was busy, other programs took {max(self.others):.0%} of it"
         if (apart := self.rounds(work).apart) > APART:
             return f"turns differ by a factor of {two_digits(apart)}"
         return None
 
     def speed(self, base: "Cost", work: Work) -> Speed:
-        """Of this side, compared with the base."""
+        """This side's speed, compared with the base."""
         for side in (self, base):
             if why := side.unsteady(work):
                 return Speed(None, why if side is self else f"{readable(base.side)}: {why}")
@@ -130,7 +129,7 @@ class Cost:
         return f"{self.side}: iteration {self.step}, inference batch {self.infer}, {self.peak_memory_mb} MB"
 
     def as_json(self) -> dict[str, Any]:
-        """All fields, the medians, and why there is no ratio."""
+        """All fields, the medians, and why there's no ratio."""
         if self.failed:
             return {"side": self.side, "failed": self.failed}
         medians = {

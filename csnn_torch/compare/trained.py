@@ -1,4 +1,4 @@
-"""The part of comparison.md on trainings, of one seed or of several."""
+"""The part of comparison.md on training runs, with one seed or several."""
 
 from collections.abc import Iterator, Sequence
 from statistics import mean, stdev
@@ -10,7 +10,7 @@ from csnn_torch.compare.results import LAST, Trajectory, groups
 
 
 def summary(results: Sequence[Trajectory]) -> Iterator[str]:
-    """A sentence for each training, or for those that differ in their seed alone."""
+    """A sentence for each training run, or for a group that differs only in the seed."""
     for together in groups(results):
         yield _alone(together) if len(together) == 1 else _by_seed(together)
 
@@ -35,7 +35,7 @@ def _by_seed(together: Sequence[Trajectory]) -> str:
 
 
 def section(results: Sequence[Trajectory]) -> Iterator[str]:
-    """Its section: what was compared, a column for each training, and a row for each seed of several."""
+    """The section: what was compared, a column for each training run or group, and a row for each seed of a group."""
     yield "\n## Same training?\n"
     yield (
         f"Equal initial weights, equal batches. Bound: in float64, losses and parameters within "

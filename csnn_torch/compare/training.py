@@ -21,10 +21,10 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
     """Trains both sides.
 
     Args:
-        config: the job: model, which fits the images, batch size, learning rate, type, seed.
+        config: the job: model, which must fit the images, batch size, learning rate, dtype, seed.
         split: the training images.
-        iterations: how many.
-        tensors: the weights to start from; None: those of the seed.
+        iterations: number of iterations.
+        tensors: the weights to start from; None: the seed's.
         start: what they are, in words.
     """
     sides: dict[str, Trainer] = {
@@ -59,7 +59,7 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
 
 
 def batches(config: Config, images: int, iterations: int) -> list[np.ndarray]:
-    """The indices of every iteration's images [batch], epoch by epoch, without an epoch's last partial batch."""
+    """The image indices of every iteration [batch], epoch by epoch, without an epoch's last partial batch."""
     settings = config.train
     found: list[np.ndarray] = []
     while len(found) < iterations:

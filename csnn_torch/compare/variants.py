@@ -1,4 +1,4 @@
-"""Variants of the run's network, briefly trained so that they fire."""
+"""Variants of the run's network, trained briefly so they fire."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from csnn_jax.update.trainer import Trainer
 from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import Case
 
-PATIENCE = 4  # times the iterations asked for may pass until every layer fires
+PATIENCE = 4  # trains up to this many times the requested iterations until every layer fires
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed of the run's model, and how the variant is trained until its layers fire."""
+    """A changed model, and how it's trained until its layers fire."""
 
     name: str
     model: ModelConfig
@@ -48,7 +48,7 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
         place, other = ("before", False) if model.pool_after else ("after", True)
         yield Variant(f"sum pools {place} the neurons", replace(model, pool=_pools(model, "sum"), pool_after=other))
     yield Variant("beta 0.9", replace(model, beta=0.9), lr=3e-3)
-    # At this rate no beta leaves (0, 1), beyond which its gradient is 0 and shows nothing.
+    # At this rate, every beta stays in (0, 1); outside, its gradient is 0 and shows nothing.
     yield Variant("learned beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
     synaptic = replace(model, neuron="synaptic", alpha=0.5, beta=0.5, learn_alpha=True, learn_beta=True)
     yield Variant("synaptic, learned alpha and beta", synaptic, lr=2e-3)
@@ -57,14 +57,14 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
     else:
         yield Variant("spiking output", replace(model, output="spiking", readout="spikes"))
     channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
-    # At a threshold of 1 it is silent for long.
+    # With a threshold of 1, it stays silent for long.
     plain = {name: getattr(ModelConfig, name) for name in GEOMETRY}
     colour = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3, **plain)
     yield Variant("three blocks, colour", colour, lr=3e-3)
 
 
 def _pools(model: ModelConfig, kind: Pool) -> Pool | tuple[Pool, ...]:
-    """Pooling of that kind wherever the network pools."""
+    """The network's pools, changed to another kind."""
     pools = model.pool if isinstance(model.pool, tuple) else (model.pool,)
     kinds: tuple[Pool, ...] = tuple("none" if pool == "none" else kind for pool in pools)
     return kinds if isinstance(model.pool, tuple) else kinds[0]
@@ -73,17 +73,17 @@ def _pools(model: ModelConfig, kind: Pool) -> Pool | tuple[Pool, ...]:
 def briefly_trained(
     model: ModelConfig, dataset: data.Dataset, iterations: int, lr: float = 1e-2, start: Tensors | None = None
 ) -> Tensors:
-    """Trains a network for a few iterations at a quarter of its time steps. That is enough to make it fire.
+    """Trains a network for a few iterations with a quarter of its time steps. That's enough to make it fire.
 
-    Where a layer is silent all the same, or fires nearly always, it is trained for as many iterations again.
+    If a layer is still silent, or fires nearly always, it's trained for the same number of iterations again.
 
     Args:
         model: the network.
         dataset: images that fit it.
         iterations: batches of 128 images.
         lr: Adam's learning rate.
-        start: trained weights of another network, taken to start from where they have this one's shapes (a network
-            that fires already learns at once; from the seed's weights, one with average pooling is silent for long).
+        start: trained weights of another network to start from, if their shapes match (a network that already fires
+            learns at once; from the seed's weights, one with average pooling stays silent for long).
     """
     settings = TrainConfig(lr=lr, init="torch")
     short = replace(model, time_steps=max(1, model.time_steps // 4))
@@ -99,14 +99,14 @@ def briefly_trained(
 
 
 def _fires(trainer: Trainer, split: data.Split) -> bool:
-    """Whether every layer that spikes fires within bounds."""
+    """Whether the densities of all spiking layers are within bounds."""
     found = trainer.evaluate(split)
     assert found is not None
     return bounds.fires(bounds.of_spiking(trainer.config.model, [*found.densities.values()]))
 
 
 def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:
-    """The weights for a model of the same shapes, with its own betas and thresholds. None for other shapes."""
+    """The weights for a model of the same shapes, with that model's betas and thresholds; None for other shapes."""
     neurons = {
         name: np.asarray(value, np.float32) for layer in model.layers for name, value in layer.neurons.initial.items()
     }

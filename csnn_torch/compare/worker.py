@@ -1,7 +1,7 @@
-"""One side of the cost question, in a process of its own: `python -m csnn_torch.compare.worker RUN SIDE`.
+"""One side of the cost question, in its own process: `python -m csnn_torch.compare.worker RUN SIDE`.
 
-Every side starts from the weights of RUN, takes the same images of its data set in the same order, and does forward,
-backward, the optimizer's update and the loss's read-back.
+Every side starts from the weights of RUN, uses the same images of its data set in the same order, and runs the forward
+and backward pass, updates the parameters, and reads the loss back.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 
 WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
-"""Of the job that is timed: the event engine and a bare snnTorch loop lack the gradient of every spike."""
+"""Settings of the timed job: the event engine and a bare snnTorch loop don't have the gradient of every spike."""
 
 
 class Side(Protocol):
-    """A framework that takes training steps and infers, to be timed."""
+    """A framework to be timed in training and inference."""
 
     def describe(self) -> str:
         """Framework, engine, device and threads."""
@@ -45,7 +45,7 @@ class Side(Protocol):
         ...
 
     def densities(self, index: np.ndarray) -> dict[str, float]:
-        """Share of the neurons that spike at a step, by layer, on the test images `index`."""
+        """Fraction of the neurons that spike at a step, by layer, on the test images `index`."""
         ...
 
 
@@ -74,10 +74,10 @@ class Jax:
 
 
 class SnnTorch:
-    """csnn_torch as `python -m csnn_torch.train` runs it, or faster, as a user could make it.
+    """csnn_torch as `python -m csnn_torch.train` runs it, or with optimizations that users could make.
 
-    With `channels_last` images are laid out so, and not as torch's data loader delivers them. With `once` the first
-    convolution and pool are computed before the time loop, because the image is the same at every step.
+    With `channels_last`, images have that memory format instead of the one that torch's data loaders deliver. With
+    `once`, the first convolution and pool are computed before the time loop, because the image is constant.
 
     Raises:
         UserError: `once` for an input that changes.
@@ -140,7 +140,7 @@ SIDES: dict[str, Callable[..., Side]] = {
 def work(run: str, name: str, dataset_name: str | None = None) -> None:
     """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
     _, config, tensors = rundir.open_run(run)
-    with contextlib.redirect_stdout(sys.stderr):  # sources of data tell what they make
+    with contextlib.redirect_stdout(sys.stderr):  # data sets report their progress
         dataset = data.load_for(config, dataset_name)
         side = SIDES[name](decided(config), dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)

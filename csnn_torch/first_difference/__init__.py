@@ -1,1 +1,1 @@
-"""Where two programs first compute another spike, and which known difference between them explains it."""
+"""Finds the first spike in which two programs differ, and the known difference between them that explains it."""

@@ -1,4 +1,4 @@
-"""`python -m csnn_torch.first_difference A B`: where do two programs first compute another spike, and why?"""
+"""`python -m csnn_torch.first_difference A B`: in which spike do two programs first differ, and why?"""
 
 import sys
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ class FirstDifferenceFlags:
     b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """Second network."""
     dataset: str | None = None
-    """Data set with the test images for both, named as for csnn_jax.train; default: that of the run or bundle, or
+    """Data set with the test images for both, named as for csnn_jax.train; default: from the run or bundle, or
     random images if neither side is a run or bundle."""
     images: int = 32
-    """Number of test images, from the first on."""
+    """Number of test images, starting with the first."""
     time_steps: int | None = None
-    """Number of time steps; default: that of the run or bundle, otherwise 100."""
+    """Number of time steps; default: from the run or bundle, otherwise 100."""
     scale: float | None = None
     """A NIR file's network divides pixels by this; default: the scale of the run or bundle on the other side, otherwise
     256."""

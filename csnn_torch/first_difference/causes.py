@@ -1,4 +1,4 @@
-"""What programs are known to do differently, one entry of `CAUSES` each."""
+"""Known differences between programs, one entry of `CAUSES` each."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -23,7 +23,7 @@ class Cause(NamedTuple):
 
     Attributes:
         text: what the other program does, in a few words.
-        change: makes of a network one that is computed so; a UserError where it can't be.
+        change: returns a network that is computed that way; raises UserError if it can't be.
     """
 
     text: str
@@ -39,7 +39,7 @@ def _resets(reset: Reset, now: bool) -> Change:
 
 
 def _driven(by: float) -> Callable[[Step], Step]:
-    """What drives a neuron is multiplied by a number."""
+    """A neuron's input is multiplied by a number."""
 
     def wrap(step: Step) -> Step:
         def changed(
@@ -53,7 +53,7 @@ def _driven(by: float) -> Callable[[Step], Step]:
 
 
 def _leak_last(step: Step) -> Step:
-    """beta (U + I): the leak is taken of the sum."""
+    """beta (U + I): the leak applies to the sum."""
 
     def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
         one = {**values, "beta": torch.ones_like(values["beta"])}
@@ -97,7 +97,7 @@ def _euler(step: Step) -> Step:
 
 
 def _fused(step: Step) -> Step:
-    """The product is not rounded before the input is added; a threshold is subtracted from the rounded sum."""
+    """The product isn't rounded before the input is added; a threshold is subtracted from the rounded sum."""
 
     def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
         wide, before = ({name: x.double() for name, x in group.items()} for group in (values, state))
@@ -114,7 +114,7 @@ def _but_subtract(reset: Reset) -> Reset:
 
 
 def _subtracted(kind: Neuron, ops: Operations, values: Values, before: State, after: State, reset: Reset) -> State:
-    """A state after a step, less the threshold where the state before it had fired and the reset subtracts."""
+    """Subtracts the threshold from a state if the previous state fired and the reset subtracts."""
     if reset != "subtract":
         return after
     threshold = kind.threshold(values, before)
@@ -145,14 +145,14 @@ def _flipped(layer: Layer, weight: np.ndarray) -> np.ndarray:
 
 
 def _channels_last(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """The weight that meets an input flattened C, H, W where it was meant for H, W, C."""
+    """Reorders a weight for inputs flattened as H, W, C to C, H, W."""
     if layer.kind == "conv" or len(layer.in_shape) != 3:
         return weight
     return weight.reshape(len(weight), *layer.in_shape).transpose(0, 3, 1, 2).reshape(len(weight), -1)
 
 
 def _channels_first(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """The weight that meets an input flattened H, W, C where it was meant for C, H, W."""
+    """Reorders a weight for inputs flattened as C, H, W to H, W, C."""
     if layer.kind == "conv" or len(layer.in_shape) != 3:
         return weight
     height, width, channels = layer.in_shape
@@ -214,11 +214,11 @@ CAUSES = (
     Cause("rounding: Euler's form U + (1 - beta) (I / (1 - beta) - U)", _steps(_euler)),
     Cause("rounding: float64 instead of float32", lambda network: replace(network, dtype=torch.float64)),
 )
-"""In the order of preference where several explain the same."""
+"""In order of preference if several explain the same."""
 
 
 def of_other(network: Network, other: Network) -> tuple[Cause, ...]:
-    """Causes that take one thing from the network on the other side: a field of its model, its weights, its neurons."""
+    """Causes that copy one thing from the other side's network: a field of its model, its weights, its neurons."""
     causes = []
     for field in fields(network.model):
         own, theirs = (getattr(one.model, field.name) for one in (network, other))
@@ -243,6 +243,6 @@ def _tensors(tensors: Tensors) -> Change:
 
 
 def _far(name: str, own: np.ndarray, theirs: np.ndarray) -> str:
-    """How far a tensor is from another, in words."""
+    """The difference of two tensors, in words."""
     apart = abs(np.float64(own) - theirs)
     return f"{name} ({np.count_nonzero(apart):,} of {apart.size:,} differ, by up to {apart.max():.3g})"

@@ -16,7 +16,7 @@ def compare(sides: Sides, given: Inputs) -> Comparison:
     """Runs both sides, some images at a time.
 
     Raises:
-        UserError: they have other layers, or show nothing that can be compared.
+        UserError: their layers differ, or they have nothing in common that can be compared.
     """
     comparison: Comparison | None = None
     for start in range(0, given.each[0].shape[1], BATCH):
@@ -30,7 +30,7 @@ def compare(sides: Sides, given: Inputs) -> Comparison:
 
 
 def _check(sides: Sides, one: Recording, other: Recording) -> None:
-    """Raises UserError unless the layers of both sides have as many neurons."""
+    """Raises UserError unless both sides have the same number of neurons in every layer."""
     shapes = [_shapes(recording) for recording in (one, other)]
     if len(shapes[0]) != len(shapes[1]):
         a, b = map(len, shapes)
@@ -52,7 +52,7 @@ def _shapes(recording: Recording) -> list[tuple[int, ...]]:
 
 
 def names(sides: Sides, layers: int) -> list[str]:
-    """What the layers are called."""
+    """The names of the layers."""
     for side in sides:
         if side.network and len(side.network.model.layers) == layers:
             return [layer.name for layer in side.network.model.layers]
@@ -62,7 +62,7 @@ def names(sides: Sides, layers: int) -> list[str]:
 def explained(sides: Sides, given: Inputs, comparison: Comparison) -> tuple[int, list[Finding]] | None:
     """What explains the difference: (the side whose network was changed, findings).
 
-    It is a side whose network, as we compute it, gives what the side itself gave; None: there is no such side.
+    Uses a side whose network, as computed here, reproduces what the side itself gave; None if there's no such side.
     """
     for number, network in _networks(sides):
         own, wanted = comparison.signals[number], comparison.signals[1 - number]

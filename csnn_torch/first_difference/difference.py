@@ -1,4 +1,4 @@
-"""Where two recordings differ first, and in how many values."""
+"""Where two recordings first differ, and in how many values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ import numpy as np
 from csnn_torch.first_difference.recording import Recording
 
 What = Literal["spikes", "membranes", None]
-"""What is compared of a layer; None: one of the sides shows neither."""
+"""What is compared in a layer; None: nothing that both sides provide."""
 Signals = list[np.ndarray]
-"""Of every layer that is compared, in order: [time, batch, *shape]."""
+"""One array for every compared layer, in order: [time, batch, *shape]."""
 
 
 class Place(NamedTuple):
-    """A neuron at a step. All count from 0, and the smaller comes first.
+    """A neuron at a step. Everything counts from 0, and places sort in this order.
 
     Attributes:
         image, step: as recorded.
-        layer: among all layers.
+        layer: index among all layers.
         neuron: (channel, row, column), or (number,) in a linear layer.
     """
 
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a side shows of a neuron: its signal at a step, and its membranes after the step before and after it."""
+    """A neuron on one side: its signal at a step, and its membrane after the previous step and after this one."""
 
     signal: float
     before: float | None
@@ -39,7 +39,7 @@ class Seen(NamedTuple):
 
 @dataclass
 class Counts:
-    """Values of a layer: those compared, those that differ, and those other than 0 on either side."""
+    """Numbers of values in a layer: compared, different, and nonzero on each side."""
 
     compared: int = 0
     differ: int = 0
@@ -51,12 +51,12 @@ class Comparison:
     """Two sides, compared a batch at a time.
 
     Attributes:
-        what: is compared of every layer.
-        counts: of every layer.
-        images: seen so far.
+        what: what is compared in every layer.
+        counts: counts of every layer.
+        images: number of images so far.
         place: the first difference; None: none yet.
-        seen: what either side shows there.
-        kept: what was compared of either side, batch by batch.
+        seen: that neuron on each side.
+        kept: the compared signals of each side, batch by batch.
     """
 
     what: list[What]
@@ -71,12 +71,12 @@ class Comparison:
 
     @property
     def differ(self) -> int:
-        """Values that differ, of all layers."""
+        """Number of values that differ, in all layers."""
         return sum(one.differ for one in self.counts)
 
     @property
     def signals(self) -> tuple[Signals, Signals]:
-        """What was compared of either side, for all images."""
+        """The compared signals of each side, for all images."""
         one, other = ([np.concatenate(layer, axis=1) for layer in zip(*side, strict=True)] for side in self.kept)
         return one, other
 
@@ -99,12 +99,12 @@ class Comparison:
 
 
 def comparable(one: Recording, other: Recording, alike: bool) -> list[What]:
-    """What can be compared of every layer.
+    """What can be compared in every layer.
 
     Args:
         one: a recording.
-        other: another, with as many layers.
-        alike: their membranes are read at the same moment of a step.
+        other: another, with the same number of layers.
+        alike: whether their membranes are read at the same moment of a step.
     """
     found: list[What] = []
     for number in range(len(one.spikes)):
@@ -117,7 +117,7 @@ def comparable(one: Recording, other: Recording, alike: bool) -> list[What]:
 
 
 def signals(what: Sequence[What], recording: Recording) -> Signals:
-    """What is compared of a recording."""
+    """The compared signals of a recording."""
     found = []
     for kind, spikes, membranes in zip(what, *recording, strict=True):
         if kind is not None:
@@ -131,8 +131,8 @@ def first(differ: Sequence[np.ndarray], what: Sequence[What]) -> Place | None:
     """The first place where signals differ; None: nowhere.
 
     Args:
-        differ: where those of each layer that is compared do, bool [time, batch, *shape].
-        what: is compared of every layer.
+        differ: where they differ in each compared layer, bool [time, batch, *shape].
+        what: what is compared in every layer.
     """
     places = []
     layers = [layer for layer, kind in enumerate(what) if kind]
@@ -145,7 +145,7 @@ def first(differ: Sequence[np.ndarray], what: Sequence[What]) -> Place | None:
 
 
 def _small(x: np.ndarray) -> np.ndarray:
-    """The same numbers as bytes, where they are, as spikes are."""
+    """The same numbers as bytes if they fit, as spikes do."""
     small = np.clip(x, 0, 255).astype(np.uint8)
     return small if np.array_equal(small, x) else x
 

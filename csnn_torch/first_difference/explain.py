@@ -1,4 +1,4 @@
-"""Finds causes of a difference by experiment: a network is computed as each of them has it, and compared."""
+"""Finds causes of a difference by experiment: computes a network with each of them, and compares the results."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ from csnn_torch.first_difference.difference import Place, Signals, What, first, 
 from csnn_torch.first_difference.simulation import Network, simulate
 
 BATCH = 16
-"""Images that are run at a time, so that membranes of large networks fit into memory."""
+"""Number of images to run at once, so the membranes of large networks fit in memory."""
 MOST = 4
-"""Causes that are combined."""
+"""Maximum number of causes to combine."""
 LISTED = 3
-"""Findings that leave some values unexplained and are given."""
+"""Maximum number of findings to list if values remain unexplained."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Causes that, together, make a network give the other side's values, or more of them.
+    """Causes that together make a network give the other side's values, or more of them.
 
     Attributes:
         causes: in the order in which they were found.
-        left: values that still differ, of all images.
-        first: the first difference, and all before it, is explained.
+        left: number of values that still differ, in all images.
+        first: whether the first difference, and everything before it, is explained.
     """
 
     causes: tuple[Cause, ...]
@@ -37,14 +37,14 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """One side's network against what the other side gave.
+    """Compares variations of one side's network with what the other side gave.
 
     Attributes:
-        network: of the side.
+        network: the side's network.
         x: its inputs [time, images, C, H, W].
-        what: is compared of every layer.
+        what: what is compared in every layer.
         wanted: what the other side gave.
-        place: where the sides differ first.
+        place: where the sides first differ.
     """
 
     network: Network
@@ -54,19 +54,19 @@ class Experiment:
     place: Place
 
     def reproduces(self, own: Signals) -> bool:
-        """Whether the network, as it is, gives what its side gave of the image with the first difference."""
+        """Whether the unchanged network reproduces its own side on the image with the first difference."""
         images = [self.place.image]
         found = signals(self.what, simulate(self.network, self.x[:, images]))
         return all(np.array_equal(a, b[:, images]) for a, b in zip(found, own, strict=True))
 
     def findings(self, other: Network | None) -> list[Finding]:
-        """What explains the first difference, the most complete first; if nothing does, what leaves the fewest.
+        """What explains the first difference, most complete first; if nothing does, what leaves the fewest values.
 
-        Causes are tried on the image with the first difference: alone, and if none explains all of it, two at a time.
-        To the best others are added while that leaves fewer values that differ, there and where it left most.
+        Causes are tried on the image with the first difference: alone, and if none explains all of it, in pairs. More
+        are added to the best while fewer values differ, there and in the image with the most left.
 
         Args:
-            other: the network of the other side, if it can be read.
+            other: the other side's network, if it can be read.
         """
         causes = CAUSES + (of_other(self.network, other) if other else ())
         images = [self.place.image]
@@ -85,23 +85,23 @@ class Experiment:
         return self._complete(found) or self._partial(found, best)
 
     def _first_explained(self, sets: Sequence[tuple[Cause, ...]], images: list[int]) -> list[Finding]:
-        """Of sets of causes those that explain the first difference; only the steps up to it are run for the others."""
+        """The sets of causes that explain the first difference; the others only run the steps up to it."""
         steps = self.place.step + 1
         short = replace(self, x=self.x[:steps], wanted=[signal[:steps] for signal in self.wanted])
         return self._tried([one.causes for one in short._tried(sets, images) if one.first], images)
 
     def _complete(self, found: Sequence[Finding]) -> list[Finding]:
-        """Those that explain all values of all images, with no more causes than they need."""
+        """The findings that explain all values of all images, with no more causes than needed."""
         whole = [one for one in found if one.first and not one.left and not self._left(one.causes).any()]
         return sorted(dict.fromkeys(map(self._needed, whole)), key=_rank)
 
     def _partial(self, found: Sequence[Finding], best: Finding) -> list[Finding]:
-        """Those that leave the fewest values of all images: the best, and some that explain the first difference."""
+        """The best finding, and some others that explain the first difference, counted on all images."""
         some = [best, *(one for one in sorted(found, key=_rank) if one.first and one is not best)][:LISTED]
         return sorted((replace(one, left=int(self._left(one.causes).sum())) for one in some), key=_rank)
 
     def _needed(self, finding: Finding) -> Finding:
-        """What explains everything, without the causes that aren't needed for that."""
+        """A finding that explains everything, without unnecessary causes."""
         for cause in finding.causes if len(finding.causes) > 1 else ():
             fewer = tuple(one for one in finding.causes if one is not cause)
             if not self._left(fewer).any():
@@ -109,12 +109,12 @@ class Experiment:
         return finding
 
     def _tried(self, sets: Sequence[tuple[Cause, ...]], images: list[int]) -> list[Finding]:
-        """Sets of causes on some images, that with the first difference first, without those that nothing can have."""
+        """Tries sets of causes on images, the one with the first difference first; skips those that don't apply."""
         found = []
         for causes in sets:
             try:
                 differ = self._differ(causes, images)
-            except UserError:  # no network is computed so
+            except UserError:  # the network can't be computed that way
                 continue
             at = first(differ, self.what)
             here = self.place._replace(image=0)
@@ -122,13 +122,13 @@ class Experiment:
         return found
 
     def _left(self, causes: tuple[Cause, ...]) -> np.ndarray:
-        """How many values of each image differ with some causes [images]."""
+        """Number of values of each image that differ with some causes [images]."""
         count = self.x.shape[1]
         parts = [self._differ(causes, [*range(i, min(i + BATCH, count))]) for i in range(0, count, BATCH)]
         return np.concatenate([sum(x.swapaxes(0, 1).reshape(x.shape[1], -1).sum(1) for x in part) for part in parts])
 
     def _differ(self, causes: tuple[Cause, ...], images: list[int]) -> list[np.ndarray]:
-        """Where layers of the network with some causes differ from the other side, bool [time, images, *shape]."""
+        """Where the network with some causes differs from the other side, by layer: bool [time, images, *shape]."""
         network = self.network
         for cause in causes:
             network = cause.change(network)

@@ -15,17 +15,17 @@ from csnn_jax.errors import UserError
 from csnn_torch.first_difference.side import Side
 
 SEED = (0, 2, 0)
-"""Names the images for the rate encoding, as where files are compared with their run."""
+"""Seed of the rate encoding, the same as in comparisons of files with their run."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What both sides are run on.
+    """The inputs of both sides.
 
     Attributes:
         what: the images, in words.
-        steps: of the window.
-        each: for either side [time, images, *input_shape], float32.
+        steps: number of time steps.
+        each: each side's input [time, images, *input_shape], float32.
     """
 
     what: str
@@ -34,18 +34,18 @@ class Inputs:
 
 
 def inputs(sides: tuple[Side, Side], dataset: str | None, count: int, steps: int | None, scale: float | None) -> Inputs:
-    """Images for two sides: of a data set, or random where none is known.
+    """Images for both sides: from a data set, or random ones if none is known.
 
     Args:
-        sides: of which the first that has a job names the data set and the steps, and how the images enter a side that
-            has none.
+        sides: the sides. The first one with a job determines the data set, the steps, and how images enter a side
+            without a job.
         dataset: another data set.
-        count: the first so many test images.
-        steps: of the window; None: as the job has them, or the default.
-        scale: what a side without a job divides pixels by; None: as the job.
+        count: number of test images, from the first one.
+        steps: number of time steps; None: the job's, or the default.
+        scale: divisor of the pixels for a side without a job; None: the job's.
 
     Raises:
-        UserError: images that don't fit a side; a data set that can't be loaded.
+        UserError: images don't fit a side, or the data set can't be loaded.
     """
     job = next((side.job for side in sides if side.job), None)
     images, what = _images(sides, job, dataset, count)
@@ -59,7 +59,7 @@ def inputs(sides: tuple[Side, Side], dataset: str | None, count: int, steps: int
 
 
 def _images(sides: Sequence[Side], job: Config | None, dataset: str | None, count: int) -> tuple[np.ndarray, str]:
-    """Images [N, H, W, C], or [N, T, H, W, C] of recordings, and what they are in words."""
+    """Images [N, H, W, C], or recordings [N, T, H, W, C], and their description."""
     name = dataset or (job.data.dataset if job else None)
     if name is None or (name == data.ARRAYS and dataset is None):
         shape = job.model.input_shape if job else _input_shape(sides)
@@ -70,7 +70,7 @@ def _images(sides: Sequence[Side], job: Config | None, dataset: str | None, coun
 
 
 def _input_shape(sides: Sequence[Side]) -> tuple[int, int, int]:
-    """(H, W, C) of images, as the first side that knows has it; a flat input is one row."""
+    """(H, W, C) of the images, from the first side that states it; a flat input is one row."""
     for side in sides:
         if side.input_shape:
             channels, height, width = (1, 1, *side.input_shape)[-3:]
@@ -79,7 +79,7 @@ def _input_shape(sides: Sequence[Side]) -> tuple[int, int, int]:
 
 
 def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale: float | None) -> Tensor:
-    """Images as a side gets them [time, images, *input_shape]."""
+    """The images as a side's input [time, images, *input_shape]."""
     own = side.job or job
     model = replace(own.model if own else ModelConfig(), time_steps=steps)
     learned = data.as_learned(images, model, f"{side.name}: images")
@@ -90,7 +90,7 @@ def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale
         x = x.expand(steps, *x.shape)
     if side.input_shape is None:
         return x
-    if side.input_shape[1:] == x.shape[2:] and side.input_shape[0] == 1:  # a batch, as some programs write it
+    if side.input_shape[1:] == x.shape[2:] and side.input_shape[0] == 1:  # with a batch axis, as some programs write it
         return x
     if np.prod(side.input_shape) != np.prod(x.shape[2:]):
         shapes = ("x".join(map(str, shape)) for shape in (side.input_shape, x.shape[2:]))

@@ -1,4 +1,4 @@
-"""An ONNX step in ONNX Runtime, with the spikes of its hidden layers."""
+"""Runs an ONNX step in ONNX Runtime, and reads the spikes of its hidden layers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +18,13 @@ from csnn_torch.first_difference.simulation import Network
 class OnnxStep:
     """A step graph as `python -m export` writes it; see `side.Side`.
 
-    Its job and its network are those of the config.json and the weights.safetensors beside it.
+    Its job and network come from the config.json and the weights.safetensors in its folder.
 
     Args:
         path: the file.
 
     Raises:
-        UserError: onnx or ONNX Runtime isn't installed, or the file holds no such graph.
+        UserError: onnx or ONNX Runtime isn't installed, or the file isn't such a graph.
     """
 
     held = BEFORE
@@ -39,7 +39,7 @@ class OnnxStep:
         try:
             model = onnx.ModelProto.FromString(Path(path).read_bytes())
             onnx.checker.check_model(model)
-        except Exception as error:  # protobuf and onnx have many
+        except Exception as error:  # protobuf and onnx raise many kinds
             raise UserError(f"{path}: expected an ONNX file: {first_line(error)}") from None
         self._names = [value.name for value in model.graph.input]
         self._states = [value.name for value in model.graph.output][1:]
@@ -62,13 +62,13 @@ class OnnxStep:
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime's have no common class
+        except Exception as error:  # ONNX Runtime's errors have no common class
             raise UserError(f"{path}: ONNX Runtime can't run it: {first_line(error)}") from None
         steps = next((prop.value for prop in model.metadata_props if prop.key == "time_steps"), None)
         self.job, self.network, self.why_unread = _beside(Path(path), steps)
 
     def record(self, x: Tensor) -> Recording:
-        """Runs the window; a graph whose batch is fixed at 1 image by image."""
+        """Runs the window; if the graph's batch size is fixed at 1, image by image."""
         if not self._one:
             return self._window(x.numpy())
         return joined([self._window(x[:, i : i + 1].numpy()) for i in range(x.shape[1])])
@@ -87,7 +87,7 @@ class OnnxStep:
 
 
 def _spikes(graph: Any, layers: int) -> list[str]:
-    """The names of the layers' spikes, `spikes1`, ..., and the output's; empty where the graph has no such tensor."""
+    """The names of the layers' spikes, `spikes1`, ..., and the output's; "" if the graph has no such tensor."""
     made = {name for node in graph.node for name in node.output}
     hidden = [f"spikes{number}" for number in range(1, layers)]
     output = graph.output[0].name
@@ -95,7 +95,7 @@ def _spikes(graph: Any, layers: int) -> list[str]:
 
 
 def _beside(path: Path, steps: str | None) -> tuple[Config | None, Network | None, str]:
-    """The job and the network of the bundle that a file is in, and else why there's none."""
+    """The job and the network of a file's bundle, or why there's none."""
     try:
         _, config, tensors = rundir.open_run(str(path.parent))
     except UserError:

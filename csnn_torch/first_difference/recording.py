@@ -1,4 +1,4 @@
-"""What a side gives of some images."""
+"""What a side gave on some images."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ class Recording(NamedTuple):
     """What the neurons of every layer did: arrays [time, batch, *shape], in torch's layout.
 
     Attributes:
-        spikes: how often each neuron spiked at a step; None of a layer that never spikes, or whose spikes don't show.
-        membranes: after the step; None where they don't show.
+        spikes: how often each neuron spiked at a step; None for a layer that never spikes, or without visible spikes.
+        membranes: after the step; None if they aren't visible.
     """
 
     spikes: Layers
@@ -25,12 +25,12 @@ class Recording(NamedTuple):
 
 
 def stacked(steps: Sequence[Sequence[Any]]) -> Layers:
-    """Tensors or arrays of every step and layer as one array per layer."""
+    """Stacks tensors or arrays of every step and layer to one array per layer."""
     return tuple(_stacked(layer) for layer in zip(*steps, strict=True))
 
 
 def joined(recordings: Sequence[Recording]) -> Recording:
-    """Recordings of one image after another as one."""
+    """Joins recordings of consecutive images."""
     kinds = zip(*recordings, strict=True)
     return Recording(*(tuple(map(_joined, zip(*kind, strict=True))) for kind in kinds))
 

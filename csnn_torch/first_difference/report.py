@@ -1,4 +1,4 @@
-"""What is found, as one block of text."""
+"""The output, line by line."""
 
 from collections.abc import Iterator, Sequence
 
@@ -30,7 +30,7 @@ def counts(comparison: Comparison, names: Sequence[str]) -> Iterator[str]:
 
 
 def place(comparison: Comparison, sides: tuple[Side, Side], names: Sequence[str]) -> Iterator[str]:
-    """The first difference, with what either side shows of it."""
+    """The first difference, as each side shows it."""
     where, seen = comparison.place, comparison.seen
     assert where is not None and seen is not None
     yield f"First difference: image {where.image}, step {where.step}, {names[where.layer]}, {_neuron(where)}"
@@ -65,8 +65,8 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
     """What explains the difference.
 
     Args:
-        explained: the side whose network was changed, and what that gave; None: there was no such side.
-        differ: values that differ.
+        explained: the side whose network was changed, and the findings; None: there was no such side.
+        differ: number of values that differ.
         sides: A and B.
     """
     if explained is None:

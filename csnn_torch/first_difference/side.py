@@ -1,4 +1,4 @@
-"""What a side of a comparison is."""
+"""The interface of a side of a comparison."""
 
 from typing import Protocol
 
@@ -10,16 +10,16 @@ from csnn_torch.first_difference.simulation import Network
 
 
 class Side(Protocol):
-    """One of the two networks that are compared.
+    """One of the two compared networks.
 
     Attributes:
         name: as the user gave it.
         program: what runs it, with its version.
         held: when its membranes are read, `recording.BEFORE` or `AFTER`.
-        input_shape: of an image without the batch, in torch's layout; None: any.
-        network: the network as we compute it, for experiments; None: it can't be read.
-        job: the training that it comes from, which names images and steps; None: unknown.
-        why_unread: why there's no network, in a line; empty where there is one.
+        input_shape: shape of an image without the batch, in torch's layout; None: any.
+        network: the network as computed here, for experiments; None: it can't be read.
+        job: its training job, for images and steps; None: unknown.
+        why_unread: why there's no network, in one line; empty if there is one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The two sides of a comparison, from what the user called them."""
+"""Opens the two sides of a comparison."""
 
 from pathlib import Path
 
@@ -21,15 +21,15 @@ EXPECTED = f"a run directory, a step.onnx, FILE.nir or PROGRAM:FILE.nir, where P
 
 
 def open_side(given: str, dt: float | None = None, written_by: WrittenBy | None = None) -> Side:
-    """The side that A or B names.
+    """Opens A or B.
 
     Args:
-        given: by the user.
+        given: as given by the user.
         dt: time step of a NIR file's network, seconds; None: the program's own.
-        written_by: whose rules a NIR file without a program is read by; None: NIR's definition.
+        written_by: program whose rules apply to a NIR file without a PROGRAM; None: NIR's definition.
 
     Raises:
-        UserError: nothing there, nothing that can be run, or the program isn't installed.
+        UserError: it doesn't exist, can't be run, or needs a program that isn't installed.
     """
     program, colon, file = given.partition(":")
     if colon and file.endswith(".nir"):
@@ -51,7 +51,7 @@ def open_side(given: str, dt: float | None = None, written_by: WrittenBy | None 
 
 
 class _Computed:
-    """A network that is computed here, in torch."""
+    """A network that's computed here, in torch."""
 
     held = BEFORE
     why_unread = ""
@@ -76,7 +76,7 @@ class Run(_Computed):
 
 
 class File(_Computed):
-    """A NIR file by NIR's definition or a program's rules, with the weights that it holds; see `side.Side`."""
+    """A NIR file by NIR's definition or a program's rules, with its own weights; see `side.Side`."""
 
     job: Config | None = None
 

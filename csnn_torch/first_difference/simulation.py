@@ -1,6 +1,6 @@
-"""The network in torch, one step at a time, with everything in it that other programs are known to do differently.
+"""Simulates the network in torch, one step at a time, with every known difference between programs as an option.
 
-With the defaults of `Network` it has the bits of docs/design.md, section 2.
+With the defaults of `Network`, results are bit-identical to those in docs/design.md, section 2.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ from csnn_torch.blocks import before_neurons
 from csnn_torch.first_difference.recording import Recording, stacked
 
 Fires = Callable[[Tensor, Tensor], Tensor]
-"""From membranes and threshold to the spikes of a step."""
+"""(membranes, threshold) -> the spikes of a step."""
 Step = Callable[[Neuron, Operations, Values, State, Tensor, Reset], State]
-"""A step of neurons: from their kind, operations, parameters, state, current and reset to the state after it."""
+"""A step of neurons: (kind, operations, parameters, state, current, reset) -> the state after it."""
 
 
 def above(membrane: Tensor, threshold: Tensor) -> Tensor:
-    """1 where a membrane is above the threshold, else 0."""
+    """1 for membranes above the threshold, else 0."""
     return (membrane > threshold).to(membrane.dtype)
 
 
 def own_step(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
-    """The step that neurons declare."""
+    """The neurons' own step."""
     return kind.step(ops, values, state, current, reset)
 
 
@@ -39,13 +39,13 @@ class Network:
 
     Attributes:
         model: the stack.
-        tensors: its parameters in torch's layouts; they needn't be on their grids.
-        fires: what makes a spike.
+        tensors: its parameters in torch's layouts, not necessarily on their grids.
+        fires: decides when a neuron spikes.
         step: the step of all neurons.
-        decays: from beta, alpha and the like to those that it runs with.
-        gain: what the input is multiplied by.
-        delays: the first and the later layers get their input so many steps late.
-        dtype: of everything.
+        decays: converts beta, alpha etc. to the values it runs with.
+        gain: factor of the input.
+        delays: delay of the input in steps, for the first layer and for the later ones.
+        dtype: dtype of everything.
     """
 
     model: ModelConfig
@@ -69,7 +69,7 @@ class TorchOperations:
         return self.fires(membrane, threshold)
 
     def masked(self, fired: Tensor, x: Tensor) -> Tensor:
-        """x where a neuron fired, else 0."""
+        """x if a neuron fired, else 0."""
         return fired * x
 
     def decayed(self, factor: Tensor, x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class TorchOperations:
 
 
 class _Block:
-    """A layer with its state: from what comes in at a step to what goes on."""
+    """A layer with its state, which turns a step's input into spikes."""
 
     def __init__(self, network: Network, layer: Layer, number: int):
         self._network, self._neurons, kind = network, layer.neurons, layer.neurons.kind
@@ -105,7 +105,7 @@ class _Block:
         self.state = {name: torch.zeros(batch, *self._shape, dtype=self._network.dtype) for name in self._kind.states}
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._last is None or not torch.equal(self._last[0], x):  # the same image at every step is convolved once
+        if self._last is None or not torch.equal(self._last[0], x):  # a constant image is convolved only once
             self._last = x, self._current(x)
         current, reset = self._last[1], self._neurons.reset
         found = self._network.step(self._kind, self._ops, self._values, self.state, current, reset)
@@ -115,10 +115,10 @@ class _Block:
 
 @torch.no_grad()
 def simulate(network: Network, x: Tensor) -> Recording:
-    """Runs a window; an integrator has no spikes, and its membranes go on.
+    """Runs a window; an integrator has no spikes and never resets.
 
     Args:
-        network: how it's computed.
+        network: the network, and how it's computed.
         x: inputs [time, batch, C, H, W].
     """
     blocks = [_Block(network, layer, number) for number, layer in enumerate(network.model.layers, 1)]
@@ -138,7 +138,7 @@ def simulate(network: Network, x: Tensor) -> Recording:
 
 
 class _Line:
-    """Gives what was put in so many steps before, and zeros at first."""
+    """A delay line: returns the input from some steps before, and zeros at first."""
 
     def __init__(self, delay: int):
         self._delay, self._held = delay, list[Tensor]()
@@ -149,13 +149,13 @@ class _Line:
 
 
 def resetting(step: Step, reset: Reset, now: bool) -> Step:
-    """A step whose neurons have another reset.
+    """A step with another reset.
 
     Args:
-        step: what is changed.
-        reset: what a spike does.
-        now: in the step of the spike, so before the leak of the next one; otherwise in the next step, after it has
-            added its input.
+        step: the step to change.
+        reset: the new reset.
+        now: whether to reset in the step of the spike, so before the next leak; otherwise in the next step, after the
+            input was added.
     """
 
     def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, _: Reset) -> State:

@@ -1,1 +1,1 @@
-"""What a state_dict of another program holds: the file, its modules, and what folds into their weights."""
+"""Reads networks from files of other programs: state_dicts and NIR."""

@@ -1,4 +1,4 @@
-"""Weights and biases of layers, with what is linear about them folded in: a BatchNorm, and a normalized input."""
+"""Weights and biases of layers, with linear operations folded in: BatchNorms and the normalization of images."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from csnn_jax.errors import UserError
 from csnn_torch.foreign.modules import Module
 
 NORM_EPS = 1e-5
-"""Torch's default of a BatchNorm's eps, which a state_dict does not hold."""
+"""Torch's default for a BatchNorm's eps, which isn't in a state_dict."""
 TO_TENSOR = 255.0
-"""What torchvision's ToTensor divides bytes by."""
+"""The divisor of bytes in torchvision's ToTensor."""
 
 
 class Normalization(NamedTuple):
-    """What was done to images, as pixels from 0 to 1: (image - mean) / std, each one number or one per channel."""
+    """The normalization of images with pixels from 0 to 1: (image - mean) / std, with one value or one per channel."""
 
     mean: np.ndarray
     std: np.ndarray
@@ -31,7 +31,7 @@ class Normalization(NamedTuple):
 
 
 class Weighted(NamedTuple):
-    """Weight and bias of a layer, with its norm folded in; the types that they had, and lines that say so."""
+    """Weight and bias of a layer with its norm folded in, their original types, and notes on that."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -40,10 +40,10 @@ class Weighted(NamedTuple):
 
 
 def normalization(values: Sequence[float]) -> Normalization:
-    """From the numbers of --normalize: the means, then as many standard deviations.
+    """Converts the numbers of --normalize: the means, then the same number of standard deviations.
 
     Raises:
-        UserError: other numbers than that.
+        UserError: the numbers are invalid.
     """
     half = len(values) // 2
     found = Normalization(np.array(values[:half], np.float64), np.array(values[half:], np.float64))
@@ -56,10 +56,11 @@ def normalization(values: Sequence[float]) -> Normalization:
 
 
 def weighted(layer: Module, norm: Module | None, source: str, eps: float) -> Weighted:
-    """A layer's weight and bias in float64, with the norm after it folded in.
+    """A layer's weight and bias in float64, with its norm folded in.
 
     Raises:
-        UserError: they are not finite floats of a square kernel, or don't fit together; names the tensor.
+        UserError: they aren't finite floats, the kernel isn't square, or shapes don't match; the message names the
+            tensor.
     """
     for module in filter(None, (layer, norm)):
         for name, tensor in module.tensors.items():
@@ -91,7 +92,7 @@ def weighted(layer: Module, norm: Module | None, source: str, eps: float) -> Wei
 def _folded(
     weight: np.ndarray, bias: np.ndarray | None, layer: Module, norm: Module, eps: float
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Weight and bias that give what the layer and its BatchNorm give in evaluation; and a line that says so."""
+    """Weight and bias with the same effect as the layer and its BatchNorm in evaluation, and a note on that."""
     of = {name: tensor.double().numpy() for name, tensor in norm.tensors.items()}
     gain = of.get("weight", 1.0) / np.sqrt(of["running_var"] + eps)
     shifted = (0 if bias is None else bias) - of["running_mean"]
@@ -103,17 +104,17 @@ def _folded(
 
 
 def normalized(first: Weighted, layer: Layer, channels: int, by: Normalization) -> Weighted:
-    """The first layer for images that are not normalized, with the result that it has on normalized ones.
+    """Adapts the first layer to images that aren't normalized, without changing its results.
 
     Args:
-        first: for normalized images, in torch's layout.
+        first: the layer for normalized images, in torch's layout.
         layer: its geometry.
-        channels: of the images.
-        by: how they were normalized.
+        channels: number of channels of the images.
+        by: their normalization.
 
     Raises:
-        UserError: a padded convolution, whose zeros are a mean pixel on one side and a black one on the other; or
-            means of another number of channels.
+        UserError: the convolution is padded (zeros are the mean of normalized images, but black in others), or the
+            number of means doesn't match the channels.
     """
     if layer.padding:
         raise UserError(
@@ -134,16 +135,16 @@ def normalized(first: Weighted, layer: Layer, channels: int, by: Normalization) 
 
 
 def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weighted:
-    """The first layer for bytes that are divided by a power of two, with the result that it has on its own images.
+    """Adapts the first layer to bytes divided by a power of two, without changing its results.
 
     Args:
-        first: for images as they were, in torch's layout.
-        config: of the network that is made.
-        given: what the bytes were divided by. None: 255 where the network divides them by 256, else as the network
-            does: counts are counts.
+        first: the layer for the original images, in torch's layout.
+        config: configuration of the converted network.
+        given: original divisor of the bytes. None: 255 if the converted network divides by 256, otherwise the same as
+            that network, so counts stay counts.
 
     Raises:
-        UserError: no positive number, or one for a network that takes spikes or floats.
+        UserError: it isn't a positive number, or the network takes spikes or floats.
     """
     taken = config.input_scale
     if given is None:

@@ -56,7 +56,7 @@ class Module(NamedTuple):
 
 
 def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
-    """The modules in the order in which they were registered.
+    """The modules in the order of their registration.
 
     Raises:
         UserError: csnn_jax doesn't support a module; the message names the tensor that identifies it.

@@ -1,4 +1,4 @@
-"""The network that was found in a file of another program, and its parameters under the names that runs have."""
+"""A network from another program's file, with its parameters named as in runs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from csnn_torch.foreign.folding import Weighted
 
 
 class ForeignNetwork(NamedTuple):
-    """The network that a file holds.
+    """The network in a file.
 
     Attributes:
         config: its stack and neurons.
-        tensors: its parameters in the names of `weights.safetensors`.
-        notes: what was done or assumed, one line each.
+        tensors: its parameters, named as in `weights.safetensors`.
+        notes: changes and assumptions, one line each.
     """
 
     config: ModelConfig
@@ -26,16 +26,16 @@ class ForeignNetwork(NamedTuple):
 
 
 def weights_of(config: ModelConfig, names: Sequence[str], weighted: Sequence[Weighted], source: str) -> Tensors:
-    """The weights and biases of all layers in float32; zeros for a bias that only other layers have.
+    """The weights and biases of all layers in float32, with zeros for a bias that only other layers have.
 
     Args:
         config: the stack.
-        names: of the layers in the file, for messages.
+        names: names of the layers in the file, for messages.
         weighted: their weights and biases in float64, in torch's layout.
         source: the file.
 
     Raises:
-        UserError: values that float32 doesn't hold.
+        UserError: a value exceeds float32's range.
     """
     tensors: Tensors = {}
     for layer, own, one in zip(config.layers, names, weighted, strict=True):

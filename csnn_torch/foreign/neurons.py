@@ -34,7 +34,7 @@ class FoundNeurons(NamedTuple):
     notes: tuple[str, ...]
 
     def stored(self, config: ModelConfig) -> Tensors:
-        """The values that are stored with the weights, by their names in files; `config` has these `fields`."""
+        """The values stored with the weights, by their names in files; `config` has these `fields`."""
         found: Tensors = {}
         for number, layer in enumerate(config.layers):
             for name in layer.neurons.stored:
@@ -85,7 +85,7 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
 
 
 def _kind(neurons: Sequence[Module], source: str) -> Neuron:
-    """What all neurons are: told by the parameters that they have."""
+    """The kind of all neurons, identified by their parameters."""
     named = {kind: dict.fromkeys(one.name for one in neurons if one.neuron is kind) for kind in READ}
     if len(found := {kind: names for kind, names in named.items() if names}) > 1:
         each = "; ".join(f"{class_of(kind)}: {', '.join(names)}" for kind, names in found.items())
@@ -107,12 +107,12 @@ def _resets(neurons: Sequence[Module], source: str) -> tuple[list[Reset], list[s
 
 
 def _tells_reset(neuron: Module) -> bool:
-    """Whether its reset is in the file: those of snnTorch before 1.0 don't hold it."""
+    """Whether its reset is in the file, which it isn't before snnTorch 1.0."""
     return "reset_mechanism_val" in neuron.tensors
 
 
 def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source: str) -> tuple[Output, list[str]]:
-    """What the last layer is, and a line where nobody said so."""
+    """The kind of the last layer, with a note if it wasn't given."""
     layer = stack.layers[-1].name
     if len(stack.neurons) < len(stack.layers):
         if asked == "spiking":
@@ -135,7 +135,7 @@ def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source:
 
 
 def _values(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
-    """A parameter of a neuron, float32: a scalar, or [channels]."""
+    """A neuron's parameter, float32: a scalar, or [channels]."""
     values = neuron.tensors[name].float().numpy()
     channels = len(layer.tensors["weight"])
     wide = (channels, 1, 1) if layer.kind == "conv" else (channels,)
@@ -151,7 +151,7 @@ def _values(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray
 
 
 def _positive(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
-    """`_values` of a threshold, which neurons that spike have."""
+    """`_values` of the threshold of neurons that spike."""
     if "graded_spikes_factor" in neuron.tensors:
         factor = _scalar(neuron, "graded_spikes_factor", source)
         if factor != 1:
@@ -173,12 +173,12 @@ def _scalar(neuron: Module, name: str, source: str) -> float:
 
 
 def number(values: np.ndarray) -> float:
-    """A layer's value for the configuration: 0.9, not 0.8999999761581421, the same float32; the mean of channels."""
+    """A layer's value for the configuration: the shortest number with the same float32, or the mean of the channels."""
     return float(str(values[()])) if values.ndim == 0 else float(f"{values.mean(dtype=np.float64):.4g}")
 
 
 def _filled(values: Sequence[T], depth: int, otherwise: T) -> list[T]:
-    """The values of the first layers, and for the others the last of them."""
+    """The values of the first layers, with the last one repeated for the others."""
     return [*values, *[values[-1] if values else otherwise] * (depth - len(values))]
 
 

@@ -1,6 +1,6 @@
-"""The blocks of a network in a chain of NIR nodes: weights, pool and neurons, with every Scale folded into the weights.
+"""The blocks in a chain of NIR nodes: weights, pool and neurons, with every Scale folded into the weights.
 
-Shapes follow from the input's: those that a Conv2d or Flatten of the file has are wrong in files of some programs.
+Shapes are derived from the input's, because some programs write wrong ones for Conv2d and Flatten.
 """
 
 import math
@@ -27,9 +27,9 @@ class Block:
         node: the layer.
         weight: in torch's layout, float64.
         bias: [out], float64.
-        shape: what its neurons have, (channels, height, width) or (features,), float64.
+        shape: shape of its neurons, (channels, height, width) or (features,).
         stride, padding: of a convolution.
-        pool: its kind and the height and width of its window.
+        pool, window: kind of the pool, and height and width of its window.
         pooling: the pool's node.
         pool_after: whether the pool follows the neurons.
         neuron: the node of its neurons; None: the last layer has none.
@@ -52,19 +52,19 @@ class Block:
         return self.weight.ndim == 4
 
     def scale(self, gain: np.ndarray, offset: np.ndarray | float = 0.0) -> None:
-        """Has its neurons get gain * current + offset, each one number or one per channel."""
-        summed = self.window**2 if self.pool == "sum" and not self.pool_after else 1  # a sum adds as many biases up
+        """Changes the current of its neurons to gain * current + offset, each one number or one per channel."""
+        summed = self.window**2 if self.pool == "sum" and not self.pool_after else 1  # a sum adds this many biases
         self.weight = self.weight * np.reshape(gain, (-1, *[1] * (self.weight.ndim - 1)))
         self.bias = self.bias * gain + np.asarray(offset) / summed
 
 
 class _Reader:
-    """Goes through the nodes of a chain, and keeps what has come so far.
+    """Goes through the nodes of a chain, and keeps track of what it has found.
 
     Attributes:
-        blocks: that were begun.
-        shape: of what the next node gets.
-        factor: by which the next layer's weights are still to be multiplied, [*shape].
+        blocks: the blocks so far.
+        shape: shape of the next node's input.
+        factor: factor that the next layer's weights must still be multiplied by, [*shape].
     """
 
     def __init__(self, shape: Shape):
@@ -151,7 +151,7 @@ class _Reader:
     def flatten(self, node: Node) -> None:
         start, end = whole(node, "start_dim"), whole(node, "end_dim")
         axes = len(self.shape)
-        if start not in (0, 1, -axes) or end not in (-1, axes - 1, axes):  # 1, 3: with a batch's axis in front
+        if start not in (0, 1, -axes) or end not in (-1, axes - 1, axes):  # 1, 3: with a batch axis in front
             raise node.error(f"start_dim is {start} and end_dim {end}, expected all axes of {_by(self.shape)}")
         self.shape, self.factor = (math.prod(self.shape),), self.factor.ravel()
 
@@ -184,11 +184,11 @@ def blocks(chain: Chain, shape: Shape, source: str) -> list[Block]:
 
     Args:
         chain: its nodes.
-        shape: of its input, (channels, height, width), or (features,).
+        shape: shape of its input, (channels, height, width), or (features,).
         source: the file, for messages.
 
     Raises:
-        UserError: a node that networks here have no place for; names it.
+        UserError: csnn_jax doesn't support a node there; the message names it.
     """
     for node in chain.nodes:
         if node.kind not in _STEPS:
@@ -210,10 +210,10 @@ def blocks(chain: Chain, shape: Shape, source: str) -> list[Block]:
 
 
 def geometry(blocks: Sequence[Block]) -> dict[str, Any]:
-    """The fields of ModelConfig that the blocks state, of which convolutions come first.
+    """The fields of ModelConfig that follow from the blocks, with convolutions first.
 
     Raises:
-        UserError: pools both before neurons and after them.
+        UserError: there are pools before neurons and pools after neurons.
     """
     convs = [block for block in blocks if block.is_conv]
     outputs = tuple(len(block.weight) for block in blocks)

@@ -1,4 +1,4 @@
-"""The nodes of a NIR graph in the order in which they run, for networks in which each node feeds the next one."""
+"""The nodes of a NIR graph in execution order, for networks where each node feeds the next one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from csnn_torch.foreign.nir_file import Graph, StoredNode
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node in its place.
+    """A node in the chain.
 
     Attributes:
         source: the file, for messages.
-        number: its place in the chain, from 1; the input is no part of it.
-        name: its own; of a node in a graph within the graph, `GRAPH.NODE`.
+        number: its position in the chain, from 1, without the input.
+        name: its name, or `GRAPH.NODE` for a node of an inner graph.
         kind: `Conv2d`, `LIF`, ...
         values: its parameters, arrays or text.
     """
@@ -32,7 +32,7 @@ class Node:
         return f"{self.source}: node {self.number}, `{one_line(self.name)}`"
 
     def error(self, text: str) -> UserError:
-        """What's wrong with it, to be raised."""
+        """An error about this node, to be raised."""
         return UserError(f"{self}: {text}")
 
     def __getitem__(self, parameter: str) -> Any:
@@ -44,7 +44,7 @@ class Node:
         """A parameter's values.
 
         Raises:
-            UserError: there is none, or it holds something else than finite numbers.
+            UserError: it's missing, or has anything but finite numbers.
         """
         values = np.asarray(self[parameter])
         if values.dtype.kind not in "fiu" or not values.size:
@@ -58,7 +58,7 @@ class Chain(NamedTuple):
     """The nodes between input and output.
 
     Attributes:
-        shape: of the input as the file has it; empty: it has none.
+        shape: shape of the input in the file; empty if it has none.
         nodes: in order.
     """
 
@@ -67,10 +67,10 @@ class Chain(NamedTuple):
 
 
 def chain(graph: Graph, source: str) -> Chain:
-    """The nodes of a graph in order. Graphs within it are opened: their nodes take their place.
+    """The nodes of a graph in order. Inner graphs are replaced by their nodes.
 
     Raises:
-        UserError: a graph that's no chain: with a cycle, branches, several inputs or outputs, loose ends.
+        UserError: the graph isn't a chain: it has a cycle, branches, several inputs or outputs, or loose ends.
     """
     nodes, edges = _opened(graph, source)
     before: dict[str, list[str]] = {name: [] for name in nodes}
@@ -107,9 +107,9 @@ def chain(graph: Graph, source: str) -> Chain:
 
 
 def _opened(graph: Graph, source: str, prefix: str = "") -> tuple[dict[str, StoredNode], list[tuple[str, str]]]:
-    """All nodes by name, those of inner graphs with a prefix, and their edges, which enter inner graphs at their Input.
+    """All nodes by name, with a prefix for inner graphs, and all edges; those to an inner graph enter at its Input.
 
-    Inputs and Outputs of inner graphs stay, as nodes that change nothing.
+    Inputs and Outputs of inner graphs are kept, as nodes that change nothing.
     """
     nodes: dict[str, StoredNode] = {}
     edges: list[tuple[str, str]] = []
@@ -140,7 +140,7 @@ def _only(graph: Graph, kind: str, source: str, name: str = "") -> str:
 
 
 def _cycle(before: dict[str, list[str]]) -> list[str]:
-    """The names along a cycle, with the first one once more at the end; empty where there is none."""
+    """The names along a cycle, with the first one repeated at the end; empty if there's no cycle."""
     left = dict(before)
     while free := [name for name, others in left.items() if not any(other in left for other in others)]:
         for name in free:
@@ -148,7 +148,7 @@ def _cycle(before: dict[str, list[str]]) -> list[str]:
     if not left:
         return []
     path, name = [], min(left)
-    while name not in path:  # every one that's left has one of them before it
+    while name not in path:  # every remaining node follows another one
         path.append(name)
         name = next(other for other in before[name] if other in left)
     return [*path[path.index(name) :], name][::-1]

@@ -1,7 +1,7 @@
-"""Reads a NIR file (HDF5) as it's stored: its nodes by name, and its edges.
+"""Reads a NIR file (HDF5) as stored: its nodes by name, and its edges.
 
-`nir.read` builds nodes whose parameters must all have the same shape, and checks shapes that some programs write wrong;
-here the values come as they are, and whoever uses a node checks them.
+`nir.read` builds nodes whose parameters must all have the same shape, and checks shapes that some programs write wrong.
+Here, values are returned unchanged, and checked where a node is used.
 """
 
 from pathlib import Path
@@ -12,13 +12,13 @@ import numpy as np
 from csnn_jax.errors import UserError, first_line, one_line
 
 NEWEST = (1, 0, 8)
-"""The newest version of nir whose files are known."""
+"""The newest supported version of nir's files."""
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _EXPECTED = "expected a graph written by nir.write"
 _DEEPEST = 16
-"""Graphs within graphs; a file may hold one within itself."""
+"""Maximum depth of nested graphs, because a file's graph may contain itself."""
 _PACKED = 1100
-"""Values' bytes for each byte stored: more than HDF5's compression can do, so a small file can't fill the memory."""
+"""Maximum bytes of values per stored byte: more than HDF5's compression achieves, so small files can't fill memory."""
 
 
 class StoredNode(NamedTuple):
@@ -37,9 +37,9 @@ class Graph(NamedTuple):
     """A graph of nodes, some of which may be graphs.
 
     Attributes:
-        nodes: by name; HDF5 keeps no order.
+        nodes: by name; HDF5 doesn't keep their order.
         edges: (from, to) pairs of names.
-        metadata: what its writer added: numbers and text.
+        metadata: numbers and text that its writer added.
     """
 
     nodes: dict[str, "StoredNode | Graph"]
@@ -48,7 +48,7 @@ class Graph(NamedTuple):
 
 
 def is_nir(path: str) -> bool:
-    """Whether a file should be a NIR file: by its name, or its first bytes."""
+    """Whether a file should be a NIR file, judged by its name or its first bytes."""
     try:
         with open(path, "rb") as file:
             return path.endswith(".nir") or file.read(len(SIGNATURE)) == SIGNATURE
@@ -60,7 +60,7 @@ def read(path: str) -> Graph:
     """Reads a NIR file.
 
     Raises:
-        UserError: no such file, another kind of file, a truncated one, one by a newer nir, or h5py isn't installed.
+        UserError: the file is missing, truncated, of another kind or from a newer nir, or h5py isn't installed.
     """
     try:
         import h5py

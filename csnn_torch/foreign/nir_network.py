@@ -1,9 +1,9 @@
-"""The network in a NIR file, of whichever program: stack, neurons and weights, or why not.
+"""Reads the network in a NIR file from any program: stack, neurons and weights.
 
     network = nir_network.read("net.nir", written_by="sinabs", time_steps=50)
 
 `nir_file.py` reads the file, `nir_chain.py` puts its nodes in order, `nir_blocks.py` finds the layers, and
-`nir_neurons.py` what their neurons are, by the rules of `nir_programs.py`.
+`nir_neurons.py` reads their neurons, by the rules in `nir_programs.py`.
 """
 
 import math
@@ -21,7 +21,7 @@ from csnn_torch.foreign.nir_chain import Chain
 from csnn_torch.foreign.nir_programs import Program, WrittenBy
 
 SAID = ("time_steps", "encoding", "scale", "input_bits")
-"""Fields of ModelConfig that files by `export` have in their metadata, besides dt."""
+"""Fields of ModelConfig in the metadata of files written by `export`, besides dt."""
 
 
 def read(
@@ -40,18 +40,18 @@ def read(
 
     Args:
         path: the file.
-        dt: time step, seconds; None: what the file says, else the program's usual one.
-        written_by: the program whose neurons they are; None: neurons by NIR's definition.
-        reset: what a spike does to a membrane; None: what it does in the program.
-        norm_input: whether Sinabs' LIF multiplies its input by its leak, as is its default.
-        input_shape: height, width and channels of the images; None: what the file says.
-        divided_by: what the bytes of its images were divided by; None: what the file says, else see `folding.entered`.
+        dt: time step, seconds; None: from the file, otherwise the program's default.
+        written_by: the program whose rules apply to the neurons; None: NIR's definition.
+        reset: what a spike does to a membrane; None: the program's default.
+        norm_input: whether Sinabs' LIF multiplies its input by its leak, as it does by default.
+        input_shape: height, width and channels of the images; None: from the file.
+        divided_by: divisor of the bytes of its images; None: from the file, otherwise see `folding.entered`.
         normalize: see `state_dict.read`.
-        fields: fields of ModelConfig that the file lacks: surrogate, slope, time_steps, encoding, and the scale and
-            input_bits of its images. None: what the file says.
+        fields: fields of ModelConfig that aren't in the file: surrogate, slope, time_steps, encoding, and the scale and
+            input_bits of its images. None: from the file.
 
     Raises:
-        UserError: another kind of file, or a network that csnn_jax can't run; names the node and its place.
+        UserError: it's another kind of file, or csnn_jax can't run the network; the message names the node.
     """
     if written_by is not None:
         check_choice("--written-by", written_by, WrittenBy)
@@ -91,7 +91,7 @@ def read(
 
 
 def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:
-    """What a file's metadata has of `SAID` and dt, as Python's numbers and text."""
+    """The fields in `SAID`, and dt, from a file's metadata, as Python numbers and text."""
     said = {}
     for name in metadata.keys() & {"dt", *SAID}:
         value = metadata[name]
@@ -103,7 +103,7 @@ def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def _step(program: Program, name: WrittenBy | None, given: float | None, said: float | None) -> float:
-    """The time step, seconds; 1 where time constants count steps."""
+    """The time step, seconds; 1 if time constants count steps."""
     check("--dt", given, "a positive number of seconds", given is None or is_number(given, 0.0))
     fixed = program.step is None or program.fixed
     if given is not None and fixed:
@@ -115,10 +115,10 @@ def _step(program: Program, name: WrittenBy | None, given: float | None, said: f
 def _input_shape(
     chain: Chain, given: tuple[int, int, int] | None, source: str
 ) -> tuple[tuple[int, int, int], tuple[int, ...]]:
-    """The images' (height, width, channels), and the shape that comes into the first node: (channels, height, width)
-    or (features,)."""
+    """The images' (height, width, channels), and the first node's input shape: (channels, height, width) or
+    (features,)."""
     found = chain.shape
-    if found[:1] == (1,) and len(found) in (2, 4):  # a batch's axis in front
+    if found[:1] == (1,) and len(found) in (2, 4):  # a batch axis in front
         found = found[1:]
     known = len(found) in (1, 3) and min(found) > 0
     if given is None:
@@ -134,7 +134,7 @@ def _input_shape(
 
 
 def _image(features: int, source: str) -> tuple[int, int, int]:
-    """The image that so many pixels are: a square, grey one."""
+    """The shape of a square gray image with that many pixels."""
     side = math.isqrt(features)
     if side**2 != features:
         raise UserError(f"{source}: has {features} inputs, which isn't a square image; use --input-shape")

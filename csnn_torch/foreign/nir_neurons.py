@@ -1,4 +1,4 @@
-"""The neurons of a network in a NIR file: fields of ModelConfig, and what folds into the weights before them."""
+"""The neurons in a NIR file: fields of ModelConfig, and factors that are folded into the preceding weights."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,20 +14,20 @@ from csnn_torch.foreign.nir_parameters import Shape, broadcast, per_channel
 from csnn_torch.foreign.nir_programs import Program
 
 Values = np.ndarray
-"""Of a parameter: a scalar, or one value per channel."""
+"""Values of a parameter: a scalar, or one per channel."""
 NEAR = 1e-6
-"""How far a factor may be from a power of two, relative to it, to be one: r dt / tau of float32 is rarely just 1."""
+"""Relative tolerance for rounding a factor to a power of two: in float32, r dt / tau is rarely exactly 1."""
 WEAK = 1e-3
-"""A factor of a neuron's input that's more likely a misunderstanding."""
+"""An input factor up to this is probably a misunderstanding."""
 
 
 class Rule(NamedTuple):
-    """How a file's neurons are read.
+    """How to read a file's neurons.
 
     Attributes:
-        program: whose.
-        dt: the step, seconds.
-        reset: what the user says of them; None: what the program does.
+        program: the program whose rules apply.
+        dt: the time step, seconds.
+        reset: the reset given by the user; None: the program's.
         norm_input: whether the input of Sinabs' LIF is multiplied by its leak.
     """
 
@@ -41,8 +41,8 @@ class _Neurons(NamedTuple):
     """The neurons of a layer: U = beta U + A, where A = alpha A + gain I + offset (alpha 0: no synapse).
 
     Attributes:
-        alpha, beta, threshold: float32.
-        gain, offset: of their input, float64.
+        alpha, beta, threshold: parameters, float32.
+        gain, offset: factor of the input and what is added to it, float64.
         reset: what a spike does one step later.
     """
 
@@ -55,10 +55,10 @@ class _Neurons(NamedTuple):
 
 
 def read(blocks: Sequence[Block], rule: Rule) -> FoundNeurons:
-    """Reads the neurons of all blocks, and multiplies the weights before them by what drives them.
+    """Reads the neurons of all blocks, and folds the factors of their inputs into the preceding weights.
 
     Raises:
-        UserError: neurons that csnn_jax has none of; names the node, the parameter and the channel.
+        UserError: csnn_jax doesn't support the neurons; the message names the node, the parameter and the channel.
     """
     synaptic = any(block.neuron and block.neuron.kind == "CubaLIF" for block in blocks)
     found = [_neurons(block, rule, synaptic) for block in blocks]
@@ -80,7 +80,7 @@ def read(blocks: Sequence[Block], rule: Rule) -> FoundNeurons:
 def _neurons(block: Block, rule: Rule, synaptic: bool) -> _Neurons:
     node, none = block.neuron, np.zeros((), np.float32)
     one = np.ones((), np.float32)
-    if node is None:  # what comes in is read, step by step
+    if node is None:  # the class is read from its current, step by step
         return _Neurons(none, none, one, np.ones(()), np.zeros(()), "none")
     if node.kind not in rule.program.kinds:
         raise node.error(f"this program never writes {node.kind}, expected {', '.join(rule.program.kinds)}")
@@ -105,7 +105,7 @@ def _neurons(block: Block, rule: Rule, synaptic: bool) -> _Neurons:
 
 
 def _leak(node: Node, name: str, shape: Shape, rule: Rule) -> Values:
-    """The part of a membrane or current that a step takes away, between 0 and 1, in the type that has it exact."""
+    """The fraction of a membrane or current that's lost in a step, 0 to 1, in a type that represents it exactly."""
     tau = _values(node, name, shape)
     if (tau <= 0).any():
         raise node.error(f"{name} is {_first(tau[tau <= 0])}, expected a time constant above 0")
@@ -117,7 +117,7 @@ def _leak(node: Node, name: str, shape: Shape, rule: Rule) -> Values:
 
 
 def _gain(node: Node, leak: Values, shape: Shape, rule: Rule) -> Values:
-    """What a neuron's input, or its synaptic current, is multiplied by."""
+    """The factor of a neuron's input, or of its synaptic current."""
     if rule.program.by_r:
         r = _values(node, "r", shape).astype(np.float64)
         return r * (rule.dt if node.kind == "IF" else leak)
@@ -125,7 +125,7 @@ def _gain(node: Node, leak: Values, shape: Shape, rule: Rule) -> Values:
 
 
 def _reset(node: Node, beta: Values, rule: Rule, synaptic: bool) -> Reset:
-    """What a spike does one step later, here, that comes to what it does in the program."""
+    """The reset one step later that's equivalent to the program's reset."""
     reset = rule.reset or rule.program.reset
     if rule.program.late:
         return "clear" if synaptic and node.kind == "LIF" and reset == "zero" else reset
@@ -138,10 +138,10 @@ def _reset(node: Node, beta: Values, rule: Rule, synaptic: bool) -> Reset:
 
 
 def _rest(node: Node, shape: Shape, rule: Rule, reset: Reset) -> Values:
-    """What a spike sets the membrane to, and where it starts: 0 here, so membranes are counted from there.
+    """The membrane after a spike and at the start: 0 in csnn_jax, so membranes are relative to this value.
 
     Raises:
-        UserError: it starts somewhere else.
+        UserError: the two differ.
     """
     v_reset = _values(node, "v_reset", shape, 0) if reset in ("zero", "clear") else np.zeros(())
     if rule.program.starts == "v_reset":
@@ -155,7 +155,7 @@ def _rest(node: Node, shape: Shape, rule: Rule, reset: Reset) -> Values:
 
 
 def _threshold(node: Node, shape: Shape, rest: Values, rule: Rule) -> Values:
-    """Above which the membrane spikes, counted from where a spike sets it."""
+    """The threshold, relative to the membrane after a spike."""
     given = _values(node, "v_threshold", shape)
     threshold = (given - rest).astype(np.float32)
     if (threshold <= 0).any():
@@ -165,7 +165,7 @@ def _threshold(node: Node, shape: Shape, rest: Values, rule: Rule) -> Values:
 
 
 def _values(node: Node, name: str, shape: Shape, otherwise: float | None = None) -> Values:
-    """A parameter of the neurons: a scalar, or one value per channel; `otherwise` where the node has none."""
+    """A parameter of the neurons: a scalar, or one value per channel; `otherwise` if the node has none."""
     if name not in node.values and otherwise is not None:
         return np.full((), otherwise, np.float32)
     each = per_channel(node, name, broadcast(node, name, shape), shape)
@@ -173,7 +173,7 @@ def _values(node: Node, name: str, shape: Shape, otherwise: float | None = None)
 
 
 def _power(gain: Values) -> Values:
-    """A factor, or the power of two next to it."""
+    """Rounds factors that are nearly powers of two."""
     with np.errstate(divide="ignore"):
         near = np.exp2(np.round(np.log2(abs(gain)))) * np.sign(gain)
     return np.where(abs(gain - near) <= NEAR * abs(near), near, gain)

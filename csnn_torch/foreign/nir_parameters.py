@@ -1,4 +1,4 @@
-"""The forms in which NIR nodes have their parameters: numbers, arrays of one element, or of a layer's full shape."""
+"""Parameters of NIR nodes in any form: numbers, arrays of one element, or arrays of a layer's full shape."""
 
 import math
 from typing import Literal
@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 
 
 def broadcast(node: Node, parameter: str, shape: Shape) -> np.ndarray:
-    """A parameter's values for each of so many neurons, [*shape]; a batch's axis of 1 in front is left out.
+    """A parameter's value for each neuron, [*shape]; a batch axis of 1 in front is removed.
 
     Raises:
         UserError: it has another shape.
@@ -36,13 +36,13 @@ def per_channel(node: Node, what: str, values: np.ndarray, shape: Shape) -> np.n
     """Values that are equal within each channel, as [channels].
 
     Args:
-        node: whose they are, for messages.
+        node: their node, for messages.
         what: their name, for messages.
-        values: as many as `shape` has.
+        values: one for each element of `shape`.
         shape: (channels, height, width) or (features,).
 
     Raises:
-        UserError: they differ within a channel; names it.
+        UserError: they differ within a channel; the message names it.
     """
     rows = np.reshape(values, (shape[0], -1))
     differ = (rows != rows[:, :1]).any(1)
@@ -54,7 +54,7 @@ def per_channel(node: Node, what: str, values: np.ndarray, shape: Shape) -> np.n
 
 
 def whole(node: Node, name: str) -> int:
-    """A whole number that's the same for height and width."""
+    """An integer that's the same for height and width."""
     values = node.numbers(name)
     if values.dtype.kind == "f" or (values != values.flat[0]).any():
         raise node.error(
@@ -64,7 +64,7 @@ def whole(node: Node, name: str) -> int:
 
 
 def padding(node: Node, kernel: int) -> Literal["same", "valid"]:
-    """Half a kernel, or none."""
+    """The padding of a convolution: half a kernel ("same"), or none ("valid")."""
     given = node["padding"]
     if isinstance(given, str):
         if given == "valid":

@@ -1,10 +1,10 @@
-"""What a NIR file leaves to its writer: how a time constant becomes a decay, what drives a neuron, its reset.
+"""What a NIR file leaves to its writer: how a time constant becomes a decay, a neuron's input factor, its reset.
 
-A file has no word of who wrote it. By NIR's definition, solved by Euler's method with a step dt,
+A file doesn't state which program wrote it. By NIR's definition, solved by Euler's method with a step dt,
 
     v = v + dt / tau ((v_leak - v) + r I),      spike where v > v_threshold,      then v = v_reset
 
-and each program differs in something (docs/coming-from-nir.md has what was measured).
+and each program differs in some way (docs/coming-from-nir.md has measurements).
 """
 
 from collections.abc import Callable
@@ -20,20 +20,20 @@ WrittenBy = Literal["snntorch", "norse", "sinabs", "spikingjelly"]
 
 @dataclass(frozen=True)
 class Program:
-    """How a program's neurons run, and what its files have for them.
+    """How a program's neurons run, and how its files describe them.
 
     Attributes:
-        step: dt in seconds where neither the file nor a flag says another; None: its time constants count steps.
-        leak: (written tau, dt) to the part of a membrane that's lost in a step, in the precision that it computes in.
+        step: default dt in seconds, unless it's in the file or a flag; None: its time constants count steps.
+        leak: (written tau, dt) -> the fraction of a membrane that's lost in a step, in the program's own precision.
         kinds: the neurons that it writes.
-        fixed: no other step than `step`.
-        by_r: a neuron's input is multiplied by r dt / tau, an IF's by r dt. Otherwise r means nothing: a LIF's input is
-            multiplied by its leak, and an IF's by 1.
-        includes: a membrane at the threshold spikes, too.
-        late: resets come one step after the spike, as in csnn_jax.
-        reset: of its neurons, unless the user says otherwise.
+        fixed: whether `step` is the only possible one.
+        by_r: whether a neuron's input is multiplied by r dt / tau, an IF's by r dt. Otherwise r is ignored: a LIF's
+            input is multiplied by its leak, and an IF's by 1.
+        includes: whether a membrane at the threshold spikes, too.
+        late: whether resets come one step after the spike, as in csnn_jax.
+        reset: the reset of its neurons, unless the user overrides it.
         starts: where membranes start: at v_reset, at v_leak or at 0.
-        unsaid: what its files leave out, in words.
+        unsaid: what its files don't contain, in words.
     """
 
     step: float | None
@@ -58,7 +58,7 @@ def _snntorch(tau: np.ndarray, dt: float) -> np.ndarray:
 
 
 def _norse(written: np.ndarray, dt: float) -> np.ndarray:
-    """Norse writes dt tau for tau, in float32. The rate 1 / tau is had back as the number of few digits that it was."""
+    """Norse writes dt tau instead of tau, in float32. This restores the rate 1 / tau, with its few original digits."""
     rate = np.asarray(dt / np.asarray(written, np.float64))
     short = np.array([float(f"{one:.5g}") for one in rate.flat]).reshape(rate.shape)
     rate = np.where(abs(rate - short) < 2.0**-22 * rate, short, rate)
@@ -66,15 +66,15 @@ def _norse(written: np.ndarray, dt: float) -> np.ndarray:
 
 
 def _exponential(steps: np.ndarray, _: float) -> np.ndarray:
-    """Sinabs' decay, in float32; what is left of 1 is computed in float64, which loses none of its bits."""
-    import torch  # here, because the command's flags need this file without it
+    """1 minus Sinabs' decay. The decay is float32; subtracting in float64 keeps all of its bits."""
+    import torch  # here, because the command's flags need this module without torch
 
     alpha = torch.exp(-1.0 / torch.as_tensor(np.asarray(steps, np.float32)))
     return 1 - alpha.double().numpy()
 
 
 DEFINITION = Program(step=1e-4, leak=_euler, kinds=("IF", "LIF", "CubaLIF", "LI"))
-"""NIR's own. It doesn't say where a membrane starts."""
+"""NIR's definition, which doesn't say where a membrane starts."""
 
 PROGRAMS: dict[WrittenBy, Program] = {
     "snntorch": Program(

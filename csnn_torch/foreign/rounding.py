@@ -1,4 +1,4 @@
-"""What rounding weights to their grids changes of a network."""
+"""The effect of rounding a network's weights to their grids."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -16,23 +16,23 @@ from csnn_torch.blocks import Operations, before_neurons
 from csnn_torch.model import channels_first
 
 IMAGES = 1000
-"""Of a test split, from its first on."""
+"""Number of images of a test split, from the first one."""
 CHUNK = 50
 """Images at a time."""
 INK = 0.2
-"""Part of the pixels above 0 in images that are drawn: about MNIST's."""
+"""Fraction of pixels above 0 in random images, about the same as in MNIST."""
 
 
 class Effect(NamedTuple):
     """What rounding changed on some images.
 
     Attributes:
-        images: how many.
-        spikes: of all layers at all steps: neurons that spike or don't.
-        changed: how many of the spikes differ.
-        silent: the layers in which no neuron spikes.
-        predictions: how many differ.
-        correct: predictions, unrounded and rounded; None: nobody knows the labels.
+        images: number of images.
+        spikes: number of compared values, spike or no spike, in all layers at all steps.
+        changed: how many of these differ.
+        silent: layers in which no neuron spikes.
+        predictions: how many predictions differ.
+        correct: correct predictions, unrounded and rounded; None: the labels are unknown.
     """
 
     images: int
@@ -53,12 +53,12 @@ class Effect(NamedTuple):
 
 @torch.no_grad()
 def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray | None = None) -> Effect:
-    """Runs a network with rounded weights and without, on the first of some images, in torch on the CPU.
+    """Runs a network with and without rounded weights, on the first `IMAGES` images, in torch on the CPU.
 
     Args:
         config: the job.
         tensors: the weights before rounding.
-        images: that fit the network.
+        images: images that fit the network.
         labels: their classes; None: unknown.
     """
     model = config.model
@@ -88,7 +88,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
 
 
 def drawn(model: ModelConfig, count: int) -> Images:
-    """Random images for a network whose own nobody has given: bytes at a fifth of the pixels, 0 elsewhere."""
+    """Random images, if a network's own weren't given: bytes in a fifth of the pixels, 0 elsewhere."""
     random = np.random.default_rng(0)
     shape = (count, *model.input_shape)
     most = min(255, 2**model.pixel_bits)
@@ -96,14 +96,14 @@ def drawn(model: ModelConfig, count: int) -> Images:
 
 
 class _Step(NamedTuple):
-    """What a step gave: the spikes of every layer, and what the class is read from, [batch, ...]."""
+    """The results of a step: the spikes of every layer, and what determines the class, [batch, ...]."""
 
     spikes: list[Tensor]
     read: Tensor
 
 
 class _Network:
-    """A network of any neurons and weights, on their grids or not; its numbers are snnTorch's, where that has them."""
+    """A network with any neurons and weights, rounded or not; results equal snnTorch's if it has these neurons."""
 
     def __init__(self, model: ModelConfig, tensors: Tensors):
         self.model = model

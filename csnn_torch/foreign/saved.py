@@ -33,7 +33,7 @@ class Saved(NamedTuple):
 
 
 class _Ignored:
-    """What a checkpoint holds beside weights. Only its class is read; what makes its value is never called."""
+    """Anything in a checkpoint besides weights. Only its class name is read; its constructor is never called."""
 
     def __init__(self, *_: object):
         pass
@@ -111,7 +111,7 @@ def _is_state(value: Any) -> bool:
 
 
 def _shown(name: object) -> str:
-    """A name out of a file, in one line."""
+    """A name from a file, in one line."""
     text = str(name)
     return text if text.isprintable() and len(text) <= 80 else f"{ascii(text)[:80]}..."
 
@@ -121,7 +121,7 @@ def _type(value: object) -> str:
 
 
 def _of_safetensors(path: str) -> Saved:
-    """Tensors in the order of the numbers in their names: these files do not keep that of the modules."""
+    """Tensors in the order of the numbers in their names, because these files don't keep the modules' order."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             if weights.CONFIGS & (file.metadata() or {}).keys():
@@ -149,12 +149,12 @@ def _unpickled(path: str) -> Any:
             return torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, {_EXPECTED}") from None
-    except Exception as error:  # a damaged file may make the unpickler do anything that it can
+    except Exception as error:  # on a damaged file, the unpickler may raise anything
         raise UserError(_refusal(path, error)) from None
 
 
 def _refusal(path: str, error: Exception) -> str:
-    """Why torch could not read a file."""
+    """Why torch couldn't read a file."""
     if isinstance(error, pickle.UnpicklingError):
         named = re.search(r"GLOBAL (\S+)", str(error))
         reason = f" (it refers to {_shown(named[1])})" if named else ""

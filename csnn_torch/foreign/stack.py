@@ -33,7 +33,7 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str, ordered: 
 
     Args:
         found: the modules in the order in which they were registered; convolutions come before linear layers.
-        places: "name=place" for modules whose order isn't that of the network: `conv1`, ..., `fc1`, ... for a layer,
+        places: "name=place" for modules whose order differs from the network: `conv1`, ..., `fc1`, ... for a layer,
             `lif1`, ... for a neuron, and the preceding layer for a BatchNorm.
         source: the file, for messages.
         ordered: whether they were registered in this order; if not, it comes from the numbers in their names.
@@ -63,7 +63,7 @@ def _unnumbered(name: str) -> str:
 
 
 def _check_numbered(modules: Sequence[Module], source: str) -> None:
-    """Refuses modules of a kind that numbers in their names do not put in order."""
+    """Raises UserError if numbers in the modules' names don't determine their order."""
     if len({_unnumbered(module.name) for module in modules}) > 1:
         names = ", ".join(module.name for module in modules)
         raise UserError(
@@ -73,7 +73,7 @@ def _check_numbered(modules: Sequence[Module], source: str) -> None:
 
 
 def _disorder(modules: Sequence[Module], mapped: Sequence[tuple[str, str]]) -> str | None:
-    """A line where the numbers in the names contradict the order of declaration, which counts."""
+    """A note if the numbers in the names contradict the order of declaration, which takes precedence."""
     free = [module.name for module in modules if not any(module.name == name for name, _ in mapped)]
     numbers = [int(found[0]) for name in free if (found := re.search(r"[0-9]{1,9}$", name))]
     if len(numbers) != len(free) or numbers == sorted(numbers):
@@ -84,7 +84,7 @@ def _disorder(modules: Sequence[Module], mapped: Sequence[tuple[str, str]]) -> s
 def _neurons(
     found: Sequence[Module], layers: Sequence[Module], mapped: Sequence[tuple[str, str]], source: str, in_line: bool
 ) -> tuple[list[Module], list[str]]:
-    """The neurons in the order of their layers, of which the last may have none; and what was assumed of them."""
+    """The neurons in the order of their layers, where the last may have none, and assumptions about them."""
     neurons, depth = [module for module in found if module.kind == "lif"], len(layers)
     bare = _ends_bare(found, layers, neurons, mapped, in_line)
     if len(neurons) == 1 and depth > 1 and not bare and not any(name == neurons[0].name for name, _ in mapped):
@@ -107,10 +107,10 @@ def _ends_bare(
     mapped: Sequence[tuple[str, str]],
     in_line: bool,
 ) -> bool:
-    """Whether the last layer has no neuron: by --map, or because there is one too few, in an order that tells whose.
+    """Whether the last layer has no neuron: by --map, or because one is missing and the order shows that it's the last.
 
-    Where neurons are declared apart from the layers, equal names but for their numbers tell: `lif1` and `lif2`. Two
-    neurons of other names may be one that hidden layers share and the last layer's.
+    If neurons are declared apart from the layers, names that differ only in their numbers show it: `lif1` and `lif2`.
+    Otherwise, two neurons may be one that hidden layers share and one for the last layer.
     """
     depth, own = len(layers), {name for name, _ in mapped}
     places = {place for _, place in mapped if place.startswith("lif")}
@@ -129,7 +129,7 @@ def _ends_bare(
 
 
 def _check_shared(found: Sequence[Module], neuron: Module, source: str) -> None:
-    """Refuses a single neuron that stands between layers: it belongs to the one before it, and others have none."""
+    """Raises UserError for a single neuron between layers: it belongs to the preceding one, and others have none."""
     at = found.index(neuron)
     weighted = [number for number, module in enumerate(found) if module.kind in ("conv", "fc")]
     if min(weighted) < at < max(weighted):
@@ -141,7 +141,7 @@ def _check_shared(found: Sequence[Module], neuron: Module, source: str) -> None:
 
 
 def _mapped(found: Sequence[Module], places: Sequence[str], source: str) -> list[tuple[str, str]]:
-    """(module, place) of every --map; checked as far as a look at the names can."""
+    """(module, place) of every --map, checked as far as the names allow."""
     names = {module.name: module for module in found}
     mapped = []
     for one in places:
@@ -167,7 +167,7 @@ def _mapped(found: Sequence[Module], places: Sequence[str], source: str) -> list
 def _ordered(
     found: Sequence[Module], kind: str, mapped: Sequence[tuple[str, str]], source: str, count: int | None = None
 ) -> list[Module]:
-    """The modules of a kind in their places: those of --map, and the others in order where places are left."""
+    """The modules of a kind in order: those of --map in their places, and the others in the remaining ones."""
     by_name = {module.name: module for module in found}
     fixed = {int(new.removeprefix(kind)): by_name[old] for old, new in mapped if old in by_name}
     placed = {module.name for module in fixed.values()}
@@ -191,7 +191,7 @@ def _norms(
     source: str,
     in_line: bool,
 ) -> tuple[Module | None, ...]:
-    """The BatchNorm after each layer: by --map, else the one registered after it, else in order where sizes fit."""
+    """The BatchNorm after each layer: by --map, otherwise the one registered after it, otherwise in order."""
     norms = [module for module in found if module.kind == "norm"]
     after: dict[int, Module] = {}
     place_of = dict(mapped)

@@ -1,1 +1,1 @@
-"""Recordings of event cameras: their files, and how their events become the frames that a network takes."""
+"""Event-camera recordings: reads their files and converts their events to the frames that a network takes."""

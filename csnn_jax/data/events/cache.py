@@ -1,7 +1,7 @@
 """Frames of recordings, packed on disk: each recording is decoded once, not in every run or epoch.
 
-A set's name is a digest of everything that its frames depend on: the files with their sizes and times, the settings of
-the frames, and `FORMAT`.
+A set's name is a digest of everything that its frames depend on: the files with their sizes and times, the frame
+settings, and `FORMAT`.
 """
 
 import math
@@ -56,7 +56,7 @@ class Cache:
         return recordings
 
     def _records(self, shelf: Shelf, recordings: Recordings) -> FrameSet | None:
-        """The packed frames of all recordings, made if they are not there; None where they can't be kept."""
+        """The packed frames of all recordings, computed if missing; None if they can't be stored."""
         name, count = _key(recordings), len(recordings)
         told = f"Data: caching the frames of {count:,} recordings in {shelf.sets}"
 
@@ -77,7 +77,7 @@ class Kept(FrameImages):
 
     Args:
         records: the packed frames of a set.
-        recordings: the recordings that they come from.
+        recordings: the recordings they come from.
     """
 
     def __init__(self, records: FrameSet, recordings: Recordings):
@@ -103,7 +103,7 @@ def pack(frames: np.ndarray) -> bytes:
 
 
 def unpack(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Unpacks the frames that `pack` has packed, uint8 [T, H, W, 2]."""
+    """The inverse of `pack`: uint8 [T, H, W, 2]."""
     size, body = math.prod(shape), packed[1:]
     if packed[0] == CELLS:
         count = len(body) // 5
@@ -114,6 +114,6 @@ def unpack(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _key(recordings: Recordings) -> str:
-    """The name of a set: a digest of all that its frames depend on."""
+    """The name of a set: a digest of everything its frames depend on."""
     stamps = ((path.stat().st_size, path.stat().st_mtime_ns) for path in recordings.files())
     return sha256(recordings.digest() + f"{FORMAT} {list(stamps)}".encode()).hexdigest()[:32]

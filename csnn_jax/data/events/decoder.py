@@ -50,10 +50,10 @@ class Decoder:
         with self._lock:
             try:
                 found, data = self._answer(_asked(path))
-            except BaseException:  # such as Ctrl-C: the rest of the answer would be taken for the next one
+            except BaseException:  # such as Ctrl-C: the rest of this answer would be read as the next one
                 self.close()
                 raise
-            if found.get("panic"):  # what it leaves is not to be relied on
+            if found.get("panic"):  # faery's state is unreliable after a panic
                 self.close()
         if missing := found.get("missing"):
             expected = "expected the package faery (pip install 'csnn-jax[events]') or .npz files"
@@ -77,7 +77,7 @@ class Decoder:
             self._child = _started()
         requests, answers = self._child.stdin, self._child.stdout
         assert requests is not None and answers is not None
-        with suppress(BrokenPipeError):  # it is dead
+        with suppress(BrokenPipeError):  # the child has died
             requests.write(json.dumps(asked).encode() + b"\n")
             requests.flush()
         line = answers.readline()
@@ -91,7 +91,7 @@ class Decoder:
 def _asked(path: Path) -> dict[str, Any]:
     size, (least, each, most) = path.stat().st_size, MEMORY
     return {
-        "path": os.path.abspath(path),  # this process may have gone to another folder since the child was started
+        "path": os.path.abspath(path),  # this process may have changed directory since the child started
         "type": TYPES[path.suffix.lower()],
         "unknown": UNKNOWN,
         "most": MOST_EVENTS,
@@ -102,19 +102,19 @@ def _asked(path: Path) -> dict[str, Any]:
 
 def _started() -> subprocess.Popen:
     script = str(Path(__file__).with_name("decoder_child.py"))
-    few = {"OPENBLAS_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}  # threads would take memory, backtraces time
+    few = {"OPENBLAS_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}  # threads cost memory, backtraces time
     return subprocess.Popen(
         [sys.executable, "-P", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=os.environ | few,
-        start_new_session=True,  # Ctrl-C is for this process, whose end is the end of the child's input
+        start_new_session=True,  # Ctrl-C only reaches this process; when it exits, the child's input ends
     )
 
 
 def _end(code: int) -> str:
-    """Why the child is dead."""
+    """Why the child died."""
     if -code == signal.SIGXCPU:
         return "decoding takes too long"
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,7 +1,7 @@
-"""A process that decodes event files with faery, whose Rust code ends its process on some damaged files.
+"""A process that decodes event files with faery, whose Rust code crashes on some damaged files.
 
-`csnn_jax.data.events.decoder` runs it as a script. It reads a line of JSON for each file from stdin, and writes one of
-JSON to stdout, followed by the events. It imports nothing of this package, so it starts quickly.
+`csnn_jax.data.events.decoder` runs it as a script. For each file, it reads a line of JSON from stdin and writes one to
+stdout, followed by the events. It starts quickly because it imports nothing from this package.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     for line in sys.stdin.buffer:
         answer(json.loads(line), answers)
 
@@ -27,7 +27,7 @@ def answer(asked: dict[str, Any], answers: BinaryIO) -> None:
         found, events = decoded(asked)
     except ImportError as error:
         found, events = {"missing": str(error)}, b""
-    except BaseException as error:  # a panic of Rust is no Exception
+    except BaseException as error:  # a Rust panic isn't an Exception
         found, events = {"error": told(error), "panic": not isinstance(error, Exception)}, b""
     answers.write(json.dumps(found).encode() + b"\n")
     answers.write(events)
@@ -43,7 +43,7 @@ def decoded(asked: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + asked["seconds"])
     size = tuple(asked["unknown"])
     path, csv = Path(asked["path"]), faery.CsvProperties.default()
-    if asked["type"] == "csv":  # else faery takes the first event for names of columns
+    if asked["type"] == "csv":  # otherwise faery treats the first event as column names
         csv.has_header = not path.open("rb").read(1).isdigit()
     stream = faery.events_stream_from_file(path, dimensions_fallback=size, file_type=asked["type"], csv_properties=csv)
     parts, count = [], 0
@@ -57,13 +57,13 @@ def decoded(asked: dict[str, Any]) -> tuple[dict[str, Any], Any]:
 
 
 def limit(kind: int, amount: int) -> None:
-    """Bounds what this process may use from now on; a later call may allow more again."""
+    """Limits this process's resources from now on; a later call may raise the limit."""
     _, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))
 
 
 def told(error: BaseException) -> str:
-    """The start of what an error says, as it may be printed: a damaged file's bytes may be in it."""
+    """The start of an error's message, printable only, because it may contain bytes of a damaged file."""
     line = (str(error).splitlines() or [""])[0][:200]
     return "".join(letter for letter in line if letter.isprintable()) or type(error).__name__
 

@@ -1,4 +1,4 @@
-"""DVS Gesture in its original files: AEDAT 3.1 with many gestures each, and tables of their times."""
+"""DVS Gesture's original files: AEDAT 3.1 with many gestures each, and tables of their times."""
 
 import struct
 from functools import lru_cache
@@ -21,7 +21,7 @@ NAMES = (
 HEADER = 28
 """Bytes before each packet of events."""
 POLARITY = 1
-"""The type of packets that hold brightness changes."""
+"""The type of packets that contain brightness changes."""
 
 
 class Gesture(NamedTuple):

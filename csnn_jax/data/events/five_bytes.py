@@ -18,8 +18,8 @@ LATEST = 2**23 - 1
 def read_bin(path: Path) -> Events:
     """Reads a recording of N-MNIST or N-Caltech101: five bytes per event.
 
-    They are x, y, and big-endian the polarity in one bit and the time in 23 bits (microseconds). An event in row 240
-    means that the clock has overflowed, as in tonic and in the authors' reader; SpikingJelly treats it as an event.
+    They are x, y, and in big-endian order one bit of polarity and 23 bits of time (microseconds). An event in row 240
+    means that the clock overflowed, as in tonic and the authors' reader; SpikingJelly treats it as an event.
 
     Raises:
         UserError: the file can't be read, or its size isn't a multiple of five.
@@ -51,7 +51,7 @@ def encoded(events: Events) -> bytes:
     """
     check(events, (OVERFLOW, 256))
     t = events.t - (events.t[0] if not 0 <= events.t[0] <= LATEST else 0)
-    marks = np.maximum(0, -(-(t - LATEST) >> 13))  # that an event needs before it, in all
+    marks = np.maximum(0, -(-(t - LATEST) >> 13))  # overflow events before each event, in total
     if marks[-1] > MOST_MARKS:
         raise ValueError(f"lasts {t[-1] - t[0]} us, expected less than a day")
     place = np.arange(len(t)) + marks

@@ -1,4 +1,4 @@
-"""Folders of recordings, one for each class, in any format that faery reads or as NumPy archives."""
+"""Folders of recordings, one per class, in any format that faery reads or as NumPy archives."""
 
 import os
 from collections.abc import Sequence
@@ -46,12 +46,12 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
 
 
 def read_recording(path: Path) -> Events:
-    """Reads the events of one file; raises the errors of `open_recording`."""
+    """Reads the events of one file; for errors, see `open_recording`."""
     return open_recording(path)[0]
 
 
 def _sensor(paths: Sequence[Path]) -> Size:
-    """The sensor of all recordings: what each file says, else the smallest that has all pixels with events."""
+    """The size of all recordings' sensor: as stated in the files, or else the smallest that covers all events."""
     known: Size | None = None
     height = width = 1
     for path in paths:

@@ -1,4 +1,4 @@
-"""How events become frames: one per step of the network, by tonic's rules."""
+"""Converts events to frames: one per step of the network, by tonic's rules."""
 
 from dataclasses import dataclass
 
@@ -62,7 +62,7 @@ class Window:
         return np.minimum(counts, MOST_COUNT).astype(np.uint8).reshape(self.steps, height, width, 2)
 
     def _frame(self, events: Events) -> np.ndarray:
-        """The frame of each event, from 0; T and above at the end."""
+        """Index of each event's frame, from 0; T and above for the dropped remainder."""
         if self.by == "count":
             each = len(events.t) // self.steps
             if not each:
@@ -79,7 +79,7 @@ def fitted(wanted: Wanted, sensor: Size) -> Size:
     """Height and width of a network's frames: those of its input, or the sensor's if none were requested.
 
     Raises:
-        UserError: the shape hasn't two channels, the sensor's size isn't a multiple of it, or its frames are too large.
+        UserError: the shape doesn't have two channels or doesn't divide the sensor's size, or its frames are too large.
     """
     height, width = sensor if wanted.own else _asked(wanted, sensor)
     if wanted.time_steps * height * width * 2 > MOST_CELLS:

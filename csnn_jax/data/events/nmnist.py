@@ -1,4 +1,4 @@
-"""N-MNIST in its original files: a folder for each digit in Train and in Test, with one recording per file."""
+"""N-MNIST's original files: a folder for each digit in Train and in Test, with one recording per file."""
 
 import re
 from pathlib import Path

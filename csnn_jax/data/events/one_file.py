@@ -20,7 +20,7 @@ def is_recording(path: str) -> bool:
 def window_of(config: Config) -> Window | None:
     """The window that makes the frames of a trained network; None unless its input has two channels.
 
-    The sensor is that of the data set, or has the size of the frames if the data set allows any sensor.
+    The sensor is the data set's, or has the size of the frames if the data set allows any sensor.
     """
     height, width, channels = config.model.input_shape
     if channels != 2:

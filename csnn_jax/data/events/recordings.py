@@ -1,4 +1,4 @@
-"""Many recordings as the images of a split, each decoded on demand."""
+"""Recordings as the images of a split, each decoded on demand."""
 
 import copy
 import math
@@ -18,10 +18,10 @@ from csnn_jax.errors import UserError
 
 
 class FrameImages(MadeImages):
-    """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array whose rows are made on demand.
+    """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array whose rows are computed on demand.
 
-    Memory use doesn't grow with their number: `[rows]` makes only the frames of those rows, and `[start:stop]` makes
-    none.
+    Memory use doesn't grow with their number: `[rows]` only computes the frames of those rows, and `[start:stop]`
+    computes none.
 
     Args:
         places: location of each recording, for `one`.
@@ -57,7 +57,7 @@ class FrameImages(MadeImages):
         if np.ndim(rows) == 0:
             return self.one(self.places[int(rows)])
         steps, *frame = self.shape[1:]
-        # In memory step by step, as a network takes them: turning a large batch afterwards takes longer than making it.
+        # In memory step by step, as a network reads them: transposing a large batch later takes longer than making it.
         out = _aligned((steps, len(rows), *frame)).swapaxes(0, 1)
         for target, row in zip(out, rows, strict=True):
             target[...] = self.one(self.places[int(row)])
@@ -76,7 +76,7 @@ class Recordings(FrameImages):
             file's `path`.
         read: returns the events at a place, or raises UserError.
         window: turns them into frames.
-        made: whether they are simulated, so none of their files can be damaged.
+        made: whether they're simulated, so there are no files that could be damaged.
     """
 
     def __init__(self, places: Sequence[Hashable], read: Callable[..., Events], window: Window, made: bool = False):
@@ -109,7 +109,7 @@ class Recordings(FrameImages):
 
 
 def _told(place: Hashable) -> str:
-    """A place by its folder's name and its own, which are the same on every machine, and the size of its file."""
+    """A place as folder name and file name, which are the same on every machine, and file size."""
     path = _path(place)
     rest = str(place).removeprefix(str(path))
     return f"{path.parent.name}/{path.name}{rest} {path.stat().st_size}"
@@ -120,7 +120,7 @@ def _path(place: Any) -> Path:
 
 
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Memory for bytes that begins where JAX can take it over without a copy."""
+    """Memory for bytes, aligned so JAX can use it without a copy."""
     size = math.prod(shape)
     room = np.empty(size + 64, np.uint8)
     start = -room.ctypes.data % 64

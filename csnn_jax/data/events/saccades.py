@@ -1,8 +1,8 @@
 """A simulated event camera: MNIST's digits move along three saccades in front of a sensor.
 
-The scene is that of N-MNIST (Orchard et al. 2015): a sensor of 34x34 pixels sees a dark digit on a light screen, which
-moves three times in 310 ms, along a triangle. A pixel compares the logarithm of its brightness with the value at its
-last event, and reports a difference above its threshold, at most once in `REFRACTORY` ms. Thresholds differ from pixel
+The scene is N-MNIST's (Orchard et al. 2015): in front of a sensor of 34x34 pixels, a dark digit on a light screen moves
+three times in 310 ms, along a triangle. A pixel compares the logarithm of its brightness with the value at its last
+event, and reports a difference above its threshold, at most once every `REFRACTORY` ms. Thresholds differ from pixel
 to pixel, and some events are noise. The constants were fitted to 500 recordings of N-MNIST: `benchmarks/camera.py`
 measures the path and compares the two cameras. Every comparison is between integers, and random words come from
 Philox, whose stream NumPy promises to keep, so the recordings are the same on every machine.
@@ -29,24 +29,24 @@ PATH = np.array(
 LOG = np.rint(1024 * np.log1p(np.arange(256) / 28)).astype(np.int32)
 """Logarithm of each brightness, in 1/1024; the screen is ten times as bright as the darkest pixels of a digit."""
 THRESHOLD, MISMATCH = 292, 20
-"""The mean threshold of a pixel, and the standard deviation of the pixels' (in 1/1024 of the logarithm)."""
+"""Mean and standard deviation of the pixels' thresholds (in 1/1024 of the logarithm)."""
 REFRACTORY = 2
-"""Time in which a pixel reports once (ms)."""
+"""Minimum time between two events of a pixel (ms)."""
 NOISE, DARKER = 146, 20
-"""Mean number of a recording's noise events; one in `DARKER` of them reports a darker pixel."""
+"""Mean number of noise events in a recording; one in `DARKER` of them is an OFF event."""
 ROOM = 8
-"""Pixels of the screen around a digit, enough for the sensor to see wherever the digit moves."""
+"""Margin of the screen around a digit (pixels); it fills the sensor wherever the digit moves."""
 STREAM = 6
-"""Tells these draws from others: those of a job are named (seed, 0 to 5, number)."""
+"""Separates these draws from those of a job, whose seeds are (seed, 0 to 5, number)."""
 
 
 def simulate(digits: np.ndarray, part: int, first: int = 0) -> Iterator[Events]:
-    """Simulates what the sensor sees of each digit.
+    """Simulates a recording of each digit.
 
     Args:
         digits: uint8 [N, 28, 28].
-        part: 0 for digits to train on, 1 for those to test on; with the number it names a recording's random draws.
-        first: number of the first of the digits in its part.
+        part: 0 for training digits, 1 for test digits; with the digit's number, it seeds a recording's random draws.
+        first: number of the first digit in its part.
     """
     moved = _moved(digits)
     for number in range(len(digits)):
@@ -62,7 +62,7 @@ def position(time: int) -> tuple[int, int]:
 
 
 def thresholds() -> np.ndarray:
-    """Each pixel's threshold, int32 [34, 34]: the sum of twelve uniform draws is about normal."""
+    """Each pixel's threshold, int32 [34, 34]: a sum of twelve uniform draws is nearly normal."""
     words = np.random.Philox(np.random.SeedSequence((0, STREAM))).random_raw(3 * SENSOR[0] * SENSOR[1])
     draws = words.astype("<u8", copy=False).view("<u2").reshape(*SENSOR, 12).astype(np.int64)
     deviation = (draws.sum(2) - 6 * 65535) * MISMATCH  # in 1/65536
@@ -70,7 +70,7 @@ def thresholds() -> np.ndarray:
 
 
 def _moved(digits: np.ndarray) -> np.ndarray:
-    """Events by movement alone, digit by digit: int32 [events, 5], digit, time (ms), row, column and polarity."""
+    """Events due to movement, digit by digit: int32 [events, 5], digit, time (ms), row, column and polarity."""
     height, width = SENSOR
     scene = _blurred(digits)
     threshold = thresholds()
@@ -103,7 +103,7 @@ def _blurred(digits: np.ndarray) -> np.ndarray:
 
 
 def _seen(scene: np.ndarray, time: int) -> np.ndarray:
-    """The brightness that each pixel of the sensor sees [N, 34, 34], interpolated between four of the scene's."""
+    """The brightness at each pixel of the sensor [N, 34, 34], interpolated between four pixels of the scene."""
     down, right = position(time)
     (row, y), (column, x) = divmod(256 * ROOM - down, 256), divmod(256 * ROOM - right, 256)
     corners = [
@@ -115,7 +115,7 @@ def _seen(scene: np.ndarray, time: int) -> np.ndarray:
 
 
 def _recorded(moved: np.ndarray, seed: tuple[int, ...]) -> Events:
-    """A digit's events to the microsecond, with noise between them."""
+    """A digit's events with times in microseconds, with noise added."""
     random = np.random.Philox(np.random.SeedSequence(seed))
     words = random.random_raw(len(moved) + 2 * NOISE).astype(np.int64) & (2**62 - 1)
     within = words[: len(moved)] % 1000

@@ -2,8 +2,8 @@
 
 A set is a folder whose name identifies everything that its records depend on. `records` contains them one after
 another, `offsets.npy` the start of each, `sums.npy` the CRC-32 of each, and `MARK` the name of the set. The folder is
-renamed last, so an incomplete set is never found. Only such folders are ever removed, and none if the place also
-contains anything else, which may be the user's.
+renamed last, so an incomplete set is never found. Only such folders are ever removed, and none if there is anything
+else next to them, which may be the user's.
 """
 
 import os
@@ -18,7 +18,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, remove_folder, rename
 
 LIMIT = 10_000_000_000
-"""Maximum size of all sets in a place, in bytes."""
+"""Maximum size of all sets in a folder, in bytes."""
 MARK = "csnn_jax_set"
 """The file that marks a folder as a set."""
 FILES = {MARK, "records", "offsets.npy", "sums.npy"}
@@ -87,7 +87,7 @@ class Shelf:
         return FrameSet(where)
 
     def _make_room(self, size: int) -> None:
-        """Removes the sets that were not used for longest until there is room for another one."""
+        """Removes the least recently used sets until there is room for another one."""
         there = [one for one in self._entries() if is_set(one)]
         there.sort(key=lambda one: one.stat().st_mtime)
         sizes = list(map(_size, there))
@@ -98,13 +98,13 @@ class Shelf:
             _remove(there.pop(0))
 
     def _refuse_beside_others(self, why: str) -> None:
-        """Raises Unkept where something lies beside the sets that is none of them."""
-        others = [one.name for one in self._entries() if not is_set(one) and os.path.lexists(one)]  # not just removed
+        """Raises Unkept if the folder contains anything but sets."""
+        others = [one.name for one in self._entries() if not is_set(one) and os.path.lexists(one)]  # and still exists
         if others:
             raise Unkept(f"{why}, but nothing is removed next to {min(others)}, which isn't part of this cache")
 
     def _entries(self) -> list[Path]:
-        return [one for one in self.sets.iterdir() if not one.name.startswith(".")]  # those are being written
+        return [one for one in self.sets.iterdir() if not one.name.startswith(".")]  # these are still being written
 
 
 class FrameSet:
@@ -135,7 +135,7 @@ class FrameSet:
         """The bytes of a record.
 
         Raises:
-            UserError: they are not those that were written.
+            UserError: they differ from what was written.
         """
         record = os.pread(self._descriptor, int(self._sizes[number]), int(self._offsets[number]))
         if zlib.crc32(record) != self._sums[number]:

@@ -56,7 +56,7 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
 
 
 def read_place(place: Place) -> Events:
-    """The events of a recording, stored or simulated again."""
+    """Returns the events of a recording, stored or simulated again."""
     if place.kept is not None:
         return decoded(place.kept[place.number])
     digits = np.asarray(_digits(place.part)[place.number : place.number + 1])
@@ -72,7 +72,7 @@ def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> 
 
 
 def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> FrameSet | None:
-    """All recordings of a part, simulated in batches if they are not there; None where they can't be kept."""
+    """All recordings of a part, simulated in batches if missing; None if they can't be stored."""
     name = f"saccades-{FORMAT}-{part}-{len(digits)}"
     told = f"Data: simulating {len(digits):,} recordings, stored in {shelf.sets}"
     starts = range(0, len(digits), BATCH)

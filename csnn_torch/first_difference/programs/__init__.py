@@ -1,4 +1,4 @@
-"""Programs that read NIR, one file each."""
+"""Programs that read NIR, one module each."""
 
 from csnn_torch.first_difference.programs import norse, sinabs, snntorch, spikingjelly
 from csnn_torch.first_difference.programs.nir_file import NirFile

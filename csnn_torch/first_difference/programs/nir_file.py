@@ -1,4 +1,4 @@
-"""A NIR file in a program that reads it."""
+"""Runs a NIR file in a program that reads it."""
 
 import contextlib
 import io
@@ -26,10 +26,10 @@ class NirFile:
         program: reads and runs it.
         path: the file.
         name: as the user gave it.
-        dt: time step that the program takes, seconds; None: its own.
+        dt: the program's time step, seconds; None: its own.
 
     Raises:
-        UserError: the program isn't installed, no such file, no NIR, or nothing that the program reads.
+        UserError: the program isn't installed or can't read the file, or the file is missing or isn't NIR.
     """
 
     held = AFTER
@@ -54,9 +54,9 @@ class NirFile:
 
     @torch.no_grad()
     def record(self, x: Tensor) -> Recording:
-        """Runs the window in a network that is imported anew, so in its initial state.
+        """Runs the window in a freshly imported network, so in its initial state.
 
-        One image at a time where the program can't take more, as snnTorch can't where Flatten has start_dim 0.
+        One image at a time if the program can't run more, like snnTorch if Flatten has start_dim 0.
         """
         if not self._one_by_one and x.shape[1] > 1:
             try:
@@ -85,7 +85,7 @@ class NirFile:
             membranes.append([])
             try:
                 step(frame)
-            except Exception as error:  # whatever a program raises for a network that it can't run
+            except Exception as error:  # programs raise anything for a network they can't run
                 raise UserError(f"{one_line(self.name)}: the program can't run the network: {_said(error)}") from None
             if (ran := len(membranes[-1])) != self._layers:
                 layers = f"{self._program.name} runs {ran} of its {self._layers} layers of neurons"
@@ -95,16 +95,16 @@ class NirFile:
         return Recording(stacked(spikes), stacked(membranes))
 
     def _load(self, batch: int) -> Any:
-        logging.getLogger().setLevel(logging.ERROR)  # Norse warns there of what it ignores
+        logging.getLogger().setLevel(logging.ERROR)  # Norse logs warnings about what it ignores
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 return self._program.load(self._graph, batch, self._dt)
-        except Exception as error:  # whatever a program raises for a network that it doesn't take
+        except Exception as error:  # programs raise anything for a network they don't accept
             raise UserError(f"{one_line(self.name)}: the program can't import the network: {_said(error)}") from None
 
 
 def defined(path: str, dt: float | None, written_by: WrittenBy | None = None) -> Network:
-    """The network of a NIR file by NIR's definition or a program's rules, with the file's weights.
+    """Reads a NIR file's network by NIR's definition or a program's rules, with the file's weights.
 
     Raises:
         UserError: it can't be read, see `nir_network.read`.
@@ -122,19 +122,19 @@ def _defined_or_why(path: str, dt: float | None) -> tuple[Network | None, str]:
 
 
 def _neurons(graph: Any) -> int:
-    """How many layers of neurons a graph has, with those of graphs in it."""
+    """The number of layers of neurons in a graph, including inner graphs."""
     kinds = {"IF", "LIF", "CubaLIF", "LI", "CubaLI"}
     nodes = graph.nodes.values()
     return sum(_neurons(one) if type(one) is type(graph) else type(one).__name__ in kinds for one in nodes)
 
 
 def _batched(x: Tensor) -> Tensor:
-    """One image's neurons with a batch, [1, features] or [1, C, H, W], where the program has flattened it away."""
+    """Restores the batch axis, [1, features] or [1, C, H, W], if the program flattened it away."""
     return x if x.ndim in (2, 4) else x[None]
 
 
 def _require(program: Program, name: str) -> None:
-    """Raises UserError where a package isn't installed."""
+    """Raises UserError if a package isn't installed."""
     for package in program.packages:
         plain = package.partition("<")[0]
         try:
@@ -153,10 +153,10 @@ def _read(path: str) -> Any:
 
     try:
         try:
-            return nir.read(path, type_check=False)  # of files by Norse, whose shapes have a batch
-        except TypeError:  # nir 1.0.4, which checks nothing
+            return nir.read(path, type_check=False)  # Norse's files have shapes with a batch
+        except TypeError:  # nir 1.0.4, which has no check
             return nir.read(path)
-    except Exception as error:  # of h5py and nir, of many kinds
+    except Exception as error:  # h5py and nir raise many kinds
         raise UserError(f"{one_line(path)}: expected a NIR file for nir {version('nir')}: {_said(error)}") from None
 
 

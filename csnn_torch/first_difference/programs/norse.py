@@ -1,4 +1,4 @@
-"""Norse's importer: Euler with a step of 1 ms unless another is given, r ignored; resets in the step of the spike."""
+"""Norse's importer: Euler with a step of 1 ms by default, ignores r, and resets in the step of the spike."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def _neurons() -> tuple[type[nn.Module], ...]:
     from norse.torch.module.iaf import IAFCell
     from norse.torch.module.lif_box import LIFBoxCell
 
-    return IAFCell, LIFBoxCell  # also the membrane of its CubaLIF
+    return IAFCell, LIFBoxCell  # the latter is also the membrane of its CubaLIF
 
 
 def _seen(module: Any, output: Any) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What a program that reads NIR declares."""
+"""The interface of a program that reads NIR."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 Forward = Callable[[Tensor], Any]
 """One time step of a network that keeps its state, on a batch [batch, *input_shape]."""
 Loaded = tuple[nn.Module, Forward]
-"""The modules of a network, and its step from the initial state on."""
+"""The modules of a network, and its step, starting from the initial state."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Program:
     """A program.
 
     Attributes:
-        name: in front of a file.
-        packages: that it needs, as `pip install` calls them, the one with its version first.
-        load: (graph, batch, dt or None for its own) to the network in its initial state.
-        neurons: the classes of its neurons, imported on demand; one that is part of another isn't among them.
-        seen: (module, its output) to spikes and membranes after a step; a neuron that never spikes has None.
-        dt: its own time step, seconds; None: it has none that could be chosen.
+        name: its name, as in PROGRAM:FILE.nir.
+        packages: packages that it needs, as for `pip install`, the program itself first.
+        load: (graph, batch, dt or None for its own) -> the network in its initial state.
+        neurons: returns the classes of its neurons, imported on demand, without those that are part of others.
+        seen: (module, its output) -> spikes and membranes after a step; spikes are None for neurons that never spike.
+        dt: its default time step, seconds; None: the time step can't be chosen.
     """
 
     name: str

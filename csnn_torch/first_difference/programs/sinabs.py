@@ -1,4 +1,4 @@
-"""Sinabs' importer: tau in steps, exponential; several spikes a step, which subtract the threshold at once."""
+"""Sinabs' importer: tau in steps, exponential decay, several spikes per step, which subtract the threshold at once."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def _load(graph: Any, batch: int, dt: float | None) -> Loaded:
     del dt
     from sinabs.nir import from_nir
 
-    network = from_nir(graph, batch_size=batch)  # an axis of batch and time, here of one step
+    network = from_nir(graph, batch_size=batch)  # one axis for batch and time, here of one step
     return network, network
 
 

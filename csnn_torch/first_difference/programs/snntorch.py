@@ -1,4 +1,4 @@
-"""snnTorch's importer: Euler with a step of 1e-4 s; resets to zero in the step of the spike."""
+"""snnTorch's importer: Euler with a step of 1e-4 s, and resets to zero in the step of the spike."""
 
 import contextlib
 import io
@@ -13,9 +13,9 @@ def _load(graph: Any, batch: int, dt: float | None) -> Loaded:
     del batch, dt
     from snntorch.import_nir import import_from_nir
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports each of its passes
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints each of its passes
         network = import_from_nir(graph)
-    return network, network  # which keeps its state in its neurons
+    return network, network  # its neurons keep the state
 
 
 def _neurons() -> tuple[type[nn.Module], ...]:

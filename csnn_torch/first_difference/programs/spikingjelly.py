@@ -1,4 +1,4 @@
-"""SpikingJelly's importer: Euler with a step of 1e-4 s unless another is given; spikes at the threshold."""
+"""SpikingJelly's importer: Euler with a step of 1e-4 s by default, and spikes at the threshold."""
 
 from typing import Any
 

@@ -53,7 +53,7 @@ def test_a_file_to_evaluate_on_is_none_to_learn_from(archive):
 
 def test_arrays_are_not_resized(archive):
     name = archive(train_images=IMAGES, train_labels=LABELS)
-    expected = "4 5 1, as the images of arrays:.* have, which are not resized"
+    expected = "4 5 1, because the images of arrays:.* aren't resized"
     with pytest.raises(UserError, match=f"^--input-shape 8 8 1: expected {expected}"):
         load_to_train(Config(ModelConfig(input_shape=(8, 8, 1), conv_channels=()), DataConfig(name)))
 
@@ -75,7 +75,7 @@ def test_other_arrays_are_refused(archive, arrays, said):
 
 @pytest.mark.parametrize("call", [load_to_train, load_for])
 def test_a_run_that_was_trained_on_arrays_names_no_data(call):
-    with pytest.raises(UserError, match=r"^--dataset arrays: the run names no data set: .*arrays:FILE.npz"):
+    with pytest.raises(UserError, match=r"^--dataset arrays: the run has no data set to load: .*arrays:FILE.npz"):
         call(Config(data=DataConfig("arrays")))
 
 

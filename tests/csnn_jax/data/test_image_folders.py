@@ -55,7 +55,7 @@ def test_pictures_of_one_size_are_told_how_to_be_kept(tmp_path):
     assert kept in load(name, None).notes and kept not in load(name, (8, 8, 1)).notes
     assert load(name, None).train.images.shape[1:] == (28, 28, 1)
     (tmp_path / "train/cross/notes.txt").touch()
-    skipped = f"{name}: 1 skipped, not named as PNG or JPEG files, such as {tmp_path}/train/cross/notes.txt"
+    skipped = f"{name}: skipped 1 without a PNG or JPEG extension, such as {tmp_path}/train/cross/notes.txt"
     assert skipped in load(name, None).notes
     Image.fromarray(RGB).save(tmp_path / "test/cross/0.png")
     assert kept not in load(name, None).notes
@@ -199,9 +199,9 @@ def test_without_test_images_those_held_out_take_their_place(tmp_path):
     found = load(name, (16, 16, 1), 4)
     assert (found.final, len(found.train.labels)) == ("validation", 16)
     assert found.test is found.validation and found.test.labels.tolist() == [0, 1, 0, 1]
-    assert found.notes == (f"{name}: has no test images; the final accuracy is that of the held-out images",)
+    assert found.notes == (f"{name}: has no test images; the final accuracy is measured on the held-out images",)
     assert load(name, (16, 16, 1), spare=4).train.images.tobytes() == found.train.images.tobytes()
-    expected = "has no test images, expected --validation with how many of its 20 training images to hold out"
+    expected = "has no test images, expected --validation with the number of its 20 training images to hold out"
     with pytest.raises(UserError, match=f"^--dataset {name}: {expected}"):
         load(name, (16, 16, 1))
 

@@ -20,7 +20,7 @@ def test_the_matrix_and_the_mistakes_are_those_of_the_answers(measured):
     for index in measure.mistakes(labels, found.scores)[:12]:
         label, answer = labels[index], found.scores[index].argmax()
         own, highest = found.scores[index, [label, answer]]
-        numbers = f"{own:.2f} against {highest:.2f}" if one.sums_membranes else f"{own} against {highest} spikes"
+        numbers = f"{own:.2f} vs. {highest:.2f}" if one.sums_membranes else f"{own} vs. {highest} spikes"
         assert f"<strong>{label} classified as {answer}</strong>, {numbers} (image {index})" in text
     assert text.count("<svg") == min(12, len(wrong))
 

@@ -42,7 +42,7 @@ def test_a_network_of_arrays_is_compared_on_a_file_of_them(of_arrays, tmp_path):
     out = tmp_path / "out"
     flags = ("--run", of_arrays / "run", "--out", out, "--quick")
     line = refused(MODULE, *flags)
-    assert "--dataset arrays: the run names no data set" in line and not out.exists()
+    assert "--dataset arrays: the run has no data set to load" in line and not out.exists()
     few = ("--dataset", f"arrays:{of_arrays / 'test.npz'}")
     line = refused(MODULE, *flags, *few)
     assert "expected train_images and train_labels, too, or --questions network --quick" in line and not out.exists()

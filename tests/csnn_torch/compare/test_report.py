@@ -63,8 +63,8 @@ def test_costs_have_ratios_unless_a_side_failed_or_turns_disagree_or_the_machine
         Cost("snntorch channels last", "RuntimeError: no memory | at all"),
     ]
     shown = "\n".join(lines(found))
-    differ, busy = "none: turns differ by a factor of 2.0", "none: the machine was busy, other programs took 25 % of it"
-    assert f"as multiples of snnTorch's speed, training {differ}, inference 10; 25 % of its memory." in shown
+    differ, busy = "none: turns differ by a factor of 2.0", "none: the machine was busy, other programs took 25% of it"
+    assert f"as multiples of snnTorch's speed, training {differ}, inference 10; 25% of its memory." in shown
     assert shown.count(busy) == 4 and "Medians over 3 fresh processes of each side" in shown
     assert "| snnTorch channels last | not measured |  |  |  |  |  |  |  |" in shown
     assert "- snnTorch channels last: not measured: RuntimeError: no memory | at all" in shown

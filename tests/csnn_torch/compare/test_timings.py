@@ -35,8 +35,8 @@ def test_a_busy_machine_gives_no_ratio():
     busy = [0.0, OTHERS + 0.3, 0.0]
     for mine, base in ((replace(COST, others=busy), BASE), (COST, replace(BASE, others=busy))):
         speed = mine.speed(base, "step")
-        assert speed.ratio is None and "the machine was busy, other programs took 40 % of it" in str(speed)
+        assert speed.ratio is None and "the machine was busy, other programs took 40% of it" in str(speed)
     reasons = replace(COST, others=busy).as_json()["no_ratio"]
-    assert set(reasons.values()) == {"the machine was busy, other programs took 40 % of it"}
+    assert set(reasons.values()) == {"the machine was busy, other programs took 40% of it"}
     assert replace(COST, others=[OTHERS] * 3).speed(BASE, "step").ratio == 4.0
     assert replace(COST, others=[]).speed(BASE, "step").ratio == 4.0  # where the system does not tell

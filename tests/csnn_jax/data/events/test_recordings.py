@@ -98,7 +98,7 @@ def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (("--cache", "here"), "--cache here: expected a data set of recordings, and mnist is one of images"),
+        (("--cache", "here"), "--cache here: expected a data set of recordings, but mnist has images"),
         (("--cache", ""), "--cache '': expected a folder, or off"),
     ],
 )
