@@ -88,14 +88,18 @@ def available() -> bool:
     return failure() is None
 
 
-@functools.cache
 def limits() -> Limits:
-    """The sizes and resets that the kernels support.
+    """The sizes and resets that the kernels cover.
 
     Raises:
         RuntimeError: the library isn't built, or can't be loaded.
     """
     _require()
+    return _limits()
+
+
+@functools.cache
+def _limits() -> Limits:
     read = ctypes.CDLL(str(build.LIBRARY)).csnn_limits
     read.restype = ctypes.c_char_p
     return Limits(**json.loads(read()))
