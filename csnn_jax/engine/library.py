@@ -89,7 +89,7 @@ def available() -> bool:
 
 
 def limits() -> Limits:
-    """The sizes and resets that the kernels cover.
+    """The sizes and resets that the kernels support.
 
     Raises:
         RuntimeError: the library isn't built, or can't be loaded.
