@@ -10,7 +10,7 @@ import pytest
 import csnn_jax
 
 
-def test_editors_see_the_names_that_python_finds():
+def test_editors_see_the_same_names_as_python():
     tree = ast.parse(Path(csnn_jax.__file__).read_text())
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {}
@@ -22,7 +22,7 @@ def test_editors_see_the_names_that_python_finds():
 
 
 @pytest.mark.parametrize("name", csnn_jax.__all__)
-def test_every_name_is_there(name):
+def test_every_name_exists(name):
     assert getattr(csnn_jax, name) is not None
 
 

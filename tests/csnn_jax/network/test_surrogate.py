@@ -46,7 +46,7 @@ def test_gradient_of_a_spike_is_the_formula(name, dtype, tolerance, x64):
 
 
 @pytest.mark.parametrize("name", WITH_SLOPE)
-def test_slope_of_the_configuration_changes_it(name, x64):
+def test_the_configured_slope_is_used(name, x64):
     slope, formula = FORMULAS[name]
     assert slope != 3.5
     found = gradient(jnp.asarray(GRID), derivative_of(ModelConfig(surrogate=name, slope=3.5)))
@@ -64,7 +64,7 @@ def test_all_surrogates_are_covered():
     assert {*SLOPELESS} == set(FORMULAS) - set(WITH_SLOPE)
 
 
-def test_a_derivative_is_known_by_its_name_and_slope():
+def test_derivatives_have_a_name_and_a_slope():
     assert surrogate.named(surrogate.atan) == ("atan", 2.0) and surrogate.named(jnp.tanh) == (None, 0.0)
     assert surrogate.named(derivative_of(ModelConfig(surrogate="atan", slope=3.5))) == ("atan", 3.5)
     assert surrogate.named(surrogate.heaviside) == ("heaviside", 0.0)
