@@ -101,7 +101,7 @@ def test_frames_beyond_counts_need_a_scale():
     assert fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 128
 
 
-def test_names_of_classes_are_kept(tmp_path):
+def test_class_names_are_kept(tmp_path):
     found = fit(PLAIN, classes=["cat", "dog", "cow"])
     csnn_jax.save(found, tmp_path / "run")
     assert csnn_jax.load(tmp_path / "run").config.class_names == ("cat", "dog", "cow")

@@ -102,7 +102,7 @@ def test_an_unusable_path_takes_one_line(module, words, path, tmp_path):
     assert done.stderr.strip().isprintable() and not list(tmp_path.iterdir())
 
 
-def test_an_ascii_terminal_gets_what_it_can_show():
+def test_ascii_terminals_get_escaped_output():
     program = "from csnn_jax.flags import run_command; run_command(lambda: print('3 \u0446'))"
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

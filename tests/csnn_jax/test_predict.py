@@ -130,7 +130,7 @@ def test_recordings_that_crash_the_decoder_do_not_stop_the_others(event_run, tmp
         assert line.startswith(f"error: {path}: damaged")
 
 
-def test_a_network_that_is_read_from_membranes(digits, tmp_path):
+def test_a_network_with_a_membrane_readout(digits, tmp_path):
     made = make_run(tmp_path / "run", replace(SMALL, readout="membrane"))
     picture = tmp_path / "7.png"
     Image.fromarray(digits[7]).save(picture)

@@ -30,7 +30,7 @@ def test_images_to_evaluate_on(archive):
     assert len(shortened(found, 2).test.labels) == 2
 
 
-def test_images_to_learn_from(archive):
+def test_images_to_train_on(archive):
     name = archive(train_images=IMAGES[:5], train_labels=LABELS[:5], classes=np.array(["a", "b", "c", "d"]))
     found = load_to_train(Config(data=DataConfig(name, validation=2)))
     assert found.validation is not None and found.names == ("a", "b", "c", "d")

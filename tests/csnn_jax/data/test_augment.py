@@ -135,7 +135,7 @@ def test_flip_mirrors_half_of_the_images_and_changes_no_other_draw():
     for one, other in zip(plain[:3], flipped[:3], strict=True):
         np.testing.assert_array_equal(one, other)
     assert not plain.mirror.any() and abs(flipped.mirror.mean() - 0.5) < 5 * 0.5 / np.sqrt(4000)
-    assert abs(np.corrcoef(flipped.mirror, flipped.shift[:, 0])[0, 1]) < 5 / np.sqrt(4000)  # both from one word
+    assert abs(np.corrcoef(flipped.mirror, flipped.shift[:, 0])[0, 1]) < 5 / np.sqrt(4000)  # from the same random word
     index = np.arange(4000) % len(IMAGES)
     made = data.Augmentation(IMAGES, None, 0, flip=True).batch(1, index)
     mirrored = (made == IMAGES[index, :, ::-1]).all((1, 2, 3))

@@ -109,7 +109,7 @@ def test_images_are_divided_by_256_and_zeros_and_ones_stay(tmp_path):
     assert (fitted.scale, fitted.input_bits) == (8, 0)
 
 
-def test_the_first_images_are_what_a_short_job_is_evaluated_on():
+def test_eval_images_takes_the_first_images():
     whole = load("mnist", (28, 28, 1), validation=100)
     assert shortened(whole, None) is whole
     found = shortened(whole, 30)

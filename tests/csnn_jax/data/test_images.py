@@ -38,7 +38,7 @@ def test_gray_is_repeated_in_every_channel():
 
 
 @pytest.mark.parametrize("shape", [(8, 6, 3), (32, 40, 3)])
-def test_resizing_is_pillows(shape):
+def test_resizing_matches_pillow(shape):
     images = random_images(2, 16, 12, 3)
     fitted, notes = fit(images, shape, "x")
     size = (shape[1], shape[0])

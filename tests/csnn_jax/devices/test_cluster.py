@@ -59,7 +59,7 @@ def test_a_port_in_use_and_a_silent_coordinator_are_refused():
         pytest.param((*FLAGS, "--engine", "event", "--encoding", "rate"), 1e-5, marks=pytest.mark.rare),
     ],
 )
-def test_the_first_gradient_of_two_processes_is_that_of_one(tmp_path, flags, bound):
+def test_the_first_gradient_of_two_processes_equals_that_of_one(tmp_path, flags, bound):
     """Measured by a step of SGD with a learning rate of 1, which subtracts the gradient from the weights."""
     step = (*flags, "--optimizer", "sgd", "--lr", 1, "--max-iters", 1, "--init", "calibrated")
     assert {done.returncode for done in together(step, [("--out", tmp_path / "two"), ()])} == {0}

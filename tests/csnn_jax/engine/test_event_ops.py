@@ -33,7 +33,7 @@ NEURON = st.fixed_dictionaries(
         "surrogate": st.sampled_from(list(surrogate.BY_NAME)),
         "beta": st.sampled_from([0.0, 0.5, 1.0]),
         "threshold": st.sampled_from([0.5, 1.0, 2.0]),
-        "weight_bits": st.sampled_from([0, 2, 10, 12]),  # whole numbers of 10 bits are added 31 at a time, of 12 bits 7
+        "weight_bits": st.sampled_from([0, 2, 10, 12]),  # 10-bit whole numbers are added 31 at a time, 12-bit ones 7
     }
 )
 drawn = partial(settings, max_examples=6, phases=[Phase.generate])  # shrinking would compile for minutes
@@ -148,7 +148,7 @@ def test_linear_lif(batch, time, inputs, outputs, density, neuron, seed):
 def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density, neuron, seed):
     generator = np.random.default_rng(seed)
     padding = (k - 1) // 2 if padded else 0
-    left = generator.integers(0, 2, 2) if pool else (0, 0)  # rows and columns that fill no window of the pool
+    left = generator.integers(0, 2, 2) if pool else (0, 0)  # rows and columns beyond the last pooling window
     size = tuple(
         int((pool.size if pool else 1) * n + k - 1 - 2 * padding + m) for n, m in zip(cells, left, strict=True)
     )

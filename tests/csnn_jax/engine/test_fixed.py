@@ -1,4 +1,4 @@
-"""Sums in a fixed order, against float64. `test_repeatable` checks that their bits are the same on every machine."""
+"""Sums in a fixed order, against float64. test_repeatable.py checks that their bits are the same on every machine."""
 
 import jax
 import jax.numpy as jnp

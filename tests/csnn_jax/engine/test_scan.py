@@ -44,7 +44,7 @@ STACKS = {
 
 
 def plain_fire(x):
-    """H(x), whose derivative JAX finds to be atan's at slope 1: 0.5 / (1 + (pi x / 2)^2)."""
+    """H(x), for which JAX finds atan's derivative at slope 1: 0.5 / (1 + (pi x / 2)^2)."""
     smooth = jnp.arctan(jnp.pi / 2 * x) / jnp.pi
     return lax.stop_gradient((x > 0).astype(x.dtype)) + (smooth - lax.stop_gradient(smooth))
 

@@ -71,7 +71,7 @@ def test_a_gain_scales_torchs_draw_on_a_grid(init, mnist):
         assert np.allclose(bias, torchs[f"{layer.name}.bias"] * gain.mean()) if init == "calibrated" else not bias.any()
 
 
-def test_fluctuation_gives_membranes_the_deviation_of_the_paper():
+def test_fluctuation_gives_membranes_the_papers_deviation():
     config = job("fluctuation", conv_channels=(), hidden=(400,), threshold=2.0, beta=0.8, input_shape=(4, 4, 1))
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (128, 4, 4, 1), np.uint8), np.zeros(128, np.int32))

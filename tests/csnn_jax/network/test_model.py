@@ -114,7 +114,7 @@ def test_every_layer_has_its_own_neurons():
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_tensors_survive_loading_bit_by_bit(name):
+def test_tensors_survive_loading_bit_for_bit(name):
     config = STACKS[name][0]
     source, target = CSNN(config, key=1), CSNN(config, key=2)
     held = tensors(source)

@@ -18,7 +18,7 @@ GRID = np.concatenate([np.linspace(-10, 10, 4001), [-1e30, -1e-30, -0.0, 1e-30, 
 FORMULAS = {
     "fast_sigmoid": (25.0, lambda x, k: 1 / (k * np.abs(x) + 1) ** 2),
     "atan": (2.0, lambda x, k: (k / 2) / (1 + (np.pi / 2 * k * x) ** 2)),
-    # k e^(-kx) / (e^(-kx) + 1)^2 = k / (4 cosh^2(kx / 2)), which is 0 far from 0 as its limit is
+    # k e^(-kx) / (e^(-kx) + 1)^2 = k / (4 cosh^2(kx / 2)); far from 0, both the limit and this form are 0
     "sigmoid": (25.0, lambda x, k: k / 4 / np.cosh(np.clip(k * x / 2, -350, 350)) ** 2),
     "straight_through": (None, lambda x, k: np.ones_like(x)),
     "triangular": (1.0, lambda x, k: np.where(x < 0, k, -k)),

@@ -83,7 +83,7 @@ def test_clear_is_a_reset_to_zero_in_the_step_of_the_spike():
 
 
 @pytest.mark.parametrize("reset", IN_SNNTORCH)
-def test_gradients_are_snntorchs(reset, x64):
+def test_gradients_match_snntorch(reset, x64):
     rng = np.random.default_rng(2)
     currents, weights = rng.normal(0.2, 0.5, (20, 30)), rng.normal(size=(20, 30))
     values = {"alpha": 0.9, "beta": 0.7, "threshold": 0.8}

@@ -1,4 +1,4 @@
-"""Cached frames equal the recordings' and are computed once, even if the cache is damaged or can't be written."""
+"""Cached frames equal those of the recordings and are computed once, even if the cache is damaged or unwritable."""
 
 import shutil
 
@@ -39,7 +39,7 @@ def images(name: str, cache: Cache, **more):
     return load(name, None, time_steps=5, cache=cache, **more).train.images
 
 
-def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
+def test_a_second_run_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
     told = Told()
     loaded = load(bars, None, time_steps=5).train.images
     plain, digest = np.asarray(loaded), as_bytes(loaded)

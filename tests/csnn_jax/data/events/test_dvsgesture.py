@@ -15,7 +15,7 @@ OTHER = struct.pack("<HH6I", 2, 1, 4, 0, 0, 3, 3, 3) + bytes(12)
 """A packet of another type: three empty frames."""
 
 
-def test_events_are_tonics(tmp_path):
+def test_events_match_tonic(tmp_path):
     path = tmp_path / "one.aedat"
     path.write_bytes(aedat31_bytes(drawn(1, 777, (128, 128))))
     version, start, _ = read_aedat_header_from_file(str(path))

@@ -10,7 +10,7 @@ from csnn_jax.data.events.five_bytes import decoded, encoded, read_bin
 
 
 @pytest.mark.parametrize("overflown", [(), (3,), (0, 7, 7)])
-def test_events_are_tonics(tmp_path, overflown):
+def test_events_match_tonic(tmp_path, overflown):
     """Also when the clock overflows, which SpikingJelly reads as events in a nonexistent row."""
     data = np.frombuffer(nmnist_bytes(drawn(1)), np.uint8).reshape(-1, 5)
     for place in overflown:
