@@ -52,7 +52,7 @@ def test_the_accuracy_against_the_bits_of_the_weights(small_run, tmp_path):
     assert [row.split()[:2] for row in rows] == [[str(one["bits"]), f"{one['accuracy']:.2%}"] for one in by_bits]
 
 
-def test_the_network_of_a_checkpoint(tmp_path):
+def test_a_checkpoints_network(tmp_path):
     out = make_run(tmp_path / "run", SMALL)
     folder = make_checkpoint(out, 40)
     make_checkpoint(out, 20)

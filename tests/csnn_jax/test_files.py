@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, even where the disk is full."""
+"""Writing files: completely or not at all, even if the disk is full."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch, append_line, remove_folder, write_atomic, write_folder, write_new
 
 
-def test_writes_and_replaces_a_file_that_all_may_read(tmp_path):
+def test_files_are_written_and_replaced_readable_by_all(tmp_path):
     path = tmp_path / "weights"
     for data in (b"old", b"new and longer"):
         write_atomic(path, data)
@@ -33,7 +33,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path, old):
 
 
 @pytest.mark.parametrize("room", [0, 3])
-def test_a_line_that_does_not_fit_is_taken_back(tmp_path, room):
+def test_a_line_that_does_not_fit_is_removed(tmp_path, room):
     path = tmp_path / "log"
     append_line(path, "the first line")
     before = path.read_bytes()
@@ -121,7 +121,7 @@ def test_a_signal_leaves_no_scratch_folder(tmp_path, monkeypatch):
         with Scratch() as folder:
             (folder / "file").write_text("")
             (folder / "folder").mkdir()
-            tempfile.mkdtemp()  # as a library does, which learns too late of what it made
+            tempfile.mkdtemp()  # like a library that is interrupted before it knows the path
 
     for _ in interrupted_everywhere(signal.SIGTERM, lambda: None, act):
         assert list(tmp_path.iterdir()) == [] and tempfile.tempdir == str(tmp_path)

@@ -1,4 +1,4 @@
-"""A network that is trained on arrays is the one that the command trains on the same images."""
+"""Training on arrays gives the same network as the command on the same images."""
 
 import re
 from dataclasses import replace
@@ -35,7 +35,7 @@ def changed(part: str, **values) -> Config:
 
 
 @pytest.mark.numeric
-def test_the_network_is_the_commands(tmp_path, capsys):
+def test_the_network_matches_the_commands(tmp_path, capsys):
     folder = write_folder(tmp_path, (IMAGES[..., 0], LABELS), (IMAGES[:9, ..., 0], LABELS[:9]))
     flags = ("--input-shape", 8, 8, 1, "--conv-channels", 4, "--hidden", 8, "--time-steps", 4, "--batch-size", 20)
     more = ("--epochs", 3, "--eval-every", 4, "--augment", 1, 0, 0, "--out", tmp_path / "run")
@@ -60,7 +60,7 @@ def test_the_network_is_the_commands(tmp_path, capsys):
     assert "--" not in said
 
 
-def test_health_is_told():
+def test_health_messages():
     heard = []
     silent = changed("model", threshold=50.0)
     fit(replace(silent, train=replace(PLAIN.train, init="torch", epochs=6, eval_every=0)), log=heard.append)
@@ -70,8 +70,8 @@ def test_health_is_told():
 
 
 @pytest.mark.numeric
-def test_floats_enter_in_steps_of_their_own():
-    """As bytes these would all be black."""
+def test_floats_have_their_own_scale():
+    """As bytes, all of these would be black."""
     small = (IMAGES / 255 * 0.0018).astype(np.float32)
     found = fit(PLAIN, (small, LABELS), (small, LABELS))
     scale, bits = found.config.model.scale, found.config.model.input_bits
@@ -94,14 +94,14 @@ def test_frames():
     assert any("counts are used unscaled (scale 1)" in line for line in heard)
 
 
-def test_frames_of_more_than_counts_need_a_scale():
+def test_frames_beyond_counts_need_a_scale():
     frames = FRAMES * np.uint8(127)
     with pytest.raises(UserError, match=r"^scale: frames of whole numbers are event counts, but these go up to 254; "):
         fit(PLAIN, (frames, LABELS), (frames, LABELS))
     assert fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 128
 
 
-def test_names_of_classes_are_kept(tmp_path):
+def test_class_names_are_kept(tmp_path):
     found = fit(PLAIN, classes=["cat", "dog", "cow"])
     csnn_jax.save(found, tmp_path / "run")
     assert csnn_jax.load(tmp_path / "run").config.class_names == ("cat", "dog", "cow")
@@ -110,7 +110,7 @@ def test_names_of_classes_are_kept(tmp_path):
         fit(PLAIN, classes=["cat", "dog", "c\now"])
 
 
-def test_a_job_that_was_decided_goes_on_to_other_arrays():
+def test_a_decided_job_can_be_used_again():
     found = fit(PLAIN)
     assert fit(found.config, PAIR, PAIR).config == found.config
 
@@ -125,7 +125,7 @@ def test_a_job_that_was_decided_goes_on_to_other_arrays():
         ((IMAGES, LABELS + 1), PAIR, "train labels are 1, 2, 3, expected every class from 0 to 2, or `classes`"),
     ],
 )
-def test_arrays_that_do_not_belong_together(train, test, message):
+def test_arrays_that_do_not_match(train, test, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         fit(PLAIN, train, test)
 
@@ -142,12 +142,12 @@ def test_arrays_that_do_not_belong_together(train, test, message):
         (changed("train", batch_size=61), "batch_size 61: expected 1 to 60, the number of training images"),
     ],
 )
-def test_what_has_no_effect_is_refused(config, message):
+def test_options_without_effect_are_refused(config, message):
     with pytest.raises(UserError, match=f"^{message}"):
         fit(config)
 
 
-def test_what_the_arrays_contradict_is_refused():
+def test_options_that_contradict_the_arrays_are_refused():
     with pytest.raises(ValueError, match=r"expected \[N, 9, 9, 1\] or \[N, T, 9, 9, 1\], as model.input_shape says"):
         fit(changed("model", input_shape=(9, 9, 1)))
     with pytest.raises(UserError, match=r"^time_steps 5: arrays has 6 frames per example"):
@@ -163,7 +163,7 @@ def test_what_the_arrays_contradict_is_refused():
 
 
 @pytest.mark.numeric
-def test_a_saved_network_is_judged_on_its_own_data(tmp_path):
+def test_a_saved_network_is_evaluated_on_its_own_data(tmp_path):
     model, run = fit(PLAIN), tmp_path / "run"
     csnn_jax.save(model, run)
     np.savez(tmp_path / "test.npz", images=IMAGES, labels=LABELS)
@@ -183,7 +183,7 @@ def test_a_saved_network_is_judged_on_its_own_data(tmp_path):
 
 
 @pytest.mark.numeric
-def test_floats_that_are_255ths_are_trained_on_as_bytes():
+def test_multiples_of_one_255th_are_trained_on_as_bytes():
     ours, theirs = fit(PLAIN), fit(PLAIN, (IMAGES / 255, LABELS), (torch.tensor(IMAGES).div(255), LABELS))
     assert ours.config == theirs.config and ours.records[-1]["density"] == theirs.records[-1]["density"]
     for one, other in zip(ours.trace(IMAGES).membranes, theirs.trace(IMAGES / 255).membranes, strict=True):
@@ -191,7 +191,7 @@ def test_floats_that_are_255ths_are_trained_on_as_bytes():
 
 
 @pytest.mark.numeric
-def test_the_command_trains_on_floats_as_fit_does(tmp_path):
+def test_the_command_trains_on_floats_like_fit(tmp_path):
     values = IMAGES / 300
     floats = (values, LABELS)
     np.savez(tmp_path / "all.npz", images=values, labels=LABELS, train_images=values, train_labels=LABELS)

@@ -14,7 +14,7 @@ MINE = TrainFlags(
 )
 
 
-def test_flags_come_back_as_they_went():
+def test_forms_restore_the_flags():
     assert fill(TrainFlags, form(MINE)()) == MINE
 
 
@@ -28,7 +28,7 @@ def test_every_field_is_in_one_group():
 
 
 @pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
-def test_the_help_shows_the_groups_and_a_flags_text_and_default(module):
+def test_the_help_shows_groups_texts_and_defaults(module):
     lines = call(module, "--help").stdout.splitlines()
     heads = [line.strip("\u256d\u256e\u2500 ") for line in lines if line.startswith("\u256d")]
     assert heads == ["options", *(f"{group} options" for group in TITLES)]

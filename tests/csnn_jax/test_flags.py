@@ -28,14 +28,14 @@ from csnn_jax.runs import rundir
         (["--seed"], "--seed: expected a value"),
     ],
 )
-def test_a_flag_that_is_refused_is_one_line(arguments, line, monkeypatch):
+def test_a_bad_flag_takes_one_line(arguments, line, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     with pytest.raises(UserError) as refusal:
         parse_train(TrainFlags, "csnn-train", "", arguments)
     assert str(refusal.value) == f"{line}; see csnn-train --help"
 
 
-def test_resume_takes_the_runs_flags_but_for_those_given(tmp_path):
+def test_resume_uses_the_runs_flags_unless_overridden(tmp_path):
     out = tmp_path / "run"
     rundir.create(str(out), Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5)))
     found = read_flags("--resume", "--out", out, "--epochs", 3).config
@@ -55,7 +55,7 @@ def test_exit_codes(capsys):
     assert run_command(fail(UserError("--lr x: expected y"))) == 2
     assert capsys.readouterr().err == "error: --lr x: expected y\n"
     assert run_command(fail(KeyboardInterrupt())) == 130
-    with pytest.raises(ZeroDivisionError):  # a mistake of ours keeps its traceback
+    with pytest.raises(ZeroDivisionError):  # a bug keeps its traceback
         run_command(fail(ZeroDivisionError()))
 
 
@@ -96,20 +96,20 @@ OUT = [("export", ("RUN", "--out", "PATH")), ("csnn_torch.compare", ("--quick", 
 
 @pytest.mark.parametrize(("module", "words"), [*WORDS.items(), *TRAINS, *OUT], ids=str)
 @pytest.mark.parametrize("path", ["x" * 5000, "a\0b"], ids=["long", "NUL"])
-def test_a_path_that_can_be_none_is_one_line(module, words, path, tmp_path):
+def test_an_unusable_path_takes_one_line(module, words, path, tmp_path):
     done = call(module, *(word.replace("PATH", path) for word in words), cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
     assert done.stderr.strip().isprintable() and not list(tmp_path.iterdir())
 
 
-def test_an_ascii_terminal_gets_what_it_can_show():
+def test_ascii_terminals_get_escaped_output():
     program = "from csnn_jax.flags import run_command; run_command(lambda: print('3 \u0446'))"
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("3 \\u0446\n", "")
 
 
-def test_flags_fit_the_neurons_of_the_run_that_they_go_on_with(tmp_path):
+def test_flags_fit_the_neurons_of_the_run_they_continue(tmp_path):
     model = replace(SMALL, neuron="synaptic", alpha=0.6, learn_alpha=True, per_channel=("alpha", "beta"))
     run = make_run(tmp_path / "run", model)
     for flags in ((), ("--alpha", 0.6), ("--neuron", "synaptic")):
@@ -119,7 +119,7 @@ def test_flags_fit_the_neurons_of_the_run_that_they_go_on_with(tmp_path):
     assert (leaky.neuron, leaky.alpha, leaky.learn_alpha, leaky.per_channel) == ("leaky", None, False, ("beta",))
 
 
-def test_an_output_that_spikes_again_is_read_from_spikes(tmp_path):
+def test_switching_to_a_spiking_output_reads_spikes(tmp_path):
     run = make_run(tmp_path / "run", replace(SMALL, output="integrator"))
     assert read_flags("--init-from", run).config.model.readout == "membrane"
     assert read_flags("--init-from", run, "--output", "spiking").config.model.readout == "spikes"

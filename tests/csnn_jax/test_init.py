@@ -10,7 +10,7 @@ import pytest
 import csnn_jax
 
 
-def test_editors_see_the_names_that_python_finds():
+def test_editors_see_the_same_names_as_python():
     tree = ast.parse(Path(csnn_jax.__file__).read_text())
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {}
@@ -22,7 +22,7 @@ def test_editors_see_the_names_that_python_finds():
 
 
 @pytest.mark.parametrize("name", csnn_jax.__all__)
-def test_every_name_is_there(name):
+def test_every_name_exists(name):
     assert getattr(csnn_jax, name) is not None
 
 
@@ -36,7 +36,7 @@ def test_every_name_is_there(name):
         ("csnn_jax.config, csnn_jax.runs.rundir, csnn_jax.runs.metrics, csnn_jax.runs.footprint", "flax"),
     ],
 )
-def test_no_framework_is_imported_where_none_is_needed(module, absent):
+def test_no_framework_is_imported_unless_needed(module, absent):
     heavy = {"jax", "torch", "tensorflow", "PIL", *absent.split()}
     code = f"import sys, {module}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
@@ -47,7 +47,7 @@ def test_no_framework_is_imported_where_none_is_needed(module, absent):
     "name",
     ["CSNN", "Config", "Trained", "ce_rate", "fit", "leaky", "load", "run", "save", "spike", "trace"],
 )
-def test_the_examples_of_a_docstring_run(name, request, tmp_path, monkeypatch):
+def test_docstring_examples_run(name, request, tmp_path, monkeypatch):
     text = getattr(csnn_jax, name).__doc__
     if "runs/first" in text:
         shutil.copytree(request.getfixturevalue("small_run"), tmp_path / "runs" / "first")

@@ -1,4 +1,4 @@
-"""Signals are collected in the main thread, left alone elsewhere, and given back."""
+"""Signals are collected in the main thread, left alone elsewhere, and their handlers are restored."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from csnn_jax.interrupts import collected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_noted_and_its_handler_given_back(number):
+def test_a_signal_is_noted_and_its_handler_restored(number):
     before = signal.getsignal(number)
     with collected() as caught:
         assert caught == []
@@ -74,7 +74,7 @@ whole = "the import is whole"
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("where", ["import", "collection"])
-def test_a_signal_at_the_start_is_neither_lost_nor_cuts_an_import_off(tmp_path, number, code, where):
+def test_a_signal_at_the_start_is_not_lost_and_does_not_break_an_import(tmp_path, number, code, where):
     (tmp_path / "victim.py").write_text(VICTIM)
     command = [sys.executable, "-c", COMMAND, str(int(number)), where]
     environment = os.environ | {"PYTHONPATH": f"{Path.cwd()}:{tmp_path}"}

@@ -10,7 +10,7 @@ from csnn_jax import machine
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs sched_setaffinity")
-def test_cpus_are_those_that_the_process_may_use():
+def test_cpus_are_those_available_to_the_process():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from csnn_jax import machine; "
     code += "print(machine.cpus())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -19,16 +19,16 @@ def test_cpus_are_those_that_the_process_may_use():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_the_seconds_of_all_programs_grow_with_those_of_one():
+def test_busy_seconds_include_those_of_this_process():
     before = machine.busy_s()
     assert before
     end = time.process_time() + 0.5
     while time.process_time() < end:
         pass
-    assert machine.busy_s() - before >= 0.3  # the system counts in ticks
+    assert machine.busy_s() - before >= 0.3  # counted in ticks
 
 
-def test_the_commit_is_gits(tmp_path):
+def test_the_commit_is_that_of_git(tmp_path):
     folder = Path(machine.__file__).parent
     head = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True)
     if head.returncode == 0:  # in a clone

@@ -41,7 +41,7 @@ def test_digits_bright_and_dark(small_run, digits, tmp_path):
         assert numbers.index(max(numbers)) == label
 
 
-def test_the_network_of_a_checkpoint(digits, tmp_path):
+def test_a_checkpoints_network(digits, tmp_path):
     path, out = tmp_path / "7.png", make_run(tmp_path / "run", SMALL)
     Image.fromarray(digits[7]).save(path)
     folder = make_checkpoint(out, 40)
@@ -59,7 +59,7 @@ def event_run(tmp_path_factory):
 
 
 def test_recordings(event_run, tmp_path):
-    """N-MNIST's own format and NumPy's, by the rules that the network was trained with."""
+    """N-MNIST's format and NumPy's, made into frames as in training."""
     events = drawn(7)
     (tmp_path / "one.bin").write_bytes(nmnist_bytes(events))
     np.savez(tmp_path / "one.npz", **events._asdict(), height=34, width=34)
@@ -71,7 +71,7 @@ def test_recordings(event_run, tmp_path):
     assert "spikes: " + "  ".join(f"{label}:{score}" for label, score in enumerate(scores)) in first
 
 
-def test_classes_of_recordings_have_their_names(tmp_path):
+def test_recordings_get_class_names(tmp_path):
     names, config = ("left arm", "right: arm"), ModelConfig(input_shape=(12, 16, 2), conv_channels=(4,), num_classes=2)
     config = replace(config, time_steps=6, scale=1.0)
     made = make_run(tmp_path / "run", config, "events:nowhere", classes=names)
@@ -84,7 +84,7 @@ def test_classes_of_recordings_have_their_names(tmp_path):
 
 
 def test_pictures_are_read_as_for_training(tmp_path):
-    """Light grounds stay light, and the classes have the names of their folders."""
+    """Light backgrounds stay light, and classes are named after their folders."""
     name, names = write_shapes(tmp_path / "data", {"train": 1, "test": 2}), ("circle", "cross")
     paths = [tmp_path / f"data/test/{kind}/{number}.png" for number in range(2) for kind in names]
     for path in paths:
@@ -114,8 +114,8 @@ def test_recordings_that_do_not_fit(event_run, small_run, tmp_path):
     assert refused("csnn_jax.predict", event_run, "a.png").startswith(said)
 
 
-def test_recordings_that_end_their_decoder_hide_no_answer(event_run, tmp_path):
-    """One asks for more memory than there is, which ends faery's process, and one panics."""
+def test_recordings_that_crash_the_decoder_do_not_stop_the_others(event_run, tmp_path):
+    """One crashes faery's process by asking for more memory than there is, and one panics."""
     paths = [tmp_path / name for name in ("first.aedat4", "abort.aedat4", "panic.aedat4", "cut.npz", "last.aedat4")]
     data = faerys_bytes(drawn(7), paths[0], (34, 34))
     for path, place in zip(paths[1:3], (14, 18), strict=True):
@@ -130,7 +130,7 @@ def test_recordings_that_end_their_decoder_hide_no_answer(event_run, tmp_path):
         assert line.startswith(f"error: {path}: damaged")
 
 
-def test_a_network_that_is_read_from_membranes(digits, tmp_path):
+def test_a_network_with_a_membrane_readout(digits, tmp_path):
     made = make_run(tmp_path / "run", replace(SMALL, readout="membrane"))
     picture = tmp_path / "7.png"
     Image.fromarray(digits[7]).save(picture)

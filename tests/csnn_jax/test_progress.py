@@ -5,7 +5,7 @@ import pytest
 from csnn_jax.progress import Progress
 
 
-def test_a_line_every_fifty_iterations_but_none_before_a_rate_is_known(capsys):
+def test_a_line_every_fifty_iterations_once_a_rate_is_known(capsys):
     with Progress(total=201, start=50, batch_size=8) as shown:
         for iteration in range(51, 202):
             shown.step(iteration, 1.25)
@@ -20,7 +20,7 @@ def test_a_line_every_fifty_iterations_but_none_before_a_rate_is_known(capsys):
     assert lines[2].endswith(", 0:00 left")
 
 
-def test_a_slow_evaluation_is_no_silence(capsys, monkeypatch):
+def test_a_slow_evaluation_prints_its_progress(capsys, monkeypatch):
     seconds = iter(range(0, 1000, 25))
     with Progress(total=1, start=0, batch_size=8) as shown:
         monkeypatch.setattr("csnn_jax.progress.time.perf_counter", lambda: next(seconds))
@@ -38,7 +38,7 @@ with Progress(total=120, start=0, batch_size=8) as shown:
 """
 
 
-def test_a_cell_of_jupyter_has_one_bar_and_the_lines_below_it():
+def test_a_jupyter_cell_has_one_bar_and_the_lines_below_it():
     for package in ("nbclient", "ipykernel"):
         pytest.importorskip(package, reason=f"no {package}: pip install -e '.[docs]'")
     import nbclient

@@ -12,7 +12,7 @@ COUNTS = ModelConfig(input_shape=(12, 10, 2), conv_channels=(6,), hidden=(9,), n
 
 
 def network(**changes) -> Trained:
-    """A network whose weights are whole numbers of a small unit, so that every order of sums gives the same."""
+    """A network whose weights are multiples of a power of two, so sums are equal in any order."""
     config = Config(replace(COUNTS, **changes))
     model = CSNN(config.model, 3)
     found = {name: np.round(array * 256) / 64 for name, array in tensors(model).items()}
@@ -34,7 +34,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("changes", KINDS, ids=str)
-def test_after_the_last_frame_the_scores_are_those_of_the_window(changes):
+def test_after_the_last_frame_the_scores_equal_those_of_the_window(changes):
     model = network(**changes)
     frames = drawn(model.config.model, 3)
     expected = model.classify(frames).scores
@@ -52,7 +52,7 @@ def test_after_the_last_frame_the_scores_are_those_of_the_window(changes):
     np.testing.assert_array_equal(last.scores, expected)
 
 
-def test_what_was_given_back_does_not_change():
+def test_returned_arrays_do_not_change():
     model = network()
     frames = drawn(model.config.model, 1)[0]
     stream = model.stream()
@@ -82,14 +82,14 @@ def test_other_frames_are_refused_and_change_nothing(frame, said):
     np.testing.assert_array_equal(last.scores, model.classify(frames).scores[0])
 
 
-def test_an_encoded_network_takes_spikes_only():
+def test_a_network_with_an_encoding_accepts_only_spikes():
     stream = network(encoding="rate", scale=256.0).stream()
     with pytest.raises(ValueError, match="frame has values other than 0 and 1, expected spikes, as from rate encoding"):
         stream(np.full((12, 10, 2), 200, np.uint8))
     assert stream(np.ones((12, 10, 2), np.uint8)).spikes.shape == (4,)
 
 
-def test_counts_may_be_floats_and_pixels_may_not():
+def test_counts_may_be_floats_but_pixels_may_not():
     model, counts = network(), drawn(COUNTS, 2)
     expected = model.classify(counts).scores
     np.testing.assert_array_equal(model.classify(counts.astype(np.float32)).scores, expected)

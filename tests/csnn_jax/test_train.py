@@ -46,7 +46,7 @@ def test_a_finished_run_is_not_replaced_unless_asked(small_run, dataset, tmp_pat
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_a_thread_may_train_and_without_out_its_run_gets_a_directory_of_its_own(dataset, tmp_path):
+def test_a_thread_may_train_and_a_run_without_out_gets_its_own_directory(dataset, tmp_path):
     codes = []
 
     def train() -> None:
@@ -70,7 +70,7 @@ def test_another_network_trains_and_evaluates(dataset, tmp_path):
     assert f"Test Accuracy: {final:.2%}" in passed("csnn_jax.evaluate", tmp_path / "run")
 
 
-def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(dataset, tmp_path):
+def test_a_run_whose_weights_blow_up_stops_and_keeps_the_last_good_ones(dataset, tmp_path):
     out = tmp_path / "run"
     flags = (*BRIEF, "--dataset", dataset, "--init", "torch", "--max-iters", 20, "--eval-every", 0, "--out", out)
     flags += ("--surrogate", "spike_rate_escape", "--slope", "1e38")

@@ -20,7 +20,7 @@ def wait_for(process, text):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(dataset, tmp_path):
+def test_resuming_after_ctrl_c_gives_the_same_run_as_without_it(dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     learning = ("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 20, "--ema", 0.9, "--dropout", 0.2)
     loss = ("--loss", "ce_membrane", "--readout", "membrane", "--label-smoothing", 0.1, "--clip-norm", 0.1)
@@ -41,7 +41,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     assert "unfinished" in refused(MODULE, *flags, "--out", broken)
     other = refused(MODULE, "--out", broken, "--resume", "--lr", "0.5")
     assert other.startswith(f"error: --lr: {broken} was started with 0.005, not 0.5")
-    resumed = passed_by_process(MODULE, "--out", broken, "--resume")  # with the flags that it was started with
+    resumed = passed_by_process(MODULE, "--out", broken, "--resume")  # with its original flags
     assert f"resumed after {done} iterations" in resumed
     assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     for kind, values in (("train", ("loss", "density", "gradient")), ("test", ("dead", "membranes")), ("health", ())):
@@ -60,7 +60,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     ],
 )
 def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, module, tmp_path):
-    """The evaluation is made up for: the records are those of an uninterrupted run."""
+    """The evaluation is repeated, so the records equal those of an uninterrupted run."""
     out = tmp_path / "run"
     stack = ("--conv-channels", 2, "--hidden", 4, "--time-steps", 5, "--validation", 20000)
     process = start(module, *stack, "--max-iters", 2, "--eval-every", 1, "--out", out)
@@ -82,7 +82,7 @@ def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, mod
 
 @pytest.mark.slow
 @pytest.mark.rare
-def test_nobody_reads_the_output(dataset, tmp_path):
+def test_a_closed_output_stops_the_run_with_a_checkpoint(dataset, tmp_path):
     job = (*BRIEF, "--dataset", dataset, "--eval-every", 0, "--epochs", 30)
     process = start(MODULE, *job, "--out", tmp_path / "run")
     wait_for(process, "Initial weights")  # the last line before the first iteration
@@ -104,7 +104,7 @@ def test_ctrl_c_before_the_first_iteration(dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_before_its_pictures_gets_them(small_run, tmp_path):
+def test_resuming_draws_missing_pictures(small_run, tmp_path):
     copy = shutil.copytree(small_run, tmp_path / "run")
     before = (copy / "metrics.jsonl").read_bytes()
     for name in ("accuracy.png", "spikes.png"):
@@ -132,8 +132,8 @@ def test_a_run_that_is_being_trained_is_left_alone(dataset, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.rare
-def test_a_second_ctrl_c_ends_it_at_once_whenever_it_comes(dataset, tmp_path):
-    """Two, at random moments of a job that writes a checkpoint every other iteration."""
+def test_a_second_ctrl_c_ends_the_run_at_once_at_any_moment(dataset, tmp_path):
+    """Sends two at random moments to a job that writes a checkpoint every other iteration."""
     rng = np.random.default_rng(0)
     for number in range(12):
         job = (*BRIEF, "--dataset", dataset, "--eval-every", 2, "--epochs", 10000)
@@ -147,12 +147,12 @@ def test_a_second_ctrl_c_ends_it_at_once_whenever_it_comes(dataset, tmp_path):
         began = time.monotonic()
         _, err = process.communicate(timeout=30)
         assert (process.returncode, err) in [(130, "interrupted\n"), (130, "")], err
-        assert time.monotonic() - began < 20  # a process without end was the fault
+        assert time.monotonic() - began < 20  # the process used to hang
 
 
 @pytest.mark.slow
 @pytest.mark.rare
-def test_ctrl_c_while_the_pictures_are_drawn_advises_no_resume(dataset, tmp_path):
+def test_ctrl_c_while_drawing_pictures_does_not_suggest_resuming(dataset, tmp_path):
     out = tmp_path / "run"
     process = start(MODULE, *BRIEF, "--dataset", dataset, "--max-iters", 4, "--out", out)
     said = []

@@ -1,4 +1,4 @@
-"""A trained run in two lines: what it answers is what the commands and the engines say."""
+"""A loaded run gives the same answers as the commands and engines."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def pictures(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("engine", ["scan", "event"])
-def test_the_accuracy_is_the_one_that_training_found(small_run, digits, engine):
+def test_the_accuracy_is_the_one_training_measured(small_run, digits, engine):
     found = json.loads((small_run / "metrics.jsonl").read_text().splitlines()[-1])
     model = csnn_jax.load(small_run, engine)
     assert model.evaluate(digits).accuracy == pytest.approx(found["accuracy"], abs=2e-4)
@@ -47,7 +47,7 @@ def test_the_accuracy_is_the_one_that_training_found(small_run, digits, engine):
     assert (answer.classes == digits.labels[:300]).mean() > 0.5
 
 
-def test_the_network_of_a_checkpoint(tmp_path):
+def test_a_checkpoints_network(tmp_path):
     make_checkpoint(make_run(tmp_path / "run", SMALL), 40)
     found = tensors(csnn_jax.load(tmp_path / "run", checkpoint="last").model)
     np.testing.assert_array_equal(found["conv1.weight"], drawn(SMALL, 40)["conv1.weight"])
@@ -65,7 +65,7 @@ def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):
     np.testing.assert_array_equal(trace.spikes[-1].sum(0), counts)
 
 
-def test_more_images_than_a_batch_are_answered_in_order():
+def test_several_batches_are_classified_in_order():
     model, images = tiny(), pictures(300, 8, 6, 2)
     whole = model.classify(images)
     parts = [model.classify(images[i : i + 1]).scores for i in (0, 127, 128, 299)]
@@ -77,7 +77,7 @@ def test_more_images_than_a_batch_are_answered_in_order():
     "changes", [{}, {"encoding": "latency"}, {"learn_threshold": True, "threshold": (0.1, 0.2, 0.3)}]
 )
 @pytest.mark.parametrize("engine", ["scan", "event"])
-def test_a_look_sees_what_a_trace_shows(engine, changes):
+def test_a_look_matches_a_trace(engine, changes):
     model = ModelConfig(**{**vars(TINY), **changes})
     trained = Trained(Config(model), tensors(CSNN(model, 1)), engine)
     images = pictures(32, 8, 6, 2)
@@ -95,8 +95,8 @@ def test_a_look_sees_what_a_trace_shows(engine, changes):
     assert 0 < sum(neurons.dead for neurons in seen.values()) < 16
 
 
-def test_where_only_sums_leave_the_device_they_are_the_same():
-    """On a GPU; what runs there is jitted here."""
+def test_sums_on_the_device_match_those_on_the_host():
+    """A GPU returns only sums; this jits the same code."""
     trained, images = tiny(), pictures(32, 8, 6, 2)
     windows, _ = trained._for(images)
     x = windows.present(windows.hold(images), np.arange(32), (3, 0))
@@ -106,7 +106,7 @@ def test_where_only_sums_leave_the_device_they_are_the_same():
         assert int((layer.highest <= layer.threshold).sum()) == other.dead
 
 
-def test_encoded_images_draw_the_spikes_that_evaluation_draws():
+def test_encoding_draws_the_same_spikes_as_evaluation():
     model, images = tiny(encoding="rate"), pictures(40, 8, 6, 2)
     answer = model.classify(images)
     found = model.evaluate(Split(images, np.zeros(40, np.int32)))
@@ -158,7 +158,7 @@ def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
     np.testing.assert_array_equal(predict(counts), [0, 1, 0, 2])
 
 
-def test_what_has_no_accuracy_is_refused():
+def test_invalid_splits_and_labels_are_refused():
     model = tiny()
     for call in (model.evaluate, model.by_steps):
         with pytest.raises(ValueError, match=r"split is of type ndarray, expected \(images, labels\) or a Split"):
@@ -172,7 +172,7 @@ def test_images_that_jax_traces_are_refused():
         jax.jit(tiny().classify)(pictures(1, 8, 6, 2))
 
 
-def test_what_is_no_network_is_refused():
+def test_invalid_networks_are_refused():
     kept = tensors(CSNN(TINY, 1))
     with pytest.raises(ValueError, match="config is of type ModelConfig, expected a Config"):
         Trained(TINY, kept)
@@ -186,7 +186,7 @@ def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
     found = csnn_jax.load(tmp_path / "run", "scan")
     for name, tensor in tensors(found.model).items():
         np.testing.assert_array_equal(tensor, on_grid(model.config, tensors(model))[name])
-    assert found.config.model.surrogate == "atan"  # what `auto` was
+    assert found.config.model.surrogate == "atan"  # chosen by `auto`
     assert found.config.data.dataset == "arrays"
     with pytest.raises(UserError, match=r"^path .*run: already contains a finished run; .*, or overwrite$"):
         csnn_jax.save(model, model.config, tmp_path / "run")
@@ -195,7 +195,7 @@ def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
     assert csnn_jax.load(tmp_path / "run").config.train.lr == 0.5
 
 
-def test_what_was_loaded_is_saved_again(tmp_path):
+def test_a_loaded_network_can_be_saved_again(tmp_path):
     out = make_run(tmp_path / "run", SMALL)
     found = csnn_jax.load(out)
     csnn_jax.save(found, tmp_path / "again")
@@ -207,7 +207,7 @@ def test_what_was_loaded_is_saved_again(tmp_path):
         csnn_jax.save(found)
 
 
-def test_a_network_answers_alike_however_images_are_given():
+def test_every_array_type_gets_the_same_answer():
     model, images, labels = tiny(), pictures(5, 8, 6, 2), np.arange(5) % 4
     expected = model.evaluate(Split(images, labels))
     assert expected.densities["lif3"] > 0 and "8x6x2, conv5, fc7, fc4; 9 steps; mnist; scan engine" in repr(model)
@@ -218,7 +218,7 @@ def test_a_network_answers_alike_however_images_are_given():
         assert model.look((given, labels)) == model.look(given) == model.look(Split(images, labels))
 
 
-def test_what_is_no_network_is_not_saved(tmp_path):
+def test_invalid_networks_are_not_saved(tmp_path):
     model = CSNN(TINY, 1)
     for wrong, config, message in (
         (tensors(model), TINY, "model is of type dict, expected a Trained, or a CSNN"),
@@ -235,13 +235,13 @@ def test_what_is_no_network_is_not_saved(tmp_path):
 
 @pytest.mark.parametrize("engine", ["scan", "event"])
 @pytest.mark.parametrize("readout", ["spikes", "membrane"])
-def test_the_accuracy_by_steps_is_that_of_the_scores_so_far(engine, readout):
+def test_the_accuracy_by_steps_uses_the_scores_so_far(engine, readout):
     model = ModelConfig(**{**vars(TINY), "time_steps": 6, "readout": readout})
     trained = Trained(Config(model), drawn(model, 2), engine)
     images = pictures(140, *model.input_shape)
     trace = trained.trace(images)
     output = (trace.membranes if readout == "membrane" else trace.spikes)[-1]
-    labels = output.cumsum(0)[2].argmax(-1)  # so that it is right after the third step
+    labels = output.cumsum(0)[2].argmax(-1)  # correct after the third step
     expected = (output.cumsum(0).argmax(-1) == labels).mean(1)
     split = data.Split(images, labels)
     np.testing.assert_allclose(trained.by_steps(split), expected, atol=1 / 140 if readout == "membrane" else 0)
@@ -249,7 +249,7 @@ def test_the_accuracy_by_steps_is_that_of_the_scores_so_far(engine, readout):
     assert expected[2] == 1 and expected.min() < 1
 
 
-def test_frames_without_a_batch_are_no_images():
+def test_frames_without_a_batch_axis_are_refused():
     model = ModelConfig(input_shape=(8, 8, 2), conv_channels=(3,), hidden=(), time_steps=4, scale=1.0)
     trained = Trained(Config(model, DataConfig("nmnist:DIR")), tensors(CSNN(model, 1)))
     frames = np.zeros((1, 4, 8, 8, 2), np.uint8)
@@ -259,7 +259,7 @@ def test_frames_without_a_batch_are_no_images():
 
 
 @pytest.mark.parametrize("scale", [256.0, 1.0])
-def test_true_means_one_whatever_the_bytes_of_the_training_meant(scale):
+def test_true_means_one_whatever_the_scale(scale):
     model, bits, labels = tiny(scale=scale), pictures(5, 8, 6, 2) > 99, np.arange(5) % 4
     expected = model.evaluate((bits.astype(np.float32), labels))
     assert expected.densities["lif3"] > 0

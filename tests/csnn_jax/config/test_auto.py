@@ -1,4 +1,4 @@
-"""What `auto` stands for depends on the stack, its input and its neurons alone."""
+"""`auto` depends only on the stack, its input and its neurons."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_the_original_network_keeps_its_recipe(changes):
 @pytest.mark.parametrize(
     ("model", "lr"), [({}, 1e-3), ({"pool": "avg"}, 5e-4), ({"beta": 0.9}, 2.5e-4), ({"reset": "none"}, 2.5e-4)]
 )
-def test_given_weights_are_trained_on_at_a_tenth_of_the_rate(model, lr):
+def test_fine_tuning_takes_a_tenth_of_the_learning_rate(model, lr):
     config = Config(ModelConfig(**model), train=TrainConfig(init_from="RUN"))
     assert decided(config).train.lr == pytest.approx(lr) and f"--lr {lr:g}" in summary(config, decided(config))
     assert decided(Config(ModelConfig(**model), train=TrainConfig(init_from="RUN", lr=0.02))).train.lr == 0.02
@@ -69,7 +69,7 @@ def test_without_convolutions_the_learning_rate_falls():
     assert chosen(ModelConfig(conv_channels=())) == ("atan", "calibrated", 5e-3, "cosine")
 
 
-def test_what_a_flag_names_stands_and_the_rest_is_chosen():
+def test_explicit_values_are_kept_and_the_rest_is_chosen():
     for given in ({"slope": 3.0}, {"surrogate": "atan"}):
         assert decided(Config(ModelConfig(reset="none", **given))).model.slope == given.get("slope")
     model = ModelConfig(pool="avg", surrogate="sigmoid", slope=3.0)

@@ -1,4 +1,4 @@
-"""Weights on grids: equal in NumPy, JAX and torch, and exact in every sum that a framework can make of them."""
+"""Weights on grids: equal in NumPy, JAX and torch, and summed exactly in any order a framework may use."""
 
 from types import ModuleType
 from typing import Any
@@ -35,13 +35,13 @@ GRIDS = {
 
 
 def drawn(grid: Grid, seed: int, outputs: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and biases of neurons of every size, some with a bias that decides the grid, or without any weight."""
+    """Weights and biases of all magnitudes. Some biases determine the grid, and one neuron's weights are all 0."""
     rng = np.random.default_rng(seed)
     scale = np.ldexp(rng.uniform(0.5, 1, outputs), rng.integers(-70, 20, outputs)).astype(np.float32)
     kernel = rng.uniform(-1, 1, (grid.terms, outputs)).astype(np.float32) * scale
     bias = rng.normal(0, 1, outputs).astype(np.float32) * scale * rng.choice([0, 1, 1e4], outputs).astype(np.float32)
     kernel[:, 0] = 0
-    kernel[:, 1] = scale[1]  # all at the largest value, which no other weight exceeds
+    kernel[:, 1] = scale[1]  # every weight at the maximum
     kernel[:, 2] = np.ldexp(np.float32(1), np.frexp(scale[2])[1])  # a power of two
     bias[2] = kernel[0, 2] * 8 * 2.0**grid.input_bits * grid.input_step  # at its bound
     return kernel, bias
@@ -54,7 +54,7 @@ def rounded(grid: Grid, kernel: np.ndarray, bias: np.ndarray, xp: ModuleType = n
 
 
 def test_bits_follow_from_the_shape():
-    """11, 15, 12 and 14 for the default network, as design.md has them."""
+    """11, 15, 12 and 14 for the default network, as in design.md."""
     assert [layer.grid.bits for layer in ModelConfig().layers] == [11, 15, 12, 14]
     assert [layer.grid.bits for layer in ModelConfig(weight_bits=8).layers] == [7] * 4
     dense = ModelConfig(conv_channels=(), weight_bits=8)
@@ -67,7 +67,7 @@ def test_bits_follow_from_the_shape():
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_all_frameworks_find_the_same_grid_and_rounding_twice_is_once(grid, kind):
+def test_all_frameworks_find_the_same_grid_and_rounding_is_idempotent(grid, kind):
     for seed in range(4):
         kernel, bias = (values.astype(kind) for values in drawn(grid, seed))
         once = rounded(grid, kernel, bias)
@@ -89,8 +89,8 @@ def test_all_frameworks_find_the_same_grid_and_rounding_twice_is_once(grid, kind
 
 
 @pytest.mark.parametrize("grid", [grid for grid in GRIDS.values() if grid.chosen], ids=str)
-def test_exponents_are_those_of_least_squared_error(grid):
-    """Of four, by hand in float64; the same in all frameworks, and the grid is coarse enough for the bias."""
+def test_exponents_minimize_the_squared_error(grid):
+    """The best of four, by hand in float64; equal in all frameworks, and the grid is coarse enough for the bias."""
     rng = np.random.default_rng(7)
     sizes = np.ldexp(np.float32(1), rng.integers(-30, 20, 40))
     kernel = (rng.normal(size=(grid.terms, 40)) ** 3).astype(np.float32) * sizes
@@ -118,8 +118,8 @@ def test_exponents_are_those_of_least_squared_error(grid):
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(-60, 60), st.integers(0, 2**24 - 1), st.integers(-30, 30), st.integers(0, 2**24 - 1))
-def test_rounding_twice_is_once_at_powers_of_two(exponent, weight, more, bias):
-    """A weight that rounds up to the next power of two would else have a coarser grid the second time."""
+def test_rounding_is_idempotent_at_powers_of_two(exponent, weight, more, bias):
+    """Otherwise a weight that rounds up to the next power of two would get a coarser grid the second time."""
     for grid in GRIDS.values():
         kernel = np.ldexp(np.float32(2**24 - weight % 9), exponent - 24) * np.ones((3, 1), np.float32)
         offset = np.ldexp(np.float32(2**24 - bias % 9), exponent + more - 24) * np.ones(1, np.float32)
@@ -130,7 +130,7 @@ def test_rounding_twice_is_once_at_powers_of_two(exponent, weight, more, bias):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("xp", [np, jnp, torch], ids=lambda xp: xp.__name__)
-def test_what_is_not_finite_stays_so(value, xp):
+def test_nonfinite_values_stay_nonfinite(value, xp):
     kernel, bias = np.ones((3, 2), np.float32), np.zeros(2, np.float32)
     kernel[1, 0] = bias[1] = value
     weights, biases = rounded(Grid(3), kernel, bias, xp)
@@ -139,7 +139,7 @@ def test_what_is_not_finite_stays_so(value, xp):
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_sums_at_the_bound_are_exact_in_any_order(grid):
-    """Every weight at its largest, every input at its largest: in order, shuffled, in blocks, and fused."""
+    """Weights up to the maximum, inputs of at least half the maximum: in order, shuffled, in blocks, and fused."""
     rng = np.random.default_rng(0)
     kernel, bias = rounded(grid, *drawn(grid, 1))
     kernel[:, 3:] = abs(kernel[:, 3:])
@@ -151,7 +151,7 @@ def test_sums_at_the_bound_are_exact_in_any_order(grid):
         assert (products == inputs[order, None].astype(np.float64) * kernel[order]).all()
         blocks = np.add.reduce([products[start::7].cumsum(0, dtype=np.float32)[-1:].sum(0) for start in range(7)])
         fused = bias.copy()
-        for one, weights in zip(inputs[order], kernel[order], strict=True):  # rounded once, as an fma
+        for one, weights in zip(inputs[order], kernel[order], strict=True):  # rounded once, like an FMA
             fused = (fused.astype(np.float64) + one.astype(np.float64) * weights).astype(np.float32)
         for total in (products.cumsum(0, dtype=np.float32)[-1] + bias, blocks + bias, fused):
             assert (total == true.astype(np.float32)).all() and (total.astype(np.float64) == true).all()
@@ -173,9 +173,9 @@ LAYERS = {
 @pytest.mark.parametrize("batch", [16, 33])
 @pytest.mark.parametrize("dense", [0.05, 1.0])
 def test_layers_of_every_framework_are_exact(layer, batch, dense):
-    """Products of XLA's and torch's against float64, some at the bound; both layouts, and batches of at least 16.
+    """XLA's and torch's products against float64, some at the bound; both layouts, batches of at least 16.
 
-    From 16 images on torch without oneDNN may use NNPACK's Winograd transform, which isn't exact.
+    With 16 images or more, torch without oneDNN may use NNPACK's Winograd transform, which isn't exact.
     """
     rng = np.random.default_rng(batch)
     kernel = rng.uniform(-1, 1, layer.kernel_shape).astype(np.float32)
@@ -205,7 +205,7 @@ def test_layers_of_every_framework_are_exact(layer, batch, dense):
         np.testing.assert_array_equal(theirs.movedim(1, -1).numpy(), true)
 
 
-def test_what_leaves_too_few_bits_or_no_exact_average_is_refused():
+def test_too_few_bits_and_inexact_averages_or_scales_are_refused():
     with pytest.raises(UserError, match=r"^fc1: 12,288 inputs of 8 bits per neuron leave 2 bits for its weights, "):
         ModelConfig(input_shape=(64, 64, 3), conv_channels=())
     with pytest.raises(UserError, match=r"^--pool-size 3: avg of 9 pixels isn't exact, expected 2, 4 or 8$"):

@@ -63,13 +63,13 @@ INVALID = [
 
 
 @pytest.mark.parametrize("kind, field, value, message", INVALID, ids=lambda v: str(v)[:40])
-def test_a_value_out_of_range_is_refused_by_flag_and_value(kind, field, value, message):
+def test_errors_name_the_flag_and_its_value(kind, field, value, message):
     with pytest.raises(UserError) as caught:
         kind(**{field: value})
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
-def test_a_list_of_amounts_is_a_tuple_and_its_shift_stays_below_the_images_smaller_side():
+def test_augment_is_a_tuple_and_its_shift_stays_below_the_smaller_side():
     amounts = DataConfig(augment=[7, 180, 0.5])
     assert amounts == DataConfig(augment=(7.0, 180.0, 0.5)) and hash(amounts) == hash(DataConfig(augment=(7, 180, 0.5)))
     assert Config(ModelConfig(input_shape=(9, 8, 1)), amounts).data.augment == (7, 180, 0.5)
@@ -93,8 +93,8 @@ FIELDS = [(name, kind, one.name) for name, kind in KINDS.items() for one in fiel
 
 
 @pytest.mark.parametrize(("part", "kind", "field"), FIELDS, ids=str)
-def test_an_odd_value_is_taken_or_refused_in_one_line(part, kind, field):
-    """By the class and from config.json; what is taken can be hashed, decided and written."""
+def test_an_odd_value_is_accepted_or_refused_in_one_line(part, kind, field):
+    """By the class and from config.json; accepted values can be hashed, decided and written."""
     for value in ODD:
         try:
             made = Config(**{part: kind(**{field: value})})
@@ -104,19 +104,19 @@ def test_an_odd_value_is_taken_or_refused_in_one_line(part, kind, field):
             assert str(error).isprintable() and len(str(error)) < 400
         try:
             text = json.dumps({"schema_version": SCHEMA_VERSION, part: {field: value}})
-        except (TypeError, ValueError):  # JSON can't say it
+        except (TypeError, ValueError):  # JSON can't represent it
             continue
         with suppress(UserError):
             job_from_json(text, "config.json")
 
 
-def test_counts_are_not_trained_where_membranes_are_read():
+def test_mse_count_needs_a_spike_readout():
     Config(ModelConfig(readout="membrane"), train=TrainConfig(loss="ce_membrane"))
     with pytest.raises(UserError, match=r"^--readout membrane: expected spikes with --loss mse_count, which trains"):
         Config(ModelConfig(readout="membrane"), train=TrainConfig(loss="mse_count"))
 
 
-def test_what_is_not_given_is_torchs_or_ours():
+def test_default_weight_decay_and_rate_weight():
     assert [TrainConfig(optimizer=name).decay for name in ("adam", "adamw", "sgd")] == [0.0, 0.01, 0.0]
     assert TrainConfig(optimizer="adamw", weight_decay=0).decay == 0
     assert TrainConfig(rate_target=0.1).rate == (0.1, 10.0)
@@ -130,6 +130,6 @@ def test_micro_batches_and_a_rate_target_exclude_each_other():
 
 
 @pytest.mark.parametrize("part", ["model", "data", "train"])
-def test_what_is_no_part_of_a_job_is_named(part):
+def test_a_part_of_the_wrong_type_is_named(part):
     with pytest.raises(UserError, match=rf"^{part} .*: expected a {part.title()}Config$"):
         Config(**{part: {"lr": 1}})

@@ -36,13 +36,13 @@ INVALID = [
 
 
 @pytest.mark.parametrize("field, value, message", INVALID, ids=lambda v: str(v)[:40])
-def test_a_value_out_of_range_is_refused_by_flag_and_value(field, value, message):
+def test_errors_name_the_flag_and_its_value(field, value, message):
     with pytest.raises(UserError) as caught:
         ModelConfig(**{field: value})
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
-def test_lists_are_taken_as_json_and_yaml_have_them():
+def test_lists_from_json_and_yaml_are_accepted():
     found = ModelConfig(input_shape=[8, 8, 1], conv_channels=[8, 16], hidden=[], beta=[0.1, 0.2, 0.3])
     assert found == ModelConfig(input_shape=(8, 8, 1), conv_channels=(8, 16), hidden=(), beta=(0.1, 0.2, 0.3))
     hash(found)
@@ -50,7 +50,7 @@ def test_lists_are_taken_as_json_and_yaml_have_them():
         ModelConfig(conv_channels=[8, "x"])
 
 
-def test_numpys_numbers_and_arrays_are_taken_as_pythons():
+def test_numpy_numbers_and_arrays_become_pythons():
     found = ModelConfig(
         beta=np.float32(0.9),
         threshold=np.array([1, 2, 3, 4]),

@@ -1,4 +1,4 @@
-"""What neurons haven't is refused by flag and value; what they have takes their own defaults."""
+"""Parameters that a neuron lacks are refused by flag and value; the others get the neuron's defaults."""
 
 import pytest
 
@@ -22,13 +22,13 @@ NEURONS = [
 
 
 @pytest.mark.parametrize("changes, message", NEURONS, ids=lambda one: str(one)[:40])
-def test_neurons_have_what_they_declare(changes, message):
+def test_undeclared_and_invalid_parameters_are_refused(changes, message):
     with pytest.raises(UserError) as caught:
         ModelConfig(**changes)
     assert str(caught.value) == message
 
 
-def test_neurons_take_their_own_defaults_and_equal_resets_are_one():
+def test_neurons_have_their_own_defaults_and_equal_resets_are_merged():
     assert ModelConfig().alpha is None and ModelConfig(neuron="synaptic").alpha == 0.5
     assert ModelConfig(reset=["zero"] * 4) == ModelConfig(reset="zero")
     several = ModelConfig(reset=("zero", "none", "zero", "zero"), output="integrator")

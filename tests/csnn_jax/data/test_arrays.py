@@ -30,7 +30,7 @@ def test_images_to_evaluate_on(archive):
     assert len(shortened(found, 2).test.labels) == 2
 
 
-def test_images_to_learn_from(archive):
+def test_images_to_train_on(archive):
     name = archive(train_images=IMAGES[:5], train_labels=LABELS[:5], classes=np.array(["a", "b", "c", "d"]))
     found = load_to_train(Config(data=DataConfig(name, validation=2)))
     assert found.validation is not None and found.names == ("a", "b", "c", "d")
@@ -38,7 +38,7 @@ def test_images_to_learn_from(archive):
     np.testing.assert_array_equal(found.validation.images, IMAGES[3:5])
 
 
-def test_a_training_refuses_test_images_that_are_brighter_than_it_has_room_for(archive, tmp_path):
+def test_training_refuses_test_images_brighter_than_its_range(archive, tmp_path):
     name = archive(images=IMAGES / np.float32(256), train_images=IMAGES / np.float32(900), train_labels=LABELS)
     flags = ("--conv-channels", "--hidden", "--batch-size", 3, "--out", tmp_path / "run")
     said = refused("csnn_jax.train", "--dataset", name, *flags)
@@ -46,7 +46,7 @@ def test_a_training_refuses_test_images_that_are_brighter_than_it_has_room_for(a
     assert "expected at most 0.5, the power of two" in said
 
 
-def test_a_file_to_evaluate_on_is_none_to_learn_from(archive):
+def test_training_needs_training_images(archive):
     with pytest.raises(UserError, match=r"^--dataset arrays:.*own.npz: only has images and labels to evaluate on, "):
         load_to_train(Config(data=DataConfig(archive())))
 
@@ -83,6 +83,6 @@ def test_a_run_that_was_trained_on_arrays_names_no_data(call):
     ("images", "scale", "said"),
     [(IMAGES % 2, 256.0, "0 and 1, expected bytes up to 255"), (IMAGES, 1.0, "bytes up to 255, expected 0 and 1")],
 )
-def test_a_network_of_bytes_is_not_given_bits_nor_the_other_way_round(archive, images, scale, said):
+def test_bits_for_a_network_of_bytes_are_refused_and_vice_versa(archive, images, scale, said):
     with pytest.raises(UserError, match=f"own.npz: images are {said}, as in the network's training"):
         load_for(Config(replace(MODEL, scale=scale)), archive(images=images))

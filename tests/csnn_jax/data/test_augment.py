@@ -1,4 +1,4 @@
-"""How training images are moved: closed forms, bounds, and what the draws depend on."""
+"""Moving training images: closed forms, bounds, and what the random draws depend on."""
 
 import hashlib
 
@@ -24,7 +24,7 @@ def alike(count: int, shift=(0.0, 0.0), turn=0.0, scale=1.0, mirror=False) -> Mo
 
 
 def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
-    """`np.roll` of the last axes but one, with zeros where it wraps around."""
+    """`np.roll` along height and width, with zeros where it wraps around."""
     height, width = images.shape[-3:-1]
     rolled = np.roll(images, (down, right), (-3, -2))
     rolled[..., np.arange(height) < down, :, :] = 0
@@ -64,7 +64,7 @@ class TestMove:
     def test_half_the_size_takes_every_other_pixel(self, nearest):
         moved = move(IMAGES, alike(5, scale=0.5), nearest)
         expected = np.zeros_like(IMAGES)
-        expected[:, 2:7, 2:7] = IMAGES[:, ::2, ::2]  # about the centre, pixel 4
+        expected[:, 2:7, 2:7] = IMAGES[:, ::2, ::2]  # about the center, pixel 4
         np.testing.assert_array_equal(moved, expected)
 
     def test_it_turns_and_scales_before_it_shifts(self, nearest):
@@ -72,8 +72,8 @@ class TestMove:
         halved = move(IMAGES, alike(5, scale=0.5), nearest)
         np.testing.assert_array_equal(both, shifted(np.rot90(halved, 1, (1, 2)), 1, -2))
 
-    def test_each_image_has_a_move_of_its_own(self, nearest):
-        count = 3000  # more than are worked on at once
+    def test_each_image_has_its_own_move(self, nearest):
+        count = 3000  # more than one chunk
         images, moves = IMAGES[np.arange(count) % 5], draw(AMOUNTS, count, (0,))
         moved = move(images, moves, nearest)
         for row in (0, 1, 777, count - 1):
@@ -81,8 +81,8 @@ class TestMove:
             np.testing.assert_array_equal(moved[row : row + 1], move(images[row : row + 1], alone, nearest))
 
 
-def test_between_pixels_the_four_neighbours_are_weighed():
-    """Against the definition in floats, image by image, at sources rounded to 1/256 pixel."""
+def test_interpolation_weights_four_neighbors():
+    """Against the definition in floats, image by image, with sources rounded to 1/256 pixel."""
     moves = draw((3.0, 60.0, 0.4), 5, (7,))
     moved = move(IMAGES, moves)
     ring = np.pad(IMAGES.astype(float), ((0, 0), (40, 40), (40, 40), (0, 0)))
@@ -106,13 +106,13 @@ def test_between_pixels_the_four_neighbours_are_weighed():
         (IMAGES, 1, f"1 moves for {len(IMAGES)} images, expected one for each"),
     ],
 )
-def test_what_cant_be_moved_is_refused(images, count, message):
+def test_invalid_images_and_moves_are_refused(images, count, message):
     with pytest.raises(ValueError, match=message):
         move(images, draw((1, 0, 0), count, (0,)))
 
 
 def test_draws_are_uniform_within_their_amounts():
-    """Five standard errors of the mean of a uniform variable, and of its square."""
+    """Within five standard errors of the mean of a uniform variable, and of its square."""
     count = 40_000
     shift, turn, scale, _ = draw(AMOUNTS, count, (0, 3, 5))
     for values in (shift[:, 0] / 2, shift[:, 1] / 2, turn / 10, (scale - 1) / 0.1):
@@ -122,7 +122,7 @@ def test_draws_are_uniform_within_their_amounts():
     assert abs(np.corrcoef([*shift.T, turn, scale]) - np.eye(4)).max() < 5 / np.sqrt(count)
 
 
-def test_the_first_draws_do_not_depend_on_the_size_of_the_batch_and_all_do_on_the_seed():
+def test_draws_depend_on_the_seed_but_not_on_the_batch_size():
     few, many = draw(AMOUNTS, 3, (0, 3, 1)), draw(AMOUNTS, 128, (0, 3, 1))
     for one, other in zip(few, many, strict=True):
         np.testing.assert_array_equal(one, other[:3])
@@ -135,7 +135,7 @@ def test_flip_mirrors_half_of_the_images_and_changes_no_other_draw():
     for one, other in zip(plain[:3], flipped[:3], strict=True):
         np.testing.assert_array_equal(one, other)
     assert not plain.mirror.any() and abs(flipped.mirror.mean() - 0.5) < 5 * 0.5 / np.sqrt(4000)
-    assert abs(np.corrcoef(flipped.mirror, flipped.shift[:, 0])[0, 1]) < 5 / np.sqrt(4000)  # of the same word
+    assert abs(np.corrcoef(flipped.mirror, flipped.shift[:, 0])[0, 1]) < 5 / np.sqrt(4000)  # from the same random word
     index = np.arange(4000) % len(IMAGES)
     made = data.Augmentation(IMAGES, None, 0, flip=True).batch(1, index)
     mirrored = (made == IMAGES[index, :, ::-1]).all((1, 2, 3))
@@ -143,7 +143,7 @@ def test_flip_mirrors_half_of_the_images_and_changes_no_other_draw():
     np.testing.assert_array_equal(mirrored, draw(AMOUNTS, 4000, (0, 3, 1), flip=True).mirror)
 
 
-def test_each_event_is_dropped_alike_and_none_is_added():
+def test_all_events_are_equally_likely_to_be_dropped_and_none_is_added():
     counts = np.random.default_rng(2).integers(0, 16, (40, 8, 8, 2), np.uint8)
     kept = thinned(counts, 0.3, (0, 5, 1, 2))
     events = int(counts.sum())
@@ -155,8 +155,8 @@ def test_each_event_is_dropped_alike_and_none_is_added():
     assert (thinned(counts, 0.3, (0, 5, 1, 3)) != kept).any() and (thinned(counts, 0.0, (0,)) == counts).all()
 
 
-def test_dropped_events_follow_from_the_place_in_the_batch():
-    """Whichever rows a process makes; images of bytes have no events."""
+def test_dropped_events_depend_on_the_position_in_the_batch():
+    """Regardless of which rows a process makes; images of bytes have no events."""
     augmentation = data.Augmentation(FRAMES // 90, None, 3, drop=0.5)
     index = np.array([2, 0, 1])
     whole = augmentation.batch(4, index)
@@ -168,7 +168,7 @@ def test_dropped_events_follow_from_the_place_in_the_batch():
 
 
 def test_the_moves_are_frozen():
-    """A run can only be repeated next year if these very images come again, whatever NumPy's version."""
+    """Repeating a run requires exactly these images, with any NumPy version."""
     made = data.Augmentation(IMAGES, (2.0, 30.0, 0.25), 7).batch(11, np.array([4, 0, 2, 2]))
     digest = hashlib.sha256(made.tobytes()).hexdigest()
     assert digest == "1691792bef1486352217104f677f237365b6c28a177b253586e7d52442b5512c"

@@ -11,7 +11,7 @@ counts = st.integers(1, 300)
 
 
 @given(seed=seeds, epoch=st.integers(0, 1000), n=counts)
-def test_permutation_holds_each_image_once_and_repeats_itself(seed, epoch, n):
+def test_permutations_hold_each_image_once_and_are_repeatable(seed, epoch, n):
     order = epoch_permutation(seed, epoch, n)
     assert order.dtype == np.int32
     np.testing.assert_array_equal(np.sort(order), np.arange(n))
@@ -25,7 +25,7 @@ def test_default_job_has_468_batches():
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 101])
-def test_no_whole_batch_is_refused(batch_size):
+def test_batch_sizes_without_a_whole_batch_are_refused(batch_size):
     with pytest.raises(UserError, match=f"--batch-size {batch_size}: expected 1 to 100"):
         epoch_batches(0, 0, 100, batch_size)
 

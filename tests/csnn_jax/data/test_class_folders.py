@@ -1,4 +1,4 @@
-"""Folders that are classes: which files they hold, in which order, and what can't be one."""
+"""Class folders: which files they hold, in which order, and which folders are refused."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_files_that_are_skipped_are_listed(tmp_path):
     assert skipped(where, (".x",)) == [tmp_path / "Train/a/deep/notes.txt", tmp_path / "test/b/2.y"]
 
 
-def test_a_part_to_test_on_may_be_missing(tmp_path):
+def test_the_test_folder_may_be_optional(tmp_path):
     where = made(tmp_path, "train/a/1.x", "train/b/1.x")
     train, test = read_parts(where, (".x",), "things", needs_test=False)
     assert [*train] == ["a", "b"] and test == {}
@@ -45,7 +45,7 @@ def test_a_part_to_test_on_may_be_missing(tmp_path):
         read_parts(where, (".x",), "things")
 
 
-def test_any_first_or_last_files_are_of_all_classes_in_proportion():
+def test_the_first_and_last_files_have_all_classes_in_proportion():
     part = {"few": [Path(f"few/{n}") for n in range(3)], "many": [Path(f"many/{n}") for n in range(12)]}
     files, labels = in_turn(part)
     assert sorted(files) == sorted([*part["few"], *part["many"]])
@@ -71,7 +71,7 @@ def test_any_first_or_last_files_are_of_all_classes_in_proportion():
         (("train/-/1.x",), "train/-: not a valid class name, expected .*, and other than -"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(tmp_path, names, said):
+def test_errors_take_one_line(tmp_path, names, said):
     with pytest.raises(UserError, match=said) as caught:
         where = made(tmp_path / "data", *names) if names else str(tmp_path / "data")
         read_parts(where, (".x",), "things", needs_test=False)

@@ -55,7 +55,7 @@ def test_validation_must_leave_something_to_train_on(tmp_path, validation):
         load(f"idx:{tmp_path}", (3, 4, 1), validation)
 
 
-def test_images_have_no_frames_to_be_made():
+def test_frames_need_recordings():
     with pytest.raises(UserError, match=r"^--frames count: expected a data set of recordings"):
         load("mnist", None, frames="count")
 
@@ -77,14 +77,14 @@ def test_unknown_names(name, message):
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1, 1), (28, 28, 0), (28.0, 28.0, 1.0), 28, "abc"])
-def test_what_is_no_shape_is_refused(shape):
+def test_invalid_shapes_are_refused(shape):
     with pytest.raises(UserError) as error:
         load("mnist", shape)
     expected = "expected three positive whole numbers: height, width, channels"
     assert str(error.value) == f"input_shape {shape!r}: {expected}"
 
 
-def test_more_outputs_than_classes_are_kept_and_fewer_refused():
+def test_extra_outputs_are_kept_and_too_few_refused():
     mnist = load("mnist", (28, 28, 1))
     assert fit_model(ModelConfig(num_classes=12), mnist).num_classes == 12
     with pytest.raises(UserError, match="--num-classes 9: mnist has labels up to 9, expected at least 10"):
@@ -109,7 +109,7 @@ def test_images_are_divided_by_256_and_zeros_and_ones_stay(tmp_path):
     assert (fitted.scale, fitted.input_bits) == (8, 0)
 
 
-def test_the_first_images_are_what_a_short_job_is_evaluated_on():
+def test_eval_images_takes_the_first_images():
     whole = load("mnist", (28, 28, 1), validation=100)
     assert shortened(whole, None) is whole
     found = shortened(whole, 30)
@@ -122,7 +122,7 @@ def test_the_first_images_are_what_a_short_job_is_evaluated_on():
 
 
 @pytest.mark.parametrize("package", ["csnn_jax.update.trainer", "csnn_torch.trainer"])
-def test_what_does_not_fit_the_network_is_not_trained_on(package):
+def test_trainers_refuse_what_does_not_fit_the_network(package):
     model, trainer = ModelConfig((8, 6, 2), (5,), num_classes=4), importlib.import_module(package).Trainer
     images, labels = np.zeros((3, 8, 6, 2), np.uint8), np.array([0, 1, 4])
     for config, split, message in (

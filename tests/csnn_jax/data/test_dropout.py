@@ -1,4 +1,4 @@
-"""Masks of dropout: how many, of which neurons, and the same for the same names."""
+"""Dropout masks: which neurons, what share, and the same for the same seed and iteration."""
 
 import numpy as np
 import pytest
@@ -9,20 +9,20 @@ from csnn_jax.data import dropout
 MODEL = ModelConfig(input_shape=(12, 12, 1), conv_channels=(4, 6), hidden=(40,), num_classes=5)
 
 
-def test_spikes_that_a_linear_layer_takes_are_dropped():
+def test_inputs_of_linear_layers_are_dropped():
     assert dropout.sizes(MODEL) == [3 * 3 * 6, 40]
     assert [mask.shape for mask in dropout.draw(MODEL, 0.5, 0, 0, 7)] == [(7, 54), (7, 40)]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_the_share_of_neurons_that_stay(share):
+def test_the_share_of_neurons_kept(share):
     model = ModelConfig(input_shape=(12, 12, 1), conv_channels=(), hidden=(400, 300))
     for mask in dropout.draw(model, share, 3, 5, 200):
         deviation = np.sqrt(share * (1 - share) / mask.size)
         assert mask.dtype == bool and abs(mask.mean() - (1 - share)) < 5 * deviation
 
 
-def test_a_draw_follows_from_seed_and_iteration_alone():
+def test_draws_depend_only_on_seed_and_iteration():
     first = dropout.draw(MODEL, 0.5, 0, 7, 9)
     again = dropout.draw(MODEL, 0.5, 0, 7, 9)
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
@@ -36,4 +36,4 @@ def test_a_draw_follows_from_seed_and_iteration_alone():
 
 
 COUNTS = [83, 53]
-"""Of seed 0, iteration 0, kept by NumPy's promise for Philox's stream."""
+"""For seed 0, iteration 0; NumPy guarantees Philox's stream."""

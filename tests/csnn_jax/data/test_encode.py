@@ -30,7 +30,7 @@ def test_rate_draws_pixels_and_steps_independently():
 
 
 def test_rate_stream_is_frozen():
-    """A run can only be repeated next year if these very spikes come again, whatever NumPy's version."""
+    """Repeating a run requires exactly these spikes, with any NumPy version."""
     spikes = encode(EVERY_VALUE, 3, "rate", (0, 7))
     digest = hashlib.sha256(spikes.tobytes()).hexdigest()
     assert digest == "31c8c051493aff89f62d03eda777f4bc6804bdf305b9be33c300bb6535ce2f38"
@@ -58,7 +58,7 @@ def test_latency_spikes_once_at_the_nearest_step(steps):
         *((EVERY_VALUE, 5, "rate", within, "5 steps, within .*; expected") for within in ((3, 3), (-1, 3), (0, 0))),
     ],
 )
-def test_what_cannot_be_encoded_is_refused(images, steps, encoding, within, message):
+def test_invalid_arguments_are_refused(images, steps, encoding, within, message):
     with pytest.raises(ValueError, match=message):
         encode(images, steps, encoding, (0,), within=within)
 
@@ -75,14 +75,14 @@ def test_the_scale_is_the_value_that_means_one(encoding):
 
 @pytest.mark.parametrize("encoding", ["rate", "latency"])
 @pytest.mark.parametrize("first, count", [(0, 3), (4, 3), (7, 0), (0, 7)])
-def test_some_images_of_a_batch_spike_as_they_do_in_the_whole(encoding, first, count):
+def test_part_of_a_batch_spikes_as_in_the_whole(encoding, first, count):
     images = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 2), np.uint8)
     whole = encode(images, 9, encoding, (1, 2))
     part = encode(images[first : first + count], 9, encoding, (1, 2), within=(first, 7))
     np.testing.assert_array_equal(part, whole[:, first : first + count])
 
 
-def test_a_networks_input_is_one_image_a_frame_a_step_or_spikes():
+def test_a_networks_input_is_an_image_frames_or_spikes():
     images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 2), np.uint8)
     direct, rate = (
         ModelConfig((5, 4, 2), (), time_steps=6, encoding=encoding, scale=64) for encoding in ("direct", "rate")

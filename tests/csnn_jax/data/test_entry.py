@@ -22,13 +22,13 @@ from csnn_jax.data.entry import Entry, as_bytes_of_255, as_floats, as_learned, e
         ((2, 5, 3, 3, 1), 7.0, False, (1, 3)),
     ],
 )
-def test_how_images_enter_belongs_to_the_data(shape, most, floats, entry):
+def test_scale_and_input_bits_depend_on_the_data(shape, most, floats, entry):
     images = np.zeros(shape, np.float32 if isinstance(most, float) else np.uint8)
     images.flat[3] = most
     assert entry_of(images, floats) == Entry(*entry)
 
 
-def test_floats_that_are_255ths_are_bytes():
+def test_multiples_of_one_255th_are_bytes():
     every = np.arange(256, dtype=np.uint8)
     made = (every / np.float32(255), every / 255, every * np.float32(1 / 255), torch.tensor(every).div(255).numpy())
     for floats in made:
@@ -43,7 +43,7 @@ BYTES_IN, COUNTS_IN = ModelConfig(), ModelConfig(scale=1.0, input_bits=4)
 FLOATS_IN = ModelConfig(scale=4096.0, input_bits=11)
 
 
-def test_an_image_is_the_same_whatever_the_others_are():
+def test_an_image_does_not_depend_on_the_others():
     others = FLOATS * np.float32(0.77)
     mixed = as_learned(np.concatenate([FLOATS, others]), BYTES_IN)
     np.testing.assert_array_equal(mixed[: len(FLOATS)] * 256, BYTES)
@@ -52,8 +52,8 @@ def test_an_image_is_the_same_whatever_the_others_are():
         as_learned(np.ones((1, 2, 2, 1), np.float32), ModelConfig(scale=256.0, input_bits=7))
 
 
-def test_images_become_what_the_network_has_learned_from():
-    """Bytes, counts, or floats; anything larger than it has seen is an error."""
+def test_images_are_converted_as_in_training():
+    """Bytes, counts, or floats; values above the training range are an error."""
     assert as_learned(BYTES, BYTES_IN) is BYTES
     np.testing.assert_array_equal(as_learned(FLOATS, BYTES_IN), BYTES)
     others = FLOATS * np.float32(0.77)

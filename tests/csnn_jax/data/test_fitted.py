@@ -1,4 +1,4 @@
-"""A job and a data set that are made to fit one another."""
+"""Fitting a job to its data set."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_a_job_takes_shape_and_names_from_its_data():
     assert config.data.classes == ("disc", "bar")
 
 
-def test_numbers_in_their_order_are_no_names():
+def test_consecutive_numbers_from_0_are_not_names():
     assert named(dataset("0", "1")) is None and named(dataset("1", "2")) == ("1", "2")
     assert fit_config(Config(ModelConfig()), dataset("0", "1")).data.classes is None
 

@@ -27,7 +27,7 @@ def test_mnist_is_mnist():
     assert test_labels[:8].tolist() == [7, 2, 1, 0, 4, 1, 4, 9]
     assert train_images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
     assert train_images.std() / 255 == pytest.approx(0.3081, abs=5e-5)
-    assert train_images.flags.writeable, "torch.from_numpy warns of read-only arrays"
+    assert train_images.flags.writeable, "torch.from_numpy warns about read-only arrays"
 
 
 @pytest.mark.parametrize("name", MNIST_SHA256)
@@ -70,7 +70,7 @@ def test_bad_idx_is_refused_in_one_line(tmp_path, data, message):
 
 @uses_folder
 @given(data=st.data(), packed=st.booleans())
-def test_no_truncated_idx_is_read(tmp_path, data, packed):
+def test_truncated_idx_is_refused(tmp_path, data, packed):
     whole = gzip.compress(idx(IMAGES), mtime=0) if packed else idx(IMAGES)
     file = tmp_path / "file"
     file.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])

@@ -1,4 +1,4 @@
-"""Folders of pictures: every kind of PNG and JPEG file is read as a viewer shows it, and a bad one is named."""
+"""Folders of pictures: every kind of PNG and JPEG file is read as viewers show it, and errors name bad ones."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_mixed_sizes_and_colors_become_the_wanted_shape(tmp_path):
         load(name, (8, 6, 2))
 
 
-def test_pictures_of_one_size_are_told_how_to_be_kept(tmp_path):
+def test_a_note_says_how_to_keep_the_original_size(tmp_path):
     name = write_shapes(tmp_path, {"train": 2, "test": 1})
     kept = f"{name}: all pictures have the shape 16 16 1; --input-shape 16 16 1 keeps it"
     assert kept in load(name, None).notes and kept not in load(name, (8, 8, 1)).notes
@@ -62,10 +62,10 @@ def test_pictures_of_one_size_are_told_how_to_be_kept(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_stand_upright(tmp_path, orientation):
+def test_photos_are_upright(tmp_path, orientation):
     ways = Image.Transpose
     back = (None, ways.FLIP_LEFT_RIGHT, ways.ROTATE_180, ways.FLIP_TOP_BOTTOM, ways.TRANSPOSE)
-    back += (ways.ROTATE_90, ways.TRANSVERSE, ways.ROTATE_270)  # what a camera held so has done to the scene
+    back += (ways.ROTATE_90, ways.TRANSVERSE, ways.ROTATE_270)  # how a camera held this way turns the scene
     way, exif = back[orientation - 1], Image.Exif()
     exif[0x0112] = orientation
     scene = Image.fromarray(RGB)
@@ -81,11 +81,11 @@ def test_photos_stand_upright(tmp_path, orientation):
 
 
 def on_white(color, alpha):
-    """Compositing in real numbers, which Pillow's is within one of."""
+    """Compositing in real numbers; Pillow's is within 1 of it."""
     return color * (alpha / 255) + 255 * (1 - alpha / 255)
 
 
-def test_what_is_transparent_is_white(tmp_path):
+def test_transparent_pixels_are_white(tmp_path):
     alpha = RANDOM.integers(0, 256, (8, 6, 1)).astype(np.uint8)
     alpha[0], alpha[1] = 0, 255
     path = tmp_path / "one.png"
@@ -95,7 +95,7 @@ def test_what_is_transparent_is_white(tmp_path):
         found = read(path, shape)
         assert np.abs(found - on_white(color, alpha)).max() <= 1
         assert (found[0] == 255).all() and (found[1] == color[1]).all()
-    for color, kind in ((RGB, COLOR), (L[..., None], GRAY)):  # one value of pixels is transparent
+    for color, kind in ((RGB, COLOR), (L[..., None], GRAY)):  # one color is transparent
         path.write_bytes(png(color, kind, tuple(color[2, 3].tolist())))
         clear = (color == color[2, 3]).all(-1, keepdims=True)
         np.testing.assert_array_equal(read(path, (8, 6, color.shape[-1])), np.where(clear, 255, color))
@@ -137,7 +137,7 @@ def test_files_of_few_bits_and_photos_with_previews(tmp_path):
 
 
 def spoilt(tmp_path, name, make):
-    """A data set in which one training picture was replaced."""
+    """A data set with one training picture replaced."""
     name = write_shapes(tmp_path, {"train": 2, "test": 1})
     make(tmp_path / "train/cross/1.png")
     return name
@@ -167,7 +167,7 @@ def animated(path, form):
         (lambda path: Image.fromarray(L).save(path, "TIFF"), "is a TIFF file, expected a still picture"),
     ],
 )
-def test_a_picture_that_can_not_be_read_is_named(tmp_path, make, said):
+def test_errors_name_unreadable_pictures(tmp_path, make, said):
     with pytest.raises(UserError, match=f"^{tmp_path}/train/cross/1.png: {said}") as caught:
         load(spoilt(tmp_path, "cross", make), (16, 16, 1))
     assert str(caught.value).isprintable()
@@ -175,7 +175,7 @@ def test_a_picture_that_can_not_be_read_is_named(tmp_path, make, said):
 
 @pytest.mark.parametrize("name", ["turned.png", "palette.png", "turned.jpg"])
 def test_a_damaged_file_is_read_or_named(tmp_path, name):
-    """Whatever was changed in it, and wherever it ends."""
+    """Whichever bytes are changed, and wherever the file is cut off."""
     path, random, exif, refused = tmp_path / name, np.random.default_rng(0), Image.Exif(), 0
     exif[0x0112] = 6
     image = Image.fromarray(RGB).resize((30, 20))
@@ -194,7 +194,7 @@ def test_a_damaged_file_is_read_or_named(tmp_path, name):
     assert refused > 50
 
 
-def test_without_test_images_those_held_out_take_their_place(tmp_path):
+def test_without_test_images_the_held_out_ones_are_used(tmp_path):
     name = write_shapes(tmp_path, {"train": 10})
     found = load(name, (16, 16, 1), 4)
     assert (found.final, len(found.train.labels)) == ("validation", 16)

@@ -20,7 +20,7 @@ def random_images(*shape: int) -> np.ndarray:
     return RNG.integers(0, 256, shape, dtype=np.uint8)
 
 
-def test_colour_turns_grey_as_pillow_does():
+def test_color_becomes_gray_as_in_pillow():
     images = random_images(3, 16, 16, 3)
     fitted, notes = fit(images, (16, 16, 1), "x")
     expected = [np.asarray(Image.fromarray(image).convert("L")) for image in images]
@@ -30,7 +30,7 @@ def test_colour_turns_grey_as_pillow_does():
     assert notes == ["x: converted to gray (ITU-R 601 luma)"]
 
 
-def test_grey_is_repeated_to_colour():
+def test_gray_is_repeated_in_every_channel():
     images = random_images(3, 4, 5, 1)
     fitted, notes = fit(images, (4, 5, 3), "x")
     np.testing.assert_array_equal(fitted, np.repeat(images, 3, axis=-1))
@@ -38,7 +38,7 @@ def test_grey_is_repeated_to_colour():
 
 
 @pytest.mark.parametrize("shape", [(8, 6, 3), (32, 40, 3)])
-def test_resizing_is_pillows(shape):
+def test_resizing_matches_pillow(shape):
     images = random_images(2, 16, 12, 3)
     fitted, notes = fit(images, shape, "x")
     size = (shape[1], shape[0])
@@ -48,7 +48,7 @@ def test_resizing_is_pillows(shape):
 
 
 def test_leading_axes_and_odd_channels_are_kept():
-    frames = random_images(2, 3, 8, 8, 2)  # [N, T, H, W, C] of an event camera
+    frames = random_images(2, 3, 8, 8, 2)  # [N, T, H, W, C] from an event camera
     fitted, _ = fit(frames, (4, 4, 2), "x")
     assert fitted.shape == (2, 3, 4, 4, 2)
     np.testing.assert_array_equal(fitted[1, 2], fit(frames[1, 2], (4, 4, 2), "x")[0])
@@ -83,13 +83,13 @@ FLOATS = BYTES / np.float32(255)
 
 @pytest.mark.parametrize("values", [BYTES, FLOATS, BYTES > 99], ids=["bytes", "floats", "booleans"])
 @pytest.mark.parametrize("made", [np.asarray, jnp.asarray, torch.tensor, np.ndarray.tolist])
-def test_images_of_every_kind_are_the_same(values, made):
+def test_every_array_type_gives_the_same_images(values, made):
     found = as_images(made(values), "images")
     assert isinstance(found, np.ndarray) and found.dtype == (np.float32 if values is FLOATS else np.uint8)
     np.testing.assert_array_equal(found, values)
 
 
-def test_tensors_that_learn_are_images_too():
+def test_tensors_with_gradients_are_images_too():
     np.testing.assert_array_equal(as_images(torch.nn.Parameter(torch.tensor(FLOATS)), "images"), FLOATS)
 
 
@@ -103,7 +103,7 @@ def test_tensors_that_learn_are_images_too():
         ([torch.ones(2, requires_grad=True)], "x are of type list, expected"),
     ],
 )
-def test_what_is_no_image_is_refused(images, said):
+def test_invalid_images_are_refused(images, said):
     with pytest.raises(ValueError, match=said):
         as_images(images, "x")
 
@@ -120,7 +120,7 @@ def test_what_is_no_image_is_refused(images, said):
         ((9, 7, 7, 1), (8, 6, 1), r"\[N, T, 8, 6, 1\]$"),
     ],
 )
-def test_an_axis_that_is_missing_is_named(found, shape, hint):
+def test_errors_name_a_missing_axis(found, shape, hint):
     with pytest.raises(ValueError, match=rf"x are \[{', '.join(map(str, found))}\], expected .*{hint}"):
         check_shape(np.zeros(found, np.uint8), "x", shape)
 

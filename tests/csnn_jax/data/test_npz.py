@@ -1,4 +1,4 @@
-"""NumPy's archives: what `np.savez` writes comes back, and whatever else a file holds is one error."""
+"""NumPy archives: what `np.savez` writes comes back, and anything else is one error."""
 
 import io
 import zipfile
@@ -64,7 +64,7 @@ def saved(array: np.ndarray) -> bytes:
         claiming("(10,)").replace(b"NUMPY\x01", b"NUMPY\x09"),
     ],
 )
-def test_members_that_are_no_arrays(tmp_path, member):
+def test_invalid_members(tmp_path, member):
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", member)
@@ -78,7 +78,7 @@ def refused(path, said: str):
 
 
 def test_bytes_that_do_not_unpack(tmp_path):
-    """Also where the archive says that it is encrypted, or packed in a way that nobody knows."""
+    """Also if the archive claims to be encrypted or to use an unknown compression."""
     path = tmp_path / "a.npz"
     np.savez_compressed(path, x=np.random.default_rng(0).integers(0, 9, 500))
     data = path.read_bytes()
@@ -106,7 +106,7 @@ def test_a_small_file_that_unpacks_to_a_large_one(tmp_path):
     refused(path, "damaged (")
 
 
-def test_files_that_can_not_be_read(tmp_path):
+def test_unreadable_files(tmp_path):
     refused(tmp_path, "can't be read (Is a directory)")
     refused(tmp_path / "missing.npz", "can't be read (No such file or directory)")
     refused(tmp_path / ("long" * 2000), "can't be read (File name too long)")

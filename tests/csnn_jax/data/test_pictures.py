@@ -10,7 +10,7 @@ GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 
 @pytest.fixture
 def drawn(tmp_path):
-    """A dark L on white, off centre: saves it and gives the path."""
+    """Saves a dark L on white, off center, and returns its path."""
 
     def make(mode="L", name="l.png", ground="white", ink="black"):
         image = Image.new("RGB", (120, 90), ground)
@@ -30,7 +30,7 @@ def centre(image: np.ndarray) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("mode", "name"), [("L", "l.png"), ("RGB", "l.jpg"), ("1", "l.bmp"), ("P", "l.gif"), ("RGBA", "a.png")]
 )
-def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centred_by_mass(drawn, mode, name):
+def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centered_by_mass(drawn, mode, name):
     found = pictures.read(drawn(mode, name), GREY, digit=True)
     image = found.pixels[:, :, 0].astype(float)
     assert found.pixels.shape == GREY and found.pixels.dtype == np.uint8
@@ -41,7 +41,7 @@ def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centred_by_mass(drawn, 
     assert any("inverted" in note for note in found.notes) and any("centered by mass" in n for n in found.notes)
 
 
-def test_transparency_is_laid_on_white(tmp_path):
+def test_transparent_pictures_are_drawn_on_white(tmp_path):
     clear = Image.new("RGBA", (28, 28), (0, 0, 0, 0))
     clear.putpixel((3, 4), (0, 0, 0, 255))
     clear.save(tmp_path / "clear.png")
@@ -58,7 +58,7 @@ def test_transparency_is_laid_on_white(tmp_path):
         ("grey.png", "nothing stands out"),
     ],
 )
-def test_what_is_no_picture_of_a_digit_is_refused(name, message, tmp_path):
+def test_files_without_a_digit_are_refused(name, message, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.png").write_text("no picture")
     Image.new("L", (50, 50), 99).save(tmp_path / "grey.png")
@@ -67,7 +67,7 @@ def test_what_is_no_picture_of_a_digit_is_refused(name, message, tmp_path):
     assert str(tmp_path / name) in str(caught.value)
 
 
-def test_a_phones_photo_stands_upright(drawn, tmp_path):
+def test_phone_photos_are_upright(drawn, tmp_path):
     upright = Image.open(drawn())
     turned = upright.transpose(Image.Transpose.ROTATE_90)  # as the sensor saw it
     exif = Image.Exif()
@@ -86,7 +86,7 @@ def strokes(tmp_path, *lines):
     return pictures.read(str(tmp_path / "strokes.png"), GREY, digit=True).notes
 
 
-def test_what_may_not_be_one_digit_is_said(tmp_path):
+def test_warnings_about_pictures_of_more_than_one_digit(tmp_path):
     one, another = [(40, 15), (40, 85)], [(140, 15), (160, 85)]
     frame = [(20, 10), (180, 10), (180, 90), (20, 90), (20, 6)]
     assert any("more than one digit" in note for note in strokes(tmp_path, one, another))
@@ -95,7 +95,7 @@ def test_what_may_not_be_one_digit_is_said(tmp_path):
         assert not any("warning" in note for note in strokes(tmp_path, single))
 
 
-def test_sixteen_bits_show_what_eight_do(drawn, tmp_path):
+def test_sixteen_bits_are_read_like_eight(drawn, tmp_path):
     eight = np.asarray(Image.open(drawn()))
     Image.fromarray(eight.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
     found = pictures.read(str(tmp_path / "sixteen.png"), GREY, digit=True)

@@ -32,12 +32,12 @@ def test_pairs_and_splits_are_splits(labels):
         ((IMAGES, LABELS + 2**32), "train labels go from 4294967296 to 4294967298, expected classes"),
     ],
 )
-def test_what_is_none_is_refused(given, said):
+def test_invalid_splits_are_refused(given, said):
     with pytest.raises(ValueError, match=f"^{said}"):
         as_split(given, "train")
 
 
-def test_a_shape_that_is_wanted():
+def test_an_expected_shape():
     assert as_split((IMAGES, LABELS), "test", (4, 5, 1)).images is IMAGES
     with pytest.raises(ValueError, match=r"test images are \[6, 4, 5, 1\], expected \[N, 4, 4, 1\] .*, as I say"):
         as_split(Split(IMAGES, LABELS), "test", (4, 4, 1), ", as I say")
@@ -60,7 +60,7 @@ def test_classes_are_counted_or_named():
         ([0, 1], ["a", "a"], "classes is .*, expected"),
     ],
 )
-def test_classes_that_cant_be_told(labels, classes, said):
+def test_invalid_classes(labels, classes, said):
     with pytest.raises(ValueError, match=f"^{said}"):
         class_names(np.array(labels), classes)
 

@@ -1,4 +1,4 @@
-"""Against real TFDS files, prepared here by builders that TFDS does not know by name."""
+"""Real TFDS files, prepared here by builders that aren't registered with TFDS."""
 
 import io
 import json
@@ -36,13 +36,13 @@ def digits(tmp_path_factory) -> str:
 
 
 def by_label(labels, images):
-    """Images in an order that does not depend on TFDS's shuffling."""
+    """Images in an order that doesn't depend on TFDS's shuffling."""
     return sorted((int(label), image.tobytes()) for label, image in zip(labels, images, strict=True))
 
 
 def test_prepared_images_are_read_by_name_without_their_code(digits, monkeypatch, caplog):
     data = load(digits, (6, 5, 1))
-    assert data.names == ("cat", "dog", "a cow", "owl"), "as stated, not as found"
+    assert data.names == ("cat", "dog", "a cow", "owl"), "as the metadata list them"
     assert data.notes == () and caplog.records == []
     assert data.train.images.dtype == np.uint8 and data.train.labels.dtype == np.int32
     assert by_label(data.train.labels, data.train.images) == by_label([0, 1, 2, 0], GREY[:4])

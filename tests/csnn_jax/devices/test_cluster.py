@@ -1,4 +1,4 @@
-"""Trainings of several processes: equal to one process's, and ended with one line where one is missing or fails."""
+"""Training with several processes: equal to one process, and one line of error if one is missing or fails."""
 
 import socket
 import time
@@ -20,7 +20,7 @@ EXACT = (*FLAGS, "--engine", "scan", "--dtype", "float64")
 
 
 def ours(done) -> str:
-    """The one line on stderr of a process that was refused."""
+    """The single line that a refused process wrote to stderr."""
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2 and line.startswith("error: ")
     return line
@@ -41,7 +41,7 @@ def test_a_cluster_of_one_agrees_with_itself():
         alone.broadcast(mistake, str.encode, bytes.decode)
 
 
-def test_a_port_that_is_taken_and_a_coordinator_that_is_silent_are_refused():
+def test_a_port_in_use_and_a_silent_coordinator_are_refused():
     with socket.create_server(("127.0.0.1", 0)) as server:
         coordinator = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(UserError, match=f"^--coordinator {coordinator}: can't listen on this port: "):
@@ -59,8 +59,8 @@ def test_a_port_that_is_taken_and_a_coordinator_that_is_silent_are_refused():
         pytest.param((*FLAGS, "--engine", "event", "--encoding", "rate"), 1e-5, marks=pytest.mark.rare),
     ],
 )
-def test_the_first_gradient_of_two_processes_is_that_of_one(tmp_path, flags, bound):
-    """By a step of SGD with a rate of 1, which takes the gradient off the weights."""
+def test_the_first_gradient_of_two_processes_equals_that_of_one(tmp_path, flags, bound):
+    """Measured by a step of SGD with a learning rate of 1, which subtracts the gradient from the weights."""
     step = (*flags, "--optimizer", "sgd", "--lr", 1, "--max-iters", 1, "--init", "calibrated")
     assert {done.returncode for done in together(step, [("--out", tmp_path / "two"), ()])} == {0}
     passed_by_process("csnn_jax.train", *step, "--out", tmp_path / "one")
@@ -74,7 +74,7 @@ def test_the_first_gradient_of_two_processes_is_that_of_one(tmp_path, flags, bou
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.rare)])
-def test_a_process_that_is_killed_ends_the_other_and_the_whole_can_go_on(tmp_path, victim):
+def test_a_killed_process_ends_the_other_and_both_can_resume(tmp_path, victim):
     endless = ("--max-iters", 400, "--checkpoint-every", 5)
     processes = begin((*FLAGS, *endless), [("--out", tmp_path / "run"), ()])
     while not (tmp_path / "run" / "checkpoints" / "5").exists():
@@ -90,7 +90,7 @@ def test_a_process_that_is_killed_ends_the_other_and_the_whole_can_go_on(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_mistake_of_one_process_is_everybodys(tmp_path):
+def test_all_processes_report_a_mistake_of_one(tmp_path):
     both = together(FLAGS, [("--out", tmp_path / "run", "--lr", 0.01), ("--lr", 0.02)])
     assert {ours(done) for done in both} == {"error: --lr: process 1 was started with 0.02, process 0 with 0.01"}
     both = together(FLAGS, [("--out", tmp_path / "run"), ("--devices", 2)])
@@ -108,7 +108,7 @@ def test_a_mistake_of_one_process_is_everybodys(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_coordinator_that_does_not_answer_or_can_not_listen(tmp_path):
+def test_a_coordinator_that_does_not_answer_or_cannot_listen(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         flags = (*FLAGS, "--coordinator", f"127.0.0.1:{port}", "--num-processes", 2, "--connect-timeout", 2)

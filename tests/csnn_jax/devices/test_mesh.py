@@ -9,7 +9,7 @@ from csnn_jax.errors import UserError
 
 @pytest.mark.parametrize("count", [1, 3, 4])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_rows_come_to_the_devices_in_order(count, axis):
+def test_rows_are_spread_over_the_devices_in_order(count, axis):
     devices = Devices(jax.devices()[:count])
     rows = np.arange(24, dtype=np.int32).reshape(4, 6).swapaxes(0, 1 - axis)
     batch = rows.shape[axis]
@@ -32,14 +32,14 @@ def test_results_of_all_rows_are_gathered_and_averaged():
     assert float(jax.jit(average)(np.float32(2), devices.put(x, 8))) == 7
 
 
-def test_the_devices_that_were_asked_for():
+def test_the_requested_number_of_devices():
     assert mesh.chosen(1).count == 1 and mesh.chosen("all").count == len(jax.devices()) == 4
     assert mesh.chosen(3).describe() == "3 x cpu" and mesh.chosen(1).describe() == "cpu"
     with pytest.raises(UserError, match=r"^--devices 5: expected at most 4, because this machine has 4"):
         mesh.chosen(5)
 
 
-def test_a_copy_is_on_every_device_and_alone_on_the_first():
+def test_copies_are_on_every_device_and_one_is_on_the_first():
     devices = Devices(jax.devices()[:4])
     copied = devices.copy({"a": np.arange(3)})["a"]
     assert len(copied.addressable_shards) == 4 and copied.is_fully_replicated

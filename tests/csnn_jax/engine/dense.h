@@ -1,4 +1,4 @@
-// What test_ops.cc compares the operations with: whole numbers at random, and plain loops over dense arrays.
+// What test_ops.cc compares the operations with: random whole numbers, and plain loops over dense arrays.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -73,8 +73,8 @@ static bool close(const Floats& a, const Floats& b) {
   return ok;
 }
 
-// Scratch memory of just the length that a kernel asks for: AddressSanitizer sees a byte beyond it. Full of NaN, so
-// that what is read before it is written shows in the results.
+// Scratch memory of exactly the length a kernel asks for, so AddressSanitizer catches any byte beyond it. It is full of
+// NaN, so a read before a write shows in the results.
 static std::unique_ptr<float[]> exact_scratch(int64_t bytes) {
   check(bytes > 0 && bytes % 64 == 0, "length of scratch");
   std::unique_ptr<float[]> memory(new float[bytes / sizeof(float)]);

@@ -1,5 +1,4 @@
-// Tests of the sums that a training needs: matrix products, sums of rows, the current of an image and the gradient of
-// its weights.
+// Tests of the sums that training needs: matrix products, sums of rows, an image's current and the weights' gradient.
 #pragma once
 #include <algorithm>
 #include <numeric>
@@ -7,7 +6,7 @@
 #include "dense.h"
 
 static void test_multiply(int64_t rows, int64_t inner, int64_t columns) {
-  // Thirds, so that the order of a sum and where it rounds show: once for each term, in the order of `inner`.
+  // Thirds reveal the order of a sum and where it rounds: once for each term, in the order of `inner`.
   Floats left = whole_numbers(rows * inner, -9, 9), right = whole_numbers(inner * columns, -9, 9);
   for (float& v : left) v /= 3;
   for (float& v : right) v /= 3;
@@ -31,7 +30,7 @@ static void test_add_rows(int64_t rows, int64_t columns) {
   }
 }
 
-// `s.in` is any number here.
+// `s.in` may be any number here.
 static void test_image_current(const csnn::Shape& s) {
   const int64_t images = 5, cells = s.rows() * s.columns(), places = s.pool * s.pool;
   const Floats image = whole_numbers(images * s.inputs(), 0, 3);
@@ -59,7 +58,7 @@ static void test_image_current(const csnn::Shape& s) {
       }
       sums.push_back(sum);
     }
-    const auto largest = std::max_element(sums.begin(), sums.end());  // the first of them
+    const auto largest = std::max_element(sums.begin(), sums.end());  // the first if several are equal
     const float average = std::accumulate(sums.begin(), sums.end(), 0.0f) / static_cast<float>(places);
     check(current[n] == (s.max ? *largest : average) + bias[c], "image_current");
     check(winners[n] == (s.max ? largest - sums.begin() : 99), "winners of image_current");

@@ -55,7 +55,7 @@ def test_counts_are_spread_over_planes(shape, planes, kind, seed):
     np.testing.assert_array_equal(bits.pack(jnp.asarray(counts.swapaxes(0, 1), kind), planes).bits, packed(spread))
 
 
-def test_the_weights_of_planes_give_what_counts_give():
+def test_planes_of_weights_give_the_same_as_counts():
     generator = np.random.default_rng(0)
     counts = generator.integers(0, 16, (2, 3, 1, 5))
     kernel = jnp.asarray(generator.integers(-9, 9, (5, 16)), jnp.float32)
@@ -72,7 +72,7 @@ def test_other_numbers_are_refused(number, planes):
         jax.block_until_ready(bits.pack(x, planes).bits)
 
 
-def test_minus_zero_and_whole_numbers_are_spikes_too():
+def test_negative_zero_and_integers_are_accepted():
     np.testing.assert_array_equal(bits.pack(-jnp.zeros((1, 1, 1, 3))).bits, [[[0]]])
     np.testing.assert_array_equal(bits.pack(jnp.array([[[[0, 1, 1]]]], jnp.uint8)).bits, [[[6]]])
 
@@ -84,7 +84,7 @@ def test_the_gradient_of_spikes_goes_to_the_port():
     np.testing.assert_array_equal(port, weight)
 
 
-def test_the_kernels_are_given_a_derivative_that_they_do_not_have():
+def test_kernels_are_given_derivatives_that_they_lack():
     values = bits.NeuronValues(jnp.float32(0), jnp.float32(0.5))
     own = bits.Rule("none", lambda x: 3 * x, 0.0, keep=True)
     assert own.attributes == {"reset": "none", "surrogate": "given", "slope": 0.0}

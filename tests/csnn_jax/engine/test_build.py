@@ -1,4 +1,4 @@
-"""The C++ operations on their own, under AddressSanitizer and UBSan; and what a failing build says."""
+"""The C++ operations alone, under AddressSanitizer and UBSan, and the errors of failed builds."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from csnn_jax.engine import build
 
 PROGRAM = Path(__file__).parent / "test_ops.cc"
-# GCC 12 does not align what it lays on the stack that this option makes (GCC bug 110027).
+# With this option on, GCC 12 misaligns variables on the stack (GCC bug 110027).
 OPTIONS = {"ASAN_OPTIONS": "detect_stack_use_after_return=0"}
 SANITIZE = ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -40,13 +40,13 @@ def test_operations_on_aarch64(tmp_path, monkeypatch):
     assert (done.stdout.strip(), done.returncode) == ("baseline", 0), done.stdout + done.stderr
 
 
-def test_a_failing_build_says_so_in_one_line():
+def test_a_failed_build_is_reported_in_one_line():
     command = [sys.executable, "-m", "csnn_jax.engine.build"]
     done = subprocess.run(command, env=os.environ | {"CXX": "false"}, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "failed" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_no_compiler_is_said_in_one_line(monkeypatch, tmp_path):
+def test_a_missing_compiler_is_reported_in_one_line(monkeypatch, tmp_path):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(build.BuildError, match=r"^no C\+\+ compiler: looked for c\+\+, g\+\+ and clang\+\+$"):

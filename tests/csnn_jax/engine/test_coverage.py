@@ -1,4 +1,4 @@
-"""What the event engine does not cover it refuses by name."""
+"""The event engine names what it doesn't support."""
 
 import re
 
@@ -21,7 +21,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("changes", "reason"), REFUSED)
-def test_a_geometry_that_the_kernels_lack_is_refused(changes, reason):
+def test_an_unsupported_geometry_is_refused(changes, reason):
     model = CSNN(ModelConfig(**changes))
     assert unsupported(model) == f"the event engine {reason}"
     with pytest.raises(Unsupported, match=re.escape(reason)):
@@ -32,7 +32,7 @@ def test_float64_is_refused(x64):
     assert unsupported(CSNN(dtype=jnp.float64)) == "the event engine computes in float32, not float64"
 
 
-def test_four_bits_of_a_count_are_as_many_inputs():
+def test_a_four_bit_count_takes_four_inputs():
     config = ModelConfig((8, 8, 400), (1,), kernel_size=7, hidden=(), time_steps=2, scale=1.0, input_bits=4)
     many = CSNN(config)
     event.run(many, jnp.zeros((1, 8, 8, 400)))

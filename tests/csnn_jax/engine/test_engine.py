@@ -16,7 +16,7 @@ TINY = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_st
 
 @pytest.fixture
 def without_library(monkeypatch, tmp_path):
-    """As after an installation on a machine that has no compiler."""
+    """As if installed on a machine without a compiler."""
     monkeypatch.setattr(build, "LIBRARY", tmp_path / build.LIBRARY.name)
     library.failure.cache_clear()
     yield
@@ -26,14 +26,14 @@ def without_library(monkeypatch, tmp_path):
 COUNTS = np.arange(2 * 3 * 64).reshape(2, 3, 8, 8, 1) % 16
 
 
-def test_auto_takes_the_event_engine_where_it_is_built():
+def test_auto_uses_the_event_engine_if_it_is_built():
     assert choose("auto", CSNN(TINY)) == (event, "event engine")
     for frames in (COUNTS.astype(np.uint8), COUNTS > 7, COUNTS.astype(np.float32)):
         assert choose("auto", CSNN(replace(TINY, scale=1.0)), frames) == (event, "event engine")
     assert choose("scan", CSNN(TINY)) == (scan, "scan engine")
 
 
-def test_without_the_library_auto_takes_the_scan_engine_and_says_why(without_library):
+def test_without_the_library_auto_uses_the_scan_engine_and_says_why(without_library):
     engine, said = choose("auto", CSNN(TINY))
     assert engine is scan and "python -m csnn_jax.engine.build" in said
     with pytest.raises(UserError, match=r"--engine event: libcsnn\.so is not loaded"):
@@ -67,7 +67,7 @@ def test_pools_after_the_neurons_are_left_to_the_scan_engine():
     assert str(found.value) == f"--engine event: {reason}"
 
 
-def test_recordings_are_known_to_be_counts_without_being_read():
+def test_recordings_count_as_counts_without_being_read():
     window = Window(3, (8, 8), (8, 8))
     unread = Recordings([Path("nowhere")], lambda place: pytest.fail("read"), window)
     assert choose("auto", CSNN(replace(TINY, input_shape=(8, 8, 2), scale=1.0)), unread)[0] is event
@@ -81,6 +81,6 @@ def test_a_rate_target_is_left_to_the_scan_engine():
 
 
 @pytest.mark.parametrize("name", ["EVENT", None])
-def test_an_engine_that_there_is_not_is_refused(name):
+def test_an_unknown_engine_is_refused(name):
     with pytest.raises(UserError, match=f"--engine {name}: expected auto, scan or event"):
         choose(name, CSNN(TINY))

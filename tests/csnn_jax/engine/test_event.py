@@ -51,8 +51,8 @@ DERIVATIVES = dict(surrogate.BY_NAME) | {
 def build(sequence: int = 0, bright: int | None = None, **changes) -> tuple[CSNN, jax.Array]:
     """A network whose every layer fires, and images or a sequence of random counts up to `sequence`.
 
-    Weights and pixels are whole numbers of so small a unit that float32 sums them exactly in any order: membranes are
-    scan's on every processor. `bright`: the images are 0 from this column on.
+    Weights and pixels are multiples of one power of two, so float32 sums them exactly in any order, and membranes
+    equal scan's on every processor. `bright`: the images are 0 from this column on.
     """
     config = ModelConfig(**(SMALL | changes))
     model = CSNN(config, 3)
@@ -109,7 +109,7 @@ def trained(engine, model: CSNN, x: jax.Array, reads="spikes", dropped: scan.Dro
 
 
 def check_training(model: CSNN, x: jax.Array, *how) -> np.ndarray:
-    """The loss, output, densities and gradient of the scan engine; returns the output."""
+    """Checks the loss, output, densities and gradient against the scan engine; returns the output."""
     (loss, (output, densities)), gradient = trained(scan, model, x, *how)
     (own_loss, (own_output, own_densities)), own_gradient = trained(event, model, x, *how)
     np.testing.assert_array_equal(own_output, output)
@@ -117,7 +117,7 @@ def check_training(model: CSNN, x: jax.Array, *how) -> np.ndarray:
     assert own_loss == pytest.approx(float(loss), rel=1e-6)
     assert all(np.linalg.norm(block.kernel) > 0 for block in nnx.merge(nnx.graphdef(model), gradient).blocks)
     for (path, got), want in zip(jax.tree.leaves_with_path(own_gradient), jax.tree.leaves(gradient), strict=True):
-        # The threshold of an output whose membranes are read may have none.
+        # An output layer's threshold may get no gradient if its membranes are read.
         assert np.linalg.norm(got - want) <= 5e-5 * np.linalg.norm(want) + 1e-6, jax.tree_util.keystr(path)
     return output
 
@@ -163,12 +163,12 @@ TRAINED = {
 
 
 def dropped(model: CSNN) -> scan.Dropout:
-    """Half of the neurons; with 0.5, doubled weights are whole numbers of the unit too."""
+    """Drops half of the neurons; doubled weights are still multiples of the unit."""
     return scan.Dropout(tuple(map(jnp.asarray, dropout.draw(model.config, 0.5, 0, 0, BATCH))), 2.0)
 
 
 @pytest.mark.parametrize(("changes", "reads", "drops"), TRAINED.values(), ids=TRAINED.keys())
-def test_gradient_is_that_of_the_scan_engine(changes, reads, drops):
+def test_the_gradient_equals_the_scan_engines(changes, reads, drops):
     model, x = build(**changes)
     output = check_training(model, x, reads, dropped(model) if drops else None)
     trace = jitted(scan.trace, model, x)[1]
@@ -176,7 +176,7 @@ def test_gradient_is_that_of_the_scan_engine(changes, reads, drops):
     assert np.array_equal(whole, output) is not drops
 
 
-def test_the_next_layers_current_is_that_of_the_spikes_that_stay():
+def test_the_next_layer_gets_the_spikes_kept_by_dropout():
     model, x = build(hidden=())
     output, _ = scan.watch(model, x, "membrane", dropped(model))
     before = np.asarray(jitted(scan.trace, model, x)[1].spikes[-2]).reshape(len(output), BATCH, -1)
@@ -189,7 +189,7 @@ def test_the_next_layers_current_is_that_of_the_spikes_that_stay():
 
 
 @pytest.mark.parametrize("engine", [scan, event])
-def test_where_membranes_are_read_scores_are_their_sums(engine):
+def test_membrane_readouts_score_the_sums_of_membranes(engine):
     model, x = build(readout="membrane")
     expected = jitted(scan.trace, model, x)[1].membranes[-1].sum(0)
     np.testing.assert_allclose(jitted(engine.tally, model, x).scores, expected, rtol=1e-5, atol=1e-5)
@@ -197,7 +197,7 @@ def test_where_membranes_are_read_scores_are_their_sums(engine):
 
 @pytest.mark.parametrize("pool", ["max", "avg"])
 def test_gradients_where_parts_of_the_image_are_dark(pool):
-    """There nothing fires and every membrane settles, of which the backward pass makes use."""
+    """Nothing fires there and every membrane settles, which the backward pass exploits."""
     model, x = build(input_shape=(12, 24, 2), pool=pool, bright=14)
     trace = jax.device_get(jitted(event.trace, model, x)[1])
     assert not trace.spikes[0][..., 8:, :].any()
@@ -233,7 +233,7 @@ SEQUENCES = {
 
 @pytest.mark.parametrize("changes", SEQUENCES.values(), ids=SEQUENCES.keys())
 def test_input_with_a_time_axis_and_its_gradient(changes):
-    """Saliency maps and attacks take the gradient: it is dense, also where nothing happened."""
+    """Saliency maps and attacks use the gradient, which is dense even where the input is 0."""
     model, x = build(**changes)
     check(model, x)
     weight = jnp.arange(1.0, 1 + model.config.num_classes)
@@ -285,7 +285,7 @@ def digest(threads: int, isa: str = "") -> str:
 
 
 @pytest.mark.slow
-def test_the_same_bits_on_any_number_of_threads_and_every_instruction_set():
+def test_any_number_of_threads_and_every_instruction_set_give_the_same_bits():
     flags = Path("/proc/cpuinfo").read_text()
     cases = [(1, "baseline"), (2, "avx2" if " avx2 " in flags else "baseline")]
     cases += [(3, "avx512")] * (" avx512vl " in flags)

@@ -1,7 +1,7 @@
-"""Every operation of the event engine against its dense twin in JAX, over drawn shapes, densities and neurons.
+"""Every operation of the event engine against its dense twin in JAX, with random shapes, densities and neurons.
 
-Weights and inputs are small whole numbers, which float32 sums exactly in any order: spikes must be equal, and the
-twin's gradient, in float64, is that of the same membranes.
+Weights and inputs are small whole numbers, which float32 sums exactly in any order, so the spikes must be equal, and
+the twin's float64 gradient belongs to the same membranes.
 """
 
 from functools import partial
@@ -33,7 +33,7 @@ NEURON = st.fixed_dictionaries(
         "surrogate": st.sampled_from(list(surrogate.BY_NAME)),
         "beta": st.sampled_from([0.0, 0.5, 1.0]),
         "threshold": st.sampled_from([0.5, 1.0, 2.0]),
-        "weight_bits": st.sampled_from([0, 2, 10, 12]),  # whole numbers of 10 bits are added 31 at a time, of 12 bits 7
+        "weight_bits": st.sampled_from([0, 2, 10, 12]),  # 10-bit whole numbers are added 31 at a time, 12-bit ones 7
     }
 )
 drawn = partial(settings, max_examples=6, phases=[Phase.generate])  # shrinking would compile for minutes
@@ -51,7 +51,7 @@ def rule_of(neuron) -> bits.Rule:
 
 
 def dense_window(currents, beta, threshold, neuron):
-    """Spikes of neurons for their currents, both [batch, time, ...]."""
+    """The spikes that these currents cause, both [batch, time, ...]."""
 
     def step(membrane, current):
         return leaky(membrane, current, beta, threshold, neuron["reset"], derivative_of(neuron)[0])
@@ -61,7 +61,7 @@ def dense_window(currents, beta, threshold, neuron):
 
 
 def compare(event, dense, arguments, seed):
-    """Equal spikes [batch, time, neurons], equal gradients of a weighted sum of them: of every argument."""
+    """Checks that spikes [batch, time, neurons] are equal, and so is each argument's gradient of their weighted sum."""
     arguments = [np.asarray(a, np.float32) for a in arguments]
     batch, time, neurons = jax.eval_shape(event, *arguments).shape
     weight = np.random.default_rng(seed).integers(-3, 4, (batch, time, neurons)).astype(np.float32)
@@ -75,7 +75,7 @@ def compare(event, dense, arguments, seed):
 
     own, spikes = gradient(event, arguments)
     with jax.enable_x64(True):
-        # One beta and threshold for each neuron show from which terms the sum over all of them comes.
+        # Separate betas and thresholds for each neuron give the terms that the scalars' gradients sum.
         double = [np.broadcast_to(a, a.shape or (batch, neurons)).astype(np.float64) for a in arguments]
         exact, expected = gradient(dense, double)
     np.testing.assert_array_equal(spikes, expected)
@@ -148,7 +148,7 @@ def test_linear_lif(batch, time, inputs, outputs, density, neuron, seed):
 def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density, neuron, seed):
     generator = np.random.default_rng(seed)
     padding = (k - 1) // 2 if padded else 0
-    left = generator.integers(0, 2, 2) if pool else (0, 0)  # rows and columns that fill no window of the pool
+    left = generator.integers(0, 2, 2) if pool else (0, 0)  # rows and columns beyond the last pooling window
     size = tuple(
         int((pool.size if pool else 1) * n + k - 1 - 2 * padding + m) for n, m in zip(cells, left, strict=True)
     )
@@ -178,8 +178,8 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
 
 @pytest.mark.parametrize("outputs", [3, 70, 200])
 @pytest.mark.parametrize("weight", [127, -127])
-def test_the_most_whole_weights_add_up_to_the_largest_sum(outputs, weight):
-    """All inputs spike, and all weights are as large as 8 bits allow: 255 of them are the most that int16 holds."""
+def test_the_largest_whole_weights_add_up_exactly(outputs, weight):
+    """Up to all inputs spike, and every weight is the largest in 8 bits; int16 holds the sum of 255 of them at most."""
     kernel, counts = np.full((1024, outputs), weight, np.float32) / 64, np.arange(0, 1025, 128)
     x = np.arange(1024) < counts[:, None, None]
     spikes = bits.pack(jnp.asarray(x, jnp.float32).reshape(len(counts), 1, 1, -1).swapaxes(0, 1))
@@ -191,7 +191,7 @@ def test_the_most_whole_weights_add_up_to_the_largest_sum(outputs, weight):
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 1 / 3])
-def test_weights_that_are_not_whole_are_added_as_floats(wrong):
+def test_fractional_weights_are_added_as_floats(wrong):
     kernel = np.full((16, 32), 0.5, np.float32)
     kernel[3, 5] = wrong
     spikes = bits.pack(jnp.ones((1, 1, 1, 16)))

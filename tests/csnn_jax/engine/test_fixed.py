@@ -1,4 +1,4 @@
-"""Sums in a fixed order, against float64; that their bits are those of every machine is `test_repeatable`'s."""
+"""Sums in a fixed order, against float64. test_repeatable.py checks that their bits are the same on every machine."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape, axis", [((), None), ((7,), None), ((3, 50_000), None), ((5, 4, 3), 1), ((6, 9), -1)])
-def test_sums_are_those_of_float64_rounded_once(shape, axis):
+def test_sums_equal_float64_rounded_once(shape, axis):
     x = numbers(*shape)
     found, gradient = jax.value_and_grad(lambda x: (fixed.add_up(x, axis) ** 2).sum())(jnp.asarray(x))
     exact = x.sum(axis, dtype=np.float64)
@@ -29,7 +29,7 @@ def test_sums_are_those_of_float64_rounded_once(shape, axis):
 
 
 @pytest.mark.parametrize("rows, inner, columns", [(1, 1, 1), (61, 300, 70), (130, 5, 64)])
-def test_products_are_those_of_float64(rows, inner, columns):
+def test_products_are_close_to_float64(rows, inner, columns):
     left, right = numbers(rows, inner), numbers(inner, columns)
     exact, most = left.astype(np.float64) @ right.astype(np.float64), np.abs(left) @ np.abs(right)
     assert np.all(np.abs(fixed.multiply(jnp.asarray(left), jnp.asarray(right)) - exact) <= 1e-6 * most)
@@ -44,7 +44,7 @@ STACKS = {
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_first_current_and_its_gradients_are_those_of_its_block(stack, x64):
+def test_the_first_current_and_its_gradients_match_the_block(stack, x64):
     config = ModelConfig(input_shape=(9, 8, 3), **STACKS[stack])
     block = CSNN(config, dtype=jnp.float64).blocks[0]
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The kernels take and give arrays by name; malformed ones are exceptions."""
+"""The kernels take and return arrays by name; malformed ones raise exceptions."""
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +100,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED.values(), ids=MALFORMED.keys())
-def test_what_an_operation_does_not_take_is_an_exception(case):
+def test_malformed_calls_raise_exceptions(case):
     name, operands, results, attributes, message = case
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
         jax.block_until_ready(call(name, operands, results, **attributes))

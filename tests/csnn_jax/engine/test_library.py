@@ -1,4 +1,4 @@
-"""Loading the library of the kernels: what it says of itself, and what is said where it cannot be used."""
+"""Loading the kernel library: its limits, and the errors if it can't be used."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from csnn_jax.engine import bits, build, library
 
 @pytest.fixture
 def another(monkeypatch, tmp_path):
-    """The path of a library that is taken for ours, and is not there yet."""
+    """A path used for the library, where no file exists yet."""
     path = tmp_path / build.LIBRARY.name
     monkeypatch.setattr(build, "LIBRARY", path)
     library.failure.cache_clear()
@@ -21,12 +21,12 @@ def another(monkeypatch, tmp_path):
 
 
 def compile_library(path, source):
-    """A shared library of one C++ source."""
+    """Compiles one C++ source to a shared library."""
     command = [build.find_compiler(), "-x", "c++", "-shared", "-fPIC", "-o", path, "-"]
     subprocess.run(command, input=source, text=True, check=True)
 
 
-def test_the_library_is_loaded_and_tells_its_limits():
+def test_the_library_is_loaded_and_has_limits():
     assert library.failure() is None and library.available()
     expected = library.Limits(65535, 1024, 4, 12, list(range(1, 8)), [1, 2], resets=["subtract", "zero", "none"])
     assert library.limits() == expected
@@ -43,7 +43,7 @@ def test_without_the_library_the_engine_says_how_to_build_it(another):
         assert str(error.value) == hint
 
 
-def test_a_file_that_is_no_library_is_said_in_one_line(another):
+def test_a_file_that_is_not_a_library_takes_one_line(another):
     another.write_text("no library\n")
     assert library.failure().startswith("libcsnn.so is not loaded: ")
     assert str(another) in library.failure() and "\n" not in library.failure()
@@ -69,7 +69,7 @@ def test_a_library_that_lacks_an_operation_is_refused(another, limits):
 
 
 @pytest.mark.slow
-def test_an_unknown_instruction_set_is_a_users_mistake(tmp_path):
+def test_an_unknown_instruction_set_is_a_user_error(tmp_path):
     line = refused_by_process("csnn_jax.train", env=ENVIRONMENT | {"CSNN_ISA": "mmx"}, cwd=tmp_path)
     assert re.fullmatch(r"error: CSNN_ISA=mmx: expected one of this machine's: (\w+, )*baseline", line)
     assert not list(tmp_path.iterdir())

@@ -1,10 +1,10 @@
-// The operations against plain loops, under sanitizers (test_build.py). Weights are whole numbers: any order is exact.
+// The operations against plain loops, under sanitizers (test_build.py). Weights are whole numbers, exact in any order.
 #include "dense.h"
 #include "sums.h"
 
-static int64_t weight_bits;  // 0: they are added as floats; 10: as whole numbers, 31 at a time
+static int64_t weight_bits;  // 0: weights are added as floats; 10: as whole numbers, 31 at a time
 
-// The kernels by themselves give what the operations gave.
+// The kernels alone give the same results as the operations.
 static void test_scratch(const csnn::ConvLif& given, const Floats& kernel, int64_t images) {
   const csnn::Kernels& k = csnn::kernels();
   const csnn::Shape& s = given.shape;
@@ -40,7 +40,7 @@ static void test_scratch(const csnn::ConvBackward& a, const Floats& dkernel, con
 static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
   const int64_t images = 3, time = 30, count = s.neurons(), taps = s.kernel * s.kernel, places = s.pool * s.pool;
   const csnn::Neuron neuron{.beta = 0.5f, .threshold = 1.0f, .reset = reset};
-  // Input spikes of neurons under a constant current, so that the backward pass can be asked for either way.
+  // Input spikes from neurons under a constant current, so the backward pass works with either source.
   Floats current = whole_numbers(images * s.inputs(), -8, 8);
   std::bernoulli_distribution often(density);
   for (float& i : current) i = i * 0.0625f + (often(generator) ? 1.0f : 0.0f);
@@ -201,7 +201,7 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
   check(again == dkernel && close(dbias, bias_given), "conv_backward of a product, constant source");
   check(close(dcurrent, given), "conv_backward dcurrent of a product, constant source");
   check(close(dbeta, beta_given) && close(dthreshold, threshold_given), "conv_backward dbeta of a product");
-  const Floats ones(membranes.size(), 1.0f);  // straight_through's derivative, given: the source's stays a named one
+  const Floats ones(membranes.size(), 1.0f);  // straight_through's derivative, given; the source keeps its named one
   a.lif.surrogate = csnn::Surrogate::given;
   a.lif.given = ones.data();
   csnn::conv_backward(a, images, again.data(), dbias.data(), workers);

@@ -1,4 +1,4 @@
-"""What a process that trains sets for itself."""
+"""The settings of a training process."""
 
 import subprocess
 import sys

@@ -1,8 +1,8 @@
 """The scan engine against a plain Python loop, in float64.
 
-There is no check by finite differences: spikes are steps, so the loss is flat almost everywhere while the surrogate
-gradient is not. The plain loop below is differentiated by JAX without any derivative rule of ours instead;
-network/test_neuron.py spells the backward recurrences out.
+Finite differences can't check the gradient: spikes are steps, so the loss is flat almost everywhere while the surrogate
+gradient isn't. Instead, JAX differentiates the plain loop below without any of our derivative rules;
+network/test_neuron.py spells out the backward recurrences.
 """
 
 import re
@@ -21,7 +21,7 @@ from csnn_jax.network.model import CSNN, tensors
 
 pytestmark = pytest.mark.numeric
 
-# Odd sizes, learnt neurons, one beta and threshold per layer; atan at 1 has a wide derivative.
+# Odd sizes, learned neurons, one beta and threshold per layer; atan at 1 has a wide derivative.
 SMALL = ModelConfig(
     input_shape=(9, 8, 2),
     conv_channels=(3, 4),
@@ -44,7 +44,7 @@ STACKS = {
 
 
 def plain_fire(x):
-    """H(x), whose derivative JAX finds to be atan's at slope 1: 0.5 / (1 + (pi x / 2)^2)."""
+    """H(x), for which JAX finds atan's derivative at slope 1: 0.5 / (1 + (pi x / 2)^2)."""
     smooth = jnp.arctan(jnp.pi / 2 * x) / jnp.pi
     return lax.stop_gradient((x > 0).astype(x.dtype)) + (smooth - lax.stop_gradient(smooth))
 
@@ -59,12 +59,12 @@ def plain_current(block, kind, x):
     windows = y.transpose(0, 1, 3, 5, 2, 4).reshape(batch, height // 2, width // 2, channels, 4)
     if block.layer.pool.kind == "avg":
         return windows.mean(-1)
-    first = windows.argmax(-1)[..., None]  # the first of equals
+    first = windows.argmax(-1)[..., None]  # the first if several are equal
     return jnp.take_along_axis(windows, first, -1)[..., 0]
 
 
 def plain_step(block, reset, a, u, current):
-    """The synaptic current, of neurons that have one, and the membrane after a step."""
+    """The synaptic current, if the neuron has one, and the membrane after a step."""
     value = {name: number[...] if isinstance(number, nnx.Param) else number for name, number in block.values.items()}
     beta, theta = jnp.clip(value["beta"], 0, 1), value["threshold"]
     fired = lax.stop_gradient((u > theta).astype(u.dtype))
@@ -96,7 +96,7 @@ def plain_run(model, x):
 
 
 def gradients(model, x, output_of, jit=scan.jit):
-    """Output spikes, and the gradient of a weighted sum of them by every parameter and by the input."""
+    """Output spikes, and the gradient of their weighted sum with respect to every parameter and the input."""
     graph, params = nnx.split(model)
     shape = (model.config.time_steps, x.shape[-4], model.config.num_classes)
     weight = jnp.asarray(np.random.default_rng(9).normal(size=shape))
@@ -126,12 +126,12 @@ def run(model, x):
 
 
 def over_time(images, steps):
-    """Other images at every step: [time, batch, ...]."""
+    """Different images at every step: [time, batch, ...]."""
     return jnp.stack([jnp.roll(images, t, axis=2) for t in range(steps)])
 
 
 @pytest.mark.parametrize("reset, pool", [("subtract", "max"), ("zero", "avg"), ("none", "max")])
-def test_spikes_and_gradients_are_those_of_a_plain_loop(reset, pool, firing):
+def test_spikes_and_gradients_match_the_plain_loop(reset, pool, firing):
     model, images = firing(replace(SMALL, reset=reset, pool=pool))
     assert_same_training(gradients(model, images, run), plain_gradients(model, images))
 
@@ -147,7 +147,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_neurons_train_as_the_plain_loop_does(kind, firing):
+def test_other_neurons_match_the_plain_loop(kind, firing):
     model, images = firing(replace(SMALL, **KINDS[kind]))
     assert_same_training(gradients(model, images, run), plain_gradients(model, images))
 
@@ -162,7 +162,7 @@ def test_an_integrator_never_spikes_and_trains_by_its_membranes(kind, firing):
     np.testing.assert_allclose(tally.scores, found[0].sum(0), rtol=1e-12)
 
 
-def test_values_per_channel_that_are_not_learned_stay_as_they_are(firing):
+def test_fixed_values_per_channel_get_no_gradient(firing):
     model, images = firing(replace(SMALL, per_channel=("beta", "threshold"), learn_beta=False))
     _, (params, _) = gradients(model, images, run)
     found = tensors(nnx.merge(nnx.graphdef(model), params))
@@ -170,13 +170,13 @@ def test_values_per_channel_that_are_not_learned_stay_as_they_are(firing):
 
 
 @pytest.mark.parametrize("stack", ["no hidden block", "one block"])
-def test_other_stacks_train_as_the_plain_loop_does(stack, firing):
+def test_other_stacks_match_the_plain_loop(stack, firing):
     model, images = firing(STACKS[stack])
     assert_same_training(gradients(model, images, run), plain_gradients(model, images))
 
 
 @pytest.mark.parametrize("stack", ["default", "no conv block"])
-def test_a_sequence_trains_as_the_plain_loop_does(stack, firing):
+def test_sequences_match_the_plain_loop(stack, firing):
     model, images = firing(STACKS[stack])
     x = over_time(images, 5)
     spikes, by = gradients(model, x, run)
@@ -195,7 +195,7 @@ def test_computing_the_first_convolution_once_changes_nothing(firing):
 
 
 @pytest.mark.parametrize("stack", ["default", "no conv block"])
-def test_trace_tally_fires_and_steps_are_the_plain_loops_window(stack, firing):
+def test_trace_tally_fires_and_steps_match_the_plain_loop(stack, firing):
     model, images = firing(STACKS[stack])
     graph, params = nnx.split(model)
     one_step, stepped, outputs = jax.jit(lambda u: model.step(u, images)), model.initial_states(3), []
@@ -236,7 +236,7 @@ def test_trace_tally_fires_and_steps_are_the_plain_loops_window(stack, firing):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_another_input_is_refused_by_every_function(engine, x, message):
+def test_every_function_refuses_invalid_input(engine, x, message):
     model = CSNN(ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3))
     for function in (engine.run, engine.watch, engine.trace, engine.tally, engine.fires):
         with pytest.raises(ValueError, match=re.escape(message)):

@@ -1,4 +1,4 @@
-"""accuracy.png: every run can be drawn, however short, and what is above 95 % is seen."""
+"""accuracy.png: every run can be drawn, however short, and accuracies above 95% are visible."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_a_run_of_any_length_is_drawn(run):
 
 
 @pytest.mark.parametrize("final", [0.9759, 1.0])
-def test_what_is_above_95_percent_has_a_scale_of_its_own(run, final):
+def test_accuracies_above_95_percent_have_their_own_scale(run, final):
     trained(run, 100)
     for iteration, value in ((0, 0.1), (50, 0.9605), (99, 0.97)):
         run.record("validation", iter=iteration, accuracy=value)
@@ -47,7 +47,7 @@ def test_what_is_above_95_percent_has_a_scale_of_its_own(run, final):
     assert {"above 95 %", "accuracy (%)", "validation", f"final test\n{100 * final:.2f} %"} <= set(words(figure))
 
 
-def test_the_mean_of_the_loss_lies_in_the_middle_of_what_it_is_taken_over(run):
+def test_the_mean_loss_is_in_the_middle_of_its_window(run):
     for iteration in range(100):
         run.record("train", iter=iteration, loss=1.0 + (iteration == 60))
     _, mean = accuracy.draw(run).axes[-1].get_lines()

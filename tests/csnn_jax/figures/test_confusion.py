@@ -1,4 +1,4 @@
-"""confusion.png: every count can be read, the small ones too."""
+"""confusion.png: every count is readable, even small ones."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_classes_have_their_names():
         assert words(figure).count(name) == 2
 
 
-def test_a_single_mistake_is_seen():
+def test_a_single_mistake_is_visible():
     colors = confusion._colors(matrix(10))
     white, one, most = colors[2, 5], colors[1, 0], colors[0, 9]
     assert tuple(white[:3]) == (1, 1, 1) and np.abs(one - white).max() > 0.05 and np.abs(most - white).max() > 0.3

@@ -1,4 +1,4 @@
-"""spikes.png: rasters of neurons that exist, by their names, for images and layers of any kind."""
+"""spikes.png: rasters of named neurons, for images and layers of any kind."""
 
 import numpy as np
 import pytest
@@ -35,9 +35,9 @@ def test_classes_have_their_names():
     figure = spikes.draw(sample()._replace(names=names))
     check_printable(figure)
     found = words(figure)
-    assert found.count("a spider\N{HORIZONTAL ELLIPSIS}") == found.count("cat") == 2  # of the raster and the bars
+    assert found.count("a spider\N{HORIZONTAL ELLIPSIS}") == found.count("cat") == 2  # raster and bars
     assert "test image, class $dog$" in found
-    assert any(text.startswith("a spider\N{HORIZONTAL ELLIPSIS}: ") for text in found)  # of the membranes
+    assert any(text.startswith("a spider\N{HORIZONTAL ELLIPSIS}: ") for text in found)  # membranes
 
 
 def test_a_silent_network_can_be_drawn():

@@ -1,4 +1,4 @@
-"""The style of all figures: files that open, fonts that are in them, colours that all can tell apart."""
+"""The style of all figures: files that open, embedded fonts, colors that everyone can tell apart."""
 
 import io
 import re
@@ -24,21 +24,21 @@ def drawn() -> Figure:
     return figure
 
 
-def test_a_picture_is_of_the_asked_for_size_and_may_be_printed():
+def test_pictures_have_the_requested_size_and_are_printable():
     with Image.open(io.BytesIO(style.png(drawn()))) as picture:
         assert picture.size == (style.COLUMN * style.DPI, 2 * style.DPI)
     check_printable(drawn())
     assert {"1e-5", "1e7", "100 $ or $\\frac$"} <= set(words(drawn()))
 
 
-def test_a_pdf_holds_its_fonts_and_has_equal_bytes_each_time():
+def test_pdfs_embed_their_fonts_and_are_reproducible():
     found = style.pdf(drawn())
     assert found == style.pdf(drawn()) and b"CreationDate" not in found
     assert b"/FontFile2" in found and b"/Type3" not in found and b"/Subtype /Image" not in found
     assert re.search(rb"/MediaBox \[ ?0 0 252 144 ?\]", found)  # points: 3.5 and 2 inches
 
 
-def test_the_callers_style_changes_nothing_and_is_given_back():
+def test_the_callers_style_has_no_effect_and_is_restored():
     plain = style.png(drawn())
     theirs = {"axes.facecolor": "black", "font.size": 20, "savefig.bbox": "tight", "font.family": "monospace"}
     with matplotlib.rc_context(theirs):
@@ -48,7 +48,7 @@ def test_the_callers_style_changes_nothing_and_is_given_back():
 
 
 @pytest.mark.parametrize("figures", ["png", "pdf"])
-def test_what_is_written_is_what_is_named(figures, tmp_path):
+def test_the_files_written_are_those_named(figures, tmp_path):
     style.save(drawn(), tmp_path, "some", figures)
     assert {path.name for path in tmp_path.iterdir()} == set(style.files("some", figures))
     assert (tmp_path / "some.png").read_bytes() == style.png(drawn())

@@ -1,4 +1,4 @@
-"""What is said of a trouble is true, and what is to be tried is a flag that there is and that is not in use."""
+"""Health messages are true, and their hints are existing flags that aren't in use."""
 
 import re
 
@@ -17,15 +17,15 @@ FLAG = re.compile(r"--([\w-]+) ?([a-z\d]*)")
 
 
 @pytest.mark.parametrize("hint", sorted({*advice.HINTS.values()}))
-def test_a_hint_is_one_flag_that_there_is(hint):
+def test_a_hint_is_one_existing_flag(hint):
     ((flag, value),) = FLAG.findall(hint)
     value = value or ("64" if flag == "batch-size" else "0.5")
-    parse_train(TrainFlags, "test", "", [f"--{flag}", value])  # which refuses what there is not
+    parse_train(TrainFlags, "test", "", [f"--{flag}", value])  # refuses unknown flags
 
 
 @settings(max_examples=25)
 @given(CONFIGS, st.sampled_from(list(EVIDENCE)), st.booleans())
-def test_no_flag_is_advised_that_is_in_use(config, what, early):
+def test_hints_suggest_no_flag_already_in_use(config, what, early):
     made = decided(config)
     ((flag, value),) = FLAG.findall(advice.hint(what, made, range(len(config.model.layers)), early))
     now = vars(made.model) | vars(made.train)
@@ -49,14 +49,14 @@ def test_no_flag_is_advised_that_is_in_use(config, what, early):
         ("stuck", {"hidden": (20,)}, True, "a smaller --lr (now 0.01)"),
     ],
 )
-def test_the_first_cause_that_holds_is_taken(what, model, early, hint):
+def test_the_first_applicable_cause_is_used(what, model, early, hint):
     config = decided(Config(ModelConfig(**model), train=TrainConfig(lr=0.01)))
     assert advice.hint(what, config, range(len(config.model.layers)), early) == hint
 
 
 @pytest.mark.parametrize("surrogate", advice.FAULTS)
 @pytest.mark.parametrize("what", advice.CAUSES)
-def test_a_surrogate_that_is_at_fault_is_named(what, surrogate):
+def test_a_faulty_surrogate_is_named(what, surrogate):
     hint = advice.hint(what, decided(Config(ModelConfig(surrogate=surrogate))), [0], early=True)
     assert hint == f"--surrogate atan, because {surrogate} {advice.FAULTS[surrogate]}"
 
@@ -65,14 +65,14 @@ def test_a_surrogate_that_is_at_fault_is_named(what, surrogate):
 @pytest.mark.parametrize(
     ("lr", "source", "usual"), [(1e3, None, "0.01"), (0.11, None, "0.01"), (0.011, "RUN", "0.001")]
 )
-def test_a_learning_rate_far_above_the_usual_one_is_what_to_change_first(what, lr, source, usual):
+def test_a_learning_rate_far_above_the_usual_one_comes_first(what, lr, source, usual):
     for train in (TrainConfig(lr=lr, init_from=source), TrainConfig(lr=lr, init_from=source, batch_size=1)):
         hint = advice.hint(what, decided(Config(ModelConfig(surrogate="sigmoid"), train=train)), [0], early=True)
         assert hint == f"a smaller --lr (now {lr:g}, usually {usual})"
 
 
 @pytest.mark.parametrize("deviation", [150.0, None])
-def test_membranes_that_have_blown_up_are_those_of_the_learning_rate(deviation):
+def test_membranes_that_blow_up_are_blamed_on_the_learning_rate(deviation):
     """Also with SGD, which has no usual learning rate."""
     figures = {"membranes": {"lif1": SEEN, "lif2": SEEN | {"deviation": deviation}}}
     config = decided(Config(train=TrainConfig(lr=5.0, optimizer="sgd")))
@@ -105,12 +105,12 @@ UNSEEN = "channels without a spike in 32 images"
         ("dead", ["lif1", "lif4"], f"mostly dead layers: lif1, lif4 (30 of 32, 9 of 10 {UNSEEN})"),
     ],
 )
-def test_a_line_holds_the_layers_and_the_figures(what, layers, text):
+def test_a_line_states_layers_and_figures(what, layers, text):
     assert advice.line(what, layers, FIGURES, Config(), "47 of 468") == text
 
 
 @pytest.mark.parametrize("what", advice.CAUSES)
-def test_a_batch_of_one_image_is_what_to_change_first(what):
+def test_a_batch_of_one_image_comes_first(what):
     one, few = (decided(Config(train=TrainConfig(batch_size=size))) for size in (1, 8))
     assert advice.hint(what, one, [0], early=True) == "a larger --batch-size (now 1)"
     assert "--batch-size" not in advice.hint(what, few, [0], early=True)

@@ -1,4 +1,4 @@
-"""What is told of a network in training: once when it begins, once when it has passed, and nothing of a healthy one."""
+"""Health messages in training: one when a problem begins, one when it has passed, none for a healthy network."""
 
 import math
 
@@ -32,7 +32,7 @@ LEARNT, CHANCE = 1.5, math.log(10)
 
 
 def feed(health: Detectors, *, iterations, densities=FINE, gradients=STRONG, loss=LEARNT) -> list[tuple[int, Event]]:
-    """The events of `iterations`, a range that counts from 0 those that were done before; with the iterations done."""
+    """(iterations done, event) pairs from `iterations`, a range of 0-based iterations."""
     found = []
     for before in iterations:
         step = health.step(before + 1, loss, np.array(densities), np.array(gradients))
@@ -41,7 +41,7 @@ def feed(health: Detectors, *, iterations, densities=FINE, gradients=STRONG, los
 
 
 def but(values: np.ndarray, **changes: float) -> np.ndarray:
-    """The values, but for layers such as `lif2`."""
+    """The values with changes for layers such as `lif2`."""
     changed = values.copy()
     for name, value in changes.items():
         changed[int(name[3:]) - 1] = value
@@ -52,7 +52,7 @@ def healthy(total=1000) -> Detectors:
     return Detectors(Config(), total)
 
 
-def test_nothing_is_told_of_a_healthy_network():
+def test_a_healthy_network_gets_no_message():
     rng = np.random.default_rng(0)
     health = healthy()
     for iteration in range(1, 1001):
@@ -62,7 +62,7 @@ def test_nothing_is_told_of_a_healthy_network():
             assert health.evaluated(iteration, np.array([16, 44, 100, 0])) == []
 
 
-def test_layers_that_are_silent_after_a_fifth_are_told_once_together_and_once_that_all_spike():
+def test_silent_layers_get_one_message_together_and_one_when_all_spike():
     health = healthy()
     start = feed(health, iterations=range(257), densities=but(FINE, lif2=9e-4, lif3=0, lif4=0), loss=CHANCE)
     assert start == [(200, Event("silent", (1, 2, 3), 1))]
@@ -70,7 +70,7 @@ def test_layers_that_are_silent_after_a_fifth_are_told_once_together_and_once_th
     assert feed(health, iterations=range(270, 400)) == [(270 + STEADY, Event("silent", (), 271))]
 
 
-def test_a_silence_that_passes_within_the_first_fifth_is_not_told():
+def test_a_silence_within_the_first_fifth_gets_no_message():
     health = healthy()
     assert feed(health, iterations=range(195), densities=but(FINE, lif2=0, lif3=0, lif4=0), loss=CHANCE) == []
     assert feed(health, iterations=range(195, 1000)) == []
@@ -84,7 +84,7 @@ def test_a_silence_that_passes_within_the_first_fifth_is_not_told():
         ("exploding", (0,), {"gradients": but(STRONG, lif1=1.01 * EXPLODING)}, PATIENCE),
     ],
 )
-def test_a_trouble_is_told_when_it_has_lasted_and_when_it_has_passed(what, layers, trouble, after):
+def test_a_problem_gets_a_message_once_it_has_lasted_and_once_it_has_passed(what, layers, trouble, after):
     health = healthy()
     assert feed(health, iterations=range(50), **trouble) == [(after, Event(what, layers, 1))]
     near = {"densities": but(FINE, lif3=SATURATED - 0.01)} if what == "saturated" else trouble
@@ -93,8 +93,8 @@ def test_a_trouble_is_told_when_it_has_lasted_and_when_it_has_passed(what, layer
 
 
 @pytest.mark.parametrize("low", [0.0, SILENT * 0.99])
-def test_a_density_about_its_bound_is_not_told_again_and_again(low):
-    """Silent for so many iterations in turn that a machine without a memory would tell each of them."""
+def test_a_density_near_its_bound_gets_no_repeated_messages(low):
+    """Each silence lasts long enough for a message if earlier ones were forgotten."""
     health = healthy()
     told = 0
     for iteration in range(200, 2600, 2 * STEADY):
@@ -103,14 +103,14 @@ def test_a_density_about_its_bound_is_not_told_again_and_again(low):
     assert told == 2
 
 
-def test_silent_layers_and_a_loss_at_its_floor_pass_little_gradient_which_is_no_trouble_of_its_own():
+def test_small_gradients_of_silent_layers_or_a_minimal_loss_are_no_problem():
     weak = np.full(LAYERS, 1e-12)
     told = feed(healthy(), iterations=range(250), densities=but(FINE, lif4=0), gradients=weak, loss=2)
     assert {event.what for _, event in told} == {"silent"}
     assert feed(healthy(), iterations=range(50), gradients=weak, loss=math.log(1 + 9 / math.e) + 0.01) == []
 
 
-def test_a_loss_that_stays_is_told_after_a_fifth_of_the_job():
+def test_a_stuck_loss_gets_a_message_after_a_fifth_of_the_job():
     health = healthy(468)
     assert feed(health, iterations=range(93), loss=0.995 * CHANCE) == []
     assert feed(health, iterations=range(93, 120), loss=1.1 * CHANCE) == [(94, Event("stuck", (0,), 94))]
@@ -118,7 +118,7 @@ def test_a_loss_that_stays_is_told_after_a_fifth_of_the_job():
     assert passed[1].what == "stuck" and passed[1].layers == () and 120 < passed[0] < 130
 
 
-def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
+def test_the_rate_targets_cost_is_not_compared_with_chance():
     added = 2 * ((FINE[:-1] - 0.5) ** 2).mean()
     config = Config(train=TrainConfig(rate_target=0.5, rate_weight=2.0))
     assert feed(Detectors(config, 100), iterations=range(50), loss=0.9 * CHANCE + added) == []
@@ -127,22 +127,22 @@ def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
     assert stays == [(20, Event("stuck", (0,), 20))]
 
 
-def test_a_layer_of_which_most_channels_are_dead():
+def test_layers_with_mostly_dead_channels():
     health, channels = healthy(100), np.array([32, 64, 512, 10])
     feed(health, iterations=range(50))
     dead = np.array([31, 44, 511, 1])
     assert health.evaluated(50, dead) == [Event("dead", (0, 2), 50)] and health.evaluated(60, dead) == []
-    assert health.evaluated(70, (channels * (DEAD - 0.05)).astype(int)) == []  # near it still
+    assert health.evaluated(70, (channels * (DEAD - 0.05)).astype(int)) == []  # still close
     assert health.evaluated(80, (channels * (DEAD - 0.2)).astype(int)) == [Event("dead", (), 80)]
 
 
-def test_densities_that_are_not_known_are_no_trouble():
+def test_unknown_densities_are_no_problem():
     unknown = np.full(LAYERS, np.nan)
     assert feed(healthy(), iterations=range(50), densities=unknown, gradients=unknown) == []
 
 
-def test_a_layers_state_follows_from_its_density_and_its_dead_channels():
-    """One output of many classes spikes seldom."""
+def test_a_layers_state_depends_on_its_density_and_dead_channels():
+    """With many classes, each output rarely spikes."""
     many = ModelConfig(num_classes=1000)
     np.testing.assert_array_equal(silence(many), [SILENT, SILENT, SILENT, 0.05 / 1000])
     densities = {"lif1": 0.0009, "lif2": 0.61, "lif3": 0.6, "lif4": 0.0009}
@@ -186,7 +186,7 @@ stretches = st.lists(
 
 @settings(max_examples=25)
 @given(stretches, st.integers(0, 300))
-def test_a_resumed_job_tells_what_an_uninterrupted_one_would(tmp_path_factory, drawn, at):
+def test_a_resumed_job_gets_the_messages_of_an_uninterrupted_one(tmp_path_factory, drawn, at):
     steps = [(d, g, loss) for d, g, loss, times in drawn for _ in range(times)]
 
     def go(watched: HealthMonitor, iterations: range) -> None:

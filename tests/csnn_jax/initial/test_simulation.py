@@ -24,7 +24,7 @@ STACKS = [
 
 
 def both(config: ModelConfig, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Spikes of every layer by NumPy and by scan, from weights that fire. x is [batch, ...] or [time, batch, ...]."""
+    """Every layer's spikes from NumPy and scan, with weights that fire. x is [batch, ...] or [time, batch, ...]."""
     model = models.CSNN(config, 1)
     for block in model.blocks:
         block.kernel[...] = block.kernel[...] * 6
@@ -40,7 +40,7 @@ def both(config: ModelConfig, x: np.ndarray) -> tuple[list[np.ndarray], list[np.
 
 @pytest.mark.parametrize("changes", STACKS, ids=str)
 @pytest.mark.parametrize("sequence", [False, True])
-def test_it_is_scans_window(changes, sequence):
+def test_it_matches_the_scan_engine(changes, sequence):
     config = ModelConfig(**({"input_shape": (9, 8, 2), "conv_channels": (4, 6), "hidden": (12,)} | changes))
     config = ModelConfig(**(vars(config) | {"num_classes": 3, "time_steps": 7}))
     shape = (7, 5, 9, 8, 2) if sequence else (5, 9, 8, 2)

@@ -1,4 +1,4 @@
-"""Initial weights: every layer fires as asked, every engine and framework gets the same, and a run's are trained on."""
+"""Initial weights: layers fire as requested, engines and frameworks get the same ones, and runs can be fine-tuned."""
 
 import math
 import re
@@ -43,14 +43,14 @@ def mnist() -> data.Split:
 
 @pytest.mark.parametrize("density", [0.05, 0.2])
 @pytest.mark.parametrize("changes", STACKS.values(), ids=STACKS)
-def test_calibrated_layers_fire_as_asked(changes, density, mnist):
+def test_calibrated_layers_fire_as_requested(changes, density, mnist):
     made = initial.start(job("calibrated", density, **changes), mnist)
-    assert min(made.before) < density / 1.5  # torch's do not
+    assert min(made.before) < density / 1.5  # torch's don't
     for found in made.after:
         assert density / 1.5 < found < density * 1.5
 
 
-def test_the_densities_that_are_told_are_the_engines(mnist):
+def test_the_reported_densities_match_the_engine(mnist):
     config = job("calibrated", conv_channels=(8, 16), hidden=(32,))
     made = initial.start(config, mnist)
     rows = data.epoch_batches(0, 0, len(mnist.labels), 48)[0]
@@ -71,7 +71,7 @@ def test_a_gain_scales_torchs_draw_on_a_grid(init, mnist):
         assert np.allclose(bias, torchs[f"{layer.name}.bias"] * gain.mean()) if init == "calibrated" else not bias.any()
 
 
-def test_fluctuation_gives_membranes_the_deviation_of_the_paper():
+def test_fluctuation_gives_membranes_the_papers_deviation():
     config = job("fluctuation", conv_channels=(), hidden=(400,), threshold=2.0, beta=0.8, input_shape=(4, 4, 1))
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (128, 4, 4, 1), np.uint8), np.zeros(128, np.int32))
@@ -81,11 +81,11 @@ def test_fluctuation_gives_membranes_the_deviation_of_the_paper():
     for frame in spikes:
         membrane = 0.8 * membrane + weights @ frame
         seen.append(membrane - (weights.sum(1) * 0.1) / (1 - 0.8))
-    expected = 2.0 / 1.2816 * math.sqrt(1 - 0.1)  # of Bernoulli spikes; the paper's Poisson spikes have no 1 - p
-    assert np.std(seen) == pytest.approx(expected, rel=0.15)  # the gain stands on a grid of 9 %
+    expected = 2.0 / 1.2816 * math.sqrt(1 - 0.1)  # for Bernoulli spikes; the paper's Poisson spikes have no 1 - p
+    assert np.std(seen) == pytest.approx(expected, rel=0.15)  # gains are on a grid of 9%
 
 
-def test_a_layer_that_no_gain_can_make_fire_ends_nothing():
+def test_a_layer_that_no_gain_can_make_fire_is_no_error():
     split = data.Split(np.zeros((128, 28, 28, 1), np.uint8), np.zeros(128, np.int32))
     made = initial.start(job("calibrated", conv_channels=(4,), hidden=(8,)), split)
     assert all(np.isfinite(tensor).all() for tensor in made.tensors.values())
@@ -97,7 +97,7 @@ def source(tmp_path):
 
 
 @pytest.mark.parametrize("model", [SMALL, LEARNT, VALID], ids=["small", "learnt", "no padding, no bias"])
-def test_the_stack_and_the_weights_are_the_runs(model, tmp_path, mnist):
+def test_the_stack_and_the_weights_come_from_the_run(model, tmp_path, mnist):
     out = make_run(tmp_path / "run", model)
     for source in (out, out / "weights.safetensors"):
         config = decided(read_flags("--init-from", source, "--num-classes", 10).config)
@@ -109,7 +109,7 @@ def test_the_stack_and_the_weights_are_the_runs(model, tmp_path, mnist):
             np.testing.assert_array_equal(made.tensors[name], tensor)
 
 
-def test_a_flag_beside_it_wins(source, tmp_path, mnist):
+def test_explicit_flags_override_the_run(source, tmp_path, mnist):
     config = read_flags("--init-from", source, "--time-steps", 9, "--reset", "none", "--beta", 0.25).config
     assert (config.model.time_steps, config.model.reset) == (9, "none")
     assert config.model.conv_channels == SMALL.conv_channels and config.model.each("beta") == (0.25,) * 3
@@ -134,7 +134,7 @@ def test_values_per_channel_are_kept_and_an_integrator_may_spike_again(tmp_path,
     np.testing.assert_array_equal(other["lif2.beta"], np.full(6, np.float32(0.75)))
 
 
-def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):
+def test_the_last_layer_is_reinitialized_for_another_number_of_classes(source, mnist):
     config = read_flags("--init-from", source, "--num-classes", 12, "--seed", 4).config
     made = initial.start(config, mnist)
     for name in ("conv1.weight", "fc1.weight", "fc1.bias"):
@@ -157,7 +157,7 @@ def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):
         ("source", ("--resume", "--out", "x"), "--resume: expected no --init-from, because"),
     ],
 )
-def test_what_cant_be_started_from_is_refused(source, path, flags, message, tmp_path, mnist):
+def test_invalid_starts_are_refused(source, path, flags, message, tmp_path, mnist):
     (tmp_path / "net.pt").write_bytes(b"x")
     (tmp_path / "broken.safetensors").write_bytes((source / "weights.safetensors").read_bytes()[:-50])
     with pytest.raises(UserError, match=f"^{message}"):
@@ -165,8 +165,8 @@ def test_what_cant_be_started_from_is_refused(source, path, flags, message, tmp_
 
 
 @pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
-def test_both_frameworks_train_on_from_a_run_and_resume_without_it(module, source, dataset, tmp_path):
-    """The rate is a tenth, and the accuracy before the first step is printed though evaluations are off."""
+def test_both_frameworks_fine_tune_a_run_and_resume_without_it(module, source, dataset, tmp_path):
+    """The learning rate is a tenth, and the accuracy before the first step is printed even with evaluations off."""
     flags = ("--init-from", source, "--dataset", dataset, "--batch-size", 32, "--eval-every", 0, "--dtype", "float64")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     passed(module, *flags, "--max-iters", 4, "--out", whole)

@@ -1,4 +1,4 @@
-"""Products that leave silent channels out, against products that don't, for every number of active channels."""
+"""Products that skip silent channels, against products that don't, for every number of active channels."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from csnn_jax.network import activity, layers
 
 
 def spikes(shape, active, seed=0):
-    """Random spikes [.., channels] of which just `active` channels, drawn at random, hold any."""
+    """Random spikes [.., channels] in exactly `active` random channels."""
     rng = np.random.default_rng(seed)
     found = np.zeros(shape)
     on = np.sort(rng.permutation(shape[-1])[:active])
@@ -38,7 +38,7 @@ def test_active_channels_come_first_and_in_order(data, channels):
     np.testing.assert_array_equal(order[active:], np.setdiff1d(np.arange(channels), on))
 
 
-def test_few_channels_are_not_worth_the_search():
+def test_few_channels_are_not_searched():
     assert activity.find(jnp.zeros((2, 31)), 32) is None
     assert activity.find(jnp.zeros((2, 32)), 31) is None
     assert activity.among(lambda on, x: x[:, on], None, jnp.ones((2, 31))).shape == (2, 31)
@@ -46,7 +46,7 @@ def test_few_channels_are_not_worth_the_search():
 
 @partial(jax.jit, static_argnums=(0, 1))
 def both(product, plain, x, kernel, dy):
-    """(result, gradients) of a product that leaves silent channels out, and of one that doesn't."""
+    """(result, gradients) of a product that skips silent channels, and of one that doesn't."""
     return [(y, *pull(dy)) for y, pull in (jax.vjp(f, x, kernel) for f in (product, plain))]
 
 
@@ -57,7 +57,7 @@ LINEAR = layers.linear, layers.matmul
 @pytest.mark.parametrize(
     "functions, shape, kernel, out", [(CONV, (2, 5, 4, 33), (3, 3), (2, 5, 4)), (LINEAR, (6, 46), (), (6,))]
 )
-def test_products_and_gradients_are_those_over_all_channels(functions, shape, kernel, out, x64):
+def test_products_and_gradients_match_those_over_all_channels(functions, shape, kernel, out, x64):
     rng = np.random.default_rng(1)
     channels = shape[-1]
     kernel, dy = jnp.asarray(rng.normal(size=(*kernel, channels, 32))), jnp.asarray(rng.normal(size=(*out, 32)))
@@ -70,10 +70,10 @@ def test_products_and_gradients_are_those_over_all_channels(functions, shape, ke
         silent = np.setdiff1d(np.arange(channels), on)
         _, dx, dkernel = map(np.asarray, found)
         assert (dkernel[..., silent, :] == 0).all()
-        assert (dx[..., silent] != 0).any() == (len(silent) > 0)  # through the surrogate a silent neuron learns too
+        assert (dx[..., silent] != 0).any() == (len(silent) > 0)  # silent neurons learn through the surrogate
 
 
-def test_under_vmap_one_branch_is_computed_that_fits_all():
+def test_vmap_computes_one_branch_that_fits_all():
     x = jnp.asarray(np.stack([spikes((2, 6, 6, 32), active, active)[0] for active in (0, 9, 20)]), jnp.float32)
     kernel = whole_numbers((3, 3, 32, 32))
 
@@ -86,7 +86,7 @@ def test_under_vmap_one_branch_is_computed_that_fits_all():
         mapped(x, kernel), zip(*[gradient(one, kernel) for one in x], strict=True), strict=True
     ):
         np.testing.assert_array_equal(found, jnp.stack(one_by_one))
-    # A switch on an index that differs among the mapped would become all branches and a choice among their results.
+    # With a different index in each mapped item, a switch would compute all branches and select among the results.
     switches = [
         str(jax.make_jaxpr(f)(*args)).count("cond[") for f, args in ((gradient, (x[0], kernel)), (mapped, (x, kernel)))
     ]

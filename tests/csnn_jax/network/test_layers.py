@@ -43,7 +43,7 @@ def looped_pool(x, dy, pool):
     for b, i, j, c in np.ndindex(*dy.shape):
         places = np.ndindex(pool.size, pool.size)
         members = [(b, pool.stride * i + k, pool.stride * j + m, c) for k, m in places]
-        first = max(members, key=lambda at: x[at])  # `max` keeps the first of equals
+        first = max(members, key=lambda at: x[at])  # `max` keeps the first if several are equal
         y[b, i, j, c] = x[first]
         dx[first] += dy[b, i, j, c]
     return y, dx
@@ -53,7 +53,7 @@ def looped_pool(x, dy, pool):
     "kernel_size, stride, padding",
     [(1, 1, 0), (3, 1, 1), (5, 1, 2), (3, 1, 0), (2, 1, 0), (4, 2, 0), (3, 2, 1), (5, 3, 2)],
 )
-def test_conv_is_the_correlation(kernel_size, stride, padding, x64):
+def test_conv_equals_the_correlation(kernel_size, stride, padding, x64):
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(2, 5, 7, 3)), rng.normal(size=(kernel_size, kernel_size, 3, 4))
     found = layers.conv(jnp.asarray(x), jnp.asarray(kernel), stride, padding)
@@ -74,7 +74,7 @@ def test_conv_is_the_correlation(kernel_size, stride, padding, x64):
     ],
 )
 @pytest.mark.parametrize("binary", [True, False])
-def test_conv_gradients_are_autodiffs(kernel_size, stride, padding, shape, binary, x64):
+def test_conv_gradients_equal_autodiffs(kernel_size, stride, padding, shape, binary, x64):
     rng = np.random.default_rng(1)
     x = rng.integers(0, 2, shape).astype(float) if binary else rng.normal(size=shape)
     x, kernel = jnp.asarray(x), jnp.asarray(rng.normal(size=(kernel_size, kernel_size, shape[-1], 4)))
@@ -113,9 +113,9 @@ def test_conv_gradients_keep_float32():
     shape=st.sampled_from([(2, 3, 3, 1), (1, 4, 4, 2), (1, 5, 3, 3)]),
     pool=st.sampled_from([MAX, Pooling("max", 3, 3), Pooling("max", 3, 2), Pooling("max", 2, 1), Pooling("max", 1, 2)]),
 )
-def test_max_pool_is_the_loop_over_windows(seed, shape, pool):
+def test_max_pool_equals_the_loop_over_windows(seed, shape, pool):
     rng = np.random.default_rng(seed)
-    x = rng.integers(-1, 2, shape).astype(np.float32)  # three values: most windows hold a tie
+    x = rng.integers(-1, 2, shape).astype(np.float32)  # three values: most windows contain ties
     bias = rng.integers(-3, 4, shape[-1]).astype(np.float32)
     size = lone_layer("conv1", "conv", shape[1:], shape[3], pool=pool).out_shape
     dy = rng.integers(-9, 10, (shape[0], *size)).astype(np.float32)
@@ -138,7 +138,7 @@ def test_an_odd_last_row_and_column_are_left_out(pool):
     assert (dx[:, 4] == 0).all() and (dx[:, :, 6] == 0).all() and dx.sum() == 12
 
 
-def test_avg_pool_is_the_mean_of_x_plus_bias(x64):
+def test_avg_pool_equals_the_mean_of_x_plus_bias(x64):
     rng = np.random.default_rng(5)
     x, bias, dy = rng.normal(size=(2, 4, 6, 3)), rng.normal(size=3), rng.normal(size=(2, 2, 3, 3))
     y, pull = jax.vjp(lambda x, bias: layers.pool(x, bias, AVG), jnp.asarray(x), jnp.asarray(bias))

@@ -1,4 +1,4 @@
-"""The network: shapes, initial weights, learned neurons, and the exchange of weights with torch's layout."""
+"""The network: shapes, initial weights, learned neurons, and conversion to and from torch's layout."""
 
 import math
 
@@ -94,7 +94,7 @@ def test_learned_neurons_are_parameters_with_gradients(firing):
     assert [float(held[f"lif{i}.threshold"]) for i in range(1, 5)] == [1.0, 0.5, 2.0, 1.5]
 
 
-def test_fixed_neurons_are_no_parameters():
+def test_fixed_neurons_are_not_parameters():
     leaves = jax.tree.leaves(nnx.split(CSNN(STACKS["32x32x3"][0]))[1])
     assert len(leaves) == 2 * 4 and all(leaf.ndim > 0 for leaf in leaves)
 
@@ -114,7 +114,7 @@ def test_every_layer_has_its_own_neurons():
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_tensors_survive_loading_bit_by_bit(name):
+def test_tensors_survive_loading_bit_for_bit(name):
     config = STACKS[name][0]
     source, target = CSNN(config, key=1), CSNN(config, key=2)
     held = tensors(source)
@@ -136,7 +136,7 @@ def test_loading_sets_learned_neurons_and_keeps_the_type_of_the_model(x64):
 
 
 def test_fc1_in_torchs_layout_acts_on_the_input_flattened_in_torchs_order(x64):
-    config = ModelConfig(input_shape=(8, 12, 2), conv_channels=(5,), hidden=(7,), num_classes=3)  # fc1 sees 4x6x5
+    config = ModelConfig(input_shape=(8, 12, 2), conv_channels=(5,), hidden=(7,), num_classes=3)  # fc1's input is 4x6x5
     model = CSNN(config, dtype=jnp.float64)
     spikes = np.random.default_rng(0).integers(0, 2, (3, 4, 6, 5)).astype(float)
     found = tensors(model)
@@ -145,7 +145,7 @@ def test_fc1_in_torchs_layout_acts_on_the_input_flattened_in_torchs_order(x64):
     np.testing.assert_allclose(model.blocks[1].current(jnp.asarray(spikes)), expected, rtol=1e-12, atol=1e-13)
 
 
-def test_a_derivative_of_the_users_own_replaces_the_configurations(x64):
+def test_a_custom_derivative_replaces_the_configured_one(x64):
     config = ModelConfig(input_shape=(1, 1, 1), conv_channels=(), hidden=(), num_classes=2, time_steps=1)
     graph, params = nnx.split(CSNN(config, derivative=lambda x: 3 + 0 * x, dtype=jnp.float64))
 
@@ -157,7 +157,7 @@ def test_a_derivative_of_the_users_own_replaces_the_configurations(x64):
     np.testing.assert_array_equal(found["fc1.bias"], [3, 3])
 
 
-def test_numpys_seeds_are_taken_and_other_keys_refused():
+def test_numpy_seeds_are_accepted_and_other_keys_refused():
     config = ModelConfig(input_shape=(4, 4, 1), conv_channels=(), hidden=(3,))
     np.testing.assert_array_equal(tensors(CSNN(config, np.int64(3)))["fc1.bias"], tensors(CSNN(config, 3))["fc1.bias"])
     with pytest.raises(ValueError, match=r"key is of type float, expected a jax\.random\.key or a seed"):

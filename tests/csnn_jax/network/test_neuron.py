@@ -1,4 +1,4 @@
-"""The LIF neuron against traces worked out by hand and against the closed recurrences of its gradients."""
+"""The LIF neuron against traces worked out by hand and against closed recurrences for its gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def test_a_membrane_at_the_threshold_neither_spikes_nor_resets(reset):
 
 @pytest.mark.parametrize("reset", RESETS)
 def test_a_product_is_rounded_before_the_current_is_added(reset, optimised):
-    """As in torch; XLA would make one fused multiply-add of the two, which a third of these membranes would show."""
+    """As in torch; XLA would fuse the two into one multiply-add, which would change a third of these membranes."""
     beta = np.float32(0.9)
     current = np.random.default_rng(0).uniform(0, 0.5, (20, 64)).astype(np.float32)
     membranes, spikes = optimised(lambda c: window(c, beta, 1.0, reset))(current)
@@ -89,7 +89,7 @@ def test_no_gradient_through_the_reset(reset, when_fired):
 def recurrences(current, beta, theta, reset, d_spikes):
     """The forward and backward equations of design section 2 in NumPy: spikes, dI [time, n], dbeta, dtheta.
 
-    atan's derivative at its default, 1 / (1 + (pi x)^2), stands for sigma'.
+    Uses atan's derivative with the default slope, 1 / (1 + (pi x)^2), for sigma'.
     """
     u, s, r, before = (np.zeros_like(current) for _ in range(4))
     decay, last = np.clip(beta, 0, 1), np.zeros_like(current[0])
@@ -114,7 +114,7 @@ def recurrences(current, beta, theta, reset, d_spikes):
 
 @pytest.mark.parametrize("beta", [0.0, 0.7, 1.0, 1.5])
 @pytest.mark.parametrize("reset", RESETS)
-def test_gradients_are_the_closed_recurrences(reset, beta, x64):
+def test_gradients_match_the_closed_recurrences(reset, beta, x64):
     rng = np.random.default_rng(0)
     current, d_spikes, theta = rng.uniform(-0.8, 1.4, (20, 30)), rng.normal(size=(20, 30)), 0.9
 
@@ -131,7 +131,7 @@ def test_gradients_are_the_closed_recurrences(reset, beta, x64):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
-def test_membranes_of_whole_numbers_and_other_resets_are_refused():
+def test_integer_membranes_and_unknown_resets_are_refused():
     zeros = jnp.zeros(2, int)
     with pytest.raises(ValueError, match="membrane is int32, expected floats"):
         neuron.leaky(zeros, zeros, 0.5, 1.0, "zero", surrogate.atan)

@@ -1,4 +1,4 @@
-"""Exponential and logarithm against those of NumPy in extended precision."""
+"""Exponential and logarithm against NumPy's in extended precision."""
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ def test_errors_are_below_the_units_promised(dtype):
             assert found.dtype == dtype and units(found, exact(x.astype(np.longdouble))) < most
 
 
-def test_where_there_is_nothing_to_round():
+def test_special_values():
     assert exp(np.float32([0, -np.inf, -1000])).tolist() == [1, 0, 0]
     assert log(np.float32([1])) == 0
     assert np.isnan(exp(np.float32([np.nan]))) and np.isnan(log(np.float32([np.nan])))

@@ -18,7 +18,7 @@ GRID = np.concatenate([np.linspace(-10, 10, 4001), [-1e30, -1e-30, -0.0, 1e-30, 
 FORMULAS = {
     "fast_sigmoid": (25.0, lambda x, k: 1 / (k * np.abs(x) + 1) ** 2),
     "atan": (2.0, lambda x, k: (k / 2) / (1 + (np.pi / 2 * k * x) ** 2)),
-    # k e^(-kx) / (e^(-kx) + 1)^2 = k / (4 cosh^2(kx / 2)), which is 0 far from 0 as its limit is
+    # k e^(-kx) / (e^(-kx) + 1)^2 = k / (4 cosh^2(kx / 2)); far from 0, both the limit and this form are 0
     "sigmoid": (25.0, lambda x, k: k / 4 / np.cosh(np.clip(k * x / 2, -350, 350)) ** 2),
     "straight_through": (None, lambda x, k: np.ones_like(x)),
     "triangular": (1.0, lambda x, k: np.where(x < 0, k, -k)),
@@ -46,7 +46,7 @@ def test_gradient_of_a_spike_is_the_formula(name, dtype, tolerance, x64):
 
 
 @pytest.mark.parametrize("name", WITH_SLOPE)
-def test_slope_of_the_configuration_changes_it(name, x64):
+def test_the_configured_slope_is_used(name, x64):
     slope, formula = FORMULAS[name]
     assert slope != 3.5
     found = gradient(jnp.asarray(GRID), derivative_of(ModelConfig(surrogate=name, slope=3.5)))
@@ -64,7 +64,7 @@ def test_all_surrogates_are_covered():
     assert {*SLOPELESS} == set(FORMULAS) - set(WITH_SLOPE)
 
 
-def test_a_derivative_is_known_by_its_name_and_slope():
+def test_derivatives_have_a_name_and_a_slope():
     assert surrogate.named(surrogate.atan) == ("atan", 2.0) and surrogate.named(jnp.tanh) == (None, 0.0)
     assert surrogate.named(derivative_of(ModelConfig(surrogate="atan", slope=3.5))) == ("atan", 3.5)
     assert surrogate.named(surrogate.heaviside) == ("heaviside", 0.0)

@@ -1,4 +1,4 @@
-"""Every neuron has the same bits in all frameworks, and a layer's values are those configured or stored."""
+"""Every neuron gives the same bits in all frameworks, and a layer's values are as configured or stored."""
 
 import ast
 import inspect
@@ -34,7 +34,7 @@ def window(kind, ops, array, currents, values, reset):
 @pytest.mark.numeric
 @pytest.mark.parametrize("kind, reset", [(kind, reset) for kind in NEURONS.values() for reset in kind.resets], ids=str)
 @pytest.mark.parametrize("wide", [False, True], ids=["scalars", "per channel"])
-def test_all_frameworks_have_the_same_bits(kind, reset, wide):
+def test_all_frameworks_give_the_same_bits(kind, reset, wide):
     rng = np.random.default_rng(0)
     currents = rng.normal(0.3, 0.6, (40, 64, 33)).astype(np.float32)
     values = {name: rng.uniform(0.6, 0.9, 33 if wide else ()).astype(np.float32) for name in kind.parameters}
@@ -48,13 +48,13 @@ def test_all_frameworks_have_the_same_bits(kind, reset, wide):
 
 
 @pytest.mark.parametrize("kind", NEURONS.values(), ids=str)
-def test_a_neuron_declares_what_others_rely_on(kind):
+def test_neurons_declare_what_other_code_relies_on(kind):
     assert "mem" in kind.states and "threshold" in kind.parameters
     assert kind.equations.keys() == {*kind.resets}
     assert all(parameter.help and 0 < parameter.default <= 1 for parameter in kind.parameters.values())
 
 
-def test_type_checkers_see_only_fields_that_there_are():
+def test_type_checkers_see_only_existing_fields():
     for node in ast.walk(ast.parse(inspect.getsource(declared))):
         if isinstance(node, ast.ClassDef):
             seen = {one.target.id: ast.literal_eval(one.value) for one in node.body if isinstance(one, ast.AnnAssign)}
@@ -62,7 +62,7 @@ def test_type_checkers_see_only_fields_that_there_are():
     assert len(seen) >= 8 and {name: there[name] for name in seen} == seen
 
 
-def test_configured_values_are_those_of_the_layer_and_files_hold_none():
+def test_layers_use_the_configured_values_and_files_hold_none():
     neurons = [layer.neurons for layer in SEVERAL.layers]
     assert [one.values({}) for one in neurons] == [{"beta": beta, "threshold": 2.0} for beta in (0.1, 0.2, 0.3)]
     assert [(one.name, one.initial) for one in neurons] == [("lif1", {}), ("lif2", {}), ("lif3", {})]
@@ -77,9 +77,9 @@ def test_learned_values_come_from_the_tensors_with_decays_clipped(beta, kept):
     assert clip(jnp.float32(beta)) == kept
 
 
-def test_values_per_channel_are_stored_learned_or_not():
+def test_values_per_channel_are_stored_whether_learned_or_not():
     first, *_, last = replace(SEVERAL, per_channel=("threshold", "beta"), learn_beta=True).layers
-    assert first.neurons.per_channel == ("beta", "threshold")  # in the order in which the neuron declares them
+    assert first.neurons.per_channel == ("beta", "threshold")  # in the order that the neuron declares
     assert {name: value.shape for name, value in first.neurons.initial.items()} == {
         "lif1.beta": (32,),
         "lif1.threshold": (32,),

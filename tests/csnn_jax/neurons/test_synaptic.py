@@ -1,4 +1,4 @@
-"""The step by hand, and snnTorch's `Synaptic`: its bits in float32, and its gradients."""
+"""The step by hand, and against snnTorch's `Synaptic`: float32 bits and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def in_snntorch(currents, values, reset, **options):
         **{name: torch.tensor(value, dtype=currents.dtype) for name, value in values.items()},
         **{f"learn_{name}": True for name in values},
         reset_mechanism=reset,
-        spike_grad=spike_function(ModelConfig(surrogate="atan"), currents.dtype),  # its own is float32
+        spike_grad=spike_function(ModelConfig(surrogate="atan"), currents.dtype),  # snnTorch's is float32
     )
     syn, mem = layer.reset_mem()
     found = []
@@ -61,7 +61,7 @@ def in_snntorch(currents, values, reset, **options):
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("reset", IN_SNNTORCH)
-def test_states_and_spikes_are_snntorchs_bits(reset):
+def test_states_and_spikes_have_snntorchs_bits(reset):
     currents = np.random.default_rng(1).normal(0.2, 0.5, (50, 40, 30)).astype(np.float32)
     values = {"alpha": np.float32(0.9), "beta": np.float32(0.7), "threshold": np.float32(0.8)}
     states, spikes = jax.jit(lambda currents: in_jax(currents, values, reset))(currents)
@@ -83,7 +83,7 @@ def test_clear_is_a_reset_to_zero_in_the_step_of_the_spike():
 
 
 @pytest.mark.parametrize("reset", IN_SNNTORCH)
-def test_gradients_are_snntorchs(reset, x64):
+def test_gradients_match_snntorch(reset, x64):
     rng = np.random.default_rng(2)
     currents, weights = rng.normal(0.2, 0.5, (20, 30)), rng.normal(size=(20, 30))
     values = {"alpha": 0.9, "beta": 0.7, "threshold": 0.8}

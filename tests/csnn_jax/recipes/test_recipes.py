@@ -1,4 +1,4 @@
-"""Recipes are jobs that can begin, that flags can ask for, and that flags beside them change."""
+"""Recipes are valid jobs that flags can express and override."""
 
 import importlib
 from dataclasses import replace
@@ -15,7 +15,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.recipes import RECIPES, Recipe
 
 
-def test_every_recipe_is_in_both_lists_and_a_file_of_its_own():
+def test_every_recipe_is_in_both_lists_and_has_its_own_file():
     names = {path.stem for path in Path(csnn_jax.recipes.__file__).parent.glob("[a-z]*.py")}
     assert set(get_args(Recipe)) == set(RECIPES) == names
     for name in names:
@@ -25,13 +25,13 @@ def test_every_recipe_is_in_both_lists_and_a_file_of_its_own():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_is_a_job_that_flags_ask_for(name):
+def test_recipes_can_be_written_as_flags(name):
     config = read_flags("--recipe", name).config
     assert config == RECIPES[name] == read_flags(*words(config)).config
     check_decided(decided(config))
 
 
-def test_a_flag_beside_a_recipe_wins():
+def test_explicit_flags_override_a_recipe():
     fast = RECIPES["fast"]
     found = read_flags("--recipe", "fast", "--lr", 0.02, "--time-steps", 7, "--seed", 3, "--no-bias").config
     train_part, model = replace(fast.train, lr=0.02, seed=3), replace(fast.model, time_steps=7, bias=False)
@@ -39,18 +39,18 @@ def test_a_flag_beside_a_recipe_wins():
     assert read_flags("--seeds", 0, 1, "--recipe", "fast").config == fast
 
 
-def test_the_flags_of_a_recipe_are_named_with_the_values_in_use():
+def test_a_recipes_flags_are_printed_with_the_values_in_use():
     flags = ("--recipe", "nir", "--pool", "max", "--lr", 0.001, "--seed", 5)
     said = " ".join(words(RECIPES["nir"], used=read_flags(*flags).config))
     expected = " ".join(words(RECIPES["nir"])).replace("--pool avg", "--pool max").replace("--lr 0.005", "--lr 0.001")
     assert said == expected and "--pool max" in said and "--seed" not in said
 
 
-def test_a_recipe_is_for_its_images():
+def test_recipes_refuse_other_image_sizes():
     with pytest.raises(UserError, match=r"^--recipe fast: is for 28x28x1, not 32x32x1 images"):
         read_flags("--recipe", "fast", "--input-shape", 32, 32, 1)
 
 
-def test_the_recipe_for_events_takes_any_sensor():
+def test_the_event_recipe_accepts_any_sensor():
     found = read_flags("--recipe", "events", "--dataset", "dvsgesture:D", "--input-shape", 32, 32, 2).config
     assert found.model.input_shape == (32, 32, 2) and found.train == RECIPES["events"].train

@@ -1,4 +1,4 @@
-"""A run and what is measured of it, for the tests of a report's parts."""
+"""A run and its measurements, for the tests of a report's parts."""
 
 import pytest
 from bundles import INTEGRATOR, SMALL, make_run

@@ -10,7 +10,7 @@ def shown(one, found) -> str:
     return "".join(part.text for part in answers.answers(one, found))
 
 
-def test_the_matrix_and_the_mistakes_are_those_of_the_answers(measured):
+def test_the_matrix_and_the_mistakes_match_the_answers(measured):
     one, found = measured
     text, labels = shown(one, found), found.split.labels
     cells = [int(cell) for cell in re.findall(r'class="cell[^>]*>(\d+)<', text)]
@@ -25,7 +25,7 @@ def test_the_matrix_and_the_mistakes_are_those_of_the_answers(measured):
     assert text.count("<svg") == min(12, len(wrong))
 
 
-def test_bars_of_sums_below_zero_go_down(measured):
+def test_bars_of_negative_sums_go_down(measured):
     one, _ = measured
     text = answers._bars(np.array([3, -1, 0.5, *[0] * 7], np.float32), 0, 1, one).text
     bars = re.findall(r'<rect x="\d+" y="([^"]*)" width="6" height="([^"]*)"', text)
@@ -42,7 +42,7 @@ def test_many_classes_are_a_chart(measured):
     assert '"heatmap"' in text and 'class="cell' not in text
 
 
-def test_the_steps_that_are_needed(measured):
+def test_the_number_of_steps_needed(measured):
     one, found = measured
     by_step = np.array([0.1, 0.985, 0.97, 0.9895, 0.99, 0.99])
     text = answers.steps([(one, replace(found, by_step=by_step))]).text

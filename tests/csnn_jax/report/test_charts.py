@@ -1,4 +1,4 @@
-"""Charts as Plotly figures: its markup does not get through, long lines are thinned, accuracies stretched."""
+"""Charts as Plotly figures: names are escaped, long lines are thinned, accuracies stretched."""
 
 import html
 import json

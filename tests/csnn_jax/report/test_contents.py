@@ -1,4 +1,4 @@
-"""Whole reports of runs of any kind: what they hold, what they leave out by name, and what they must not tell."""
+"""Whole reports of all kinds of runs: their contents, what they say is missing, and what they must not reveal."""
 
 import re
 import shutil
@@ -19,14 +19,14 @@ SECTIONS = ["Training", "Accuracy against steps", "Answers", "Spikes", "Neurons"
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """The folder that the command stands in, with a run and its images."""
+    """The working directory, with a run and its images."""
     monkeypatch.chdir(tmp_path)
     make_run(Path("run"), SMALL, few_digits(tmp_path / "digits", train=20, test=40))
     return tmp_path
 
 
 def report(*arguments: str) -> str:
-    """The page that a command makes in this folder."""
+    """The page that the command makes in this folder."""
     assert main([*arguments, "--out", "page.html"]) == 0
     return Path("page.html").read_text()
 
@@ -35,7 +35,7 @@ def headings(text: str) -> list[str]:
     return re.findall(r"<h2[^>]*>(.*?)</h2>", text)
 
 
-def test_a_whole_report_tells_no_path_but_the_runs(here):
+def test_a_report_reveals_no_path_but_the_runs(here):
     text = report("run")
     assert headings(text) == [*SECTIONS, "Where it comes from"]
     assert "conv4, fc16, fc10" in text and "trained for 60 iterations on idx:DIR (finished)" in text
@@ -54,7 +54,7 @@ def test_runs_read_from_spikes_and_from_membranes_share_a_page(here):
     assert ">Summed membranes so far<" in text and "class is read from the output membranes" in report("other")
 
 
-def test_hostile_names_are_text(tmp_path, monkeypatch):
+def test_hostile_names_are_escaped(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["<script>alert('1')</script>", 'b & "c" <b>']
     features = {"image": tensor((8, 8, 1), np.uint8), "label": tfds.features.ClassLabel(names=names)}
@@ -73,7 +73,7 @@ def test_hostile_names_are_text(tmp_path, monkeypatch):
     assert str(tmp_path) not in text and "tfds:hostile@DATA_DIR" in text
 
 
-def test_what_is_not_there_is_left_out_by_name(here):
+def test_a_report_says_what_is_missing(here):
     shutil.rmtree("digits")
     text = report("run")
     assert headings(text) == ["Training", "Where it comes from"]

@@ -6,7 +6,7 @@ from csnn_jax.report import cost
 from csnn_jax.runs import footprint
 
 
-def test_the_table_is_that_of_the_footprint(measured):
+def test_the_table_matches_the_footprint(measured):
     one, results = measured
     text = "".join(part.text for part in cost.cost(one, results))
     numbers = footprint.numbers(SMALL, one.tensors, results.activity)

@@ -1,4 +1,4 @@
-"""A report in a real browser: no errors, no network, no serious accessibility fault, and a player that counts right."""
+"""A report in a real browser: no errors, no network access, no serious accessibility issue, and a correct player."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from digits import few_digits
 import csnn_jax
 from csnn_jax.config import ModelConfig
 
-PATIENCE = 120_000  # milliseconds that charts may take on a busy machine
+PATIENCE = 120_000  # milliseconds for drawing the charts on a busy machine
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [SMALL, INTEGRATOR], ids=["spikes", "membranes"])
-def test_a_report_opens_and_its_player_adds_what_the_network_adds(model: ModelConfig, tmp_path: Path) -> None:
+def test_a_report_opens_and_its_player_sums_like_the_network(model: ModelConfig, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", model, few_digits(tmp_path / "digits", train=20, test=40))
     page, network = tmp_path / "report.html", csnn_jax.load(run)
     images = csnn_jax.data.load_for(network.config).test.images

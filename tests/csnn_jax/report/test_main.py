@@ -35,7 +35,7 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path):
     assert "isn't a report" in refused(REPORT, one, "--out", one)
 
 
-def test_a_network_of_arrays_of_floats(tmp_path):
+def test_a_network_trained_on_float_arrays(tmp_path):
     model = ModelConfig((8, 8, 1), (4,), hidden=(8,), num_classes=3, time_steps=4)
     one, out = make_run(tmp_path / "run", model, "arrays"), tmp_path / "page.html"
     images, labels = np.random.default_rng(0).random((9, 8, 8, 1)), np.arange(9) % 3

@@ -13,7 +13,7 @@ EVENTS = ModelConfig(input_shape=(8, 8, 2), conv_channels=(4,), hidden=(12,), nu
 
 @pytest.fixture(scope="module", params=["direct", "rate", "membranes", "frames"])
 def measured(request, tmp_path_factory):
-    """(subject, what was measured, the network)."""
+    """(subject, measurements, network)."""
     tmp_path = tmp_path_factory.mktemp(request.param)
     if request.param == "frames":
         frames = np.random.default_rng(0).integers(0, 3, (40, 5, 8, 8, 2), np.uint8)
@@ -25,7 +25,7 @@ def measured(request, tmp_path_factory):
     return found, measure.measure(found), Trained(found.config, found.tensors)
 
 
-def test_the_answers_are_those_of_evaluation(measured):
+def test_the_answers_match_evaluation(measured):
     one, found, network = measured
     split = one.dataset.test
     np.testing.assert_array_equal(found.scores, network.classify(split.images).scores)
@@ -35,7 +35,7 @@ def test_the_answers_are_those_of_evaluation(measured):
     np.testing.assert_array_equal(found.result.confusion, expected.confusion)
 
 
-def test_the_neurons_are_those_of_a_look(measured):
+def test_the_neurons_match_a_look(measured):
     one, found, network = measured
     assert found.neurons == network.look(one.dataset.test.images)
     for number, (name, neurons) in enumerate(found.neurons.items()):
@@ -45,7 +45,7 @@ def test_the_neurons_are_those_of_a_look(measured):
     assert all(one.shares.sum() == pytest.approx(1) for one in found.membranes)
 
 
-def test_examples_are_traces(measured):
+def test_examples_match_traces(measured):
     one, found, network = measured
     split, layers = one.dataset.test, one.config.model.layers
     thresholds = [np.float32(layer.neurons.values(one.tensors)["threshold"]) for layer in layers]
@@ -73,7 +73,7 @@ def test_the_worst_mistakes_come_first():
     assert measure.chosen(labels, counts) == [0, 3, 1, 2]
 
 
-def test_values_beyond_a_histogram_are_in_its_last_bars():
+def test_values_outside_a_histogram_are_in_its_outer_bars():
     found = measure.histogram(np.array([-100.0, 0.1, 0.9, 100.0, np.nan]), 0, 1)
     assert found.shares[0] == found.shares[-1] == 0.25 and found.shares.sum() == 1
     alike = measure.histogram(np.zeros(10))

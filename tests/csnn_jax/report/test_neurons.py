@@ -22,7 +22,7 @@ def pictures(text: str) -> list[np.ndarray]:
 def test_filters_and_feature_maps_are_pictures(measured):
     one, found = measured
     filters, *maps = pictures(shown(one, found))
-    assert filters.shape == (3, 4 * 4 - 1, 4), "four filters of 3x3 pixels beside each other"
+    assert filters.shape == (3, 4 * 4 - 1, 4), "four filters of 3x3 pixels side by side"
     weights = one.tensors["conv1.weight"]
     highest = np.unravel_index(weights.argmax(), weights.shape)
     assert tuple(filters[highest[2], 4 * highest[0] + highest[3], :3]) == (176, 70, 0) or weights.max() < -weights.min()
@@ -31,7 +31,7 @@ def test_filters_and_feature_maps_are_pictures(measured):
     assert f"{counts.sum():,} spikes, up to {counts.max()} per neuron" in shown(one, found)
 
 
-def test_an_integrator_has_membranes_alone(measured):
+def test_an_integrator_has_only_membranes(measured):
     one, found = measured
     text = shown(one, found)
     row = re.search(r"<tr><th[^>]*>lif3</th>(.*?)</tr>", text)[1]

@@ -1,4 +1,4 @@
-"""The command that repeats a run trains the same job; what else says where it comes from."""
+"""The command that repeats a run trains the same job."""
 
 import shlex
 from dataclasses import replace
@@ -15,27 +15,27 @@ from csnn_jax.report import origin
 
 
 def trained(command: str) -> Config:
-    """The job that a command asks for."""
+    """The job that a command trains."""
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "csnn_jax.train"]
     return read_flags(*words[3:]).config
 
 
 def by_layer(config: Config) -> Config:
-    """The job with a decay and a threshold for each layer: of a single layer's, a flag has but one form."""
+    """The job with a beta and a threshold for each layer; with a single layer, both forms have the same flag."""
     model = config.model
     return replace(config, model=replace(model, beta=model.each("beta"), threshold=model.thresholds))
 
 
 @settings(max_examples=12)  # reading flags takes a third of a second
 @given(CONFIGS)
-def test_the_command_asks_for_the_same_job(config):
-    model = replace(config.model, input_bits=None)  # which the data tell
+def test_the_command_trains_the_same_job(config):
+    model = replace(config.model, input_bits=None)  # determined by the data
     done = decided(replace(config, model=model, data=replace(config.data, dataset="tfds:any")))
     assert by_layer(decided(trained(origin.repeating(done, None)))) == by_layer(done)
 
 
-def test_what_the_data_decide_is_left_to_them(tmp_path):
+def test_the_command_omits_what_the_data_determine(tmp_path):
     images = data.load(few_digits(tmp_path, train=20, test=8), (28, 28, 1))
     asked = Config(SMALL, DataConfig(images.name), TrainConfig(lr=5e-3, seed=4))
     config = decided(replace(asked, model=data.fit_model(SMALL, images)))

@@ -1,4 +1,4 @@
-"""Pages of one file: what is text stays text, what is needed is there once, and the parts can be told apart."""
+"""Single-file pages: text is escaped, and nothing is loaded."""
 
 import html
 import json
@@ -18,14 +18,14 @@ def document(*contents, title="A title") -> str:
     return page.document(title, ["What it is."], [Section("First", contents)], "a program")
 
 
-def test_text_is_shown_as_it_is():
+def test_text_is_escaped():
     parts = (HOSTILE, page.paragraph(HOSTILE), page.table(HOSTILE, (HOSTILE, "b"), [(HOSTILE, HOSTILE)]))
     text = document(*parts, page.listing(HOSTILE, HOSTILE), title=HOSTILE)
-    assert text.count(html.escape(HOSTILE)) == 10  # but for the heading, whose lines may end after a slash
+    assert text.count(html.escape(HOSTILE)) == 10  # except the heading, which may break after a slash
     assert "<script" not in text and "<b>" not in text and '"b"' not in text
 
 
-def test_data_can_not_end_its_script():
+def test_data_cannot_end_their_script():
     name = HOSTILE + "<!--\u2028"
     value = {"name": name, "values": np.array([1.0, np.nan, np.inf]), "third": 1 / 3, "n": np.int64(3)}
     text = page.data(value).text
@@ -35,7 +35,7 @@ def test_data_can_not_end_its_script():
     assert json.loads(found) == expected
 
 
-def test_a_page_may_load_nothing():
+def test_a_page_loads_nothing():
     assert html.escape("default-src 'none';") in document("a")
 
 

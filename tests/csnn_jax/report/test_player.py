@@ -1,4 +1,4 @@
-"""What the player is given are the spikes and membranes of the trace. The player itself: test_in_browser.py."""
+"""The player gets the spikes and membranes of the trace. test_in_browser.py tests the player itself."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from csnn_jax.config import Pooling
 from csnn_jax.report import player
 
 
-def test_spikes_and_membranes_are_those_of_the_trace(measured):
+def test_spikes_and_membranes_match_the_trace(measured):
     one, found = measured
     text = player.player(one, found).text
     film = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text)[1])
@@ -39,13 +39,13 @@ def test_spikes_and_membranes_are_those_of_the_trace(measured):
     assert [layer["threshold"] is None for layer in film["layers"]] == [False, False, one.sums_membranes]
 
 
-def test_neurons_stand_by_channel():
+def test_neurons_are_ordered_by_channel():
     layer = lone_layer("conv1", "conv", (4, 4, 1), 3, pool=Pooling("max"))
     assert player.in_order(np.arange(12), layer).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
     assert player.in_order(np.array([5, 7]), lone_layer("fc1", "linear", (4,), 9)).tolist() == [5, 7]
 
 
-def test_membranes_are_of_busy_and_of_quiet_neurons():
+def test_membranes_are_of_busy_and_quiet_neurons():
     counts = np.array([0, 9, 1, 5, 3, 0])
     assert player.spread(np.array([1, 2, 3, 4]), counts).tolist() == [1, 3, 2]
     assert player.spread(np.array([4]), counts).tolist() == [4]

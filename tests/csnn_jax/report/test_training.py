@@ -11,7 +11,7 @@ from csnn_jax.runs import rundir
 
 
 def made(path, iterations: int, ends: bool = True, **settings) -> subject.ReportedRun:
-    """A run with so many iterations, and an evaluation after every tenth."""
+    """A run with this many iterations, and an evaluation every tenth."""
     run = rundir.create(str(path), Config(SMALL, train=TrainConfig(**settings)))
     for i in range(iterations):
         if i % 10 == 0:
@@ -31,7 +31,7 @@ def figures(found: str) -> list[dict]:
     return [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', found)]
 
 
-def test_curves_are_what_was_recorded(tmp_path):
+def test_curves_match_the_records(tmp_path):
     accuracy, loss, rate, density = figures(text(made(tmp_path / "run", 60, lr=0.01)))
     points, star = accuracy["data"]
     assert points["x"] == [0, 10, 20, 30, 40, 50] and points["text"][:2] == ["10.00%", "11.00%"]
@@ -44,7 +44,7 @@ def test_curves_are_what_was_recorded(tmp_path):
     assert [(line["name"], set(line["y"])) for line in density["data"]] == [("lif1", {10.0}), ("lif2", {20.0})]
 
 
-def test_a_run_that_broke_off_says_so(tmp_path):
+def test_an_unfinished_run_is_reported(tmp_path):
     run = rundir.create(str(tmp_path / "run"), Config(SMALL))
     run.record("train", iter=1, loss=float("inf"), images_per_s=1.0, density={"lif1": float("nan")}, gradient={})
     run.record("health", iter=1, what="exploding", state="began", since=1, layers=["fc1"], text="gradients <explode>")
@@ -56,7 +56,7 @@ def test_a_run_that_broke_off_says_so(tmp_path):
     assert density["data"][0]["y"] == [None]
 
 
-def test_a_mean_is_that_of_runs_that_differ_in_their_seed_alone(tmp_path):
+def test_only_runs_that_differ_just_in_their_seed_get_a_mean(tmp_path):
     runs = [made(tmp_path / f"run {seed}", 30, seed=seed) for seed in range(10)]
     mean = "Mean of the 10 final test accuracies: 50.00%, standard deviation 0.00%."
     assert mean in text(*runs)
@@ -66,6 +66,6 @@ def test_a_mean_is_that_of_runs_that_differ_in_their_seed_alone(tmp_path):
 @pytest.mark.parametrize(
     "settings, first, last", [({"warmup": 20}, 0.0005, 0.01), ({"schedule": "cosine"}, 0.01, 3e-5)]
 )
-def test_the_learning_rate_is_the_schedules(tmp_path, settings, first, last):
+def test_the_learning_rate_follows_the_schedule(tmp_path, settings, first, last):
     rate = figures(text(made(tmp_path / "run", 30, lr=0.01, **settings)))[2]["data"][0]
     assert rate["y"][0] == first and rate["y"][-1] == pytest.approx(last, rel=0.1) and rate["x"][-1] == 30

@@ -1,4 +1,4 @@
-"""Checkpoints: bit-equal after a restart, what is damaged is named and passed over, and which one a name means."""
+"""Checkpoints: restored bit for bit, named and skipped if damaged, and chosen by name."""
 
 import shutil
 
@@ -13,7 +13,7 @@ MODEL = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_clas
 
 
 def state(seed: int = 0, **others: np.ndarray) -> checkpoints.State:
-    """A matrix, a count, and something in float64."""
+    """A matrix, a count, and a float64 array."""
     rng = np.random.default_rng(seed)
     count = {"optimizer/count": np.array(seed, np.int32), "wide": rng.normal(size=2)}
     return {"params/kernel": rng.normal(size=(3, 4)).astype(np.float32)} | count | others
@@ -32,7 +32,7 @@ def assert_same(found: checkpoints.State, expected: checkpoints.State) -> None:
         assert found[name].tobytes() == array.tobytes()
 
 
-def test_the_newest_state_comes_back_bit_by_bit(tmp_path, capsys):
+def test_the_newest_state_is_restored_bit_for_bit(tmp_path, capsys):
     for iteration in (1, 51, 101):
         expected = write(tmp_path / "checkpoints", iteration, iteration)
     assert checkpoints.numbers(tmp_path / "checkpoints") == [1, 51, 101]
@@ -54,7 +54,7 @@ def truncate(path) -> None:
 
 
 def of_another(path) -> None:
-    """A file that is sound, but another checkpoint's, or another network's."""
+    """Replaces the file with an intact one of another checkpoint or another network."""
     if path.name == "state.safetensors":
         shutil.rmtree(path.parent)
         other = {"params/kernel": np.zeros((3, 5), np.float32)}
@@ -65,7 +65,7 @@ def of_another(path) -> None:
 
 @pytest.mark.parametrize("name", ["state.safetensors", "weights.safetensors"])
 @pytest.mark.parametrize("damage", [flip, truncate, of_another, lambda path: path.unlink()])
-def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_taken(name, damage, tmp_path, capsys):
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(name, damage, tmp_path, capsys):
     expected = write(tmp_path, 3, 3)
     write(tmp_path, 12, 12)
     damage(tmp_path / "12" / name)
@@ -77,7 +77,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_taken(name, 
     assert line.endswith("; using the one after 3 iterations")
 
 
-def test_whoever_asks_for_a_damaged_one_is_told_the_sound_ones(tmp_path):
+def test_choosing_a_damaged_checkpoint_lists_the_intact_ones(tmp_path):
     for iteration in (3, 12, 20):
         write(tmp_path, iteration)
     flip(tmp_path / "20" / "weights.safetensors")
@@ -87,7 +87,7 @@ def test_whoever_asks_for_a_damaged_one_is_told_the_sound_ones(tmp_path):
 
 
 def test_no_flipped_byte_goes_unnoticed(tmp_path):
-    """Of the header too: it changes nothing that is read, or is noticed."""
+    """A flipped byte, even in the header, is either detected or makes no difference."""
     expected = write(tmp_path, 5)
     path = tmp_path / "5" / "state.safetensors"
     sound = path.read_bytes()
@@ -122,7 +122,7 @@ def test_the_state_of_another_network_is_refused(like, message, tmp_path):
         checkpoints.restore(tmp_path, like)
 
 
-def test_a_checkpoint_under_another_number_is_refused_and_none_is_named(tmp_path):
+def test_a_renumbered_checkpoint_and_a_missing_one_are_refused(tmp_path):
     with pytest.raises(UserError, match=f"^{tmp_path}: expected a checkpoint to continue from"):
         checkpoints.restore(tmp_path, state())
     write(tmp_path, 3)
@@ -133,7 +133,7 @@ def test_a_checkpoint_under_another_number_is_refused_and_none_is_named(tmp_path
 
 @pytest.fixture
 def directory(tmp_path):
-    """Three checkpoints, one without weights, and what is none."""
+    """Three checkpoints, one without weights, and other entries."""
     for number in (9, 10, 101):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "weights.safetensors").write_bytes(b"")
@@ -150,7 +150,7 @@ def test_the_best_is_the_first_with_the_highest_score():
     assert checkpoints.best([102], scores) is None and checkpoints.best([], {}) is None
 
 
-def test_names_that_there_are(directory):
+def test_existing_names(directory):
     assert checkpoints.numbers(directory) == [9, 10, 101, 102] and checkpoints.numbers(directory / "none") == []
     scores = {9: 0.7, 10: 0.9, 102: 1.0}
     found = [checkpoints.choose(directory, name, scores) for name in ("best", "last", "9", 9, "010")]
@@ -158,13 +158,13 @@ def test_names_that_there_are(directory):
 
 
 @pytest.mark.parametrize("name", ["102", "8", "-9", "9.0", "latest", ""])
-def test_a_name_that_there_is_not_lists_those_that_there_are(name, directory):
+def test_an_unknown_name_lists_the_existing_ones(name, directory):
     with pytest.raises(UserError) as caught:
         checkpoints.choose(directory, name, {})
     expected = f"expected best, last or one of the checkpoints in {directory}: 9, 10, 101"
     assert str(caught.value) == f"--checkpoint {name}: {expected}"
 
 
-def test_test_images_do_not_choose_the_best(directory):
+def test_the_best_is_not_chosen_by_test_images(directory):
     with pytest.raises(UserError, match=r"--checkpoint best: .* was trained without --validation, .*: 9, 10, 101"):
         checkpoints.choose(directory, "best", None)

@@ -1,4 +1,4 @@
-"""The lock on a run: who has it is named, and it ends with the process."""
+"""The lock on a run: errors name its owner, and it ends with the process."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ def refusal(out, overwrite=False) -> str:
     return str(caught.value)
 
 
-def test_a_claimed_run_names_who_has_it(run, out):
+def test_a_claimed_run_names_its_owner(run, out):
     with run.claimed():
         who = f"another process ({os.getpid()} on {platform.node()}) is training this run; expected another path"
         for overwrite in (False, True):
@@ -41,7 +41,7 @@ def test_a_claimed_run_names_who_has_it(run, out):
 
 
 @pytest.mark.parametrize("text", ["[]", '{"process": 1, "host": "gone"}'])
-def test_what_a_dead_process_left_of_its_claim_does_not_matter(text, run, out):
+def test_the_claim_of_a_dead_process_does_not_matter(text, run, out):
     (out / "trained_by.json").write_text(text)
     with run.claimed():
         assert f"({os.getpid()} on " in refusal(out, True)
@@ -50,8 +50,8 @@ def test_what_a_dead_process_left_of_its_claim_does_not_matter(text, run, out):
     assert [path.name for path in out.iterdir()] == ["config.json"]
 
 
-def test_a_claim_waits_for_who_only_asks(run):
-    """As processes do that start in the same place, and are refused."""
+def test_a_claim_waits_for_processes_that_only_check(run):
+    """Processes that start with the same path check, and are refused."""
     with ThreadPoolExecutor(1) as threads:
         with claim._locked(run.path, shared=True):
             claiming = threads.submit(run.claimed().__enter__)

@@ -1,4 +1,4 @@
-"""Equal values, whatever a processor makes of subnormals."""
+"""Comparing values regardless of how a processor treats subnormals."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def test_subnormals_and_the_sign_of_zero_make_no_difference():
     assert np.nextafter(SMALLEST, np.float32(0)) != 0
 
 
-def test_every_other_bit_makes_one():
+def test_every_other_bit_makes_a_difference():
     values = np.array([1.0, -3.5, 2.0**-100, np.inf], np.float32)
     assert differ(values, values) == 0
     assert differ(values, np.nextafter(values, np.float32(0))) == 4

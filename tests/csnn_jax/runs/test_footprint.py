@@ -1,4 +1,4 @@
-"""The numbers of a bundle are NeuroBench's, wherever NeuroBench has them."""
+"""A bundle's numbers equal NeuroBench's where it has them."""
 
 import json
 
@@ -39,7 +39,7 @@ IMAGES = 6
 
 
 def network(config):
-    """Parameters, some of them 0, that make every layer fire, and images that are partly 0."""
+    """Parameters, some of them 0, with which every layer fires, and images with some pixels at 0."""
     random = np.random.default_rng(3)
     tensors = {}
     for name, shape in expected_shapes(config).items():
@@ -64,7 +64,7 @@ def _halves(x):
 
 
 def neurobench(config, tensors, x):
-    """NeuroBench's own figures of the companion model."""
+    """NeuroBench's figures for the companion model."""
     model = companion.sequential(config)
     companion.load_tensors(model, tensors)
     steps = x.unsqueeze(1).expand(-1, config.time_steps, -1, -1, -1) if x.ndim == 4 else x.swapaxes(0, 1)
@@ -77,7 +77,7 @@ def neurobench(config, tensors, x):
 
 
 @pytest.mark.parametrize("config", STACKS.values(), ids=STACKS)
-def test_figures_are_those_of_neurobench(config):
+def test_figures_match_neurobench(config):
     tensors, images = network(config)
     x = inputs(config, images)
     mine = ours(config, tensors, x)
@@ -92,7 +92,7 @@ def test_figures_are_those_of_neurobench(config):
 
 
 @pytest.mark.parametrize(("stack", "first_operation"), [("max", "MAC"), ("spikes in", "AC")])
-def test_a_held_image_is_multiplied_and_counts_once_and_spikes_are_added_at_every_step(stack, first_operation):
+def test_held_images_count_as_macs_once_and_spikes_as_acs_at_every_step(stack, first_operation):
     config = STACKS[stack]
     tensors, images = network(config)
     layers = ours(config, tensors, inputs(config, images))["layers"]
@@ -124,4 +124,4 @@ def test_sizes_and_energy_of_the_default_network():
     assert total["synaptic_operations"] == 2 * 9 * 32 + 10
     assert found["energy"]["synapses_nj"] == pytest.approx((9 * 32 * 4.6 + 10 * 0.9) / 1000)
     assert found["energy"]["neurons_nj"] == pytest.approx(9930 * 2 * 4.6 / 1000)
-    assert found["energy"]["one_pass_nj"] == pytest.approx(5_102_720 * 4.6 / 1000)  # 23,473: whatever the steps
+    assert found["energy"]["one_pass_nj"] == pytest.approx(5_102_720 * 4.6 / 1000)  # 23,473 for any number of steps

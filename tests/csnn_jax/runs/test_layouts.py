@@ -35,7 +35,7 @@ def test_all_parameters_go_to_torch_and_back():
     assert arrays["conv1.kernel"].shape == (3, 3, 2, 3) and arrays["fc1.kernel"].shape == (18, 5)
     assert arrays["lif2.beta"] is tensors["lif2.beta"]
     assert arrays["conv1.kernel"][0, 2, 1, 2] == tensors["conv1.weight"][2, 1, 0, 2]
-    row, column, channel = 1, 0, 2  # of fc1's input, 3x2x3
+    row, column, channel = 1, 0, 2  # in fc1's input, 3x2x3
     place, torchs = (row * 2 + column) * 3 + channel, (channel * 3 + row) * 2 + column
     np.testing.assert_array_equal(arrays["fc1.kernel"][place], tensors["fc1.weight"][:, torchs])
     back = layouts.to_tensors(CONFIG, arrays)
@@ -50,7 +50,7 @@ def drawn() -> layouts.Tensors:
 
 
 @pytest.mark.parametrize("bits", [2, 4, 5, 8])
-def test_a_network_of_few_bits_has_exponents_below_five(bits):
+def test_below_five_bits_a_network_has_exponents(bits):
     tensors = drawn()
     config, rounded = layouts.with_bits(CONFIG, tensors, bits)
     assert config == replace(CONFIG, weight_bits=bits) and list(rounded) == list(layouts.expected_shapes(config))
@@ -70,7 +70,7 @@ def test_a_network_of_few_bits_has_exponents_below_five(bits):
 
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_weights_of_few_bits_are_whole_numbers_of_steps(bits):
-    """Also where less than 8 bits stay exact, a neuron has no weights, or its bias needs a coarser grid than they."""
+    """Even if fewer than 8 bits are exact, a neuron has no weights, or its bias needs a coarser grid than they do."""
     dense = ModelConfig((28, 28, 1), (), hidden=(16,), weight_bits=bits)
     rng = np.random.default_rng(0)
     tensors = {

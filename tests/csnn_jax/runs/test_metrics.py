@@ -25,7 +25,7 @@ FLAT = {"input_shape": (1, 1, 3), "conv_channels": (), "hidden": (3,), "num_clas
 
 
 def look(images: np.ndarray, time_steps: int, threshold: float = 0.5) -> tuple[metrics.NeuronSummary, list[int]]:
-    """The second layer's neurons where it copies the pixels, and the sizes of the batches."""
+    """The second layer's neurons if it copies the pixels, and the batch sizes."""
     sizes = []
 
     def run(some: np.ndarray, number: int) -> list[metrics.Moments]:
@@ -38,7 +38,7 @@ def look(images: np.ndarray, time_steps: int, threshold: float = 0.5) -> tuple[m
 
 
 @pytest.mark.parametrize("images", [32, 5, 1])
-def test_a_look_is_at_32_images_whose_membranes_are_summed(images):
+def test_a_look_sums_the_membranes_of_32_images(images):
     values = np.random.default_rng(0).uniform(-1, 1, (images, 1, 1, 3))
     values[..., 2] = -1
     neurons, sizes = look(values, time_steps=1)
@@ -51,22 +51,22 @@ def test_a_look_is_at_32_images_whose_membranes_are_summed(images):
     )
 
 
-def test_long_windows_are_looked_at_a_few_images_at_a_time_with_the_same_result():
+def test_long_windows_take_a_few_images_at_a_time_with_the_same_result():
     values = np.random.default_rng(0).uniform(-1, 1, (400, 1, 1, 3))
     whole, _ = look(values, time_steps=1)
-    parts, sizes = look(values, time_steps=2**23 // 5)  # 64 MiB an image
+    parts, sizes = look(values, time_steps=2**23 // 5)  # 64 MiB per image
     assert sizes == [4] * 8 and parts == whole
     assert look(values, time_steps=2**27)[1] == [1] * 32
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_membranes_that_are_not_finite_are_none_as_json_has_it(value):
+def test_nonfinite_membranes_are_none_for_json(value):
     neurons, _ = look(np.full((32, 1, 1, 3), value), time_steps=1)
     assert (neurons.mean, neurons.deviation, neurons.highest) == (None, None, None)
     assert neurons.dead == (3 if np.isnan(value) else 0)
 
 
-def test_jax_and_numpy_take_the_same_moments():
+def test_jax_and_numpy_compute_the_same_moments():
     membranes = np.random.default_rng(0).normal(0.5, 1, (7, 3, 4, 5)).astype(np.float32)
     for one, other in zip(
         metrics.moments(membranes, np.float32(0.8)),

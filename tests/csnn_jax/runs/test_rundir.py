@@ -45,7 +45,7 @@ def test_a_new_run_holds_its_configuration(run, out):
     assert opened == run and config == CONFIG and loaded.keys() == layouts.expected_shapes(CONFIG.model).keys()
 
 
-def test_without_a_path_every_run_is_a_fresh_one(tmp_path, monkeypatch):
+def test_without_a_path_every_run_gets_a_new_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [rundir.create(None, CONFIG).path for _ in range(3)]
     assert len(set(paths)) == 3
@@ -53,7 +53,7 @@ def test_without_a_path_every_run_is_a_fresh_one(tmp_path, monkeypatch):
     assert all(RunDir(tmp_path / path).config() == CONFIG for path in paths)
 
 
-def test_of_runs_that_start_in_one_place_one_gets_it(tmp_path):
+def test_one_of_several_runs_started_with_the_same_path_gets_it(tmp_path):
     with ThreadPoolExecutor(4) as threads:
         for number in range(10):
             out = tmp_path / str(number)
@@ -66,14 +66,14 @@ def test_of_runs_that_start_in_one_place_one_gets_it(tmp_path):
     ("path", "message"),
     [("", "--out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be created: ")],
 )
-def test_a_path_that_can_be_none_is_refused(path, message, tmp_path, monkeypatch):
+def test_an_unusable_path_is_refused(path, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     assert message in refusal(rundir.create, path, CONFIG)
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_neither_an_unfinished_run_nor_a_finished_one_is_overwritten(run, out):
+def test_finished_and_unfinished_runs_are_not_overwritten(run, out):
     hint = "expected another path, or --overwrite"
     run.record("end", iter=1, interrupted=True)
     unfinished = f"--out {out}: already contains an unfinished run; {hint}, or --resume to continue it"
@@ -83,7 +83,7 @@ def test_neither_an_unfinished_run_nor_a_finished_one_is_overwritten(run, out):
     assert run.config() == CONFIG and run.finished
 
 
-def test_overwriting_removes_the_files_of_the_run_and_no_others(run, out):
+def test_overwriting_removes_only_the_files_of_the_run(run, out):
     finish(run)
     for name in rundir.FILES:
         if name not in ("config.json", "metrics.jsonl", "checkpoints"):
@@ -105,12 +105,12 @@ def test_a_run_without_its_configuration_is_not_overwritten(out):
     assert (out / "weights.safetensors").read_bytes() == b"precious"
 
 
-def test_a_resumed_run_drops_what_it_will_write_again(run):
+def test_a_resumed_run_drops_the_records_it_will_write_again(run):
     for i in range(1, 5):
         run.record("train", iter=i)
     run.record("test", iter=4)
     run.record("end", iter=4, interrupted=False)
-    run.record("health", iter=4)  # what the final evaluation showed
+    run.record("health", iter=4)  # from the final evaluation
     run.truncate_records(4)
     assert [(r["kind"], r["iter"]) for r in run.records()] == [*(("train", i) for i in range(1, 5)), ("test", 4)]
     run.truncate_records(2)
@@ -121,7 +121,7 @@ def test_a_resumed_run_drops_what_it_will_write_again(run):
     "line",
     [b"{half a li", b"[1]", b'{"iter": 1}', b'{"kind": "test"}', b'{"kind": "end", "iter": 1}', b"\xff\xfe"],
 )
-def test_a_broken_record_is_named_by_file_and_line(run, out, line):
+def test_a_broken_record_is_reported_with_file_and_line(run, out, line):
     run.record("train", iter=0)
     with open(out / "metrics.jsonl", "ab") as file:
         file.write(line + b"\n")
@@ -130,7 +130,7 @@ def test_a_broken_record_is_named_by_file_and_line(run, out, line):
     )
 
 
-def test_half_a_line_that_a_kill_left_is_passed_over(run, out):
+def test_half_a_line_left_by_a_kill_is_skipped(run, out):
     run.record("train", iter=0)
     with open(out / "metrics.jsonl", "ab") as file:
         file.write(b'{"kind": "train", "it')
@@ -156,7 +156,7 @@ def test_a_checkpoint_opens_by_its_name(out):
     assert line == f"--checkpoint 7: expected best, last or one of the checkpoints in {run.checkpoints}: 3, 6, 9"
 
 
-def test_what_a_killed_process_left_half_written_is_swept(run, out):
+def test_files_left_half_written_by_a_kill_are_removed(run, out):
     run.checkpoints.mkdir()
     for name in (".weights.safetensors.x1", ".metrics.jsonl.x2", ".mine", "notes.txt"):
         (out / name).write_text("half")
@@ -167,7 +167,7 @@ def test_what_a_killed_process_left_half_written_is_swept(run, out):
     assert [p.name for p in run.checkpoints.iterdir()] == ["4"]
 
 
-def test_what_is_no_run_is_named(tmp_path, run, out):
+def test_errors_name_what_is_not_a_run(tmp_path, run, out):
     missing = tmp_path / "missing"
     expected = "no such directory, expected a run directory from csnn_jax.train"
     assert refusal(rundir.open_run, str(missing)) == f"{missing}: {expected}"

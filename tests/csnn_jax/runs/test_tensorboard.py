@@ -1,4 +1,4 @@
-"""Event files hold what metrics.jsonl holds, and go on with their run."""
+"""Event files hold the figures of metrics.jsonl, and continue with their run."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def watched(dataset, tmp_path_factory):
 
 
 def compare(out: Path) -> None:
-    """Every figure of metrics.jsonl that event files hold, as float32, and no other."""
+    """Checks that the event files hold these figures of metrics.jsonl as float32, and no others."""
     found = scalars(out / "tensorboard")
     train, ends = RunDir(out).records("train"), RunDir(out).records("end")
     assert list(found["learning_rate"]) == [r["iter"] for r in train]
@@ -67,7 +67,7 @@ def test_a_run_that_had_no_event_files_gets_its_earlier_records(watched, tmp_pat
     assert list(scalars(out / "tensorboard")["loss"]) == [*range(1, 12)]
 
 
-def test_a_file_that_a_kill_cut_off_is_mended(tmp_path):
+def test_a_file_truncated_by_a_kill_is_repaired(tmp_path):
     made = rundir.create(str(tmp_path / "run"), Config())
     folder = made.path / "tensorboard"
     first = tensorboard.follow(made, 0, np.ones(9), lambda: b"")
@@ -79,7 +79,7 @@ def test_a_file_that_a_kill_cut_off_is_mended(tmp_path):
     again.record("train", iter=4, **TRAIN)
     assert list(scalars(folder)["loss"]) == [1, 2, 3, 4]
     starts = [(e.step, e.session_log.status) for e in events(folder) if e.HasField("session_log")]
-    assert starts == [(1, 1), (4, 1)]  # SessionLog.START: TensorBoard forgets what it has read of later steps
+    assert starts == [(1, 1), (4, 1)]  # SessionLog.START: TensorBoard drops later steps that it has read
 
 
 def test_a_full_disk_ends_in_one_line_and_leaves_whole_events(tmp_path):
@@ -94,7 +94,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_whole_events(tmp_path):
 
 
 @pytest.mark.slow
-def test_without_tensorboardx_nothing_is_made(tmp_path):
+def test_without_tensorboardx_nothing_is_written(tmp_path):
     (tmp_path / "tensorboardX.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorboardX'\")\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     options = {"env": ENVIRONMENT | {"PYTHONPATH": path}, "cwd": tmp_path}

@@ -1,4 +1,4 @@
-"""`weights.safetensors`: bit-equal there and back, and every bad file refused in one line."""
+"""`weights.safetensors`: saved and loaded bit for bit, and every bad file refused in one line."""
 
 import json
 import struct
@@ -38,7 +38,7 @@ def write(path, tensors, metadata=None):
 
 
 def refusal(path) -> str:
-    """The message with which the file is refused: one line that names it."""
+    """The error for the file: one line that names it."""
     with pytest.raises(UserError) as caught:
         weights.load(path)
     message = str(caught.value)
@@ -52,7 +52,7 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_file_comes_back_bit_by_bit(path, dtype):
+def test_a_file_is_loaded_bit_for_bit(path, dtype):
     tensors = layouts.on_grid(CONFIG, drawn(dtype))
     tensors["fc1.bias"][1] = -0.0
     weights.save(path, tensors, CONFIG)
@@ -64,16 +64,16 @@ def test_a_file_comes_back_bit_by_bit(path, dtype):
         assert found[name].tobytes() == tensor.tobytes()
 
 
-def test_masters_are_rounded_on_reading_and_other_weights_must_be(path):
+def test_masters_are_rounded_on_loading_and_other_weights_must_be_rounded(path):
     masters = drawn()
     path.write_bytes(weights.to_bytes(masters, CONFIG, masters=True))
-    # a checkpoint has their hash
+    # a checkpoint stores the bytes' hash
     assert len({weights.to_bytes(masters, CONFIG, masters=True) for _ in range(20)}) == 1
     expected = layouts.on_grid(CONFIG, masters)
     for name, tensor in weights.load(path)[1].items():
         np.testing.assert_array_equal(tensor, expected[name])
     coarser = {name: np.rint(tensor) if name.endswith("weight") else tensor for name, tensor in expected.items()}
-    weights.save(path, coarser, CONFIG)  # as those of a network that has lost neurons
+    weights.save(path, coarser, CONFIG)  # as after dropping neurons
     assert (weights.load(path)[1]["fc1.weight"] == coarser["fc1.weight"]).all()
     for name in ("conv1.weight", "fc1.bias"):
         off = {key: tensor.copy() for key, tensor in expected.items()}
@@ -117,7 +117,7 @@ def test_a_truncated_file_is_refused(path, length):
     assert refusal(path).startswith(": expected a safetensors file: ")
 
 
-def test_exponents_are_whole_numbers(path):
+def test_fractional_exponents_are_refused(path):
     config, tensors = layouts.with_bits(CONFIG, drawn(), 3)
     weights.save(path, tensors, config)
     assert weights.load(path)[0] == config

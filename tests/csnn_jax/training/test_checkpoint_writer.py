@@ -1,4 +1,4 @@
-"""Checkpoints are written while training goes on, and hold what was there when they were asked for."""
+"""Checkpoints are written while training continues, and hold the state at the time of the request."""
 
 import os
 import time
@@ -37,7 +37,7 @@ def make(config, split, tmp_path, kind=Trainer):
 
 @pytest.mark.parametrize("kind", [Trainer, TorchTrainer])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_what_is_written_in_the_background_is_not_changed_by_the_next_steps(kind, optimizer, split, tmp_path):
+def test_later_steps_do_not_change_a_checkpoint_being_written(kind, optimizer, split, tmp_path):
     run, trainer, writer = make(job(optimizer=optimizer), split, tmp_path, kind)
     with writer:
         step(trainer, split, 0, np.arange(5), 0.1)
@@ -70,19 +70,19 @@ def test_the_newest_and_the_best_are_kept(split, tmp_path):
     assert checkpoints.numbers(run.checkpoints) == [2, 5, 6]
     assert [run.at(name).checkpoint for name in ("best", "last", "5")] == [2, 6, 5]
     assert run.at("best").weights == run.path / "checkpoints" / "2" / "weights.safetensors"
-    with CheckpointWriter(job(keep_checkpoints=1), trainer, run) as again:  # as a resumed run: it reads the scores
+    with CheckpointWriter(job(keep_checkpoints=1), trainer, run) as again:  # reads the scores like a resumed run
         again.keep(7)
     assert checkpoints.numbers(run.checkpoints) == [2, 7]
 
 
-def test_checkpoints_are_due_every_so_many_iterations(split, tmp_path):
+def test_checkpoints_are_due_every_n_iterations(split, tmp_path):
     _, trainer, writer = make(job(checkpoint_every=3), split, tmp_path)
     assert [done for done in range(8) if done and writer.due(done)] == [3, 6]
     assert not any(map(CheckpointWriter(job(), trainer, rundir.RunDir(tmp_path / "run")).due, range(8)))
 
 
 @pytest.mark.parametrize("told", ["step", "keep", "end"])
-def test_a_full_disk_is_told_at_the_next_step_or_at_the_end(told, split, tmp_path):
+def test_a_full_disk_is_reported_at_the_next_step_or_at_the_end(told, split, tmp_path):
     run, trainer, writer = make(job(), split, tmp_path)
     writer.keep(1)
     writer.wait()

@@ -1,4 +1,4 @@
-"""The batches of a job, and the thread that makes them: its order, its bound and its end."""
+"""The batches of a job, and the thread that makes them: its order, its limit and its end."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ def threads() -> list[str]:
 
 
 class Watched(data.MadeImages):
-    """Images that note in `taken` the batches taken of them, and have none after `last`."""
+    """Images that record the batches taken in `taken`, and fail after `last` batches."""
 
     dtype, ndim, shape, highest = IMAGES.dtype, 4, IMAGES.shape, 255
 
@@ -80,7 +80,7 @@ def test_a_process_gets_its_rows_of_the_whole_batch(encoding):
     np.testing.assert_array_equal(part.labels, LABELS[index[2:]])
 
 
-def test_it_works_ahead_by_a_bounded_number_of_batches():
+def test_it_works_ahead_by_a_limited_number_of_batches():
     images = Watched()
     with closing(feed(images).batches()) as batches:
         for learnt in range(1, 6):
@@ -93,7 +93,7 @@ def test_it_works_ahead_by_a_bounded_number_of_batches():
     assert not threads() and len(images.taken) == 5 + AHEAD
 
 
-def test_an_error_of_the_thread_is_raised_at_its_iteration():
+def test_an_error_in_the_thread_is_raised_at_its_iteration():
     done = []
     with pytest.raises(MemoryError, match="no more"), closing(feed(Watched(7)).batches()) as batches:
         for batch in batches:

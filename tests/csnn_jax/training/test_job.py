@@ -25,7 +25,7 @@ class Counter:
 
 
 DIGITS = data.load("mnist", (28, 28, 1))
-TEN = replace(DIGITS, train=data.Split(DIGITS.train.images[:1280], DIGITS.train.labels[:1280]))  # iterations an epoch
+TEN = replace(DIGITS, train=data.Split(DIGITS.train.images[:1280], DIGITS.train.labels[:1280]))  # iterations per epoch
 
 
 def job_config(**changes) -> Config:
@@ -41,7 +41,7 @@ def interrupted(tmp_path):
 
 
 def resume(run, done, **changes):
-    """Resumes a run with a checkpoint after so many iterations; the iterations done."""
+    """Resumes a run from a checkpoint after `done` iterations; returns the iterations done."""
     checkpoints.write(run.checkpoints, done, Counter(done).snapshot(), b"")
     trainer = Counter()
     begun = job.resumed(run, job_config(**changes), trainer, TEN)
@@ -54,7 +54,7 @@ def files(run) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
-def test_a_run_goes_on_for_more_iterations(interrupted):
+def test_a_run_can_be_extended(interrupted):
     assert resume(interrupted, 5, epochs=2, max_iters=7) == 5
     assert interrupted.config().train == TrainConfig(epochs=2, max_iters=7)
     assert interrupted.records() == [{"kind": "train", "iter": 5, "loss": 1.0}]
@@ -84,7 +84,7 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
     assert not interrupted.finished
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, capsys):
+def test_a_run_continues_from_the_checkpoint_before_a_damaged_one(interrupted, capsys):
     checkpoints.write(interrupted.checkpoints, 3, Counter(3).snapshot(), b"")
     checkpoints.write(interrupted.checkpoints, 5, Counter(5).snapshot(), b"")
     damaged = interrupted.checkpoints / "5" / "state.safetensors"
@@ -105,7 +105,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, cap
 
 
 @pytest.mark.parametrize("changes", [{"epochs": 2}, {"max_iters": 7}, {"lr": 0.5}, {"schedule": "constant"}], ids=str)
-def test_of_a_cosine_schedule_nothing_may_change(changes, tmp_path):
+def test_a_job_with_a_cosine_schedule_cannot_be_changed(changes, tmp_path):
     before = {"schedule": "cosine", "warmup": 2}
     run = rundir.create(str(tmp_path / "run"), job_config(**before))
     job.check_same_job(run, job_config(**before))
@@ -115,7 +115,7 @@ def test_of_a_cosine_schedule_nothing_may_change(changes, tmp_path):
 
 
 @pytest.mark.parametrize("bits", [4, 5])
-def test_the_length_stays_where_its_first_tenth_chooses_exponents(bits, tmp_path):
+def test_the_length_is_fixed_if_its_first_tenth_chooses_exponents(bits, tmp_path):
     before = job_config()
     before = replace(before, model=replace(before.model, weight_bits=bits))
     run, longer = rundir.create(str(tmp_path / "run"), before), replace(before, train=replace(before.train, epochs=9))

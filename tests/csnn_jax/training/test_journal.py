@@ -1,4 +1,4 @@
-"""What is printed, recorded and kept of a training, and what a process writes that does not lead: nothing."""
+"""What training prints, records and keeps."""
 
 import time
 
@@ -27,7 +27,7 @@ def trainer():
 
 
 def told(journal) -> None:
-    """An iteration, an evaluation, a checkpoint and the end of a training."""
+    """Reports an iteration, an evaluation, a checkpoint and the end of training."""
     with journal:
         journal.step(1, METRICS, time.perf_counter())
         journal.evaluated(1, "test", RESULT)
@@ -39,7 +39,7 @@ def written(trainer, run) -> WritingJournal:
     return WritingJournal(trainer.config, trainer, run, 0, 1, lambda: trainer.look(SPLIT.images))
 
 
-def test_what_happens_is_printed_recorded_and_kept(trainer, tmp_path, capsys):
+def test_training_is_printed_recorded_and_kept(trainer, tmp_path, capsys):
     run = rundir.create(str(tmp_path / "run"), trainer.config)
     told(written(trainer, run))
     accuracy = "Test Acc: 75.00% (of 4 images)"
@@ -55,7 +55,7 @@ def test_what_happens_is_printed_recorded_and_kept(trainer, tmp_path, capsys):
     assert run.weights.is_file() and (run.checkpoints / "1").is_dir()
 
 
-def test_a_muted_journal_prints_nothing_and_records_all_the_same(trainer, tmp_path, capsys):
+def test_a_muted_journal_prints_nothing_but_records_everything(trainer, tmp_path, capsys):
     run = rundir.create(str(tmp_path / "run"), trainer.config)
     journal = written(trainer, run)
     journal.mute()
@@ -64,7 +64,7 @@ def test_a_muted_journal_prints_nothing_and_records_all_the_same(trainer, tmp_pa
     assert [record["kind"] for record in run.records()] == ["train", "test", "end"]
 
 
-def test_without_a_run_the_records_are_held_and_the_lines_handed_over(trainer, capsys):
+def test_without_a_run_records_stay_in_memory_and_lines_are_passed_on(trainer, capsys):
     records, lines = Records(), []
     journal = RecordingJournal(trainer.config, records, 1, lambda: trainer.look(SPLIT.images), lines.append)
     told(journal)

@@ -1,4 +1,4 @@
-"""The order of a training, in both frameworks: one step ahead of what is told, and nothing of it is lost."""
+"""The order of training in both frameworks: one step ahead of the reports, and no report is lost."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def begin(kind, config, dataset, go_on=lambda: True) -> tuple[Trainer, Loop]:
 
 
 def stepped(kind, config, dataset, iterations: int) -> Trainer:
-    """A trainer after so many iterations of the job, each one fetched at once."""
+    """A trainer after this many iterations of the job, each fetched immediately."""
     trainer = kind(config, dataset.train)
     for iteration, index in plan.batches(config.train, len(dataset.train.labels)):
         if iteration == iterations:
@@ -57,7 +57,7 @@ def state(trainer) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in trainer.snapshot().items()}
 
 
-def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
+def test_a_step_is_reported_once_the_next_one_is_dispatched(kind, dataset):
     happened = []
 
     class Dispatching(kind):
@@ -91,8 +91,8 @@ def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
 
 
 @pytest.mark.parametrize("validation", [True, False])
-def test_every_number_is_that_of_the_iterations_done(validation, kind, dataset, tmp_path, capsys):
-    """Also where the last evaluation falls together with the end: the test images are then run once."""
+def test_every_report_has_the_number_of_iterations_done(validation, kind, dataset, tmp_path, capsys):
+    """Even if the last evaluation coincides with the end: the test images are then evaluated once."""
     config = job(eval_every=4, keep_checkpoints=9)
     dataset = dataset if validation else replace(dataset, validation=None)
     trainer, loop = begin(kind, config, dataset)
@@ -108,7 +108,7 @@ def test_every_number_is_that_of_the_iterations_done(validation, kind, dataset, 
 
 
 @pytest.mark.parametrize("asked", [1, 4])
-def test_an_interrupt_keeps_the_iterations_that_were_done_and_their_records(kind, asked, dataset, tmp_path):
+def test_an_interrupt_keeps_the_iterations_done_and_their_records(kind, asked, dataset, tmp_path):
     config, answers = job(), iter([True] * asked)
     trainer, loop = begin(kind, config, dataset, lambda: next(answers, False))
     run = rundir.create(str(tmp_path / "run"), config)
@@ -119,7 +119,7 @@ def test_an_interrupt_keeps_the_iterations_that_were_done_and_their_records(kind
     assert run.weights.read_bytes() == weights.to_bytes(expected.tensors(), MODEL)
 
 
-def test_what_is_told_of_neurons_is_of_its_iteration(kind, dataset):
+def test_reports_on_neurons_belong_to_their_iteration(kind, dataset):
     config, seen = job(), []
     _, loop = begin(kind, config, dataset)
 
@@ -132,8 +132,8 @@ def test_what_is_told_of_neurons_is_of_its_iteration(kind, dataset):
     assert seen == looks and looks[3] != looks[4]
 
 
-def test_steps_after_one_that_is_not_finite_change_nothing(kind, dataset, tmp_path):
-    """A rate without bound blows the weights up; the iteration after it finds out when another one is on its way."""
+def test_steps_after_a_nonfinite_one_change_nothing(kind, dataset, tmp_path):
+    """An infinite learning rate blows up the weights; the next iteration detects it after another one is dispatched."""
 
     class Unbounded(kind):
         def step(self, batch, rate):

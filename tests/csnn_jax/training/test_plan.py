@@ -24,7 +24,7 @@ def jobs(draw) -> tuple[TrainConfig, int]:
 
 
 @given(jobs(), st.integers(0, 60))
-def test_a_resumed_job_goes_through_the_rest_of_the_same_batches(made, done):
+def test_a_resumed_job_uses_the_remaining_batches(made, done):
     config, images = made
     epochs = [data.epoch_batches(config.seed, e, images, config.batch_size) for e in range(config.epochs)]
     whole = np.concatenate(epochs)[: config.max_iters]
@@ -49,7 +49,7 @@ def test_a_warm_up_rises_in_equal_steps_to_the_learning_rate():
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 3, 9])
-def test_after_it_half_a_cosine_falls_to_0_at_the_end(warmup):
+def test_after_the_warm_up_half_a_cosine_falls_to_0(warmup):
     found = rates(10, warmup=warmup, schedule="cosine")
     left = 10 - warmup
     for i in range(left):

@@ -8,7 +8,7 @@ from csnn_jax.training.processes import Beginning
     "state", [{}, {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b/c": np.array(7, np.int32)}]
 )
 @pytest.mark.parametrize("just_made", [False, True])
-def test_a_beginning_is_sent_to_the_bit(state, just_made):
+def test_a_beginning_is_sent_bit_for_bit(state, just_made):
     sent = Beginning(12, True, False, None if just_made else state)
     found = Beginning.of(sent.to_bytes(lambda: state))
     assert found[:3] == sent[:3] and found.state.keys() == state.keys()

@@ -1,4 +1,4 @@
-"""`--seeds`: each run is the one that `--seed` alone gives, and they go on after a kill."""
+"""`--seeds`: each run equals the one with `--seed`, and a killed series can be resumed."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def final(path) -> float:
     return RunDir(path).records("end")[-1]["accuracy"]
 
 
-def test_each_run_is_that_of_its_seed_alone(trained, dataset, tmp_path):
+def test_each_run_equals_the_one_with_its_seed_alone(trained, dataset, tmp_path):
     out, _ = trained
     assert sorted(path.name for path in out.iterdir()) == ["seed-1", "seed-3", "summary.json"]
     alone = tmp_path / "alone"
@@ -40,7 +40,7 @@ def test_each_run_is_that_of_its_seed_alone(trained, dataset, tmp_path):
     assert losses(alone) == losses(out / "seed-1") != losses(out / "seed-3")
 
 
-def test_the_summary_is_that_of_the_runs(trained):
+def test_the_summary_matches_the_runs(trained):
     out, printed = trained
     three, one = final(out / "seed-3"), final(out / "seed-1")
     found = json.loads((out / "summary.json").read_text())
@@ -55,7 +55,7 @@ def test_the_summary_is_that_of_the_runs(trained):
     assert printed.splitlines()[-3:] == [f"Seed 3: {three:.2%}", f"Seed 1: {one:.2%}", last]
 
 
-def test_the_summary_says_where_there_are_no_test_images(tmp_path):
+def test_the_summary_says_if_there_are_no_test_images(tmp_path):
     runs = {seed: rundir.create(str(tmp_path / f"seed-{seed}"), decided(Config())) for seed in (0, 1)}
     for run, share in zip(runs.values(), (0.5, 0.75), strict=True):
         run.record("end", iter=1, interrupted=False, accuracy=share, split="validation")
@@ -67,7 +67,7 @@ def test_the_summary_says_where_there_are_no_test_images(tmp_path):
 def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, dataset, tmp_path):
     out = shutil.copytree(trained[0], tmp_path / "runs")
     before = [files(out / name) for name in ("seed-3", "seed-1")]
-    printed = passed(MODULE, "--resume", "--seeds", 3, 1, 2, "--out", out)  # with the flags of the others
+    printed = passed(MODULE, "--resume", "--seeds", 3, 1, 2, "--out", out)  # with the other runs' flags
     finished = "Seed 3 (1 of 3): already finished\nSeed 1 (2 of 3): already finished\n"
     assert f"{finished}Seed 2 (3 of 3)\n" in printed
     assert [files(out / name) for name in ("seed-3", "seed-1")] == before
@@ -79,7 +79,7 @@ def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, datas
     assert f"--lr: {out / 'seed-3'} was started with 0.005, not 0.5" in line and files(out) == before
 
 
-def test_a_killed_series_goes_on_bit_for_bit(trained, tmp_path):
+def test_a_killed_series_is_resumed_bit_for_bit(trained, tmp_path):
     out = shutil.copytree(trained[0], tmp_path / "runs")
     run, whole = RunDir(out / "seed-1"), RunDir(trained[0] / "seed-1")
     shutil.rmtree(run.checkpoints / "10")
@@ -95,11 +95,11 @@ def runs(out, *numbers) -> dict[int, RunDir]:
 
 
 def made(out, seed: int, **changes) -> RunDir:
-    """A run as far as its config.json."""
+    """A run with only its config.json."""
     return rundir.create(str(out / f"seed-{seed}"), decided(Config(train=TrainConfig(seed=seed, **changes))))
 
 
-def test_a_summary_of_fewer_than_two_has_no_deviation(tmp_path):
+def test_a_summary_of_fewer_than_two_runs_has_no_deviation(tmp_path):
     made(tmp_path, 0).record("end", iter=3, interrupted=True)
     assert seeds.summary(runs(tmp_path, 0, 1)) == {
         "runs": [{"seed": 0, "run": "seed-0", "accuracy": None}, {"seed": 1, "run": "seed-1", "accuracy": None}],
@@ -113,7 +113,7 @@ def test_a_summary_of_fewer_than_two_has_no_deviation(tmp_path):
     assert seeds.table(found) == "Seed 0: 50.00%\nMean Test Accuracy: 50.00% (1 seeds)"
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_is_trained_anew(tmp_path):
+def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path):
     flags = TrainFlags(out=str(tmp_path), resume=True, seeds=(0, 1))
     run = made(tmp_path, 0)
     assert (seeds.of_seed(flags, 0).resume, seeds.of_seed(flags, 0).overwrite) == (False, True)
@@ -126,7 +126,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_trained_anew(tmp_p
     assert one.resume and not one.overwrite and one.seeds is None and one.out == str(run.path)
 
 
-def test_a_finished_run_is_done_unless_more_is_asked_of_it(tmp_path):
+def test_a_finished_run_is_done_unless_more_is_requested(tmp_path):
     run = made(tmp_path, 1)
     flags = TrainFlags(Config(train=TrainConfig(seed=1)), resume=True)
     assert not seeds.is_done(run, flags)
@@ -139,7 +139,7 @@ def test_a_finished_run_is_done_unless_more_is_asked_of_it(tmp_path):
     assert not seeds.is_done(run, replace(flags, config=Config(train=TrainConfig(seed=1, epochs=2))))
 
 
-def test_all_runs_are_looked_at_before_the_first_is_trained(tmp_path):
+def test_all_runs_are_checked_before_the_first_is_trained(tmp_path):
     made(tmp_path, 1)
     flags = TrainFlags(out=str(tmp_path), seeds=(0, 1))
     with pytest.raises(UserError, match="seed-1: already contains an unfinished run"):
@@ -159,6 +159,6 @@ def test_all_runs_are_looked_at_before_the_first_is_trained(tmp_path):
         (("--seeds", 0, 1, "--resume", "--out", "x"), "--resume: x has no run for these seeds yet"),
     ],
 )
-def test_bad_flags_are_refused_and_make_nothing(flags, message, tmp_path):
+def test_bad_flags_are_refused_and_nothing_is_written(flags, message, tmp_path):
     assert message in refused(MODULE, *flags, cwd=tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The gradient of a batch, in parts and on several devices, is that of the whole on one."""
+"""A batch's gradient in parts and on several devices equals that of the whole batch on one device."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def batch() -> tuple[jax.Array, jax.Array]:
 
 
 def found(model: CSNN, x, labels, settings: TrainConfig | None = None, devices: int = 1, **options) -> Gradients:
-    """Of one batch, on the first so many devices."""
+    """Gradients of one batch, on the first `devices` devices."""
     graph, params = nnx.split(model)
     on = Devices(jax.devices()[:devices])
     made = gradients.make(graph, objective.make(settings or TrainConfig()), devices=on, **options)
@@ -38,14 +38,14 @@ def found(model: CSNN, x, labels, settings: TrainConfig | None = None, devices: 
 
 
 def assert_close(one: Gradients, other: Gradients, bound: float) -> None:
-    """Within `bound` of each array's largest value."""
+    """Checks that differences are within `bound` of each array's largest value."""
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         assert a.shape == b.shape and np.abs(b).max() > 0
         assert np.abs(a - b).max() <= bound * np.abs(b).max()
 
 
-def test_one_device_gets_a_program_without_any_mapping(batch):
-    """XLA rounds the mapped one otherwise: a job on one device would lose the bits that it had without devices."""
+def test_one_device_gets_a_program_without_mapping(batch):
+    """XLA rounds a mapped program differently, so a job on one device would no longer have the same bits."""
     graph, params = nnx.split(CSNN(SMALL, key=0))
     texts = [
         str(jax.make_jaxpr(gradients.make(graph, objective.make(TrainConfig()), devices=on))(params, *batch))
@@ -55,7 +55,7 @@ def test_one_device_gets_a_program_without_any_mapping(batch):
     assert "shard_map" in texts[2] and "shard_map" not in texts[1]
 
 
-def test_dropout_scales_up_what_stays(firing, batch):
+def test_dropout_scales_up_the_kept_spikes(firing, batch):
     model, _ = firing(SMALL)
     graph, params = nnx.split(model)
     x, labels = batch
@@ -65,7 +65,7 @@ def test_dropout_scales_up_what_stays(firing, batch):
     assert jax.jit(made)(params, x, labels, *masks).loss == pytest.approx(float(ce_rate(output, labels)), 1e-12)
 
 
-SPREADS = [(5, 1), (None, 4), (2, 3)]  # images of a part, devices
+SPREADS = [(5, 1), (None, 4), (2, 3)]  # images per part, devices
 
 
 @pytest.mark.parametrize("part, devices", SPREADS)
@@ -87,10 +87,10 @@ def test_the_gradient_of_the_event_engine(firing, batch, part, devices):
 
 
 @pytest.mark.parametrize("devices", [2, 4])
-def test_a_rate_target_is_one_of_the_whole_batch(firing, batch, devices):
+def test_a_rate_target_applies_to_the_whole_batch(firing, batch, devices):
     model, _ = firing(SMALL)
     settings = TrainConfig(rate_target=0.3, rate_weight=50)
-    x = batch[0].at[: BATCH // 2].set(0)  # so that the devices' densities differ
+    x = batch[0].at[: BATCH // 2].set(0)  # makes the devices' densities differ
     whole = found(model, x, batch[1], settings)
     assert_close(found(model, x, batch[1], settings, devices), whole, 1e-12)
 
@@ -98,5 +98,5 @@ def test_a_rate_target_is_one_of_the_whole_batch(firing, batch, devices):
 @pytest.mark.parametrize(
     "rows, part, size", [(128, 32, 32), (128, 48, 32), (32, 64, 32), (7, 3, 1), (12, None, 12), (12, 5, 4)]
 )
-def test_the_images_of_a_part(rows, part, size):
+def test_the_number_of_images_per_part(rows, part, size):
     assert gradients.part_of(rows, part) == size

@@ -16,18 +16,18 @@ LABELS = np.array([3, 0, 9, 3])
 
 
 @pytest.mark.parametrize("classes", [2, 10, 26])
-def test_a_silent_network_costs_the_logarithm_of_the_classes(classes, x64):
+def test_a_silent_networks_loss_is_the_logarithm_of_the_classes(classes, x64):
     assert ce_rate(jnp.zeros((5, 4, classes)), jnp.asarray(LABELS % classes)) == pytest.approx(math.log(classes), 1e-14)
 
 
-def test_the_floor_is_the_right_neuron_alone_at_every_step(x64):
+def test_the_loss_is_lowest_if_only_the_right_neuron_spikes_at_every_step(x64):
     spikes = jnp.broadcast_to(jax.nn.one_hot(LABELS, 10), (5, 4, 10))
     assert ce_rate(spikes, jnp.asarray(LABELS)) == pytest.approx(math.log(1 + 9 / math.e), 1e-14)
     assert math.log(1 + 9 / math.e) == pytest.approx(1.461150, abs=1e-6)
 
 
 @pytest.mark.parametrize("label_type", ["uint8", "int32"])
-def test_loss_and_gradient_are_those_of_the_softmax_of_every_step(label_type, x64):
+def test_loss_and_gradient_match_the_softmax_of_every_step(label_type, x64):
     spikes = np.random.default_rng(0).integers(0, 2, (6, 4, 10)).astype(float)
     value, found = jax.value_and_grad(ce_rate)(jnp.asarray(spikes), jnp.asarray(LABELS, label_type))
     softmax = np.exp(spikes) / np.exp(spikes).sum(-1, keepdims=True)
@@ -37,14 +37,14 @@ def test_loss_and_gradient_are_those_of_the_softmax_of_every_step(label_type, x6
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_a_label_that_is_no_class_makes_the_loss_nan(label):
+def test_an_invalid_label_makes_the_loss_nan(label):
     spikes = jnp.ones((2, 2, 3))
     assert jnp.isfinite(ce_rate(spikes, jnp.array([0, 2])))
     assert jnp.isnan(ce_rate(spikes, jnp.array([0, label])))
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 0.7])
-def test_label_smoothing_spreads_a_share_of_the_truth_over_all_classes(smoothing, x64):
+def test_label_smoothing_spreads_a_share_of_the_target_over_all_classes(smoothing, x64):
     spikes = np.random.default_rng(0).integers(0, 2, (6, 4, 10)).astype(float)
     value, found = jax.value_and_grad(ce_rate)(jnp.asarray(spikes), jnp.asarray(LABELS), smoothing)
     softmax = np.exp(spikes) / np.exp(spikes).sum(-1, keepdims=True)
@@ -54,14 +54,14 @@ def test_label_smoothing_spreads_a_share_of_the_truth_over_all_classes(smoothing
     assert jnp.isnan(ce_rate(jnp.asarray(spikes), jnp.asarray([0, 1, 2, 10]), smoothing))
 
 
-def test_rates_cost_the_squared_distance_of_hidden_layers_from_the_target(x64):
+def test_the_rate_cost_is_the_squared_distance_of_hidden_layers_from_the_target(x64):
     assert rate_cost(jnp.array([0.0, 0.4, 0.9]), 0.2, 3.0) == pytest.approx(3 * 0.04, 1e-14)
     assert rate_cost(jnp.array([0.2, 0.2, 0.9]), 0.2, 3.0) == 0
     found = jax.grad(rate_cost)(jnp.array([0.1, 0.3, 0.9]), 0.2, 5.0)
-    np.testing.assert_allclose(found, [-0.5, 0.5, 0], rtol=1e-12)  # the output layer is not drawn
+    np.testing.assert_allclose(found, [-0.5, 0.5, 0], rtol=1e-12)  # the output layer has no target
 
 
-def test_counts_cost_their_squared_distance_from_all_steps_and_none(x64):
+def test_mse_count_is_the_squared_distance_from_all_steps_and_none(x64):
     spikes = np.zeros((4, 2, 3))
     spikes[:, 0, 1], spikes[:3, 1, 2] = 1, 1  # 0 4 0 and 0 0 3
     assert mse_count(jnp.asarray(spikes), jnp.array([1, 0])) == pytest.approx((16 + 9) / 6 / 4, 1e-14)
@@ -70,7 +70,7 @@ def test_counts_cost_their_squared_distance_from_all_steps_and_none(x64):
     assert jnp.isnan(mse_count(jnp.asarray(spikes), jnp.array([1, 3])))
 
 
-def test_what_is_minimised_is_the_cross_entropy_and_the_rates_cost(x64):
+def test_the_objective_is_the_cross_entropy_plus_the_rate_cost(x64):
     spikes, labels, densities = jnp.ones((2, 4, 10)), jnp.asarray(LABELS), jnp.array([0.0, 0.5])
     assert make(TrainConfig()).cost(spikes, labels, densities) == ce_rate(spikes, labels)
     found = make(TrainConfig(label_smoothing=0.5, rate_target=0.1, rate_weight=4)).cost(spikes, labels, densities)
@@ -80,7 +80,7 @@ def test_what_is_minimised_is_the_cross_entropy_and_the_rates_cost(x64):
 
 
 @pytest.mark.parametrize("labels", [jnp.zeros(1, int), jnp.zeros((4, 1), int), jnp.zeros(4)], ids=str)
-def test_labels_that_are_not_one_class_an_image_are_refused(labels):
+def test_labels_other_than_one_class_per_image_are_refused(labels):
     expected = r"the output is \[5, 4, 10\] and labels .*, expected \[time, batch, classes\]"
     with pytest.raises(ValueError, match=expected):
         ce_rate(jnp.zeros((5, 4, 10)), labels)

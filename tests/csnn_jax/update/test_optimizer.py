@@ -1,4 +1,4 @@
-"""The optimizer: optax's own aliases, and in what order its parts come."""
+"""The optimizer: equal to optax's aliases, with its parts in the right order."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def gradient(params, step):
 
 
 def updates(made, params, rate, steps=4):
-    """The parameters after some updates, and the optimizer's state."""
+    """The parameters after `steps` updates, and the optimizer's state."""
     state = made.init(params)
     for number in range(steps):
         update, state = made.update(gradient(params, number), state, params)
@@ -55,7 +55,7 @@ def assert_close(one, other):
     ],
     ids=["adam", "adamw", "sgd", "sgd, momentum", "clipping", "clipping and L2"],
 )
-def test_updates_are_those_of_optax(changes, reference, params):
+def test_updates_match_optax(changes, reference, params):
     kernels = jax.tree.map(lambda p: p.ndim > 1, params)
     found, _ = updates(optimizer.make(TrainConfig(**changes)), params, RATE)
     assert_close(found, updates(reference(kernels), params, 1.0)[0])
@@ -63,7 +63,7 @@ def test_updates_are_those_of_optax(changes, reference, params):
     assert not changes or max(float(abs(a - b).max()) for a, b in _pairs(found, plain)) > 1e-4
 
 
-def test_decay_is_for_kernels_alone(params):
+def test_decay_applies_only_to_kernels(params):
     zeros = jax.tree.map(np.zeros_like, params)
     changed, _ = optimizer.with_decayed_weights(0.5).update(zeros, optax.EmptyState(), params)
     assert {p.shape for p, change in _pairs(params, changed) if change.any()} == {(3, 3, 1, 2), (8, 3)}

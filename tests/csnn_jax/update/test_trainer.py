@@ -1,4 +1,4 @@
-"""The training step: what it computes, and that on a GPU its convolutions are cuDNN's."""
+"""The training step: its results, and that its convolutions run on cuDNN on a GPU."""
 
 import math
 import re
@@ -49,7 +49,7 @@ def batch():
     return jnp.asarray(rng.integers(0, 256, (5, 6, 6, 1)), jnp.uint8), jnp.asarray(rng.integers(0, 3, 5))
 
 
-def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
+def test_a_step_applies_adam_to_the_gradient_of_the_loss(firing, batch):
     model, _ = firing(SMALL)
     graph, state = beginning(model)
     images, labels = batch
@@ -88,17 +88,17 @@ def test_the_average_moves_towards_the_new_parameters(firing, batch):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_gradient_that_is_not_finite_changes_nothing(batch, value):
+def test_a_nonfinite_gradient_changes_nothing(batch, value):
     model = CSNN(SMALL)
     model.blocks[1].kernel[...] = model.blocks[1].kernel[...].at[0, 0].set(value)
     graph, state = beginning(model)
     after, seen = jax.jit(make_update(graph, ADAM, gradient_of(graph)))(state, *batch, RATE)
-    assert not seen.finite and math.isfinite(seen.loss)  # a NaN membrane is only a neuron that never fires
+    assert not seen.finite and math.isfinite(seen.loss)  # a neuron with a NaN membrane just never fires
     assert_same(after, state)
 
 
 def lowered(platform: str) -> str:
-    """StableHLO of the default job's training step for a platform, which need not be at hand."""
+    """StableHLO of the default job's training step for a platform, which needn't be available."""
     model = nnx.eval_shape(lambda: CSNN(ModelConfig()))
     graph, params = nnx.split(model)
     state = jax.eval_shape(lambda params: State(params, params, ADAM.init(params)), params)
@@ -114,15 +114,15 @@ def operations(text: str, name: str) -> list[str]:
     return sorted("{}, {} -> {}".format(*found.groups()) for found in types if found is not None)
 
 
-# One step of the default network, B = 128. Convolution 1 has no input gradient, for images do not learn.
+# One step of the default network, B = 128. Convolution 1 has no input gradient, because images aren't trained.
 CONV1, CONV2 = "128x28x28x1, 3x3x1x32 -> 128x28x28x32", "128x14x14x32, 3x3x32x64 -> 128x14x14x64"
 CONV1_WEIGHTS, CONV2_WEIGHTS = "128x28x28x1, 128x28x28x32 -> 3x3x1x32", "128x14x14x32, 128x14x14x64 -> 3x3x32x64"
 CONV2_INPUT = "128x14x14x64, 3x3x32x64 -> 128x14x14x32"
-UNFORESEEN = re.compile(r"compare +EQ, (%\w+), \1,")  # the branches of layers._once, for which a GPU would wait
+UNFORESEEN = re.compile(r"compare +EQ, (%\w+), \1,")  # the branches of layers._once, which would stall a GPU
 LINEAR = 6  # forward, input gradient and weight gradient of fc1 and fc2
 
 
-def test_for_cuda_every_convolution_and_gradient_is_a_convolution():
+def test_on_cuda_every_convolution_and_gradient_is_a_convolution():
     text = lowered("cuda")
     assert operations(text, "convolution") == sorted([CONV1, CONV1_WEIGHTS, CONV2, CONV2_WEIGHTS, CONV2_INPUT])
     assert len(operations(text, "dot_general")) == LINEAR
@@ -148,7 +148,7 @@ def test_several_devices_train_and_evaluate_as_one(encoding, x64):
         np.testing.assert_allclose(found.densities, expected.densities, rtol=1e-9)
         np.testing.assert_allclose(found.gradients, expected.gradients, rtol=1e-7)
     assert min(found.densities) > 0.01
-    results = [trainer.evaluate(split) for trainer in (one, other)]  # 30 images on 4 devices: filled up
+    results = [trainer.evaluate(split) for trainer in (one, other)]  # 30 images on 4 devices are padded
     np.testing.assert_array_equal(results[0].predictions, results[1].predictions)
     assert results[0].densities == results[1].densities
     for a, b in zip(one.trace(split.images[:2])[1], other.trace(split.images[:2])[1], strict=True):
@@ -164,7 +164,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_restored_training_goes_on_bit_for_bit(kind):
+def test_a_restored_trainer_continues_bit_for_bit(kind):
     config = decided(Config(ModelConfig(**SMALL_STACK, **kind), train=TrainConfig(batch_size=8, init="torch")))
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (8, 6, 6, 1), np.uint8), np.arange(8, dtype=np.int32) % 3)
@@ -183,8 +183,8 @@ def test_a_restored_training_goes_on_bit_for_bit(kind):
         np.testing.assert_array_equal(other.tensors()[name], value)
 
 
-def test_frames_to_evaluate_on_may_not_fit_the_engine_that_trains():
-    """Counts above 15 of a test set go to the scan engine; where event was asked for they are refused in one line."""
+def test_frames_for_evaluation_may_not_fit_the_training_engine():
+    """Test counts above 15 use the scan engine; with `--engine event`, they're refused in one line."""
     model = ModelConfig(input_shape=(6, 5, 2), conv_channels=(3,), hidden=(), num_classes=2, time_steps=3, scale=1.0)
     frames = np.random.default_rng(0).integers(0, 16, (8, 3, 6, 5, 2)).astype(np.uint8)
     train, test = (data.Split(images, np.arange(8) % 2) for images in (frames, frames + np.uint8(1)))

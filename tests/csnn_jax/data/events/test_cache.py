@@ -1,4 +1,4 @@
-"""Frames in a cache are those of the recordings, made once, within a limit; whatever happens to the cache."""
+"""Cached frames equal those of the recordings and are computed once, even if the cache is damaged or unwritable."""
 
 import shutil
 
@@ -18,13 +18,13 @@ SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.j
 
 
 @given(SHAPES.flatmap(lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 15))))
-def test_frames_are_unpacked_as_they_were_packed(frames):
+def test_unpacking_restores_packed_frames(frames):
     packed = np.frombuffer(pack(frames), np.uint8)
     np.testing.assert_array_equal(unpack(packed, frames.shape), frames)
 
 
 class Told(list):
-    """The lines that a user is told."""
+    """The lines shown to the user."""
 
     def cache(self, folder, **settings) -> Cache:
         return Cache(folder, tell=self.append, **settings)
@@ -39,7 +39,7 @@ def images(name: str, cache: Cache, **more):
     return load(name, None, time_steps=5, cache=cache, **more).train.images
 
 
-def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
+def test_a_second_run_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
     told = Told()
     loaded = load(bars, None, time_steps=5).train.images
     plain, digest = np.asarray(loaded), as_bytes(loaded)
@@ -56,7 +56,7 @@ def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
     assert as_bytes(second) == digest
 
 
-def test_what_frames_depend_on_makes_another_set(bars, tmp_path):
+def test_changed_recordings_or_shapes_make_another_set(bars, tmp_path):
     told = Told()
     before = np.asarray(images(bars, told.cache(tmp_path / "cache")))
     path = tmp_path / "data/Train/0/00000.bin"
@@ -67,7 +67,7 @@ def test_what_frames_depend_on_makes_another_set(bars, tmp_path):
     assert len(list((tmp_path / "cache/sets").iterdir())) == 5  # the test images are the same in the first two
 
 
-def test_a_cache_that_was_cut_short_is_made_again(bars, tmp_path):
+def test_a_truncated_cache_is_rebuilt(bars, tmp_path):
     told = Told()
     whole = np.asarray(images(bars, told.cache(tmp_path / "cache")))
     for break_it in (
@@ -86,7 +86,7 @@ def test_a_cache_that_was_cut_short_is_made_again(bars, tmp_path):
     assert not told
 
 
-def test_without_a_place_training_goes_on(bars, tmp_path):
+def test_training_continues_without_a_writable_cache(bars, tmp_path):
     told = Told()
     (tmp_path / "file").write_text("no folder")
     found = images(bars, told.cache(tmp_path / "file/cache"))
@@ -113,7 +113,7 @@ def test_every_recording_is_read_once_before_it_is_needed(bars, tmp_path, capsys
 
 
 def test_a_damaged_record_is_named(bars, tmp_path):
-    """Its length is right, so it is found where it is read."""
+    """Its length is right, so only reading it reveals the damage."""
     kept = images(bars, Told().cache(tmp_path / "cache"))
     for path in tmp_path.glob("cache/sets/*/records"):
         content = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Files that faery decodes, and damaged ones that end faery's process, which is not this one."""
+"""Files that faery decodes, and damaged ones, which crash only faery's separate process."""
 
 import contextlib
 import subprocess
@@ -26,12 +26,12 @@ KINDS = [
     ("evt3.raw", {"version": "evt3"}, True),
     ("one.csv", {}, False),
 ]
-"""Files, how they are written, and whether they tell the sensor."""
+"""Files, how they are written, and whether they state the sensor's size."""
 
 
 @pytest.fixture
 def child():
-    """A decoder whose process nobody else uses."""
+    """A decoder with its own process."""
     made = Decoder()
     yield made
     made.close()
@@ -40,7 +40,7 @@ def child():
 @pytest.mark.parametrize(("name", "how", "tells"), KINDS)
 def test_events_are_those_that_faery_wrote(tmp_path, name, how, tells):
     faerys_bytes(EVENTS, tmp_path / name, SENSOR, **how)
-    expected = EVENTS._replace(t=EVENTS.t - EVENTS.t[0]) if name == "one.es" else EVENTS  # from the first event on
+    expected = EVENTS._replace(t=EVENTS.t - EVENTS.t[0]) if name == "one.es" else EVENTS  # starts at the first event
     found, sensor = open_recording(tmp_path / name)
     assert sensor == (SENSOR if tells else None)
     for ours, theirs in zip(found, expected, strict=True):
@@ -50,11 +50,11 @@ def test_events_are_those_that_faery_wrote(tmp_path, name, how, tells):
 @pytest.mark.parametrize(
     ("place", "why"),
     [
-        (14, "decoding ended with SIGABRT"),  # more memory than there is
+        (14, "decoding ended with SIGABRT"),  # asks for more memory than there is
         (18, "range start index 4294967295 out of range for slice of length 692"),  # a panic
     ],
 )
-def test_a_file_that_ends_the_decoder_is_one_error(tmp_path, child, place, why):
+def test_a_file_that_crashes_the_decoder_is_one_error(tmp_path, child, place, why):
     """And the next file is decoded."""
     good, bad = tmp_path / "good.aedat4", tmp_path / "bad.aedat4"
     data = bytearray(faerys_bytes(EVENTS, good, SENSOR))
@@ -68,7 +68,7 @@ def test_a_file_that_ends_the_decoder_is_one_error(tmp_path, child, place, why):
 
 
 def test_threads_and_folders(tmp_path, child, monkeypatch):
-    """Each gets its own file's events, and a relative path is that of the process that asks."""
+    """Each thread gets its own file's events, and relative paths start in the caller's directory."""
     for number in range(8):
         faerys_bytes(drawn(number, 100 + number, SENSOR), tmp_path / f"{number}.dat", SENSOR)
     child.read(tmp_path / "0.dat")
@@ -93,15 +93,15 @@ def test_events_are_limited(long, child, monkeypatch):
 
 
 def test_time_is_limited(long, child, monkeypatch):
-    """All that the process has used so far, which is more than nothing at the latest after a few files."""
+    """The limit is the CPU time used so far, in whole seconds, which is above 0 after a few files at the latest."""
     monkeypatch.setattr(decoder, "SECONDS", -1 - long.stat().st_size // 1_000_000)
     with pytest.raises(UserError, match=r"long\.csv: damaged: decoding takes too long; expected"):
         for _ in range(100):
             child.read(long)
 
 
-def test_it_ends_with_the_process_that_asks(tmp_path):
-    """However that ends: here without a last word."""
+def test_it_ends_with_its_parent(tmp_path):
+    """Even if the parent exits abruptly, as it does here."""
     path = tmp_path / "one.raw"
     faerys_bytes(EVENTS, path, SENSOR)
     said = "import os; from pathlib import Path; from csnn_jax.data.events.decoder import DECODER as d;"

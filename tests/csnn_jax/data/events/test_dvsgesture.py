@@ -1,4 +1,4 @@
-"""DVS Gesture's files, against tonic's reader, and files that are not as they should be."""
+"""DVS Gesture files against tonic's reader, and malformed files."""
 
 import struct
 
@@ -12,15 +12,15 @@ from csnn_jax.data.events.dvsgesture import Gesture, index, read_gesture
 from csnn_jax.errors import UserError
 
 OTHER = struct.pack("<HH6I", 2, 1, 4, 0, 0, 3, 3, 3) + bytes(12)
-"""A packet of another type, here of three frames' worth of nothing."""
+"""A packet of another type: three empty frames."""
 
 
-def test_events_are_tonics(tmp_path):
+def test_events_match_tonic(tmp_path):
     path = tmp_path / "one.aedat"
     path.write_bytes(aedat31_bytes(drawn(1, 777, (128, 128))))
     version, start, _ = read_aedat_header_from_file(str(path))
     found = get_aer_events_from_file(str(path), version, start)
-    address = found["address"]  # `read_dvs_ibm` of tonic 1.7 trips over its own header; this is what it would do next
+    address = found["address"]  # tonic 1.7's `read_dvs_ibm` fails on its own header; this would be its next step
     theirs = {"t": found["timeStamp"], "x": address >> 17 & 0x1FFF, "y": address >> 2 & 0x1FFF, "p": address >> 1 & 1}
     ours = read_gesture(Gesture(path, 0, len(index(path)), 0, 2**31))
     for name in ("t", "x", "y", "p"):
@@ -28,8 +28,8 @@ def test_events_are_tonics(tmp_path):
     assert len(ours.t) == 777 and len(index(path)) == 16
 
 
-def test_a_gesture_is_cut_from_its_start_to_before_its_end(tmp_path):
-    """Whatever the packets; of those outside of its time none is read, and none of another type."""
+def test_a_gesture_includes_its_start_but_not_its_end(tmp_path):
+    """Regardless of the packets; those outside its time or of another type aren't read."""
     found = load(write_dvsgesture(tmp_path), None, time_steps=4)
     assert found.train.images.shape == (3, 4, 128, 128, 2) and found.train.labels.tolist() == [0, 3, 10]
     assert found.names[3] == "right arm clockwise" and found.num_classes == 11
@@ -55,7 +55,7 @@ def test_a_gesture_is_cut_from_its_start_to_before_its_end(tmp_path):
         (lambda data: data + bytes(9), r"ends within a packet after \d+ bytes"),
     ],
 )
-def test_files_that_are_no_aedat(tmp_path, change, message):
+def test_malformed_aedat_files(tmp_path, change, message):
     name, path = write_dvsgesture(tmp_path), tmp_path / "user01_led.aedat"
     index.cache_clear()
     path.write_bytes(change(path.read_bytes()))
@@ -73,7 +73,7 @@ def test_files_that_are_no_aedat(tmp_path, change, message):
         ("user02_led_labels.csv", f"{COLUMNS}\n12,1,2", "'12,1,2', expected a class from 1 to 11"),
     ],
 )
-def test_tables_that_say_nothing(tmp_path, file, text, message):
+def test_malformed_and_missing_tables(tmp_path, file, text, message):
     name = write_dvsgesture(tmp_path)
     (tmp_path / file).write_text(text)
     with pytest.raises(UserError, match=message):

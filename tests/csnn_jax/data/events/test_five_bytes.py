@@ -1,4 +1,4 @@
-"""Recordings of five bytes an event, against tonic's reader."""
+"""Recordings with five bytes per event, against tonic's reader."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from csnn_jax.data.events.five_bytes import decoded, encoded, read_bin
 
 
 @pytest.mark.parametrize("overflown", [(), (3,), (0, 7, 7)])
-def test_events_are_tonics(tmp_path, overflown):
-    """Also where the clock overflows, which SpikingJelly takes for events of a row that no pixel has."""
+def test_events_match_tonic(tmp_path, overflown):
+    """Also when the clock overflows, which SpikingJelly reads as events in a nonexistent row."""
     data = np.frombuffer(nmnist_bytes(drawn(1)), np.uint8).reshape(-1, 5)
     for place in overflown:
         data = np.insert(data, place, (0, 240, 0, 0, 0), axis=0)
@@ -24,7 +24,7 @@ def test_events_are_tonics(tmp_path, overflown):
 
 
 @pytest.mark.parametrize("last_us", [2**23 - 1, 2**23, 12_000_000, 100_000_000])
-def test_long_recordings_get_marks_of_an_overflow(last_us):
+def test_long_recordings_get_overflow_marks(last_us):
     events = drawn(3, 300, (240, 256), last_us)
     events = events._replace(t=np.sort(np.append(events.t[1:], last_us)))
     for ours, theirs in zip(decoded(encoded(events)), events, strict=True):
@@ -40,6 +40,6 @@ def test_long_recordings_get_marks_of_an_overflow(last_us):
         (dict(t=np.append(np.zeros(299, int), 2**40)), "expected less than a day"),
     ],
 )
-def test_what_five_bytes_can_not_hold_is_refused(changes, said):
+def test_values_too_large_for_five_bytes_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         encoded(drawn(5, 300)._replace(**changes))

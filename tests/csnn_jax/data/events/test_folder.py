@@ -1,4 +1,4 @@
-"""Folders of recordings in the formats that faery writes, and as archives of NumPy."""
+"""Folders of recordings in the formats that faery writes, and as NumPy archives."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def test_classes_are_the_folders(tmp_path, told):
     assert (sides[::2, 8:] == 0).all() and (sides[1::2, :8] == 0).all()
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_errors_name_what_is_missing(tmp_path):
     name = write_archives(tmp_path)
     np.savez(tmp_path / "train/left/0.npz", **drawn(0, 30, SENSOR)._asdict(), height=24, width=16)
     with pytest.raises(UserError, match=r"1\.npz: its sensor has 12 by 16 but 24 by 16 pixels in earlier files"):
@@ -56,14 +56,14 @@ def test_what_is_missing_is_named(tmp_path):
         ({"t": np.arange(30, dtype=np.uint64) + 2**63}, r"has an event at t = \d+, expected less than \d+"),
     ],
 )
-def test_archives_that_are_no_recordings(tmp_path, change, message):
+def test_archives_without_a_recording(tmp_path, change, message):
     arrays = drawn(0, 30, SENSOR)._asdict() | {"height": 12, "width": 16} | change
     np.savez(tmp_path / "one.npz", **{name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(UserError, match=f"one.npz: {message}"):
         read_recording(tmp_path / "one.npz")
 
 
-def test_frames_that_fill_the_memory_are_refused(tmp_path):
+def test_frames_that_exceed_the_memory_are_refused(tmp_path):
     name = write_archives(tmp_path, (4096, 4096))
     expected = "100 frames of 4096 by 4096 pixels are too large, expected a smaller fraction of the sensor"
     with pytest.raises(UserError, match=f"^--input-shape: {expected}"):
@@ -81,7 +81,7 @@ MAKERS = {
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_damaged_file_is_read_or_named(tmp_path, name):
-    """Whatever was changed in it, and wherever it ends."""
+    """Whichever bytes are changed, and wherever the file is cut off."""
     path, random = tmp_path / name, np.random.default_rng(0)
     data, window, refused = MAKERS[name](drawn(2, 60, SENSOR), path), Window(5, SENSOR, SENSOR), 0
     for _ in range(25):

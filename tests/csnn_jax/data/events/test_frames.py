@@ -17,7 +17,7 @@ def window(steps: int = 7, shape: tuple[int, int] = SENSOR, by: str = "time") ->
 
 @pytest.mark.parametrize(("by", "name"), [("time", "n_time_bins"), ("count", "n_event_bins")])
 @pytest.mark.parametrize("seed", range(5))
-def test_frames_are_tonics(by, name, seed):
+def test_frames_match_tonic(by, name, seed):
     events = drawn(seed, 500 + seed, SENSOR, 10_000 + seed)
     array = make_structured_array(events.x, events.y, events.t, events.p)
     theirs = tonic.functional.to_frame_numpy(array, (SENSOR[1], SENSOR[0], 2), **{name: 7})

@@ -1,4 +1,4 @@
-"""N-MNIST's files, against tonic's reader, and folders that are not as they should be."""
+"""N-MNIST folders as published, and malformed ones."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_a_folder_as_published(tmp_path):
     assert found.notes == (f"{tmp_path}: recordings as 5 frames of 34x34, by time, of counts up to 15",)
 
 
-def test_a_network_may_take_in_a_whole_fraction_of_the_sensor(tmp_path):
+def test_the_input_may_be_a_whole_fraction_of_the_sensor(tmp_path):
     name = write_nmnist(tmp_path, 1, 1)
     assert load(name, (17, 17, 2), time_steps=5).train.images.shape == (10, 5, 17, 17, 2)
     for shape, expected in (
@@ -33,7 +33,7 @@ def test_a_network_may_take_in_a_whole_fraction_of_the_sensor(tmp_path):
             load(name, shape)
 
 
-def test_folders_that_are_no_nmnist(tmp_path):
+def test_malformed_folders(tmp_path):
     for name, message in (("", "Train: no such folder"), ("Train", "Train: has no folder 0")):
         (tmp_path / name).mkdir(exist_ok=True)
         with pytest.raises(UserError, match=message):
@@ -44,7 +44,7 @@ def test_folders_that_are_no_nmnist(tmp_path):
         load(f"nmnist:{tmp_path}", None)
 
 
-def test_files_that_are_no_recordings(tmp_path):
+def test_malformed_files(tmp_path):
     name = write_nmnist(tmp_path, 1, 1)
     path = tmp_path / "Train" / "3" / "00000.bin"
     for data, message in (

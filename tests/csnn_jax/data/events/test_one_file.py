@@ -1,4 +1,4 @@
-"""A recording in a file becomes the frames that a network was trained on, or is refused in one line."""
+"""A recording becomes frames like those in the network's training, or is refused in one line."""
 
 import numpy as np
 import pytest

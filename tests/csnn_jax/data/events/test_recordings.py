@@ -1,4 +1,4 @@
-"""Recordings are images like others: rows and slices, training, resuming, both frameworks."""
+"""Recordings behave like images: rows and slices, training, resuming, both frameworks."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def test_rows_and_slices(bars):
     np.testing.assert_array_equal(images[-1], images[59])
 
 
-def test_what_tells_recordings_apart(bars):
+def test_bytes_tell_recordings_apart(bars):
     first = as_bytes(load(bars, None, time_steps=5).train.images)
     assert first == as_bytes(load(bars, None, time_steps=5).train.images)
     for other in (
@@ -59,12 +59,12 @@ def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path)
 
 
 def kept_in(folder: Path) -> dict[str, str]:
-    """The environment of a user whose cache is in a folder."""
+    """An environment with the user's cache in this folder."""
     return ENVIRONMENT | {"XDG_CACHE_HOME": str(folder / "home")}
 
 
 def check_all_the_way(folder: Path, data: Path):
-    """Compared, exported and verified; the C program says of each recording's events what is golden of its frames."""
+    """Compares, exports and verifies; from each recording's events, the C program gets its frames' golden output."""
     asked = ("--quick", "--questions", "network", "training", "--out", folder / "compared")
     compared = passed_by_process("csnn_torch.compare", "--run", folder / "run", *asked, env=kept_in(folder))
     for engine in ("scan", "event"):
@@ -77,7 +77,7 @@ def check_all_the_way(folder: Path, data: Path):
     (folder / "built").mkdir()
     binary = program.build(bundle / "c", folder / "built").program
     golden = (bundle / "golden/c/expected.txt").read_text()
-    in_turn = sorted((data / "Test").rglob("*.bin"), key=lambda path: (path.name, path.parent.name))  # of all classes
+    in_turn = sorted((data / "Test").rglob("*.bin"), key=lambda path: (path.name, path.parent.name))  # classes in turn
     recordings = in_turn[: len(golden.splitlines())]
     printed = [subprocess.run([binary, "--events", path], capture_output=True, text=True) for path in recordings]
     assert len(recordings) == 10 and "".join(done.stdout for done in printed) == golden
@@ -102,6 +102,6 @@ def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
         (("--cache", ""), "--cache '': expected a folder, or off"),
     ],
 )
-def test_flags_of_a_cache(tmp_path, flags, line):
+def test_bad_cache_flags(tmp_path, flags, line):
     assert line in refused("csnn_jax.train", *flags, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()

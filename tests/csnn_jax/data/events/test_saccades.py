@@ -1,4 +1,4 @@
-"""The simulated camera sees what moves in front of it, and the same on every machine."""
+"""The simulated camera reports what moves in front of it, identically on every machine."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ def seen(digits) -> list:
 
 
 def test_recordings_are_frozen(seen):
-    """Whatever the machine and NumPy's version: a run can only be repeated if these very events come again."""
+    """On any machine and NumPy version: repeating a run requires exactly these events."""
     said = hashlib.sha256(b"".join(values.astype("<i8").tobytes() for events in seen for values in events))
     assert said.hexdigest() == "fabf5367d047f11f205f96dfec537e8ae27fd9f45e25b2064f81a09c09810f01"
 
@@ -30,11 +30,11 @@ def test_a_recording_does_not_depend_on_its_batch(digits, seen):
     for ours, theirs in zip(alone, seen[4], strict=True):
         np.testing.assert_array_equal(ours, theirs)
     (other,) = saccades.simulate(digits[4:5], 0, 4)
-    assert len(other.t) != len(alone.t) or (other.t != alone.t).any()  # a training digit has draws of its own
+    assert len(other.t) != len(alone.t) or (other.t != alone.t).any()  # training digits have their own random numbers
 
 
-def test_what_is_reported_adds_up_to_what_was_seen():
-    """Against the definition, pixel by pixel: a pixel's events times its threshold are within that of its change."""
+def test_events_add_up_to_the_change_in_brightness():
+    """By definition, a pixel's signed events times its threshold are within one threshold of its change."""
     digit = np.zeros((28, 28), np.uint8)
     digit[8:20, 10:18] = 200
     moved = saccades._moved(digit[None])
@@ -49,11 +49,11 @@ def test_what_is_reported_adds_up_to_what_was_seen():
         sums = np.zeros((34, 34), int)
         np.add.at(sums, (before[:, 2], before[:, 3]), 2 * before[:, 4] - 1)
         late = np.abs(change - sums * threshold) >= threshold
-        assert late.mean() < 0.02  # a pixel in its refractory time reports later
+        assert late.mean() < 0.02  # refractory pixels report later
 
 
 def brightness(scene: np.ndarray, time: int) -> np.ndarray:
-    """What each pixel sees, by interpolation in floats."""
+    """Each pixel's brightness, interpolated in floats."""
     down, right = (value / 256 for value in saccades.position(time))
     rows, columns = np.arange(34) + saccades.ROOM - down, np.arange(34) + saccades.ROOM - right
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
@@ -64,12 +64,12 @@ def brightness(scene: np.ndarray, time: int) -> np.ndarray:
 
 
 def test_no_brightness_is_near_a_tie_of_the_logarithm():
-    """Else another machine's logarithm might round the other way."""
+    """Otherwise another machine's logarithm might round the other way."""
     exact = 1024 * np.log1p(np.arange(256) / 28)
     assert np.abs(exact % 1 - 0.5).min() > 1e-4
 
 
 def test_noise_is_mostly_brighter():
-    """A pixel's leak reports brighter: what a sensor sees of an empty screen is noise alone."""
+    """An empty screen produces only noise, mostly ON events from the pixels' leak."""
     (events,) = saccades.simulate(np.zeros((1, 28, 28), np.uint8), 0)
     assert abs(len(events.t) - saccades.NOISE) < 50 and events.p.mean() > 0.85

@@ -1,4 +1,4 @@
-"""A cache removes what it made, and nothing else, whatever lies where it is to be kept."""
+"""A cache removes only what it made, whatever else is in its folder."""
 
 import shutil
 
@@ -9,12 +9,12 @@ from csnn_jax.data.events.shelf import MARK, Shelf, Unkept, is_set
 
 SET, LARGER = [b"x" * 400], [b"x" * 1400]
 ROOM = 2000
-"""Bytes for two of them with what belongs to them."""
+"""Bytes for two sets and their metadata."""
 
 
 @pytest.fixture
 def shelf(tmp_path) -> Shelf:
-    """One that is full: the next set takes the place of `first`."""
+    """A full shelf: the next set replaces `first`."""
     made = Shelf(tmp_path / "cache", ROOM, tell=id)
     made.put("first", SET)
     made.put("second", SET)
@@ -37,7 +37,7 @@ def file(shelf: Shelf):
 
 
 def link_to_a_set(shelf: Shelf):
-    """Elsewhere, with the name and the mark that it would have here."""
+    """The set is elsewhere, but its name and mark are right."""
     Shelf(shelf.sets.parent.parent / "other", tell=id).put("mine", SET)
     (shelf.sets / "mine").symlink_to(shelf.sets.parent.parent / "other/sets/mine")
 
@@ -56,7 +56,7 @@ def marked_folder(shelf: Shelf):
 
 
 @pytest.mark.parametrize("other", [folder, file, link_to_a_set, copied_set, set_with_a_file, marked_folder])
-def test_nothing_is_removed_where_something_else_lies(shelf, tmp_path, other):
+def test_nothing_is_removed_next_to_other_files(shelf, tmp_path, other):
     other(shelf)
     before = files(tmp_path)
     with pytest.raises(Unkept, match=r"sets is full, but nothing is removed next to \w+, which isn't part of"):
@@ -68,7 +68,7 @@ def test_nothing_is_removed_where_something_else_lies(shelf, tmp_path, other):
 
 
 @pytest.mark.parametrize("other", [folder, file, link_to_a_set, marked_folder])
-def test_what_has_the_name_of_a_set_stays(shelf, tmp_path, other):
+def test_other_files_named_like_a_set_stay(shelf, tmp_path, other):
     other(shelf)
     before = files(tmp_path)
     assert shelf.find("mine") is None
@@ -77,7 +77,7 @@ def test_what_has_the_name_of_a_set_stays(shelf, tmp_path, other):
     assert files(tmp_path) == before
 
 
-def test_a_link_inside_of_a_set_is_removed_and_not_followed(shelf, tmp_path):
+def test_a_link_inside_a_set_is_removed_but_not_followed(shelf, tmp_path):
     outside = tmp_path / "outside"
     outside.write_text("years of work")
     (shelf.sets / "first" / "records").unlink()

@@ -1,4 +1,4 @@
-"""The simulated data set is made once, and is the same however it is kept."""
+"""The simulated data set is made once, and is the same with or without a cache."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def loaded(cache: Cache | None = None, subset: int = 12):
     return load("saccades", None, time_steps=6, cache=cache, subset=subset)
 
 
-def test_it_is_made_on_first_use_and_kept(tmp_path, monkeypatch):
+def test_it_is_made_on_first_use_and_cached(tmp_path, monkeypatch):
     cache = Cache(tmp_path / "cache", tell=id)
     plain, kept = loaded(), loaded(cache)
     assert plain.train.images.shape == (12, 6, 34, 34, 2) and len(plain.test.labels) == 2
@@ -26,14 +26,14 @@ def test_it_is_made_on_first_use_and_kept(tmp_path, monkeypatch):
     assert len(loaded(cache).train.labels) == 12
 
 
-def test_a_place_that_can_not_be_written(tmp_path, capsys):
+def test_an_unwritable_cache(tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     found = loaded(Cache(tmp_path / "file", tell=id), 2)
     np.testing.assert_array_equal(np.asarray(found.train.images), np.asarray(loaded(subset=2).train.images))
     assert "can't store the simulation (" in capsys.readouterr().out
 
 
-def test_more_than_there_are():
+def test_a_subset_larger_than_the_data_set():
     with pytest.raises(UserError, match=r"^--subset 60001: expected 1 to 60000, the training images of mnist"):
         load("mnist", (28, 28, 1), subset=60001)
     few = load("mnist", (28, 28, 1), subset=600)
