@@ -1,4 +1,4 @@
-"""Both sides get the same images, each as it takes them."""
+"""Both sides get the same images, each in its own format."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from csnn_torch.first_difference.sides import Run
 
 
 class Shown:
-    """A side of which only the shape of its input is known."""
+    """A side that has only a name and an input shape."""
 
     job, name = None, "other"
 
@@ -40,7 +40,7 @@ def test_another_scale_and_other_steps(tmp_path):
     assert torch.equal(found.each[0], 2 * found.each[1])
 
 
-def test_images_are_random_where_no_data_set_is_known(tmp_path):
+def test_images_are_random_if_no_data_set_is_known(tmp_path):
     run = Run(str(make_run(tmp_path / "run", replace(OTHER, encoding="rate", scale=None), "arrays")))
     found = inputs((run, Shown()), None, 4, None, None)
     assert found.what == "4 random images"

@@ -1,4 +1,4 @@
-"""An ONNX step shows what its network does, hidden layers too."""
+"""The spikes and membranes of an ONNX step can be read for every layer, hidden ones included."""
 
 import onnx
 import pytest
