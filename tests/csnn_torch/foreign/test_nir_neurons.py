@@ -1,4 +1,4 @@
-"""Neurons of NIR files, with factors folded into weights, give the spikes of NIR's definition, or a line says why not."""
+"""Neurons of NIR files, with folded factors, give the spikes of NIR's definition, or a line says why not."""
 
 import nir_definition
 import numpy as np
