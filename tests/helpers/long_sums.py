@@ -16,7 +16,7 @@ def numbers(text: str) -> list[int]:
 
 
 def long_sums(hlo: str) -> list[str]:
-    """One line for each `dot`, `convolution` or float `reduce` of more than MOST terms, and each call of another library.
+    """One line for each `dot`, `convolution` or float `reduce` of more than MOST terms, and each foreign library call.
 
     Sums on grids are exact in any order; they have the scope `exact` in their name and aren't in a backward pass.
     """

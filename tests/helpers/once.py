@@ -22,7 +22,7 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
             if ended.exists():
                 break
             time.sleep(0.1)
-        assert ended.exists() and ended.read_text() == "well", f"another worker could not make {name}"
+        assert ended.exists() and ended.read_text() == "well", f"another worker couldn't make {name}"
         return folder
     try:
         make(folder)

@@ -25,7 +25,7 @@ def bar(label: int, seed: int) -> Events:
 
 
 def nmnist_bytes(events: Events) -> bytes:
-    """An N-MNIST file, according to the format's description: x, y, polarity in bit 23, and microseconds, big-endian."""
+    """An N-MNIST file, following the format's description: x, y, polarity in bit 23, and microseconds, big-endian."""
     words = zip(*map(np.ndarray.tolist, (events.x, events.y, events.p << 23 | events.t)), strict=True)
     return b"".join(struct.pack(">BB", x, y) + word.to_bytes(3, "big") for x, y, word in words)
 

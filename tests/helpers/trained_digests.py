@@ -35,7 +35,7 @@ JOBS = {
     "devices": "--conv-channels 8 --hidden 150 --time-steps 6 --batch-size 96 --microbatch 16 --encoding rate"
     " --optimizer sgd --momentum 0.9 --lr 0.05 --devices 2",
 }
-"""Together they cover all kinds of layers, pooling, resets, losses and input, learned neurons, micro-batches, devices."""
+"""They cover all kinds of layers, pooling, resets, losses and input, learned neurons, micro-batches and devices."""
 
 
 def frames(folder: Path) -> Path:
