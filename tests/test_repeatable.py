@@ -106,5 +106,5 @@ def test_training_is_bit_identical_on_an_emulated_processor(processor, job, here
 
 
 def test_training_is_bit_identical_to_the_recorded_digests(here):
-    """From another processor, compiler or JAX version. Use `trained_digests.py --record` if a change affects training."""
+    """From another processor, compiler or JAX version. Run `trained_digests.py --record` if training changes."""
     assert first_difference(here, json.loads(RECORDED.read_text())) is None
