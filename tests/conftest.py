@@ -107,4 +107,4 @@ def _firing(config: ModelConfig, batch: int = 3):
         density = (np.asarray(fired(params)).sum(0) / neurons)[spiking]
         if (density > 0.01).all() and (density < 0.6).all():
             return graph, nnx.state(exact(nnx.merge(graph, params))), images
-    raise AssertionError(f"no key makes every layer of {config} fire, the last one {density}")
+    raise AssertionError(f"no key makes every layer of {config} fire; the last densities: {density}")

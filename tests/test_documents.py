@@ -172,7 +172,7 @@ def test_every_block_is_run_or_says_why_not(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
-def test_links_lead_somewhere(page: str) -> None:
+def test_links_resolve(page: str) -> None:
     for address in links(read(page)):
         path, _, heading = address.partition("#")
         if "://" in address:
@@ -198,7 +198,7 @@ def test_files_and_tests_named_on_a_page_exist(page: str) -> None:
     assert [name for name in code if re.fullmatch(r"test_\w+", name) and f"def {name}(" not in tests] == []
 
 
-def test_all_name_the_same_version() -> None:
+def test_all_files_name_the_same_version() -> None:
     version = re.search(r'^version = "(.*)"$', read("pyproject.toml"), re.M)[1]
     assert re.search(r"^version: (.*)$", read("CITATION.cff"), re.M)[1] == version
     assert re.search(r"^## (\d.*)$", read("CHANGELOG.md"), re.M)[1] == version

@@ -79,7 +79,7 @@ def test_a_new_flag_appears_on_both_pages() -> None:
         options.of_command(WithNumber, [""])
 
 
-def test_every_flag_of_the_training_command_is_asked_about() -> None:
+def test_every_flag_of_the_training_command_is_covered() -> None:
     asked = {row.name for rows in options.of_command().values() for row in rows}
     known = {one.name for group in flags.groups(JaxFlags) for one in group.flags}
     assert known - asked == {f"--{name.replace('_', '-')}" for name in options.ASIDE} and asked <= known

@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "docs", build) / "site"
 
 
-def test_every_link_of_a_page_leads_somewhere_in_the_site(tmp_path: Path) -> None:
+def test_every_link_on_a_page_resolves_within_the_site(tmp_path: Path) -> None:
     """mkdocs doesn't check links within a generated page, so they're checked here."""
     build(tmp_path, tour="off")
     for page in GENERATED:

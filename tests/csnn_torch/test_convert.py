@@ -144,7 +144,7 @@ def test_no_accuracy_is_measured_on_images_of_another_shape(tmp_path, capsys, ch
     assert end["accuracy"] is None and run.finished and config.data.dataset == dataset
 
 
-def test_the_flags_of_norms_and_normalized_images_are_taken(dataset, tmp_path, capsys):
+def test_the_flags_for_norms_and_normalized_images_are_accepted(dataset, tmp_path, capsys):
     network = small(1, 28)
     torch.save(network.state_dict(), tmp_path / "net.pt")
     flags = ("--padding", "valid", "--time-steps", "2", "--batchnorm-eps", "1e-3", "--normalize", "0.1307", "0.3081")

@@ -69,7 +69,7 @@ def test_without_grids_weights_are_not_rounded():
     assert torch.equal(companion.run_for(plain, x, 5, "membrane"), given)
 
 
-def test_a_weight_that_is_not_finite_is_seen():
+def test_a_weight_that_is_not_finite_is_detected():
     network = made(STACK)
     with torch.no_grad():
         network[0].weight[1, 0, 0, 0] = torch.inf

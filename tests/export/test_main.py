@@ -90,7 +90,7 @@ def test_a_bundle_with_fewer_steps_and_more_images_than_there_are(tmp_path):
     made = json.loads((bundle / "manifest.json").read_text())
     assert made["semantics"]["time_steps"] == 3 and made["training"]["time_steps"] == SMALL.time_steps > 3
     assert made["settings"]["images"] == made["settings"]["accuracy_images"] == 30
-    assert made["training"]["accuracy"] == accuracy, "as metrics.jsonl has it, of the whole window"
+    assert made["training"]["accuracy"] == accuracy, "as in metrics.jsonl, for the whole window"
     assert "Made with `--time-steps 3`" in (bundle / "report.md").read_text()
     assert "#define CSNN_TIME_STEPS 3\n" in (bundle / "c/network.h").read_text()
     done = call("export.verify", bundle, "--dataset", name)
@@ -149,7 +149,7 @@ def test_more_steps_than_there_are_frames_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_bundle_of_the_first_frames(tmp_path):
+def test_a_bundle_with_only_the_first_frames(tmp_path):
     """Its C program splits a recording into as many frames as in training, and runs the first ones."""
     run, bundle = recorded_run(tmp_path), tmp_path / "bundle"
     done = call("export", run, "--out", bundle, "--quick", "--time-steps", 3)

@@ -55,7 +55,7 @@ def test_a_network_without_its_silent_channels_has_the_same_spikes(model):
     assert found.parameters[1] == sum(value.size for value in left.values()) < found.parameters[0]
     before, after = (Trained(*one).trace(dataset.test.images) for one in ((config, tensors), (smaller, left)))
     for old, new in zip(before.spikes[:-1], after.spikes[:-1], strict=True):
-        assert new.sum() == old.sum() > 0, "those that are left spike as often, and the others never did"
+        assert new.sum() == old.sum() > 0, "kept channels spike as often, and dropped ones never did"
     np.testing.assert_array_equal(before.membranes[-1], after.membranes[-1])
     assert before.membranes[-1].any()
 

@@ -61,7 +61,7 @@ def test_every_epoch_has_different_batches():
 
 @pytest.mark.numeric
 @pytest.mark.parametrize(("off", "parted"), [(1.0, None), (0.9, 0)])
-def test_a_different_spike_is_seen_before_the_iteration(case, off, parted, monkeypatch):
+def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, monkeypatch):
     def other(kind, values, *rest):
         return fire(kind, {**values, "threshold": off * values["threshold"]}, *rest)
 

@@ -50,7 +50,7 @@ def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
     assert result.first.ours == result.first.theirs == 1 and len(result.first.neuron) == 3
 
 
-def test_a_membrane_one_rounding_off_is_found_where_no_spike_differs(case, monkeypatch):
+def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, monkeypatch):
     def off(*step):
         state, fired = neuron.fire(*step)
         membrane = state["mem"]

@@ -49,7 +49,7 @@ def test_images_are_random_if_no_data_set_is_known(tmp_path):
     assert inputs((Shown(3), Shown(3)), None, 2, None, None).each[0].shape == (100, 2, 3)
 
 
-def test_what_does_not_fit_is_refused(tmp_path):
+def test_unsuitable_images_are_refused(tmp_path):
     run = Run(str(make_run(tmp_path / "run", SMALL)))
     with pytest.raises(UserError, match=r"^other: takes 1x20x20, but the images are 1x28x28 \(channels, height, width"):
         inputs((run, Shown(1, 20, 20)), None, 5, None, None)

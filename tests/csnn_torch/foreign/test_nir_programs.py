@@ -129,7 +129,7 @@ def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
         ),
     ],
 )
-def test_what_contradicts_the_program_is_refused(read, node, settings, message):
+def test_values_that_contradict_the_program_are_refused(read, node, settings, message):
     with pytest.raises(UserError, match=message) as caught:
         read(node, **settings)
     assert "\n" not in str(caught.value)

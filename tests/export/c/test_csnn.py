@@ -50,7 +50,7 @@ def sources(tmp_path_factory):
 
 
 CPUINFO = Path("/proc/cpuinfo")  # Linux only
-FUSES = CPUINFO.exists() and {"fma", "avx2", "bmi2", "movbe"} <= {*CPUINFO.read_text().split()}  # as FUSED needs
+FUSES = CPUINFO.exists() and {"fma", "avx2", "bmi2", "movbe"} <= {*CPUINFO.read_text().split()}  # required by FUSED
 
 
 def compiled(folder: Path, *command: str) -> Path:
@@ -58,7 +58,7 @@ def compiled(folder: Path, *command: str) -> Path:
     return folder / "dump"
 
 
-@pytest.mark.skipif(not FUSES, reason="no processor that is known to fuse")
+@pytest.mark.skipif(not FUSES, reason="this processor isn't known to fuse operations")
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize(
     "name",

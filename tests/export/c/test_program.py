@@ -184,7 +184,7 @@ def test_read_and_write_errors_are_one_line(built, tmp_path):
         pytest.param(0.0, (1, np.nextafter(np.float32(1), np.float32(2))), [1, 1], [[1, 2]] * 2, id="strictly above"),
     ],
 )
-def test_answers_worked_by_hand(tmp_path, weight, bias, classes, counts):
+def test_answers_calculated_by_hand(tmp_path, weight, bias, classes, counts):
     """For a white and a black image, in three steps."""
     shape = {"input_shape": (2, 2, 1), "conv_channels": (), "hidden": (), "num_classes": len(bias), "time_steps": 3}
     config = ModelConfig(**shape)

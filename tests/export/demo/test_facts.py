@@ -50,7 +50,7 @@ def test_random_draws_match_the_first_golden_image(spikes):
     image = np.frombuffer(files["samples.bin"], np.uint8).reshape(-1, 1, 20, 20)[0]
     expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.brightest)
     np.testing.assert_array_equal(draws < np.array(found["levels"])[image], expected[:, 0, :, :, 0][:, None])
-    assert found["data"] == "idx", "the folder of the images is nobody's business"
+    assert found["data"] == "idx", "the images' folder must not be shown"
     assert facts._data_name("tfds:nmnist@/home/me") == "tfds:nmnist"
 
 
