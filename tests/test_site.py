@@ -84,4 +84,4 @@ def test_every_page_opens_from_disk_without_errors(site: Path) -> None:
         assert visit.errors == []
         assert [address for address in visit.requests if OUTSIDE.match(address)] == []
         visit.page.goto((site / "deploy.html").as_uri())
-        assert axe(visit.page) == []  # last, because it reads styles, which a page from disk may not
+        assert axe(visit.page) == []  # last, because it reads styles, which pages on disk aren't allowed to
