@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share."""
+"""Fixtures shared by several test modules."""
 
 import functools
 import os
@@ -19,10 +19,10 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN, exact
 
-# Optimising takes XLA longer than all the rest of these tests. The commands, in processes of their own, are compiled as
-# for a user, and so is what depends on it: see the fixture `optimised`.
-# Four devices are for the tests that spread a batch; others use the first one.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ENVIRONMENT["JAX_COMPILATION_CACHE_DIR"]  # and not the user's own
+# XLA spends more time on optimization than these tests take otherwise. Commands in separate processes are compiled as
+# for a user, and so are functions for which it matters: see the fixture `optimised`.
+# Tests that split a batch use four devices; others use the first one.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ENVIRONMENT["JAX_COMPILATION_CACHE_DIR"]  # instead of the user's
 os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES} {UNOPTIMISED}".strip()
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
@@ -31,22 +31,22 @@ settings.load_profile("csnn")
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A few of MNIST's digits, as `--dataset` takes them: 10 iterations of 32 are an epoch."""
+    """A few MNIST digits as a value for `--dataset`; an epoch has 10 iterations of 32."""
     return f"idx:{once(tmp_path_factory, 'digits', few_digits)}"
 
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of the stack `SMALL` on MNIST, by the event engine; only to be read.
+    """A finished run of the stack `SMALL` on MNIST, trained with the event engine; read-only.
 
-    Every layer fires. What the training printed is in the file `printed` beside it.
+    Every layer fires. The training output is in the file `printed` next to it.
     """
     return once(tmp_path_factory, "small", lambda folder: _train(folder, *SMALL, "--max-iters", 150)) / "run"
 
 
 @pytest.fixture(scope="session")
 def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `small_run`, of the stack `bundles.SMALL`, by the scan engine in float64."""
+    """Like `small_run`, but with the stack `bundles.SMALL` and the scan engine in float64."""
     stack = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--pool", "avg", "--reset", "zero")
     job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 60, "--seed", 3)
     return once(tmp_path_factory, "scan", lambda folder: _train(folder, *stack, *job)) / "run"
@@ -60,31 +60,31 @@ def _train(folder: Path, *flags: object) -> None:
 
 @pytest.fixture(autouse=True)
 def float32_again() -> Iterator[None]:
-    """Takes back what a float64 job sets for its whole process."""
+    """Resets what a float64 job sets for the whole process."""
     yield
     jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture
 def x64() -> Iterator[None]:
-    """float64 in JAX for the length of a test."""
+    """Enables float64 in JAX during a test."""
     with jax.enable_x64(True):
         yield
 
 
 @pytest.fixture
 def optimised() -> Callable[..., Callable]:
-    """`jax.jit` as a user's process compiles."""
+    """`jax.jit`, compiling as in a user's process."""
     options = {"xla_backend_optimization_level": 3, **EMITTERS}
     return functools.partial(jax.jit, compiler_options=options)
 
 
 @pytest.fixture
 def firing(x64) -> Callable[..., tuple[CSNN, jax.Array]]:
-    """Makes a float64 network, on its grid, and images of which every layer that can fires: `firing(config)`.
+    """`firing(config)` makes a float64 network on its grid and images for which every layer with spikes fires.
 
-    A silent network matches anything, so the weights are drawn, larger than the default, until 1 to 60 % of every
-    layer's neurons fire at a step.
+    A silent network matches anything, so random weights, larger than the default, are tried until 1% to 60% of every
+    layer's neurons fire at each step.
     """
 
     def make(config: ModelConfig) -> tuple[CSNN, jax.Array]:
@@ -107,4 +107,4 @@ def _firing(config: ModelConfig, batch: int = 3):
         density = (np.asarray(fired(params)).sum(0) / neurons)[spiking]
         if (density > 0.01).all() and (density < 0.6).all():
             return graph, nnx.state(exact(nnx.merge(graph, params))), images
-    raise AssertionError(f"no key makes every layer of {config} fire, the last one {density}")
+    raise AssertionError(f"no key makes every layer of {config} fire; the last densities: {density}")

@@ -1,4 +1,4 @@
-"""The benchmarks run, draw what was recorded, and give no ratio where there is none."""
+"""The benchmarks run, plot recorded results, and give no ratio if there isn't one."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ def run(script: str, *arguments: object, seconds: int = 60) -> subprocess.Comple
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=seconds)
 
 
-def test_a_picture_is_drawn_again_from_its_recorded_figures(tmp_path: Path) -> None:
+def test_a_plot_can_be_redrawn_from_recorded_results(tmp_path: Path) -> None:
     recorded = ROOT / "results/engine_scaling.json"
     done = run("engine_scaling.py", "--from", recorded, "--plot", tmp_path / "drawn.png")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
@@ -50,7 +50,7 @@ def test_a_picture_is_drawn_again_from_its_recorded_figures(tmp_path: Path) -> N
         assert np.count_nonzero(np.abs(pixels - 255 * np.array(to_rgb(color))).max(-1) < 3) > 500
 
 
-def test_a_machine_without_a_gpu_is_no_failure() -> None:
+def test_a_machine_without_a_gpu_is_not_a_failure() -> None:
     done = run("gpu.py")
     assert (done.returncode, done.stdout) == (0, "") and done.stderr.startswith("no GPU to measure: JAX runs on cpu")
 
@@ -94,7 +94,7 @@ def test_a_network_is_made_to_fire_and_timed_layer_by_layer(tmp_path: Path, monk
     assert all(layer[work]["ms"] > 0 for layer in found for work in ("inference", "training"))
 
 
-def test_a_bit_of_a_membrane_changes_its_hash() -> None:
+def test_changing_one_bit_of_a_membrane_changes_its_hash() -> None:
     membranes = np.random.default_rng(0).normal(size=(3, 2, 4, 5, 6)).astype(np.float32)
     spikes = membranes > 0
     before = hashes.of(membranes, spikes)
@@ -109,8 +109,8 @@ def test_a_bit_of_a_membrane_changes_its_hash() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_has_the_same_bits_everywhere(tmp_path: Path) -> None:
-    """But in a browser, and on a Cortex-M7, which take minutes; the C program keeps its hashes in C."""
+def test_a_network_is_bit_identical_everywhere(tmp_path: Path) -> None:
+    """Browsers and a Cortex-M7 aren't tested, because they take minutes."""
     model = ModelConfig(conv_channels=(6, 8), hidden=(20,), beta=0.9, time_steps=12, scale=256.0, input_bits=8)
     out, sides = make_run(tmp_path / "run", model), ("scan", "event", "ONNX Runtime", "C, GCC -O3", "C, aarch64")
     done = run("everywhere.py", out, "--images", 24, "--sides", *sides, seconds=600)
@@ -123,8 +123,8 @@ def test_a_network_has_the_same_bits_everywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_snntorch_does_with_nir_files_is_as_recorded() -> None:
-    """The other programs of docs/coming-from-nir.md need environments of their own."""
+def test_snntorch_handles_nir_files_as_recorded() -> None:
+    """The other programs in docs/coming-from-nir.md need separate environments."""
     done = run("nir/rules_snntorch.py")
     assert done.returncode == 0, done.stderr
     found, recorded = json.loads(done.stdout), json.loads((ROOT / "results/nir/rules-snntorch.json").read_text())

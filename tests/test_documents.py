@@ -1,10 +1,10 @@
-"""The README and the pages of docs/: what they show runs as it stands, and what they name exists.
+"""The README and the pages of docs/: their examples run as shown, and what they name exists.
 
-The flags of their commands are read each time; the commands run where tests that take long do, the README's more often.
+The flags of commands are always checked. The commands run in the slow tests, those of the README more often.
 
-Every block of commands or Python has a comment above it. `run`: it is run here, a page's blocks in order in one folder.
-`prints`: what the block before it prints. `train`, `test`, `library`: see below. `search`: see test_search.py. `not
-run: REASON`: it isn't. The pages of docs/extend have markers of their own, see test_guides.py.
+Every block of commands or Python has a comment above it. `run`: it is run here; the blocks of a page run in order in
+one folder. `prints`: the output of the previous block. `train`, `test`, `library`: see below. `search`: see
+test_search.py. `not run: REASON`: it isn't run. The pages of docs/extend have other markers, see test_guides.py.
 """
 
 import re
@@ -45,18 +45,18 @@ SHORTER = (
     ("csnn_torch.compare", "--questions network"),
     ("csnn_torch.convert", "--time-steps 4"),
 )
-"""What is added here to a command that takes minutes as it stands: the first entry whose left side it holds."""
+"""Flags added to commands that would take minutes: those of the first entry whose left side is in the command."""
 
 QUICKLY = ENVIRONMENT | {"XLA_FLAGS": UNOPTIMISED}
-"""Optimising takes XLA longer than these short commands take to run."""
+"""Optimization by XLA would take longer than these short commands."""
 
 FOLDERS = {"CONTRIBUTING.md": ROOT}
-"""Pages whose commands run in the clone; the others' run in a folder of their own."""
+"""Pages whose commands run in the clone; those of others run in a separate folder."""
 
 
 @pytest.fixture
 def folder(small_run: Path, tmp_path: Path) -> Path:
-    """Where a reader of the pages stands: a run, a picture, and the four IDX files of another data set."""
+    """A reader's working directory: a run, a picture, and the four IDX files of another data set."""
     shutil.copytree(small_run, tmp_path / "runs" / "first")
     test = data.load("mnist", (28, 28, 1)).test
     Image.fromarray(test.images[0, :, :, 0]).save(tmp_path / "digit.png")
@@ -67,7 +67,7 @@ def folder(small_run: Path, tmp_path: Path) -> Path:
 
 
 def script(block: Block) -> str:
-    """The commands of a block, with this Python for the clone's, the small run for RUN, and `SHORTER`."""
+    """The commands of a block, with this Python for the clone's, the small run for RUN, and the flags of `SHORTER`."""
     here = {"RUN": "runs/first", ".venv/bin/python": sys.executable, ".venv/bin/pytest": f"{sys.executable} -m pytest"}
     lines = []
     for line in block.text.replace("\\\n", " ").splitlines():
@@ -80,7 +80,7 @@ def script(block: Block) -> str:
 
 
 def execute(block: Block, folder: Path) -> str:
-    """Runs a block; what it printed."""
+    """Runs a block; returns its output."""
     if block.language == "sh":
         command = ["bash", "-euo", "pipefail", "-c", script(block)]
     else:
@@ -91,7 +91,7 @@ def execute(block: Block, folder: Path) -> str:
 
 
 def commands(block: Block) -> list[tuple[str, list[str]]]:
-    """The module and the arguments of every command of ours in a block, with its variables put in."""
+    """The module and arguments of each of our commands in a block, with variables replaced."""
     variables = dict(re.findall(r'^(\w+)="(.*)"$', block.text, re.M))
     text = Template(block.text.replace("\\\n", "")).safe_substitute(variables)
     found = re.findall(r"python -m ((?:csnn_jax|csnn_torch|export)\S*)([^&|>\n]*)", text)
@@ -99,7 +99,7 @@ def commands(block: Block) -> list[tuple[str, list[str]]]:
 
 
 def take(module: str, arguments: list[str]) -> None:
-    """Reads the flags of a command as it does itself; raises UserError for one that it does not take."""
+    """Parses the flags as the command does; raises UserError for invalid ones."""
     kind = COMMANDS[module]
     if issubclass(kind, TrainFlags):
         parse_train(kind, module, "", arguments, lambda flags: Config(), lambda path: ModelConfig())
@@ -108,7 +108,7 @@ def take(module: str, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(commands, blocks(read(page))))])
-def test_commands_take_the_flags_that_a_page_shows(page: str) -> None:
+def test_commands_accept_the_flags_shown_on_a_page(page: str) -> None:
     for block in blocks(read(page)):
         for module, arguments in commands(block):
             if module == "csnn_jax.engine.build":
@@ -116,7 +116,7 @@ def test_commands_take_the_flags_that_a_page_shows(page: str) -> None:
                 continue
             try:
                 take(module, arguments)
-            except UserError as error:  # a guide adds the values and flags that it shows
+            except UserError as error:  # guides add the values and flags they show
                 added = ": expected one of " in str(error) or str(error).startswith("Unrecognized options")
                 assert page.startswith("docs/extend/") and added, error
 
@@ -130,7 +130,7 @@ def test_commands_take_the_flags_that_a_page_shows(page: str) -> None:
         if marked(page, "run") and not page.startswith("docs/extend/")
     ],
 )
-def test_what_a_page_shows_runs(page: str, folder: Path) -> None:
+def test_the_examples_of_a_page_run(page: str, folder: Path) -> None:
     printed = ""
     for block in marked(page, "run", "prints"):
         if block.marker == "prints":
@@ -141,7 +141,7 @@ def test_what_a_page_shows_runs(page: str, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_train_command_trains(tmp_path: Path) -> None:
-    """But for the installation before it: the packages are here."""
+    """Without the installation before it, because the packages are already installed."""
     (block,) = marked("README.md", "train")
     install, _, train = block.text.rpartition("&& ")
     assert install == "python3 -m venv .venv && .venv/bin/pip install -q -e . "
@@ -172,7 +172,7 @@ def test_every_block_is_run_or_says_why_not(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
-def test_links_lead_somewhere(page: str) -> None:
+def test_links_resolve(page: str) -> None:
     for address in links(read(page)):
         path, _, heading = address.partition("#")
         if "://" in address:
@@ -185,12 +185,12 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def slug(title: str) -> str:
-    """A heading as GitHub names it."""
+    """A heading's anchor on GitHub."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
-def test_files_and_tests_that_are_named_exist(page: str) -> None:
+def test_files_and_tests_named_on_a_page_exist(page: str) -> None:
     code = re.findall(r"`([^`\n]+)`", prose(read(page)))
     roots = ("csnn_jax/", "csnn_torch/", "export/", "tests/", "benchmarks/", "results/", "docs/", ".ci/")
     assert [path for path in code if path.startswith(roots) and not (ROOT / path).exists()] == []
@@ -198,7 +198,7 @@ def test_files_and_tests_that_are_named_exist(page: str) -> None:
     assert [name for name in code if re.fullmatch(r"test_\w+", name) and f"def {name}(" not in tests] == []
 
 
-def test_all_name_the_same_version() -> None:
+def test_all_files_name_the_same_version() -> None:
     version = re.search(r'^version = "(.*)"$', read("pyproject.toml"), re.M)[1]
     assert re.search(r"^version: (.*)$", read("CITATION.cff"), re.M)[1] == version
     assert re.search(r"^## (\d.*)$", read("CHANGELOG.md"), re.M)[1] == version

@@ -1,8 +1,8 @@
-"""The guides of docs/extend: what they add works, applied to a copy of the repository.
+"""The guides in docs/extend: their additions work when applied to a copy of the repository.
 
-Every block has a comment above it, and the blocks of a page are taken in order. `apply`: a diff. `write: PATH`: a new
-file. `run`: commands or a program that must succeed. `prints`: what the block before printed. `refused`: commands, each
-of which must end with exit code 2 and one line.
+Every block has a comment above it, and the blocks of a page are processed in order. `apply`: a diff. `write: PATH`: a
+new file. `run`: commands or a program that must succeed. `prints`: the output of the previous block. `refused`:
+commands that must each end with exit code 2 and one line.
 """
 
 import re
@@ -21,7 +21,7 @@ COPIED = ("csnn_jax", "csnn_torch", "export", "tests", "pyproject.toml")
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The packages and their tests, for a guide to change."""
+    """A copy of the packages and their tests for a guide to change."""
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -41,13 +41,13 @@ def start(folder: Path, *command: str, given: str = "") -> subprocess.CompletedP
 
 
 def here(commands: str) -> str:
-    """Commands with this Python for the clone's."""
+    """The commands with this Python instead of the clone's."""
     programs = {".venv/bin/python": sys.executable, ".venv/bin/pytest": f"{sys.executable} -m pytest"}
     return re.sub(r"\.venv/bin/\w+", lambda found: programs[found[0]], commands)
 
 
 def follow(block: Block, folder: Path) -> str:
-    """Does what a block says; what it printed."""
+    """Carries out a block; returns its output."""
     verb, _, path = block.marker.partition(": ")
     if verb == "write":
         assert not (folder / path).exists()
@@ -66,7 +66,7 @@ def follow(block: Block, folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.rare
 @pytest.mark.parametrize("page", GUIDES)
-def test_what_a_guide_adds_works(page: str, copy: Path) -> None:
+def test_the_additions_of_a_guide_work(page: str, copy: Path) -> None:
     printed = ""
     for block in blocks(read(page)):
         if block.marker == "prints":
@@ -90,7 +90,7 @@ def test_every_block_of_a_guide_is_followed(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", GUIDES)
-def test_the_diffs_of_a_guide_apply_to_the_files_of_today(page: str, tmp_path: Path) -> None:
+def test_the_diffs_of_a_guide_apply_to_the_current_files(page: str, tmp_path: Path) -> None:
     diffs = [block.text for block in blocks(read(page)) if block.marker == "apply"]
     for name in re.findall(r"^\+\+\+ b/(.+)$", "".join(diffs), re.M):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The rules of CONTRIBUTING: sizes, names of tests, no dispatch on attributes, and imports that go one way."""
+"""The rules of CONTRIBUTING: file sizes, names of tests, no dispatch on attributes, and imports in one direction."""
 
 import ast
 from functools import cache
@@ -8,11 +8,11 @@ from documents import ROOT
 
 PACKAGES = ("csnn_jax", "csnn_torch", "export")
 LONGEST = 14
-"""Modules in a row, each of which imports the next."""
+"""The maximum number of modules in a chain of imports."""
 LINES = 300
-"""Of a file."""
+"""The maximum length of a file."""
 OWN_TEST = 100
-"""Lines from which on a module has a test file of its name."""
+"""Modules with at least this many lines have a test file of the same name."""
 SOURCES = (".py", ".cc", ".c", ".h", ".js", ".css")
 
 
@@ -21,7 +21,7 @@ def named(path: Path) -> str:
 
 
 def mirrored(path: Path) -> Path:
-    """The test file of a module, in the place that mirrors its own."""
+    """The path of a module's test file, which mirrors the module's."""
     name = {"__main__": "main", "__init__": "init"}.get(path.stem, path.stem)
     return ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{name}.py")
 
@@ -31,7 +31,7 @@ MODULES = {named(path): path for package in PACKAGES for path in (ROOT / package
 
 @cache
 def imported(module: str, lazily: bool) -> frozenset[str]:
-    """The project's modules that one imports: at its top, or also inside of functions."""
+    """The project's modules that a module imports at the top level; if `lazily`, also inside functions."""
     tree = ast.parse(MODULES[module].read_text())
     found = set()
     for node in ast.walk(tree) if lazily else tree.body:
@@ -45,7 +45,7 @@ def imported(module: str, lazily: bool) -> frozenset[str]:
 
 @cache
 def chain(module: str) -> tuple[str, ...]:
-    """The longest chain of imports from a module on."""
+    """The longest chain of imports starting at a module."""
     return (module, *max((chain(other) for other in imported(module, False)), key=len, default=()))
 
 
@@ -54,7 +54,7 @@ def test_the_longest_chain_of_imports_is_short():
     assert len(longest) <= LONGEST, " > ".join(longest)
 
 
-def test_there_is_no_cycle_not_even_one_inside_of_functions():
+def test_there_is_no_import_cycle_even_inside_functions():
     done: set[str] = set()
 
     def visit(module: str, path: tuple[str, ...]) -> None:
@@ -73,13 +73,13 @@ def test_csnn_jax_imports_neither_of_the_others():
     assert {other.split(".")[0] for module in lower for other in imported(module, True)} == {"csnn_jax"}
 
 
-def test_no_file_is_longer_than_is_read_in_one_sitting():
+def test_no_file_is_too_long():
     paths = [path for folder in (*PACKAGES, "benchmarks", "tests") for path in (ROOT / folder).rglob("*")]
     long = {path for path in paths if path.suffix in SOURCES and len(path.read_text().splitlines()) > LINES}
     assert sorted(str(path.relative_to(ROOT)) for path in long) == []
 
 
-def test_modules_have_tests_of_their_names():
+def test_long_modules_have_test_files_of_the_same_name():
     long = [path for path in MODULES.values() if len(path.read_text().splitlines()) >= OWN_TEST]
     assert len(long) > 50
     assert [str(path.relative_to(ROOT)) for path in long if not mirrored(path).exists()] == []

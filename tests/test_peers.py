@@ -1,4 +1,4 @@
-"""What becomes of other libraries' figures: medians, order, counts of spikes, reasons; in environments without them."""
+"""How other libraries' measurements are reported: medians, order, spike counts, reasons; without their environments."""
 
 import importlib.util
 import json
@@ -28,7 +28,7 @@ TOLD = {"python": "3.11", "versions": {"one": "1.0", "torch": "2.0", "numpy": "2
 
 
 def turn(seconds: list[float], first: float = 9.0, memory: int = 500) -> dict:
-    """What measure.py writes of a turn whose iterations take so long, and whose batches a tenth of that."""
+    """The output of measure.py for a turn with these times per iteration, and a tenth of them per inference batch."""
     rounds = {key: {"clock": values, "processor": values} for key, values in times(seconds).items()}
     return TOLD | rounds | {"first_iteration_s": first, "peak_memory_mb": memory}
 
@@ -45,7 +45,7 @@ def found(name: str, *turns: dict, spikes: np.ndarray = SILENT, busy: float = 0.
 
 
 def record(rows: list[Found], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """Writes what peers.py would print, where the tables are made from it; its rows."""
+    """Writes the output of peers.py to the file from which the tables are made; returns its rows."""
     options = Namespace(batch_size=2, time_steps=3, threads=2)
     result = peers.result(rows, options)
     (folder / "peers.json").write_text(json.dumps(result))
@@ -65,7 +65,7 @@ def test_figures_are_medians_of_all_turns_and_spikes_are_counted() -> None:
     assert (row["spikes"], row["spikes_that_differ"], row["of"], row["predictions_that_differ"]) == (1, 1, 60, 1)
 
 
-def test_there_is_no_ratio_of_a_busy_machine_or_of_unsteady_turns() -> None:
+def test_no_ratio_is_given_for_a_busy_machine_or_unsteady_turns() -> None:
     ours, busy = found(peers.OURS, turn([0.1])), found("busy", turn([1.0]), busy=0.4)
     unsteady = found("unsteady", turn([1.0]), turn([1.5]))
     assert peers.ratio(busy, ours, "step") == "none: the machine was busy, other programs took 40% of it"
@@ -75,7 +75,7 @@ def test_there_is_no_ratio_of_a_busy_machine_or_of_unsteady_turns() -> None:
     assert "step_s" in alone and not {"times_as_long", "spikes"} & alone.keys()
 
 
-def test_the_table_goes_from_fast_to_slow_and_ends_with_what_failed(
+def test_the_table_goes_from_fast_to_slow_and_ends_with_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast, slow = found(peers.OURS, turn([0.12])), found("snnTorch", turn([2.0]))
@@ -101,7 +101,7 @@ def test_the_table_goes_from_fast_to_slow_and_ends_with_what_failed(
         assert np.count_nonzero(np.abs(pixels - 255 * np.array(to_rgb(color))).max(-1) < 3) > 500
 
 
-def test_nothing_recorded_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_results_are_shown_as_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers_tables, "PATH", tmp_path / "peers.json")
     assert peers_tables.peers_said() == "Not measured." and len(peers_tables.peers().splitlines()) == 2
 
@@ -114,7 +114,7 @@ def test_a_build_for_cuda_is_refused_before_anything_is_downloaded() -> None:
         peer_environments.refuse_cuda(cuda)
 
 
-def test_a_library_for_a_python_that_is_not_here_becomes_a_row(tmp_path: Path) -> None:
+def test_a_library_for_a_missing_python_still_has_a_row(tmp_path: Path) -> None:
     assert peer_environments.interpreter((3, 11)) == sys.executable
     future = Found(Row("future", "future", installs=("future",), python=(9, 9)), Cost("future"))
     assert peers.prepared([future], tmp_path) == {}
@@ -122,14 +122,14 @@ def test_a_library_for_a_python_that_is_not_here_becomes_a_row(tmp_path: Path) -
     assert not any(tmp_path.iterdir())
 
 
-def test_an_environment_that_was_finished_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_finished_environment_is_used_unchanged(tmp_path: Path) -> None:
     (tmp_path / "installed.json").write_text('["one==1"]')
     assert peer_environments.environment(tmp_path, ("one==1",), (9, 9)) == str(tmp_path / "bin/python")
     with pytest.raises(Unavailable):
         peer_environments.environment(tmp_path, ("one==2",), (9, 9))
 
 
-def test_kernels_with_channels_last_compute_what_torchs_do() -> None:
+def test_channels_last_kernels_give_the_same_results_as_torchs() -> None:
     draw = np.random.default_rng(0)
     shapes = ((4, 1, 3, 3), (6, 4, 3, 3), (8, 6 * 7 * 7), (10, 8))
     layers = [(draw.normal(size=shape), draw.normal(size=shape[0])) for shape in shapes]
@@ -151,7 +151,7 @@ def measure() -> ModuleType:
 
 
 @pytest.mark.slow
-def test_both_engines_are_measured_with_equal_spikes_and_a_failure_is_told(
+def test_both_engines_are_measured_with_equal_spikes_and_a_failure_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path / "run", ModelConfig())

@@ -1,4 +1,4 @@
-"""A folder of pictures, and one of recordings, from training to a C program: classes have their names everywhere."""
+"""From a folder of pictures or recordings to a C program: classes keep their names everywhere."""
 
 import json
 import subprocess
@@ -19,22 +19,22 @@ from export.demo import facts
 
 STACK = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--batch-size", 8)
 NAMES = ('"a" ??! \\ é', "b, spike counts 1")
-"""Of folders: what C, JSON and the program's own lines must keep apart."""
+"""Folder names with characters that C, JSON and the program's output must escape or separate."""
 
 
 def trained(folder: Path, name: str, *flags: object) -> str:
-    """What a training printed; its run is `run` in the folder."""
+    """Trains a network in `folder`/run; returns the output."""
     return passed("csnn_jax.train", "--dataset", name, *STACK, "--eval-every", 0, "--out", folder / "run", *flags)
 
 
 def built(bundle: Path, folder: Path) -> Path:
-    """The program of a bundle, as its report says how to build it."""
+    """Builds a bundle's program as its report says."""
     command = ["make", "-s", "-C", "c", "-f", "Makefile", f"BUILD={folder}", "check"]
     subprocess.run(command, cwd=bundle, check=True, capture_output=True)
     return folder / "csnn"
 
 
-def test_without_test_images_those_held_out_give_the_final_accuracy(tmp_path):
+def test_without_test_images_held_out_ones_give_the_final_accuracy(tmp_path):
     name = write_shapes(tmp_path / "data", {"train": 24})
     printed = trained(tmp_path, name, "--validation", 8, "--input-shape", 16, 16, 1)
     assert f"Data: {name}, 40 training and 8 validation images, 2 classes" in printed
@@ -48,7 +48,7 @@ def test_without_test_images_those_held_out_give_the_final_accuracy(tmp_path):
     assert found["classes"] == ["circle", "cross"] and "\n0 circle  " in printed and "\n1 cross   " in printed
 
 
-def test_a_run_goes_on_with_the_classes_that_it_began_with(tmp_path):
+def test_a_run_resumes_only_with_its_original_classes(tmp_path):
     name = write_shapes(tmp_path / "data", {"train": 16, "test": 4})
     trained(tmp_path, name, "--max-iters", 2)
     for part in ("train", "test"):
@@ -64,7 +64,7 @@ def test_a_run_goes_on_with_the_classes_that_it_began_with(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_companion_and_the_comparison_take_pictures(tmp_path):
+def test_the_companion_and_the_comparison_support_pictures(tmp_path):
     name = write_shapes(tmp_path / "data", {"train": 64, "test": 16})
     flags = (*STACK, "--dataset", name, "--input-shape", 16, 16, 3, "--eval-every", 0, "--out", tmp_path / "run")
     printed = passed("csnn_torch.train", *flags, "--max-iters", 4)
@@ -76,7 +76,7 @@ def test_the_companion_and_the_comparison_take_pictures(tmp_path):
 
 @pytest.mark.slow
 def test_from_a_folder_of_pictures_to_a_c_program_that_prints_a_class(tmp_path):
-    """Without test images, which what is made says."""
+    """There are no test images, which all outputs say."""
     name = write_shapes(tmp_path / "data", {"train": 80}, NAMES)
     trained(tmp_path, name, "--validation", 32, "--input-shape", 16, 16, 1, "--epochs", 4)
     run, bundle = tmp_path / "run", tmp_path / "bundle"

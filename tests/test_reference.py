@@ -1,4 +1,4 @@
-"""The generated pages of the site: every flag is on one, and the other has the answers of the code itself."""
+"""The site's generated pages: one lists every flag, and the other has the code's own answers about support."""
 
 import re
 import tomllib
@@ -31,13 +31,13 @@ class WithNumber(JaxFlags):
     """Something new."""
 
 
-def test_every_command_of_the_package_is_there() -> None:
+def test_every_command_of_the_package_is_included() -> None:
     scripts = tomllib.loads(read("pyproject.toml"))["project"]["scripts"].values()
     assert {script.partition(":")[0].removesuffix(".__main__") for script in scripts} == COMMANDS.keys()
 
 
 @pytest.mark.parametrize("module", COMMANDS)
-def test_the_flags_are_those_of_the_help(module: str) -> None:
+def test_the_flags_match_the_help(module: str) -> None:
     lines = call(module, "--help").stdout.splitlines()
     heads = [line.strip("\u256d\u256e\u2500 ") for line in lines if line.startswith("\u256d")]
     shown = [name for line in lines if (name := re.match(r"\u2502 (--[a-z-]+|[A-Z]+\.*(?=  ))", line))]
@@ -58,7 +58,7 @@ def test_the_page_has_a_row_for_every_flag() -> None:
     assert "[`--device`](#torch-train-device)" in page and "[`--out`](#torch-train-out)" not in page
 
 
-def test_a_row_says_what_the_declaration_says() -> None:
+def test_a_row_matches_the_declaration() -> None:
     found = {one.name: one for group in flags.groups(JaxFlags) for one in group.flags}
     text = "Iterations at the start over which the learning rate rises linearly to --lr."
     assert found["--warmup"] == Flag("--warmup", "`0`", "whole number", text)
@@ -79,7 +79,7 @@ def test_a_new_flag_appears_on_both_pages() -> None:
         options.of_command(WithNumber, [""])
 
 
-def test_every_flag_of_the_training_command_is_asked_about() -> None:
+def test_every_flag_of_the_training_command_is_covered() -> None:
     asked = {row.name for rows in options.of_command().values() for row in rows}
     known = {one.name for group in flags.groups(JaxFlags) for one in group.flags}
     assert known - asked == {f"--{name.replace('_', '-')}" for name in options.ASIDE} and asked <= known
@@ -117,7 +117,7 @@ def test_known_answers(changes: Fields, refused: set[str]) -> None:
     assert refusing(changes).keys() == refused
 
 
-def test_the_reasons_are_the_codes_own() -> None:
+def test_the_reasons_come_from_the_code() -> None:
     assert refusing({"pool": "sum"}) == {EVENT: "the event engine doesn't support sum pooling, as in conv1"}
     assert refusing({"devices": 2}) == {TORCH: "Unrecognized options: --devices"}
     assert refusing({"pool": "max"})[NIR] == "NIR has no max-pooling; train with --pool avg for a network.nir"
@@ -125,7 +125,7 @@ def test_the_reasons_are_the_codes_own() -> None:
     assert refusing({}, "tpu").keys() == {EVENT, TORCH}
 
 
-def test_what_a_file_needs_besides_is_told() -> None:
+def test_additional_requirements_of_a_file_are_listed() -> None:
     assert ask(TARGETS[NIR], Question({})) == Answer(None, {"pool": "avg", "reset": "zero"})
     assert ask(TARGETS[NIR], Question({"neuron": "synaptic"})) == Answer(None, {"pool": "avg", "reset": "clear"})
     assert refusing({}, whole=True).keys() == refusing({"recipe": "fast"}, whole=True).keys() == {NIR, *READERS}

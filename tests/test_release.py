@@ -1,4 +1,4 @@
-"""What `.ci/release` needs is named before it starts."""
+"""Requirements of `.ci/release` are checked before it starts."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ LOADER = "/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1"
 
 
 @pytest.mark.skipif(Path(LOADER).exists(), reason="the C library of aarch64 is installed")
-def test_an_emulator_without_its_c_library_is_named_at_once(tmp_path):
+def test_an_emulator_without_its_c_library_is_reported_immediately(tmp_path):
     emulator = Path(shutil.copy(shutil.which("true") or "/bin/true", tmp_path / "qemu-aarch64"))
     path = f"{emulator.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

@@ -1,6 +1,6 @@
-"""The same training gives the same bits on every processor, for any number of threads.
+"""Training is bit-identical on every processor and with any number of threads.
 
-These tests set the environment of what they start, so they need no mark `numeric`.
+These tests set the environment of the processes they start, so they don't need the mark `numeric`.
 """
 
 import json
@@ -23,12 +23,12 @@ from trained_digests import RECORDED, first_difference
 SCRIPT = Path(__file__).parent / "helpers" / "trained_digests.py"
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 CHOSEN = ("CSNN_ISA", "XLA_FLAGS", "NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS")
-"""What an environment may hold that chooses instructions or threads."""
+"""Environment variables that choose instructions or threads."""
 PLAIN = {name: value for name, value in ENVIRONMENT.items() if name not in CHOSEN}
 
 
 def trained(*jobs: str, xla: str = "", before: tuple[str, ...] = (), **variables: str):
-    """What the script prints in an environment of its own."""
+    """The digests that the script prints in the given environment."""
     environment = PLAIN | {"XLA_FLAGS": f"{TWO_DEVICES} {xla}"} | variables
     done = subprocess.run([*before, sys.executable, SCRIPT, *jobs], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,7 @@ def trained(*jobs: str, xla: str = "", before: tuple[str, ...] = (), **variables
 
 @pytest.fixture(scope="session")
 def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The digests of all jobs, as this machine runs them."""
+    """The digests of all jobs on this machine."""
 
     def make(folder: Path) -> None:
         (folder / "digests.json").write_text(json.dumps(trained()))
@@ -67,8 +67,8 @@ def test_long_sums_are_found(function: Callable[[Array], Array], shape: tuple[in
     assert [line.split()[0] for line in found[:1]] == ([expected] if expected else [])
 
 
-def test_no_long_sum_of_a_training_is_left_to_xla(here):
-    """After `here`, whose compiled programs it finds in the cache."""
+def test_training_leaves_no_long_sum_to_xla(here):
+    """Runs after `here`, so the compiled programs are in the cache."""
     assert trained("--sums") == {job: [] for job in here}
 
 
@@ -84,7 +84,7 @@ ENVIRONMENTS = {
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_same_bits_in_every_environment(environment, here):
+def test_training_is_bit_identical_in_every_environment(environment, here):
     jobs, variables = ENVIRONMENTS[environment]
     assert first_difference(trained(*jobs, **variables), here) is None
 
@@ -95,16 +95,16 @@ def test_the_same_bits_in_every_environment(environment, here):
     [
         ("EPYC-Milan", "average"),
         ("max", "average"),
-        pytest.param("SandyBridge", "dense", marks=pytest.mark.rare),  # minutes
+        pytest.param("SandyBridge", "dense", marks=pytest.mark.rare),  # takes minutes
     ],
 )
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="no qemu-x86_64")
-def test_the_same_bits_on_an_emulated_processor(processor, job, here):
-    """They have other caches, and the last one has no fused multiply-add: libm takes other code as well."""
+def test_training_is_bit_identical_on_an_emulated_processor(processor, job, here):
+    """They have different caches, and the last one has no fused multiply-add, so libm's code paths differ, too."""
     found = trained(job, before=("qemu-x86_64", "-cpu", processor))
     assert first_difference(found, here) is None
 
 
-def test_the_same_bits_as_recorded(here):
-    """With another processor, compiler or version of JAX; `trained_digests.py --record` where the training changes."""
+def test_training_is_bit_identical_to_the_recorded_digests(here):
+    """From another processor, compiler or JAX version. Run `trained_digests.py --record` if training changes."""
     assert first_difference(here, json.loads(RECORDED.read_text())) is None

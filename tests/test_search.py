@@ -1,4 +1,4 @@
-"""The search of docs/python.md: killed in the middle and started again, it keeps what it has found."""
+"""The search in docs/python.md: after it's killed and restarted, it keeps its results."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ SHORTER = (("max_iters=200", "max_iters=20"), ("20 - done", "4 - done"))
 
 
 def start(folder: Path) -> subprocess.Popen:
-    """Starts the search in a folder, with fewer trials of fewer iterations."""
+    """Starts the search in a folder, with fewer and shorter trials."""
     (block,) = marked("docs/python.md", "search")
     text = block.text
     for whole, short in SHORTER:
@@ -28,15 +28,15 @@ def start(folder: Path) -> subprocess.Popen:
 
 
 def trials(folder: Path) -> list[FrozenTrial]:
-    """The trials in the file of a search; none before there is one."""
+    """The trials in a search's file, or [] before it exists."""
     try:
         return optuna.load_study(study_name="mnist", storage=f"sqlite:///{folder}/search.db").trials
-    except Exception:  # a file without its tables or the study yet, which is any of several errors
+    except Exception:  # without tables or study, any of several errors
         return []
 
 
 def stopped_in_the_third(folder: Path) -> list[FrozenTrial]:
-    """Kills a search as soon as its third trial has its values; the trials that it left."""
+    """Kills a search as soon as its third trial has its parameters; returns the trials left behind."""
     process = start(folder)
     until = time.monotonic() + 300
     while not ((found := trials(folder))[2:] and len(found[2].params) == 2):
@@ -48,7 +48,7 @@ def stopped_in_the_third(folder: Path) -> list[FrozenTrial]:
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on(tmp_path: Path) -> None:
+def test_a_killed_search_can_be_continued(tmp_path: Path) -> None:
     *finished, killed = stopped_in_the_third(tmp_path)
     assert [trial.state for trial in finished] == [TrialState.COMPLETE] * 2 and killed.state == TrialState.RUNNING
     process = start(tmp_path)

@@ -1,4 +1,4 @@
-"""The documentation site: it builds, its pages open without errors, and it asks no other server for anything."""
+"""The documentation site builds, its pages open without errors, and they request nothing from other servers."""
 
 import importlib.util
 import json
@@ -31,12 +31,12 @@ def build(folder: Path, tour: str = "on") -> None:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, with the tour run in it."""
+    """The site, including the executed tour."""
     return once(tmp_path_factory, "docs", build) / "site"
 
 
-def test_every_link_of_a_page_leads_somewhere_in_the_site(tmp_path: Path) -> None:
-    """But for those to places in the same generated page, which mkdocs doesn't look at."""
+def test_every_link_on_a_page_resolves_within_the_site(tmp_path: Path) -> None:
+    """mkdocs doesn't check links within a generated page, so they're checked here."""
     build(tmp_path, tour="off")
     for page in GENERATED:
         text = (tmp_path / "site" / page).with_suffix(".html").read_text()
@@ -61,7 +61,7 @@ def test_the_notebook_is_stored_without_outputs() -> None:
 
 
 @pytest.mark.slow
-def test_the_tour_shows_what_it_did(site: Path) -> None:
+def test_the_tour_shows_its_outputs(site: Path) -> None:
     text = (site / "tour.html").read_text()
     assert "Final Test Accuracy: " in text and "ok as far as checked (NOT CHECKED: accuracy" in text
     figures = re.findall(r'<img alt="([^"]+)" src="(tour/[^"]+\.png)"', text)
@@ -70,7 +70,7 @@ def test_the_tour_shows_what_it_did(site: Path) -> None:
 
 @pytest.mark.slow
 def test_every_page_opens_from_disk_without_errors(site: Path) -> None:
-    """But for the page that a server shows for a wrong address, whose links are a server's."""
+    """404.html is skipped: its links only work on a server."""
     with opened(site / "index.html", width=390, scheme="dark") as visit:
         for page in sorted(page for page in site.rglob("*.html") if page.name != "404.html"):
             visit.page.goto(page.as_uri())
@@ -84,4 +84,4 @@ def test_every_page_opens_from_disk_without_errors(site: Path) -> None:
         assert visit.errors == []
         assert [address for address in visit.requests if OUTSIDE.match(address)] == []
         visit.page.goto((site / "deploy.html").as_uri())
-        assert axe(visit.page) == []  # last, for it reads styles that a page from disk may not
+        assert axe(visit.page) == []  # last, because it reads styles, which pages on disk aren't allowed to

@@ -1,4 +1,4 @@
-"""A long training in one process: neither its memory nor its open files grow."""
+"""During long training in one process, neither its memory nor its open files grow."""
 
 import json
 import subprocess
@@ -12,8 +12,8 @@ from digits import few_digits
 
 SETTLED, EVERY = 200, 100
 MEMORY = 8 * 10**6
-"""Bytes that may be added after `SETTLED` iterations. Measured: 3 MB by 2,000, all of it at the evaluations, with their
-checkpoints and pictures; the iterations alone add nothing. One batch of images has 25 kB."""
+"""Allowed growth in bytes after `SETTLED` iterations. Measured: 3 MB by 2,000, all of it at evaluations, with their
+checkpoints and pictures; iterations alone add nothing. One batch of images has 25 kB."""
 
 PROGRAM = """
 import ctypes, gc, json, os, sys
@@ -34,8 +34,8 @@ class Trainer(trainer.Trainer):
     def snapshot(self):
         found = super().snapshot()
         kept.extend(open(os.devnull) for _ in range({kept_files}))
-        gc.collect()  # garbage in cycles, as of matplotlib's figures, goes now or a little later
-        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system, now and not at some other time
+        gc.collect()  # cyclic garbage, such as figures of matplotlib, would be freed at some other time
+        ctypes.CDLL(None).malloc_trim(0)  # returns free memory to the system now
         lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
         own = sum(int(lines[name].split()[0]) for name in ("RssAnon", "VmSwap"))  # kB
         print(json.dumps([self.done, own * 1024, len(os.listdir("/proc/self/fd"))]), flush=True)
@@ -43,18 +43,18 @@ class Trainer(trainer.Trainer):
 
 sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), Trainer))
 """
-"""Trains, and after each evaluation's checkpoint tells what it holds. It may be told to leak."""
+"""Trains, and prints its resources after each evaluation's checkpoint. It can be made to leak."""
 
 
 class Held(NamedTuple):
-    """What a process holds: bytes of memory that are its own, and open files."""
+    """The resources of a process: bytes of private memory, and open files."""
 
     memory: int
     files: int
 
 
 def grown(folder: Path, iterations: int, kept_bytes: int = 0, kept_files: int = 0) -> Held:
-    """What a training holds more at its end than after `SETTLED` iterations."""
+    """How much a training run's resources grow from iteration `SETTLED` to its end."""
     small = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 4, "--batch-size", 32, "--augment", 1, 5, 0.1)
     length = ("--epochs", 200, "--max-iters", iterations, "--eval-every", EVERY, "--tensorboard")
     flags = (*small, *length, "--dataset", few_digits(folder), "--out", folder / "run")
@@ -77,6 +77,6 @@ def test_neither_memory_nor_open_files_grow(iterations, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.rare
-def test_a_batch_kept_at_each_iteration_and_a_file_at_each_checkpoint_are_found(tmp_path):
+def test_a_leaked_batch_per_iteration_and_file_per_checkpoint_are_detected(tmp_path):
     more = grown(tmp_path, 600, kept_bytes=32 * 28 * 28, kept_files=1)
     assert more.memory > MEMORY and more.files == 4, more

@@ -30,7 +30,7 @@ MANY = ("--max-iters", 300, *FEW[2:])
 
 
 def remembered(folder: Path) -> tuple[bytes, bytes, list[dict]]:
-    """Weights, training state, and metrics but for the clock's."""
+    """Weights, training state, and metrics without times."""
     newest = folder / "checkpoints" / str(reached(folder)) / "state.safetensors"
     timeless = [{k: v for k, v in one.items() if k not in ("seconds", "images_per_s")} for one in records(folder)]
     return (folder / "weights.safetensors").read_bytes(), newest.read_bytes(), timeless
@@ -41,7 +41,7 @@ def half_written(folder: Path) -> bool:
 
 
 def reached(folder: Path) -> int:
-    """The newest whole checkpoint."""
+    """The newest complete checkpoint."""
     return max((int(path.name) for path in (folder / "checkpoints").glob("[0-9]*")), default=0)
 
 
@@ -52,7 +52,7 @@ def wait_until(process, condition: Callable[[], bool]) -> None:
 
 
 def stop_within_a_checkpoint(process, folder: Path) -> None:
-    """Holds the process where a checkpoint is half written: it may be whole again before a signal arrives."""
+    """Stops the process while a checkpoint is half written: it could be complete by the time a signal arrives."""
     while True:
         wait_until(process, lambda: half_written(folder))
         process.send_signal(signal.SIGSTOP)
@@ -63,7 +63,7 @@ def stop_within_a_checkpoint(process, folder: Path) -> None:
 
 
 def kill(process, folder: Path, rng: np.random.Generator, number: int) -> bool:
-    """Kills it at a random moment of the next 25 iterations, or before; tells whether a checkpoint was half written."""
+    """Kills it at a random moment within the next 25 iterations; returns whether a checkpoint was half written."""
     before = reached(folder)
     for line in process.stdout:
         if line.startswith("Run directory"):
@@ -87,7 +87,7 @@ def kill(process, folder: Path, rng: np.random.Generator, number: int) -> bool:
     [(JOBS[EVENT], 3, FEW), *(pytest.param(job, 10, MANY, marks=pytest.mark.rare) for job in JOBS.values())],
     ids=["3", *JOBS],
 )
-def test_a_run_killed_several_times_is_the_uninterrupted_one(job, kills, length, tmp_path):
+def test_a_run_killed_several_times_equals_an_uninterrupted_one(job, kills, length, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     flags: tuple = (*SMALL, *length, *job)
     passed_by_process("csnn_jax.train", *flags, "--out", whole)
@@ -117,8 +117,8 @@ TINY_RUN = (*SMALL, "--max-iters", 12, "--eval-every", 5, "--eval-images", 64)
         pytest.param("demo", 30, marks=pytest.mark.rare),
     ],
 )
-def test_signals_at_random_moments_leave_nothing(command, count, small_run, dataset, tmp_path):
-    """By `interrupted.py`, whose first module runs."""
+def test_signals_at_random_moments_leave_nothing_behind(command, count, small_run, dataset, tmp_path):
+    """Runs `interrupted.py`, which calls the first module."""
     words = {
         "train": ("csnn_jax.train,csnn_jax.update.trainer", *TINY_RUN, "--dataset", dataset),
         "report": ("csnn_jax.report.__main__,csnn_jax.report.contents", small_run),

@@ -1,4 +1,4 @@
-"""A network that someone trained in snnTorch becomes a run of ours."""
+"""A network trained in snnTorch becomes a run of csnn_jax."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def file(tmp_path):
 
 
 def spikes_of(network: nn.Sequential, x: torch.Tensor, steps: int) -> list[np.ndarray]:
-    """Of every layer, [time, batch, *shape], of snnTorch's own modules called step by step."""
+    """The spikes of every layer, [time, batch, *shape], from snnTorch's own modules called step by step."""
     found: dict[snn.Leaky, list[np.ndarray]] = {one: [] for one in network if isinstance(one, snn.Leaky)}
     for neuron in found:
         neuron.register_forward_hook(lambda one, _, out: found[one].append((out[0] if one.output else out).numpy()))
@@ -38,7 +38,7 @@ def spikes_of(network: nn.Sequential, x: torch.Tensor, steps: int) -> list[np.nd
 
 
 def with_weights(tensors: dict[str, np.ndarray]) -> nn.Sequential:
-    """`foreign` with other weights."""
+    """`foreign` with different weights."""
     network = foreign()
     layers = [one for one in network if isinstance(one, (nn.Conv2d, nn.Linear))]
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_flags_that_contradict_the_file_are_refused(file, tmp_path, capsys):
 
 
 def small(channels: int, pixels: int) -> nn.Sequential:
-    """One convolution without padding and a pool on square images of so many pixels."""
+    """One convolution without padding and one pool, for square images with `pixels` pixels a side."""
     neurons = dict(beta=0.5, init_hidden=True)
     layers = nn.Conv2d(channels, 2, 3), nn.MaxPool2d(2), snn.Leaky(**neurons), nn.Flatten()
     left = (pixels - 2) // 2
@@ -144,7 +144,7 @@ def test_no_accuracy_is_measured_on_images_of_another_shape(tmp_path, capsys, ch
     assert end["accuracy"] is None and run.finished and config.data.dataset == dataset
 
 
-def test_the_flags_of_norms_and_normalized_images_are_taken(dataset, tmp_path, capsys):
+def test_the_flags_for_norms_and_normalized_images_are_accepted(dataset, tmp_path, capsys):
     network = small(1, 28)
     torch.save(network.state_dict(), tmp_path / "net.pt")
     flags = ("--padding", "valid", "--time-steps", "2", "--batchnorm-eps", "1e-3", "--normalize", "0.1307", "0.3081")
@@ -160,7 +160,7 @@ def test_the_flags_of_norms_and_normalized_images_are_taken(dataset, tmp_path, c
 
 
 class Linear(nn.Module):
-    """Two blocks with neurons of a kind, and a last Linear whose current is read; exact weights."""
+    """Two blocks with neurons of one kind, and a final Linear whose current is read; the weights are exact."""
 
     def __init__(self, kind):
         super().__init__()
@@ -182,8 +182,8 @@ class Linear(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [snn.Leaky(beta=0.9), snn.Synaptic(alpha=0.8, beta=0.7, reset_mechanism="zero")])
-def test_a_network_that_is_read_from_a_last_linear_classifies_as_it_did(tmp_path, capsys, kind):
-    """The labels are the network's own answers, so the run of it has them all right."""
+def test_a_network_read_from_a_last_linear_layer_keeps_its_classes(tmp_path, capsys, kind):
+    """The labels are the network's own predictions, so the converted run classifies all of them correctly."""
     network = Linear(kind)
     random = np.random.default_rng(3)
     images = random.integers(0, 256, (60, 8, 8, 1), np.uint8) * random.integers(0, 2, (60, 8, 8, 1), np.uint8)
@@ -211,7 +211,7 @@ def test_a_network_that_is_read_from_a_last_linear_classifies_as_it_did(tmp_path
 
 
 @pytest.mark.parametrize(("flags", "factor"), [((), 1), (("--scale", "4"), 0.25)])
-def test_counts_enter_as_they_are(tmp_path, monkeypatch, capsys, flags, factor):
+def test_counts_are_not_divided(tmp_path, monkeypatch, capsys, flags, factor):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     bars = write_nmnist(tmp_path / "bars", train=2, test=3)
     network = small(2, 34)
@@ -228,8 +228,8 @@ def test_counts_enter_as_they_are(tmp_path, monkeypatch, capsys, flags, factor):
     np.testing.assert_array_equal(tensors["conv1.weight"], network[0].weight.detach().numpy() * factor)
 
 
-def test_floats_enter_in_steps_of_their_own(tmp_path, capsys):
-    """11 bits, which leave the 9 weights of a neuron 8, and nothing is folded into these."""
+def test_floats_are_quantized_with_their_own_step(tmp_path, capsys):
+    """The inputs take 11 bits, which leaves 8 for each neuron's 9 weights; nothing is folded into them."""
     images = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
     np.savez(tmp_path / "test.npz", images=images, labels=np.arange(20) % 10)
     torch.save((network := small(1, 28)).state_dict(), tmp_path / "net.pt")
@@ -244,7 +244,7 @@ def test_floats_enter_in_steps_of_their_own(tmp_path, capsys):
 
 
 def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(tmp_path, capsys):
-    """Layer by layer, what snnTorch's own modules spike."""
+    """Layer by layer, these are the spikes of snnTorch's own modules."""
     neurons = dict(beta=0.5, init_hidden=True)
     layers = nn.Conv2d(1, 3, 3, padding=1), snn.Leaky(**neurons), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(147, 10)
     network = nn.Sequential(*layers, snn.Leaky(**neurons, output=True))
@@ -266,7 +266,7 @@ def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(tmp_path, 
         np.testing.assert_array_equal(ours, np.moveaxis(expected, 2, -1))
 
 
-def test_flags_of_nir_files_are_refused_for_a_state_dict(file, tmp_path, capsys):
+def test_flags_for_nir_files_are_refused_for_a_state_dict(file, tmp_path, capsys):
     for flags in (("--dt", "1e-3"), ("--written-by", "sinabs"), ("--reset", "zero"), ("--no-norm-input",)):
         assert convert.main([str(file), "--out", str(tmp_path / "run"), *flags]) == 2
         said = " ".join(flags).replace("1e-3", "0.001")

@@ -1,4 +1,4 @@
-"""A NIR file becomes a run of ours, or one line says why not and nothing is lost."""
+"""A NIR file becomes a run of csnn_jax, or one line says why not and existing files are kept."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_a_run_that_was_exported_comes_back_from_its_nir_file(tmp_path, capsys):
 
 
 def nir_file(path, **values):
-    """Two blocks for images of 8x6 pixels and 2 channels; a time constant that no grid holds."""
+    """Two blocks for images of 8x6 pixels and 2 channels, with a time constant that no grid can represent."""
     layers = (
         conv(sixteenths(0, 4, 2, 3, 3)),
         lif(**{"tau": 3.0, "r": 1.0} | values),
@@ -42,7 +42,7 @@ def nir_file(path, **values):
     return write(path, chained((2, 8, 6), *layers, lif(tau=3.0, r=1.0)))
 
 
-def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
+def test_effects_of_rounding_are_reported_without_images_too(tmp_path, capsys):
     path = nir_file(tmp_path / "net.h5")
     assert (
         convert.main([path, "--out", str(tmp_path / "run"), "--dt", "1", "--time-steps", "8", "--weight-bits", "3"])
@@ -90,7 +90,7 @@ def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
         ),
     ],
 )
-def test_a_nir_file_that_can_not_be_converted_leaves_what_there_is(tmp_path, capsys, change, flags, message):
+def test_a_nir_file_that_cannot_be_converted_changes_nothing(tmp_path, capsys, change, flags, message):
     path, run = tmp_path / "net.nir", tmp_path / "run"
     assert convert.main([nir_file(path), "--out", str(run), "--dt", "1", "--time-steps", "2"]) == 0
     before = {one: one.read_bytes() for one in run.rglob("*") if one.is_file()}

@@ -1,4 +1,4 @@
-"""The losses are snnTorch's, and csnn_jax's to float64."""
+"""The losses match snnTorch's, and csnn_jax's in float64."""
 
 from typing import get_args
 
@@ -37,7 +37,7 @@ def test_both_frameworks_have_the_same_losses_and_gradients_in_float64(x64, name
 @pytest.mark.parametrize(
     ("name", "theirs"), [("ce_rate", functional.ce_rate_loss), ("mse_count", functional.mse_count_loss)]
 )
-def test_the_losses_are_snntorchs(name, theirs):
+def test_the_losses_match_snntorch(name, theirs):
     spikes, labels = torch.tensor(SPIKES, dtype=torch.float32), torch.tensor(LABELS)
     expected = theirs()(spikes, labels)
     wide = losses.make(TrainConfig(loss=name), torch.float64)(spikes.double(), labels)
@@ -45,7 +45,7 @@ def test_the_losses_are_snntorchs(name, theirs):
     assert wide.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_the_loss_of_membranes_is_that_of_tutorial_5():
+def test_the_loss_on_membranes_matches_tutorial_5():
     membranes, labels = torch.tensor(MEMBRANES), torch.tensor(LABELS)
     expected = sum(torch.nn.functional.cross_entropy(step, labels) for step in membranes) / len(membranes)
     found = losses.make(TrainConfig(loss="ce_membrane"), torch.float64)(membranes, labels)

@@ -1,4 +1,4 @@
-"""The companion network in snnTorch has the membranes and spikes of ours."""
+"""The companion network in snnTorch has the same membranes and spikes as csnn_jax."""
 
 import jax
 import numpy as np
@@ -21,9 +21,9 @@ STACK = {"input_shape": (12, 10, 2), "conv_channels": (5, 7), "hidden": (20,), "
 
 
 def whole_eighths(config, seed):
-    """Weights, images and membranes that float32 holds exactly, so that no order of summation can matter."""
+    """Weights, images and membranes that float32 represents exactly, so the order of summation can't matter."""
     random = np.random.default_rng(seed)
-    pools = {"max": (-8, 7), "avg": (-6, 8), "none": (-8, 8)}  # a maximum is above the mean
+    pools = {"max": (-8, 7), "avg": (-6, 8), "none": (-8, 8)}  # a maximum exceeds the mean
     low, high = pools.get(config.pool, (-7, 7))
     tensors = {
         name: (random.integers(low, high, shape) / 8).astype(np.float32)
@@ -56,7 +56,7 @@ CHANGES = {
 
 
 def loud(config, seed):
-    """Weights off their grids of which every layer fires."""
+    """Weights off their grids, for which every layer fires."""
     random = np.random.default_rng(seed)
     fans = {layer.name: np.prod(layer.kernel_shape[:-1]) for layer in config.layers}
     tensors = {}
@@ -67,7 +67,7 @@ def loud(config, seed):
 
 
 def check_equal(config, images, frames=False):
-    """Both engines, where they cover the stack, and torch in both layouts have all membranes and spikes alike.
+    """Checks that membranes and spikes are equal in all engines that support the stack, and in torch with both layouts.
 
     Args:
         config: the stack.
@@ -75,7 +75,7 @@ def check_equal(config, images, frames=False):
         frames: whether they have a time axis.
 
     Returns:
-        The membranes of torch.
+        Torch's membranes.
     """
     tensors, model = loud(config, 1), CSNN(config)
     load_tensors(model, tensors)
@@ -103,7 +103,7 @@ def test_equal_weights_give_equal_membranes_in_every_layer(changes):
 
 
 def test_membranes_that_decay_into_subnormals_decide_no_spike():
-    """Torch keeps subnormals, XLA sets them to 0."""
+    """Torch keeps subnormals; XLA flushes them to 0."""
     config = ModelConfig(**STACK | {"beta": 0.1, "bias": False, "time_steps": 60, "scale": 1.0, "input_bits": 4})
     frames = np.random.default_rng(1).integers(0, 16, (60, 16, *config.input_shape), np.uint8)
     frames[15:] = 0
@@ -112,7 +112,7 @@ def test_membranes_that_decay_into_subnormals_decide_no_spike():
 
 
 @pytest.mark.parametrize("shape", [(4, 28, 28, 1), (5, 4, 28, 28, 1)])
-def test_images_have_the_strides_of_a_data_loaders_batch(shape):
+def test_images_have_the_strides_of_a_batch_from_a_data_loader(shape):
     images = np.random.default_rng(0).random(shape, np.float32)
     found = companion.channels_first(images)
     assert found.stride() == torch.empty(found.shape).stride()
@@ -126,7 +126,7 @@ def test_tally_sums_the_trace():
     companion.load_tensors(network, tensors)
     x = torch.tensor(images).permute(0, 3, 1, 2)
     spikes = companion.trace(network, x, config.time_steps).spikes
-    assert torch.equal(companion.run(network, x.expand(8, *x.shape), 3), spikes[-1])  # a sequence has its own length
+    assert torch.equal(companion.run(network, x.expand(8, *x.shape), 3), spikes[-1])  # which sets the number of steps
     sums = companion.tally(network, x, config.time_steps)
     assert torch.equal(sums.scores, spikes[-1].sum(0))
     assert torch.equal(sums.fired, torch.stack([layer.sum(0).flatten(1).sum(1) for layer in spikes], 1))
@@ -143,7 +143,7 @@ def test_tally_sums_the_trace():
         (lambda x: x, 0, "time_steps is 0, expected at least 1"),
     ],
 )
-def test_what_is_no_input_is_refused(call, change, steps, message):
+def test_invalid_input_is_refused(call, change, steps, message):
     config = ModelConfig(**STACK)
     _, images = whole_eighths(config, 5)
     with pytest.raises(ValueError, match=message):
@@ -156,12 +156,12 @@ def test_what_is_no_input_is_refused(call, change, steps, message):
         (lambda tensors: tensors.pop("fc1.bias"), "fc1.bias is missing, expected conv1.weight, conv1.bias, conv2"),
         (lambda tensors: tensors.update(fc9=np.zeros(3)), "fc9 isn't a tensor of this network, expected conv1"),
         (
-            lambda tensors: tensors.update({"fc1.bias": np.zeros(1)}),  # which torch would stretch to all
+            lambda tensors: tensors.update({"fc1.bias": np.zeros(1)}),  # torch would broadcast it
             r"fc1.bias has shape \[1\], expected \[20\]",
         ),
     ],
 )
-def test_tensors_of_another_network_are_refused_and_set_nothing(change, message):
+def test_tensors_of_another_network_are_refused_and_nothing_is_set(change, message):
     config = ModelConfig(**STACK)
     network = companion.sequential(config)
     before = companion.tensors(network)
@@ -197,7 +197,7 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
         assert theirs.std() > 0 and torch.equal(ours, theirs)
         assert max(bounds.distances(gradients, reference).values()) <= bounds.GRADIENT["float64"]
     handle.remove()
-    frames = torch.stack([x, 0 * x])  # each step has an image of its own
+    frames = torch.stack([x, 0 * x])  # each step has a different image
     assert torch.equal(*(companion.run_for(network, frames, 2, "spikes", once) for once in (False, True)))
 
 

@@ -1,4 +1,4 @@
-"""A network of snnTorch's modules runs on rounded weights, and trains those that are not rounded."""
+"""A network of snnTorch modules runs on rounded weights and trains the unrounded ones."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ STACK = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(12,), num
 
 
 def made(config, rounded=False, dtype=torch.float32):
-    """A network of drawn weights; of those on their grids, without grids of its own, where it is to be `rounded`."""
+    """A network with random weights; if `rounded`, they are already on their grids and the network has none."""
     torch.manual_seed(0)
     network = companion.sequential(config, dtype)
     with torch.no_grad():
@@ -25,7 +25,7 @@ def made(config, rounded=False, dtype=torch.float32):
 
 
 def stepped(network, x, steps=5):
-    """Output spikes and membranes of calls of the network itself, one for each step."""
+    """Output spikes and membranes from calling the network once per step."""
     companion.reset(network)
     return [torch.stack(found) for found in zip(*(network(x) for _ in range(steps)), strict=True)]
 
@@ -58,7 +58,7 @@ def test_gradients_reach_the_unrounded_weights_from_the_rounded_ones(config, dty
         assert tensor.tobytes() == before[name].tobytes()
 
 
-def test_without_grids_weights_run_as_they_are():
+def test_without_grids_weights_are_not_rounded():
     x = torch.randint(0, 256, (16, 1, 8, 8)) / 256
     network = made(STACK)
     rounded = stepped(network, x)[1]
@@ -69,7 +69,7 @@ def test_without_grids_weights_run_as_they_are():
     assert torch.equal(companion.run_for(plain, x, 5, "membrane"), given)
 
 
-def test_a_weight_that_is_not_finite_is_seen():
+def test_a_weight_that_is_not_finite_is_detected():
     network = made(STACK)
     with torch.no_grad():
         network[0].weight[1, 0, 0, 0] = torch.inf

@@ -1,4 +1,4 @@
-"""Both frameworks' optimizers, schedules and losses make the same parameters."""
+"""Both frameworks' optimizers, schedules and losses lead to the same parameters."""
 
 from dataclasses import replace
 
@@ -47,12 +47,12 @@ JOBS: dict[str, dict] = {
 
 
 ENDS: list[np.ndarray] = []
-"""The parameters to which the jobs above have led: every option must change them."""
+"""The final parameters of the jobs so far: every option must change them."""
 
 
 @pytest.fixture(scope="module")
 def split():
-    """Images of a bright band, whose place is the class: easy to learn, so that the output keeps firing."""
+    """Images with a bright band whose position is the class: easy to learn, so the output keeps firing."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 20).astype(np.int32)
     images = rng.integers(0, 60, (20, 8, 8, 1), np.uint8)
@@ -62,14 +62,14 @@ def split():
 
 
 def loud(stack):
-    """Weights of which every layer fires."""
+    """Weights for which every layer fires."""
     rng = np.random.default_rng(5)
     drawn = Trainer(decided(Config(stack, train=TrainConfig(dtype="float64"))), device="cpu").tensors()
     return {name: t if name.startswith("lif") else rng.uniform(-1, 0.9, t.shape) for name, t in drawn.items()}
 
 
 def steps(make, split, changes, stack=STACK):
-    """A whole job of 30 iterations: (the parameters at its end, the metrics of each step)."""
+    """Runs a whole job of 30 iterations: (final parameters, metrics of each step)."""
     config = decided(Config(stack, train=TrainConfig(**BASE | changes)))
     one = make(config, split, loud(stack))
     rates = plan.learning_rates(config.train, STEPS)
@@ -82,7 +82,7 @@ def in_torch(config, split, tensors):
 
 
 def same_steps(split, changes, stack):
-    """`steps` in JAX, after a look that snnTorch's are the same."""
+    """`steps` in JAX, after checking that snnTorch's are the same."""
     ours, mine = steps(jax_trainer.Trainer, split, changes, stack)
     theirs, other = steps(in_torch, split, changes, stack)
     for name, tensor in ours.items():
@@ -96,7 +96,7 @@ def same_steps(split, changes, stack):
 
 
 @pytest.mark.parametrize("changes", JOBS.values(), ids=JOBS.keys())
-def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split, x64):
+def test_both_frameworks_have_the_same_parameters_after_thirty_steps(changes, split, x64):
     ours, mine = same_steps(split, changes, STACK)
     assert np.mean([step.densities[-1] for step in mine]) > 0.05
     end = np.concatenate([tensor.ravel() for tensor in ours.values()])
@@ -113,13 +113,13 @@ NEURONS: dict[str, dict] = {
 
 
 @pytest.mark.parametrize("pool", ["max", "avg", "sum"])
-def test_pools_after_neurons_learn_alike_with_dropout_too(pool, split, x64):
+def test_pools_after_neurons_train_identically_with_dropout_too(pool, split, x64):
     same_steps(split, {"dropout": 0.4}, replace(STACK, pool=pool, pool_after=True))
 
 
 @pytest.mark.parametrize("neurons", NEURONS.values(), ids=NEURONS)
-def test_values_of_neurons_are_learned_alike_and_never_decay(neurons, split, x64):
-    """Of a convolution's channels snnTorch has them as [channels, 1, 1], with as many axes as a kernel."""
+def test_neuron_parameters_train_identically_and_never_decay(neurons, split, x64):
+    """snnTorch stores those of a convolution's channels as [channels, 1, 1], with as many axes as a kernel."""
     changes = {"optimizer": "adamw", "weight_decay": 0.5, "clip_norm": 1.0}
     stack = replace(STACK, **neurons)
     ours, _ = same_steps(split, changes, stack)
@@ -129,7 +129,7 @@ def test_values_of_neurons_are_learned_alike_and_never_decay(neurons, split, x64
             assert ours[name].shape == value.shape and np.array_equal(ours[name], value) != learned
 
 
-def test_clipping_reaches_the_limit_exactly_and_leaves_short_gradients_alone():
+def test_clipping_reaches_the_limit_exactly_and_leaves_small_gradients_alone():
     gradients = [torch.tensor([3.0, 0.0], dtype=torch.float64), torch.tensor(4.0, dtype=torch.float64)]
     clip(gradients, 5.5)
     assert gradients[0].tolist() == [3.0, 0.0] and gradients[1] == 4.0

@@ -1,4 +1,4 @@
-"""The stack, neurons and weights of a state_dict in the forms in which people save it, or why it can't be converted."""
+"""The stack, neurons and weights are read from a state_dict in its common forms, or an error says why they can't be."""
 
 import numpy as np
 import pytest
@@ -55,16 +55,16 @@ def even(state):
         (even, r"--kernel-size 4 3: expected odd sizes.*; --padding valid .*fit"),
     ],
 )
-def test_what_can_not_be_converted_is_refused_by_name(change, message):
+def test_a_state_dict_that_cannot_be_converted_is_refused(change, message):
     with pytest.raises(UserError, match=f"^net.pt: .*{message}"):
         state_dict.convert(broken(change), "net.pt")
 
 
-def test_what_a_state_dict_lacks_comes_from_the_caller():
+def test_the_caller_supplies_what_a_state_dict_lacks():
     fields = {"pool": "avg", "surrogate": "atan", "slope": 3.0, "time_steps": 7}
     config, tensors, notes = state_dict.convert(foreign().state_dict(), **fields)
     assert (config.pool, config.surrogate, config.slope, config.time_steps) == ("avg", "atan", 3.0, 7)
-    assert config.beta == (0.9, 1.0, 0.3, 0.8) and config.thresholds == (1, 0.7, 1, 0.5)  # as they were written
+    assert config.beta == (0.9, 1.0, 0.3, 0.8) and config.thresholds == (1, 0.7, 1, 0.5)  # as written in the network
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
     assert notes[-1] == state_dict.UNSEEN and len(notes) == 4
@@ -94,14 +94,14 @@ NOTES = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_spikes_are_the_networks_own(form):
+def test_the_spikes_match_the_original_network(form):
     net, places = FORMS[form]
     found = state_dict.convert(net.state_dict(), "net.pt", places=places, padding="valid", time_steps=9, divided_by=256)
     assert found.config.bias == (form != "no bias") and found.config.conv_channels == (3, 4)
     assert form not in NOTES or NOTES[form] in found.notes
     x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     network = companion.sequential(found.config)
-    network.grids = ()  # its weights as they were
+    network.grids = ()  # use its weights as they were
     companion.load_tensors(network, found.tensors)
     with torch.no_grad():
         theirs, ours = net(x, 9), companion.run(network, x, 9)
@@ -110,7 +110,7 @@ def test_the_spikes_are_the_networks_own(form):
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
-def test_other_floats_become_float32_with_a_word_and_names_may_have_a_prefix(kind):
+def test_other_floats_become_float32_with_a_note_and_names_may_have_a_prefix(kind):
     state = {f"net.0.{name}": value.to(kind) if value.ndim else value for name, value in Net().state_dict().items()}
     found = state_dict.convert(state, padding="valid")
     assert {tensor.dtype for tensor in found.tensors.values()} == {np.dtype(np.float32)}
@@ -125,7 +125,7 @@ def test_other_floats_become_float32_with_a_word_and_names_may_have_a_prefix(kin
         (40, 2, "same", " or --input-shape 40 40 2 would fit$"),
     ],
 )
-def test_the_size_of_the_images_is_found_in_the_weights(size, channels, padding, message):
+def test_the_image_size_is_inferred_from_the_weights(size, channels, padding, message):
     left = size // 2 // 2 if padding == "same" else ((size - 2) // 2 - 2) // 2
     convs = (("conv1", nn.Conv2d(channels, 4, 3)), ("conv2", nn.Conv2d(4, 8, 3)))
     state = built(*convs, ("fc1", nn.Linear(8 * left**2, 10)), ONE, TWO, ("lif3", snn.Leaky(beta=0.5)))
@@ -135,7 +135,7 @@ def test_the_size_of_the_images_is_found_in_the_weights(size, channels, padding,
     assert found.config.input_shape == (size, size, channels)
 
 
-def test_a_size_that_nobody_gave_is_told_for_colour():
+def test_an_assumed_image_size_is_reported_for_color_images():
     state = built(("conv1", nn.Conv2d(3, 4, 3)), ("fc1", nn.Linear(4 * 196, 10)), ONE, TWO)
     assert "assuming images of 28x28x3; use --input-shape for another size" in state_dict.convert(state).notes
     assert not any("assuming images" in note for note in state_dict.convert(state, input_shape=(28, 28, 3)).notes)

@@ -1,4 +1,4 @@
-"""snnTorch's surrogates and loss in float64, and those that fail as they are, against csnn_jax's formulas."""
+"""snnTorch's surrogates and loss, with our fixes where they fail, match csnn_jax's formulas in float64."""
 
 from typing import get_args
 
@@ -13,7 +13,7 @@ from csnn_torch import surrogates
 
 pytestmark = pytest.mark.numeric
 
-# Steps and asymptotes are where a formula could go wrong: at and around 0, at the bound 1, far away.
+# Formulas could go wrong at steps and asymptotes: at and around 0, at the bound 1, far away.
 X = np.array([-30.0, -4.0, -1.0, -0.25, -1e-3, 0.0, 1e-3, 0.25, 1.0, 1.5, 4.0, 30.0])
 
 
@@ -23,7 +23,7 @@ SLOPED = [name for name in get_args(SurrogateName) if name not in SLOPELESS]
 @pytest.mark.parametrize(
     ("name", "slope"), [*((name, None) for name in get_args(SurrogateName)), *((name, 3.0) for name in SLOPED)]
 )
-def test_every_surrogate_is_ours_to_the_last_bits_of_float64(name, slope, x64):
+def test_every_surrogate_matches_ours_in_float64(name, slope, x64):
     config = ModelConfig(surrogate=name, slope=slope)
     x = torch.tensor(X, requires_grad=True)
     spikes = surrogates.spike_function(config, torch.float64)(x)

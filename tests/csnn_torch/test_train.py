@@ -1,4 +1,4 @@
-"""`python -m csnn_torch.train` and the weights that go both ways, as a user runs them."""
+"""`python -m csnn_torch.train` from the command line, and weights that move in both directions."""
 
 import json
 import os
@@ -32,7 +32,7 @@ OPTIMISATION = (
         (("--neuron", "synaptic", "--learn-alpha", "--learn-beta"), "dead layers: lif4"),
     ],
 )
-def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(neurons, health, dataset, tmp_path):
+def test_an_interrupted_run_resumes_bit_for_bit_and_csnn_jax_loads_it(neurons, health, dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     recipe = ("--init", "torch", "--surrogate", "fast_sigmoid", "--lr", 0.03)
     flags = (*STACK, *neurons, "--dataset", dataset, *recipe, *OPTIMISATION, "--device", "cpu")

@@ -1,4 +1,4 @@
-"""csnn_torch's trainer: the same start, batches and steps as csnn_jax's."""
+"""csnn_torch's trainer has the same initial weights, batches and steps as csnn_jax's."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def trainer(split, settings, tensors=None):
 
 
 def loud(settings):
-    """Weights of which every layer fires, off their grids; betas and thresholds as they are."""
+    """Weights off their grids, for which every layer fires; betas and thresholds are unchanged."""
     rng = np.random.default_rng(5)
     return {
         name: tensor if name.startswith("lif") else rng.uniform(-1, 1.25, tensor.shape).astype(tensor.dtype)
@@ -45,7 +45,7 @@ def loud(settings):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
+def test_the_initial_weights_of_a_seed_match_csnn_jax(dtype, split, x64):
     settings = config({"seed": 3, "dtype": dtype})
     ours = jax_trainer.Trainer(settings, split).tensors()
     theirs = trainer(split, settings).tensors()
@@ -54,7 +54,7 @@ def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
         assert tensor.dtype == dtype and tensor.tobytes() == theirs[name].tobytes()
 
 
-def test_a_look_is_csnn_jaxs(split, x64):
+def test_the_health_check_matches_csnn_jax(split, x64):
     settings = config({"dtype": "float64"}, encoding="rate", learn_threshold=True, threshold=(0.5, 1.0, 2.0))
     weights = loud(settings)
     mine = trainer(split, settings, weights).look(split.images)
@@ -64,7 +64,7 @@ def test_a_look_is_csnn_jaxs(split, x64):
         assert list(one) == pytest.approx(list(other), rel=5e-3) and one.highest > one.threshold
 
 
-def test_what_runs_and_is_kept_are_the_weights_on_their_grids(split):
+def test_rounded_weights_are_run_and_saved(split):
     settings = config()
     weights = loud(settings)
     one = trainer(split, settings, weights)
@@ -79,7 +79,7 @@ def test_what_runs_and_is_kept_are_the_weights_on_their_grids(split):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_floats_enter_as_whole_multiples_as_in_csnn_jax(split):
+def test_floats_are_rounded_to_whole_multiples_as_in_csnn_jax(split):
     settings = config()
     floats = np.random.default_rng(3).random((20, 8, 8, 1), np.float32)
     mine, theirs = trainer(None, settings, loud(settings)), jax_trainer.Trainer(settings, split, loud(settings))
@@ -101,7 +101,7 @@ def test_images_with_a_time_axis_are_sequences(split):
         trainer(None, config(encoding="rate")).trace(frames)
 
 
-def test_a_step_in_micro_batches_is_one_of_the_whole_batch(split, x64):
+def test_a_step_in_micro_batches_equals_one_on_the_whole_batch(split, x64):
     settings = config({"dtype": "float64", "batch_size": 6, "microbatch": 2}, encoding="rate")
     whole = replace(settings, train=replace(settings.train, microbatch="off"))
     weights, index = loud(settings), np.arange(6)
@@ -132,7 +132,7 @@ def test_both_learn_from_the_same_augmented_and_encoded_images(made, scale, spli
     assert theirs.loss == pytest.approx(float(ours.loss), rel=1e-12) and ours.loss != without.loss
 
 
-def test_a_step_can_be_taken_back_and_one_that_is_not_finite_changes_nothing(split):
+def test_a_step_can_be_undone_and_one_that_is_not_finite_changes_nothing(split):
     settings = config()
     weights = loud(settings)
     one = trainer(split, settings, weights)
@@ -158,7 +158,7 @@ def test_a_step_can_be_taken_back_and_one_that_is_not_finite_changes_nothing(spl
     ],
     ids=str,
 )
-def test_a_restored_trainer_goes_on_bit_for_bit(changes, model, split, tmp_path):
+def test_a_restored_trainer_continues_bit_for_bit(changes, model, split, tmp_path):
     settings = config(changes, learn_threshold=True, **model)
     weights = loud(settings)
     one = trainer(split, settings, weights)
@@ -178,7 +178,7 @@ def test_a_restored_trainer_goes_on_bit_for_bit(changes, model, split, tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema": 0.6}], ids=str)
-def test_exponents_are_chosen_for_a_tenth_of_the_training_and_kept(changes, split):
+def test_exponents_are_chosen_for_a_tenth_of_training_and_kept(changes, split):
     settings = config({"epochs": 8, "batch_size": 5} | changes, weight_bits=3)  # 32 iterations
     sides = trainer(split, settings), jax_trainer.Trainer(settings, split)
     for side in sides:
@@ -195,7 +195,7 @@ def test_exponents_are_chosen_for_a_tenth_of_the_training_and_kept(changes, spli
         assert np.all(seen[:4]) and not np.all(seen[4:])
 
 
-def test_the_average_is_what_is_evaluated_and_kept(split, x64):
+def test_the_average_is_evaluated_and_saved(split, x64):
     settings = config({"dtype": "float64", "ema": 0.6})
     weights = loud(settings)
     plain = trainer(split, replace(settings, train=replace(settings.train, ema=None)), weights)
@@ -204,7 +204,7 @@ def test_the_average_is_what_is_evaluated_and_kept(split, x64):
     for iteration in range(10):
         for side in (plain, *sides):
             step(side, split, iteration, np.arange(5), 3e-2)
-        decay = min(0.6, (iteration + 2) / (iteration + 11))  # 0.6 from the 10th on
+        decay = min(0.6, (iteration + 2) / (iteration + 11))  # 0.6 from the 10th iteration on
         for name, tensor in plain.masters().items():
             average[name] = decay * average[name] + (1 - decay) * tensor
     kept = trainer(split, settings, average)
@@ -215,7 +215,7 @@ def test_the_average_is_what_is_evaluated_and_kept(split, x64):
     assert not np.allclose(average["fc1.weight"], plain.masters()["fc1.weight"], rtol=1e-3)
 
 
-def test_the_class_may_be_read_from_the_membranes(split, x64):
+def test_the_class_can_be_read_from_the_membranes(split, x64):
     settings = config({"dtype": "float64"}, readout="membrane")
     weights = loud(settings)
     one = trainer(split, settings, weights)
@@ -238,6 +238,6 @@ def test_the_class_may_be_read_from_the_membranes(split, x64):
         ({}, "meta", "--device meta: can't be used here"),
     ],
 )
-def test_what_it_can_not_do_is_refused(settings, device, message):
+def test_unsupported_options_are_refused(settings, device, message):
     with pytest.raises(UserError, match=message):
         Trainer(config(settings), device=device)

@@ -1,4 +1,4 @@
-"""Bundles that several test modules look at; each is made once."""
+"""Bundles shared by several test modules; each is made once."""
 
 import os
 import shutil
@@ -18,13 +18,13 @@ from export.settings import Effort
 
 @pytest.fixture(scope="session")
 def small_bundle(scan_run, tmp_path_factory):
-    """A bundle of `scan_run`, which has every part."""
+    """A bundle of `scan_run`, with every part."""
     return once(tmp_path_factory, "small-bundle", lambda folder: export(scan_run, folder)) / "bundle"
 
 
 @pytest.fixture(scope="session")
 def spikes(tmp_path_factory):
-    """A bundle of `SPIKES` on a data set of its own, in `images` beside it."""
+    """A bundle of `SPIKES` with its own data set, in `images` next to it."""
 
     def make(folder: Path) -> None:
         mnist, size = data.load("mnist", SPIKES.input_shape), 64
@@ -47,18 +47,18 @@ def integrator(tmp_path_factory):
 
 @pytest.fixture(params=["small_bundle", "spikes", "integrator"])
 def any_bundle(request) -> Path:
-    """One bundle after the other."""
+    """Each of the bundles in turn."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def copy(small_bundle, tmp_path) -> Path:
-    """The small bundle, to be changed."""
+    """A copy of the small bundle that tests may change."""
     return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
 
 
 class Remembered(verification.Verification):
-    """A comparison with files that are made, and run, once for all bundles that say the same of network and images."""
+    """Makes and runs the expected files only once for all bundles with the same network and images."""
 
     made: ClassVar[dict[tuple, Path]] = {}
     known: ClassVar[dict[tuple, CheckResult]] = {}
@@ -87,7 +87,7 @@ class Remembered(verification.Verification):
 
 @pytest.fixture
 def lines(capsys, monkeypatch, tmp_path_factory):
-    """Verifies a bundle: (exit code, what is said of each file; of the last line under its first word)."""
+    """Verifies a bundle: (exit code, message for each file; the last line's key is its first word)."""
     monkeypatch.setattr(verification, "Verification", Remembered)
 
     def verified(folder: Path, effort: Effort | None = "quick", dataset: str | None = None):

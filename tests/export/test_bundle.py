@@ -1,4 +1,4 @@
-"""The bundle appears whole or not at all."""
+"""A bundle appears completely or not at all."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))
 
 
-def test_a_bundle_appears_with_its_folder_and_an_older_one_is_replaced_only_if_asked(tmp_path):
+def test_a_bundle_appears_with_its_folder_and_replaces_an_older_one_only_on_request(tmp_path):
     path = tmp_path / "deep" / "bundle"
     fill(path, "old")
     assert path.stat().st_mode & 0o777 == 0o755
@@ -41,7 +41,7 @@ def test_a_bundle_appears_with_its_folder_and_an_older_one_is_replaced_only_if_a
     assert names(path.parent) == ["bundle"]
 
 
-def test_overwrite_never_removes_what_is_no_bundle(tmp_path):
+def test_overwrite_only_removes_bundles(tmp_path):
     fill(tmp_path / "elsewhere", "mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("mine")
@@ -59,7 +59,7 @@ def test_overwrite_never_removes_what_is_no_bundle(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("no"), OSError(errno.ENOSPC, "No space left")])
-def test_an_error_leaves_what_was_there(tmp_path, error):
+def test_an_error_leaves_existing_files_unchanged(tmp_path, error):
     def files(folder: Path) -> None:
         (folder / "manifest.json").write_text("new")
         raise error
@@ -72,7 +72,7 @@ def test_an_error_leaves_what_was_there(tmp_path, error):
         fill(tmp_path / "bundle", "old", overwrite=True)
 
 
-def test_a_bundle_that_appears_meanwhile_is_kept(tmp_path):
+def test_a_bundle_that_appears_in_the_meantime_is_kept(tmp_path):
     def files(folder: Path) -> None:
         (folder / "manifest.json").write_text("late")
         fill(tmp_path / "bundle", "early")
@@ -123,7 +123,7 @@ LABELS = np.zeros(2, np.int32)
         ({"labels": LABELS, "images": np.ones((3, 4, 5, 1), np.uint8)}, "expected .*: 2 labels for 3 images"),
     ],
 )
-def test_images_that_are_missing_or_damaged_are_told_by_their_path(arrays, message, tmp_path):
+def test_missing_and_damaged_images_are_named_by_their_path(arrays, message, tmp_path):
     (tmp_path / bundle.IMAGES).parent.mkdir()
     if arrays is not None:
         safetensors.numpy.save_file(arrays, tmp_path / bundle.IMAGES)

@@ -1,4 +1,4 @@
-"""A bundle verifies wherever it was made: with other threads, on one core, with older instruction sets."""
+"""A bundle verifies wherever it was made: with other thread counts, on one core, with older instruction sets."""
 
 import os
 
@@ -10,7 +10,7 @@ OLD = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
 
 
 def run_at(cores: set[int], settings: dict[str, str], module: str, *arguments: object) -> str:
-    """Runs a command there. Torch's threads follow OMP_NUM_THREADS, those of XLA and ONNX Runtime the cores."""
+    """Runs a command there. Torch's threads follow OMP_NUM_THREADS; those of XLA and ONNX Runtime follow the cores."""
     all_cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)  # the process inherits it
     try:
@@ -22,7 +22,7 @@ def run_at(cores: set[int], settings: dict[str, str], module: str, *arguments: o
 
 
 @pytest.mark.slow
-def test_a_bundle_of_older_instructions_on_one_core_is_ok_here_and_with_one_thread(tmp_path):
+def test_a_bundle_made_with_older_instructions_on_one_core_verifies_here_and_with_one_thread(tmp_path):
     cores, bundle = os.sched_getaffinity(0), tmp_path / "bundle"
     run_at({min(cores)}, OLD, "export", make_run(tmp_path / "run", SMALL), "--out", bundle, "--quick")
     for settings in ({}, {"OMP_NUM_THREADS": "1"}):

@@ -1,4 +1,4 @@
-"""Whoever has a bundle and Python learns whether a file was changed."""
+"""With a bundle and Python, anyone can find out whether a file was changed."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 from export import hashes
 
 ALONE = (sys.executable, "-I", "-S", hashes.__file__)
-"""Python with no package but its own."""
+"""Python with only its standard library."""
 
 
 def alone(folder) -> tuple[int, str, str]:
@@ -14,7 +14,7 @@ def alone(folder) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_bundle_is_whole(small_bundle):
+def test_an_unchanged_bundle_is_complete(small_bundle):
     count = sum(path.is_file() for path in small_bundle.rglob("*")) - 1
     said = f"all ok ({count} files; not checked: what they compute, and who made them)\n"
     assert alone(small_bundle) == (0, said, "")
@@ -55,12 +55,12 @@ sys.exit(verify.main(sys.argv[1:]))
 """
 
 
-def test_no_package_of_the_exports_is_needed(small_bundle):
+def test_no_export_package_is_needed(small_bundle):
     done = subprocess.run([sys.executable, "-c", MISSING, small_bundle, "--hashes"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done
 
 
-def test_what_has_no_list_or_leads_out_of_the_bundle_is_refused(tmp_path):
+def test_a_missing_list_and_paths_out_of_the_bundle_are_refused(tmp_path):
     for text in (None, "", "no hashes\n", "\xff", *(f"{'0' * 64}  {name}\n" for name in ("/etc/passwd", "c/../../x"))):
         if text is not None:
             (tmp_path / "SHA256SUMS").write_text(text, encoding="latin-1")

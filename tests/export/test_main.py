@@ -77,8 +77,8 @@ def test_missing_packages_are_named(finished, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_bundle_of_fewer_steps_and_of_more_images_than_there_are(tmp_path):
-    """Its files run them alone, and are proven so; the run's own accuracy stays that of its whole window."""
+def test_a_bundle_with_fewer_steps_and_more_images_than_there_are(tmp_path):
+    """Its files run and are proven for these steps only; the run's own accuracy remains that of the whole window."""
     name = few_digits(tmp_path / "digits", train=20, test=30)
     run = make_run(tmp_path / "run", replace(SMALL, encoding="rate"), name)
     bundle, metrics = tmp_path / "bundle", run / "metrics.jsonl"
@@ -90,15 +90,15 @@ def test_a_bundle_of_fewer_steps_and_of_more_images_than_there_are(tmp_path):
     made = json.loads((bundle / "manifest.json").read_text())
     assert made["semantics"]["time_steps"] == 3 and made["training"]["time_steps"] == SMALL.time_steps > 3
     assert made["settings"]["images"] == made["settings"]["accuracy_images"] == 30
-    assert made["training"]["accuracy"] == accuracy, "as metrics.jsonl has it, of the whole window"
+    assert made["training"]["accuracy"] == accuracy, "as in metrics.jsonl, for the whole window"
     assert "Made with `--time-steps 3`" in (bundle / "report.md").read_text()
     assert "#define CSNN_TIME_STEPS 3\n" in (bundle / "c/network.h").read_text()
     done = call("export.verify", bundle, "--dataset", name)
     assert done.returncode == 0, done.stdout
 
 
-def test_a_bundle_of_fewer_bits(finished, tmp_path):
-    """Its network is the rounded one, of which its accuracy is, and `export.verify` finds it equal everywhere."""
+def test_a_bundle_with_fewer_bits(finished, tmp_path):
+    """Its network is the rounded one, its accuracy was measured on that, and `export.verify` finds no difference."""
     done = call("export", finished, "--out", tmp_path / "bundle", "--quick", "--weight-bits", 3)
     assert done.returncode == 0, done.stderr
     said = re.match(r"--weight-bits 3: accuracy (\S+) before, (\S+) after \(10,000 test images\)\n", done.stdout)
@@ -119,8 +119,8 @@ def test_a_bundle_of_fewer_bits(finished, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_bundle_of_other_neurons_is_made_smaller_in_every_way(tmp_path):
-    """Of fewer bits, without silent channels and for fewer steps, read from membranes; its page is made, too."""
+def test_a_bundle_with_other_neurons_is_made_smaller_in_every_way(tmp_path):
+    """Fewer bits, no silent channels and fewer steps, read from membranes; the page is made, too."""
     name, bundle = few_digits(tmp_path / "digits", train=20, test=30), tmp_path / "bundle"
     run = make_run(tmp_path / "run", INTEGRATOR, name)
     flags = ("--weight-bits", 4, "--drop-silent", "--time-steps", 4)
@@ -149,8 +149,8 @@ def test_more_steps_than_there_are_frames_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_bundle_of_the_first_frames(tmp_path):
-    """Its C program cuts a recording into as many frames as the training did, and runs the first of them."""
+def test_a_bundle_with_only_the_first_frames(tmp_path):
+    """Its C program splits a recording into as many frames as in training, and runs the first ones."""
     run, bundle = recorded_run(tmp_path), tmp_path / "bundle"
     done = call("export", run, "--out", bundle, "--quick", "--time-steps", 3)
     assert done.returncode == 0, done.stderr
@@ -168,8 +168,8 @@ def test_a_bundle_of_the_first_frames(tmp_path):
 
 
 def test_onnx_runtime_reports_nothing(tmp_path):
-    """Where it reports, it leaves an identifier and a data base in these folders."""
+    """Reporting would leave an identifier and a database in these folders."""
     folders = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
-    environment = {"PATH": os.environ["PATH"], **folders}  # without CI, in which it stays silent by itself
+    environment = {"PATH": os.environ["PATH"], **folders}  # without CI, which would silence it
     subprocess.run([sys.executable, "-c", "import export, onnxruntime"], env=environment, check=True)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""A trained run becomes a bundle, and the manifest tells what is in it."""
+"""A trained run becomes a bundle whose manifest describes it."""
 
 import json
 import os
@@ -29,14 +29,14 @@ def test_a_trained_run_becomes_a_bundle(small_bundle, scan_run):
         assert (path / name).read_bytes() == (scan_run / name).read_bytes()
 
 
-def test_a_format_that_the_network_can_not_have_is_missed_in_one_line(spikes):
+def test_an_unsupported_format_is_reported_in_one_line(spikes):
     first, *others = (spikes.parent / "printed").read_text().splitlines()
     assert first.startswith("no NIR file: NIR resets a neuron ") and "--reset zero" in first
     assert not any(line.startswith("no ") for line in others)
     assert json.loads((spikes / "manifest.json").read_text())["onnx"]["step.onnx"]["opset"] == {"ai.onnx": 19}
 
 
-def test_the_manifest_says_how_to_call_and_what_to_expect(small_bundle, scan_run):
+def test_the_manifest_describes_inputs_and_expected_results(small_bundle, scan_run):
     path = small_bundle
     recorded = manifest.read(path)
     end = [json.loads(line) for line in (scan_run / "metrics.jsonl").read_text().splitlines()][-1]
@@ -77,7 +77,7 @@ def test_the_manifest_says_how_to_call_and_what_to_expect(small_bundle, scan_run
 
 @pytest.mark.slow
 def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
-    """Of a run that is not finished, too."""
+    """Even if the run isn't finished."""
     made, out = make_run(tmp_path / "run", SPIKES), tmp_path / "bundle"
     folder = make_checkpoint(made, 40)
     metrics = made / "metrics.jsonl"

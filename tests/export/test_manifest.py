@@ -1,4 +1,4 @@
-"""The manifest lists every file, and sees a change of any of them."""
+"""The manifest lists every file and detects any change."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from csnn_jax.errors import UserError
 from export import manifest
 
 
-def test_one_flipped_byte_in_any_file_is_seen(copy):
+def test_one_flipped_bit_in_any_file_is_detected(copy):
     names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
     recorded = manifest.read(copy)
     assert names == {*recorded["files"], "manifest.json", "SHA256SUMS"} and len(names) > 600
@@ -17,7 +17,7 @@ def test_one_flipped_byte_in_any_file_is_seen(copy):
         assert list(manifest.file_problems(copy, recorded)) == ["SHA256SUMS"]
         (copy / name).write_bytes(whole)
     assert manifest.file_problems(copy, recorded) == {}
-    others = set(recorded["files"]) - {"config.json"}  # which is read to know how large they may be
+    others = set(recorded["files"]) - {"config.json"}  # which is read to limit their sizes
     for name in others:
         _flip_a_byte(copy / name)
     problems = manifest.file_problems(copy, recorded)
@@ -48,7 +48,7 @@ def test_a_manifest_of_an_earlier_format_is_refused_and_both_versions_are_named(
         manifest.read(copy)
 
 
-def test_differences_are_told_by_their_place_and_a_rule_decides_on_what_it_knows():
+def test_differences_are_located_and_a_rule_can_decide_about_some():
     recorded = {"a": {"b": [1, 2.0], "c": "x", "near": 2.0, "far": 2.0}, "left": 1, "whole": 1}
     found = {"a": {"b": [1, 2.1], "c": "y", "near": 2.5, "far": 9.0}, "new": 1, "whole": True}
 
@@ -66,7 +66,7 @@ def test_differences_are_told_by_their_place_and_a_rule_decides_on_what_it_knows
 
 
 def _flip_a_byte(path: Path) -> bytes:
-    """Changes one bit somewhere in a file; returns what it held before."""
+    """Changes one bit somewhere in a file; returns the previous content."""
     whole = path.read_bytes()
     at, bit = len(whole) * 2 // 3, len(whole) % 8
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])

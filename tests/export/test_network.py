@@ -1,4 +1,4 @@
-"""A bundle makes what several of its files need but once."""
+"""Results that several files of a bundle need are computed only once."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from csnn_jax.config import Config
 from export.network import Bundle, Network
 
 
-def test_products_are_made_once(tmp_path):
+def test_shared_results_are_computed_once(tmp_path):
     onnx.save(case("other").models["step.onnx"], tmp_path / "step.onnx")
     config = Config(replace(OTHER, scale=1.0))
     bundle = Bundle(tmp_path, Network(config, case("other").tensors, recorded=20), tmp_path / "scratch")

@@ -1,4 +1,4 @@
-"""`check_onnx.py` of a bundle: whoever has ONNX Runtime alone finds a changed file, and no sound one."""
+"""`check_onnx.py` of a bundle: ONNX Runtime alone is enough to find changed files, and sound ones pass."""
 
 import hashlib
 import subprocess
@@ -17,7 +17,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 
 def check(bundle) -> tuple[int, dict[str, str]]:
-    """Runs it where only NumPy and ONNX Runtime can be imported; what it says of each file."""
+    """Runs it with only NumPy and ONNX Runtime importable: (exit code, message for each file)."""
     done = subprocess.run([sys.executable, "-c", ALONE, bundle / "check_onnx.py"], capture_output=True, text=True)
     assert done.stderr == ""
     return done.returncode, dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
@@ -41,7 +41,7 @@ def test_changed_and_missing_files_are_named(copy):
     assert all(said[name].startswith("NOT OK") for name in ("step.onnx", "sequence.onnx", "step_b1.onnx"))
 
 
-def test_nothing_outside_the_bundle_is_opened_and_nothing_unlisted_passes(copy, tmp_path):
+def test_files_outside_the_bundle_are_not_opened_and_unlisted_ones_are_refused(copy, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     digest = hashlib.sha256(b"secret").hexdigest()

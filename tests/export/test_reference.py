@@ -1,4 +1,4 @@
-"""The reference in torch has the bits of snnTorch."""
+"""The reference in torch is bit-identical to snnTorch."""
 
 from dataclasses import replace
 
@@ -16,17 +16,17 @@ pytestmark = pytest.mark.numeric
 @pytest.mark.parametrize("learnt", [False, True])
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
 @pytest.mark.parametrize("pool", ["max", "avg"])
-def test_the_step_has_the_bits_of_snntorch(reset, pool, learnt):
+def test_the_step_is_bit_identical_to_snntorch(reset, pool, learnt):
     check(firing(replace(OTHER, reset=reset, pool=pool, learn_beta=learnt, learn_threshold=learnt)))
 
 
 @pytest.mark.parametrize("name", [name for name, config in KINDS.items() if "clear" not in config.resets])
-def test_other_neurons_and_pools_have_the_bits_of_snntorch(name):
+def test_other_neurons_and_pools_are_bit_identical_to_snntorch(name):
     check(case(name))
 
 
 def check(made: Case) -> None:
-    """All states and spikes are those of snnTorch's own neurons."""
+    """Checks that all states and spikes match those of snnTorch's own neurons."""
     network = companion.sequential(made.config)
     companion.load_tensors(network, made.tensors)
     found = reference.trace(made.step, made.x, made.config.time_steps)
@@ -37,14 +37,14 @@ def check(made: Case) -> None:
     assert torch.equal(found.output, theirs.membranes[-1] if made.config.readout == "membrane" else theirs.spikes[-1])
 
 
-def test_a_learnt_beta_is_clipped():
+def test_a_learned_beta_is_clipped():
     made = case("other")
     tensors = made.tensors | {"lif1.beta": np.float32(1.5), "lif2.beta": np.float32(-0.5)}
     betas = [neurons.beta.item() for neurons in reference.Step(made.config, tensors).neurons]
     assert betas == [1.0, 0.0, tensors["lif3.beta"], tensors["lif4.beta"]]
 
 
-def test_images_that_are_no_bytes_are_refused():
-    """Bundles hold bytes."""
+def test_images_other_than_bytes_are_refused():
+    """Bundles store bytes."""
     with pytest.raises(ValueError, match="images are float32, expected uint8"):
         reference.inputs(OTHER, np.zeros((1, *OTHER.input_shape), np.float32))

@@ -1,4 +1,4 @@
-"""The two tellings of what is computed: their facts agree, and their words are those of the bundles that exist."""
+"""Both descriptions of what is computed state the same facts, in the words of existing bundles."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ ENCODINGS = {
 
 
 @pytest.mark.parametrize(("reset", "encoding"), [*zip(EQUATIONS, ENCODINGS, strict=True)])
-def test_the_words_are_those_that_files_hold(reset, encoding):
+def test_the_words_match_those_in_files(reset, encoding):
     config = replace(OTHER, reset=reset, encoding=encoding)
     network = Step(config, drawn(config, 0))
     graph = semantics.of_graph(network)
@@ -37,7 +37,7 @@ def test_the_words_are_those_that_files_hold(reset, encoding):
     assert str([layer["threshold"] for layer in bundle["layers"]]) == graph["threshold"]
 
 
-def test_an_equation_names_its_reset_where_layers_differ_and_every_state_is_told():
+def test_an_equation_names_its_reset_if_layers_differ_and_every_state_is_named():
     config = replace(OTHER, neuron="synaptic", reset=("zero", "subtract", "zero", "zero"), output="integrator")
     network = Step(config, drawn(config, 0))
     graph, bundle = semantics.of_graph(network), semantics.of_bundle(network, 12, sequence=False, names=())
@@ -68,7 +68,7 @@ def test_an_equation_names_its_reset_where_layers_differ_and_every_state_is_told
         ),
     ],
 )
-def test_pools_are_told_with_their_place(pools, said):
+def test_pools_are_described_with_their_place(pools, said):
     config = replace(OTHER, **pools)
     bundle = semantics.of_bundle(Step(config, drawn(config, 0)), 12, sequence=False, names=())
     assert bundle["pooling"] == said
@@ -76,7 +76,7 @@ def test_pools_are_told_with_their_place(pools, said):
     assert pooled == ([False, True, True, False] if config.pool_after and said != "none" else [False] * 4)
 
 
-def test_frames_of_the_data_are_no_held_image_and_the_scale_is_the_datas():
+def test_frames_of_the_data_are_no_constant_image_and_keep_their_scale():
     config = replace(SCALED, scale=64.0)
     given = semantics.of_bundle(Step(config, drawn(config, 0)), 9, sequence=True, names=())["input"]
     assert (given["meaning"], given["layout"]) == ("the frames of the data, one per step", "T, N, C, H, W")
@@ -84,7 +84,7 @@ def test_frames_of_the_data_are_no_held_image_and_the_scale_is_the_datas():
     assert given["range"] == "pixel / 64: float32, whole multiples of 1/64 from 0 to 4"
 
 
-def test_counts_are_whole_numbers_as_far_as_the_network_learned_them():
+def test_counts_are_integers_up_to_the_networks_limit():
     config = replace(SCALED, scale=1.0, input_bits=4)
     network = Step(config, drawn(config, 0))
     given = semantics.of_bundle(network, 9, sequence=True, names=())["input"]["range"]

@@ -1,4 +1,4 @@
-"""Channels that never fire can be left out, and nothing else changes."""
+"""Channels that never fire can be removed, and nothing else changes."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ STACKS = {
 
 
 def quiet(model, seed=0):
-    """Parameters with which every second hidden channel can never fire: its weights and bias are below 0."""
+    """Parameters where every second hidden channel can never fire, because its weights and bias are negative."""
     tensors = drawn(model, seed)
     for layer in model.layers[:-1]:
         tensors[f"{layer.name}.weight"][::2] = -np.abs(tensors[f"{layer.name}.weight"][::2])
@@ -45,9 +45,9 @@ def digits(model, train=40, test=30) -> Dataset:
 
 
 @pytest.mark.parametrize("model", STACKS.values(), ids=STACKS)
-def test_without_its_silent_channels_a_network_spikes_as_before(model):
+def test_a_network_without_its_silent_channels_has_the_same_spikes(model):
     tensors, dataset, config = quiet(model), digits(model), Config(model)
-    dataset = replace(dataset, test=dataset.train)  # on which what is silent there can't fire
+    dataset = replace(dataset, test=dataset.train)  # channels silent there can't fire here
     smaller, left, found = silent.drop(config, tensors, dataset, Work("Exporting"))
     for (name, kept, of), layer in zip(found.layers, model.layers, strict=False):
         assert name == layer.name and of == layer.channels and 0 < kept <= of // 2
@@ -55,13 +55,13 @@ def test_without_its_silent_channels_a_network_spikes_as_before(model):
     assert found.parameters[1] == sum(value.size for value in left.values()) < found.parameters[0]
     before, after = (Trained(*one).trace(dataset.test.images) for one in ((config, tensors), (smaller, left)))
     for old, new in zip(before.spikes[:-1], after.spikes[:-1], strict=True):
-        assert new.sum() == old.sum() > 0, "those that are left spike as often, and the others never did"
+        assert new.sum() == old.sum() > 0, "kept channels spike as often, and dropped ones never did"
     np.testing.assert_array_equal(before.membranes[-1], after.membranes[-1])
     assert before.membranes[-1].any()
 
 
-def test_a_channel_that_only_test_images_make_fire_is_counted():
-    """Here the training images are black, and a channel that needs light is left out."""
+def test_a_channel_that_fires_only_on_test_images_is_counted():
+    """The training images are black, so a channel that needs light is removed."""
     model = replace(SMALL, conv_channels=(), hidden=(4,), pool="avg")
     tensors = drawn(model, 0)
     tensors["fc1.weight"][:] = 0.05
@@ -86,8 +86,8 @@ def test_a_layer_that_would_be_empty_is_refused_by_name():
         silent.drop(Config(model), tensors, digits(model), Work("Exporting"))
 
 
-def test_weights_that_a_smaller_layer_has_no_bits_for_are_refused():
-    """Of 78,400 inputs each neuron has a grid of its own, of up to 11 bits; of 62,720 all have 8."""
+def test_weights_with_more_bits_than_a_smaller_layer_allows_are_refused():
+    """With 78,400 inputs each neuron has its own grid, of up to 11 bits; with 62,720 all have 8."""
     model = replace(SMALL, conv_channels=(100,), kernel_size=1, pool="none", hidden=(2,))
     tensors = drawn(model)
     tensors["fc1.weight"] /= 64
@@ -115,11 +115,11 @@ def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp
     assert done.returncode == 0, done.stdout
 
 
-def test_of_recordings_only_the_frames_of_the_window_count():
+def test_only_the_frames_within_the_window_count():
     model = replace(SMALL, conv_channels=(), hidden=(2,), scale=1.0, time_steps=2)
     tensors = drawn(model, 0)
     tensors["fc1.weight"][:] = 0.01
-    tensors["fc1.bias"][:] = (2.0, -1.0)  # the second fires where there is light
+    tensors["fc1.bias"][:] = (2.0, -1.0)  # the second fires only with light
     tensors = on_grid(model, tensors)
     frames = np.zeros((30, 4, *model.input_shape), np.uint8)
     frames[:, 2:] = 1

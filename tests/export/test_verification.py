@@ -1,4 +1,4 @@
-"""A whole bundle is ok; nothing else is, however well its hashes fit."""
+"""Only a whole, unchanged bundle is ok, even if the hashes of others match."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def test_every_file_has_a_line(small_bundle, lines):
         assert said[name].startswith(equal), said[name]
 
 
-def test_a_bundle_read_from_membranes_verifies_and_a_change_of_any_state_is_found(integrator, lines, tmp_path):
+def test_a_bundle_that_is_read_from_membranes_verifies_and_a_changed_state_is_found(integrator, lines, tmp_path):
     code, said = lines(integrator, None)
     assert (code, said["all"]) == (0, "ok")
     copy = Path(shutil.copytree(integrator, tmp_path / "bundle"))
@@ -83,7 +83,7 @@ def test_missing_and_unlisted_files_and_links_are_named(copy, lines):
     }
 
 
-def test_free_words_and_claims_of_the_manifest_are_named(copy, lines):
+def test_free_text_and_claims_of_the_manifest_are_named(copy, lines):
     recorded = manifest.read(copy)
     rehash(copy, training=recorded["training"] | {"iterations": "many"})
     assert "training.iterations is 'many', which `export` doesn't write" in lines(copy)[1]["manifest.json"]
@@ -104,7 +104,7 @@ def test_free_words_and_claims_of_the_manifest_are_named(copy, lines):
         assert line in said["manifest.json"]
 
 
-def test_recorded_figures_are_not_believed(copy, lines):
+def test_recorded_figures_are_not_trusted(copy, lines):
     recorded = json.loads((copy / "manifest.json").read_text())
     proof, layers = recorded["proof"], recorded["numbers"]["layers"]
     proof["sequence.onnx"]["accuracy"] = 0.99
@@ -138,14 +138,14 @@ def test_recorded_figures_are_not_believed(copy, lines):
 @pytest.mark.slow
 @pytest.mark.parametrize("each", [2, pytest.param(7, marks=pytest.mark.rare)])
 def test_no_change_passes(each, small_bundle, lines, tmp_path):
-    """Over all kinds of files, with all hashes made to fit; each is one of `mutations`."""
+    """Covers all kinds of files, with all hashes recomputed; each change is one of `mutations`."""
     passed, kinds = [], Counter()
     for number in range(each * len(mutations.CHANGES)):
         copy = tmp_path / str(number)
         shutil.copytree(small_bundle, copy)
         what = mutations.mutate(copy, number)
         kinds[what.split()[1]] += 1
-        if lines(copy)[0] != 1 and lines(copy, None)[0] != 1:  # a quick look compares no figures
+        if lines(copy)[0] != 1 and lines(copy, None)[0] != 1:  # --quick compares no figures
             passed.append(what)
         shutil.rmtree(copy)
     assert passed == [] and len(kinds) == 16 and min(kinds.values()) == each
@@ -168,7 +168,7 @@ def test_without_a_compiler_nothing_is_certified(copy, lines, monkeypatch):
     assert "the C program can't be built: make is not on the PATH" in said["manifest.json"]
 
 
-def test_of_a_page_with_another_plotly_all_but_plotly_is_checked(copy, lines, monkeypatch):
+def test_a_page_with_another_plotly_is_checked_except_for_plotly(copy, lines, monkeypatch):
     page, recorded = copy / "report.html", manifest.read(copy)
     here, there = recorded["made"]["versions"]["plotly"], "6.0.0"
     recorded["made"]["versions"]["plotly"] = there
@@ -193,7 +193,7 @@ def test_of_a_page_with_another_plotly_all_but_plotly_is_checked(copy, lines, mo
     assert code == 0 and "report.html" not in said, "a bundle may have none"
 
 
-def test_the_accuracy_after_training_is_measured_but_by_a_quick_look(copy, lines):
+def test_the_accuracy_after_training_is_measured_except_with_quick(copy, lines):
     recorded = manifest.read(copy)
     mutations.fit(copy, recorded | {"training": recorded["training"] | {"accuracy": 0.9999}})
     code, said = lines(copy)
@@ -205,14 +205,14 @@ def test_the_accuracy_after_training_is_measured_but_by_a_quick_look(copy, lines
 
 
 def test_the_command_has_a_line_for_every_file_and_an_exit_code(spikes):
-    """With nothing remembered."""
+    """Without the cache of earlier results."""
     done = call("export.verify", spikes, "--quick", "--dataset", f"idx:{spikes.parent / 'images'}")
     assert (done.returncode, done.stderr) == (0, ""), done
     skipped = "accuracy, spikes, operations and energy (--quick)"
     assert done.stdout.splitlines()[-1] == f"ok as far as checked (NOT CHECKED: {skipped}; compared on 4 images)"
 
 
-def test_what_has_no_manifest_is_no_bundle_and_flags_exclude_each_other(tmp_path):
+def test_a_folder_without_a_manifest_is_no_bundle_and_flags_exclude_each_other(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         said = "isn't a bundle, expected a directory with manifest.json"
         assert refused("export.verify", folder) == f"error: {folder}: {said}"

@@ -1,4 +1,4 @@
-"""The neuron of docs/extend/neuron.md as a NumPy loop; test_guides.py runs this where the page was followed."""
+"""The neuron of docs/extend/neuron.md as a NumPy loop; test_guides.py runs this after following the page."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from csnn_jax import ModelConfig, trace
 from csnn_jax.network.model import CSNN, exact
 
 
-def test_membranes_are_those_of_a_loop():
+def test_membranes_match_a_loop():
     model = CSNN(ModelConfig((4, 4, 1), (), hidden=(), num_classes=20, neuron="adaptive", beta=0.8, jump=0.3))
-    model.blocks[0].kernel[...] *= 3  # or it would be silent
+    model.blocks[0].kernel[...] *= 3  # otherwise it would be silent
     x = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), np.uint8)
     found, weights = trace(model, x)[1], exact(model).blocks[0]
     current = x.reshape(8, -1) / np.float32(256) @ np.asarray(weights.kernel) + np.asarray(weights.bias)

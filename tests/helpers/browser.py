@@ -1,4 +1,4 @@
-"""A real browser: Debian's chromium, driven by Playwright. Tests without it are skipped by name.
+"""A real browser: Debian's chromium, driven by Playwright. Without it, tests are skipped with a reason.
 
 with opened(tmp_path / "report.html", width=390, scheme="dark") as visit:
     visit.page.get_by_role("button", name="Play").click()
@@ -27,12 +27,12 @@ GRAVE = ("serious", "critical")
 
 @dataclass
 class Visit:
-    """A page, and what happened on it so far.
+    """A page and what has happened on it so far.
 
     Attributes:
-        page: Playwright's.
-        errors: errors of the console, and exceptions that nobody caught.
-        requests: addresses that were asked for, the page's own first.
+        page: Playwright's page.
+        errors: console errors and uncaught exceptions.
+        requests: requested addresses, starting with the page's own.
     """
 
     page: Any
@@ -42,13 +42,13 @@ class Visit:
 
 @contextmanager
 def opened(address: str | Path, width: int = 1280, scheme: str = "light", **options: Any) -> Iterator[Visit]:
-    """Opens a page and waits until it is loaded; the browser ends with the block.
+    """Opens a page and waits until it has loaded; the browser exits with the block.
 
     Args:
-        address: a URL, or a file.
+        address: a URL or a file.
         width: of the window, in CSS pixels.
         scheme: "light" or "dark".
-        options: further ones of Playwright's `new_context`: has_touch, reduced_motion, java_script_enabled, ...
+        options: more arguments of Playwright's `new_context`: has_touch, reduced_motion, java_script_enabled, ...
     """
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
     if not CHROMIUM.exists():
@@ -77,7 +77,7 @@ def _listen(visit: Visit) -> None:
 
 
 def axe(page: Any) -> list[str]:
-    """What axe-core calls serious or critical on a page, one line for each place."""
+    """The issues on a page that axe-core rates serious or critical, one line for each place."""
     if shutil.which("npm") is None:
         pytest.skip("no npm: apt-get install npm")
     source = npm.read(npm.fetch(AXE), ["axe.min.js"])["axe.min.js"].decode()

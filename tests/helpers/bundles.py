@@ -1,4 +1,4 @@
-"""Makes runs and their bundles, small ones, for tests."""
+"""Makes small runs and their bundles for tests."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from csnn_jax.runs.rundir import RunDir, write_config
 from export import manifest
 
 SMALL = ModelConfig(conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", reset="zero")
-"""A stack that every file of a bundle is made of."""
+"""A stack that supports every file of a bundle."""
 SPIKES = ModelConfig(
     input_shape=(20, 20, 1),
     conv_channels=(),
@@ -25,7 +25,7 @@ SPIKES = ModelConfig(
     learn_beta=True,
     weight_bits=3,
 )
-"""As unlike the default as it gets: no convolution, no reset, a sequence of spikes as input, weights of few bits."""
+"""As different from the default as possible: no convolution, no reset, spike trains as input, weights of few bits."""
 
 INTEGRATOR = replace(
     SMALL,
@@ -36,11 +36,11 @@ INTEGRATOR = replace(
     reset=("subtract", "zero", "zero"),
     output="integrator",
 )
-"""Neurons with two states, a reset of each kind, and an output that never spikes and is read from its membranes."""
+"""Neurons with two states, a mix of resets, and an output that never spikes and is read from its membranes."""
 
 
 def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any) -> Path:
-    """A finished run whose weights are drawn, large enough for every layer to fire."""
+    """A finished run with random weights, large enough for every layer to fire."""
     path.mkdir(parents=True)
     run = RunDir(path)
     write_config(run, Config(model, DataConfig(dataset, **data), TrainConfig(seed=3)))
@@ -50,20 +50,20 @@ def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any
 
 
 def drawn(model: ModelConfig, seed: int = 0) -> layouts.Tensors:
-    """Weights large enough for every layer to fire, on their grids."""
+    """Random weights on their grids, large enough for every layer to fire."""
     rng = np.random.default_rng(seed)
     tensors = {}
     for name, shape in layouts.expected_shapes(model).items():
         if name.startswith("lif"):
             tensors[name] = np.asarray(rng.uniform(0.3, 0.9, shape), np.float32)
-        elif not name.endswith(".exponents"):  # those are chosen
+        elif not name.endswith(".exponents"):  # on_grid chooses those
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
             tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
     return layouts.on_grid(model, tensors)
 
 
 def make_checkpoint(path: Path, number: int) -> Path:
-    """A checkpoint of a run, with weights of its own; its folder."""
+    """Writes a checkpoint of a run, with different weights; returns its folder."""
     run = RunDir(path)
     model = run.config().model
     checkpoints.write(run.checkpoints, number, {}, weights.to_bytes(drawn(model, number), model))
@@ -71,12 +71,12 @@ def make_checkpoint(path: Path, number: int) -> Path:
 
 
 def make_bundle(folder: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
-    """A bundle of such a run, in `folder`."""
+    """Makes such a run and its bundle in `folder`; returns the bundle."""
     return export(make_run(folder / "run", model, dataset), folder, "--opset", 19)
 
 
 def export(run: Path, folder: Path, *flags: object) -> Path:
-    """The bundle of a run, in `folder`; the file `printed` beside it holds what the export printed."""
+    """Exports a run to `folder`; returns the bundle. The file `printed` next to it has the output."""
     done = call("export", run, "--out", folder / "bundle", "--quick", *flags)
     assert (done.returncode, done.stderr) == (0, ""), done
     (folder / "printed").write_text(done.stdout)
@@ -84,6 +84,6 @@ def export(run: Path, folder: Path, *flags: object) -> Path:
 
 
 def rehash(folder: Path, **parts: object) -> None:
-    """Puts the files' present hashes, and other parts, into the manifest, as somebody would who hides a change."""
+    """Updates the hashes in the manifest, and other parts, as someone hiding a change would."""
     recorded = json.loads((folder / "manifest.json").read_text())
     manifest.write(folder, recorded | parts | {"files": manifest.hash_files(folder)})

@@ -1,4 +1,4 @@
-"""Networks for the C program's tests, as unlike each other as the program's branches, and the compilers."""
+"""Compilers, and networks for the C program's tests that cover the program's branches."""
 
 import importlib.util
 import shutil
@@ -17,7 +17,7 @@ IMAGES = 12
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
-CLANG = ["clang"] if shutil.which("clang") else [sys.executable, "-m", "ziglang", "cc"]  # a package that holds a clang
+CLANG = ["clang"] if shutil.which("clang") else [sys.executable, "-m", "ziglang", "cc"]  # a package with clang
 NO_CLANG = CLANG != ["clang"] and importlib.util.find_spec("ziglang") is None
 COMPILERS = [
     pytest.param(["gcc"], id="gcc", marks=pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")),
@@ -59,7 +59,7 @@ STACKS = {
         threshold=(0.5, 1.0, 2.0),
         time_steps=8,
     ),
-    # 70,400 neurons in a layer, more than 16 bits count
+    # 70,400 neurons in a layer, too many for 16 bits
     "wide indices": ModelConfig(input_shape=(33, 40, 1), conv_channels=(220,), hidden=(), num_classes=3, time_steps=2),
 }
 
@@ -80,7 +80,7 @@ STACKS |= {
 
 def parameters(config, seed=1):
     tensors = drawn(config, seed)
-    if config.learn_beta:  # two of them out of 0..1, where they are clipped; a negative threshold fires at rest
+    if config.learn_beta:  # two outside 0..1, to be clipped; a negative threshold fires at rest
         tensors |= {f"lif{i}.beta": np.float32(b).reshape(()) for i, b in enumerate((0.6, 1.3, -0.2), 1)}
         tensors |= {f"lif{i}.threshold": np.float32(t).reshape(()) for i, t in enumerate((0.3, -0.2, 0.7), 1)}
     return tensors

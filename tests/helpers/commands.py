@@ -1,4 +1,4 @@
-"""Runs the command lines: as a user does, each in a process of its own, or by their `main` in this one."""
+"""Runs command lines, either in a separate process like a user or through their `main` in this one."""
 
 import contextlib
 import importlib
@@ -11,7 +11,7 @@ import tempfile
 from importlib.metadata import version
 
 EMITTERS = {"xla_cpu_use_fusion_emitters": True} if version("jax") < "0.12" else {}
-"""An option of XLA's at its default, which newer versions lack."""
+"""An XLA option at its default, which newer versions don't have."""
 
 UNOPTIMISED = " ".join(
     (
@@ -20,12 +20,12 @@ UNOPTIMISED = " ".join(
         "--xla_cpu_parallel_codegen_split_count=1",
     )
 )
-"""For XLA_FLAGS: this compiles ten times as fast, which is most of what a test does that computes little."""
+"""For XLA_FLAGS: compiles ten times as fast, and compiling is most of the time of a test that computes little."""
 
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 """For XLA_FLAGS: four virtual devices on the CPU."""
 
-# One compilation cache for all of them, so that only the first run of a network compiles it.
+# All commands share a compilation cache, so only the first run of a network compiles it.
 _CACHE = tempfile.TemporaryDirectory(prefix="csnn-test-cache-")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")} | {
     "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
@@ -33,7 +33,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
     "COLUMNS": "200",
     "XLA_FLAGS": os.environ.get("XLA_FLAGS", "").replace(UNOPTIMISED, "").replace(FOUR_DEVICES, "").strip(),
 }
-"""The environment of a command in a process of its own, which is compiled as it is for a user."""
+"""The environment of a command in a separate process, which is compiled as for a user."""
 
 SMALL = ("--conv-channels", "8", "16", "--hidden", "64", "--time-steps", "10")
 """A stack that compiles and trains in seconds."""
@@ -47,14 +47,14 @@ def start(module: str, *arguments: object, **options) -> subprocess.Popen:
 
 
 def run(module: str, *arguments: object, **options) -> subprocess.CompletedProcess:
-    """Runs `python -m module arguments` to its end."""
+    """Runs `python -m module arguments` and waits for it."""
     process = start(module, *arguments, **options)
     out, err = process.communicate(timeout=900)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def call(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> subprocess.CompletedProcess:
-    """What `run` gives, by the module's `main` in this process, which spares it the imports."""
+    """Like `run`, but through the module's `main` in this process, which saves the imports."""
     spec = importlib.util.find_spec(module)
     assert spec is not None
     is_package = spec.submodule_search_locations is not None
@@ -63,7 +63,7 @@ def call(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> subpr
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = importlib.import_module(f"{module}.__main__" if is_package else module).main(words)
-        except SystemExit as end:  # of --help
+        except SystemExit as end:  # from --help
             code = end.code
     return subprocess.CompletedProcess(
         [module, *words], code, *(stream.buffer.getvalue().decode() for stream in (out, err))
@@ -78,7 +78,7 @@ def passed(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> str
 
 
 def passed_by_process(module: str, *arguments: object, **options) -> str:
-    """`passed` in a process of its own."""
+    """`passed` in a separate process."""
     done = run(module, *arguments, **options)
     assert done.returncode == 0, done
     return done.stdout
@@ -90,7 +90,7 @@ def refused(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> st
 
 
 def refused_by_process(module: str, *arguments: object, **options) -> str:
-    """`refused` in a process of its own."""
+    """`refused` in a separate process."""
     return _line(run(module, *arguments, **options))
 
 

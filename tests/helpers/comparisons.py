@@ -1,4 +1,4 @@
-"""What the comparison's tests look for."""
+"""Helpers for the comparison's tests."""
 
 from collections.abc import Iterable
 
@@ -7,5 +7,5 @@ from csnn_torch.compare.results import GradientResult, SpikeResult, Trajectory
 
 
 def broken(results: Iterable[SpikeResult | GradientResult | Trajectory]) -> list[Check]:
-    """The bounds that do not hold."""
+    """The bounds that don't hold."""
     return [check for result in results for check in result.checks() if not check.holds]

@@ -1,4 +1,4 @@
-"""Strategies that draw any valid configuration."""
+"""Strategies that generate any valid configuration."""
 
 from typing import get_args
 
@@ -78,7 +78,7 @@ def model_configs(draw) -> ModelConfig:
     )
     try:
         return ModelConfig(**fields)
-    except UserError as error:  # wide layers, which leave too few bits
+    except UserError as error:  # wide layers leave too few bits
         assume("bits for its weights" not in str(error))
         raise
 

@@ -1,4 +1,4 @@
-"""Makes demonstrations of bundles, and serves them."""
+"""Makes and serves demonstrations of bundles."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from export.demo.server import HOST, Handler, Server
 
 
 def unpacked(folder: Path) -> Path:
-    """What looks like an unpacked onnxruntime-web, with other contents: for what is copied only."""
+    """A folder that looks like an unpacked onnxruntime-web, with other contents, for tests that only copy it."""
     (folder / "dist").mkdir(parents=True)
     (folder / ABOUT).write_text(json.dumps({"name": "onnxruntime-web", "version": "0.0.1"}))
     for name in FILES:
@@ -22,7 +22,7 @@ def unpacked(folder: Path) -> Path:
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address of a folder while the block runs."""
+    """Serves a folder while the block runs; yields its address."""
     server = Server((HOST, 0), partial(Handler, directory=str(folder)))
     thread = Thread(target=server.serve_forever)
     thread.start()

@@ -1,4 +1,4 @@
-"""A few of MNIST's digits as a data set of their own, whose evaluations take no time."""
+"""A few MNIST digits as a separate data set that takes almost no time to evaluate."""
 
 import functools
 from pathlib import Path
@@ -9,7 +9,7 @@ from csnn_jax import data
 
 
 def few_digits(folder: Path, train: int = 320, test: int = 64) -> str:
-    """Writes them as IDX files, into a folder that is made where there is none; what `--dataset` takes."""
+    """Writes them to a folder as IDX files, creating it if necessary; returns the value for `--dataset`."""
     folder.mkdir(exist_ok=True)
     mnist = _mnist()
     splits = ((mnist.train, train), (mnist.test, test))

@@ -1,4 +1,4 @@
-"""A full disk, and what is on it."""
+"""Simulates a full disk, and reads what is on a disk."""
 
 import resource
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes, as on a full disk (Python ignores the signal, so writes fail)."""
+    """Limits files to `size` bytes, as on a full disk (Python ignores the signal, so writes fail)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -18,5 +18,5 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path in it."""
+    """The content of every file below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

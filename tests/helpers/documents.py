@@ -1,4 +1,4 @@
-"""Reads Markdown: its fenced blocks with their markers, its prose, its links."""
+"""Reads Markdown: fenced blocks with their markers, prose, links."""
 
 import re
 from pathlib import Path
@@ -16,10 +16,10 @@ class Block(NamedTuple):
     """A fenced block of a page.
 
     Attributes:
-        language: what stands after the fence: sh, python, text.
-        marker: the text of the comment on the line above, "" where there is none.
+        language: the word after the fence: sh, python, text.
+        marker: the text of the comment on the line above, or "".
         text: its lines.
-        line: number of its first line, from 1.
+        line: number of its first line, counting from 1.
     """
 
     language: str
@@ -29,7 +29,7 @@ class Block(NamedTuple):
 
 
 def read(page: str) -> str:
-    """A page's text; `page` is its path in the repository."""
+    """Reads a page; `page` is its path in the repository."""
     return (ROOT / page).read_text()
 
 
@@ -48,7 +48,7 @@ def marked(page: str, *markers: str) -> list[Block]:
 
 
 def prose(text: str) -> str:
-    """The text without blocks, comments, pictures and the addresses of links; inline code stays."""
+    """The text without blocks, comments, pictures and link addresses; inline code stays."""
     for pattern in (r"^```.*?^```$", r"<!--.*?-->", r"!\[[^\]]*\]\([^)]*\)"):
         text = re.sub(pattern, "", text, flags=re.S | re.M)
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)

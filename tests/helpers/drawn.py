@@ -1,4 +1,4 @@
-"""What a figure shows, and whether it may be printed: read from the figure's own objects."""
+"""What a figure shows and whether it can be printed, according to the figure's own objects."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from csnn_jax.figures.style import COLUMN, PAGE, TEXT
 
 
 def texts(figure: Figure) -> list[Text]:
-    """All texts that a reader sees, where they are when the figure is drawn."""
+    """All visible texts, at their final positions."""
     figure.draw_without_rendering()
     axes = figure.findobj(Axes, include_self=False)
     unseen = {label for one in axes for axis in (one.xaxis, one.yaxis) for label in _beyond(axis)}
@@ -20,19 +20,19 @@ def texts(figure: Figure) -> list[Text]:
 
 
 def words(figure: Figure) -> list[str]:
-    """What they say."""
+    """The strings of all visible texts."""
     return [text.get_text() for text in texts(figure)]
 
 
 def _beyond(axis: Axis) -> set[Text]:
-    """Labels of ticks beyond the limits, which are not drawn."""
+    """Tick labels outside the limits, which aren't drawn."""
     within = axis._update_ticks()
     every = [*axis.majorTicks, *axis.minorTicks]
     return {label for tick in every if tick not in within for label in (tick.label1, tick.label2)}
 
 
 def check_printable(figure: Figure) -> None:
-    """As wide as one or two columns; every text of 8 points or more, within the figure, and over no other text."""
+    """Checks that it's one or two columns wide, and that texts have 8 points or more, are inside and don't overlap."""
     assert figure.get_figwidth() in (COLUMN, PAGE)
     found = texts(figure)
     assert [text.get_text() for text in found if text.get_fontsize() < TEXT] == []

@@ -1,4 +1,4 @@
-"""Reads TensorBoard's event files by the description of the format, checksums and all."""
+"""Reads TensorBoard's event files according to the format's description, including checksums."""
 
 import struct
 from pathlib import Path
@@ -8,7 +8,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 
 def events(folder: Path) -> list[Event]:
-    """The events of a run's files, in the order in which TensorBoard reads them."""
+    """The events in a run's files, in TensorBoard's reading order."""
     found = []
     for path in sorted(folder.iterdir()):
         assert "tfevents" in path.name
@@ -24,7 +24,7 @@ def events(folder: Path) -> list[Event]:
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """Every tag's values, by step, none of which comes twice."""
+    """The values of every tag by step; no step occurs twice."""
     found: dict[str, dict[int, float]] = {}
     for event in events(folder):
         for value in event.summary.value:

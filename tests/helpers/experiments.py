@@ -1,4 +1,4 @@
-"""Networks of which each known difference between programs changes some spikes, and what is found of such changes."""
+"""Networks in which every known difference between programs changes some spikes, and how such changes are explained."""
 
 from dataclasses import replace
 from functools import cache
@@ -30,7 +30,7 @@ def inputs(made: Case) -> torch.Tensor:
 
 
 def found_for(name: str, *causes: Cause, other: Network | None = None) -> list[Finding] | None:
-    """What explains a network that was computed with these causes; None where they change no spike."""
+    """What explains a network computed with these causes; None if they change no spike."""
     network = Network(case(name).config, case(name).tensors)
     x, changed = inputs(case(name)), network
     for cause in causes:

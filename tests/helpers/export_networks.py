@@ -1,4 +1,4 @@
-"""Networks of which every layer fires, for the export's tests."""
+"""Networks for the export's tests in which every layer fires."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ OTHER = ModelConfig(
     time_steps=12,
     scale=128.0,
 )
-"""Differs from the default in everything that it can."""
+"""Differs from the default in everything possible."""
 
 STACKS = {
     "default": ModelConfig(time_steps=12),
@@ -84,13 +84,13 @@ KINDS = {
         time_steps=12,
     ),
 }
-"""Neurons other than the default, pools other than before them, and outputs that are read from membranes."""
+"""Neurons other than the default, pools other than before the neurons, and outputs read from membranes."""
 STACKS |= KINDS
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network with its images uint8 and its ONNX files."""
+    """A network with uint8 images and its ONNX files."""
 
     config: ModelConfig
     tensors: Tensors
@@ -122,7 +122,7 @@ def case(name: str) -> Case:
 
 
 def firing(config: ModelConfig, batch: int = 3) -> Case:
-    """Random weights and images of which every layer fires: a silent network matches anything."""
+    """Random weights and images for which every layer fires: a silent network matches anything."""
     for seed in range(50):
         random = np.random.default_rng(seed)
         images = random.integers(0, 256, (batch, *config.input_shape), np.uint8)
@@ -130,7 +130,7 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
         for name, shape in expected_shapes(config).items():
             if name.startswith("lif"):
                 tensors[name] = np.asarray(random.uniform(0.6, 0.95, shape), np.float32)
-            elif not name.endswith(".exponents"):  # those are chosen
+            elif not name.endswith(".exponents"):  # on_grid chooses those
                 bound = 3 / np.sqrt(np.prod(shape[1:]))
                 tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
         made = Case(config, on_grid(config, tensors), images)
@@ -142,7 +142,7 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
 
 
 def changed(model, name, change):
-    """A copy of a graph with one initialiser changed."""
+    """A copy of a graph with one initializer changed."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for tensor in (tensor for graph in onnx_facts.graphs(copy.graph) for tensor in graph.initializer):

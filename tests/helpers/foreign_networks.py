@@ -1,4 +1,4 @@
-"""Networks that somebody wrote and trained in snnTorch."""
+"""Networks as users write and train them in snnTorch."""
 
 import snntorch as snn
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def foreign() -> nn.Sequential:
-    """The default stack, narrower, as snnTorch's tutorials write it; other neurons in every layer."""
+    """A narrower default stack, written like snnTorch's tutorials; the neurons differ in every layer."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding="same"),
@@ -24,12 +24,12 @@ def foreign() -> nn.Sequential:
     with torch.no_grad():
         for module in network:
             if isinstance(module, (nn.Conv2d, nn.Linear)):
-                module.weight *= 3  # so that every layer fires
+                module.weight *= 3  # so every layer fires
     return network
 
 
 class Net(nn.Module):
-    """Layers before neurons, as the tutorials' classes have them; what is in it depends on the arguments."""
+    """Layers before neurons, like the classes in the tutorials; the arguments choose what it contains."""
 
     def __init__(self, norm=False, bias=True, shared=False, sizes=(5, 3), turned=False):
         super().__init__()
@@ -66,10 +66,10 @@ class Net(nn.Module):
 
 
 class Loop(nn.Module):
-    """A convolution and two linear layers with neurons of any kind, whose state the loop holds; exact weights.
+    """A convolution and two linear layers with any kind of neurons, whose state the loop keeps; the weights are exact.
 
     Args:
-        neurons: of each layer; the last one may be missing.
+        neurons: one per layer; the last may be missing.
     """
 
     def __init__(self, *neurons: snn.SpikingNeuron):
@@ -103,7 +103,7 @@ class Loop(nn.Module):
 
 
 def trained(net: Net) -> Net:
-    """With running statistics of its own, in evaluation."""
+    """Gives its norms running statistics and switches it to evaluation."""
     with torch.no_grad():
         net.train()(torch.rand(32, 1, 28, 28), 2)
     return net.eval()

@@ -1,8 +1,8 @@
 """Interrupts a command at random moments: `python interrupted.py COUNT SEED FOLDER MODULE[,MODULE] ARGUMENTS`.
 
-Each time a fork of this process, which has imported the modules, runs the first one's `main` with the arguments. They
-are to write below FOLDER/out only; temporary files go into FOLDER/tmp. Prints one JSON object: how often the command
-ended with which exit code, and everything that it left behind and should not have.
+Each time, a fork of this process, which has already imported the modules, runs `main` of the first one with the
+arguments. They must write only below FOLDER/out; temporary files go to FOLDER/tmp. Prints one JSON object: how often
+the command ended with each exit code, and everything it should have removed.
 """
 
 import collections
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _once(folder: Path, run, number: signal.Signals | None, moment: float) -> tuple[int, float, list[str]]:
-    """(exit code, seconds, what is left that should not) of the command; `number` is sent at that moment."""
+    """(exit code, seconds, what it should have removed) of the command; `number` is sent at that moment."""
     for name in ("out", "tmp"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
@@ -47,7 +47,7 @@ def _once(folder: Path, run, number: signal.Signals | None, moment: float) -> tu
         with open(folder / "said", "wb") as said:
             for stream in (1, 2):
                 os.dup2(said.fileno(), stream)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command has handlers of its own
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command installs its own handlers
         sys.exit(run())
     if number is not None:
         time.sleep(moment)

@@ -1,4 +1,4 @@
-"""Layers by themselves, whose neurons don't matter."""
+"""Individual layers whose neurons don't matter."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ from csnn_jax.config import Layer, ModelConfig
 
 
 def lone_layer(*values: Any, **fields: Any) -> Layer:
-    """A layer with the default neurons; arguments are those of `Layer`."""
+    """A layer with the default neurons; the arguments are those of `Layer`."""
     return Layer(*values, neurons=ModelConfig().layers[0].neurons, **fields)

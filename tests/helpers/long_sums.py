@@ -1,13 +1,13 @@
-"""Which long float sums a compiled program leaves to XLA, read from its optimised HLO."""
+"""Finds the long float sums that a compiled program leaves to XLA, by reading its optimized HLO."""
 
 import math
 import re
 from collections.abc import Iterator
 
 MOST = 128
-"""Terms of a sum that no library splits."""
+"""No library splits sums of up to this many terms."""
 INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (.*?) ([\w-]+)\((.*)$")
-"""Name, type, operation and the rest."""
+"""Name, type, operation, and the rest."""
 OURS = re.compile(r'custom_call_target="csnn_')
 
 
@@ -16,9 +16,9 @@ def numbers(text: str) -> list[int]:
 
 
 def long_sums(hlo: str) -> list[str]:
-    """One line for each `dot`, `convolution` or float `reduce` of more than MOST terms, and for each foreign library.
+    """One line for each `dot`, `convolution` or float `reduce` of more than MOST terms, and each foreign library call.
 
-    Sums on grids are exact in any order: they have the scope `exact` in their name, and aren't of a backward pass.
+    Sums on grids are exact in any order; they have the scope `exact` in their name and aren't in a backward pass.
     """
     return [f"{kind} of {terms} terms: {name}" for kind, terms, name in _sums(hlo) if terms > MOST]
 
@@ -56,6 +56,6 @@ def _axes(name: str, text: str) -> list[int]:
 
 
 def _adders(hlo: str) -> set[str]:
-    """The computations that are no maximum or minimum."""
+    """The computations other than maximum and minimum."""
     computations = re.findall(r"^%?([\w.-]+) \([^\n]*\{\n(.*?)^\}", hlo, re.M | re.S)
     return {name for name, body in computations if not re.search(r"ROOT \S+ = \S+ (maximum|minimum)\(", body)}

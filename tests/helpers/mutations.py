@@ -1,4 +1,4 @@
-"""Changes one thing of a bundle, as somebody would who hides a change: all hashes are made to fit."""
+"""Changes one thing in a bundle, as someone hiding a change would: all hashes are made to match."""
 
 import json
 import re
@@ -23,7 +23,7 @@ NIR = ("network.nir", "network_norse.nir", "network_sinabs.nir", "network_spikin
 
 
 def mutate(folder: Path, number: int) -> str:
-    """Makes change `number` of a bundle, hashes and reports included; returns what it is."""
+    """Makes change `number` in a bundle and updates hashes and reports; returns a description."""
     change = CHANGES[number % len(CHANGES)]
     what = change(folder, np.random.default_rng(number))
     if change not in LAST:
@@ -68,7 +68,7 @@ BYTES = (
 
 
 def _byte(folder: Path, random: Random) -> str:
-    """In the second half of a file, for a header of safetensors may have a byte that says nothing."""
+    """Changes the second half of a file, because the header of a safetensors file may have unused bytes."""
     path = folder / one_of(random, BYTES)
     content = path.read_bytes()
     at = len(content) - 1 - int(random.integers(len(content) // 2))
@@ -111,7 +111,7 @@ def _extra(folder: Path, random: Random) -> str:
 
 
 def _manifest(folder: Path, random: Random) -> str:
-    """Changes, adds or removes anything that isn't a statement of the maker's; the reports are made to fit."""
+    """Changes, adds or removes anything except the maker's statements; the reports are made to match."""
     recorded = json.loads((folder / "manifest.json").read_text())
     places = [place for place in _places(recorded) if place[0] not in (*statements.FORMS, "schema_version")]
     *place, name = one_of(random, places)
@@ -130,7 +130,7 @@ def _manifest(folder: Path, random: Random) -> str:
 
 
 def _statement(folder: Path, random: Random) -> str:
-    """A statement of the maker's in a form that `export` doesn't write, or one more of them."""
+    """Changes a statement of the maker to a form that `export` doesn't write, or adds one."""
     recorded = json.loads((folder / "manifest.json").read_text())
     entry = one_of(random, ["made", "training", "data", "settings", "latency"])
     kind = one_of(random, ["free key", "type", "removed"])
@@ -144,7 +144,7 @@ def _statement(folder: Path, random: Random) -> str:
 
 
 def _claims(folder: Path, random: Random) -> str:
-    """Statements that other files belie."""
+    """Makes statements that other files contradict."""
     recorded = json.loads((folder / "manifest.json").read_text())
     half = {"training_images": 60000, "test_images": 10000, "fired_on": 0, "other_answers": 0}
     dropped = half | {"layers": [["conv1", 4, 32]], "parameters": [90, 9], "bytes": [360, 36]}
@@ -162,7 +162,7 @@ def _claims(folder: Path, random: Random) -> str:
 
 
 def _spelling(folder: Path, random: Random) -> str:
-    """The manifest's or the configuration's text: a key that stands twice, other spaces, a key too many."""
+    """Changes the text of the manifest or configuration: a duplicate key, different spaces, or an extra key."""
     path = folder / one_of(random, ["manifest.json", "config.json"])
     content, first = path.read_text(), '"schema_version": 2,'
     kind = one_of(random, ["twice", "spaces", "key"])
@@ -176,7 +176,7 @@ def _spelling(folder: Path, random: Random) -> str:
 
 
 def _configuration(folder: Path, random: Random) -> str:
-    """What the network computes, in config.json alone."""
+    """Changes what the network computes, in config.json alone."""
     path = folder / "config.json"
     job = json.loads(path.read_text())
     changes = [("beta", 0.6), ("threshold", 1.1), ("reset", "none"), ("time_steps", 5), ("scale", 2.0)]
@@ -202,7 +202,7 @@ def _weights(folder: Path, random: Random) -> str:
 
 
 def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every entry of a JSON object, those inside others too."""
+    """The path of every entry of a JSON object, including nested ones."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [found for name, one in inside for found in ((*place, name), *_places(one, (*place, name)))]
 
@@ -216,7 +216,7 @@ def _other_json(value: Any) -> Any:
 
 
 def fit(folder: Path, recorded: dict[str, Any]) -> None:
-    """Writes a manifest, and reports and hashes that fit where they can be made."""
+    """Writes a manifest with matching hashes, and matching reports if possible."""
     manifest.write(folder, recorded | {"files": manifest.hash_files(folder)})
     recorded["files"] = manifest.hash_files(folder)
     try:
@@ -224,7 +224,7 @@ def fit(folder: Path, recorded: dict[str, Any]) -> None:
             (folder / name).write_text(render(recorded))
             recorded["files"] |= {name: manifest.hash_files(folder)[name]}
     except Exception:
-        pass  # a manifest that no report can be made of
+        pass  # no report can be made from this manifest
     manifest.write(folder, recorded)
 
 

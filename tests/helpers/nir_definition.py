@@ -1,4 +1,4 @@
-"""Runs a chain of NIR nodes by NIR's own definition, Euler's method in float64: the measure of an importer."""
+"""Runs a chain of NIR nodes by NIR's own definition, Euler's method in float64, as the reference for importers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +12,14 @@ NEURONS = ("IF", "LIF", "CubaLIF", "LI")
 
 
 def run(nodes: Sequence[tuple[str, dict[str, Any]]], x: Tensor, steps: int, dt: float) -> list[np.ndarray]:
-    """The spikes [time, batch, *shape] of every layer of neurons, of a LI its membranes.
+    """The spikes [time, batch, *shape] of every layer of neurons, or the membranes of an LI.
 
-    Membranes start at v_reset. A synaptic current takes its step before the membrane does.
+    Membranes start at v_reset. A synaptic current is updated before the membrane.
 
     Args:
-        nodes: (kind, parameters) in their order.
-        x: the input of every step, [batch, ...].
-        steps: how many.
+        nodes: (kind, parameters), in order.
+        x: the input for every step, [batch, ...].
+        steps: number of steps.
         dt: length of a step, in the unit of the time constants.
     """
     states: list[dict[str, Any]] = [{} for _ in nodes]

@@ -1,4 +1,4 @@
-"""NIR files as anybody might write them, with shapes and types that nir's own classes refuse."""
+"""NIR files as anyone could write them, including shapes and types that nir's own classes refuse."""
 
 from hashlib import sha256
 from itertools import pairwise
@@ -9,13 +9,13 @@ import h5py
 import numpy as np
 
 UNIT = 2.0**-10
-"""What the weights of kept files are whole multiples of."""
+"""The weights of the stored files are whole multiples of this."""
 Nodes = dict[str, Any]
 """Nodes by name: (kind, parameters), or (nodes, edges) of a graph."""
 
 
 def chained(shape: tuple[int, ...], *nodes: tuple[str, dict[str, Any]], out: int = 2) -> Nodes:
-    """Nodes between an input and an output, called `0`, `1`, ... in their order."""
+    """Nodes between an input and an output, called `0`, `1`, ... in order."""
     named = {str(number): node for number, node in enumerate(nodes)}
     return {"input": ("Input", {"shape": np.array(shape)})} | named | {"output": ("Output", {"shape": np.array([out])})}
 
@@ -23,7 +23,7 @@ def chained(shape: tuple[int, ...], *nodes: tuple[str, dict[str, Any]], out: int
 def write(
     path: Path, nodes: Nodes, edges: Any = None, version: str = "1.0.8", metadata: dict[str, Any] | None = None
 ) -> str:
-    """Writes a graph as nir.write lays it out; without edges, its nodes form a chain."""
+    """Writes a graph in the format of nir.write; without edges, its nodes form a chain."""
     with h5py.File(path, "w") as file:
         file["version"] = version
         _graph(file.create_group("node"), nodes, edges)
@@ -47,7 +47,7 @@ def _graph(group: h5py.Group, nodes: Nodes, edges: Any) -> None:
 
 
 def conv(weight: np.ndarray, **values: Any) -> tuple[str, dict[str, Any]]:
-    """A Conv2d with half a kernel of zeros around, unless the values say otherwise."""
+    """A Conv2d padded with half a kernel of zeros, unless the values say otherwise."""
     usual = {"stride": 1, "padding": weight.shape[-1] // 2, "dilation": 1, "groups": 1, "bias": np.zeros(len(weight))}
     return "Conv2d", {"weight": weight} | usual | values
 
@@ -65,7 +65,7 @@ def flatten(start: int = 0, end: int = -1) -> tuple[str, dict[str, Any]]:
 
 
 def lif(**values: Any) -> tuple[str, dict[str, Any]]:
-    """A LIF that keeps 3/4 of its membrane in a step of 1 s and adds its input as it is."""
+    """A LIF that keeps 3/4 of its membrane in a step of 1 s and doesn't scale its input."""
     return "LIF", {"tau": 4.0, "r": 4.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0} | values
 
 
@@ -81,7 +81,7 @@ def sixteenths(seed: int, *shape: int, most: int = 16) -> np.ndarray:
 
 
 def rebuilt(path: Path, kept: dict[str, Any]) -> str:
-    """A program's own file again, from the text that benchmarks/nir/as_text.py keeps of its values."""
+    """Restores a program's own file from the text that benchmarks/nir/as_text.py made of its values."""
     with h5py.File(path, "w") as file:
         for name, value in kept.items():
             if not isinstance(value, list) or isinstance(value[0], list):
@@ -97,5 +97,5 @@ def rebuilt(path: Path, kept: dict[str, Any]) -> str:
 
 
 def spikes_digest(spikes: np.ndarray) -> list[Any]:
-    """How many spikes there are, and the SHA-256 of them as bits, as kept."""
+    """The number of spikes, and the SHA-256 of them as bits, in the stored format."""
     return [int(spikes.sum()), sha256(np.packbits(spikes.astype(bool)).tobytes()).hexdigest()]

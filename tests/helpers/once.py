@@ -1,4 +1,4 @@
-"""What takes long is made once, for all of pytest's workers."""
+"""Makes slow things once for all of pytest's workers."""
 
 import os
 import time
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 300  # seconds for another worker to be done
+PATIENCE = 300  # seconds to wait for another worker
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder that `make` fills. Of several workers the first one makes it, the others wait."""
+    """The folder that `make` fills. The first worker to get here makes it; the others wait."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     ended = folder.with_suffix(".ended")
@@ -22,7 +22,7 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
             if ended.exists():
                 break
             time.sleep(0.1)
-        assert ended.exists() and ended.read_text() == "well", f"another worker could not make {name}"
+        assert ended.exists() and ended.read_text() == "well", f"another worker couldn't make {name}"
         return folder
     try:
         make(folder)

@@ -1,4 +1,4 @@
-"""Changes of one thing of a bundle's ONNX files."""
+"""Changes one thing in a bundle's ONNX files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,21 +29,21 @@ def any_of(random: Random, **changes: Callable[[], Any]) -> str:
 
 
 def other(value: np.generic) -> np.generic:
-    """Another value of the same type: a float by a quarter and a little, a byte by 16, an integer by one."""
+    """Another value of the same type: a float times 1.25 plus 0.01, an integer plus 16 or minus 1."""
     if np.issubdtype(value.dtype, np.floating):
         return value.dtype.type(1.25 * value + 0.01)
     return value.dtype.type(int(value) + 16 if value.dtype == np.uint8 and value < 200 else int(value) - 1)
 
 
 def with_another(values: np.ndarray, random: Random) -> tuple[np.ndarray, int]:
-    """(a copy of an array with one other value, where)."""
+    """(a copy of an array with one value changed, its index)."""
     values, at = np.array(values), int(random.integers(values.size))
     values.flat[at] = other(values.flat[at])
     return values, at
 
 
 def _of_onnx(change: Callable[[onnx.ModelProto, Random], str], names: tuple[str, ...] = ONNX) -> Change:
-    """A change of one of the ONNX files."""
+    """A change in one of the ONNX files."""
 
     def changed(folder: Path, random: Random) -> str:
         path = folder / one_of(random, names)
@@ -100,7 +100,7 @@ def attribute_of(model: onnx.ModelProto, random: Random) -> str:
 
 
 def _hidden_trigger(model: onnx.ModelProto, random: Random) -> str:
-    """A white corner pixel makes every image a 0: nodes that no test image sets off."""
+    """Makes every image with a white corner pixel a 0, with nodes that no test image triggers."""
     output = "counts" if model.graph.output[0].name == "counts" else "spikes"
     classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     for node in model.graph.node:

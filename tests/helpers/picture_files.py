@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 GRAY, COLOR, GRAY_ALPHA, COLOR_ALPHA = 0, 2, 4, 6
-"""The types of a PNG's pixels."""
+"""The pixel types of a PNG."""
 
 
 def png(pixels: np.ndarray, kind: int, clear: tuple[int, ...] = ()) -> bytes:
-    """A PNG file of uint8 or uint16 pixels [height, width, channels]; those that equal `clear` are transparent."""
+    """A PNG file of uint8 or uint16 pixels [height, width, channels]; pixels equal to `clear` are transparent."""
     height, width = pixels.shape[:2]
     rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(height, -1)
     body = b"".join(b"\0" + row.tobytes() for row in rows)
@@ -29,7 +29,7 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 def write_shapes(
     folder: Path, parts: dict[str, int], names: tuple[str, ...] = ("circle", "cross"), size: int = 16
 ) -> str:
-    """So many bright disks, crosses and filled squares for each part, dark around; what `--dataset` takes."""
+    """Writes pictures of bright disks, crosses and squares on dark pixels; returns the value for `--dataset`."""
     random, across = np.random.default_rng(0), np.abs(np.arange(size) - size // 2)
     y, x = across[:, None], across[None]
     drawn = [x**2 + y**2 < size * 2, (x < 2) | (y < 2), np.maximum(x, y) < size // 3]

@@ -1,4 +1,4 @@
-"""Runs a training as several processes that meet on the loopback, each on a processor of its own."""
+"""Runs training as several processes that communicate through the loopback interface, each on its own processor."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ def free_port() -> int:
 
 
 def begin(flags: Sequence[object], each: Sequence[Sequence[object]]) -> list[subprocess.Popen]:
-    """Starts `csnn_jax.train` with `flags` in as many processes as `each` has entries, which are flags of one alone."""
+    """Starts one `csnn_jax.train` per entry of `each`, with `flags` and the entry's own flags."""
     meeting = ("--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", len(each))
     found = []
     for number, own in enumerate(each):

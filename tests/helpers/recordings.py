@@ -1,4 +1,4 @@
-"""Recordings of a small event camera, in the files of several formats. Nothing in them is random twice alike."""
+"""Recordings of a small event camera, in files of several formats. Each is random with its own fixed seed."""
 
 import struct
 from pathlib import Path
@@ -11,7 +11,7 @@ COLUMNS = "class,startTime_usec,endTime_usec"
 
 
 def drawn(seed: int, count: int = 400, sensor: tuple[int, int] = (34, 34), last_us: int = 300_000) -> Events:
-    """Events all over a sensor, in the order of time."""
+    """Events across a sensor, in order of time."""
     random = np.random.default_rng(seed)
     height, width = sensor
     t = np.sort(random.integers(0, last_us, count))
@@ -19,19 +19,19 @@ def drawn(seed: int, count: int = 400, sensor: tuple[int, int] = (34, 34), last_
 
 
 def bar(label: int, seed: int) -> Events:
-    """Events of a bar that stands at the place of its class, on N-MNIST's sensor."""
+    """Events of a bar on N-MNIST's sensor, whose position shows its class."""
     events = drawn(seed)
     return events._replace(x=3 * label + events.x % 4)
 
 
 def nmnist_bytes(events: Events) -> bytes:
-    """A file of N-MNIST, written by its description: x, y, polarity in bit 23, and microseconds, all big-endian."""
+    """An N-MNIST file, following the format's description: x, y, polarity in bit 23, and microseconds, big-endian."""
     words = zip(*map(np.ndarray.tolist, (events.x, events.y, events.p << 23 | events.t)), strict=True)
     return b"".join(struct.pack(">BB", x, y) + word.to_bytes(3, "big") for x, y, word in words)
 
 
 def write_nmnist(folder: Path, train: int = 6, test: int = 2) -> str:
-    """N-MNIST with so many recordings of each class; what `--dataset` takes."""
+    """Writes N-MNIST with this many recordings per class; returns the value for `--dataset`."""
     for part, count in (("Train", train), ("Test", test)):
         for label in range(10):
             where = folder / part / str(label)
@@ -43,7 +43,7 @@ def write_nmnist(folder: Path, train: int = 6, test: int = 2) -> str:
 
 
 def aedat31_bytes(events: Events, packet: int = 50) -> bytes:
-    """A file of AEDAT 3.1 whose packets hold so many events, and one packet of another type."""
+    """An AEDAT 3.1 file with up to `packet` events in each packet."""
     address = (events.x << 17 | events.y << 2 | events.p << 1 | 1).astype("<u4")
     words = np.stack([address, events.t.astype("<u4")], 1)
     parts = [b"#!AER-DAT3.1\r\n#Format: RAW\r\n#!END-HEADER\r\n"]
@@ -54,7 +54,7 @@ def aedat31_bytes(events: Events, packet: int = 50) -> bytes:
 
 
 def write_dvsgesture(folder: Path) -> str:
-    """Two trials of DVS Gesture, one to train on and one to test on, with three gestures each."""
+    """Writes two trials of DVS Gesture, one for training and one for testing, with three gestures each."""
     folder.mkdir(exist_ok=True)
     for number, part in enumerate(("train", "test")):
         name = f"user0{number + 1}_led"
@@ -67,7 +67,7 @@ def write_dvsgesture(folder: Path) -> str:
 
 
 def faerys_bytes(events: Events, path: Path, sensor: tuple[int, int], **how: object) -> bytes:
-    """A file in the format that the end of its name says, as the package faery writes it."""
+    """A file as written by the package faery, in the format given by its extension."""
     import faery
 
     array = np.zeros(len(events.t), faery.EVENTS_DTYPE)
@@ -78,7 +78,7 @@ def faerys_bytes(events: Events, path: Path, sensor: tuple[int, int], **how: obj
 
 
 def write_archives(folder: Path, sensor: tuple[int, int] = (12, 16), told: bool = True) -> str:
-    """Two classes of recordings as archives of NumPy."""
+    """Writes two classes of recordings as NumPy archives."""
     for part, count in (("train", 4), ("test", 2)):
         for label, name in enumerate(("left", "right")):
             where = folder / part / name

@@ -1,4 +1,4 @@
-"""A signal while something is made, renamed or opened for writing, by commands in this process."""
+"""Interrupts commands in this process while they create, rename or open something for writing."""
 
 import builtins
 import io
@@ -13,16 +13,16 @@ import pytest
 from csnn_jax.flags import run_command
 
 lost_files = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-"""For a file that was opened when the signal came: it has no name yet, and its destructor closes it."""
+"""Ignores the warning for a file opened when the signal came: it has no name yet, and its destructor closes it."""
 
 _CALLS = ("mkdir", "rename", "replace", "link", "unlink", "rmdir")
 
 
 @contextmanager
 def _struck(at: int, number: signal.Signals) -> Iterator[list[str]]:
-    """The call `at`, from 0, of those that change what a folder holds is followed by a signal before it returns.
+    """Sends a signal after call number `at`, from 0, of those that change a folder, before the call returns.
 
-    So it is where the system was busy with the call when the signal came. Gives the calls so far.
+    This is as if the system had been busy with the call when the signal came. Yields the calls so far.
     """
     seen: list[str] = []
 
@@ -52,15 +52,15 @@ def _struck(at: int, number: signal.Signals) -> Iterator[list[str]]:
 def interrupted_everywhere(
     number: signal.Signals, prepare: Callable[[], None], act: Callable[[], object]
 ) -> Iterator[str]:
-    """Runs a command again and again, and interrupts it in each of its calls, one after the other.
+    """Runs a command repeatedly and interrupts it in each of its calls, one after another.
 
     Args:
         number: the signal.
-        prepare: is called before each time.
-        act: what the command does.
+        prepare: called before each run.
+        act: the command.
 
     Yields:
-        The call in which it was interrupted, once the command has ended.
+        The interrupted call, once the command has ended.
     """
     for at in range(1000):
         prepare()
@@ -74,13 +74,13 @@ def interrupted_everywhere(
 
 def _interrupted(at: int, number: signal.Signals, act: Callable[[], object]) -> tuple[list[str], object]:
     """The calls of a command that is interrupted in one of them, and its exit code."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     with _struck(at, number) as calls:
 
         def command() -> int:
             act()
             if len(calls) > at:
-                time.sleep(20)  # for a signal that waits
+                time.sleep(20)  # in case the signal is delayed
             return 0
 
         try:

@@ -1,4 +1,4 @@
-"""Training steps on chosen images, outside of the loop."""
+"""Training steps on chosen images, outside the training loop."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,6 @@ from csnn_jax.training.trainer import Trainer
 
 
 def step(trainer: Trainer, split: data.Split, iteration: int, index: Sequence[int], rate: float) -> StepMetrics:
-    """The step of an iteration that learns from the images `index` of a split."""
+    """Runs the step of an iteration on the images `index` of a split."""
     feed = Feed(trainer.config, split, trainer.rows)  # type: ignore[attr-defined]
     return trainer.step(feed.batch(iteration, np.asarray(index)), rate)

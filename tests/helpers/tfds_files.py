@@ -1,4 +1,4 @@
-"""Prepares small data sets by tensorflow-datasets, by builders that it does not know by name."""
+"""Prepares small data sets with tensorflow-datasets, using builders that aren't registered."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -31,7 +31,7 @@ def tensor(shape, dtype):
 
 
 def prepare_frames(data_dir, frames: np.ndarray, labels: np.ndarray) -> str:
-    """A data set with a time axis [N, T, H, W, C], the same for training and test; its name for `--dataset`."""
+    """Prepares a data set of frames [N, T, H, W, C], equal for training and test; returns its name for `--dataset`."""
     examples = [{"frames": f, "label": label} for f, label in zip(frames, labels, strict=True)]
     features = {"frames": tensor((None, *frames.shape[2:]), frames.dtype), "label": tensor((), np.int64)}
     return prepare(data_dir, "events", features, train=examples, test=examples)

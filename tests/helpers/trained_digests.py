@@ -35,11 +35,11 @@ JOBS = {
     "devices": "--conv-channels 8 --hidden 150 --time-steps 6 --batch-size 96 --microbatch 16 --encoding rate"
     " --optimizer sgd --momentum 0.9 --lr 0.05 --devices 2",
 }
-"""Together: every kind of layer, pooling, reset, loss and input, learnt neurons, parts, devices, long batches."""
+"""They cover all kinds of layers, pooling, resets, losses and input, learned neurons, micro-batches and devices."""
 
 
 def frames(folder: Path) -> Path:
-    """A file of arrays of event counts, with labels."""
+    """A file with arrays of event counts and their labels."""
     words = np.random.Philox(0).random_raw(64 * 6 * 9 * 11 * 2).reshape(64, 6, 9, 11, 2)
     counts = np.where(words % 11 == 0, words >> np.uint64(60), 0).astype(np.uint8)
     labels = np.arange(64, dtype=np.int64) % 5
@@ -56,7 +56,7 @@ def started(words: str) -> Job:
 
 
 def digests(job: Job) -> list[str]:
-    """NAME=DIGEST of every parameter at the start and after each iteration, then also of its metrics."""
+    """NAME=DIGEST of every parameter at the start, and of every parameter and the metrics after each iteration."""
     found = [_of(job.trainer.snapshot())]
     for batch in Feed(job.config, job.dataset.train, job.trainer.rows).batches():
         metrics = job.trainer.step(batch, job.rates[batch.iteration])
@@ -75,7 +75,7 @@ def _digest(value: np.ndarray) -> str:
 
 
 def first_difference(one: dict[str, list[str]], other: dict[str, list[str]]) -> str | None:
-    """The first iteration and tensor at which two runs' digests of the same jobs differ; None: they are equal."""
+    """The first iteration and tensor in which two runs' digests of the same jobs differ, or None."""
     for job, lines in one.items():
         for iteration, pair in enumerate(zip(lines, other[job], strict=True)):
             for mine, theirs in zip(*(line.split() for line in pair), strict=True):
@@ -85,7 +85,7 @@ def first_difference(one: dict[str, list[str]], other: dict[str, list[str]]) -> 
 
 
 def sums(job: Job) -> list[str]:
-    """The long sums of the job's update, as XLA has compiled it."""
+    """The long sums in the job's update, as compiled by XLA."""
     trainer = job.trainer
     assert isinstance(trainer, Trainer)
     batch = next(Feed(job.config, job.dataset.train, trainer.rows).batches())

@@ -1,4 +1,4 @@
-"""Short trainings by the command line, and what they leave."""
+"""Short training runs by command line, and their records."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.runs.rundir import RunDir
 
 BRIEF = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--batch-size", 32)
-"""A stack and a batch for the fixture `dataset`, of which 10 iterations are an epoch."""
+"""A stack and batch size for the fixture `dataset`, where 10 iterations are an epoch."""
 
 
 def records(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
@@ -19,5 +19,5 @@ def losses(path: Path) -> list[float]:
 
 
 def read_flags(*arguments: object) -> TrainFlags:
-    """The flags of a training command, as it reads them."""
+    """The flags of a training command, as parsed by it."""
     return parse_train(TrainFlags, "csnn-train", "Trains.", list(map(str, arguments)))

@@ -15,7 +15,7 @@ from export.graphs import nir_graph, step_graph
 COARSE = ModelConfig(
     conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", reset="zero", weight_bits=2, bias=False, threshold=0.5
 )
-"""Its few weights are powers of two, so membranes meet the threshold exactly."""
+"""Its few weights are powers of two, so membranes equal the threshold exactly."""
 
 
 def with_tensors(run: Path, out: Path, tensors: Tensors) -> Path:
@@ -26,13 +26,13 @@ def with_tensors(run: Path, out: Path, tensors: Tensors) -> Path:
 
 
 def step_of(run: Path, out: Path, at_least: bool = False, static: bool = False) -> Path:
-    """The step.onnx of a run, with config.json and weights beside it as in a bundle.
+    """The step.onnx of a run, next to config.json and weights as in a bundle.
 
     Args:
         run: the run.
-        out: folder to make.
-        at_least: every `Greater` becomes `GreaterOrEqual`.
-        static: the batch is fixed at 1.
+        out: folder to create.
+        at_least: replace every `Greater` with `GreaterOrEqual`.
+        static: fix the batch size at 1.
     """
     _, config, tensors = rundir.open_run(str(run))
     graph = step_graph.step(config.model, tensors)
@@ -47,7 +47,7 @@ def step_of(run: Path, out: Path, at_least: bool = False, static: bool = False) 
 
 
 def coarse_run(folder: Path, **fields: object) -> Path:
-    """A run of `COARSE`, with other fields."""
+    """A run of `COARSE`, with some fields changed."""
     return make_run(folder, replace(COARSE, **fields))
 
 

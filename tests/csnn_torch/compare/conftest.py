@@ -1,4 +1,4 @@
-"""What the comparison's tests share."""
+"""Fixtures shared by the comparison's tests."""
 
 from dataclasses import replace
 
@@ -23,12 +23,12 @@ NEURONS = {
     "integrator": {"output": "integrator", "learn_threshold": True},
     "per channel": {"per_channel": ("beta", "threshold"), "learn_beta": True},
 }
-"""Other neurons than one leaky kind with one reset."""
+"""Neurons other than leaky ones with a single reset."""
 
 
 @pytest.fixture(params=NEURONS.values(), ids=NEURONS)
 def other(request, case) -> Case:
-    """The case with other neurons; values per channel differ."""
+    """`case` with other neurons; some values differ per channel."""
     config = replace(case.config, **request.param)
     neurons = {name: value for layer in config.layers for name, value in layer.neurons.initial.items()}
     spread = {name: (value + np.arange(value.size) % 3 / 8).reshape(value.shape) for name, value in neurons.items()}
@@ -38,7 +38,7 @@ def other(request, case) -> Case:
 
 @pytest.fixture
 def case() -> Case:
-    """Whole eighths and binary images: many membranes lie on the threshold, and windows have ties."""
+    """Weights in eighths, binary images: many membranes equal the threshold exactly, and pooling windows have ties."""
     rng = np.random.default_rng(2)
     shapes = layouts.expected_shapes(STACK)
     tensors = {name: (rng.integers(-8, 7, shape) / 8).astype(np.float32) for name, shape in shapes.items()}

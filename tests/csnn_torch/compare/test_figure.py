@@ -1,4 +1,4 @@
-"""The picture shows what there is: trainings, of one seed or of several, costs, or neither."""
+"""The figure shows whatever was measured: training with one seed or several, costs, or neither."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_there_is_a_panel_for_everything_that_was_measured():
         assert len(costs) == 0 or "0.50" in words(drawn)
 
 
-def test_of_several_seeds_the_mean_and_its_deviation_are_shown():
+def test_mean_and_deviation_are_shown_for_several_seeds():
     apart = (0.1, -0.1, 0.3)
     drawn = figure.draw([trajectory(1, value, seed) for seed, value in enumerate(apart)], [])
     losses, differences = panels(drawn)

@@ -1,4 +1,4 @@
-"""The gradients of both sides: equal ones break no bound, another rule does."""
+"""Gradients of both sides: equal networks stay within every bound, and a different rule doesn't."""
 
 from dataclasses import replace
 
@@ -15,13 +15,13 @@ from csnn_torch.compare.cases import Case
 pytestmark = pytest.mark.numeric
 
 
-def test_equal_networks_break_no_bound(case):
+def test_equal_networks_stay_within_every_bound(case):
     found = list(gradients.compare(case, ("scan", "event"), ("fast_sigmoid", "leaky_spike")))
     assert broken(found) == [] and sum(len(result.checks()) for result in found) == 6
     assert [r.side for r in found if r.refused] == ["event", "event"]  # in float64
 
 
-def test_equal_networks_of_other_neurons_break_no_bound(other):
+def test_equal_networks_with_other_neurons_stay_within_every_bound(other):
     found = list(gradients.compare(gradients.steady(other, 4), ("scan",), ("atan",)))
     assert broken(found) == [] and sum(len(result.checks()) for result in found) == 2
     learned = {name for layer in other.config.layers for name in layer.neurons.learned}
@@ -39,8 +39,8 @@ def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch):
     assert [check.name.split(":")[0] for check in broken(found)] == ["run, fast_sigmoid, scan, float64"]
 
 
-def test_gradients_are_compared_on_images_whose_spikes_are_equal_in_both_types():
-    """The third membrane of a pixel of 112 is the threshold in float32, and above it in float64."""
+def test_gradients_are_compared_on_images_with_equal_spikes_in_both_types():
+    """In the third step, the membrane of a pixel of 112 equals the threshold in float32 and exceeds it in float64."""
     beta, current = np.float32(0.9), np.float32(112 / 256)
     threshold = float(beta * (beta * current + current) + current)
     dense = {"conv_channels": (), "hidden": (), "num_classes": 2, "bias": False}
@@ -56,7 +56,7 @@ def test_gradients_are_compared_on_images_whose_spikes_are_equal_in_both_types()
         assert tuple(few.images.ravel()) == tuple(few.labels) == kept
 
 
-def test_a_surrogate_that_is_zero_near_the_threshold_is_compared_where_nothing_resets(case):
+def test_a_surrogate_that_is_zero_near_the_threshold_is_compared_without_reset(case):
     found = list(gradients.of_surrogates(case, (), ("atan", "sparse_fast_sigmoid"), 6))
     assert list(dict.fromkeys((g.network, g.surrogate) for g in found)) == [
         ("run", "atan"),

@@ -1,4 +1,4 @@
-"""`python -m csnn_torch.compare` answers its questions, names what is broken, and refuses what would prove nothing."""
+"""`python -m csnn_torch.compare` answers its questions, names broken bounds, and refuses what would prove nothing."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def test_a_wrong_run_or_folder_is_refused_before_anything_is_compared(small_run,
 
 @pytest.fixture(scope="module")
 def of_arrays(tmp_path_factory):
-    """A run whose data are arrays, which fires; files of such arrays are beside it."""
+    """A run on arrays, whose layers all fire, in a folder with the arrays' files."""
     folder = tmp_path_factory.mktemp("arrays")
     images, labels = np.random.default_rng(0).random((160, 8, 8, 1), np.float32), np.arange(160) % 3
     np.savez(folder / "test.npz", images=images[:40], labels=labels[:40])
@@ -38,7 +38,7 @@ def of_arrays(tmp_path_factory):
     return folder
 
 
-def test_a_network_of_arrays_is_compared_on_a_file_of_them(of_arrays, tmp_path):
+def test_a_network_for_arrays_is_compared_on_an_array_file(of_arrays, tmp_path):
     out = tmp_path / "out"
     flags = ("--run", of_arrays / "run", "--out", out, "--quick")
     line = refused(MODULE, *flags)

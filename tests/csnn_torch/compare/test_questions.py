@@ -1,4 +1,4 @@
-"""What is asked, in which order, and what a network that proves nothing is not asked; two trainings side by side."""
+"""Which questions are asked, in which order, and which are skipped if a network proves nothing; paired training."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_a_silent_network_has_no_gradients_to_compare(capsys):
 
 
 def train(found: Comparison, **numbers) -> list[Trajectory]:
-    """The trainings of a plan of few iterations."""
+    """The training runs of a plan with few iterations."""
     questions.same_training(found, replace(Plan.quick(), iterations=2, exact_iterations=1, **numbers))
     return found.trajectories
 
@@ -49,7 +49,7 @@ def test_every_seed_is_trained_and_data_with_a_time_axis_keep_their_steps(tmp_pa
     assert (of_run.seed, of_run.time_steps, of_run.start) == (0, 7, "the run's")
 
 
-def test_every_epoch_has_batches_of_its_own():
+def test_every_epoch_has_different_batches():
     config = Config(train=TrainConfig(batch_size=4, seed=1))
     found = training.batches(config, 10, 5)
     assert [len(index) for index in found] == [4] * 5
@@ -61,7 +61,7 @@ def test_every_epoch_has_batches_of_its_own():
 
 @pytest.mark.numeric
 @pytest.mark.parametrize(("off", "parted"), [(1.0, None), (0.9, 0)])
-def test_a_different_spike_is_seen_before_the_iteration(case, off, parted, monkeypatch):
+def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, monkeypatch):
     def other(kind, values, *rest):
         return fire(kind, {**values, "threshold": off * values["threshold"]}, *rest)
 

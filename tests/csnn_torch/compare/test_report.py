@@ -1,4 +1,4 @@
-"""The report says what was found, and what was not."""
+"""The report says what was found, and what wasn't measured."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ def lines(found: Comparison) -> list[str]:
     return report.text(found).splitlines()
 
 
-def test_what_differs_and_gradients_stand_in_tables(found):
+def test_differences_and_gradients_are_shown_in_tables(found):
     shown = lines(found)
     assert "| network | densities by layer (%) | membranes | scan: differ | event: differ |" in shown
     assert "| run | 10.0, 25.0 | 1,000,000 | 0 | not run |" in shown
@@ -54,7 +54,7 @@ def test_what_differs_and_gradients_stand_in_tables(found):
     assert f"- Same network: {compared}" in shown
 
 
-def test_costs_have_ratios_unless_a_side_failed_or_turns_disagree_or_the_machine_is_busy(found):
+def test_costs_have_ratios_unless_a_side_failed_turns_disagree_or_the_machine_is_busy(found):
     steady, apart = Rounds([[1.0]] * 3), Rounds([[0.5], [0.5], [1.0]])
     found.costs += [
         Cost("snntorch", None, "snnTorch 1", Rounds([[2.0]] * 3), steady, 2.5, 1.0, 4000),
@@ -70,7 +70,7 @@ def test_costs_have_ratios_unless_a_side_failed_or_turns_disagree_or_the_machine
     assert "- snnTorch channels last: not measured: RuntimeError: no memory | at all" in shown
 
 
-def test_several_seeds_have_a_row_each_and_a_sentence_of_mean_and_deviation(found):
+def test_each_seed_has_a_row_and_a_sentence_gives_mean_and_deviation(found):
     losses = {"csnn_jax": [2.0, 1.75], "snntorch": [2.0, 1.5]}
     one = Trajectory("the seed's", "float32", "scan", 8, 1e-3, losses, {"fc1.bias": 0.5}, 1, {"lif1": 0.1}, 0, 25)
     other = replace(one, losses={"csnn_jax": [2.0, 1.5], "snntorch": [2.0, 1.5]}, parted=None, seed=7)

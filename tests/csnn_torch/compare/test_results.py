@@ -1,4 +1,4 @@
-"""Which bounds a result has, when they hold, and what it says of itself."""
+"""Which bounds apply to a result, when they hold, and how results are described."""
 
 import math
 from dataclasses import replace
@@ -35,13 +35,13 @@ def test_a_value_on_the_bound_holds_and_nan_does_not(value, holds):
     assert bounds.fires({"lif1": 0.1, "lif2": value}) is holds
 
 
-def test_a_distance_is_relative_and_of_a_zero_tensor_it_is_none():
+def test_a_distance_is_relative_and_nan_for_a_zero_tensor():
     reference = {"a": np.array([3.0, 4.0]), "b": np.zeros(2)}
     found = bounds.distances({"a": np.array([3.0, 4.5], np.float32), "b": np.ones(2), "more": np.ones(1)}, reference)
     assert found["a"] == pytest.approx(0.1) and math.isnan(found["b"]) and list(found) == ["a", "b"]
 
 
-def test_one_difference_is_one_too_many():
+def test_a_single_difference_breaks_a_bound():
     assert broken([SPIKES]) == [] and len(SPIKES.checks()) == 3
     for what in ("membranes", "spikes", "predictions"):
         assert [str(check) for check in broken([replace(SPIKES, **{what: 1})])] == [
@@ -70,7 +70,7 @@ def test_the_worst_gradient_is_bounded():
     assert broken([replace(GRADIENTS, dtype="float64", errors={"a": math.nan})])
 
 
-def test_a_training_in_float64_must_stay_together_and_fire():
+def test_training_in_float64_must_agree_and_fire():
     assert [check.name.partition(": ")[2] for check in broken([TRAJECTORY])] == [
         "largest difference of the losses",
         "largest difference of a parameter",

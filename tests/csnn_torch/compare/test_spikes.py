@@ -1,4 +1,4 @@
-"""Membranes and spikes of both sides: equal ones break no bound, and every kind of mutation breaks one."""
+"""Membranes and spikes of both sides: equal networks stay within every bound, and every kind of mutation breaks one."""
 
 from dataclasses import replace
 
@@ -23,13 +23,13 @@ def compared(case, engines=("scan",)):
     return found
 
 
-def test_equal_networks_break_no_bound(case):
+def test_equal_networks_stay_within_every_bound(case):
     results = compared(case, ("scan", "event"))
     assert broken(results) == [] and [(r.membranes, r.spikes, r.predictions) for r in results] == [(0, 0, 0)] * 2
     assert all(r.compared == 6 * 8 * (64 + 12 + 4) and r.first is None and r.refused is None for r in results)
 
 
-def test_equal_networks_of_other_neurons_break_no_bound(other):
+def test_equal_networks_with_other_neurons_stay_within_every_bound(other):
     results = compared(other, ("scan", "event"))
     assert [(r.membranes, r.spikes, r.predictions) for r in results] == [(0, 0, 0)] * 2
     runs = other.config.neuron == "leaky" and not other.config.per_channel
@@ -41,7 +41,7 @@ def test_equal_networks_of_other_neurons_break_no_bound(other):
 def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
     def at_least(kind, values, *rest):
         state, _ = neuron.fire(kind, values, *rest)
-        return state, (state["mem"] >= values["threshold"]).astype(state["mem"].dtype)  # where it should be >
+        return state, (state["mem"] >= values["threshold"]).astype(state["mem"].dtype)  # should be >
 
     monkeypatch.setattr(jax_model, "fire", at_least)
     (result,) = compared(case)
@@ -50,7 +50,7 @@ def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
     assert result.first.ours == result.first.theirs == 1 and len(result.first.neuron) == 3
 
 
-def test_a_membrane_one_rounding_off_is_found_where_no_spike_differs(case, monkeypatch):
+def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, monkeypatch):
     def off(*step):
         state, fired = neuron.fire(*step)
         membrane = state["mem"]
@@ -63,9 +63,9 @@ def test_a_membrane_one_rounding_off_is_found_where_no_spike_differs(case, monke
     assert result.first.neuron == (0, 0, 3) and 0 < result.first.ours - result.first.theirs < 1e-6
 
 
-def test_images_with_a_time_axis_have_the_density_of_their_own_steps(case):
+def test_densities_of_images_with_a_time_axis_use_their_own_number_of_steps(case):
     still = replace(case, config=replace(case.config, time_steps=20))
-    frames = replace(case, images=np.repeat(case.images[:, None], 20, axis=1))  # the configuration says 8 steps
+    frames = replace(case, images=np.repeat(case.images[:, None], 20, axis=1))  # the configuration has 8 steps
     (expected,), (found,) = compared(still), compared(frames)
     assert found.densities == expected.densities and found.compared == expected.compared
     assert broken(found := compared(frames, ("scan", "event"))) == [] and all(r.first is None for r in found)
@@ -74,7 +74,7 @@ def test_images_with_a_time_axis_have_the_density_of_their_own_steps(case):
     assert why == [None, "the event engine needs frames of whole numbers from 0 to 15, but these are divided by 2"]
 
 
-def test_predictions_are_read_from_membranes_where_the_network_is(case, monkeypatch):
+def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch):
     def less(kind, values, state, current, *rest):
         state, fired = neuron.fire(kind, values, state, current, *rest)
         output = current.ndim == 2 and current.shape[1] == 4
@@ -109,7 +109,7 @@ def test_both_sides_get_pixels_of_0_to_1_time_major(case):
     assert frames.frames and frames.pixels("float32", slice(2, 4)).shape == (3, 2, 8, 8, 1)
     np.testing.assert_array_equal(frames.pixels("float32")[2], case.pixels("float32"))
     rate = replace(case, config=replace(case.config, encoding="rate"))
-    np.testing.assert_array_equal(rate.pixels("float32")[0], case.pixels("float32"))  # of 0 and 1, certain
+    np.testing.assert_array_equal(rate.pixels("float32")[0], case.pixels("float32"))  # pixels of 0 and 1 aren't random
     assert rate.pixels("float64").shape == (8, 6, 8, 8, 1)
     floats = replace(case, images=case.pixels("float32") + np.float32(1e-3))
     np.testing.assert_array_equal(floats.pixels("float32"), case.pixels("float32"))

@@ -1,4 +1,4 @@
-"""Which seconds a side took, and when they are good for a ratio."""
+"""How long each side took, and when the times allow a ratio."""
 
 from dataclasses import replace
 
@@ -19,8 +19,8 @@ def test_costs_are_medians_over_all_turns_and_a_failed_side_has_none():
 
 
 @pytest.mark.parametrize("slowest", [1.01 * APART, 0.99 * APART])
-def test_turns_that_disagree_by_more_than_a_third_give_no_ratio(slowest):
-    turns = Rounds([[1.0, 9.0, 1.0], [1.0], [slowest]])  # of a turn the median counts
+def test_no_ratio_is_given_if_turns_differ_by_more_than_a_third(slowest):
+    turns = Rounds([[1.0, 9.0, 1.0], [1.0], [slowest]])  # only the median of a turn counts
     found = replace(COST, step=turns).speed(BASE, "step")
     if slowest < APART:
         assert found.ratio == 8.0
@@ -39,4 +39,4 @@ def test_a_busy_machine_gives_no_ratio():
     reasons = replace(COST, others=busy).as_json()["no_ratio"]
     assert set(reasons.values()) == {"the machine was busy, other programs took 40% of it"}
     assert replace(COST, others=[OTHERS] * 3).speed(BASE, "step").ratio == 4.0
-    assert replace(COST, others=[]).speed(BASE, "step").ratio == 4.0  # where the system does not tell
+    assert replace(COST, others=[]).speed(BASE, "step").ratio == 4.0  # if the system doesn't report the load

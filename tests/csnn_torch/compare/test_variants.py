@@ -1,4 +1,4 @@
-"""Variants of the run's network fire in every layer, or were trained as long as is allowed."""
+"""In every variant of the run's network all layers fire, or it was trained for as long as allowed."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from csnn_torch.compare import variants
 
 @pytest.mark.parametrize("threshold, iterations", [(0.1, 3), (100.0, 3 * variants.PATIENCE)])
 def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iterations, monkeypatch):
-    """With the low threshold every layer fires at once, with the high one no layer ever does."""
+    """With the low threshold every layer fires immediately; with the high one, none ever does."""
     model = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=16, threshold=threshold)
     step, steps = variants.Trainer.step, []
     monkeypatch.setattr(variants.Trainer, "step", lambda self, *batch: (steps.append(batch), step(self, *batch))[1])
@@ -20,7 +20,7 @@ def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iteratio
     assert len(steps) == iterations
 
 
-def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_colour():
+def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_color():
     found = {variant.name: variant.model for variant in variants.variants(ModelConfig())}
     assert len(set(found.values())) == len(found) == 12
     summed = found.pop("sum pools after the neurons")

@@ -1,4 +1,4 @@
-"""Every side of the cost question does the same work on the same network."""
+"""In the cost question, every side does the same work on the same network."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from csnn_torch.compare import worker
 
 def test_all_sides_predict_the_same_and_learn(small_run):
     _, config, tensors = rundir.open_run(str(small_run))
-    config = replace(config, train=replace(config.train, rate_target=0.1))  # which not every side can draw to
+    config = replace(config, train=replace(config.train, rate_target=0.1))  # which not every side supports
     whole = data.load("mnist", config.model.input_shape)
     few = replace(whole, train=data.Split(whole.train.images[:32], whole.train.labels[:32]))
     index = np.arange(24)
@@ -34,7 +34,7 @@ def test_all_sides_predict_the_same_and_learn(small_run):
         assert side.densities(index) != before[name]
 
 
-def test_what_a_source_of_data_tells_is_no_answer(tmp_path, monkeypatch, capsys):
+def test_messages_of_a_data_source_are_not_mixed_with_the_answer(tmp_path, monkeypatch, capsys):
     dataset = write_nmnist(tmp_path / "bars", train=13, test=1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), hidden=(), time_steps=3, scale=1.0)
@@ -46,7 +46,7 @@ def test_what_a_source_of_data_tells_is_no_answer(tmp_path, monkeypatch, capsys)
     assert "caching the frames of 130 recordings" in err
 
 
-def test_what_changes_at_every_step_is_not_computed_once(small_run):
+def test_an_input_that_changes_at_every_step_is_not_computed_once(small_run):
     _, config, tensors = rundir.open_run(str(small_run))
     rate = replace(config, model=replace(config.model, encoding="rate"))
     with pytest.raises(UserError, match="the input changes at every step, so nothing can be computed once"):

@@ -1,4 +1,4 @@
-"""Every cause is found where it's the one that differs."""
+"""Every cause is identified when it is the actual difference."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ ROUNDING = [cause for cause in CAUSES if cause.text.startswith("rounding")]
 @pytest.mark.parametrize("cause", [one for one in CAUSES if one not in ROUNDING], ids=lambda one: one.text)
 def test_a_cause_explains_all_that_it_changes(cause):
     found = [one for one in (found_for(name, cause) for name in NETWORKS) if one is not None]
-    assert found, "it changes no spike of any network"
+    assert found, "it doesn't change any spike of any network"
     for findings in found:
         assert findings[0].left == 0
         assert any(one.causes == (cause,) and one.left == 0 and one.first for one in findings)
@@ -27,7 +27,7 @@ def test_a_cause_explains_all_that_it_changes(cause):
 
 @pytest.mark.parametrize("cause", ROUNDING, ids=lambda one: one.text)
 def test_rounding_changes_membranes_a_little(cause):
-    config = replace(NETWORKS["subtract, max"], beta=0.7)  # whose product with a membrane rounds
+    config = replace(NETWORKS["subtract, max"], beta=0.7)  # so products with a membrane are rounded
     made = firing(config, batch=4)
     network = Network(config, made.tensors)
     own, other = (simulate(one, inputs(made)).membranes[0] for one in (network, cause.change(network)))

@@ -1,4 +1,4 @@
-"""The first difference, and how many there are."""
+"""Finds the first difference and counts them all."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ STEPS, IMAGES = 4, 3
 
 
 def recording(*places: Place, hidden: bool = True) -> Recording:
-    """Two layers, [2, 3, 3] and [5], with a spike at each place; membranes count steps, from 1."""
+    """Two layers, [2, 3, 3] and [5], with a spike at each place; the membranes count steps from 1."""
     shapes = (2, 3, 3), (5,)
     spikes = [np.zeros((STEPS, IMAGES, *shape), np.float32) for shape in shapes]
     for image, step, layer, neuron in places:
@@ -52,7 +52,7 @@ def test_a_membrane_before_the_first_step_is_0():
     assert comparison.seen == (Seen(1, 0, 1), Seen(0, 0, 1))
 
 
-def test_membranes_are_compared_where_spikes_do_not_show():
+def test_membranes_are_compared_if_spikes_are_not_visible():
     hidden = recording(hidden=False)
     assert comparable(hidden, recording(), True) == ["membranes", "spikes"]
     assert comparable(hidden, recording(), False) == [None, "spikes"]

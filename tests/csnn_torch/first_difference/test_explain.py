@@ -1,4 +1,4 @@
-"""Causes are combined where one alone doesn't do, and none is named that explains nothing."""
+"""Causes are combined if a single one isn't enough, and causes that explain nothing aren't named."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ def test_two_causes_are_found_together():
     assert (set(best.causes), best.left, best.first) == (set(both), 0, True)
 
 
-def test_what_nothing_explains_is_said_to_be_so():
+def test_an_unexplained_difference_is_reported_as_such():
     made = case("subtract, max")
     random = np.random.default_rng(5)
     tensors = {name: random.permuted(value) if "fc" in name else value for name, value in made.tensors.items()}

@@ -1,4 +1,4 @@
-"""Both sides get the same images, each as it takes them."""
+"""Both sides get the same images, each in its own format."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from csnn_torch.first_difference.sides import Run
 
 
 class Shown:
-    """A side of which only the shape of its input is known."""
+    """A side that has only a name and an input shape."""
 
     job, name = None, "other"
 
@@ -40,7 +40,7 @@ def test_another_scale_and_other_steps(tmp_path):
     assert torch.equal(found.each[0], 2 * found.each[1])
 
 
-def test_images_are_random_where_no_data_set_is_known(tmp_path):
+def test_images_are_random_if_no_data_set_is_known(tmp_path):
     run = Run(str(make_run(tmp_path / "run", replace(OTHER, encoding="rate", scale=None), "arrays")))
     found = inputs((run, Shown()), None, 4, None, None)
     assert found.what == "4 random images"
@@ -49,7 +49,7 @@ def test_images_are_random_where_no_data_set_is_known(tmp_path):
     assert inputs((Shown(3), Shown(3)), None, 2, None, None).each[0].shape == (100, 2, 3)
 
 
-def test_what_does_not_fit_is_refused(tmp_path):
+def test_unsuitable_images_are_refused(tmp_path):
     run = Run(str(make_run(tmp_path / "run", SMALL)))
     with pytest.raises(UserError, match=r"^other: takes 1x20x20, but the images are 1x28x28 \(channels, height, width"):
         inputs((run, Shown(1, 20, 20)), None, 5, None, None)

@@ -1,4 +1,4 @@
-"""The command, from what's compared to the cause."""
+"""The command's output, from what it compares to the cause."""
 
 from dataclasses import replace
 
@@ -61,7 +61,7 @@ def test_flipped_kernels(run, tmp_path):
 
 
 def test_weights_before_they_were_rounded(tmp_path):
-    """A NIR file has them; the run has 4 bits of each."""
+    """A NIR file has the original weights; the run has rounded them to 4 bits."""
     fine = make_run(tmp_path / "fine", SMALL)
     file = nir_of(fine, tmp_path / "network.nir")
     _, config, tensors = rundir.open_run(str(fine))
@@ -73,7 +73,7 @@ def test_weights_before_they_were_rounded(tmp_path):
     assert "    explains all " in printed
 
 
-def test_without_a_network_causes_are_not_looked_for(run, tmp_path):
+def test_no_causes_are_searched_without_a_network(run, tmp_path):
     paths = [step_of(run, tmp_path / name, at_least=name == "b") for name in "ab"]
     for path in paths:
         (path.parent / "weights.safetensors").unlink()

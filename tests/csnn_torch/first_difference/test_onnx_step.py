@@ -1,4 +1,4 @@
-"""An ONNX step shows what its network does, hidden layers too."""
+"""The spikes and membranes of an ONNX step can be read for every layer, hidden ones included."""
 
 import onnx
 import pytest
@@ -22,7 +22,7 @@ def comparison(run, step):
 
 
 @pytest.mark.parametrize("static", [False, True], ids=["any batch", "a batch of one"])
-def test_it_is_the_run_in_every_layer(tmp_path, static):
+def test_it_matches_the_run_in_every_layer(tmp_path, static):
     run = coarse_run(tmp_path / "run")
     found = comparison(run, step_of(run, tmp_path / "bundle", static=static))
     assert (found.what, found.differ) == (["spikes"] * 3, 0)

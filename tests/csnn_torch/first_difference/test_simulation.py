@@ -1,4 +1,4 @@
-"""The network that experiments change has the reference's bits until they change it."""
+"""The network used for experiments is bit-identical to the reference until it is modified."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ AFTER = replace(FEW, pool="sum", pool_after=True, reset="zero", conv_channels=(5
 
 
 @pytest.mark.parametrize("config", [*STACKS.values(), AFTER], ids=[*STACKS, "pools after neurons"])
-def test_it_has_the_bits_of_the_reference(config: ModelConfig):
+def test_it_is_bit_identical_to_the_reference(config: ModelConfig):
     case = firing(config)
     found, wanted = recorded(case), reference.trace(case.step, case.x, config.time_steps)
     membranes = reference.membranes(config, wanted.states)
@@ -45,7 +45,7 @@ def test_it_has_the_bits_of_the_reference(config: ModelConfig):
     ],
     ids=str,
 )
-def test_a_reset_that_is_the_networks_own_changes_nothing(config, reset, now):
+def test_the_networks_own_reset_changes_nothing(config, reset, now):
     case = firing(config)
     own, found = recorded(case), recorded(case, step=resetting(own_step, reset, now))
     assert all(map(np.array_equal, own.membranes, found.membranes))

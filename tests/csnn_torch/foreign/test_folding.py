@@ -1,4 +1,4 @@
-"""Norms and normalized images folded into weights: the spikes stay those of the network as it was trained."""
+"""Norms and image normalization are folded into weights, and the spikes remain those of the trained network."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ from csnn_torch.state_dict import convert
 pytestmark = pytest.mark.numeric
 
 
-def test_the_eps_of_norms_is_given():
+def test_the_eps_of_norms_can_be_given():
     net = Net(norm=True)
     net.norm1.eps = net.norm2.eps = 1e-3
     with torch.no_grad():
         for norm in (net.norm1, net.norm2):
-            norm.running_var.fill_(0.002)  # so that eps counts
+            norm.running_var.fill_(0.002)  # so eps matters
         net.norm1.weight[1] = -0.5
         x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
         theirs, different = net.eval()(x, 9), []
@@ -37,7 +37,7 @@ def test_the_eps_of_norms_is_given():
 
 
 def linear() -> nn.Sequential:
-    """On flattened images of 6 by 5 pixels and two channels."""
+    """A network on flattened images of 6 by 5 pixels and two channels."""
     torch.manual_seed(4)
     found = nn.Sequential(
         nn.Flatten(), nn.Linear(60, 10), snn.Leaky(beta=0.7, threshold=0.4, init_hidden=True, output=True)
@@ -82,7 +82,7 @@ def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
         ((0.1, 0.3), {"encoding": "rate"}, "--encoding rate: expected direct with --normalize"),
     ],
 )
-def test_a_normalization_that_can_not_be_folded_is_refused(values, flags, message):
+def test_a_normalization_that_cannot_be_folded_is_refused(values, flags, message):
     state = Net().state_dict()
     if flags.get("padding") == "same":
         state["fc1.weight"] = torch.ones(10, 4 * 49)
@@ -116,7 +116,7 @@ def test_norms_that_do_not_fit_are_named(part, value, message):
         ({"encoding": "rate"}, 1),
     ],
 )
-def test_what_pixels_were_divided_by_is_folded_into_the_first_weights(fields, factor):
+def test_the_divisor_of_pixels_is_folded_into_the_first_weights(fields, factor):
     net = Net()
     found = convert(net.state_dict(), "net.pt", padding="valid", **fields)
     state = {name: net.get_parameter(name).detach().numpy() for name in found.tensors}
@@ -135,6 +135,6 @@ def test_what_pixels_were_divided_by_is_folded_into_the_first_weights(fields, fa
         ({"divided_by": 255, "scale": 4096.0, "input_bits": 12}, "^--scale 255: expected no --scale for images of"),
     ],
 )
-def test_a_division_that_can_not_be_folded_is_refused(fields, message):
+def test_a_division_that_cannot_be_folded_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         convert(Net().state_dict(), "net.pt", padding="valid", **fields)

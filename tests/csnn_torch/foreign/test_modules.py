@@ -1,4 +1,4 @@
-"""Modules of a state_dict that no network here has are refused by what they are."""
+"""A state_dict with unsupported modules is refused, and the message names them."""
 
 import pytest
 import snntorch as snn
@@ -24,6 +24,6 @@ from csnn_torch.state_dict import convert
         (built(*LAYERS, ("gn", nn.GroupNorm(1, 3)), ONE, TWO), "gn.* such as GroupNorm, aren't supported"),
     ],
 )
-def test_networks_of_other_modules_are_refused_by_what_they_are(state, message):
+def test_networks_with_unsupported_modules_are_refused_by_name(state, message):
     with pytest.raises(UserError, match=f"^net.pt: .*{message}"):
         convert(state, "net.pt")

@@ -1,4 +1,4 @@
-"""Neurons of every kind that comes in: the states of a user's own loop at every step, or the line that refuses them."""
+"""Imported neurons of every kind have the states of the user's loop at every step, or one line says why they don't."""
 
 import jax
 import numpy as np
@@ -61,7 +61,7 @@ INTEGRATORS = {name for name, neurons in NETWORKS.items() if "integrator" in nam
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_state_at_every_step_is_that_of_the_users_loop(name):
+def test_every_state_at_every_step_matches_the_users_loop(name):
     network = Loop(*NETWORKS[name])
     found = convert(network.state_dict(), input_shape=(8, 8, 1), time_steps=STEPS, divided_by=256)
     config, tensors = found.config, on_grid(found.config, found.tensors)
@@ -87,11 +87,11 @@ def test_every_state_at_every_step_is_that_of_the_users_loop(name):
         assert all(0.01 < np.asarray(spikes).mean() < 0.95 for spikes in spiking)
 
 
-def test_the_values_are_those_of_the_file():
+def test_the_values_are_read_from_the_file():
     found = convert(Loop(*NETWORKS["per channel"]).state_dict(), input_shape=(8, 8, 1))
     config, tensors = found.config, found.tensors
     assert config.per_channel == ("beta", "threshold") and not config.learn_beta and not config.learn_threshold
-    np.testing.assert_array_equal(tensors["lif1.beta"], np.float32([0, 0.45, 1]))  # as snnTorch clips them
+    np.testing.assert_array_equal(tensors["lif1.beta"], np.float32([0, 0.45, 1]))  # clipped, as in snnTorch
     np.testing.assert_array_equal(tensors["lif2.beta"], np.full(12, 0.8, np.float32))
     np.testing.assert_array_equal(tensors["lif3.threshold"], np.ones(4, np.float32))
     assert config.beta == (0.4833, 0.8, 0.5) and config.threshold == (1, 1.125, 1)
@@ -127,7 +127,7 @@ def test_the_values_are_those_of_the_file():
         ("mixed resets", "spiking", "spikes", None),
     ],
 )
-def test_what_the_class_is_read_from_is_told_or_asked_for(name, output, readout, note):
+def test_a_note_says_what_the_class_is_read_from(name, output, readout, note):
     found = convert(Loop(*NETWORKS[name]).state_dict(), "net.pt", (8, 8, 1), output=output)
     assert found.config.readout == readout and found.config.resets[-1] == ("subtract" if "mixed" in name else "none")
     told = [line for line in found.notes if "the class is read from" in line]
@@ -155,12 +155,12 @@ def test_what_the_class_is_read_from_is_told_or_asked_for(name, output, readout,
         ),
     ],
 )
-def test_neurons_that_no_network_has_are_refused_by_name(neurons, output, message):
+def test_unsupported_neurons_are_refused_by_name(neurons, output, message):
     with pytest.raises(UserError, match=f"^(net.pt: )?{message}"):
         convert(Loop(*neurons).state_dict(), "net.pt", (8, 8, 1), output=output)
 
 
-def test_a_file_that_holds_no_reset_may_be_of_an_integrator():
+def test_a_file_without_a_reset_can_be_read_as_an_integrator():
     state = Loop(*NETWORKS["integrator"]).state_dict()
     old = {name: value for name, value in state.items() if "reset_mechanism_val" not in name}
     assert convert(old, input_shape=(8, 8, 1)).config.output == "spiking"

@@ -1,4 +1,4 @@
-"""Layers, pools and scales in any order give the spikes of NIR's definition, or a line that names the node."""
+"""Layers, pools and scales in any order give the spikes of NIR's definition, or an error that names the node."""
 
 import nir_definition
 import numpy as np
@@ -20,7 +20,7 @@ LAST = lif(), flatten(), affine(sixteenths(4, 20, 48), sixteenths(5, 20)), lif()
 
 
 def scale(*shape: int) -> tuple[str, dict]:
-    """Powers of two, of both signs."""
+    """Powers of two of both signs."""
     draw = np.random.default_rng(8)
     return "Scale", {"scale": (2.0 ** draw.integers(-2, 2, shape) * draw.choice([-1, 1], shape)).astype(np.float32)}
 
@@ -72,7 +72,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_spikes_are_those_of_the_definition(tmp_path, name):
+def test_the_spikes_match_the_definition(tmp_path, name):
     path = write(tmp_path / "net.nir", chained((2, 8, 8), *NETWORKS[name]))
     found = nir_network.read(path, dt=1.0, scale=1.0, time_steps=STEPS)
     tensors = layouts.on_grid(found.config, found.tensors)
@@ -151,7 +151,7 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((flatten(),), "has no Conv2d, Linear or Affine, expected a network"),
     ],
 )
-def test_what_has_no_place_here_is_refused_by_name(tmp_path, nodes, message):
+def test_unsupported_nodes_are_refused_by_name(tmp_path, nodes, message):
     path = write(tmp_path / "net.nir", chained((2, 8, 8), *nodes))
     with pytest.raises(UserError, match=f"^{path}: {message}") as caught:
         nir_network.read(path, dt=1.0)

@@ -1,4 +1,4 @@
-"""The nodes of a graph come in the order in which they run, or the line that says why they form no chain."""
+"""The nodes of a graph are returned in execution order, or one line says why they don't form a chain."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def read(tmp_path):
     return lambda *graph: nir_chain.chain(nir_file.read(write(tmp_path / "net.nir", *graph)), "net.nir")
 
 
-def test_edges_give_the_order_whatever_the_names_and_the_order_of_edges(read):
+def test_edges_give_the_order_regardless_of_names_and_order_of_edges(read):
     names = dict(zip(NODES, ("10", "b", "2", "a", "1", "9"), strict=True))
     nodes = {names[name]: NODES[name] for name in sorted(NODES)}
     for shift in range(len(EDGES)):
@@ -29,7 +29,7 @@ def test_edges_give_the_order_whatever_the_names_and_the_order_of_edges(read):
         assert [node.number for node in found.nodes] == [1, 2, 3, 4] and found.shape == (6,)
 
 
-def test_graphs_within_the_graph_are_opened(read):
+def test_nested_graphs_are_opened(read):
     def inner(*nodes):
         found = chained((5,), *nodes)
         return found, list(itertools.pairwise(found))
@@ -59,7 +59,7 @@ INPUT, OUTPUT = NODES["input"], NODES["output"]
         ({"x": (NODES | {"in": INPUT}, EDGES)}, [], "`x`: has 2 nodes of kind Input, `in`, `input`, expected one"),
     ],
 )
-def test_what_is_no_chain_is_refused_with_names(read, nodes, edges, message):
+def test_a_graph_that_is_no_chain_is_refused_with_names(read, nodes, edges, message):
     with pytest.raises(UserError, match=f"^net.nir: {message}"):
         read(NODES | nodes, EDGES + edges)
 
@@ -71,7 +71,7 @@ def test_loose_ends_are_refused(read):
         read({name: node for name, node in NODES.items() if name != "input"}, EDGES[1:])
 
 
-def test_a_node_says_its_place_and_what_it_lacks(read):
+def test_a_node_reports_its_place_and_missing_parameters(read):
     odd = ("LIF", {"tau": np.array([1.0, np.inf]), "r": "one", "v_leak": np.zeros(0)})
     node = read(chained((6,), LAYERS[0], odd)).nodes[1]
     for name, message in (

@@ -1,4 +1,4 @@
-"""What a NIR file holds comes as it's stored; a damaged or another file is refused in one line."""
+"""The contents of a NIR file are read exactly as stored; damaged and unrelated files are refused with one line."""
 
 import h5py
 import numpy as np
@@ -16,7 +16,7 @@ def path(tmp_path):
     return tmp_path / "net.nir"
 
 
-def test_nodes_edges_and_metadata_are_read_as_they_are(path):
+def test_nodes_edges_and_metadata_are_read_unchanged(path):
     graph = nir_file.read(write(path, NODES, metadata={"dt": 0.5, "encoding": "rate"}))
     assert list(graph.nodes) == ["0", "1", "input", "output"]
     assert graph.edges == [("input", "0"), ("0", "1"), ("1", "output")]
@@ -81,7 +81,7 @@ def absent(file):
         (absent, "truncated or damaged"),
     ],
 )
-def test_hdf5_files_of_other_content_are_refused(path, change, message):
+def test_hdf5_files_with_other_content_are_refused(path, change, message):
     write(path, NODES)
     with h5py.File(path, "r+") as file:
         change(file)
@@ -109,7 +109,7 @@ def test_a_truncated_file_is_refused_at_any_length(path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_file_is_told_by_its_name_or_its_content(tmp_path):
+def test_a_file_is_recognized_by_its_name_or_content(tmp_path):
     named, signed, other = tmp_path / "a.nir", tmp_path / "graph.h5", tmp_path / "net.pt"
     named.write_bytes(b"nothing")
     write(signed, NODES)

@@ -1,4 +1,4 @@
-"""Networks come back from NIR files bit for bit: our own, and those that other programs wrote, with their spikes."""
+"""Networks are read back from NIR files bit for bit, our own exports and those of other programs with their spikes."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.numeric
 
 FILES = Path(__file__).parent / "nir"
 STEPS = 20
-"""Written by benchmarks/nir/write_<program>.py, each in its program's own environment, and what the program gave."""
+"""Written by benchmarks/nir/write_<program>.py, each in its program's environment, with the spikes it gave."""
 
 AFTER = replace(SMALL, conv_channels=(4, 6), pool_after=True, pool_size=(4, 2))
 SYNAPTIC = replace(AFTER, pool="sum", neuron="synaptic", reset="clear", alpha=0.75)
@@ -67,7 +67,7 @@ READERS = {
     nir_sinabs.DIALECT: {"written_by": "sinabs", "reset": "zero", "norm_input": False},
     nir_spikingjelly.DIALECT: {"written_by": "spikingjelly"},
 }
-"""How the files for others are read here."""
+"""The flags with which each reader's file is read."""
 
 
 @pytest.mark.parametrize("dialect", READERS, ids=[dialect.reader for dialect in READERS])
@@ -117,12 +117,12 @@ def test_learned_values_come_back(tmp_path):
         ("sinabs-lif", "sinabs-lif", {"written_by": "sinabs", "reset": "zero", "norm_input": False}),
     ],
 )
-def test_the_spikes_of_another_programs_network_are_its_own(tmp_path, file, run, settings):
+def test_another_programs_network_keeps_its_spikes(tmp_path, file, run, settings):
     kept = json.loads((FILES / f"{file}.json").read_text())
     found = nir_network.read(rebuilt(tmp_path / "net.nir", kept["values"]), divided_by=256, **settings)
     tensors = layouts.on_grid(found.config, found.tensors)
     for key, tensor in tensors.items():
-        np.testing.assert_array_equal(tensor, found.tensors[key])  # they were written on grids
+        np.testing.assert_array_equal(tensor, found.tensors[key])  # they were written on their grids
     x = torch.tensor(json.loads((FILES / "images.json").read_text())).reshape(-1, 1, 16, 16) / 256
     ours = reference.trace(reference.Step(found.config, tensors), x, STEPS).spikes
     assert all(0.005 < layer.mean() < 0.5 for layer in ours)
@@ -147,7 +147,7 @@ FLAT = affine(sixteenths(1, 4, 36)), lif()
         ((flatten(), *FLAT), (1, 4, 9), None, (4, 9, 1)),
     ],
 )
-def test_the_size_of_the_images_is_the_files_or_the_users(tmp_path, nodes, shape, given, expected):
+def test_the_image_size_comes_from_the_file_or_the_user(tmp_path, nodes, shape, given, expected):
     path = write(tmp_path / "net.nir", chained(shape, *nodes))
     found = nir_network.read(path, dt=1.0, input_shape=given)
     assert found.config.input_shape == expected
@@ -171,7 +171,7 @@ def test_a_size_that_does_not_fit_is_refused(tmp_path, nodes, shape, given, mess
         nir_network.read(path, dt=1.0, input_shape=given)
 
 
-def test_the_metadata_of_a_file_gives_way_to_the_user(tmp_path):
+def test_the_user_overrides_the_metadata_of_a_file(tmp_path):
     metadata = {"dt": 1.0, "time_steps": 7, "encoding": "rate", "scale": 128.0, "more": "text"}
     path = write(tmp_path / "net.nir", chained((36,), *FLAT), metadata=metadata)
     config = nir_network.read(path).config
@@ -189,7 +189,7 @@ def test_the_metadata_of_a_file_gives_way_to_the_user(tmp_path):
         ({"scale": np.ones(2)}, "has scale .* in its metadata, expected float"),
     ],
 )
-def test_odd_metadata_is_refused(tmp_path, metadata, message):
+def test_invalid_metadata_is_refused(tmp_path, metadata, message):
     path = write(tmp_path / "net.nir", chained((36,), *FLAT), metadata=metadata)
     with pytest.raises(UserError, match=f"^{path}: {message}"):
         nir_network.read(path)

@@ -1,4 +1,4 @@
-"""Neurons of NIR files, with what folds into the weights, give the spikes of NIR's definition, or a line of why not."""
+"""Neurons of NIR files, with folded factors, give the spikes of NIR's definition, or a line says why not."""
 
 import nir_definition
 import numpy as np
@@ -56,7 +56,7 @@ def ours(path, x, **settings):
 
 
 @pytest.mark.parametrize("name", NEURONS)
-def test_the_spikes_are_those_of_the_definition(tmp_path, name):
+def test_the_spikes_match_the_definition(tmp_path, name):
     kind, values = NEURONS[name]
     nodes = FIRST, (kind, values), DENSE, lif()
     path = write(tmp_path / "net.nir", chained((16,), *nodes))
@@ -84,7 +84,7 @@ def test_a_last_layer_without_spikes_is_an_integrator(tmp_path, first, last):
     assert any("`2` has no neurons" in note for note in found.notes) == (not last)
 
 
-def test_values_of_a_channel_are_told_from_those_of_a_pixel(tmp_path):
+def test_values_per_channel_are_distinguished_from_values_per_pixel(tmp_path):
     layers = conv(sixteenths(0, 3, 1, 3, 3)), flatten(), affine(sixteenths(1, 4, 48)), lif()
 
     def read(threshold):
@@ -107,8 +107,8 @@ def test_values_of_a_channel_are_told_from_those_of_a_pixel(tmp_path):
         read(np.arange(1.0, 6.0))
 
 
-def test_a_factor_next_to_a_power_of_two_is_one(tmp_path):
-    """r dt / tau of float32 is 1 + 1e-7 here, which would move the weights off their grid."""
+def test_a_factor_close_to_a_power_of_two_is_rounded_to_it(tmp_path):
+    """Here r dt / tau is 1 + 1e-7 in float32, which would move the weights off their grid."""
     tau = np.float32(1e-4 / 0.3)
     nodes = FIRST, lif(tau=tau, r=np.nextafter(tau / np.float32(1e-4), np.float32(9))), DENSE, lif()
     found = nir_network.read(write(tmp_path / "net.nir", chained((16,), *nodes)), divided_by=256)
@@ -137,7 +137,7 @@ def test_a_factor_next_to_a_power_of_two_is_one(tmp_path):
         (integrate(r=np.array(["a"], object)), r"r is object \[1\], expected numbers"),
     ],
 )
-def test_values_that_no_neuron_has_are_refused_by_name(tmp_path, node, message):
+def test_unsupported_values_of_neurons_are_refused_by_name(tmp_path, node, message):
     path = write(tmp_path / "net.nir", chained((16,), FIRST, node, DENSE, lif()))
     with pytest.raises(UserError, match=f"^{path}: node 2, `1`: {message}") as caught:
         nir_network.read(path, dt=1.0)

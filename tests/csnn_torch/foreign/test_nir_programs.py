@@ -1,4 +1,4 @@
-"""What each program writes for a neuron comes back as the numbers that the neuron had."""
+"""The parameters that each program writes for a neuron are read back as the neuron's own values."""
 
 import numpy as np
 import pytest
@@ -40,12 +40,12 @@ def test_the_rates_of_norse_come_back(read, rate):
     np.testing.assert_array_equal(found.tensors["fc1.weight"], expected)
 
 
-def test_norses_step_may_be_another(read):
+def test_norses_step_can_be_set(read):
     found = read(lif(tau=np.float32(1e-4 / 2500), r=1.0), written_by="norse", dt=1e-4)
     assert found.config.beta == 0.75
 
 
-def test_what_reaches_the_membrane_of_a_norse_lif_with_a_synapse_is_its_leak(read):
+def test_the_input_of_a_norse_lif_with_a_synapse_is_scaled_by_its_leak(read):
     written = {name: np.float32(1e-3 / rate) for name, rate in (("tau_mem", 250), ("tau_syn", 500))}
     found = read(cuba(**written, r=1.0, w_in=1.0), written_by="norse")
     assert (found.config.alpha, found.config.beta, found.config.reset) == (0.5, 0.75, "clear")
@@ -80,7 +80,7 @@ def test_spikingjelly_counts_from_v_reset(read):
 INTEGRATE = "IF", {"r": 1.0, "v_threshold": 1.0, "v_reset": 0.0}
 
 
-def test_r_means_nothing_in_an_if_of_norse_or_sinabs(read):
+def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
     for name in ("norse", "sinabs"):
         found = read(INTEGRATE, written_by=name)
         assert found.config.beta == 1 and found.config.reset == PROGRAMS[name].reset
@@ -129,13 +129,13 @@ def test_r_means_nothing_in_an_if_of_norse_or_sinabs(read):
         ),
     ],
 )
-def test_what_contradicts_the_program_is_refused(read, node, settings, message):
+def test_values_that_contradict_the_program_are_refused(read, node, settings, message):
     with pytest.raises(UserError, match=message) as caught:
         read(node, **settings)
     assert "\n" not in str(caught.value)
 
 
-def test_the_reset_of_a_current_is_the_programs_own(read):
+def test_the_reset_of_a_current_depends_on_the_program(read):
     tau = {"tau_mem": 4e-4, "tau_syn": 2e-4}
     resets = {
         ("snntorch", None): "subtract",

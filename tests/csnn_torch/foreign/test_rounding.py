@@ -1,4 +1,4 @@
-"""What rounding changes is counted spike by spike, of any neurons, as the exports' own program spikes."""
+"""The spikes changed by rounding are counted one by one, for any neurons, as the exports' reference computes them."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("labelled", [True, False])
-def test_it_counts_what_the_reference_spikes_otherwise(name, labelled):
+def test_it_counts_spikes_that_differ_from_the_reference(name, labelled):
     model = MODELS[name]
     draw = np.random.default_rng(1)
     given = {
@@ -60,7 +60,7 @@ def test_weights_on_their_grids_change_nothing():
 
 
 @pytest.mark.parametrize(("bits", "most"), [(None, 255), (4, 16), (0, 1)])
-def test_drawn_images_are_mostly_dark_and_within_what_enters(bits, most):
+def test_random_images_are_mostly_dark_and_within_the_input_range(bits, most):
     images = rounding.drawn(replace(SMALL, input_bits=bits), 9)
     assert images.shape == (9, 28, 28, 1) and images.dtype == np.uint8 and images.max() == most
     assert 0.15 < (images > 0).mean() < 0.25

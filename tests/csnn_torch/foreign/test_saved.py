@@ -1,4 +1,4 @@
-"""The tensors of a saved file, wherever they are in it; other content is named, and none of its code runs."""
+"""Tensors are found wherever they are in a saved file; other content is named, and none of its code runs."""
 
 import argparse
 import io
@@ -32,7 +32,7 @@ def test_other_content_is_named(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(("name", "old_format"), [("model_state_dict", False), ("weights of mine", True)])
-def test_a_state_dict_is_found_beside_numbers_of_numpy_and_a_namespace(tmp_path, name, old_format):
+def test_a_state_dict_is_found_next_to_numpy_numbers_and_a_namespace(tmp_path, name, old_format):
     path = str(tmp_path / "net.pt")
     beside = {
         "optimizer": torch.optim.Adam(foreign().parameters()).state_dict(),
@@ -49,7 +49,7 @@ def test_a_state_dict_is_found_beside_numbers_of_numpy_and_a_namespace(tmp_path,
 
 
 class Hostile:
-    """Unpickled as NumPy's number would be, but calls something else."""
+    """Pickled like a NumPy number, but calls something else."""
 
     def __init__(self, function, *arguments):
         self.called = function, arguments
@@ -58,7 +58,7 @@ class Hostile:
         return self.called
 
 
-def test_nothing_of_what_stands_beside_the_weights_is_called(tmp_path, capfd):
+def test_nothing_stored_next_to_the_weights_is_called(tmp_path, capfd):
     path = str(tmp_path / "net.pt")
     torch.save({"best": Hostile(print, "code ran"), "net": foreign().state_dict()}, path)
     with pytest.raises(UserError, match=r"it refers to print\), expected a state_dict"):
@@ -71,7 +71,7 @@ def test_nothing_of_what_stands_beside_the_weights_is_called(tmp_path, capfd):
         saved.read(path)
 
 
-def test_a_safetensors_file_gives_its_tensors_in_the_order_of_their_numbers(tmp_path):
+def test_tensors_of_a_safetensors_file_are_sorted_by_number(tmp_path):
     state = {f"conv{number}.weight": torch.full((1, 1, 3, 3), float(number)) for number in (10, 9, 1, 2)}
     save_file(state, tmp_path / "net.safetensors")
     found = saved.read(str(tmp_path / "net.safetensors"))
@@ -89,14 +89,14 @@ ODD = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, on types that it deprecates
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch warns about deprecated types
 @pytest.mark.parametrize("kind", ODD)
-def test_tensors_that_are_no_dense_floats_are_named(kind):
+def test_tensors_other_than_dense_floats_are_named(kind):
     with pytest.raises(UserError, match=f"^net.pt: lif1.threshold .*{kind}"):
         saved.plain({"conv1.weight": torch.ones(1), "lif1.threshold": ODD[kind]()}, "net.pt")
 
 
-def test_files_of_other_kinds_are_named(tmp_path):
+def test_unsupported_files_are_named(tmp_path):
     run = tmp_path / "weights.safetensors"
     save_file(foreign().state_dict(), run, {"config": "{}"})
     for path, message in (
@@ -108,7 +108,7 @@ def test_files_of_other_kinds_are_named(tmp_path):
 
 
 def damaged(content: bytes) -> list[bytes]:
-    """The file cut off at many places, with bytes turned over, and with some left out."""
+    """The file truncated at many points, with bytes flipped, and with some bytes removed."""
     found = [content[:size] for size in range(0, len(content), max(1, len(content) // 25))]
     for place in range(0, min(len(content), 1200), 17):
         found.append(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
@@ -140,7 +140,7 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, kind):
     [(b"\x80\x02J\x01", struct.error), (b"\x80\x02}(X\x01\x00\x00\x00aK\x01Qu.", AssertionError)],
 )
 def test_errors_of_torchs_unpickler_are_refused_in_one_line(tmp_path, end, raised):
-    """Files of which `torch.load` raises an error that is none of pickle's."""
+    """Files for which `torch.load` raises an error that isn't one of pickle's."""
     header = b"".join(pickle.dumps(one, protocol=2) for one in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
     (tmp_path / "net.pt").write_bytes(header + end)
     with pytest.raises(raised):

@@ -1,4 +1,4 @@
-"""The place of each module of a state_dict, found or refused by name."""
+"""Each module of a state_dict is assigned a place in the stack, or refused by name."""
 
 import numpy as np
 import pytest
@@ -28,14 +28,14 @@ from csnn_torch.state_dict import convert
         ),
     ],
 )
-def test_a_place_that_there_is_not_is_refused(places, message):
+def test_a_place_that_does_not_exist_is_refused(places, message):
     with pytest.raises(UserError, match=message):
         convert(Net(turned=True).state_dict(), "net.pt", places=places, padding="valid")
 
 
-def test_one_neuron_may_have_several_places():
+def test_a_neuron_can_have_several_places():
     state = {name: value for name, value in Net().state_dict().items() if not name.startswith("lif3")}
-    state = {name.replace("lif2", "out"): value for name, value in state.items()}  # perhaps lif1 has two layers
+    state = {name.replace("lif2", "out"): value for name, value in state.items()}  # lif1 might follow two layers
     with pytest.raises(UserError, match=r"3 layers have weights and 2 neurons were found, .*found conv1 \[3, 1"):
         convert(state, "net.pt", padding="valid")
     state["out.beta"] = torch.tensor(0.25)
@@ -53,7 +53,7 @@ BARE = "has no neuron: the class is read from its current, step by step; if one 
     ("order", "bare"),
     [
         ((A, ONE, LAYERS[1]), True),
-        ((A, LAYERS[1], ONE), False),  # all share it
+        ((A, LAYERS[1], ONE), False),  # shared by all
         ((ONE, A, LAYERS[1]), False),
         ((A, ONE, B, TWO, C), True),
         ((A, B, C, ONE, TWO), True),
@@ -62,7 +62,7 @@ BARE = "has no neuron: the class is read from its current, step by step; if one 
     ],
     ids=lambda order: " ".join(name for name, _ in order) if isinstance(order, tuple) else str(order),
 )
-def test_a_last_layer_without_a_neuron_is_seen_in_the_order(order, bare):
+def test_a_last_layer_without_a_neuron_is_recognized_by_the_order(order, bare):
     found = convert(built(*order))
     assert found.config.output == ("integrator" if bare else "spiking")
     assert any(BARE in note for note in found.notes) == bare
@@ -98,7 +98,7 @@ def test_norms_are_counted_and_measured():
         convert(state, places=("norm2=lif1",), padding="valid")
 
 
-def test_numbers_in_names_that_contradict_the_order_are_told():
+def test_numbers_in_names_that_contradict_the_order_are_reported():
     found = convert(built(*LAYERS, TWO, ONE))
     assert found.config.beta == (0.7, 0.5)
     assert any(note.startswith("using lif2, lif1 in the order of their dec") for note in found.notes)

@@ -1,4 +1,4 @@
-"""The C program, built once for each network."""
+"""Builds the C program once per network."""
 
 import pytest
 from c_networks import STACKS, parameters
@@ -8,7 +8,7 @@ from export.c import program
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Writes and builds a stack once: `built(name)` gives its configuration, parameters and folder."""
+    """Writes and builds a stack once: `built(name)` returns its configuration, parameters and folder."""
     made = {}
 
     def make(name):

@@ -1,4 +1,4 @@
-"""csnn.c gives the same bits however it is compiled, or isn't compiled at all."""
+"""csnn.c gives the same bits however it is compiled, or refuses to compile."""
 
 import subprocess
 from dataclasses import replace
@@ -29,10 +29,10 @@ int main(void)
     return 0;
 }
 """
-"""Prints the states of every step."""
+"""Prints the states after every step."""
 
 FUSED = ["-march=haswell", "-ffp-contract=fast"]
-"""The compiler may fuse, and the processor can."""
+"""The compiler is allowed to fuse, and the processor can."""
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def sources(tmp_path_factory):
     return make
 
 
-CPUINFO = Path("/proc/cpuinfo")  # of Linux alone
-FUSES = CPUINFO.exists() and {"fma", "avx2", "bmi2", "movbe"} <= {*CPUINFO.read_text().split()}  # as FUSED needs
+CPUINFO = Path("/proc/cpuinfo")  # Linux only
+FUSES = CPUINFO.exists() and {"fma", "avx2", "bmi2", "movbe"} <= {*CPUINFO.read_text().split()}  # required by FUSED
 
 
 def compiled(folder: Path, *command: str) -> Path:
@@ -58,7 +58,7 @@ def compiled(folder: Path, *command: str) -> Path:
     return folder / "dump"
 
 
-@pytest.mark.skipif(not FUSES, reason="no processor that is known to fuse")
+@pytest.mark.skipif(not FUSES, reason="this processor isn't known to fuse operations")
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize(
     "name",
@@ -67,7 +67,7 @@ def compiled(folder: Path, *command: str) -> Path:
         "synaptic integrator, values per channel",
     ],
 )
-def test_no_fused_operation_changes_a_bit(sources, name, compiler):
+def test_fused_operations_change_no_bit(sources, name, compiler):
     folder, config = sources(name), STACKS[name]
     images = images_for(config).tobytes()
 
@@ -79,7 +79,7 @@ def test_no_fused_operation_changes_a_bit(sources, name, compiler):
 
 
 @pytest.mark.parametrize("name", ["default kind", "synaptic integrator, values per channel"])
-def test_flags_that_change_sums_are_refused_and_cplusplus_but_not_for_the_header(sources, name):
+def test_flags_that_change_sums_are_refused_and_only_the_header_compiles_as_cplusplus(sources, name):
     folder = sources(name)
     for flag in ("-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-freciprocal-math"):
         command = ["gcc", "-std=c99", flag, "-fsyntax-only", "csnn.c"]

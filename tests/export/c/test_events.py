@@ -1,4 +1,4 @@
-"""`csnn --events`: frames of a camera's events, made in C, against those made in Python."""
+"""`csnn --events`: frames that C makes of a camera's events are compared with Python's."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ RULES = ("time", "count")
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The program of a network for each rule of frames, built once."""
+    """The program of one network per framing rule, built once."""
     made = {}
 
     def make(name):
@@ -43,7 +43,7 @@ def printed(binary, content: bytes, *flags) -> str:
     return done.stdout.decode()
 
 
-def test_a_recording_of_a_network_that_is_read_from_membranes(tmp_path):
+def test_a_recording_is_classified_by_a_network_read_from_membranes(tmp_path):
     config = replace(CONFIG, output="integrator", beta=0.9)
     window, events = Window(CONFIG.time_steps, SENSOR, (12, 10), "time"), drawn(1, 700, SENSOR)
     program.write_sources(tmp_path, config, parameters(config), CONFIG.time_steps, window)
@@ -58,7 +58,7 @@ def shifted(events: Events, start_us: int) -> Events:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_recording_gives_what_its_frames_give(built, name):
+def test_a_recording_gives_the_same_output_as_its_frames(built, name):
     window = Window(CONFIG.time_steps, SENSOR, (12, 10), name)
     answers = set()
     for seed, count in ((1, 700), (2, 5003)):
@@ -69,7 +69,7 @@ def test_a_recording_gives_what_its_frames_give(built, name):
 
 
 def of_window(events: Events, start: int, each: int) -> np.ndarray:
-    """The frames of a window that begins at `start`, one event after another."""
+    """The frames of the window that starts at `start`, one event at a time."""
     frames = np.zeros((CONFIG.time_steps, 12, 10, 2), np.uint8)
     for t, x, y, p in zip(*events, strict=True):
         number = (t - start) // each
@@ -79,7 +79,7 @@ def of_window(events: Events, start: int, each: int) -> np.ndarray:
 
 
 def test_windows_of_a_stream(built):
-    """From the first event on, one after another; two of them have no events, and the last one is cut short."""
+    """They follow each other from the first event on; two have no events, and the last one is incomplete."""
     first, late = drawn(3, 4000, SENSOR, 90_000), shifted(drawn(4, 900, SENSOR, 20_000), 210_000)
     events = Events(*map(np.concatenate, zip(first, late, strict=True)))
     length, start = 41_005, int(events.t[0])
@@ -98,8 +98,8 @@ def test_windows_of_a_stream(built):
 OVERFLOW = bytes([0, 240, 0, 0, 0])
 
 
-def test_a_clock_that_jumps_runs_no_window_for_each_it_jumps_over(built):
-    """200 overflows are 163,840 windows of 10 us, without an event in them."""
+def test_windows_that_the_clock_jumps_over_are_not_run(built):
+    """200 overflows are 163,840 windows of 10 us without events."""
     event = nmnist_bytes(drawn(9, 1, SENSOR, 1000))
     found = printed(built("time"), event + 200 * OVERFLOW + event, "--window-us", 10).splitlines()
     assert [line[:6] for line in found] == ["class ", "class ", "163838", "class "]
@@ -107,7 +107,7 @@ def test_a_clock_that_jumps_runs_no_window_for_each_it_jumps_over(built):
 
 
 def test_the_clock_may_overflow(built):
-    """Row 240 moves the clock on, as N-MNIST's files have it."""
+    """Row 240 advances the clock, as in N-MNIST's files."""
     events = drawn(5, 600, SENSOR, 8000)
     half = Events(*(values[300:] for values in events))
     later = half._replace(t=half.t + 8192)
@@ -117,7 +117,7 @@ def test_the_clock_may_overflow(built):
 
 
 def test_a_window_is_printed_as_soon_as_it_is_over(built):
-    """A stream has no end: what comes later than a window gives its line, while the pipe stays open."""
+    """A stream has no end: the first later event prints a window's line while the pipe is still open."""
     events = drawn(6, 2000, SENSOR, 100_000)
     command = [built("time"), "--events", "--window-us", "30000"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -145,7 +145,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "flags", "said"), BAD.values(), ids=BAD.keys())
-def test_recordings_that_can_not_be_used(built, content, flags, said):
+def test_unusable_recordings_are_refused(built, content, flags, said):
     done = subprocess.run([built("time"), "--events", *flags], input=content, capture_output=True, check=False)
     assert done.returncode == 2 and done.stdout == b""
     assert done.stderr.decode().startswith("csnn: standard input: ") and done.stderr.count(b"\n") == 1
@@ -163,7 +163,7 @@ EXPECTED = "expected a whole number from 8, one for each frame, to"
         ("count", ["1000"], "csnn: --window-us: this network's frames have equally many events, expected whole"),
     ],
 )
-def test_windows_that_can_not_be_used(built, name, values, said):
+def test_unusable_windows_are_refused(built, name, values, said):
     command = [built(name), "--events", "--window-us", *values]
     done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(said)
@@ -171,7 +171,7 @@ def test_windows_that_can_not_be_used(built, name, values, said):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler):
+def test_it_compiles_without_warnings_everywhere_and_sanitizers_find_nothing(built, tmp_path, compiler):
     folder, binary = built("time").parent, tmp_path / "sanitized"
     sources = [folder / name for name in ("main.c", "events.c", "csnn.c")]
     command = [*compiler, *STRICT, *SANITIZE, "-O1", *sources, "-o", binary]

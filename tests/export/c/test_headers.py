@@ -1,4 +1,4 @@
-"""The headers of the C program hold the network to the last bit, and tell the memory that it takes."""
+"""The headers of the C program reproduce the network bit for bit and state the memory it needs."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from csnn_jax.runs.layouts import from_torch
 from export.c import headers, program
 
 
-def test_weights_survive_the_text_to_the_last_bit(tmp_path):
+def test_weights_in_the_header_are_exact(tmp_path):
     config = ModelConfig(input_shape=(6, 5, 1), conv_channels=(3,), hidden=(4,), num_classes=2)
     tensors = parameters(config)
     extremes = [0.0, -0.0, 1e-45, -1.1754942e-38, 3.4028235e38, 0.1, -1 / 3, 2**-126]
@@ -31,7 +31,7 @@ int main(void) { return fwrite(fc1_weight, sizeof fc1_weight, 1, stdout) != 1; }
     assert not found[:, 4:].any()
 
 
-def test_the_memory_it_states_is_what_it_takes(built):
+def test_the_stated_memory_is_correct(built):
     for name in (
         *("default kind", "wide indices", "default kind, 8 bits", "odd sizes, average, zero, 4 bits", "synaptic, zero"),
         *("values per channel", "synaptic integrator, values per channel, 4 bits"),
@@ -58,7 +58,7 @@ def test_the_memory_it_states_is_what_it_takes(built):
         ("rate", None, None, ("1.0f", 1)),
     ],
 )
-def test_the_scale_is_a_power_of_two_and_the_largest_byte_is_told(encoding, scale, bits, said):
+def test_the_scale_is_a_power_of_two_and_the_largest_byte_is_stated(encoding, scale, bits, said):
     config = ModelConfig(encoding=encoding, scale=scale, input_bits=bits)
     text = headers.network(config, None)
     assert f"#define CSNN_INPUT_SCALE {said[0]} " in text and f"#define CSNN_INPUT_MOST {said[1]} " in text

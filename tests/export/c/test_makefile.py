@@ -1,4 +1,4 @@
-"""The Makefile of a bundle: its folder for what is built may hold anything, have any name, or not exist."""
+"""The Makefile of a bundle: its build folder may contain anything, have any name, or not exist yet."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ NETWORK = STACKS["default kind"]
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
-    """Two bundles' `c` and `golden/c`, of one shape and with other weights; all files are as old as each other."""
+    """`c` and `golden/c` of two bundles with equal shapes and different weights; all files have the same time stamp."""
     base = tmp_path_factory.mktemp("bundles")
     return [bundle(base / str(seed), seed) for seed in (1, 2)]
 
@@ -37,7 +37,7 @@ def make(folder: Path, build: Path | str, *more: str) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_bundle_is_tested_itself_where_another_was_built_before(bundles, tmp_path):
+def test_each_bundle_is_tested_in_a_build_folder_that_others_used(bundles, tmp_path):
     for one in (*bundles, bundles[0]):
         done = make(one, tmp_path, "check")
         assert (done.returncode, done.stdout, done.stderr) == (0, "csnn prints what is expected\n", "")
@@ -46,8 +46,8 @@ def test_a_bundle_is_tested_itself_where_another_was_built_before(bundles, tmp_p
     assert program.printed(tmp_path / "csnn", images_for(NETWORK)) == expected
 
 
-def test_a_program_of_another_bundle_does_not_pass_for_this_one(bundles, tmp_path):
-    """Weights that were changed behind golden files that the program in the folder prints."""
+def test_another_bundles_program_is_not_accepted(bundles, tmp_path):
+    """Weights were changed to disagree with the golden files, which the older program in the folder still matches."""
     forged = shutil.copytree(bundles[1], tmp_path / "forged")
     shutil.rmtree(forged / "golden")
     shutil.copytree(bundles[0] / "golden", forged / "golden")
@@ -56,7 +56,7 @@ def test_a_program_of_another_bundle_does_not_pass_for_this_one(bundles, tmp_pat
     assert done.returncode != 0 and "differ" in done.stdout + done.stderr
 
 
-def test_the_build_folder_may_have_a_space_and_need_not_exist(bundles, tmp_path):
+def test_the_build_folder_may_contain_a_space_and_need_not_exist(bundles, tmp_path):
     folder = shutil.copytree(bundles[0], tmp_path / "bundle")
     for where in ("with a space/not there", tmp_path / "with a space/and another"):
         done = make(folder, where, "all", "check")

@@ -1,4 +1,4 @@
-"""The program on an emulated Cortex-M7 and Cortex-M4, built by the page's own commands, prints the golden counts."""
+"""On an emulated Cortex-M7 and Cortex-M4, the program built with the page's own commands prints the golden counts."""
 
 import shutil
 
@@ -20,7 +20,7 @@ def test_a_microcontroller_counts_the_golden_spikes(scan_run, tmp_path, bits, bo
     assert found["fits_board"] and found["counts_equal"] and found["images"] == 10
     assert all(1e4 < count < 1e8 for count in found["instructions"]), found["instructions"]
     assert found["network_flash"] < found["program_flash"] < 4e6
-    assert found["program_flash"] == (tmp_path / "mcu/csnn.bin").stat().st_size  # .data behind the code, and no gap
+    assert found["program_flash"] == (tmp_path / "mcu/csnn.bin").stat().st_size  # .data follows the code without a gap
     expected = tmp_path / "small/golden/c/expected.txt"
     expected.write_text(expected.read_text().replace("counts 0", "counts 1", 1))
     with pytest.raises(RuntimeError):

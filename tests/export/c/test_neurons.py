@@ -1,4 +1,4 @@
-"""Neurons in C are traced from their step: any that can be written down, not only those that there are."""
+"""Neurons in C are traced from their step, so any neuron that can be written down works, not only the built-in ones."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ def body(text: str, function: str) -> list[str]:
     return [line.strip() for line in found.splitlines()]
 
 
-def test_the_leaky_step_is_that_which_was_written_by_hand():
+def test_the_leaky_step_matches_the_handwritten_one():
     text = "".join(neurons.header(FEW, parameters(FEW)))
     at = "states[CSNN_STATE_MEM * CSNN_NEURONS + c]"
     assert body(text, "step_subtract") == [
@@ -47,7 +47,7 @@ def _threshold(values, state):
 
 
 def _adaptive(ops, values, state, current, reset):
-    """Each spike raises the threshold for a while, and the membrane also takes what it was two steps ago."""
+    """Each spike raises the threshold for a while, and the membrane also gets its value from two steps ago."""
     fired = ops.fired(state["mem"], _threshold(values, state))
     rise = ops.decayed(values["alpha"], state["rise"]) + ops.masked(fired, 0.25)
     new = ops.decayed(1 - values["beta"], state["last"] - (state["mem"] - current))
@@ -61,7 +61,7 @@ def _counter(ops, values, state, current, reset):
 
 
 def made_up(step, states, threshold):
-    """In place of synaptic neurons, whose parameters it has."""
+    """Replaces synaptic neurons and has their parameters."""
     parts = NEURONS["synaptic"].parameters
     equations = {"none": ("as above",) * len(states)}
     return Neuron("synaptic", "made up", states, parts, step, equations, resets=("none",), threshold=threshold)
@@ -76,7 +76,7 @@ MADE_UP = {
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("per_channel", [(), ("beta", "threshold")], ids=["layers", "channels"])
 @pytest.mark.parametrize("name", MADE_UP)
-def test_a_neuron_that_somebody_adds_has_torchs_states(monkeypatch, tmp_path, name, per_channel, compiler):
+def test_a_user_defined_neuron_has_the_states_of_torch(monkeypatch, tmp_path, name, per_channel, compiler):
     monkeypatch.setitem(NEURONS, "synaptic", MADE_UP[name])
     config = replace(SYNAPTIC, reset="none", per_channel=per_channel)
     tensors = parameters(config)

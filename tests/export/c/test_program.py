@@ -1,4 +1,4 @@
-"""The C program: built as a user builds it, fed bytes, compared with torch, and hardened."""
+"""The C program, built as a user builds it, is fed bytes, compared with torch, and hardened."""
 
 import ctypes
 import re
@@ -23,7 +23,7 @@ USAGE = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"
 
 
 def torch_window(config, tensors):
-    """(input, samples as the program takes them, trace of torch)."""
+    """(input, samples in the program's format, trace in torch)."""
     images = images_for(config)
     x = reference.inputs(config, images)
     samples = images if x.ndim == 4 else x.movedim(-3, -1).swapaxes(0, 1).numpy().astype(np.uint8)
@@ -31,8 +31,8 @@ def torch_window(config, tensors):
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_every_step_gives_torchs_spikes_and_membranes(built, name):
-    """And its other states; the program gives its classes and scores. What runs in between changes nothing."""
+def test_every_step_has_the_spikes_and_membranes_of_torch(built, name):
+    """Other states, classes and scores match too; another network's steps in between change nothing."""
     config, tensors, folder = built(name)
     x, samples, trace = torch_window(config, tensors)
     able = trace.spikes[:-1] if config.output == "integrator" else trace.spikes
@@ -60,7 +60,7 @@ def test_every_step_gives_torchs_spikes_and_membranes(built, name):
 
 
 def check_layers(c, state, config, trace, t):
-    """What C's callers read of every layer, after the last image's step."""
+    """Checks what C's callers read of every layer, after the last image's step."""
     count = ctypes.c_int32()
     c.csnn_spikes.restype = ctypes.POINTER(headers.index_type(config))
     c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
@@ -73,7 +73,7 @@ def check_layers(c, state, config, trace, t):
 
 
 def check_at_the_threshold(library, step, frame):
-    """A membrane that equals its threshold has not spiked, so nothing is reset."""
+    """A membrane equal to its threshold hasn't spiked, so nothing is reset."""
     at = []
     for number, (name, u) in enumerate(zip(state_shapes(step.config), step.initial_states(IMAGES), strict=True)):
         threshold = step.neurons[number // len(step.config.kind.states)].threshold
@@ -85,8 +85,8 @@ def check_at_the_threshold(library, step, frame):
 
 
 @pytest.mark.parametrize("bits", [None, 8, 4])
-def test_no_sum_is_too_long_where_all_neurons_spike(tmp_path, bits):
-    """Of 9 pixels, 40 channels and 4 spikes a window, all of which meet the largest weight or the smallest."""
+def test_no_sum_overflows_if_all_neurons_spike(tmp_path, bits):
+    """Windows have 9 pixels, 40 channels and 4 spikes each, all with the largest or the smallest weight."""
     shape = {"input_shape": (8, 8, 1), "conv_channels": (40, 8), "hidden": (), "num_classes": 2, "time_steps": 2}
     config = ModelConfig(**shape, pool="sum", pool_after=True, weight_bits=bits)
     tensors = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(config).items()}
@@ -103,7 +103,7 @@ def test_no_sum_is_too_long_where_all_neurons_spike(tmp_path, bits):
     assert np.abs(states[1]).max() == 4 * 9 * 40 * np.abs(tensors["conv2.weight"]).max()
 
 
-def test_the_library_refuses_an_input_that_is_no_byte(built):
+def test_the_library_refuses_input_that_is_no_byte(built):
     config, tensors, folder = built("default kind")
     library = program.Library(folder / "libcsnn.so", config)
     states = [u.numpy() for u in reference.Step(config, tensors).initial_states(1)]
@@ -112,7 +112,7 @@ def test_the_library_refuses_an_input_that_is_no_byte(built):
             library.step(states, np.full((1, 2, 12, 10), value, np.float32))
 
 
-def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
+def test_a_sample_has_as_many_steps_as_frames(tmp_path):
     config = STACKS["default kind"]
     tensors = parameters(config)
     program.write_sources(tmp_path, config, tensors, frames=6)
@@ -134,7 +134,7 @@ def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
         *("pools of all kinds after the neurons", "pools of all kinds after the neurons, 4 bits"),
     ],
 )
-def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler, name):
+def test_it_compiles_without_warnings_everywhere_and_sanitizers_find_nothing(built, tmp_path, compiler, name):
     config, tensors, folder = built(name)
     binary = tmp_path / "sanitized"
     sources = [folder / name for name in ("main.c", "events.c", "csnn.c")]
@@ -152,11 +152,11 @@ def test_the_network_needs_no_heap_and_no_library(built):
     network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "pools.h", *GENERATED))
     assert set(re.findall(r"#include <(.+)>", network)) == {"stddef.h", "stdint.h", "float.h", "stdbool.h"}
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
-    allowed = {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # what a compiler adds by itself
+    allowed = {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # which a compiler adds on its own
     assert {name for name in needed if name != "U"} <= allowed
 
 
-def test_what_can_not_be_read_or_written_is_one_line(built, tmp_path):
+def test_read_and_write_errors_are_one_line(built, tmp_path):
     binary = built("default kind")[2] / "csnn"
     for arguments, content, said in (
         ([str(tmp_path / "nowhere")], b"", "nowhere: No such file or directory\n"),
@@ -184,8 +184,8 @@ def test_what_can_not_be_read_or_written_is_one_line(built, tmp_path):
         pytest.param(0.0, (1, np.nextafter(np.float32(1), np.float32(2))), [1, 1], [[1, 2]] * 2, id="strictly above"),
     ],
 )
-def test_answers_worked_by_hand(tmp_path, weight, bias, classes, counts):
-    """Of a white and a black image, in three steps."""
+def test_answers_calculated_by_hand(tmp_path, weight, bias, classes, counts):
+    """For a white and a black image, in three steps."""
     shape = {"input_shape": (2, 2, 1), "conv_channels": (), "hidden": (), "num_classes": len(bias), "time_steps": 3}
     config = ModelConfig(**shape)
     tensors = {"fc1.weight": np.full((len(bias), 4), weight, np.float32), "fc1.bias": np.array(bias, np.float32)}
@@ -199,8 +199,8 @@ def test_answers_worked_by_hand(tmp_path, weight, bias, classes, counts):
     assert program.printed(built.program, images).splitlines()[1] == line
 
 
-def test_classes_are_printed_by_their_names_to_the_byte(tmp_path):
-    """Whatever a folder may be called: what ends a literal, escapes, trigraphs, formats, other scripts."""
+def test_class_names_are_printed_byte_for_byte(tmp_path):
+    """Any folder name works: quotes, escapes, trigraphs, formats, other scripts."""
     names = [
         '"quoted"',
         "back\\slash\\n",
@@ -225,7 +225,7 @@ def test_classes_are_printed_by_their_names_to_the_byte(tmp_path):
     assert [line.rpartition(", spike counts ")[0] for line in lines] == [f"class {name}" for name in (*names, "-")]
 
 
-def test_a_builder_without_make_or_with_a_compiler_that_fails_is_told(built, tmp_path, monkeypatch):
+def test_a_missing_make_and_a_failing_compiler_are_reported(built, tmp_path, monkeypatch):
     broken = shutil.copytree(
         built("default kind")[2], tmp_path / "broken", ignore=shutil.ignore_patterns("csnn", "*.o")
     )

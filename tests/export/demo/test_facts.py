@@ -1,4 +1,4 @@
-"""What the page is told is the bundle's, and a manifest that lies is refused."""
+"""The page's facts match the bundle, and a manifest that contradicts it is refused."""
 
 import json
 import re
@@ -22,19 +22,19 @@ def told(bundle, names=None) -> tuple[dict, dict[str, bytes]]:
     return json.loads(files["demo.json"]), files
 
 
-def test_it_is_the_bundles_network(small_bundle):
+def test_facts_match_the_bundles_network(small_bundle):
     found, files = told(small_bundle)
     assert [layer["shape"] for layer in found["layers"]] == [[4, 14, 14], [16], [10]]
     assert (found["steps"], found["shape"], found["encoding"], found["frames"]) == (6, [1, 28, 28], "direct", False)
     assert found["classes"] == [*"0123456789"] and found["versions"]["onnxruntime-web"] == "1.2.3"
     test = data.load("mnist", (28, 28, 1)).test
     assert found["labels"] == test.labels[:10].tolist()
-    assert files["samples.bin"] == test.images[:10].tobytes()  # one channel: in either order
+    assert files["samples.bin"] == test.images[:10].tobytes()  # one channel, so both layouts are equal
     assert found["levels"] == [value / 256 for value in range(256)] and found["scale"] == 255
     assert "draws.bin" not in files and files["step.onnx"] == (small_bundle / "step.onnx").read_bytes()
 
 
-def test_states_and_an_output_without_a_threshold_are_told(integrator, small_bundle):
+def test_facts_name_the_states_and_an_output_without_a_threshold(integrator, small_bundle):
     found, _ = told(integrator)
     assert (found["states"], found["readout"]) == (["syn", "mem"], "membrane")
     thresholds = [layer["threshold"] for layer in found["layers"]]
@@ -43,14 +43,14 @@ def test_states_and_an_output_without_a_threshold_are_told(integrator, small_bun
     assert (found["states"], found["readout"]) == (["mem"], "spikes")
 
 
-def test_draws_are_those_of_the_first_golden_image(spikes):
+def test_random_draws_match_the_first_golden_image(spikes):
     found, files = told(spikes)
     config = RunDir(spikes).config().model
     draws = np.frombuffer(files["draws.bin"], np.uint8).reshape(found["steps"], 1, 20, 20)
     image = np.frombuffer(files["samples.bin"], np.uint8).reshape(-1, 1, 20, 20)[0]
     expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.brightest)
     np.testing.assert_array_equal(draws < np.array(found["levels"])[image], expected[:, 0, :, :, 0][:, None])
-    assert found["data"] == "idx", "the folder of the images is nobody's business"
+    assert found["data"] == "idx", "the images' folder must not be shown"
     assert facts._data_name("tfds:nmnist@/home/me") == "tfds:nmnist"
 
 
@@ -72,7 +72,7 @@ def test_semantics_of_another_network_are_refused(change, copy):
         facts.read(copy, None)
 
 
-def test_frames_of_another_number_than_steps_are_refused(copy):
+def test_a_wrong_number_of_frames_is_refused(copy):
     kept = safetensors.numpy.load_file(copy / bundle.IMAGES)
     frames = np.repeat(kept["images"][:, None], 5, axis=1)
     safetensors.numpy.save_file(kept | {"images": frames}, copy / bundle.IMAGES)
@@ -81,7 +81,7 @@ def test_frames_of_another_number_than_steps_are_refused(copy):
         facts.read(copy, None)
 
 
-def test_every_file_that_the_page_names_is_there_and_a_licence(small_bundle, tmp_path):
+def test_every_file_named_by_the_page_exists_and_so_does_a_license(small_bundle, tmp_path):
     (tmp_path / "demo").mkdir()
     runtime = ort_web.load(unpacked(tmp_path / "package"))
     size = folder.write(tmp_path / "demo", facts.read(small_bundle, None), runtime)
@@ -90,6 +90,6 @@ def test_every_file_that_the_page_names_is_there_and_a_licence(small_bundle, tmp
     texts = [path.read_text() for name, path in found.items() if name.endswith((".html", ".js"))]
     named = {name for text in texts for name in re.findall(r'(?:from|href=|src=|bytes\(|fetched\()\s*"([^"]+)"', text)}
     assert {"main.js", "./trial.js", "./ort/ort.js", "step.onnx", "draws.bin"} <= named
-    assert {name.removeprefix("./") for name in named} - set(found) == {"draws.bin"}  # for the rate encoding
+    assert {name.removeprefix("./") for name in named} - set(found) == {"draws.bin"}  # only for rate encoding
     assert "Microsoft" in found["onnxruntime-LICENSE.txt"].read_text()
     assert not any("://" in text.replace("http://www.w3.org/2000/svg", "") for text in texts)

@@ -1,4 +1,4 @@
-"""`python -m export.demo` makes a whole folder, or says in one line why not and leaves nothing."""
+"""`python -m export.demo` makes a complete folder, or says in one line why not and leaves nothing behind."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def runtime(tmp_path) -> Path:
     return unpacked(tmp_path / "package")
 
 
-def test_a_demonstration_is_replaced_on_demand_only(small_bundle, runtime, tmp_path):
+def test_a_demonstration_is_replaced_only_on_request(small_bundle, runtime, tmp_path):
     job = (small_bundle, "--ort-web", runtime, "--out")
     assert call("export.demo", *job, tmp_path / "demo").returncode == 0
     assert "already exists; expected another path, or --overwrite" in refused("export.demo", *job, tmp_path / "demo")
@@ -58,7 +58,7 @@ def test_a_damaged_bundle_is_refused(copy, runtime, tmp_path):
     assert not (tmp_path / "demo").exists()
 
 
-def test_it_serves_until_it_is_interrupted(small_bundle, runtime, tmp_path):
+def test_it_serves_until_interrupted(small_bundle, runtime, tmp_path):
     job = (small_bundle, "--out", tmp_path / "demo", "--ort-web", runtime)
     process = start("export.demo", *job, "--serve", "--port", 0)
     assert process.stdout is not None
@@ -75,7 +75,7 @@ def test_it_serves_until_it_is_interrupted(small_bundle, runtime, tmp_path):
     assert (process.returncode, said) == (130, "interrupted\n")
 
 
-def test_the_server_sends_the_types_that_a_browser_insists_on_and_nothing_outside_its_folder(tmp_path):
+def test_the_server_sends_the_types_that_browsers_require_and_nothing_outside_its_folder(tmp_path):
     names = {"a.js": "text/javascript", "a.mjs": "text/javascript", "a.wasm": "application/wasm"}
     (tmp_path / "page").mkdir()
     for name in names:

@@ -1,4 +1,4 @@
-"""Packages of npm are fetched once, and only if they are the pinned ones; ONNX Runtime Web may be unpacked already."""
+"""npm packages are downloaded once, and only in the pinned versions; ONNX Runtime Web may also be unpacked already."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ def archive(**files: bytes) -> bytes:
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
-    """A cache of its own, and a PATH without npm."""
+    """A separate cache, and a PATH without npm."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin").mkdir()
@@ -32,13 +32,13 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def program(folder: Path, script: str) -> None:
-    """An npm that does something else."""
+    """An npm that runs `script` instead."""
     path = folder / "bin" / "npm"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
 
 
-def test_what_is_in_the_cache_and_whole_needs_no_npm(home):
+def test_intact_packages_in_the_cache_need_no_npm(home):
     data = archive(readme=b"hello", licence=b"free")
     package = npm.Package("thing", "1.0.0", hashlib.sha256(data).hexdigest())
     npm.cache().mkdir(parents=True)
@@ -53,7 +53,7 @@ def test_what_is_in_the_cache_and_whole_needs_no_npm(home):
         npm.fetch(package)
 
 
-def test_another_archive_than_the_pinned_one_is_refused_and_an_npm_that_fails_is_told(home):
+def test_an_archive_that_is_not_pinned_is_refused_and_a_failing_npm_is_reported(home):
     (home / "other.tgz").write_bytes(archive(readme=b"evil"))
     program(home, f'/bin/cp {home}/other.tgz "$5"')
     with pytest.raises(UserError, match=r"thing@1\.0\.0: the archive from npm has SHA-256 .{64}, expected 00ff"):
@@ -64,7 +64,7 @@ def test_another_archive_than_the_pinned_one_is_refused_and_an_npm_that_fails_is
         npm.fetch(npm.Package("thing", "1.0.0", "00ff"))
 
 
-def test_another_package_than_onnxruntime_web_and_a_missing_file_are_refused(tmp_path):
+def test_packages_other_than_onnxruntime_web_and_missing_files_are_refused(tmp_path):
     folder = unpacked(tmp_path / "package")
     for about in ("{", "[]", '{"name": "onnxruntime-node", "version": "1"}', '{"name": "onnxruntime-web"}'):
         (folder / ort_web.ABOUT).write_text(about)

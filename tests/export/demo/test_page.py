@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows is what ONNX Runtime computes in Python, and anybody can use it."""
+"""The page in a real browser shows what ONNX Runtime computes in Python, and is accessible."""
 
 import shutil
 from itertools import product
@@ -27,29 +27,29 @@ from export.proof.runners import step_scores
 pytestmark = pytest.mark.slow
 
 HOSTILE = ["<script>fail()</script>", '"><img src=x onerror=fail()>', 'it\'s "7" & more', "a" * 60, *"456789"]
-PATIENCE = 120_000  # milliseconds, for a machine that is busy with other tests
+PATIENCE = 120_000  # milliseconds, in case other tests keep the machine busy
 EVENTS = ModelConfig((8, 8, 2), (4,), hidden=(), num_classes=4, time_steps=5, scale=1.0)
 
 
 def ended(page: Any) -> None:
-    """Waits for the end of the window."""
+    """Waits until the window is complete."""
     page.get_by_role("button", name="Play again").wait_for()
 
 
 def shown(page: Any) -> list[float]:
-    """The scores, which the table shows, too: counts as they are, sums of membranes with two digits."""
+    """The page's scores, checked against its table: counts are integers, membrane sums have two digits."""
     scores, texts = page.evaluate("demo.scores"), page.locator("#outputs td:last-child").all_text_contents()
     assert [float(text) for text in texts] == [round(score, 2 if "." in texts[0] else 0) for score in scores]
     return scores
 
 
 def inputs(config: ModelConfig, pixels: np.ndarray) -> torch.Tensor:
-    """What the network is fed for bytes [C, H, W], or [T, C, H, W], by the encoders of Python."""
+    """The network's input for bytes [C, H, W] or [T, C, H, W], from the Python encoders."""
     return reference.inputs(config, np.moveaxis(pixels, -3, -1)[None], SEED)
 
 
 def expected(bundle: Path, pixels: np.ndarray) -> list[float]:
-    """The scores that ONNX Runtime comes to in Python."""
+    """The scores of ONNX Runtime in Python."""
     config = RunDir(bundle).config().model
     return step_scores(onnx_file.load(bundle / "step.onnx"), config)(inputs(config, pixels))[0].tolist()
 
@@ -62,8 +62,8 @@ def events(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["small_bundle", "spikes", "events", "integrator"])
-def test_the_page_shows_what_onnx_runtime_computes(name, request, tmp_path):
-    """For test images, and for what a pointer draws; every stack spikes for some of them."""
+def test_the_page_shows_the_results_of_onnx_runtime(name, request, tmp_path):
+    """For test images and for a drawing; every stack spikes for some of them."""
     if shutil.which("npm") is None:
         pytest.skip("no npm: apt-get install npm")
     bundle = request.getfixturevalue(name)
@@ -99,7 +99,7 @@ def test_the_page_shows_what_onnx_runtime_computes(name, request, tmp_path):
 
 
 def draw(page: Any) -> None:
-    """A stroke, after which the page plays by itself."""
+    """Draws a stroke, after which the page plays automatically."""
     box = page.locator("#surface").bounding_box()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
     page.mouse.down()
@@ -109,7 +109,7 @@ def draw(page: Any) -> None:
 
 
 def every_pixel_is_encoded_as_in_python(page: Any) -> None:
-    """All 256 values at once, by the page's own encoder and the table that it is given."""
+    """All 256 values at once, with the page's encoder and its table."""
     pixels, steps = np.arange(256, dtype=np.uint8).reshape(1, 16, 16), 50
     made = draws(SEED, steps * 256)
     script = """async ([facts, pixels, draws]) => {

@@ -1,4 +1,4 @@
-"""Weights of few bits are whole numbers in a file, and the trained network's floats in whatever runs it."""
+"""Weights of few bits are stored as integers, and are the trained network's floats when a file runs."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from export.proof.runners import OnnxRunner, ReferenceRunner, session
 pytestmark = pytest.mark.numeric
 
 DENSE = ModelConfig((28, 28, 1), (), hidden=(16,), time_steps=12)
-"""Fewer bits than 8 stay exact in its first layer, whose neurons differ in how many they have."""
+"""Below 8 bits, its first layer stays exact, and its neurons differ in their number of bits."""
 
 
 def made(name: str, bits: int) -> Case:
@@ -36,7 +36,7 @@ def held(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
         *(("sum after the neurons", 8), ("pools of all kinds after the neurons", 4)),
     ],
 )
-def test_files_of_few_bits_are_small_and_the_same_network(name, bits):
+def test_files_with_few_bits_are_small_and_hold_the_same_network(name, bits):
     case = made(name, bits)
     step, static, whole = (case.models[file] for file in ("step.onnx", "step_b1.onnx", "sequence.onnx"))
     kind, in_a_byte = (onnx.TensorProto.INT4, 2) if bits <= 4 else (onnx.TensorProto.INT8, 1)
@@ -62,7 +62,7 @@ def test_files_of_few_bits_are_small_and_the_same_network(name, bits):
     assert found["different_spikes"] == found["different_counts"] == 0 < found["spikes"]
 
 
-def test_int4_takes_opset_21_and_is_int8_where_an_earlier_one_is_asked_for():
+def test_int4_needs_opset_21_and_becomes_int8_in_earlier_ones():
     assert [few_bits.opset(*bits) for bits in ((None,), (8,), (5,), (4,), (2,), (3, 20), (None, 18))] == [
         *(20, 20, 20, 21, 21, 20, 18),
     ]
@@ -74,14 +74,14 @@ def test_int4_takes_opset_21_and_is_int8_where_an_earlier_one_is_asked_for():
     assert equality(case.step, OnnxRunner(model), windows(case.step, [case.x]))["different_membranes"] == 0
 
 
-def test_without_few_bits_a_graph_stays_as_it_is():
+def test_without_few_bits_a_graph_is_unchanged():
     case = firing(STACKS["flat"])
     plain = step_graph.step(case.config, case.tensors)
     assert few_bits.packed(plain, case.config, case.tensors) is plain and not few_bits.is_packed(plain)
 
 
 @pytest.mark.parametrize("bits", [3, 8])
-def test_one_whole_weight_or_scale_that_is_another_is_named_and_does_something(bits):
+def test_one_changed_integer_weight_or_scale_is_named_and_has_an_effect(bits):
     case = made("other", bits)
     model = case.models["step.onnx"]
     for name, change in (

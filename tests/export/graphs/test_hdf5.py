@@ -1,4 +1,4 @@
-"""Where two HDF5 files differ; nothing is read that the expected one doesn't have."""
+"""Reports where two HDF5 files differ, and reads nothing that the expected one doesn't have."""
 
 import h5py
 import numpy as np
@@ -9,7 +9,7 @@ from export.graphs import hdf5
 
 @pytest.fixture
 def files(tmp_path):
-    """Two files of the same objects, open for writing."""
+    """Two files with the same objects, open for writing."""
 
     def make(name: str) -> h5py.File:
         file = h5py.File(tmp_path / name, "w")

@@ -1,4 +1,4 @@
-"""By NIR's definition, neurons give their own numbers back."""
+"""NIR's definition turns the exported parameters back into the neurons' own."""
 
 import nir
 import numpy as np
@@ -30,7 +30,7 @@ def test_every_beta_comes_back_exactly(beta: float) -> None:
 @example(0.0, 1.0)
 @example(1.0, 0.0)
 @example(0.4, 0.5)
-def test_every_alpha_does_too(alpha: float, beta: float) -> None:
+def test_every_alpha_comes_back_exactly(alpha: float, beta: float) -> None:
     values = {"alpha": np.float32(alpha), "beta": np.float32(beta), "threshold": np.float32(0.7)}
     node = DEFINITION.neurons(Given("lif1", (2, 3, 3), values)).node
     assert isinstance(node, nir.CubaLIF)
@@ -40,7 +40,7 @@ def test_every_alpha_does_too(alpha: float, beta: float) -> None:
     assert found == values
 
 
-def test_one_that_1_minus_it_rounds_away_is_refused() -> None:
+def test_an_alpha_that_is_lost_in_1_minus_alpha_is_refused() -> None:
     values = {"alpha": np.float32(1e-12), "beta": np.float32(0.5), "threshold": np.float32(1)}
     with pytest.raises(Inexact, match=r"^NIR stores 1 - alpha, which can't represent lif3's alpha of 1e-12"):
         DEFINITION.neurons(Given("lif3", (1,), values))

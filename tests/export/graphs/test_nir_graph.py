@@ -1,4 +1,4 @@
-"""NIR files hold what their readers need, or the network is refused."""
+"""NIR files have the fields that their readers need, or the network is refused."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -45,13 +45,13 @@ from export.parts import nir_norse, nir_sinabs, nir_spikingjelly
         ({"learn_beta": True}, {"lif3.beta": np.float32(1e-12)}, "lif3's beta of 1e-12"),
     ],
 )
-def test_what_can_not_be_told_is_refused(change: dict, tensors: Tensors, reason: str) -> None:
+def test_networks_that_nir_cannot_express_are_refused(change: dict, tensors: Tensors, reason: str) -> None:
     config = replace(SMALL, **change)
     found = nir_graph.reason_against(config, drawn(config) | tensors)
     assert found is not None and reason in found and "\n" not in found
 
 
-# What the constructors of nir 1.0.4 take; a file for it holds no other field of a node, because they refuse it.
+# The arguments of nir 1.0.4's constructors. They refuse others, so a file for it has no other fields in a node.
 FIELDS_104 = {
     "Input": {"shape"},
     "Output": {"shape"},
@@ -78,7 +78,7 @@ def test_layout_of_the_file(dialect: Dialect, after: bool, tmp_path: Path) -> No
         assert file["version"][()].decode() == ("1.0.4" if dialect.legacy else nir.version)
         names = list(file["node/nodes"])
         edges = [(a.decode(), b.decode()) for a, b in file["node/edges"][()]]
-        assert edges == list(pairwise(names))  # sorted as they follow each other
+        assert edges == list(pairwise(names))  # sorted in order of execution
         for name, node in file["node/nodes"].items():
             kind = node["type"][()].decode()
             extra = {"v_reset"} if kind == "LIF" and not dialect.legacy else set()
@@ -94,7 +94,7 @@ def test_layout_of_the_file(dialect: Dialect, after: bool, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_sums_take_the_weights_of_averages_divided_by_the_window(after: bool) -> None:
+def test_sums_have_the_weights_of_averages_divided_by_the_window(after: bool) -> None:
     config = replace(SHAPES, pool_after=after)
     tensors = drawn(config)
     nodes = nir_graph.graph(config, tensors, replace(DEFINITION, sums=True)).nodes

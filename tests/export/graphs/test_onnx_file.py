@@ -1,4 +1,4 @@
-"""Every ONNX file is valid, and says what it means; where two of them differ."""
+"""Every ONNX file is valid and documents itself; differences between two files are located."""
 
 import numpy as np
 import onnx
@@ -11,7 +11,7 @@ from export.graphs import onnx_facts, onnx_file, tensors
 
 @pytest.mark.parametrize("name", ["other", "flat"])
 @pytest.mark.parametrize("file", ["step.onnx", "step_b1.onnx", "sequence.onnx"])
-def test_every_file_passes_the_full_check_and_says_what_it_means(name, file, tmp_path):
+def test_every_file_passes_the_full_check_and_documents_itself(name, file, tmp_path):
     made = case(name)
     onnx_file.save(made.models[file], tmp_path / file)
     model = onnx_file.load(tmp_path / file)
@@ -26,7 +26,7 @@ def test_every_file_passes_the_full_check_and_says_what_it_means(name, file, tmp
     assert said["beta"] == str([neurons.beta.item() for neurons in made.step.neurons])
 
 
-def test_what_is_no_onnx_file_and_no_tensor_is_refused(tmp_path):
+def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no ONNX")
     for name in ("text", "missing"):
         with pytest.raises(UserError, match=f"{name}.onnx: expected an ONNX file: "):
@@ -36,14 +36,14 @@ def test_what_is_no_onnx_file_and_no_tensor_is_refused(tmp_path):
         tensors.load(tmp_path, "input")
 
 
-def test_one_weight_that_is_another_is_named():
+def test_one_changed_weight_is_named():
     model, name = case("other").models["step.onnx"], "conv2.bias"
     (line,) = onnx_facts.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
     assert line.startswith(f"graph.initializer[{name}].raw_data doesn't match what this version makes")
     assert [*onnx_facts.differences(model, changed(model, name, lambda value: value))] == []
 
 
-def test_a_difference_is_told_by_its_place():
+def test_a_difference_is_located():
     model = case("other").models["sequence.onnx"]
     other = onnx.ModelProto()
     other.CopyFrom(model)

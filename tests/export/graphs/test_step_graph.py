@@ -1,4 +1,4 @@
-"""The step graph is plain, readable, and computes what torch does."""
+"""The step graph is plain, readable, and computes the same as torch."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_the_step_graph_is_plain_and_readable(name):
 
 
 @pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (19, 9), (20, 9), (21, 10)])
-def test_the_opset_is_the_one_asked_for(opset, ir_version):
+def test_the_opset_is_the_requested_one(opset, ir_version):
     made = case("flat")
     model = step_graph.step(made.config, made.tensors, opset)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
@@ -52,8 +52,8 @@ def test_the_opset_is_the_one_asked_for(opset, ir_version):
 
 
 @stacks
-def test_a_step_graph_computes_what_torch_does(name):
-    """In every state and output, in ONNX Runtime and, for a few steps, in onnx's reference evaluator."""
+def test_a_step_graph_computes_the_same_as_torch(name):
+    """All states and outputs are compared, in ONNX Runtime and, for a few steps, in onnx's reference evaluator."""
     made = case(name)
     for file in ("step.onnx", "step_b1.onnx"):
         found = equality(made.step, OnnxRunner(made.models[file]), windows(made.step, [made.x]))
@@ -78,7 +78,7 @@ def test_a_membrane_at_the_threshold_does_not_fire():
 
 
 @stacks
-def test_every_shape_of_the_static_graph_is_static(name):
+def test_every_shape_in_the_static_graph_is_static(name):
     graph = case(name).models["step_b1.onnx"].graph
     produced = {output for node in graph.node for output in node.output}
     values = [*graph.input, *graph.output, *graph.value_info]

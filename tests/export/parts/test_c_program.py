@@ -1,4 +1,4 @@
-"""The commands that a bundle's report prints build its own program."""
+"""The commands in a bundle's report build its own program."""
 
 import shlex
 import shutil
@@ -7,8 +7,8 @@ import subprocess
 from export.parts import c_program
 
 
-def test_the_command_of_the_report_takes_our_makefile_and_leaves_the_bundle_alone(small_bundle, tmp_path):
-    """make prefers a GNUmakefile, which a sender may have put there."""
+def test_the_reports_command_uses_our_makefile_and_leaves_the_bundle_unchanged(small_bundle, tmp_path):
+    """make prefers a GNUmakefile, which a sender might have added."""
     folder = shutil.copytree(small_bundle, tmp_path / "bundle")
     (folder / "c/GNUmakefile").write_text("all check:\n\ttouch ../taken\n\t@echo csnn prints what is expected\n")
     before = sorted(folder.rglob("*"))

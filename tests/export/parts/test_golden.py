@@ -1,4 +1,4 @@
-"""Golden tensors: the test images, and what ONNX Runtime makes of them too."""
+"""Golden tensors: the test images, and the outputs that ONNX Runtime computes from them."""
 
 import functools
 import shutil
@@ -24,7 +24,7 @@ from export.network import Bundle, Network
 from export.parts import golden
 
 
-def test_golden_tensors_are_onnx_runtimes(any_bundle):
+def test_golden_tensors_match_onnx_runtime(any_bundle):
     images = data.load("mnist", (28, 28, 1)).test.images
     for kind, count in (("step", 100), ("sequence", 10)):
         sets = [one for _, one in golden.read(any_bundle, kind)]
@@ -41,8 +41,8 @@ def test_golden_tensors_are_onnx_runtimes(any_bundle):
 
 
 @pytest.mark.parametrize("name", ["default", *(name for name, config in KINDS.items() if "clear" not in config.resets)])
-def test_golden_tensors_are_snntorchs(name, tmp_path):
-    """Every state and output of every step, in order, and the scores: sums in the order of the steps."""
+def test_golden_tensors_match_snntorch(name, tmp_path):
+    """Every state and output of every step, in order, and the scores, which are added up step by step."""
     made = case(name)
     graphs = {kind: made.models[f"{kind}.onnx"].graph for kind in ("step", "sequence")}
     (tmp_path / "golden").mkdir()
@@ -63,7 +63,7 @@ def test_golden_tensors_are_snntorchs(name, tmp_path):
         np.testing.assert_array_equal(windows[number].outputs[0], functools.reduce(np.add, expected[0]))
 
 
-def test_a_last_bit_of_a_membrane_and_another_form_are_found(small_bundle, tmp_path):
+def test_a_changed_last_bit_and_another_form_are_found(small_bundle, tmp_path):
     received = Path(shutil.copytree(small_bundle, tmp_path / "received"))
     place = "golden/step/test_data_set_2/output_1.pb"
     tensor = onnx.load_tensor(received / place)
@@ -84,7 +84,7 @@ def test_a_last_bit_of_a_membrane_and_another_form_are_found(small_bundle, tmp_p
 
 
 def test_subnormal_membranes_are_written_as_0():
-    """Beta 0.1 and no bias: what is left of a spike gets ever smaller."""
+    """With beta 0.1 and no bias, what remains of a spike keeps shrinking."""
     config = ModelConfig((2, 2, 1), (), hidden=(), num_classes=2, beta=0.1, bias=False)
     step = reference.Step(config, {"fc1.weight": np.ones((2, 4), np.float32)})
     inputs = [np.zeros((1, 1, 2, 2), np.float32), np.array([[1e-38, -0.5]], np.float32)]

@@ -1,4 +1,4 @@
-"""What the C program is to print where it is ported to, and `make check`, which compares it."""
+"""What the C program must print on a target, and `make check`, which compares it."""
 
 import json
 import shlex
@@ -11,8 +11,8 @@ from csnn_jax.runs.rundir import RunDir
 from export.parts import c_program, golden, golden_c
 
 
-def test_the_bytes_are_the_images_and_the_scores_are_the_references(any_bundle):
-    """Those of membranes to the bit, for 9 digits name any float."""
+def test_the_bytes_match_the_images_and_the_scores_match_the_reference(any_bundle):
+    """Membrane scores match bit for bit, because 9 digits identify any float."""
     lines = (any_bundle / golden_c.EXPECTED).read_text().splitlines()
     scores = [outputs[0][0] for _, (_, outputs) in golden.read(any_bundle, "sequence")]
     what = "scores" if RunDir(any_bundle).config().model.readout == "membrane" else "spike counts"

@@ -1,4 +1,4 @@
-"""network.nir, read back by nir and snnTorch's importer."""
+"""network.nir is read back with nir and snnTorch's importer."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +51,7 @@ def inputs(config: ModelConfig) -> torch.Tensor:
 
 
 def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[torch.Tensor]:
-    """Spikes of every layer by NIR's own equations, in float64 and with Euler's method: no reader's code in it."""
+    """Every layer's spikes by NIR's equations, in float64 with Euler's method, without any reader's code."""
     state, currents = ({name: torch.tensor(0.0) for name in graph.nodes} for _ in range(2))
     spikes: dict[str, list[torch.Tensor]] = {
         name: [] for name, node in graph.nodes.items() if isinstance(node, (nir.LIF, nir.CubaLIF))
@@ -87,7 +87,7 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
 
 
 @pytest.mark.parametrize("config", STACKS.values(), ids=STACKS)
-def test_reader_gives_the_same_spikes(config: ModelConfig, tmp_path: Path) -> None:
+def test_the_importer_gives_the_same_spikes(config: ModelConfig, tmp_path: Path) -> None:
     tensors, x = drawn(config), inputs(config)
     path = tmp_path / "network.nir"
     nir_graph.write(path, config, tensors)

@@ -1,4 +1,4 @@
-"""Norse gets every leak that is a power of two, from its own step; benchmarks/targets/run_norse.py runs its files."""
+"""Norse can have every leak that is a power of two, by its own step; benchmarks/targets/run_norse.py runs its files."""
 
 import nir
 import numpy as np
@@ -14,15 +14,15 @@ def given(**values: float) -> Given:
 
 
 @pytest.mark.parametrize("bits", range(25))
-def test_weights_make_up_for_the_leak(bits: int) -> None:
+def test_weights_compensate_for_the_leak(bits: int) -> None:
     leak = 2.0**-bits
     node, gain = nir_norse.neurons(given(beta=1 - leak))
     assert isinstance(node, nir.LIF) and gain == 2**bits and (node.r == 1).all()
-    rates = nir_norse.DT * (1 / torch.from_numpy(node.tau))  # as norse.torch.functional.lif_box has it
+    rates = nir_norse.DT * (1 / torch.from_numpy(node.tau))  # as in norse.torch.functional.lif_box
     assert rates.dtype == torch.float32 and (rates == leak).all()
 
 
-def test_r_and_w_in_do_so_behind_a_synapse_and_without_a_leak_nothing_does() -> None:
+def test_r_and_w_in_compensate_after_a_synapse_and_no_leak_needs_nothing() -> None:
     node, gain = nir_norse.neurons(given(alpha=0.75, beta=0.5))
     assert isinstance(node, nir.CubaLIF)
     assert (gain, node.w_in.max(), node.r.min()) == (1, 4, 2)

@@ -1,6 +1,6 @@
-"""Every reader's file, run by the arithmetic that was measured of it, has the network's spikes.
+"""Each reader's file gives the network's spikes with the reader's arithmetic, which was measured.
 
-benchmarks/targets runs the files in the readers themselves.
+benchmarks/targets runs the files with the readers themselves.
 """
 
 from dataclasses import replace
@@ -53,7 +53,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", [*STACKS, *AWKWARD])
 @pytest.mark.parametrize("reader", RULES)
-def test_a_readers_arithmetic_has_the_networks_spikes(reader: str, name: str, tmp_path: Path) -> None:
+def test_a_readers_arithmetic_gives_the_networks_spikes(reader: str, name: str, tmp_path: Path) -> None:
     dialect, rule = RULES[reader]
     config = (STACKS | AWKWARD)[name]
     tensors = drawn(config)
@@ -88,7 +88,7 @@ def test_a_wrong_number_in_a_file_changes_spikes(reader: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("reader", ["Sinabs", "SpikingJelly"])
-def test_a_membrane_at_the_threshold_does_not_spike_in_readers_that_include_it(reader: str) -> None:
+def test_a_membrane_at_the_threshold_does_not_spike_even_in_readers_that_use_at_least(reader: str) -> None:
     dialect, rule = RULES[reader]
     config = ModelConfig(
         input_shape=(1, 1, 2), conv_channels=(), hidden=(), num_classes=2, reset="zero", time_steps=1, threshold=0.5

@@ -1,4 +1,4 @@
-"""Sinabs' exponential of the time constant is beta; benchmarks/targets/run_sinabs.py runs its files."""
+"""In Sinabs, beta is the exponential of the time constant; benchmarks/targets/run_sinabs.py runs its files."""
 
 import numpy as np
 import pytest
@@ -23,9 +23,9 @@ def test_the_exponential_is_beta(beta: float) -> None:
     assert torch.exp(-1.0 / torch.from_numpy(node.tau)).tolist() == [beta]
 
 
-def test_a_beta_that_no_exponential_gives_and_a_synapse_are_refused() -> None:
+def test_a_synapse_and_a_beta_that_is_no_exponential_are_refused() -> None:
     few = [beta for beta in np.linspace(0.05, 0.1, 50, dtype=np.float32) if refused(beta)]
-    assert 5 < len(few) < 50  # exp(-1 / tau) is coarser than float32 there
+    assert 5 < len(few) < 50  # exp(-1 / tau) is coarser than float32 here
     with pytest.raises(Inexact, match=r"^Sinabs drops a CubaLIF.* --neuron leaky --reset zero"):
         nir_sinabs.neurons(neurons(alpha=0.5, beta=0.5))
 

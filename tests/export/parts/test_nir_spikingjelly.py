@@ -1,4 +1,4 @@
-"""SpikingJelly's decays are ours; benchmarks/targets/run_spikingjelly.py runs its files."""
+"""SpikingJelly's decay factors equal ours; benchmarks/targets/run_spikingjelly.py runs its files."""
 
 import nir
 import numpy as np
@@ -30,13 +30,13 @@ def test_decays_come_back_and_meet_the_importers_conditions(alpha: float, beta: 
 
 
 @pytest.mark.parametrize("bits", range(1, 25))
-def test_a_division_that_does_not_round_is_a_lif(bits: int) -> None:
+def test_an_exact_division_becomes_a_lif(bits: int) -> None:
     node, _ = nir_spikingjelly.neurons(neurons(beta=1 - 2.0**-bits))
     assert isinstance(node, nir.LIF)
     assert (node.tau / 1e-4 == 2**bits).all() and (node.r == 2**bits).all()
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.6, 0.9, 1.0])
-def test_other_leaky_neurons_have_a_synapse_that_keeps_nothing(beta: float) -> None:
+def test_other_leaky_neurons_get_a_synapse_without_memory(beta: float) -> None:
     node, _ = nir_spikingjelly.neurons(neurons(beta=beta))
     assert isinstance(node, nir.CubaLIF) and (1 - 1e-4 / node.tau_syn == 0).all()

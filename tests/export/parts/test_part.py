@@ -1,4 +1,4 @@
-"""Each module of parts is in their list, no two have a name in common; the rows that they give to the report."""
+"""All modules of parts are listed and have unique names, and their rows appear in the report."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from export.proof.equality import Comparison
 FIGURES = Comparison(2, 5, 5000, 0, 4000, 0, 2, 0).figures()
 
 
-def test_a_row_tells_what_was_compared_alone():
+def test_a_row_states_only_what_was_compared():
     found = ComparedRow("it", FIGURES)
     assert found.counts() == ["0 of 5,000", "0 of 4,000", "0 of 2"]
     assert found.line() == "0 of 5,000 spikes and 0 of 4,000 membranes differ from those of torch"
@@ -30,17 +30,17 @@ def test_every_module_is_listed():
     assert len(set(names)) == len(names) >= 10 and len(parts.every()) == len(parts.PARTS)
 
 
-def test_places_in_the_report_are_taken_once(small_bundle):
+def test_places_in_the_report_are_unique(small_bundle):
     recorded = manifest.read(small_bundle)
     for texts in ("advice", "usage"):
         places = [text.place for part in parts.every() for text in getattr(part, texts)(recorded)]
         assert len(set(places)) == len(places) > 4
 
 
-def test_a_network_has_the_parts_that_nothing_is_said_against():
+def test_a_network_has_every_part_without_a_reason_against_it():
     tensors = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(SMALL).items()}
     assert parts.possible(SMALL, tensors) == [*parts.every()]
     left = [part for part in parts.every() if part not in parts.possible(ModelConfig(), tensors)]
     assert [part.form for part in left] == ["NIR", "NIR (Norse)", "NIR (Sinabs)", "NIR (SpikingJelly)"]
-    assert [*parts.refused(ModelConfig(), tensors)] == ["NIR"]  # one reason, told once
+    assert [*parts.refused(ModelConfig(), tensors)] == ["NIR"]  # one reason, given once
     assert all(part.form for part in parts.every() if part.reason_against(ModelConfig(), tensors))

@@ -1,4 +1,4 @@
-"""The whole window in one graph: a loop over the step, bit for bit."""
+"""The whole window in one graph, a loop over the step, is bit-exact."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.numeric
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_the_sequence_is_the_looped_step(name):
+def test_the_sequence_equals_the_looped_step(name):
     made = case(name)
     found = sequence.equality(made.models["sequence.onnx"], windows(made.step, [made.x]))
     read = "membranes" if made.config.readout == "membrane" else "spikes"
@@ -22,7 +22,7 @@ def test_the_sequence_is_the_looped_step(name):
     assert outputs == (["scores", "membranes"] if read == "membranes" else ["counts", "spikes"])
 
 
-def test_the_sequence_takes_another_length_than_its_default():
+def test_the_sequence_accepts_lengths_other_than_its_default():
     made = case("default")
     runner = sequence.SequenceRunner(made.models["sequence.onnx"])
     counts, spikes = runner.run(made.x, 7)
@@ -41,12 +41,12 @@ def test_the_sequence_takes_another_length_than_its_default():
         ("maximum after the neurons", ["conv1"]),
     ],
 )
-def test_what_leads_to_the_first_neurons_is_computed_before_the_loop(name, once):
+def test_the_input_of_the_first_neurons_is_computed_before_the_loop(name, once):
     graph = case(name).models["sequence.onnx"].graph
     assert [node.name for node in graph.node if node.name.startswith(("conv", "pool", "fc"))] == once
 
 
-def test_data_with_a_time_axis_of_their_own_go_through_the_sequence():
+def test_the_sequence_takes_data_with_a_time_axis():
     made = case("other")
     frames = np.random.default_rng(0).integers(0, 256, (3, 9, *made.config.input_shape), np.uint8)
     x = reference.inputs(made.config, frames)
@@ -59,7 +59,7 @@ def test_data_with_a_time_axis_of_their_own_go_through_the_sequence():
     np.testing.assert_array_equal(counts, expected.sum(0))
 
 
-def test_a_sequence_that_counts_wrongly_is_found():
+def test_a_sequence_that_counts_incorrectly_is_found():
     made = case("default")
     whole, expected = made.models["sequence.onnx"], [*windows(made.step, [made.x])]
     with pytest.raises(ValueError, match=r"\[12, 3, 10\] and \[11, 3, 10\], expected equal shapes"):

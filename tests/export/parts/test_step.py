@@ -1,4 +1,4 @@
-"""A step graph of a bundle is proven equal to torch, and what is not equal is told."""
+"""A bundle's step graph is proven equal to torch, and differences are reported."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.numeric
 
 
 def checked(folder, reset: str | None = None, **changes: str):
-    """The results for a bundle of nothing but the step graphs; `changes` names the parameter that is changed in one."""
+    """The results for a bundle with only step graphs; `changes` names a parameter to change in one of them."""
     made = case("other")
     for name, model in ((name, made.models[name]) for name in step.PART.what):
         wrong = changes.get(name.removesuffix(".onnx"))
@@ -27,7 +27,7 @@ def checked(folder, reset: str | None = None, **changes: str):
     return step.check(Bundle(folder, network, folder), Evidence(network, Split(made.images, np.array([0, 1, 2])), 3))
 
 
-def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(tmp_path):
+def test_both_files_are_equal_and_onnx_itself_confirms_the_plain_one(tmp_path):
     plain, static = checked(tmp_path)
     assert plain.problems == static.problems == []
     assert [*plain.proof] == ["onnxruntime", "reference_evaluator", "accuracy"]
@@ -37,10 +37,10 @@ def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["step", "step_b1"])
-def test_a_changed_weight_is_found_by_what_it_does(tmp_path, name):
+def test_a_changed_weight_is_found_by_its_effect(tmp_path, name):
     results = dict(zip(("step", "step_b1"), checked(tmp_path, **{name: "fc1.weight"}), strict=True))
     assert any(problem.endswith("membranes differ from torch's") for problem in results[name].problems)
 
 
-def test_another_reset_is_found_by_what_it_does(tmp_path):
+def test_another_reset_is_found_by_its_effect(tmp_path):
     assert all(result.problems for result in checked(tmp_path, reset="none"))

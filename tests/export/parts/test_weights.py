@@ -1,4 +1,4 @@
-"""The trained parameters in csnn_jax: torch's spikes and membranes, and with other parameters not."""
+"""With the trained parameters csnn_jax has torch's spikes and membranes, and with others it doesn't."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.numeric
 
 
 @pytest.mark.parametrize("name", ["default", "other", *KINDS])
-def test_csnn_jax_agrees_and_with_another_bias_does_not(name):
+def test_csnn_jax_agrees_but_not_with_another_bias(name):
     made = case(name)
     for more, ok in ((0, True), (1, False)):
         tensors = made.tensors | {"fc1.bias": made.tensors["fc1.bias"] + np.float32(more)}

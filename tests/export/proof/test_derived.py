@@ -1,4 +1,4 @@
-"""The files of a bundle are made again of its weights, and what a received one holds is compared with them."""
+"""A bundle's files are made again from its weights and compared with the received ones."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def test_a_hidden_trigger_is_found(copy, lines):
     assert names == {"sequence.onnx", "step_b1.onnx"}
     image = np.ones((1, 1, 28, 28), np.float32)
     counts, _ = onnxruntime.InferenceSession(copy / "sequence.onnx").run(None, {"image": image})
-    assert counts[0, 0] == 100  # it does what it is to do
+    assert counts[0, 0] == 100  # the trigger works
     rehash(copy)
     code, said = lines(copy)
     assert code == 1 and all(said[name].startswith("graph.node has ") for name in names)
@@ -31,7 +31,7 @@ def test_a_hidden_trigger_is_found(copy, lines):
 
 
 def test_a_file_that_unpacks_to_gigabytes_is_not_read(copy, lines):
-    """122 kB of NIR that hold 12 GB; told to be of another version, so its values would have to be compared."""
+    """122 kB of NIR unpack to 12 GB; the manifest claims another h5py version, so values would have to be compared."""
     with h5py.File(copy / "network.nir", "r+") as file:
         del file["node/nodes/layer2_linear/weight"]
         shape, chunks = (60_000, 50_000), (6_000, 5_000)
@@ -44,7 +44,7 @@ def test_a_file_that_unpacks_to_gigabytes_is_not_read(copy, lines):
     assert said["network.nir"].startswith("/node/nodes/layer2_linear/weight has a different shape, type or storage")
 
 
-def test_other_weights_are_seen_in_every_file(copy, lines):
+def test_other_weights_are_detected_in_every_file(copy, lines):
     model, tensors = weights.load(copy / "weights.safetensors")
     tensors["fc1.weight"][3, 5:8] *= -1
     weights.save(copy / "weights.safetensors", tensors, model)
@@ -56,7 +56,7 @@ def test_other_weights_are_seen_in_every_file(copy, lines):
     assert "weights.sha256_of_tensors is" in said["manifest.json"]
 
 
-def test_a_whole_weight_that_is_another_is_seen(spikes, lines, tmp_path):
+def test_a_changed_integer_weight_is_detected(spikes, lines, tmp_path):
     copy = shutil.copytree(spikes, tmp_path / "copy")
     model = changed(onnx.load(copy / "sequence.onnx"), "fc1.weight_int", lambda value: -value)
     (copy / "sequence.onnx").write_bytes(model.SerializeToString())
@@ -78,8 +78,8 @@ def test_weights_off_their_grid_are_refused(copy, lines):
     assert "weights.safetensors: fc1.weight isn't on its grid, expected rounded weights" in said["manifest.json"]
 
 
-def test_values_are_compared_where_other_versions_wrote_the_bytes(copy, lines):
-    """The same HDF5 objects in another order of bytes, as another version of h5py may write them."""
+def test_values_are_compared_if_other_versions_wrote_the_bytes(copy, lines):
+    """The same HDF5 objects in a different byte order, as other versions of h5py may write them."""
     path = copy / "network.nir"
     again = path.with_name("again")
     with h5py.File(path) as old, h5py.File(again, "w") as new:
@@ -110,7 +110,7 @@ def test_damaged_files_are_one_line_each(copy, lines):
     assert said["step.onnx"].startswith("ok") and said["network_sinabs.nir"].startswith("ok")
 
 
-def test_a_file_too_many_or_too_few_is_seen_though_the_manifest_lists_what_is_there(copy, lines):
+def test_extra_and_missing_files_are_detected_even_if_the_manifest_agrees(copy, lines):
     (copy / "c" / "helper.h").write_text("")
     (copy / "golden" / "step" / "test_data_set_3" / "input_9.pb").write_bytes(b"")
     (copy / "report.md").unlink()
@@ -129,7 +129,7 @@ def test_a_file_too_many_or_too_few_is_seen_though_the_manifest_lists_what_is_th
     assert "test_data_set_5" in said["golden/"]
 
 
-def test_no_code_is_run_that_a_bundle_holds(copy, lines, tmp_path):
+def test_no_code_in_a_bundle_is_run(copy, lines, tmp_path):
     (copy / "c" / "Makefile").write_text(f"all:\n\ttouch {tmp_path}/ran\n")
     (copy / "check_onnx.py").write_text(f"open('{tmp_path}/ran', 'w')")
     rehash(copy)
@@ -139,7 +139,7 @@ def test_no_code_is_run_that_a_bundle_holds(copy, lines, tmp_path):
     assert said["check_onnx.py"] == "doesn't match what this version makes from the weights"
 
 
-def test_a_golden_value_may_not_differ_at_all(copy, lines):
+def test_golden_values_must_match_exactly(copy, lines):
     path = copy / "golden" / "step" / "test_data_set_99" / "output_1.pb"
     tensor = onnx.load_tensor(path)
     values = numpy_helper.to_array(tensor).copy()

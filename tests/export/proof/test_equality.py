@@ -1,4 +1,4 @@
-"""The proof finds nothing in an equal network and everything in one that was altered."""
+"""The proof finds no difference in an equal network, and every difference in an altered one."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ NEURONS = sum(int(np.prod(layer.out_shape)) for layer in OTHER.layers)
 
 
 class Altered:
-    """Runs the reference network and alters what comes out of step `time`."""
+    """Runs the reference network and alters the result of step `time`."""
 
     def __init__(self, step, alter, time=3):
         self.runner, self.alter, self.time, self.calls = TorchRunner(step), alter, time, 0
@@ -36,7 +36,7 @@ def made():
     return case("other")
 
 
-def test_a_network_is_equal_to_itself(made):
+def test_a_network_equals_itself(made):
     found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x, made.x[:2]], size=2))
     assert found == {
         **{"images": 5, "time_steps": 12, "predictions": 5, "different_predictions": 0},
@@ -47,7 +47,7 @@ def test_a_network_is_equal_to_itself(made):
 
 @pytest.mark.parametrize("name", ["conv1.weight", "conv2.bias", "fc2.weight", "lif3.beta"])
 def test_an_altered_parameter_is_found(made, name):
-    """Here by a last bit."""
+    """Only the last bit is changed."""
     model = changed(made.models["step.onnx"], name, lambda value: np.nextafter(value, np.float32(9)))
     found = equality(made.step, OnnxRunner(model), windows(made.step, [made.x]))
     assert 0 < found["different_membranes"] < found["membranes"] == 3 * 12 * NEURONS
@@ -64,7 +64,7 @@ def test_a_flipped_output_spike_is_found(made):
     assert problems("it", found)[0] == f"in it, 1 of {3 * 12 * NEURONS:,} spikes differ from torch's"
 
 
-def test_a_membrane_that_is_off_by_a_last_bit_is_found(made):
+def test_a_membrane_that_differs_in_the_last_bit_is_found(made):
     def above(spikes, membranes):
         membranes[-1][2, 0] = np.nextafter(membranes[-1][2, 0], np.float32(9))
 
@@ -72,7 +72,7 @@ def test_a_membrane_that_is_off_by_a_last_bit_is_found(made):
     assert (found["different_spikes"], found["different_membranes"]) == (0, 1)
 
 
-def test_another_class_is_found_and_so_is_what_is_no_number():
+def test_another_class_and_nan_are_found():
     spikes = np.array([[[True, False], [False, True]]])
     expected = TorchWindow(None, Recording(spikes, [np.ones((1, 2, 2), np.float32)]), [spikes], counts=True)
     other = spikes[..., ::-1]
@@ -88,7 +88,7 @@ def test_another_class_is_found_and_so_is_what_is_no_number():
 
 
 def test_the_output_membranes_and_every_state_are_compared():
-    """Of a network that is read from its membranes; a current alone that is off by a last bit is found, too."""
+    """For a network that is read from its membranes; a current that differs only in its last bit is found, too."""
     made = case("synaptic integrator")
     states = len(made.images) * 12 * 2 * (5 * 4 * 4 + 11 + 4)
     found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x]))
@@ -106,8 +106,8 @@ def test_the_output_membranes_and_every_state_are_compared():
         assert (found["different_spikes"], found["different_membranes"]) == (0, 1)
 
 
-def test_subnormal_membranes_are_equal_where_a_program_flushes_them():
-    """Beta 0.1, no bias, and input that stops: torch and ONNX Runtime go through subnormals, XLA sets them to 0."""
+def test_subnormal_membranes_are_equal_if_a_program_flushes_them():
+    """With beta 0.1, no bias, and input that stops, torch and ONNX Runtime keep subnormals; XLA flushes them to 0."""
     config = ModelConfig((2, 2, 1), (), hidden=(3,), num_classes=2, beta=0.1, bias=False, encoding="latency")
     rng = np.random.default_rng(0)
     shapes = {"fc1.weight": (3, 4), "fc2.weight": (2, 3)}

@@ -1,4 +1,4 @@
-"""What files are checked on: batches as csnn_jax evaluates them, and what torch makes of them."""
+"""Files are checked on the batches with which csnn_jax evaluates, and on torch's results for them."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def evidence(count: int, compared: int, **changes) -> Evidence:
     return Evidence(network, Split(images, np.arange(count) % OTHER.num_classes), compared)
 
 
-def test_every_image_is_in_one_batch_and_the_compared_ones_are_the_first():
+def test_every_image_is_in_one_batch_and_the_first_ones_are_compared():
     made = evidence(BATCH + 3, BATCH + 1)
     xs, labels = zip(*made.batches(), strict=True)
     expected = torch.from_numpy(made.test.images).moveaxis(-1, -3) / OTHER.input_scale
@@ -31,7 +31,7 @@ def test_every_image_is_in_one_batch_and_the_compared_ones_are_the_first():
     assert torch.equal(made.few(2), expected[:2])
 
 
-def test_encoded_images_are_sequences_whose_first_ones_do_not_depend_on_how_many_are_compared():
+def test_encoded_images_are_sequences_and_the_first_do_not_depend_on_how_many_are_compared():
     made = evidence(7, 5, encoding="rate")
     few, ((whole, _),) = next(made.compared).x, [*made.batches()]
     assert few.shape == (OTHER.time_steps, 5, 2, 12, 10) and torch.equal(few, whole[:, :5])

@@ -1,4 +1,4 @@
-"""Which images a received bundle is checked on: those of its data set, if they are here, else its own."""
+"""A received bundle is checked on the images of its data set if they're available, and otherwise on its own."""
 
 import json
 import os
@@ -45,19 +45,19 @@ def test_without_the_data_set_the_last_line_says_what_was_not_checked(spikes, li
     assert said["step.onnx"].endswith("on 15 images")
 
 
-def test_no_data_set_is_opened_that_a_bundle_names(spikes, tmp_path):
-    """It may name any folder of the receiver's machine."""
+def test_a_data_set_named_by_a_bundle_is_not_opened(spikes, tmp_path):
+    """It could name any folder on the receiver's machine."""
     copy = Path(shutil.copytree(spikes, tmp_path / "copy"))
     job = json.loads((copy / "config.json").read_text())
     for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
-        os.mkfifo(tmp_path / name)  # whoever opens it waits forever
+        os.mkfifo(tmp_path / name)  # opening it would block forever
     job["data"]["dataset"] = f"idx:{tmp_path}"
     (copy / "config.json").write_text(json.dumps(job, indent=2))
     assert opened(copy, tmp_path).test is None
 
 
 def test_sizes_and_claims_need_no_data_set(spikes, tmp_path, lines):
-    """A bundle of unknown images that claims much."""
+    """A bundle with unknown images and large claims."""
     copy = Path(shutil.copytree(spikes, tmp_path / "copy"))
     recorded = json.loads((copy / "manifest.json").read_text())
     recorded["proof"]["c/"]["memory"]["constant_bytes"] = 1000
@@ -71,7 +71,7 @@ def test_sizes_and_claims_need_no_data_set(spikes, tmp_path, lines):
     assert "one_pass_nj is" in said["manifest.json"] and "total.parameters is" in said["manifest.json"]
 
 
-def test_another_data_set_and_other_images_than_a_network_takes_are_refused(spikes, tmp_path):
+def test_another_data_set_and_unsuitable_images_are_refused(spikes, tmp_path):
     folder = Path(shutil.copytree(spikes.parent / "images", tmp_path / "images"))
     labels = next(folder.glob("t10k-labels*"))
     labels.write_bytes(labels.read_bytes()[:-1] + bytes([9 - labels.read_bytes()[-1]]))

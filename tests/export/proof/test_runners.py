@@ -1,4 +1,4 @@
-"""Every way to run a network comes to the same scores."""
+"""Every way to run a network gives the same scores."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ pytestmark = pytest.mark.numeric
 
 
 @pytest.mark.parametrize("name", ["other", *KINDS])
-def test_every_graph_comes_to_the_same_scores(name):
-    """Spikes are counted; membranes are added in float32, one step after the other."""
+def test_every_graph_gives_the_same_scores(name):
+    """Spikes are counted; membranes are added in float32, step by step."""
     made = case(name)
     outputs = window(TorchRunner(made.step), made.config, made.x).output
     expected = np.zeros_like(outputs[0])

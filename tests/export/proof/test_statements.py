@@ -1,4 +1,4 @@
-"""What only a bundle's maker can say has a form, and there is nothing beside it."""
+"""The form of everything that only a bundle's maker can state is checked, and nothing else may be stated."""
 
 import copy
 
@@ -39,19 +39,19 @@ def recorded(small_bundle):
         ("files", "step.onnx", {"bytes": 1}, "files['step.onnx'].sha256 is missing"),
     ],
 )
-def test_another_form_is_one_line(recorded, entry, name, value, said):
+def test_a_value_of_another_form_is_one_line(recorded, entry, name, value, said):
     changed = copy.deepcopy(recorded)
     changed[entry][name] = value
     (line,) = statements.problems(changed)
     assert line.startswith(said)
 
 
-def test_an_entry_may_be_no_object(recorded):
+def test_an_entry_that_is_no_object_is_reported(recorded):
     assert [*statements.problems(recorded | {"made": 7})] == ["made is 7, expected an object"]
     assert [*statements.problems(recorded | {"dropped": []})] == ["dropped is [], expected an object"]
 
 
-def test_statements_are_held_against_the_configuration_the_images_and_the_network(recorded, small_bundle):
+def test_statements_are_compared_with_the_configuration_the_images_and_the_network(recorded, small_bundle):
     _, job, tensors = rundir.open_run(str(small_bundle))
     count = sum(value.size for value in tensors.values())
     changed = copy.deepcopy(recorded)

@@ -1,4 +1,4 @@
-"""The report is made from the manifest alone, and names every file that there is."""
+"""The report is made from the manifest alone and names every file."""
 
 import re
 
@@ -9,14 +9,14 @@ from export.report import text
 from export.report.cells import interval
 
 
-def test_the_report_is_what_the_manifest_says(any_bundle):
+def test_the_report_matches_the_manifest(any_bundle):
     recorded = manifest.read(any_bundle)
     report = (any_bundle / "report.md").read_text()
     assert report == text.render(recorded)
     assert [name for name in recorded["files"] if "/" not in name and f"| `{name}` |" not in report] == ["report.md"]
 
 
-def test_the_report_counts_what_differs_and_of_how_many(small_bundle):
+def test_the_report_counts_differences_and_comparisons(small_bundle):
     found = manifest.read(small_bundle)["proof"]
     report = (small_bundle / "report.md").read_text()
     neurons = 8 * 6 * (4 * 14 * 14 + 16 + 10)
@@ -29,7 +29,7 @@ def test_the_report_counts_what_differs_and_of_how_many(small_bundle):
     assert found["step.onnx"]["onnxruntime"]["membranes"] == neurons
 
 
-def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(spikes, small_bundle):
+def test_an_unsupported_format_is_mentioned_once_with_its_reason(spikes, small_bundle):
     report, reason = (spikes / "report.md").read_text(), manifest.read(spikes)["nir"]["reason"]
     assert f"There is no NIR file: {reason}." in report and report.count(reason) == 1 and "NIR (" not in report
     assert "SpikingJelly" not in report
@@ -43,7 +43,7 @@ def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(s
     assert "<!-- norse -->" in whole and "<!-- sinabs -->" in report
 
 
-def test_the_latency_with_and_without_the_option_is_told_where_weights_have_few_bits(spikes, small_bundle):
+def test_the_latency_with_and_without_the_option_is_reported_for_weights_of_few_bits(spikes, small_bundle):
     column, row = "| median without the option (ms) |", manifest.read(spikes)["latency"]["step_b1.onnx"]
     report = (spikes / "report.md").read_text()
     assert column in report and f"| {row['dequantizing_ms']:.3f} |" in report
@@ -63,7 +63,7 @@ def test_classes_have_their_names(small_bundle):
     assert r"image (label 1 (\*dog\*)) should be: 9 (10), [" in text.render(recorded)
 
 
-def test_a_silent_layer_is_remarked(small_bundle):
+def test_a_silent_layer_is_mentioned(small_bundle):
     recorded = manifest.read(small_bundle)
     silent = "**Warning: the neurons after fc1 never spiked"
     assert silent not in text.render(recorded)
@@ -71,7 +71,7 @@ def test_a_silent_layer_is_remarked(small_bundle):
     assert silent in text.render(recorded)
 
 
-def test_states_resets_and_an_output_that_is_no_spike_are_named(integrator):
+def test_states_resets_and_an_output_without_spikes_are_named(integrator):
     report = (integrator / "report.md").read_text()
     states = [f"{name}{number}" for number in (1, 2, 3) for name in ("syn", "mem")]
     after = ", ".join(f"{name}_next" for name in states)
@@ -97,5 +97,5 @@ def test_states_resets_and_an_output_that_is_no_spike_are_named(integrator):
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (29, 29, 0.8830, 1.0)],
 )
 def test_the_interval_of_a_share_is_wilsons(right, count, low, high):
-    """The examples of Newcombe (Statistics in Medicine 17, 1998, table I, method 3); the last is its first reversed."""
+    """Examples from Newcombe (Statistics in Medicine 17, 1998, table I, method 3); the last one mirrors the first."""
     assert interval(right / count, count) == pytest.approx((low, high), abs=1e-4)

@@ -1,4 +1,4 @@
-"""report.html: it says what report.md says, draws what the manifest holds, and is text where a name is hostile."""
+"""report.html says what report.md says, draws the manifest's data, and shows hostile names as text."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ HOSTILE = """<script>document.title = 'taken'</script> "quoted" & <b>bold</b>"""
 
 
 class Reader(HTMLParser):
-    """What a reader sees of a page, and the specifications of its charts."""
+    """A page as readers see it, and the specifications of its charts."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -35,18 +35,18 @@ class Reader(HTMLParser):
             self.text += data
 
 
-def test_charts_draw_what_the_manifest_holds(small_bundle):
+def test_charts_show_the_manifests_data(small_bundle):
     recorded = manifest.read(small_bundle)
     charts = Reader((small_bundle / "report.html").read_text()).charts
     sizes, *_ = charts
     shown = dict(zip(sizes["data"][0]["x"], sizes["data"][0]["y"], strict=True))
     assert shown["step.onnx"] == pytest.approx(recorded["files"]["step.onnx"]["bytes"] / 1e6, rel=1e-4)
     flash = recorded["proof"]["c/"]["memory"]["constant_bytes"]
-    assert shown["c/"] == pytest.approx(flash / 1e6)  # not the text of the headers
+    assert shown["c/"] == pytest.approx(flash / 1e6)  # without the headers' text
     assert len(charts) == 4
 
 
-def test_dense_operations_count_a_held_image_once_as_those_with_spikes_do(any_bundle):
+def test_dense_operations_count_a_constant_image_once_like_those_on_spikes(any_bundle):
     charts = Reader((any_bundle / "report.html").read_text()).charts
     (drawn,) = (trace["y"] for chart in charts for trace in chart["data"] if trace.get("name") == "computed densely")
     layers = manifest.read(any_bundle)["numbers"]["layers"]
@@ -55,7 +55,7 @@ def test_dense_operations_count_a_held_image_once_as_those_with_spikes_do(any_bu
     assert all(most >= one["synaptic_operations_first_layer_once"] for one, most in zip(layers, drawn, strict=True))
 
 
-def test_cells_keep_their_bars_and_what_could_do_harm_is_text():
+def test_cells_keep_their_bars_and_harmful_markup_becomes_text():
     (table,) = (piece.text for piece in markup.pieces("| a | n |\n| --- | --- |\n| x\\|y | 1,000 |", "Caption"))
     assert '<th scope="row">x|y</th>' in table and table.count('class="number"') == 2
     for hostile in ("[a](javascript:alert(1))", "<script>alert(1)</script>", '[a](https://x" onclick="y)', "<b>`"):
@@ -65,7 +65,7 @@ def test_cells_keep_their_bars_and_what_could_do_harm_is_text():
 
 
 def hostile(recorded: dict) -> dict:
-    """The manifest with markup wherever a name could hold it."""
+    """The manifest with markup in every value that could be a name."""
     recorded = json.loads(json.dumps(recorded))
     recorded["data"]["dataset"] = f"tfds:{HOSTILE}"
     recorded["made"]["cpu"] = HOSTILE
@@ -81,7 +81,7 @@ def test_hostile_names_are_shown_as_text(small_bundle):
     assert Reader(page).text.count(HOSTILE) >= 5
 
 
-def test_a_page_follows_from_its_manifest_alone_and_names_no_folder(spikes):
+def test_a_page_depends_on_its_manifest_alone_and_names_no_folder(spikes):
     page = (spikes / "report.html").read_text()
     assert webpage.render(manifest.read(spikes)) == page
     assert str(spikes.parent) in (spikes / "report.md").read_text()  # the data set's folder

@@ -1,4 +1,4 @@
-"""NIR files in programs; snnTorch is the one that's installed."""
+"""NIR files run by other programs; of these, snnTorch is installed."""
 
 import h5py
 import nir
@@ -31,8 +31,8 @@ def test_snntorch_and_the_definition_give_the_runs_spikes(tmp_path):
         assert all(min(count.active) > 0 for count in found.counts)
 
 
-def test_a_flatten_of_the_batch_is_run_image_by_image(tmp_path):
-    """As in files by snnTorch, of which its importer flattens the batch, too."""
+def test_a_flatten_that_includes_the_batch_runs_image_by_image(tmp_path):
+    """As in files written by snnTorch, whose importer flattens the batch as well."""
     run = coarse_run(tmp_path / "run")
     file = nir_of(run, tmp_path / "network.nir")
     with h5py.File(file, "r+") as opened:
@@ -47,7 +47,7 @@ def graph(*nodes: nir.NIRNode) -> nir.NIRGraph:
     return nir.NIRGraph.from_list(*nodes)
 
 
-def test_what_a_program_does_not_take_is_refused(tmp_path):
+def test_a_network_that_a_program_does_not_support_is_refused(tmp_path):
     path = str(tmp_path / "network.nir")
     ones = np.ones(3, np.float32)
     leaking = nir.LIF(tau=ones, r=ones, v_leak=ones, v_threshold=ones)
