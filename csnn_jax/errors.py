@@ -50,7 +50,7 @@ def refusal(box: str, words: list[str]) -> str:
         flag, _, takes = row.partition(" ")
         if head == "Argument helptext:":
             kinds = takes.replace("{", "").replace("}", "").replace(",", ", ").split("|")
-            expected = " or ".join(sorted(kinds, key=lambda kind: kind == "None"))
+            expected = " or ".join(kind for kind in kinds if kind != "None")
             return f"{flag} {_given(flag, words)}".rstrip() + f": expected {expected}"
         if head == "Perhaps you meant:":
             said += f"; perhaps you meant {row}"

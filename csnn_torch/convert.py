@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -90,7 +91,7 @@ class ConvertFlags:
     pool_size: int | tuple[int, ...] = ModelConfig.pool_size
     """Height, width and stride of the pooling windows; one value, or one per convolution."""
     pool_after: bool = ModelConfig.pool_after
-    """The pools come after the neurons."""
+    """Pooling comes after the neurons."""
     output: Output | None = None
     """Last layer: spiking, or an integrator, which neither spikes nor resets and whose membranes determine the class.
     Default: integrator if only the last layer has no reset, or if it's a Linear without a neuron."""
@@ -137,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(
                 "--no-reset-delay: csnn_jax doesn't support neurons without the delay, expected a network with it"
             )
+        if not flags.overwrite and flags.out and "\0" not in flags.out:
+            rundir.require_free(rundir.RunDir(Path(flags.out)))
         found = _read(flags)
         name = flags.dataset or (DataConfig.dataset if _takes_mnist(found.config) else OWN)
         job = Config(found.config, DataConfig(name), TrainConfig(init="torch", lr=1e-2))

@@ -144,7 +144,8 @@ def _config(
     try:
         config = ModelConfig(**stated | fields)
     except UserError as error:
-        raise UserError(f"{source}: {error}{_advice(stated, fields, shapes, sized)}") from None
+        advice = _advice(stated, fields, shapes, sized)
+        raise UserError(f"{source}: {error}{advice if advice.endswith('would fit') else ''}") from None
     for number, (layer, module, shape) in enumerate(zip(config.layers, layers, shapes, strict=True)):
         *window, inputs, out = layer.kernel_shape
         expected = (out, inputs, *window)

@@ -54,7 +54,7 @@ class ExportFlags:
     """Round the weights to this many bits first, 2 to 8 including the sign, and report the effect; default: the
     run's."""
     drop_silent: bool = False
-    """Remove channels and neurons that never fire on the training images, and report the effect."""
+    """Remove channels and neurons that never spike on the training images, and report the effect."""
     checkpoint: str | None = None
     """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
     iterations; default: the run's weights."""

@@ -79,7 +79,7 @@ def check(folder: Path) -> int:
     for name, problem in found.items():
         print(f"{printable(name):<24} {problem}")
     print(
-        f"NOT OK: {len(found)} of the files differ"
+        f"NOT OK: {len(found)} {'file differs' if len(found) == 1 else 'files differ'}"
         if found
         else f"all ok ({len(listed):,} files; not checked: what they compute, and who made them)"
     )

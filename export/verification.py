@@ -15,7 +15,7 @@ from export.bundle import MANIFEST, PAGE, REPORT, Manifest
 from export.parts.part import CheckResult, Part
 from export.proof import derived, statements
 from export.proof.other_images import other_images
-from export.proof.received import Opened, open_bundle
+from export.proof.received import NoDataset, Opened, open_bundle
 from export.report import text, webpage
 from export.settings import EXTENTS, Effort
 from export.work import Work
@@ -72,6 +72,8 @@ def verify(
             return verdict.end("the contents of the files were not checked")
         opened = open_bundle(folder, scratch, recorded, dataset, effort, work)
         claimed = Verification(verdict, folder, recorded, opened).run()
+    except NoDataset:
+        raise
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()

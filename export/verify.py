@@ -22,8 +22,8 @@ compares it, runs these files on images, and compares the manifest's figures. Th
 run, and no path from it is opened. It prints one line per file: ok, or the differences. Facts that only the maker knows
 (dates, versions, latencies, the training) aren't checked; report.md lists them.
 
-Exit codes: 0: everything is ok; 1: something differs or couldn't be verified; 2: there is no bundle; 3: nothing
-differs, but the last line lists what couldn't be checked."""
+Exit codes: 0: everything is ok, except what --quick or --thorough skips; 1: something differs or couldn't be verified;
+2: there is no bundle, or a flag is wrong; 3: nothing differs, but the last line lists what couldn't be checked."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_extras()
         with Work("Verifying") as work, Scratch() as scratch:
             from export import verification
+            from export.proof.received import NoDataset
 
             set_up()
             effort: Effort | None = "quick" if flags.quick else "thorough" if flags.thorough else None
             try:
                 return verification.verify(folder, scratch, flags.dataset, effort, work)
+            except NoDataset:
+                raise
             except UserError as error:  # a bundle that can't be verified isn't ok
                 print(f"error: {error}", file=sys.stderr)
                 return 1

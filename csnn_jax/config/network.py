@@ -150,7 +150,7 @@ class ModelConfig(NeuronFields):
                 inputs = f"{layer.grid.terms:,} inputs of {layer.grid.input_bits} bits"
                 raise UserError(
                     f"{layer.name}: {inputs} per neuron leave {max(0, room)} bits for its weights, "
-                    f"expected at least {grid.LEAST}; use fewer inputs or smaller kernels"
+                    f"expected at least {grid.LEAST}; use fewer channels or hidden neurons, or smaller kernels or pools"
                 )
 
     def _check_geometry(self) -> None:

@@ -100,7 +100,7 @@ def _read(file: Traversable) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); expected an IDX file") from error
+        raise UserError(f"{file}: can't be read ({error.strerror}); expected an IDX file") from error
 
 
 def _parse(data: bytes, name: str) -> np.ndarray:

@@ -231,7 +231,9 @@ def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list
         return images, []
     if found[2] != shape[2] and {found[2], shape[2]} != {1, 3}:
         flag = f"--input-shape {' '.join(map(str, shape))}"
-        raise UserError(f"{flag}: expected {found[2]} channels, as in {source}; only 1 and 3 can be converted")
+        raise UserError(
+            f"{flag}: expected {found[2]} channel{'s' * (found[2] != 1)}, as in {source}; only 1 and 3 can be converted"
+        )
     notes = []
     if found[:2] != shape[:2]:
         notes.append(f"{source}: resized to {shape[0]}x{shape[1]} (bilinear, antialiased)")

@@ -97,7 +97,7 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | N
         if opened[0].finished:
             print(f"Interrupted, but the run in {path} was already finished", flush=True)
             return 128 + signal
-        print(f"Interrupted after {ended} iterations; weights and metrics are in {path}")
+        print(f"Interrupted after {ended} iteration{'s' * (ended != 1)}; weights and metrics are in {path}")
         less = ", without --init-from" if job.config.train.init_from is not None else ""
         print(f"To continue, add --resume --out {shlex.quote(str(path))} to the same command{less}", flush=True)
     return 128 + signal if signal else 0
@@ -224,11 +224,11 @@ def check_same_job(run: RunDir, config: Config) -> None:
         UserError: a flag differs that can't change; the message names it.
     """
     before = run.config()
-    changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
+    changeable, kept = (*LENGTH, *KEPT), f"{', '.join(map(flag_of, KEPT))}, --cache, --figures and --tensorboard"
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
-    tied = "a cosine schedule depends" if before.train.schedule == "cosine" else ""
+    tied = "with --schedule cosine, training depends" if before.train.schedule == "cosine" else ""
     if any(layer.grid.chosen for layer in before.model.layers):
-        tied = "the choice of exponents for so few bits depends"
+        tied = "with --weight-bits below 5, training depends"
     if tied:
         changeable, allowed = KEPT, f"only change {kept}, because {tied} on the number of iterations"
     data.check_names(config.data.dataset, config.data.classes, before.data.classes)
@@ -243,7 +243,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
 
 def _introduce(job: Job, run: RunDir, start: int) -> None:
     print("\n".join(introduced(job.dataset, job.config, job.trainer)))
-    more = f", resumed after {start} iterations" if job.flags.resume else ""
+    more = f", resumed after {start} iteration{'s' * (start != 1)}" if job.flags.resume else ""
     print(f"Run directory: {run.path}{more}", flush=True)
 
 

@@ -48,6 +48,7 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
                 return code
     finally:
         if any(run.path.exists() for run in runs.values()):
+            runs |= _others(folder, flags)
             write_atomic(folder / "summary.json", (json.dumps(summary(runs), indent=2) + "\n").encode())
         elif fresh and flags.out:
             with suppress(OSError):
@@ -89,6 +90,18 @@ def is_done(run: RunDir, flags: TrainFlags) -> bool:
     return run.config().train == decided(flags.config).train
 
 
+def _others(folder: Path, flags: TrainFlags) -> dict[int, RunDir]:
+    """The runs of the same job with other seeds that a folder already has."""
+    found = {}
+    for path in sorted(folder.glob("seed-*")):
+        if (number := path.name.removeprefix("seed-")).isdecimal() and int(number) not in (flags.seeds or ()):
+            with suppress(UserError):
+                run = flags.run_of(int(number))
+                job.check_same_job(run, decided(_config(flags, int(number))))
+                found[int(number)] = run
+    return found
+
+
 def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
     """Contents of summary.json: each seed's final test accuracy, None until it's finished; mean and deviation.
 
@@ -111,12 +124,13 @@ def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """A summary of finished runs for the terminal."""
-    lines = [f"Seed {run['seed']}: {run['accuracy']:.2%}" for run in results["runs"]]
+    lines = [f"Seed {run['seed']}: {run['accuracy']:.2%}" for run in results["runs"] if run["accuracy"] is not None]
     spread = (
         "" if results["standard_deviation"] is None else f", standard deviation {results['standard_deviation']:.2%}"
     )
     what = f"Mean {results.get('split', 'test').capitalize()} Accuracy"
-    return "\n".join([*lines, f"{what}: {results['mean']:.2%}{spread} ({results['finished']} seeds)"])
+    count = f"{results['finished']} seed{'s' * (results['finished'] != 1)}"
+    return "\n".join([*lines, f"{what}: {results['mean']:.2%}{spread} ({count})"])
 
 
 def _config(flags: TrainFlags, seed: int) -> Config:

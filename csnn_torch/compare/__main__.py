@@ -84,6 +84,7 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     found = comparison.Comparison(path, decided(config), tensors)
     for question, answer in questions.ANSWERS.items():
         if question in flags.questions:
+            print(f"Question: {question}", flush=True)
             began = time.perf_counter()
             answer(found, plan)
             found.origins[question] = comparison.Origin.of_now(shown, time.perf_counter() - began)

@@ -156,5 +156,7 @@ def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weight
     if given == taken:
         return first
     layer = config.layers[0].name
-    note = f"your images were divided by {given:g}, but here bytes are divided by {taken:g}: {layer} compensates for it"
+    note = (
+        f"assuming your images were divided by {given:g} (--scale): here it's {taken:g}, and {layer} compensates for it"
+    )
     return first._replace(weight=first.weight * (taken / given), notes=(*first.notes, note))

@@ -41,6 +41,10 @@ class Opened(NamedTuple):
     effort: Effort | None
 
 
+class NoDataset(UserError):
+    """The data set that the receiver named can't be used, which says nothing about the bundle."""
+
+
 def open_bundle(
     folder: Path,
     scratch: Path,
@@ -52,6 +56,7 @@ def open_bundle(
     """Reads the bundle's weights, configuration and images; arguments as for `verification.verify`.
 
     Raises:
+        NoDataset: `dataset` can't be read, or doesn't fit the network.
         UserError: its weights or configuration can't be read, or the data set is a different one.
     """
     _, config, tensors = rundir.open_run(str(folder))
@@ -62,7 +67,7 @@ def open_bundle(
     if dataset is None and config.data.dataset != SHIPPED:
         split = _kept_images(folder, config, recorded)
     else:
-        found = data.load_for(config, dataset or SHIPPED)
+        found = _load(config, dataset)
         whole, facts = found.test, manifest.data(recorded["data"]["dataset"], found.test, found.final)
         for problem in manifest.differences(recorded["data"], facts, "data"):
             raise UserError(f"the test images here aren't the bundle's: {problem}")
@@ -85,6 +90,16 @@ def open_bundle(
         whole,
         effort,
     )
+
+
+def _load(config: Config, dataset: str | None) -> data.Dataset:
+    try:
+        return data.load_for(config, dataset or SHIPPED)
+    except UserError as error:
+        if dataset is None:
+            raise
+        flag = f"--dataset {dataset}: "
+        raise NoDataset(flag + str(error).removeprefix(flag)) from None
 
 
 def _kept_images(folder: Path, config: Config, recorded: Manifest) -> Split:

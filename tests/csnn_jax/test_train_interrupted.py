@@ -71,10 +71,10 @@ def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, mod
     process.send_signal(number)
     printed, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (128 + number, "")
-    assert "Interrupted after 1 iterations" in printed and "Validation Acc" not in printed
+    assert "Interrupted after 1 iteration;" in printed and "Validation Acc" not in printed
     assert records(out, "end")[-1]["interrupted"] and [r["iter"] for r in records(out, "validation")] == [0]
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["0", "1"]
-    assert "resumed after 1 iterations" in passed_by_process(module, "--resume", "--out", out)
+    assert "resumed after 1 iteration\n" in passed_by_process(module, "--resume", "--out", out)
     kinds = [(record["kind"], record["iter"]) for record in records(out)]
     before = [("validation", 0), ("train", 1), ("validation", 1)]
     assert kinds == [*before, ("train", 2), ("validation", 2), ("end", 2)]

@@ -57,7 +57,7 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
     assert "from flags: padding same, stride 1, pool max, atan, direct, 12 steps" in printed
     assert "Note: a state_dict doesn't contain inhibition, reset_delay, state_quant" in printed
     assert (
-        f"Note: your images were divided by {divided:g}, but here bytes are divided by 256: conv1 compensates for it"
+        f"Note: assuming your images were divided by {divided:g} (--scale): here it's 256, and conv1 compensates for it"
         in printed
     )
     run, config, tensors = rundir.open_run(str(out))
@@ -221,7 +221,7 @@ def test_counts_are_not_divided(tmp_path, monkeypatch, capsys, flags, factor):
     words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--input-shape", "34", "34", "2"]
     assert convert.main([*words, "--padding", "valid", "--dataset", bars, *flags]) == 0
     printed = capsys.readouterr().out
-    assert ("your images were divided by 4, but" in printed) == bool(flags) and "by 255" not in printed
+    assert ("your images were divided by 4 (" in printed) == bool(flags) and "by 255" not in printed
     assert "Rounding the weights, on the first 30 test images: changed " in printed
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert (config.model.scale, config.model.input_bits) == (1, 4)

@@ -69,7 +69,7 @@ def test_the_caller_supplies_what_a_state_dict_lacks():
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
     assert notes[-1] == state_dict.UNSEEN and len(notes) == 4
     assert notes[2] == "5.beta: clipped to between 0 and 1, as in snnTorch"
-    assert notes[0] == "your images were divided by 255, but here bytes are divided by 256: conv1 compensates for it"
+    assert notes[0] == "assuming your images were divided by 255 (--scale): here it's 256, and conv1 compensates for it"
     assert notes[1].startswith("the weights also fit with --stride 2 --pool none; a state_dict doesn't show")
 
 

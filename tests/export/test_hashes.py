@@ -31,7 +31,7 @@ def test_every_difference_has_a_line(copy):
     (copy / "\x1b[31mred").write_text("")
     code, said, _ = alone(copy)
     *lines, last = said.splitlines()
-    assert code == 1 and last == "NOT OK: 6 of the files differ"
+    assert code == 1 and last == "NOT OK: 6 files differ"
     assert [line.split(maxsplit=1)[0] for line in lines] == [
         *(r"\x1b[31mred", "c/more.c", "empty", "manifest.json", "step.onnx", "weights.safetensors"),
     ]

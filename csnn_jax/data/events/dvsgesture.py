@@ -76,7 +76,7 @@ def read_gesture(gesture: Gesture) -> Events:
                 file.seek(packet.start)
                 parts.append(file.read(packet.size))
     except OSError as error:
-        raise UserError(f"{gesture.path}: cannot be read ({error.strerror}), expected an AEDAT 3.1 file") from error
+        raise UserError(f"{gesture.path}: can't be read ({error.strerror}), expected an AEDAT 3.1 file") from error
     address, t = np.frombuffer(b"".join(parts), "<u4").reshape(-1, 2).T.astype(np.int64)
     inside = (t >= gesture.start_us) & (t < gesture.end_us)
     address, t = address[inside], t[inside]
@@ -114,7 +114,7 @@ def index(path: Path) -> tuple[Packet, ...]:
                     file.seek(place - 4)
                     found.append(Packet(start, place - start, first, struct.unpack("<I", file.read(4))[0]))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}), expected an AEDAT 3.1 file") from error
+        raise UserError(f"{path}: can't be read ({error.strerror}), expected an AEDAT 3.1 file") from error
     return tuple(found)
 
 
@@ -166,7 +166,7 @@ def _text(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
-        raise UserError(f"{path}: cannot be read ({why}), expected a text file of DVS Gesture") from error
+        raise UserError(f"{path}: can't be read ({why}), expected a text file of DVS Gesture") from error
 
 
 READER = Reader(read_dvsgesture, recordings=True, sensor=SENSOR)

@@ -27,7 +27,7 @@ def read_bin(path: Path) -> Events:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}), expected a recording") from error
+        raise UserError(f"{path}: can't be read ({error.strerror}), expected a recording") from error
     if len(data) % 5:
         raise UserError(f"{path}: {len(data)} bytes, expected a multiple of 5, the size of an event")
     return decoded(data)

@@ -110,7 +110,9 @@ def test_a_job_with_a_cosine_schedule_cannot_be_changed(changes, tmp_path):
     run = rundir.create(str(tmp_path / "run"), job_config(**before))
     job.check_same_job(run, job_config(**before))
     (now,) = changes.values()
-    with pytest.raises(UserError, match=f"was started with .*, not {now}; --resume can only change .*, because a"):
+    with pytest.raises(
+        UserError, match=f"was started with .*, not {now}; --resume can only change .*, because with --schedule"
+    ):
         job.check_same_job(run, job_config(**before | changes))
 
 
@@ -122,5 +124,5 @@ def test_the_length_is_fixed_if_its_first_tenth_chooses_exponents(bits, tmp_path
     if bits == 5:
         job.check_same_job(run, longer)
     else:
-        with pytest.raises(UserError, match=r"--resume can only change .*, because the choice of exponents"):
+        with pytest.raises(UserError, match=r"--resume can only change .*, because with --weight-bits below 5"):
             job.check_same_job(run, longer)

@@ -72,6 +72,7 @@ def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, datas
     assert f"{finished}Seed 2 (3 of 3)\n" in printed
     assert [files(out / name) for name in ("seed-3", "seed-1")] == before
     assert json.loads((out / "summary.json").read_text())["finished"] == 3
+    assert "(3 seeds)" in passed(MODULE, "--resume", "--seeds", 3, "--out", out)  # the others stay in the summary
     one, two = (RunDir(out / f"seed-{seed}").config() for seed in (1, 2))
     assert two == replace(one, train=replace(one.train, seed=2))
     before = files(out)
@@ -110,7 +111,7 @@ def test_a_summary_of_fewer_than_two_runs_has_no_deviation(tmp_path):
     RunDir(tmp_path / "seed-0").record("end", iter=9, interrupted=False, accuracy=0.5)
     found = seeds.summary(runs(tmp_path, 0))
     assert (found["mean"], found["standard_deviation"]) == (0.5, None)
-    assert seeds.table(found) == "Seed 0: 50.00%\nMean Test Accuracy: 50.00% (1 seeds)"
+    assert seeds.table(found) == "Seed 0: 50.00%\nMean Test Accuracy: 50.00% (1 seed)"
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path):

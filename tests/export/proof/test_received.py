@@ -9,7 +9,7 @@ import pytest
 
 from csnn_jax.errors import UserError
 from export import manifest
-from export.proof.received import Opened, open_bundle
+from export.proof.received import NoDataset, Opened, open_bundle
 
 NOT_CHECKED = (
     "ok as far as checked (NOT CHECKED: accuracy, spikes, operations and energy, "
@@ -54,6 +54,11 @@ def test_a_data_set_named_by_a_bundle_is_not_opened(spikes, tmp_path):
     job["data"]["dataset"] = f"idx:{tmp_path}"
     (copy / "config.json").write_text(json.dumps(job, indent=2))
     assert opened(copy, tmp_path).test is None
+
+
+def test_a_misspelled_data_set_is_not_the_bundles_fault(spikes, tmp_path):
+    with pytest.raises(NoDataset, match=r"^--dataset idx:nosuch: nosuch: no such folder"):
+        opened(spikes, tmp_path, "idx:nosuch")
 
 
 def test_sizes_and_claims_need_no_data_set(spikes, tmp_path, lines):
