@@ -46,6 +46,9 @@ def refusal(box: str, words: list[str]) -> str:
     if missing := re.fullmatch(r"Missing value for argument '(.*)'\. Expected (.*) values", said):
         flag, number = missing.groups()
         return f"{flag}: expected {'a value' if number == '1' else f'{number} values'}"
+    if missing := re.fullmatch(r"Missing from \S+: (.*) \(required\)", said):
+        names = re.findall(r"(?:^|\(required\) )(--\S+ \S+|\S+)", missing[1])
+        return f"expected {' and '.join(names)}"
     for head, row, *_ in (part for part in parts if len(part) > 1):
         flag, _, takes = row.partition(" ")
         if head == "Argument helptext:":

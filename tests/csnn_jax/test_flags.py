@@ -1,17 +1,27 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import pytest
+import tyro
 from bundles import SMALL, make_run
 from commands import call
 from trainings import read_flags
 
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
-from csnn_jax.flags import TrainFlags, parse_train, run_command
+from csnn_jax.flags import TrainFlags, parse, parse_train, run_command
 from csnn_jax.runs import rundir
+
+
+@dataclass(frozen=True)
+class Needed:
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run directory; finished."""
+    out: Annotated[str, tyro.conf.arg(metavar="BUNDLE")]
+    """Bundle directory to create."""
 
 
 @pytest.mark.parametrize(
@@ -20,10 +30,10 @@ from csnn_jax.runs import rundir
         (["--betta", "1"], "Unrecognized options: --betta, 1; perhaps you meant --beta FLOAT|{[FLOAT [FLOAT ...]]}"),
         (["--epochs", "many"], "--epochs many: expected INT"),
         (["--epochs=1.5", "--lr", "1"], "--epochs 1.5: expected INT"),
-        (["--lr", "fast", "--seed", "3"], "--lr fast: expected FLOAT or None"),
+        (["--lr", "fast", "--seed", "3"], "--lr fast: expected FLOAT"),
         (["--microbatch", "few"], "--microbatch few: expected auto, off or INT"),
-        (["--augment"], "--augment: expected FLOAT FLOAT FLOAT or None"),
-        (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT or None"),
+        (["--augment"], "--augment: expected FLOAT FLOAT FLOAT"),
+        (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT"),
         (["--frames", "all"], "--frames all: expected one of time, count"),
         (["--seed"], "--seed: expected a value"),
     ],
@@ -33,6 +43,13 @@ def test_a_bad_flag_takes_one_line(arguments, line, monkeypatch):
     with pytest.raises(UserError) as refusal:
         parse_train(TrainFlags, "csnn-train", "", arguments)
     assert str(refusal.value) == f"{line}; see csnn-train --help"
+
+
+def test_missing_arguments_are_named():
+    for arguments, expected in (([], "RUN and --out BUNDLE"), (["run"], "--out BUNDLE")):
+        with pytest.raises(UserError) as refusal:
+            parse(Needed, "csnn-export", "", arguments)
+        assert str(refusal.value) == f"expected {expected}; see csnn-export --help"
 
 
 def test_resume_uses_the_runs_flags_unless_overridden(tmp_path):
