@@ -136,7 +136,7 @@ def test_arrays_that_do_not_match(train, test, message):
         (changed("data", validation=10), "data.validation 10: has no effect in fit, expected 0"),
         (changed("data", dataset="idx:x"), "data.dataset idx:x: has no effect in fit"),
         (changed("data", frames="count"), "data.frames count: has no effect in fit, expected time"),
-        (changed("data", event_drop=0.5), "event_drop 0.5: expected counts of events"),
+        (changed("data", event_drop=0.5), "event_drop 0.5: expected a data set of recordings"),
         (changed("train", checkpoint_every=5), "train.checkpoint_every 5: has no effect in fit, expected 0"),
         (changed("train", max_iters=10), "max_iters 10: 3 epochs of 60 images in batches of 20 are 9 iterations"),
         (changed("train", batch_size=61), "batch_size 61: expected 1 to 60, the number of training images"),

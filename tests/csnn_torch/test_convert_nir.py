@@ -72,7 +72,7 @@ def test_effects_of_rounding_are_reported_without_images_too(tmp_path, capsys):
         (
             None,
             ("--dataset", "mnist"),
-            "--input-shape 8 6 2: expected 1 channels, as in mnist",
+            "--input-shape 8 6 2: expected 1 channel, as in mnist",
         ),
         (lambda path: nir_file(path, tau=0.0), (), "{path}: node 2, `1`: tau is 0, expected a time constant above 0"),
         (

@@ -86,7 +86,7 @@ def test_event_frames_keep_their_time_axis(tmp_path):
         ({"image": (4, 4), "label": ()}, "train test", r"ranks {'image': 2, 'label': 0}, expected 'image'"),
         ({"image": (4, 4, 1), "class": ()}, "train test", "expected 'label', a whole number"),
         ({"image": (4, 4, 1), "label": ()}, "train", r"splits \['train'\], expected train and test"),
-        ({"image": (4, 4, 1), "label": ()}, "train test", "--input-shape 4 4 2: expected 1 channels, as in tfds:other"),
+        ({"image": (4, 4, 1), "label": ()}, "train test", "--input-shape 4 4 2: expected 1 channel, as in tfds:other"),
     ],
 )
 def test_other_contents_are_refused(tmp_path, features, splits, message):
