@@ -91,14 +91,16 @@ def is_done(run: RunDir, flags: TrainFlags) -> bool:
 
 
 def _others(folder: Path, flags: TrainFlags) -> dict[int, RunDir]:
-    """The runs of the same job with other seeds that a folder already has."""
+    """The runs of the same job, as long as this one, with other seeds that a folder already has."""
     found = {}
     for path in sorted(folder.glob("seed-*")):
         if (number := path.name.removeprefix("seed-")).isdecimal() and int(number) not in (flags.seeds or ()):
             with suppress(UserError):
-                run = flags.run_of(int(number))
-                job.check_same_job(run, decided(_config(flags, int(number))))
-                found[int(number)] = run
+                run, config = flags.run_of(int(number)), decided(_config(flags, int(number)))
+                job.check_same_job(run, config)
+                length = [[getattr(one.train, name) for name in job.LENGTH] for one in (run.config(), config)]
+                if length[0] == length[1]:
+                    found[int(number)] = run
     return found
 
 

@@ -100,6 +100,15 @@ def made(out, seed: int, **changes) -> RunDir:
     return rundir.create(str(out / f"seed-{seed}"), decided(Config(train=TrainConfig(seed=seed, **changes))))
 
 
+def test_other_seeds_of_the_same_job_stay_in_the_summary(tmp_path):
+    made(tmp_path, 0, checkpoint_every=5)
+    made(tmp_path, 1, epochs=2)
+    made(tmp_path, 3, lr=0.5)
+    (tmp_path / "seed-4").mkdir()
+    (tmp_path / "seed-x").mkdir()
+    assert [*seeds._others(tmp_path, TrainFlags(out=str(tmp_path), seeds=(2,)))] == [0]
+
+
 def test_a_summary_of_fewer_than_two_runs_has_no_deviation(tmp_path):
     made(tmp_path, 0).record("end", iter=3, interrupted=True)
     assert seeds.summary(runs(tmp_path, 0, 1)) == {
