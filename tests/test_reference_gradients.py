@@ -9,6 +9,15 @@ from reference_layers import layers
 from reference_networks import cotangents, network
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """On small arrays torch's threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def spacing(values):
     """The largest power of two that divides these values."""
     return max(2.0**k for k in range(-40, 10) if not (values % 2.0**k).any())
@@ -155,14 +164,14 @@ def in_torch(settings, tensors, x, dtype):
     ],
 )
 def test_torch_agrees(stack):
-    settings, tensors, x = network(7, **stack)
+    settings, tensors, x = network(11, **stack)
 
     def time_major(values):
         values = values.detach().numpy()
         return np.moveaxis(values, 2, -1) if values.ndim == 5 else values
 
     trace = reference.trace(settings, tensors, x)
-    assert all(0.02 < values["spikes"].mean() < 0.9 for values in trace.values())
+    assert all(0.1 < values["spikes"].mean() < 0.9 for values in trace.values())
     for layer, states in in_torch(settings, tensors, x, torch.float32)[1].items():
         for name, values in states.items():
             np.testing.assert_array_equal(time_major(values), trace[layer][name], err_msg=f"{layer} {name}")

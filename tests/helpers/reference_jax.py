@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from reference_layers import Layer, Settings, layers, setting
 
@@ -64,14 +65,20 @@ def unit_limited(values: Array) -> Array:
     return jnp.where(values < 0, 0, jnp.where(values > 1, 1, values))
 
 
+def power(exponents: Array, dtype: Any) -> Array:
+    """2^exponents, exactly, for normal numbers of float32."""
+    return jnp.asarray(2.0 ** np.arange(-126, 128), dtype)[exponents + 126]
+
+
 def exponent_above(values: Array) -> Array:
     """The least x, and at least -60, for which values < 2^x."""
-    return jnp.maximum(jnp.where(values > 0, jnp.frexp(values)[1], -60), -60)
+    powers = jnp.asarray(2.0 ** np.arange(-60, 128), values.dtype)
+    return (values[..., None] >= powers).sum(-1) - 60
 
 
 def multiples(values: Array, exponents: Array, bits: int) -> Array:
     """Rounded to multiples of 2^exponents, fewer than 2^bits of them."""
-    step = jnp.ldexp(jnp.ones((), values.dtype), exponents).reshape(-1, *[1] * (values.ndim - 1))
+    step = power(exponents, values.dtype).reshape(-1, *[1] * (values.ndim - 1))
     return jnp.clip(jnp.round(values / step), 1 - 2**bits, 2**bits - 1) * step
 
 
@@ -97,7 +104,7 @@ def on_grid(layer: Layer, weight: Array, bias: Array, saved: Any) -> tuple[Array
     for bits in range(layer.bits + 1, layer.bits + 5) if layer.bits < 8 else ():
         more_weights, more_biases = with_bits(bits)
         total = jnp.abs(more_weights).sum(1) * 2.0 ** (b - s) + jnp.abs(more_biases)
-        fits = total < jnp.ldexp(jnp.ones((), total.dtype), 24 - layer.window_bits + x - bits - s)
+        fits = total < power(24 - layer.window_bits + x - bits - s, total.dtype)
         weights, biases = jnp.where(fits[:, None], more_weights, weights), jnp.where(fits, more_biases, biases)
     return weights, biases
 

@@ -25,7 +25,7 @@ def network(seed: int, **changes: Any) -> tuple[dict[str, Any], dict[str, np.nda
     for layer in layers(settings):
         neurons = layer.sum_shape[-1]
         shape = (neurons, layer.in_shape[-1], layer.kernel, layer.kernel) if layer.kernel else (neurons, layer.products)
-        tensors[f"{layer.name}.weight"] = rng.normal(0.2, 1, shape) * 3 / layer.products**0.5
+        tensors[f"{layer.name}.weight"] = rng.normal(0, 3 / layer.products**0.5, shape) + 1 / layer.products
         if layer.has_bias:
             tensors[f"{layer.name}.bias"] = rng.normal(0.2, 0.2, neurons)
         tensors[f"{layer.neurons}.beta"] = rng.uniform(0.1, 0.95, neurons)
