@@ -133,6 +133,7 @@ def grid(weights, bias=0.0, **settings):
 def test_default_network_has_the_bits_that_the_page_names():
     assert [layer.bits for layer in layers({})] == [11, 15, 12, 14]
     assert [layer.bits for layer in layers({"pool": "avg"})] == [9, 13, 12, 14]
+    assert [layer.bits for layer in layers({"encoding": "rate"})] == [19, 15, 12, 14]
     assert [layer.bits for layer in layers({"pool": "avg", "pool_after": True})] == [11, 13, 10, 14]
 
 
@@ -149,7 +150,7 @@ def test_grid_follows_the_largest_weight():
     assert grid([1.0, 0.1])[0] == [1.0, 205 / 2048]
     assert grid([-100.0, 0.1])[0] == [-100.0, 3 / 32]
     assert grid([0.0, 0.0]) == ([0, 0], 0)
-    assert grid([2.0**-61 + 2.0**-75, 0])[0] == [2.0**-61, 0]
+    assert grid([2.0**-70 + 2.0**-74, 0], 2.0**-90) == ([2.0**-70, 0], 0)  # x = -60, not -69
 
 
 def test_no_value_is_rounded_up_to_the_next_power_of_two():
@@ -183,8 +184,8 @@ def test_dense_layers_on_images_get_extra_bits():
     assert grid(few)[0][0] == np.rint(0.7 * 2**10) / 2**10
     for value, bits in ((0.7, 6), (0.6, 7), (0.5, 7), (0.15, 9)):
         assert grid([0.7] + [value] * 783)[0][1] == np.rint(value * 2**bits) / 2**bits
-    # 784 x 0.653 is below 512, but with 7 bits 0.653 becomes 84 / 128, and 784 x 84 / 128 isn't
-    assert grid([0.653] * 784)[0][0] == 42 / 64
+    # 772 x 0.6602 is below 512, but with 7 bits 0.6602 becomes 85 / 128, and 772 x 85 / 128 isn't
+    assert grid([0.6602] * 772 + [0.0] * 12)[0][0] == 42 / 64
     # 40 x 31 / 64 + 0.7 = 20.1. A bias of 45 makes x = 3, so g is 8 times and the limit 2^(13 - m): it doesn't matter.
     some = [0.7] + [31 / 64] * 40 + [0.0] * 743
     assert grid(some)[0][0] == np.rint(0.7 * 2**10) / 2**10
@@ -193,6 +194,15 @@ def test_dense_layers_on_images_get_extra_bits():
     wide = [0.5] * 124 + [0.0] * 660
     assert grid(wide, 1 / 3)[1] == np.rint(2**18 / 3) / 2**18
     assert grid(wide, 3 + 1 / 3)[1] == np.rint(2**17 * (3 + 1 / 3)) / 2**17
+
+
+def test_extra_bits_before_a_sum_of_currents():
+    # B = 24 - 12 - 5 - 2 = 5. The sum of 9 x 0.7 has to stay below 2^(22 - 5 - m) 2^-12 = 2^(5 - m), so m = 2.
+    settings = {"input_shape": (4, 4, 1), "conv_channels": (1,), "hidden": (), "scale": 4096, "input_bits": 12}
+    tensors = {"conv1.weight": np.full((1, 1, 3, 3), 0.7), "conv1.bias": np.zeros(1)}
+    tensors |= {"fc1.weight": np.zeros((10, 4)), "fc1.bias": np.zeros(10)}
+    rounded = reference.rounded(settings | {"pool": "sum"}, tensors)
+    assert rounded["conv1.weight"][0, 0, 0, 0] == np.rint(0.7 * 2**7) / 2**7
 
 
 def test_too_many_products_are_an_error():
@@ -246,7 +256,7 @@ def test_rounding_twice_is_rounding_once_and_sums_are_exact(bits, stack):
 def test_inputs_are_rounded_and_limited():
     settings = {"time_steps": 1}
     assert reference.network_input(settings, np.full((1, 1, 1, 1), 128, np.uint8)).item() == 0.5
-    assert reference.network_input(settings, np.full((1, 1, 1, 1), 2.5 / 256)).item() == 2 / 256
+    assert reference.network_input(settings, np.full((1, 1, 1, 1), 3.5 / 256)).item() == 4 / 256
     assert reference.network_input(settings | {"scale": 1}, np.full((1, 1, 1, 1), 3, np.uint8)).item() == 3
     with pytest.raises(ValueError, match="exceeds"):
         reference.network_input(settings, np.full((1, 1, 1, 1), 1.01))
@@ -322,16 +332,16 @@ def test_dropout_by_hand():
     settings = {**ONE, "input_shape": (1, 1, 2), "hidden": (2,), "time_steps": 2, "dropout": 0.5, "surrogate": "atan"}
     tensors = {"fc1.weight": np.array([[4.0, 0], [0, 4.0]]), "fc1.bias": np.zeros(2)}
     tensors |= {"fc2.weight": np.array([[0.5, 0.25]]), "fc2.bias": np.zeros(1)}
-    x, masks = np.full((2, 1, 1, 2), 128, np.uint8), {"fc2": np.array([[1, 0], [0, 1]])}
+    x, masks = np.full((2, 1, 1, 2), 128, np.uint8), {"fc2": np.array([[1, 0], [1, 1]])}
     trace = reference.trace(settings, tensors, x, masks=masks)
     assert trace["fc1"]["spikes"].tolist() == np.ones((2, 2, 2)).tolist()
-    assert trace["fc2"]["current"].ravel().tolist() == [1, 0.5, 1, 0.5]
+    assert trace["fc2"]["current"].ravel().tolist() == [1, 1.5, 1, 1.5]
     d_membrane = {"fc2": {"membrane": np.array([[[0.0], [0.0]], [[1.0], [1.0]]])}}
     gradients = reference.gradients(settings, tensors, x, d_membrane, masks=masks)
-    assert gradients["fc2.weight"].tolist() == [[2 * 1.5, 2 * 1.5]]
+    assert gradients["fc2.weight"].tolist() == [[2 * 1.5 * 2, 2 * 1.5]]
     gradients = reference.gradients({**settings, "surrogate": "straight_through"}, tensors, x, d_membrane, masks=masks)
-    # each image passes 2 x weight to one neuron: at step 1, and half of it at step 0, to which step 1 adds half again
-    assert gradients["fc1.bias"].tolist() == [2 * 0.5 * (1 + 0.5 + 0.5), 2 * 0.25 * (1 + 0.5 + 0.5)]
+    # a kept spike passes 2 x weight at step 1, and half of it at step 0, to which step 1 adds half again
+    assert gradients["fc1.bias"].tolist() == [2 * 2 * 0.5 * (1 + 0.5 + 0.5), 2 * 0.25 * (1 + 0.5 + 0.5)]
 
 
 def test_mistakes_are_errors():
