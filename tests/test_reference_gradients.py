@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import reference
+import reference_numpy as reference
 import snntorch
 import torch
 from reference_layers import layers

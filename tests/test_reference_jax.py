@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 import reference_jax
+import reference_numpy as reference
 import snntorch.functional
 import torch
 from reference_layers import layers

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import reference
+import reference_numpy as reference
 from reference_layers import layers
 from reference_networks import network
 
