@@ -48,7 +48,7 @@ def find(spikes: Array, outputs: int) -> ActiveChannels | None:
         channels = spikes.shape[-1]
         return ActiveChannels(jnp.arange(channels, dtype=jnp.int32), jnp.asarray(channels, jnp.int32))
 
-    found = lax.platform_dependent(spikes, cpu=on_cpu, default=elsewhere)
+    found = lax.platform_dependent(lax.stop_gradient(spikes), cpu=on_cpu, default=elsewhere)
     return ActiveChannels(*(checkpoint_name(part, "activity") for part in found))
 
 

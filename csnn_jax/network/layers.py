@@ -9,7 +9,7 @@ import functools
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,23 @@ def _convolve(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_LAYOUT, precision=PRECISION)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+class Geometry(NamedTuple):
+    """How a convolution's kernel moves over its input.
+
+    Attributes:
+        kernel_size: height and width of the kernel, in pixels.
+        stride: in pixels.
+        padding: zeros on every side of the input, less than `kernel_size`.
+        height, width: of the input, in pixels.
+    """
+
+    kernel_size: int
+    stride: int
+    padding: int
+    height: int
+    width: int
+
+
 def conv(x: Array, kernel: Array, stride: int, padding: int, binary: bool = False) -> Array:
     """Convolution (cross-correlation, as in torch) without a bias.
 
@@ -50,59 +66,141 @@ def conv(x: Array, kernel: Array, stride: int, padding: int, binary: bool = Fals
     Returns:
         [batch, rows, columns, out].
     """
-    return _conv_forward(x, kernel, stride, padding, binary)[0]
-
-
-def _conv_forward(
-    x: Array, kernel: Array, stride: int, padding: int, binary: bool
-) -> tuple[Array, tuple[Array, Array, ActiveChannels | None]]:
     active = activity.find(x, kernel.shape[-1]) if binary else None
-
-    def among(on: Array | slice, x: Array, kernel: Array) -> Array:
-        return _convolve(x[..., on], kernel[:, :, on], stride, padding)
-
-    return activity.among(among, active, x, kernel), (x, kernel, active)
+    return _conv(x, kernel, active, Geometry(len(kernel), stride, padding, *x.shape[1:3]))
 
 
-def _conv_backward(
-    stride: int, padding: int, binary: bool, saved: tuple[Array, Array, ActiveChannels | None], dy: Array
-) -> tuple[Array, Array]:
-    del binary
-    cpu, default = (partial(way, stride, padding) for way in (_conv_backward_cpu, _conv_backward_autodiff))
-    return lax.platform_dependent(*saved, dy, cpu=cpu, default=default)
+def linear(spikes: Array, kernel: Array) -> Array:
+    """spikes [batch, in] @ kernel [in, out], where spikes are only 0 and 1."""
+    return _linear(spikes, kernel, activity.find(spikes, kernel.shape[-1]), None)
 
 
-conv.defvjp(_conv_forward, _conv_backward)
+Product = Callable[[Array, Array, ActiveChannels | None, Any], Array]
 
 
-def _conv_backward_autodiff(
-    stride: int, padding: int, x: Array, kernel: Array, active: ActiveChannels | None, dy: Array
-) -> tuple[Array, Array]:
-    del active
-    return jax.vjp(lambda x, kernel: _convolve(x, kernel, stride, padding), x, kernel)[1](dy)
+def _bilinear(function: Product, gradients: Callable[..., tuple[Array, Array]]) -> Product:
+    """A function that is linear in each of two operands, with a gradient that is made of such functions again.
 
-
-def _conv_backward_cpu(
-    stride: int, padding: int, x: Array, kernel: Array, active: ActiveChannels | None, dy: Array
-) -> tuple[Array, Array]:
-    """Input gradient as a forward convolution, weight gradient as a matrix product over shifted copies of x.
-
-    The formulas are for stride 1; positions that a larger stride skips get a gradient of 0.
+    Args:
+        function: (left, right, active, geometry) -> the product. active: the channels of the left operand that aren't 0
+            everywhere, if it consists of spikes; None: all.
+        gradients: (left, right, active, cotangent, geometry) -> the gradients of left and right.
     """
-    size = len(kernel)
-    if stride > 1:
-        skipped = [
-            (0, n + 2 * padding - size - stride * (m - 1), stride - 1)
-            for n, m in zip(x.shape[1:3], dy.shape[1:3], strict=True)
-        ]
-        dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *skipped, (0, 0, 0)))
+    product = jax.custom_vjp(function, nondiff_argnums=(3,))
+
+    def forward(*operands: Any) -> tuple[Array, Any]:
+        # JAX 0.10 and 0.12 mix up residuals that are operands themselves in the second derivative of a scan, if the
+        # function has operations without inputs, such as zeros. A name makes them new values.
+        saved = jax.tree.map(lambda array: checkpoint_name(array, "operand"), operands[:3])
+        return product(*operands), saved
+
+    def backward(geometry: Geometry | None, saved: Any, cotangent: Array) -> tuple[Array, Array, None]:
+        return *gradients(*saved, cotangent, geometry), None
+
+    product.defvjp(forward, backward)
+    return product
+
+
+def _convolution(x: Array, kernel: Array, active: ActiveChannels | None, geometry: Geometry) -> Array:
+    def among(on: Array | slice, x: Array, kernel: Array) -> Array:
+        return _convolve(x[..., on], kernel[:, :, on], geometry.stride, geometry.padding)
+
+    return activity.among(among, active, x, kernel)
+
+
+def _input_gradient_of(dy: Array, kernel: Array, active: ActiveChannels | None, geometry: Geometry) -> Array:
+    """dL/dx [batch, height, width, in] of a convolution."""
+    del active
+    cpu, default = (partial(way, geometry) for way in (_input_gradient_cpu, _input_gradient_autodiff))
+    return lax.platform_dependent(dy, kernel, cpu=cpu, default=default)
+
+
+def _weight_gradient_of(x: Array, dy: Array, active: ActiveChannels | None, geometry: Geometry) -> Array:
+    """dL/dkernel [k, k, in, out] of a convolution."""
+    cpu, default = (partial(way, geometry) for way in (_weight_gradient_cpu, _weight_gradient_autodiff))
+    return lax.platform_dependent(x, dy, active, cpu=cpu, default=default)
+
+
+def _product(spikes: Array, kernel: Array, active: ActiveChannels | None, geometry: None) -> Array:
+    del geometry
+    return activity.among(lambda on, spikes, kernel: matmul(spikes[:, on], kernel[on]), active, spikes, kernel)
+
+
+def _product_gradient_of(spikes: Array, dy: Array, active: ActiveChannels | None, geometry: None) -> Array:
+    """dL/dkernel [in, out] of a linear layer."""
+    del geometry
+    inputs = spikes.shape[-1]
+
+    def weights(on: Array | slice, spikes: Array, dy: Array) -> Array:
+        zeros = jnp.zeros((inputs, dy.shape[-1]), dy.dtype)
+        return zeros.at[on].set(matmul(spikes[:, on].T, dy))
+
+    return activity.among(weights, active, spikes, dy)
+
+
+# A convolution and its two gradients are the gradients of each other, and so are a matrix product and its gradients.
+_conv: Product = _bilinear(
+    _convolution,
+    lambda x, kernel, active, dy, at: (_input_gradient(dy, kernel, None, at), _weight_gradient(x, dy, active, at)),
+)
+_input_gradient: Product = _bilinear(
+    _input_gradient_of,
+    lambda dy, kernel, _, ddx, at: (_conv(ddx, kernel, None, at), _weight_gradient(ddx, dy, None, at)),
+)
+_weight_gradient: Product = _bilinear(
+    _weight_gradient_of,
+    lambda x, dy, active, dkernel, at: (_input_gradient(dy, dkernel, None, at), _conv(x, dkernel, active, at)),
+)
+_linear: Product = _bilinear(
+    _product,
+    lambda spikes, kernel, active, dy, _: (matmul(dy, kernel.T), _product_gradient(spikes, dy, active, None)),
+)
+_product_gradient: Product = _bilinear(
+    _product_gradient_of,
+    lambda spikes, dy, active, dkernel, _: (matmul(dy, dkernel.T), _linear(spikes, dkernel, active, None)),
+)
+
+
+def _input_gradient_autodiff(geometry: Geometry, dy: Array, kernel: Array) -> Array:
+    x = jnp.zeros((len(dy), geometry.height, geometry.width, kernel.shape[2]), dy.dtype)
+    return jax.vjp(lambda x: _convolve(x, kernel, geometry.stride, geometry.padding), x)[1](dy)[0]
+
+
+def _weight_gradient_autodiff(geometry: Geometry, x: Array, dy: Array, active: ActiveChannels | None) -> Array:
+    del active
+    k = geometry.kernel_size
+    kernel = jnp.zeros((k, k, x.shape[-1], dy.shape[-1]), dy.dtype)
+    return jax.vjp(lambda kernel: _convolve(x, kernel, geometry.stride, geometry.padding), kernel)[1](dy)[0]
+
+
+def _dilated(geometry: Geometry, dy: Array) -> Array:
+    """dL/dy as of a convolution with stride 1: positions that a larger stride skips have a gradient of 0."""
+    size, stride, padding, *input_shape = geometry
+    if stride == 1:
+        return dy
+    skipped = [
+        (0, n + 2 * padding - size - stride * (m - 1), stride - 1)
+        for n, m in zip(input_shape, dy.shape[1:3], strict=True)
+    ]
+    return lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *skipped, (0, 0, 0)))
+
+
+def _input_gradient_cpu(geometry: Geometry, dy: Array, kernel: Array) -> Array:
+    """As a forward convolution."""
+    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return _convolve(_dilated(geometry, dy), flipped, 1, geometry.kernel_size - 1 - geometry.padding)
+
+
+def _weight_gradient_cpu(geometry: Geometry, x: Array, dy: Array, active: ActiveChannels | None) -> Array:
+    """As a matrix product over shifted copies of x."""
+    k, inputs, dy = geometry.kernel_size, x.shape[-1], _dilated(geometry, dy)
 
     def weights(on: Array | slice, x: Array, dy: Array) -> Array:
         x = x[..., on] if active is None else x[..., on].astype(jnp.uint8)
-        return jnp.zeros(kernel.shape, dy.dtype).at[:, :, on].set(conv_weight_gradient(x, dy, size, padding))
+        gradient = conv_weight_gradient(x, dy, k, geometry.padding)
+        return jnp.zeros((k, k, inputs, dy.shape[-1]), dy.dtype).at[:, :, on].set(gradient)
 
-    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    return _convolve(dy, flipped, 1, size - 1 - padding), activity.among(weights, active, x, dy)
+    return activity.among(weights, active, x, dy)
 
 
 def conv_weight_gradient(x: Array, dy: Array, kernel_size: int, padding: int) -> Array:
@@ -126,30 +224,6 @@ def conv_weight_gradient(x: Array, dy: Array, kernel_size: int, padding: int) ->
         return total.reshape(kernel_size, channels, out)
 
     return jnp.stack([row(i) for i in range(kernel_size)])
-
-
-@jax.custom_vjp
-def linear(spikes: Array, kernel: Array) -> Array:
-    """spikes [batch, in] @ kernel [in, out], where spikes are only 0 and 1."""
-    return _linear_forward(spikes, kernel)[0]
-
-
-def _linear_forward(spikes: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, ActiveChannels | None]]:
-    active = activity.find(spikes, kernel.shape[-1])
-    y = activity.among(lambda on, spikes, kernel: matmul(spikes[:, on], kernel[on]), active, spikes, kernel)
-    return y, (spikes, kernel, active)
-
-
-def _linear_backward(saved: tuple[Array, Array, ActiveChannels | None], dy: Array) -> tuple[Array, Array]:
-    spikes, kernel, active = saved
-
-    def weights(on: Array | slice, spikes: Array, dy: Array) -> Array:
-        return jnp.zeros_like(kernel).at[on].set(matmul(spikes[:, on].T, dy))
-
-    return matmul(dy, kernel.T), activity.among(weights, active, spikes, dy)
-
-
-linear.defvjp(_linear_forward, _linear_backward)
 
 
 def _once(function: Callable, *operands: Array) -> Any:
@@ -178,7 +252,6 @@ def _members(x: Array, pool: Pooling) -> list[Array]:
     return [x[:, i : i + high : stride, j : j + wide : stride] for i, j in np.ndindex(size, size)]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def max_pool(x: Array, bias: Array, pool: Pooling) -> Array:
     """Max-pool of x + bias; the gradient goes to the first maximum of a window in row-major order, as in torch.
 
@@ -186,9 +259,10 @@ def max_pool(x: Array, bias: Array, pool: Pooling) -> Array:
     at the edges are dropped, as in torch. (`jnp.max` would split the gradient among ties, which are common with binary
     spikes.) The bias is added here because its gradient is cheaper to compute after pooling.
     """
-    return _max_pool_forward(x, bias, pool)[0]
+    return maxima(x, bias, pool)[0]
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def maxima(x: Array, bias: Array, pool: Pooling) -> tuple[Array, Array]:
     """The largest value of every window of x + bias, and its index in the window in row-major order, as uint8."""
     return _once(partial(_maxima, pool), x, bias)
@@ -209,13 +283,15 @@ def _unpool(pool: Pooling, dy: Array, winner: Array) -> Array:
     return jnp.where(winner[:, :, None, :, None] == place, dy[:, :, None, :, None], 0)
 
 
-def _max_pool_forward(x: Array, bias: Array, pool: Pooling) -> tuple[Array, tuple[Array, tuple[int, ...]]]:
+def _maxima_forward(x: Array, bias: Array, pool: Pooling) -> tuple[tuple[Array, Array], tuple[Array, tuple[int, ...]]]:
     top, winner = maxima(x, bias, pool)
-    return top, (checkpoint_name(winner, "winner"), x.shape[1:3])
+    return (top, winner), (checkpoint_name(winner, "winner"), x.shape[1:3])
 
 
-def _max_pool_backward(pool: Pooling, saved: tuple[Array, tuple[int, ...]], dy: Array) -> tuple[Array, Array]:
-    winner, shape = saved
+def _maxima_backward(
+    pool: Pooling, saved: tuple[Array, tuple[int, ...]], cotangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    (winner, shape), (dy, _) = saved, cotangents
     batch, rows, columns, channels = dy.shape
     size, stride = pool.size, pool.stride
     dbias = dy.reshape(-1, channels).sum(0)
@@ -231,7 +307,7 @@ def _max_pool_backward(pool: Pooling, saved: tuple[Array, tuple[int, ...]], dy: 
     return total, dbias
 
 
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+maxima.defvjp(_maxima_forward, _maxima_backward)
 
 
 def pool(x: Array, bias: Array, pooling: Pooling) -> Array:

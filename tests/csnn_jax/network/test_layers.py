@@ -82,14 +82,21 @@ def test_conv_gradients_equal_autodiffs(kernel_size, stride, padding, shape, bin
     dy = jnp.asarray(rng.normal(size=jax.eval_shape(plain, x, kernel).shape))
 
     everything = activity.ActiveChannels(jnp.arange(shape[-1]), jnp.asarray(shape[-1])) if binary else None
+    geometry = layers.Geometry(kernel_size, stride, padding, *shape[1:3])
 
     @jax.jit
     def all_ways(x, kernel, dy):
         return {
             "autodiff": jax.vjp(plain, x, kernel)[1](dy),
             "as called": jax.vjp(lambda x, kernel: layers.conv(x, kernel, stride, padding, binary), x, kernel)[1](dy),
-            "on a CPU": layers._conv_backward_cpu(stride, padding, x, kernel, everything, dy),
-            "elsewhere": layers._conv_backward_autodiff(stride, padding, x, kernel, None, dy),
+            "on a CPU": (
+                layers._input_gradient_cpu(geometry, dy, kernel),
+                layers._weight_gradient_cpu(geometry, x, dy, everything),
+            ),
+            "elsewhere": (
+                layers._input_gradient_autodiff(geometry, dy, kernel),
+                layers._weight_gradient_autodiff(geometry, x, dy, None),
+            ),
         }
 
     found = all_ways(x, kernel, dy)
