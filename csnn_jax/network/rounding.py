@@ -6,10 +6,11 @@ added to anything. Don't divide by a constant: XLA multiplies by its inverse ins
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 HIGH, LOW = 355 / 512, -2.121944400546905827679e-4
 """The logarithm of 2 in two parts: small whole multiples of the first are exact."""
@@ -30,6 +31,15 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return rounded(*primals), tangents[0]
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def scaled(x: Array, factor: float) -> Array:
+    """factor * x, rounded before anything is added to it, and so is its gradient."""
+    return rounded(factor * x)
+
+
+scaled.defvjp(lambda x, factor: (scaled(x, factor), None), lambda factor, _, cotangent: (scaled(cotangent, factor),))
+
+
 def exp(x: Array) -> Array:
     """e^x for x <= 0, within 2 units in the last place; 0 below e^-87, or e^-708 in float64.
 
@@ -38,8 +48,8 @@ def exp(x: Array) -> Array:
     lowest, terms = (-87.0, 9) if x.dtype == jnp.float32 else (-708.0, 15)
     least, x = x < lowest, jnp.where(x < lowest, lowest, x)
     k = jnp.round(x * (1 / math.log(2)))
-    r = (x - k * HIGH) - rounded(k * LOW)
-    power = jnp.ldexp(_polynomial(r, [1 / math.factorial(n) for n in range(terms)]), k.astype(jnp.int32))
+    r = (x - rounded(k * HIGH)) - rounded(k * LOW)
+    power = rounded(_polynomial(r, [1 / math.factorial(n) for n in range(terms)]) * _power_of_two(k))
     return jnp.where(least, 0, power)
 
 
@@ -54,7 +64,14 @@ def log(x: Array) -> Array:
     m, k = jnp.where(small, 2 * m, m), (k - small).astype(x.dtype)
     s = (m - 1) / (m + 1)
     of_m = rounded(2 * s * _polynomial(s * s, [1 / (2 * n + 1) for n in range(terms)]))
-    return k * HIGH + (of_m + rounded(k * LOW))
+    return rounded(k * HIGH) + (of_m + rounded(k * LOW))
+
+
+def _power_of_two(k: Array) -> Array:
+    """2^k for whole numbers k of normal floats; `jnp.ldexp` uses XLA's `pow`."""
+    bits, words = (23, jnp.int32) if k.dtype == jnp.float32 else (52, jnp.int64)
+    bias = -int(jnp.finfo(k.dtype).minexp) + 1
+    return lax.bitcast_convert_type((lax.stop_gradient(k).astype(words) + bias) << bits, k.dtype)
 
 
 def _polynomial(x: Array, coefficients: list[float]) -> Array:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from csnn_jax.config import Readout, TrainConfig
-from csnn_jax.network.rounding import exp, log, rounded
+from csnn_jax.network.rounding import exp, log, rounded, scaled
 
 
 class Objective(NamedTuple):
@@ -64,14 +65,14 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
         >>> bool(ce_rate(silent.at[:, :, 2].set(1), jnp.array([2])) < ce_rate(silent, jnp.array([2])))
         True
     """
-    _check(spikes, labels)
+    spikes, labels = _checked(spikes, labels)
     log_probability = log_softmax(spikes, add_up)
     picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]
     if smoothing:
         spread = add_up(log_probability, -1)
-        picked = rounded((1 - smoothing) * picked) + rounded(smoothing / spikes.shape[-1] * spread)
+        picked = scaled(picked, 1 - smoothing) + scaled(spread, smoothing / spikes.shape[-1])
     is_class = (labels >= 0) & (labels < spikes.shape[-1])
-    return rounded(-add_up(jnp.where(is_class, picked, jnp.nan)) * (1 / picked.size))
+    return scaled(add_up(jnp.where(is_class, picked, jnp.nan)), -1 / picked.size)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -123,20 +124,23 @@ def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddU
     Raises:
         ValueError: spikes or labels have the wrong shape, or labels aren't integers.
     """
-    _check(spikes, labels)
+    spikes, labels = _checked(spikes, labels)
     steps, _, classes = spikes.shape
     target = steps * ((1 - smoothing) * jax.nn.one_hot(labels, classes, dtype=spikes.dtype) + smoothing / classes)
     is_class = (labels >= 0) & (labels < classes)
     with jax.named_scope("exact"):
         counts = spikes.sum(0)
     distance = jnp.where(is_class[:, None], (counts - target) ** 2, jnp.nan)
-    return rounded(add_up(distance) * (1 / (distance.size * steps)))
+    return scaled(add_up(distance), 1 / (distance.size * steps))
 
 
-def _check(output: Array, labels: Array) -> None:
+def _checked(output: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
+    """Both as arrays; raises ValueError for wrong shapes or types."""
+    output, labels = jnp.asarray(output), jnp.asarray(labels)
     if output.ndim != 3 or labels.shape != output.shape[1:2] or not jnp.issubdtype(labels.dtype, jnp.integer):
         found = f"{list(output.shape)} and labels {labels.dtype} {list(labels.shape)}"
         raise ValueError(f"the output is {found}, expected [time, batch, classes] and integer labels [batch]")
+    return output, labels
 
 
 def rate_cost(densities: Array, target: float, weight: float) -> Array:

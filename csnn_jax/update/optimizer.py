@@ -37,7 +37,7 @@ def clipped(limit: float, add_up: AddUp = jnp.sum) -> optax.GradientTransformati
     def clip(gradients: Any, params: Any = None) -> Any:
         del params
         norm = jnp.sqrt(sum(add_up(leaf * leaf) for leaf in jax.tree.leaves(gradients)))
-        return jax.tree.map(lambda leaf: jnp.where(norm < limit, leaf, leaf / norm * limit), gradients)
+        return jax.tree.map(lambda leaf: jnp.where(norm < limit, leaf, rounded(leaf / norm * limit)), gradients)
 
     return optax.stateless(clip)
 

@@ -34,6 +34,8 @@ JOBS = {
     " --augment 2 10 0.1 --optimizer adamw --weight-decay 0.01 --label-smoothing 0.1 --schedule cosine --warmup 2",
     "devices": "--conv-channels 8 --hidden 150 --time-steps 6 --batch-size 96 --microbatch 16 --encoding rate"
     " --optimizer sgd --momentum 0.9 --lr 0.05 --devices 2",
+    "clipped": "--conv-channels 8 --hidden 20 --time-steps 4 --batch-size 32 --optimizer sgd --momentum 0.9"
+    " --weight-decay 0.01 --clip-norm 0.1 --lr 0.05",
 }
 """They cover all kinds of layers, pooling, resets, losses and input, learned neurons, micro-batches and devices."""
 
