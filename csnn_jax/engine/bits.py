@@ -78,7 +78,7 @@ class Rule(NamedTuple):
         """
         if self._named:
             return None
-        derivative = self.derivative(membranes - values.threshold).astype(jnp.float32)
+        derivative = surrogates.evaluated(self.derivative, membranes - values.threshold)
         return derivative if values.mask is None else derivative * _dense(values.mask)[:, None, :]
 
 

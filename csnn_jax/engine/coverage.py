@@ -10,10 +10,6 @@ from csnn_jax.engine import bits, library
 from csnn_jax.network.model import CSNN
 
 
-class Unsupported(NotImplementedError):
-    """A model or an input that the event engine doesn't support; the scan engine does."""
-
-
 def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:
     """Why the engine can't run this model (on these images, if given), in one line; None if it can."""
     frames = images is not None and images.ndim == 5

@@ -1,52 +1,65 @@
 """The event engine: runs the window layer by layer on the CPU, at a cost proportional to the number of spikes.
 
 It computes the same membranes and spikes as engine/scan.py. The kernels are in C++ (native/), and their JAX operations
-in event_ops.py. It raises `Unsupported` for networks that it doesn't cover. Its functions work with `jax.jit` and
-`jax.grad`, but not with `jax.vmap` (no rule for foreign calls) or `jax.jvp` (none for `custom_vjp`).
+in event_ops.py. It raises `Unsupported` for networks that it doesn't cover, and for everything that `jax.grad` and
+similar could ask for but the kernels don't compute: it never returns a gradient of 0 instead. Its functions work with
+`jax.jit`, `jax.grad`, `jax.checkpoint`, `jax.lax.scan` and `jax.lax.map`.
 """
 
 import math
+from functools import partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from csnn_jax.config import Readout
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import ConstantCurrent, LayerOutput, NeuronValues, Rule, Spikes
-from csnn_jax.engine.coverage import Unsupported, lacking, planes_of
+from csnn_jax.engine.coverage import lacking, planes_of
 from csnn_jax.engine.fixed import add_up, image_current
-from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input
+from csnn_jax.engine.library import Unsupported
+from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input, usual_output
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, States, enter, exact
 from csnn_jax.network.neuron import clip
 from csnn_jax.network.rounding import rounded
 from csnn_jax.neurons.neuron import MEMBRANE
 
+T = TypeVar("T")
+LAST = "the last states; use csnn_jax.run"
+MEMBRANES = 'a trace\'s membranes; use csnn_jax.trace, or watch(model, x, "membrane") for the output layer'
 SETTLING = 32
 """Number of steps in which a membrane settles under a constant current: 24 to 26 at beta 0.5."""
 
 
 def run(model: CSNN, x: Array) -> tuple[States, Array]:
-    """Runs the window for training: (last states, output spikes [time, batch, classes]).
+    """Runs the window for training and returns the last states and the output, as `scan.run` does.
 
-    It's differentiable through the spikes with respect to the model's parameters. A gradient through the last membranes
-    raises `Unsupported`.
+    The output is differentiable once, in reverse mode, with respect to the model's parameters and x. A gradient through
+    the last states raises `Unsupported`.
 
     Args:
         model: a float32 network.
         x: bytes or floats, see `scan.run`: an image [batch, H, W, C], presented at every step, or a sequence [time,
             batch, H, W, C] of counts from 0 to 15, or of spikes (0 and 1) if the network encodes its input.
 
+    Returns:
+        (last states, output [time, batch, classes]): spikes, or membranes with `output="integrator"`.
+
     Raises:
-        ValueError: x has the wrong shape or type or is empty, or a sequence has other values. (Inside `jax.jit`, where
-            values aren't known, such a sequence raises a JaxRuntimeError at run time.)
+        ValueError: x has the wrong shape or type or is empty, or has other values. (Inside `jax.jit`, where values
+            aren't known, such a sequence raises a JaxRuntimeError at run time.)
         Unsupported: the engine doesn't support the network; the message says why.
     """
     model, x = _ready(model, x)
-    outputs = _forward(model, x, keep=True)
-    return _last(model, outputs), _output(model, outputs)
+    reads = usual_output(model)
+    outputs = _forward(model, x, keep=True, reads=reads)
+    last = _refusing(LAST, _last(model, outputs), model, x)
+    return last, _output(model, outputs, reads)
 
 
 def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
@@ -60,7 +73,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
 
     Returns:
         Output spikes or membranes [time, batch, classes], which are differentiable, and densities, the fraction of
-            neurons that spike at a step [layers], which aren't.
+            neurons that spike at a step [layers]; a gradient through them raises `Unsupported`.
 
     Raises:
         Unsupported: the engine doesn't support the network; the message says why.
@@ -70,11 +83,15 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
     output = _output(model, outputs, reads)
     time, batch = output.shape[:2]
     parts = jnp.asarray([1 / (math.prod(layer.out_shape) * time * batch) for layer in model.config.layers], jnp.float32)
-    return output, rounded(add_up(_fired(outputs), 0) * parts)
+    densities = rounded(add_up(_fired(outputs), 0) * parts)
+    return output, _refusing("densities; use scan.watch", densities, model, x)
 
 
 def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
-    """Runs the window and records everything: (last states, every layer's trace). Raises the errors of `run`."""
+    """Runs the window and records everything: (last states, every layer's trace). Raises the errors of `run`.
+
+    The spikes are differentiable; a gradient through states or membranes raises `Unsupported`.
+    """
     model, x = _ready(model, x)
     outputs = _forward(model, x, keep=True, sums=False)
 
@@ -85,18 +102,19 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
     pairs = list(zip(outputs, [layer.out_shape for layer in model.config.layers], strict=True))
     states = tuple({MEMBRANE: dense(output.membranes, shape)} for output, shape in pairs)
     spikes = tuple(dense(bits.unpack(output.spikes), shape) for output, shape in pairs)
-    return _last(model, outputs), Trace(states, spikes)
+    last = _refusing(LAST, _last(model, outputs), model, x)
+    return last, Trace(_refusing(MEMBRANES, states, model, x), spikes)
 
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:
-    """Runs the window and keeps only sums. See `run` for the arguments and errors."""
+    """Runs the window and keeps only sums, without what a gradient needs. See `run` for the arguments and errors."""
     model, x = _ready(model, x)
     reads = model.config.readout
     outputs = _forward(model, x, keep=False, reads=reads)
     output = _output(model, outputs, reads)
     # In time order, like the scan engine, because sums of membranes round.
     scores, _ = jax.lax.scan(lambda sums, step: (sums + step, None), jnp.zeros_like(output[0]), output)
-    return SpikeCounts(scores, _fired(outputs))
+    return _refusing("tally; use its run, or csnn_jax.tally", SpikeCounts(scores, _fired(outputs)), model, x)
 
 
 def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
@@ -182,10 +200,7 @@ def _fired(outputs: list[LayerOutput]) -> Array:
 
 def _last(model: CSNN, outputs: list[LayerOutput]) -> States:
     shapes = [layer.out_shape for layer in model.config.layers]
-    return tuple(
-        {MEMBRANE: _detached(_unpadded(output.last, shape), block.kernel[...])}
-        for output, shape, block in zip(outputs, shapes, model.blocks, strict=True)
-    )
+    return tuple({MEMBRANE: _unpadded(output.last, shape)} for output, shape in zip(outputs, shapes, strict=True))
 
 
 def _pack(x: Array, block: Block, planes: int) -> Spikes:
@@ -284,17 +299,31 @@ def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:
     return membranes.reshape(membranes.shape[0], *shape[:-1], bits.padded(shape[-1]))[..., : shape[-1]]
 
 
-@jax.custom_vjp
-def _detached(membranes: Array, parameter: Array) -> Array:
-    """The membranes; a gradient through them to the parameter raises an error instead of silently being 0."""
-    del parameter
-    return membranes
+def _refusing(gradient: str, values: T, model: CSNN, x: Array) -> T:
+    """The values; asking for their gradient with respect to the model or x raises `Unsupported`, instead of giving 0.
+
+    `gradient` says what isn't differentiable, and what to use instead.
+    """
+    sources = [parameter[...] for block in model.blocks for parameter in block.parameters.values()]
+    return _refused(gradient, values, [*sources, x] if jnp.issubdtype(x.dtype, jnp.floating) else sources)
 
 
-def _detached_backward(_: None, cotangent: Array | jax.custom_derivatives.SymbolicZero) -> tuple[None, None]:
-    if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _refused(gradient: str, values: Any, sources: list[Array]) -> Any:
+    del gradient, sources
+    return values
+
+
+def _refused_forward(gradient: str, values: Any, sources: Any) -> tuple[Any, None]:
+    del gradient, sources
+    return jax.tree.map(lambda leaf: leaf.value, values, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal)), None
+
+
+def _refused_backward(gradient: str, saved: None, cotangents: Any) -> tuple[None, None]:
+    del saved
+    if all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(cotangents)):
         return None, None
-    raise Unsupported("the event engine has no gradient through the last membranes; use the scan engine")
+    raise Unsupported(f"the event engine has no gradient through {gradient}")
 
 
-_detached.defvjp(lambda membranes, _: (membranes.value, None), _detached_backward, symbolic_zeros=True)
+_refused.defvjp(_refused_forward, _refused_backward, symbolic_zeros=True)

@@ -4,7 +4,8 @@ import ctypes
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +30,10 @@ OPERATIONS = (
     "pack",
     "count_spikes",
 )
+
+
+class Unsupported(NotImplementedError):
+    """Something that the event engine doesn't support; the scan engine does."""
 
 
 class Limits(NamedTuple):
@@ -145,8 +150,26 @@ def call(
     takes, gives = ({each: np.int64(number) for number, each in enumerate(names)} for names in (given, results))
     numbers = {int(takes[operand]): int(gives[result]) for operand, result in (aliases or {}).items()}
     operation = jax.ffi.ffi_call(f"csnn_{name}", tuple(results.values()), input_output_aliases=numbers)
-    found = operation(*given.values(), operands=takes, results=gives, **attributes)
-    return dict(zip(results, found, strict=True))
+    arrays = _once_differentiable(partial(operation, operands=takes, results=gives, **attributes), *given.values())
+    return dict(zip(results, arrays, strict=True))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _once_differentiable(operation: Callable[..., list[Array]], *operands: Array) -> list[Array]:
+    """operation(*operands); its users have derivative rules, which call operations without any."""
+    not_mapped = jax.custom_batching.custom_vmap(operation)
+
+    @not_mapped.def_vmap
+    def _(*_: Any) -> Any:
+        raise Unsupported("the event engine doesn't run under jax.vmap; use jax.lax.map, or the scan engine")
+
+    return not_mapped(*operands)
+
+
+@_once_differentiable.defjvp
+def _(*_: Any) -> Any:
+    again = "forward-mode or second derivatives of its output and gradients"
+    raise Unsupported(f"the event engine has no {again}; use the scan engine (csnn_jax.run)")
 
 
 def _require() -> None:

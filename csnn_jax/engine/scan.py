@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from csnn_jax.config import Readout
+from csnn_jax.network import inputs
 from csnn_jax.network.model import CSNN, Block, States, advance, enter, exact
 from csnn_jax.neurons.neuron import MEMBRANE, State
 
@@ -77,22 +77,15 @@ def predict(scores: Array) -> Array:
 
 
 def check_input(model: CSNN, x: Array) -> None:
-    """Raises ValueError unless x is a valid input of the network, with what was given and expected."""
+    """Raises ValueError unless the network can run on x, with what was given and expected."""
     if not isinstance(model, CSNN):
         raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN, such as the `model` of a Trained")
-    if not isinstance(x, Array | np.ndarray):
-        raise ValueError(f"x is of type {type(x).__name__}, expected an array")
-    shape = model.config.input_shape
-    if x.ndim not in (4, 5) or x.shape[-3:] != shape or 0 in x.shape:
-        expected = ", ".join(map(str, shape))
-        raise ValueError(f"x is {list(x.shape)}, expected [batch, {expected}] or [time, batch, {expected}]")
-    if x.dtype == jnp.uint8 and model.config.takes_bytes:
-        return
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        bytes_or = "uint8, or " if model.config.takes_bytes else ""
-        raise ValueError(f"x is {x.dtype}, expected {bytes_or}floats")
-    if jnp.finfo(x.dtype).bits < 32:
-        raise ValueError(f"x is {x.dtype}, expected float32 or float64")
+    for block in model.blocks:
+        for name, parameter in block.parameters.items():
+            if parameter[...].dtype not in (jnp.float32, jnp.float64):
+                exact = "float32 or float64, whose sums are exact"
+                raise ValueError(f"model has {name} in {parameter[...].dtype}, expected {exact}")
+    inputs.check(model.config, x)
 
 
 def ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
@@ -107,10 +100,10 @@ def add_up(x: Array, axis: int | None = None) -> Array:
 
 
 def run(model: CSNN, x: Array) -> tuple[States, Array]:
-    """Runs the window: (last states, output spikes [time, batch, classes]). Differentiable.
+    """Runs the window and returns the last states and the output.
 
-    `csnn_jax.engine.event.run` does the same at a cost proportional to the number of spikes, if it supports the
-    network.
+    Everything that it returns is differentiable twice, in reverse mode. `csnn_jax.engine.event.run` does the same at a
+    cost proportional to the number of spikes, if it supports the network.
 
     Args:
         model: the network.
@@ -118,8 +111,13 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
             number of steps. Bytes are divided by `config.input_scale`, floats are rounded to multiples of 1 /
             `input_scale`.
 
+    Returns:
+        (last states, output [time, batch, classes]): the spikes of the output layer, or its membranes with
+            `output="integrator"`, whose neurons never spike.
+
     Raises:
-        ValueError: x has the wrong shape or type, or is empty.
+        ValueError: x has the wrong shape or type, or is empty. Outside `jax.jit`, also if it has values outside the
+            input's range, or NaN.
 
     Examples:
         >>> import numpy as np
@@ -129,8 +127,13 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
         >>> spikes.shape
         (5, 2, 10)
     """
-    last, spikes, _ = _window(model, x)
-    return last, spikes
+    last, output, _ = _window(model, x)
+    return last, output
+
+
+def usual_output(model: CSNN) -> Readout:
+    """The output that `run` returns: spikes, or the membranes of neurons that never spike."""
+    return "membrane" if model.config.output == "integrator" else "spikes"
 
 
 def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
@@ -154,9 +157,9 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
 
 
 def _window(
-    model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None
+    model: CSNN, x: Array, reads: Readout | None = None, dropout: Dropout | None = None
 ) -> tuple[States, Array, list[Array]]:
-    """(last states, output spikes or membranes, each layer's density).
+    """(last states, output spikes or membranes, each layer's density); `reads` is `usual_output` if it's None.
 
     The convolutional blocks go through time together, step by step. Then each linear block multiplies the spikes of the
     whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read again at every
@@ -166,6 +169,7 @@ def _window(
     from the membranes, which costs one comparison each.
     """
     model, x = ready(model, x)
+    reads = reads or usual_output(model)
     split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
     first, rest = model.blocks[:split], model.blocks[split:]
 

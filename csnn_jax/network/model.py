@@ -12,7 +12,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from csnn_jax.config import Layer, ModelConfig, surrogate_of
-from csnn_jax.network import layers, surrogate
+from csnn_jax.network import inputs, layers, surrogate
 from csnn_jax.network.neuron import fire
 from csnn_jax.neurons.neuron import State
 from csnn_jax.runs import layouts
@@ -83,8 +83,9 @@ class Block(nnx.Module):
 
     def best_exponents(self, add_up: Callable[..., Array]) -> Array:
         """The best exponents of the grids for the current weights, see `Grid.choose`."""
-        found = self.layer.grid.choose(self.kernel[...], self.biases, jnp, add_up)
-        return found.astype(self.dtype)
+        with jax.named_scope("exact"):  # rounding to grids is; `add_up` keeps the order of its sums
+            exponents = self.layer.grid.choose(self.kernel[...], self.biases, jnp, add_up)
+        return exponents.astype(self.dtype)
 
     @property
     def parameters(self) -> dict[str, nnx.Param]:
@@ -157,6 +158,9 @@ class CSNN(nnx.Module):
             key = jax.random.key(int(key))
         elif not isinstance(key, Array):
             raise ValueError(f"key is of type {type(key).__name__}, expected a jax.random.key or a seed")
+        if not (derivative is None or callable(derivative)):
+            named = "a function of U - threshold; config.surrogate takes names"
+            raise ValueError(f"derivative is {derivative!r}, expected {named}")
         derivative = derivative or derivative_of(config)
         self.config = config
         self.blocks = nnx.List(
@@ -164,7 +168,13 @@ class CSNN(nnx.Module):
         )
 
     def initial_states(self, batch: int) -> States:
-        """The states before the first step, zeros [batch, *out_shape], by layer and name."""
+        """The states before the first step, zeros [batch, *out_shape], by layer and name.
+
+        Raises:
+            ValueError: batch isn't a positive whole number.
+        """
+        if not isinstance(batch, int | np.integer) or batch < 1:
+            raise ValueError(f"batch is {batch!r}, expected a whole number of at least 1")
         dtype = self.blocks[0].dtype
         return tuple(
             {name: jnp.zeros((batch, *layer.out_shape), dtype) for name in layer.neurons.kind.states}
@@ -175,7 +185,15 @@ class CSNN(nnx.Module):
         """One time step from the input x [batch, H, W, C]: (states, spikes), one entry per layer.
 
         Weights and x are rounded, see `exact` and `enter`.
+
+        Raises:
+            ValueError: x or the states have the wrong shape, or x has values outside the input's range, which aren't
+                known inside `jax.jit`.
         """
+        inputs.check(self.config, x, (4,))
+        expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: self.initial_states(len(x))))
+        if (shapes := jax.tree.map(jnp.shape, states)) != expected:
+            raise ValueError(f"states have shapes {shapes}, expected those of initial_states({len(x)})")
         blocks = exact(self).blocks
         return advance(blocks, states, blocks[0].current(enter(self, x)))
 
@@ -226,7 +244,7 @@ def _straight_through(value: Array, rounded: Array) -> Array:
 
 @_straight_through.defjvp
 def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    return primals[1], tangents[0]
+    return _straight_through(*primals), tangents[0]
 
 
 def enter(model: CSNN, x: Array) -> Array:

@@ -39,7 +39,8 @@ def spike(x: Array, derivative: Derivative) -> Array:
         >>> spikes.tolist(), backward(jax.numpy.ones(3))[0].tolist()
         ([0.0, 1.0, 1.0], [0.5, 0.75, 0.0])
     """
-    del derivative
+    if not callable(derivative):
+        raise ValueError(f"derivative is {derivative!r}, expected a function of U - threshold, such as surrogate.atan")
     return (x > 0).astype(x.dtype)
 
 
@@ -48,10 +49,22 @@ def _spike_forward(x: Array, derivative: Derivative) -> tuple[Array, Array]:
 
 
 def _spike_backward(derivative: Derivative, x: Array, cotangent: Array) -> tuple[Array]:
-    return (cotangent * derivative(x).astype(x.dtype),)
+    return (cotangent * evaluated(derivative, x),)
 
 
 spike.defvjp(_spike_forward, _spike_backward)
+
+
+def evaluated(derivative: Derivative, x: Array) -> Array:
+    """derivative(x) with the shape and type of x; a number stands for a constant derivative.
+
+    Raises:
+        ValueError: the derivative has another shape.
+    """
+    slope = jnp.asarray(derivative(x)).astype(x.dtype)
+    if slope.shape not in ((), x.shape):
+        raise ValueError(f"derivative returned {list(slope.shape)} for x {list(x.shape)}, expected the same shape")
+    return jnp.broadcast_to(slope, x.shape)
 
 
 def fast_sigmoid(x: Array, slope: float = 25.0) -> Array:

@@ -163,8 +163,10 @@ def pooled(layer: Layer, values: Array) -> Array:
     return windows.sum(0) if layer.pool == "sum" else windows.mean(0)
 
 
-def neurons(layer: Layer, tensors: Tensors, current: Array, spike: Callable[[Array], Array]) -> dict[str, Array]:
-    """All states and spikes for the currents [T, B, ...]."""
+def neurons(
+    layer: Layer, tensors: Tensors, current: Array, spike: Callable[[Array], Array], before: Mapping[str, Array]
+) -> dict[str, Array]:
+    """All states and spikes for the currents [T, B, ...], after the states `before`, which default to 0."""
 
     def parameter(name: str) -> Array:
         value = tensors.get(f"{layer.neurons}.{name}", getattr(layer, name))
@@ -175,7 +177,7 @@ def neurons(layer: Layer, tensors: Tensors, current: Array, spike: Callable[[Arr
     synaptic = layer.neuron == "synaptic"
     beta, theta = unit_limited(parameter("beta")), parameter("threshold")
     alpha = unit_limited(parameter("alpha")) if synaptic else None
-    membrane = a = jnp.zeros_like(current[0])
+    membrane, a = (before.get(name, jnp.zeros_like(current[0])) for name in ("membrane", "synaptic"))
     history: dict[str, list[Array]] = {"synaptic": [], "membrane": [], "spikes": []}
     for drive in current:
         reset = lax.stop_gradient((membrane - theta > 0).astype(current.dtype))
@@ -198,7 +200,12 @@ def neurons(layer: Layer, tensors: Tensors, current: Array, spike: Callable[[Arr
 
 
 def outputs(
-    settings: Settings, tensors: Tensors, x: Any, masks: Mapping[str, Any] | None = None, dtype: Any = jnp.float32
+    settings: Settings,
+    tensors: Tensors,
+    x: Any,
+    masks: Mapping[str, Any] | None = None,
+    dtype: Any = jnp.float32,
+    before: States | None = None,
 ) -> States:
     """The whole window of every layer.
 
@@ -208,6 +215,7 @@ def outputs(
         x: [B, H, W, C] or [T, B, H, W, C]. Integers are divided by the scale, floats rounded to multiples of 1 / scale.
         masks: Dropout's 0s and 1s [B, features], in the weight's order, for each linear layer that has any.
         dtype: The type of everything.
+        before: For each layer's name its `membrane` and `synaptic` before the first step; 0 by default.
 
     Returns:
         For each layer's name its `membrane`, `spikes`, `output` (what the next layer gets) and, if its neuron is
@@ -221,7 +229,8 @@ def outputs(
         if masks is not None and layer.name in masks:
             mask = jnp.asarray(masks[layer.name], dtype) / (1 - setting(settings, "dropout"))
         sums = synapses(layer, *rounded(layer, tensors, dtype), values, mask)
-        states = neurons(layer, tensors, sums if layer.pool_after else pooled(layer, sums), spike)
+        current = sums if layer.pool_after else pooled(layer, sums)
+        states = neurons(layer, tensors, current, spike, (before or {}).get(layer.name, {}))
         values = pooled(layer, states["spikes"]) if layer.pool_after else states["spikes"]
         result[layer.name] = states | {"output": values}
     return result

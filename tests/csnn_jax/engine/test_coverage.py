@@ -7,7 +7,8 @@ import pytest
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event
-from csnn_jax.engine.coverage import Unsupported, unsupported
+from csnn_jax.engine.coverage import unsupported
+from csnn_jax.engine.library import Unsupported
 from csnn_jax.network.model import CSNN
 
 REFUSED = [

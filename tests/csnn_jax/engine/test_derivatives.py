@@ -1,0 +1,362 @@
+"""First and second derivatives of every output of both engines: the reference's, or an error. Never silently 0.
+
+The reference (tests/helpers/reference_jax.py) was written from docs/design.md alone. Second derivatives are the
+gradient of the gradient's product with a random direction.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference_jax as reference
+from flax import nnx
+from reference_settings import settings_of
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.engine import event, scan
+from csnn_jax.engine.library import Unsupported
+from csnn_jax.network.model import CSNN, derivative_of, tensors
+from csnn_jax.network.neuron import leaky
+from csnn_jax.network.surrogate import atan, spike
+from csnn_jax.update.objective import ce_membrane, ce_rate, mse_count
+
+pytestmark = pytest.mark.numeric
+
+BATCH = 2
+SMALL = ModelConfig(
+    input_shape=(5, 6, 2),
+    conv_channels=(3,),
+    hidden=(4,),
+    num_classes=3,
+    beta=(0.75, 0.5, 0.875),
+    threshold=(1.0, 0.75, 0.5),
+    learn_beta=True,
+    learn_threshold=True,
+    surrogate="atan",
+    slope=1.0,
+    time_steps=3,
+)
+NETWORKS = {
+    "leaky": SMALL,
+    # at least 32 channels, of which scan's products skip the silent ones
+    "wide": replace(SMALL, conv_channels=(33, 34), hidden=(35,), num_classes=32, pool="none", beta=0.5, threshold=1.0),
+    "strides, averages, zero": replace(SMALL, stride=2, pool="avg", reset="zero", surrogate="sigmoid", slope=2.0),
+    "pools after, none": replace(SMALL, pool_after=True, reset="none", surrogate="fast_sigmoid", slope=2.0),
+    "synaptic": replace(SMALL, neuron="synaptic", alpha=0.5, learn_alpha=True, per_channel=("beta", "alpha")),
+    "synaptic, clear": replace(SMALL, neuron="synaptic", alpha=0.25, reset=("clear", "zero", "subtract")),
+}
+ON_EVENT = ("leaky", "wide")
+INTEGRATOR = replace(SMALL, output="integrator")
+
+
+def network(config: ModelConfig, dtype: Any) -> tuple[dict[str, jax.Array], jax.Array]:
+    """The tensors of a network in which every layer spikes, with torch's names and layouts, and an image for it."""
+    drawn, rng = tensors(CSNN(config, 1)), np.random.default_rng(0)
+    wider = {name: 4 * value + 0.1 if name.endswith("weight") else value for name, value in drawn.items()}
+    values = {name: jnp.asarray(value, dtype) for name, value in wider.items()}
+    return values, jnp.asarray(rng.integers(0, 257, (BATCH, *config.input_shape)) / 256, dtype)
+
+
+def made(config: ModelConfig, values: dict[str, jax.Array], derivative: Callable | None = None) -> CSNN:
+    """A network with these tensors, which JAX may be differentiating."""
+    model = CSNN(config, derivative=derivative, dtype=values["fc1.weight"].dtype)
+    for block in model.blocks:
+        layer, weight = block.layer, values[f"{block.layer.name}.weight"]
+        if layer.kind == "conv":
+            kernel = weight.transpose(2, 3, 1, 0)
+        else:
+            *sizes, channels = layer.in_shape
+            planes = (channels, *sizes)  # torch's order of features
+            kernel = jnp.moveaxis(weight.reshape(-1, *planes), 1, -1).reshape(len(weight), -1).T
+        block.kernel = nnx.Param(kernel)
+        block.bias = nnx.Param(values[f"{layer.name}.bias"])
+        for name in layer.neurons.stored:
+            block.values[name] = nnx.Param(values[f"{layer.neurons.name}.{name}"])
+    return model
+
+
+def loss_of(arrays: Any) -> jax.Array:
+    """Depends on each number linearly and quadratically, each with its own weight."""
+    rng, total = np.random.default_rng(2), 0.0
+    for array in jax.tree.leaves(arrays):
+        weights = rng.normal(size=(2, *array.shape))
+        total += (jnp.asarray(weights[0], array.dtype) * array + jnp.asarray(weights[1], array.dtype) * array**2).sum()
+    return total
+
+
+def derivatives(function: Callable, *arguments: Any, orders: tuple[int, ...] = (1, 2), jit: Callable = jax.jit) -> Any:
+    """The first and the second derivative, by all arguments, of a loss on what the function returns.
+
+    The second is the gradient of the first's product with a random direction.
+    """
+    everything = tuple(range(len(arguments)))
+
+    def first(*arguments: Any) -> Any:
+        return jax.grad(lambda *arguments: loss_of(function(*arguments)), everything)(*arguments)
+
+    def along(*arguments: Any) -> jax.Array:
+        rng = np.random.default_rng(3)
+        leaves = jax.tree.leaves(first(*arguments))
+        return sum(((jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype) * leaf).sum() for leaf in leaves), 0.0)
+
+    functions = {1: first, 2: jax.grad(along, everything)}
+    return jit(lambda *arguments: [functions[order](*arguments) for order in orders])(*arguments)
+
+
+OUTPUTS: dict[str, tuple[Callable, Callable]] = {
+    "run: last states": (lambda e, m, x: e.run(m, x)[0], lambda r: [states(layer, -1) for layer in r]),
+    "run: output": (lambda e, m, x: e.run(m, x)[1], lambda r: r[-1]["spikes"]),
+    "watch: spikes": (lambda e, m, x: e.watch(m, x)[0], lambda r: r[-1]["spikes"]),
+    "watch: membranes": (lambda e, m, x: e.watch(m, x, "membrane")[0], lambda r: r[-1]["membrane"]),
+    "watch: densities": (lambda e, m, x: e.watch(m, x)[1], lambda r: jnp.stack([s["spikes"].mean() for s in r])),
+    "trace: last states": (lambda e, m, x: e.trace(m, x)[0], lambda r: [states(layer, -1) for layer in r]),
+    "trace: states": (lambda e, m, x: e.trace(m, x)[1].states, lambda r: [states(layer) for layer in r]),
+    "trace: spikes": (lambda e, m, x: e.trace(m, x)[1].spikes, lambda r: [layer["spikes"] for layer in r]),
+    "tally: scores": (lambda e, m, x: e.tally(m, x).scores, lambda r: r[-1]["spikes"].sum(0)),
+    "tally: fired": (lambda e, m, x: e.tally(m, x).fired, lambda r: fired(r)),
+}
+"""For each output of the engines: (engine, model, x) -> it, and (the reference's layers) -> the same."""
+REFUSED_ON_EVENT = [name for name in OUTPUTS if not name.endswith((": output", ": spikes", "watch: membranes"))]
+
+
+def states(layer: dict[str, jax.Array], step: Any = slice(None)) -> dict[str, jax.Array]:
+    names = {"membrane": "mem", "synaptic": "syn"}
+    return {names[name]: values[step] for name, values in layer.items() if name in names}
+
+
+def fired(layers: list[dict[str, jax.Array]]) -> jax.Array:
+    """Spikes of each image and layer."""
+    return jnp.stack([s["spikes"].sum((0, *range(2, s["spikes"].ndim))) for s in layers], 1)
+
+
+def of_engine(engine: Any, config: ModelConfig, output: Callable, dtype: Any, **options: Any) -> Any:
+    return derivatives(lambda values, x: output(engine, made(config, values), x), *network(config, dtype), **options)
+
+
+def of_reference(config: ModelConfig, output: Callable, **options: Any) -> Any:
+    def function(values: Any, x: Any) -> Any:
+        layers = reference.outputs(settings_of(config), values, x, dtype=x.dtype)
+        return output(list(layers.values()))
+
+    with jax.enable_x64(True):
+        return derivatives(function, *network(config, jnp.float64), **options)
+
+
+def assert_close(found: Any, expected: Any, bound: float) -> None:
+    """Relative to the largest absolute value of each tensor, and nowhere 0."""
+    pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True)
+    for (path, one), other in pairs:
+        one, other = np.asarray(one, np.float64), np.asarray(other)
+        largest = np.abs(other).max()
+        assert largest > 0, jax.tree_util.keystr(path)
+        assert np.abs(one - other).max() <= bound * largest, jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_scan_equals_the_reference(output, x64):
+    function, same = OUTPUTS[output]
+    assert_close(of_engine(scan, SMALL, function, jnp.float64), of_reference(SMALL, same), 1e-10)
+
+
+@pytest.mark.parametrize("kind", [name for name in NETWORKS if name != "leaky"])
+def test_scan_equals_the_reference_for_other_networks(kind, x64):
+    """`run` and `trace` have separate loops."""
+    config = NETWORKS[kind]
+
+    def everything(engine: Any, model: CSNN, x: jax.Array) -> Any:
+        return engine.trace(model, x)[1], engine.run(model, x)[1]
+
+    def same(layers: Any) -> Any:
+        return scan.Trace(tuple(map(states, layers)), tuple(s["spikes"] for s in layers)), layers[-1]["spikes"]
+
+    assert_close(of_engine(scan, config, everything, jnp.float64), of_reference(config, same), 1e-10)
+
+
+@pytest.mark.parametrize("kind", ON_EVENT)
+@pytest.mark.parametrize("output", [name for name in OUTPUTS if name not in REFUSED_ON_EVENT])
+def test_event_equals_the_reference_once(kind, output):
+    function, same = OUTPUTS[output]
+    found = of_engine(event, NETWORKS[kind], function, jnp.float32, orders=(1,))
+    assert_close(found, of_reference(NETWORKS[kind], same, orders=(1,)), 1e-5)
+    with pytest.raises(Unsupported, match=r"second derivatives .* use the scan engine"):
+        of_engine(event, NETWORKS[kind], function, jnp.float32, orders=(2,))
+
+
+def bare(function: Callable) -> Callable:
+    return function
+
+
+def in_scan(function: Callable) -> Callable:
+    return lambda *arguments: jax.lax.scan(lambda carry, _: (carry, function(*arguments)), 0, length=1)[1]
+
+
+@pytest.mark.parametrize("jit", [bare, jax.jit, jax.checkpoint, in_scan])
+@pytest.mark.parametrize("output", REFUSED_ON_EVENT)
+def test_other_gradients_on_event_are_refused(output, jit):
+    """With respect to the model and to the input, each alone."""
+    values, x = network(SMALL, jnp.float32)
+    function = jit(lambda values, x: OUTPUTS[output][0](event, made(SMALL, values), x))
+    for argument in (0, 1):
+        with pytest.raises(Unsupported, match=r"no gradient through .*; use "):
+            jax.eval_shape(jax.grad(lambda *both: loss_of(function(*both)), argument), values, x)
+
+
+def test_a_gradient_in_a_remat_or_a_scan_on_event_is_not_refused():
+    values, x = network(SMALL, jnp.float32)
+    outputs = [lambda values, x: event.run(made(SMALL, values), x)[1]]
+    expected = derivatives(outputs[0], values, x, orders=(1,))
+    for jit in (jax.checkpoint, in_scan):
+        assert_close(derivatives(jit(outputs[0]), values, x, orders=(1,)), expected, 1e-6)
+
+
+@pytest.mark.parametrize("engine", [scan, event])
+def test_run_of_an_integrator_returns_its_membranes(engine):
+    values, x = network(INTEGRATOR, jnp.float32)
+    membranes = scan.trace(made(INTEGRATOR, values), x)[1].membranes[-1]
+    np.testing.assert_array_equal(engine.run(made(INTEGRATOR, values), x)[1], membranes)
+    found = of_engine(engine, INTEGRATOR, lambda e, m, x: e.run(m, x)[1], jnp.float32, orders=(1,))
+    assert_close(found, of_reference(INTEGRATOR, lambda r: r[-1]["membrane"], orders=(1,)), 1e-5)
+
+
+@pytest.mark.parametrize(("engine", "bound", "orders"), [(scan, 1e-10, (1, 2)), (event, 1e-5, (1,))])
+def test_dropout_equals_the_reference(engine, bound, orders):
+    config, dtype = replace(SMALL, input_shape=(3, 4, 2)), jnp.float64 if engine is scan else jnp.float32
+    kept = np.random.default_rng(5).random((BATCH, 1, 2, 3)) < 0.7
+    masks = kept.reshape(BATCH, -1), np.array([[1, 0, 1, 1], [1, 1, 0, 1]], bool)
+    dropout = scan.Dropout(tuple(map(jnp.asarray, masks)), 2.0)
+    by_name = {"fc1": kept.transpose(0, 3, 1, 2).reshape(BATCH, -1), "fc2": masks[1]}
+
+    def output(values: Any, x: Any) -> Any:
+        layers = reference.outputs(settings_of(config) | {"dropout": 0.5}, values, x, by_name, x.dtype)
+        return layers["fc2"]["spikes"]
+
+    with jax.enable_x64(True):
+        expected = derivatives(output, *network(config, jnp.float64), orders=orders)
+    with jax.enable_x64(engine is scan):
+        found = of_engine(engine, config, lambda e, m, x: e.watch(m, x, dropout=dropout)[0], dtype, orders=orders)
+    assert_close(found, expected, bound)
+
+
+@pytest.mark.parametrize(("engine", "bound", "orders"), [(scan, 1e-10, (1, 2)), (event, 1e-5, (1,))])
+def test_sequences_equal_the_reference(engine, bound, orders):
+    """Frames of counts from 0 to 15."""
+    config, dtype = replace(SMALL, scale=1.0, input_bits=4), jnp.float64 if engine is scan else jnp.float32
+    frames = np.random.default_rng(6).integers(0, 16, (3, BATCH, *config.input_shape))
+
+    def output(values: Any, x: Any) -> Any:
+        return list(reference.outputs(settings_of(config), values, x, dtype=x.dtype).values())[-1]["spikes"]
+
+    with jax.enable_x64(True):
+        values, _ = network(config, jnp.float64)
+        expected = derivatives(output, values, jnp.asarray(frames, jnp.float64), orders=orders)
+    with jax.enable_x64(engine is scan):
+        values, _ = network(config, dtype)
+        x = jnp.asarray(frames, dtype)
+        found = derivatives(lambda values, x: engine.run(made(config, values), x)[1], values, x, orders=orders)
+    assert_close(found, expected, bound)
+
+
+def test_learning_to_learn(x64):
+    """The gradient of the loss after three steps of gradient descent by the learning rate and the first weights."""
+    values, x = network(SMALL, jnp.float64)
+
+    def after_training(spikes: Callable) -> Callable:
+        def function(rate: jax.Array, values: Any) -> jax.Array:
+            labels = jnp.array([0, 2])
+
+            def step(values: Any, _: None) -> tuple[Any, None]:
+                slopes = jax.grad(lambda values: ce_rate(spikes(values, x), labels))(values)
+                return jax.tree.map(lambda value, slope: value - rate * slope, values, slopes), None
+
+            values, _ = jax.lax.scan(step, values, length=3)
+            return spikes(values, x)
+
+        return function
+
+    ours = after_training(lambda values, x: scan.run(made(SMALL, values), x)[1])
+    same = after_training(
+        lambda values, x: reference.outputs(settings_of(SMALL), values, x, dtype=x.dtype)["fc2"]["spikes"]
+    )
+    arguments = jnp.float64(0.1), values
+    found, expected = (derivatives(function, *arguments, orders=(1,)) for function in (ours, same))
+    assert_close(found, expected, 1e-10)
+
+
+@pytest.mark.parametrize("loss", ["ce_rate", "ce_membrane", "mse_count"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_losses_equal_the_reference(loss, smoothing, x64):
+    ours = {"ce_rate": ce_rate, "ce_membrane": ce_membrane, "mse_count": mse_count}[loss]
+    output, labels = jnp.asarray(np.random.default_rng(7).normal(size=(4, 3, 5))), jnp.array([0, 4, 2])
+    found = derivatives(lambda output: ours(output, labels, smoothing), output)
+    assert_close(found, derivatives(lambda output: getattr(reference, loss)(output, labels, smoothing), output), 1e-10)
+
+
+@pytest.mark.parametrize("surrogate", reference.SURROGATES)
+def test_surrogates_equal_the_reference(surrogate, x64):
+    """Where a derivative is constant, the second is 0."""
+    config = replace(SMALL, surrogate=surrogate, slope=None)
+    x = jnp.asarray(np.random.default_rng(8).normal(size=50) * 2)
+    found = derivatives(lambda x: spike(x, derivative_of(config)), x)
+    expected = derivatives(lambda x: reference.spike_with(reference.surrogate(settings_of(config)))(x), x)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+def test_single_steps_equal_the_reference(reset, x64):
+    """`CSNN.step` from any states, and `leaky` from any membrane."""
+    config = replace(SMALL, reset=reset)
+    values, x = network(config, jnp.float64)
+    rng = np.random.default_rng(9)
+    before = [jnp.asarray(rng.uniform(0.3, 1.3, (BATCH, *layer.out_shape))) for layer in config.layers]
+
+    def stepped(values: Any, x: Any, before: Any) -> Any:
+        after, spikes = made(config, values).step(tuple({"mem": membrane} for membrane in before), x)
+        return [state["mem"] for state in after], spikes
+
+    def same(values: Any, x: Any, before: Any) -> Any:
+        names = {layer.name: {"membrane": membrane} for layer, membrane in zip(config.layers, before, strict=True)}
+        layers = reference.outputs(settings_of(config) | {"time_steps": 1}, values, x, dtype=x.dtype, before=names)
+        return [s["membrane"][0] for s in layers.values()], tuple(s["spikes"][0] for s in layers.values())
+
+    assert_close(derivatives(stepped, values, x, before), derivatives(same, values, x, before), 1e-10)
+    neurons = before[0], before[0] / 2, jnp.float64(0.75), jnp.float64(0.9)
+    found = derivatives(lambda u, i, beta, theta: leaky(u, i, beta, theta, reset, atan), *neurons)
+    assert_close(found, derivatives(lambda u, i, beta, theta: one_step(u, i, beta, theta, reset), *neurons), 1e-10)
+
+
+def one_step(u: jax.Array, current: jax.Array, beta: jax.Array, theta: jax.Array, reset: str) -> Any:
+    """The equations of docs/design.md."""
+    fired = jax.lax.stop_gradient((u > theta).astype(u.dtype))
+    kept = (1 - fired) * u if reset == "zero" else u
+    u = beta * kept + current - (fired * theta if reset == "subtract" else 0)
+    return u, reference.spike_with(lambda x: 1 / (1 + (jnp.pi * x) ** 2))(u - theta)
+
+
+def test_forward_mode_raises():
+    values, x = network(SMALL, jnp.float32)
+
+    def loss(engine: Any) -> Callable:
+        return lambda x: loss_of(engine.run(made(SMALL, values), x)[1])
+
+    for engine in (scan, event):
+        with pytest.raises(TypeError, match="forward-mode"):
+            jax.jvp(loss(engine), (x,), (x,))
+        with pytest.raises((TypeError, Unsupported), match="forward-mode"):
+            jax.jvp(jax.grad(loss(engine)), (x,), (x,))
+
+
+def test_vmap_is_refused_on_event_and_lax_map_is_not():
+    values, x = network(SMALL, jnp.float32)
+    model = made(SMALL, values)
+    one = lambda image: event.run(model, image[None])[1][:, 0]  # noqa: E731
+    for mapped in (jax.vmap(one), jax.jit(jax.vmap(one)), jax.vmap(jax.jit(one))):
+        with pytest.raises(Unsupported, match=r"jax\.vmap; use jax\.lax\.map"):
+            mapped(x)
+    together = event.run(model, x)[1].swapaxes(0, 1)
+    np.testing.assert_array_equal(jax.lax.map(one, x), together)
+    np.testing.assert_array_equal(jax.vmap(lambda image: scan.run(model, image[None])[1][:, 0])(x), together)
