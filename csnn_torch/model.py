@@ -14,7 +14,7 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from csnn_jax.config import Layer, ModelConfig, Readout
+from csnn_jax.config import NEVER, Layer, ModelConfig, Readout
 from csnn_jax.config.checks import show
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
@@ -183,12 +183,13 @@ def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tenso
         time_steps: number of steps for an image; a sequence has its own.
 
     Returns:
-        Output spikes [time, batch, classes].
+        Output spikes [time, batch, classes], or the membranes of an integrator, which never spikes.
 
     Raises:
         ValueError: x has the wrong type or rank or is empty, or there are no steps.
     """
-    return run_for(network, x, time_steps, "spikes")
+    integrates = bool((neurons(network)[-1].threshold == NEVER).all())
+    return run_for(network, x, time_steps, "membrane" if integrates else "spikes")
 
 
 def run_for(

@@ -49,12 +49,14 @@ class State(NamedTuple):
 def make_update(
     graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient, add_up: AddUp = jnp.sum
 ):
-    """Makes the training step, a pure function (State, x, labels, rate, sound, renewal, masks) -> (State, StepMetrics).
+    """Makes the training step, a pure function that the caller jits.
 
-    The caller jits it. x is uint8 [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound is
-    whether everything has been finite so far; renewal is the weight of the new parameters in the average; masks are
-    dropout's; choosing is whether to choose the exponents of grids again. If the loss, the gradient or an earlier step
-    isn't finite, the state is returned unchanged, so steps that were dispatched before the host noticed have no effect.
+    Returns:
+        (state, x, labels, rate, sound, renewal, masks, choosing) -> (State, StepMetrics). x is uint8 [batch, H, W, C] or
+            [time, batch, H, W, C]; rate is the learning rate; sound is whether everything has been finite so far;
+            renewal is the weight of the new parameters in the average; masks are dropout's; choosing is whether to
+            choose the exponents of grids again. If the loss, the gradient or an earlier step isn't finite, the state is
+            returned unchanged, so steps that were dispatched before the host noticed have no effect.
     """
 
     def with_exponents(params: Any, before: Any, choosing: Array | bool) -> Any:

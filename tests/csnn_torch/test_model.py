@@ -9,7 +9,7 @@ from csnn_jax import CSNN, ModelConfig
 from csnn_jax.data import as_floats
 from csnn_jax.engine import coverage, event, scan
 from csnn_jax.errors import UserError
-from csnn_jax.network.model import load_tensors
+from csnn_jax.network.model import load_tensors, tensors
 from csnn_jax.runs.equality import differ
 from csnn_jax.runs.layouts import expected_shapes, with_exponents
 from csnn_torch import model as companion
@@ -204,3 +204,15 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
 def test_a_reset_that_snntorch_lacks_is_refused():
     with pytest.raises(UserError, match=r"^--reset clear: snnTorch doesn't support it, expected csnn_jax.train$"):
         companion.sequential(ModelConfig(**STACK | {"neuron": "synaptic", "reset": "clear"}))
+
+
+def test_run_returns_an_integrators_membranes_as_the_engines_do():
+    config = ModelConfig(input_shape=(6, 6, 1), conv_channels=(3,), hidden=(5,), time_steps=4, output="integrator")
+    images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 1), dtype=np.uint8)
+    model = CSNN(config, 1)
+    network = companion.sequential(config)
+    companion.load_tensors(network, tensors(model))
+    x = torch.from_numpy(as_floats(images, config)).permute(0, 3, 1, 2)
+    membranes = companion.run(network, x, config.time_steps).detach().numpy()
+    for engine in (scan, event):
+        assert differ(engine.run(model, images)[1], membranes) == 0 and membranes.any()
