@@ -235,7 +235,7 @@ def test_exponents():
     assert exponent([0.5, 0.25]) == 0  # x = 0 drops 1/4, and x = -1 halves 1/2: the same error
     assert exponent([0.5, 0.25, 0.25]) == -1
     assert exponent([0.5, 0.25, 0.25], saved=-2) == -2
-    assert exponent([0.5, 0.25, 0.25], bias=5.0, saved=-2) == 0
+    assert exponent([0.5, 0.25, 0.25], bias=5.0, saved=-2) == -2  # the bias is clipped
     assert grid([0.0] * 4, weight_bits=2)[0] == [0] * 4
     assert exponent([1.0] + [0.06875] * 800) == -2  # -3 would fit the small ones, but it's 4 below the usual 1
 

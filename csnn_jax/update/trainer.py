@@ -52,8 +52,8 @@ def make_update(
     """Makes the training step, a pure function that the caller jits.
 
     Returns:
-        (state, x, labels, rate, sound, renewal, masks, choosing) -> (State, StepMetrics). x is uint8 [batch, H, W, C] or
-            [time, batch, H, W, C]; rate is the learning rate; sound is whether everything has been finite so far;
+        (State, x, labels, rate, sound, renewal, masks, choosing) -> (State, StepMetrics). x is uint8 [batch, H, W, C]
+            or [time, batch, H, W, C]; rate is the learning rate; sound is whether everything has been finite so far;
             renewal is the weight of the new parameters in the average; masks are dropout's; choosing is whether to
             choose the exponents of grids again. If the loss, the gradient or an earlier step isn't finite, the state is
             returned unchanged, so steps that were dispatched before the host noticed have no effect.

@@ -89,7 +89,7 @@ def on_grid(layer: Layer, weight: Array, bias: Array, saved: Any) -> tuple[Array
     x = jnp.maximum(of_bias, exponent_above(jnp.abs(weight).max(1)))
     limit = 24 if layer.weight_bits is None else layer.weight_bits - 1
     if limit < 4 and saved is not None:
-        x = jnp.maximum(of_bias, jnp.asarray(saved))
+        x = jnp.asarray(saved)
     elif limit < 4:
         choices = jnp.stack([x - less for less in range(4)])
         errors = jnp.stack([jnp.square(multiples(weight, choice - limit, limit) - weight).sum(1) for choice in choices])

@@ -43,7 +43,7 @@ def on_grid(layer: Layer, weight: Array, bias: Array, exponents: Any = None) -> 
     x = np.maximum(power_above(np.abs(weight).max(1)), lowest)
     few = layer.weight_bits is not None and layer.weight_bits < 5
     if few and exponents is not None:
-        x = np.maximum(np.asarray(exponents), lowest)
+        x = np.asarray(exponents)
     elif few:
         x = best_exponents(layer, weight, lowest, x)
     rounded_weight, rounded_bias = np.zeros_like(weight), np.zeros_like(bias)
