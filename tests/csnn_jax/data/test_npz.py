@@ -98,7 +98,7 @@ def test_a_small_file_that_unpacks_to_a_large_one(tmp_path):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, x=np.zeros(1_000_000))
     assert path.stat().st_size < 20_000
-    refused(path, "its arrays take 8,000,128 bytes, expected at most 1,000,000")
+    refused(path, "its arrays take 8,000,000 bytes, expected at most 1,000,000")
     data = path.read_bytes()
     entry = data.index(b"PK\x01\x02")
     small = (1000).to_bytes(4, "little")  # the directory lies about the size
@@ -107,6 +107,6 @@ def test_a_small_file_that_unpacks_to_a_large_one(tmp_path):
 
 
 def test_unreadable_files(tmp_path):
-    refused(tmp_path, "can't be read (Is a directory)")
-    refused(tmp_path / "missing.npz", "can't be read (No such file or directory)")
+    refused(tmp_path, "is a directory")
+    refused(tmp_path / "missing.npz", "no such file")
     refused(tmp_path / ("long" * 2000), "can't be read (File name too long)")
