@@ -78,7 +78,7 @@ def absent(file):
         (single, "contains a single LIF, expected a graph"),
         (huge, r"/node/nodes/0/extra has shape \[1048576, 1048576\], expected as many values as are stored"),
         (within_itself, "graphs are nested more than 16 deep"),
-        (absent, "truncated or damaged"),
+        (absent, "/node/nodes/1/v_leak_too is a link, expected an object in the file itself"),
     ],
 )
 def test_hdf5_files_with_other_content_are_refused(path, change, message):
