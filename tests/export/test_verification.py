@@ -178,13 +178,15 @@ def test_a_page_with_another_plotly_is_checked_except_for_plotly(copy, lines, mo
     (copy / "report.md").write_text(text.render(manifest.read(copy)))
     rehash(copy)
     code, said = lines(copy)
-    assert said["report.html"] == "ok except for plotly.js, which has another version" and code == 3
+    assert said["report.html"] == "ok except for its script, plotly.js, which has another version" and code == 3
+    assert "the script in report.html, so don't open it" in said["ok"]
     page.write_text(page.read_text().replace("as files that run elsewhere", "ready to sell", 1))
     rehash(copy)
     assert lines(copy)[1]["report.html"] == "doesn't match what this version makes from manifest.json"
     monkeypatch.setitem(sys.modules, "plotly", None)
     code, said = lines(copy)
     assert code == 3 and said["report.html"].startswith("not checked: the report needs plotly (")
+    assert "report.html, so don't open it" in said["ok"]
     page.unlink()
     rehash(copy)
     (copy / "report.md").write_text(text.render(manifest.read(copy)))
