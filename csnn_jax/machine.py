@@ -83,8 +83,14 @@ def peak_memory_mb() -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process could still use: what the system has left, at most the limit of its container."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if sys.platform != "win32" else [2**33]
+    """Bytes that this process could still use: what the system has left, within the limits of container and process."""
+    if sys.platform == "win32":
+        return 2**33
+    import resource  # not on Windows
+
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+        found.append(limit)
     for path in ("/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             words = Path(path).read_text().split()

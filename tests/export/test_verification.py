@@ -219,3 +219,15 @@ def test_a_folder_without_a_manifest_is_no_bundle_and_flags_exclude_each_other(t
         said = "isn't a bundle, expected a directory with manifest.json"
         assert refused("export.verify", folder) == f"error: {folder}: {said}"
     assert refused("export.verify", tmp_path, "--hashes", "--quick") == "error: --quick: expected no --hashes"
+
+
+def test_a_newer_version_and_absurd_latencies_are_not_all_ok(copy, lines):
+    recorded = manifest.read(copy)
+    made = recorded["made"] | {"versions": recorded["made"]["versions"] | {"csnn-jax": "9.9"}}
+    mutations.fit(copy, recorded | {"made": made})
+    code, said = lines(copy)
+    assert code == 3 and "what csnn-jax 9.9, which is newer than " in said["ok"]
+    slow = recorded["latency"] | {"c/": {"median_ms": 1e6, "p99_ms": 1e6, "calls": 3}}
+    mutations.fit(copy, recorded | {"latency": slow})
+    code, said = lines(copy, None)
+    assert code == 1 and re.match(r"c/ took 1e\+06 ms according to manifest.json, 0\.\d+ ms here", said["latency"])
