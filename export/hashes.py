@@ -18,9 +18,9 @@ from csnn_jax.errors import UserError, printable
 SUMS = "SHA256SUMS"
 MOST_SUMS = 2**22
 """Maximum size of SHA256SUMS in bytes: 40,000 files."""
-MOST_BYTES = 2**32
-"""Maximum size of all files of a bundle together, in bytes: enough for networks of 100 million weights, and hashed in
-less than a minute."""
+MOST_BYTES = 2**34
+"""Maximum size of all files of a bundle together, in bytes, which are hashed in about a minute. Large are those of ten
+windows of a large event camera in golden/, and about ten copies of the weights."""
 EXECUTABLE = 0o111
 
 

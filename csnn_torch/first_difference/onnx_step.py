@@ -59,7 +59,7 @@ class OnnxStep:
             onnx.helper.make_tensor_value_info(one, onnx.TensorProto.FLOAT, None) for one in hidden
         )
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised, too, and would be printed with names from the file
         try:
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
