@@ -7,13 +7,23 @@ from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """A user's mistake. The message names the file or flag, the value, and what was expected."""
+    """A user's mistake. The message names the file or flag, the value, and what was expected.
+
+    As text, it's always `printable`, because it may contain names from a file.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    r"""Makes any text safe to print on one line: what controls a terminal or reorders text becomes \x1b or \u202e."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def one_line(text: str, longest: int = 100) -> str:
-    """Makes any text fit on one line: escapes control characters and shortens long text in the middle."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    half = longest // 2
+    """Makes any text fit on one line: `printable`, and long text shortened in the middle."""
+    shown, half = printable(text), longest // 2
     return shown if len(shown) <= longest else f"{shown[:half]}...{shown[-half:]}"
 
 

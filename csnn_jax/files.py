@@ -6,6 +6,7 @@ Signals don't leave temporary files behind, either: see `Temporary`.
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -185,13 +186,13 @@ def append_line(path: Path, line: str) -> None:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Appends all of `data` or nothing: a partial write is undone.
+    """Appends all of `data` or nothing: a partial write is undone. Neither follows a link nor waits for a pipe.
 
     Raises:
         UserError: the disk is full or the file can't be written; `path` is unchanged.
     """
     try:
-        with open(path, "ab", buffering=0) as file:
+        with open(path, "ab", buffering=0, opener=without_links) as file:
             size = file.tell()
             try:
                 if file.write(data) != len(data):
@@ -203,6 +204,11 @@ def append(path: Path, data: bytes) -> None:
                 raise
     except OSError as error:
         raise UserError(f"{path}: can't be written: {error.strerror}") from None
+
+
+def without_links(path: str, flags: int) -> int:
+    """An opener for files in a run, which may come from someone else and must not lead out of it."""
+    return os.open(path, flags if sys.platform == "win32" else flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def user_cache(name: str) -> Path:

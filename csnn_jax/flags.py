@@ -17,7 +17,7 @@ import tyro
 
 from csnn_jax.config import Config, DataConfig, ModelConfig
 from csnn_jax.config.checks import check, is_count
-from csnn_jax.errors import UserError, one_line, refusal
+from csnn_jax.errors import UserError, first_line, one_line, refusal
 from csnn_jax.figures import Figures
 from csnn_jax.flag_groups import fill, fill_own, form, plain
 from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
@@ -226,6 +226,10 @@ def _check_recipe(flags: TrainFlags) -> None:
         raise UserError(f"--recipe {flags.recipe}: is for {sizes} images; expected no --recipe")
 
 
+_NO_MEMORY = ("RESOURCE_EXHAUSTED", "can't allocate memory")
+"""What JAX's and torch's errors say, which are RuntimeErrors."""
+
+
 def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:
     """Runs a command: a user's mistake prints one line on stderr and exits with code 2; Ctrl-C exits with 130.
 
@@ -252,6 +256,11 @@ def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()
             return 141
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            return 2
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
+                raise
+            print(f"error: not enough memory: {one_line(first_line(error), 200)}", file=sys.stderr)
             return 2
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:

@@ -82,6 +82,27 @@ def peak_memory_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20  # macOS, in bytes
 
 
+def available_memory() -> int:
+    """Bytes that this process could still use: what the system has left, within the limits of container and process."""
+    if sys.platform == "win32":
+        return 2**33
+    import resource  # not on Windows
+
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+        found.append(limit)
+    for path in ("/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            words = Path(path).read_text().split()
+        except OSError:
+            continue
+        if "MemAvailable:" in words:
+            found.append(1024 * int(words[words.index("MemAvailable:") + 1]))
+        elif words[0].isdecimal():  # a container without a limit says "max"
+            found.append(int(words[0]))
+    return min(found)
+
+
 def busy_s() -> float | None:
     """CPU time in seconds that all programs have used on this process's CPUs since the system started.
 

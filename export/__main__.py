@@ -16,7 +16,7 @@ from csnn_jax.flags import parse, run_command
 from csnn_jax.runs import layouts, rundir
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, require_extras, set_up
-from export.settings import EXTENTS, Effort, Settings
+from export.settings import EXTENTS, MOST_STEPS, Effort, Settings
 from export.work import Work
 
 DESCRIPTION = """Exports a trained run as a bundle: ONNX graphs, NIR, a C program, golden tensors, a manifest, a report.
@@ -25,8 +25,6 @@ Every file is compared with the network in torch before the bundle is created. `
 the comparison from the bundle alone."""
 
 OPSETS = range(18, 22)
-MOST_STEPS = 10_000
-"""Maximum steps of a window; more would fill most machines' memory with the compared states."""
 
 
 @dataclass(frozen=True)

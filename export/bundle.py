@@ -12,6 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from csnn_jax import reading
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import BUNDLE as MANIFEST
@@ -113,9 +114,9 @@ def golden_images(folder: Path) -> Split:
     """
     path = folder / IMAGES
     try:
-        arrays = safetensors.numpy.load(path.read_bytes())
+        arrays = safetensors.numpy.load(reading.read(path, "images and labels", reading.PROTOBUF, folder))
         split = Split(arrays["images"], arrays["labels"])
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+    except (KeyError, ValueError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: expected a safetensors file with images and labels: {error}") from None
     if split.images.dtype != np.uint8 or split.images.ndim not in (4, 5):
         raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and N labels")

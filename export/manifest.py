@@ -7,13 +7,14 @@ version, and `export.verify` compares it.
 import hashlib
 import json
 import math
+import os
 import platform
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from csnn_jax import machine
+from csnn_jax import machine, reading
 from csnn_jax.data import Split, as_bytes
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
@@ -44,7 +45,7 @@ def _bytes(manifest: Manifest) -> bytes:
 def _sums(folder: Path, manifest: Manifest) -> bytes:
     """The contents of SHA256SUMS, with all of a bundle's other files, in the format of `sha256sum -c`."""
     hashes = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-    hashes[MANIFEST] = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    hashes[MANIFEST] = hashlib.sha256(reading.read(folder / MANIFEST, "a manifest", MOST_BYTES, folder)).hexdigest()
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items())).encode()
 
 
@@ -56,10 +57,8 @@ def read(folder: Path) -> Manifest:
             duplicate keys, for example), or has entries in a form that `export` doesn't write.
     """
     path = folder / MANIFEST
+    content = reading.read(path, "a bundle's manifest", MOST_BYTES, folder)
     try:
-        if (size := path.stat().st_size) > MOST_BYTES:
-            raise UserError(f"{path}: {size:,} bytes, expected at most {MOST_BYTES:,}")
-        content = path.read_bytes()
         found = json.loads(content)
         written = _bytes(found) == content
     except (ValueError, RecursionError) as error:
@@ -92,14 +91,14 @@ def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
     Raises:
         UserError: config.json can't be read, or weights.safetensors is too large for this network.
     """
-    problems, most = hashes.irregular(folder), _most_bytes(folder)
+    problems, most = hashes.irregular(folder), min(hashes.MOST_BYTES, _most_bytes(folder))
     if large := {name: size for name, size in _sizes(folder) if size > most}:
         return problems | {name: f"has {size:,} bytes, expected at most {most:,}" for name, size in large.items()}
     try:
-        if (folder / SUMS).read_bytes() != _sums(folder, manifest):
+        if reading.read(folder / SUMS, "a list of hashes", hashes.MOST_SUMS, folder) != _sums(folder, manifest):
             problems[SUMS] = f"doesn't match {MANIFEST} and its SHA-256: one of the two was changed"
-    except OSError as error:
-        problems[SUMS] = f"can't be read: {error.strerror}"
+    except UserError as error:
+        problems.setdefault(SUMS, str(error).removeprefix(f"{folder / SUMS}: "))
     found = hash_files(folder)
     for name, entry in manifest["files"].items():
         if name not in found:
@@ -117,19 +116,12 @@ def _most_bytes(folder: Path) -> int:
     Raises:
         UserError: config.json can't be read, or weights.safetensors is too large for this network.
     """
-    if (size := _size(folder / CONFIG)) > MOST_CONFIG:
-        raise UserError(f"{CONFIG}: {size:,} bytes, expected at most {MOST_CONFIG:,}")
+    reading.check(folder / CONFIG, "a bundle's configuration", MOST_CONFIG, folder)
     model = rundir.RunDir(folder).config().model
     values = sum(math.prod(shape) for shape in layouts.expected_shapes(model).values())
-    if (size := _size(folder / WEIGHTS)) > 8 * values + MOST_CONFIG:
-        raise UserError(f"{WEIGHTS}: {size:,} bytes, expected at most {8 * values + MOST_CONFIG:,} for this network")
+    if os.path.lexists(folder / WEIGHTS):
+        reading.check(folder / WEIGHTS, "the weights of this network", 8 * values + MOST_CONFIG, folder)
     return 2**26 + 64 * values + 64 * model.time_steps * math.prod(model.input_shape)
-
-
-def _size(path: Path) -> int:
-    if path.is_symlink():
-        raise UserError(f"{path.name}: is a link, expected a plain file")
-    return path.stat().st_size if path.is_file() else 0
 
 
 def _sizes(folder: Path) -> Iterator[tuple[str, int]]:

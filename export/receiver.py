@@ -23,16 +23,17 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.29, it sends usag
 import onnxruntime as ort
 
 HERE = Path(__file__).resolve().parent
+MOST_BYTES, LARGEST = 2**34, 2**31  # of all files together, which are hashed in about a minute, and of each
 FILES = {"step.onnx": "step", "step_b1.onnx": "step", "sequence.onnx": "sequence"}
 
 
 def main() -> int:
-    lines = {"SHA256SUMS": sums_line()}
-    for name, kind in FILES.items():
+    lines = {}
+    for name in ("SHA256SUMS", *FILES):
         try:
-            lines[name] = line(session(name), kind)
+            lines[name] = line(session(name), FILES[name]) if name in FILES else sums_line()
         except Exception as error:  # missing or damaged files can cause any error
-            lines[name] = f"NOT OK: {str(error).splitlines()[0]}"
+            lines[name] = f"NOT OK: {repr(str(error).splitlines()[0])[1:-1]}"  # repr: without control characters
     for name, said in lines.items():
         print(f"{name:<16} {said}")
     bad = any(said.startswith("NOT OK") for said in lines.values())
@@ -42,8 +43,11 @@ def main() -> int:
 
 def sums_line() -> str:
     """Compares all files with SHA256SUMS: only this detects changes in weights that no golden image uses."""
-    listed = dict(line.split("  ", 1)[::-1] for line in (HERE / "SHA256SUMS").read_text().splitlines())
-    found = {path.relative_to(HERE).as_posix() for path in HERE.rglob("*") if path.is_symlink() or not path.is_dir()}
+    listed = dict(line.split("  ", 1)[::-1] for line in content(HERE / "SHA256SUMS").decode().splitlines())
+    files = [path for path in HERE.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if (size := sum(path.lstat().st_size for path in files)) > MOST_BYTES:
+        raise ValueError(f"the files have {size:,} bytes, expected at most {MOST_BYTES:,}")
+    found = {path.relative_to(HERE).as_posix() for path in files}
     wrong = [f"{name!a} is not listed" for name in sorted(found - {*listed, "SHA256SUMS"})]
     wrong += [f"{name!a} is missing or changed" for name, digest in listed.items() if sha256(name) != digest]
     return f"NOT OK: {', '.join(wrong)}" if wrong else "ok: no file was changed"
@@ -54,15 +58,22 @@ def sha256(name: str) -> str:
     path, parts = HERE / name, PurePosixPath(name).parts
     places = [HERE.joinpath(*parts[: count + 1]) for count in range(len(parts))]
     if path.is_absolute() and ".." not in parts and HERE in path.parents and not any(map(Path.is_symlink, places)):
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        return hashlib.sha256(content(path)).hexdigest() if path.is_file() else ""
     return ""
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a plain file, not of a pipe or device, which may never end."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
+        raise ValueError(f"{path.relative_to(HERE)} isn't a plain file of at most {LARGEST:,} bytes")
+    return path.read_bytes()
 
 
 def session(name: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.add_session_config_entry("session.disable_quant_qdq", "1")  # converts int8 weights to floats once
     options.log_severity_level = 3  # no warning that the input time_steps has a default
-    return ort.InferenceSession(HERE / name, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(content(HERE / name), options, providers=["CPUExecutionProvider"])
 
 
 def line(run: ort.InferenceSession, kind: str) -> str:
@@ -98,7 +109,7 @@ def tensors(folder: Path, what: str) -> list[np.ndarray]:
 
 def tensor(path: Path) -> np.ndarray:
     """A float32 tensor from a file with an `onnx.TensorProto`, from its fields dims (1) and raw_data (9)."""
-    data = path.read_bytes()
+    data = content(path)
     at, dims, raw = 0, [], b""
     while at < len(data):
         key, at = varint(data, at)

@@ -37,6 +37,8 @@ EXTENTS: dict[Effort, Extent] = {
     "thorough": Extent(1000, None, (2, 10**6), 3.0, each=True),
 }
 """A few images are enough to reveal an error in a weight, a layer, a border or a step."""
+MOST_STEPS = 10_000
+"""Maximum steps of a window; more would fill most machines' memory with the compared states."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ class Settings:
         """The run's configuration with the bundle's window.
 
         Raises:
-            UserError: `time_steps` is more than the images have frames.
+            UserError: `time_steps` is more than the images have frames, or the window is longer than `MOST_STEPS`.
         """
         config = for_data(config, test)
+        if (steps := self.time_steps or config.model.time_steps) > MOST_STEPS:
+            raise UserError(f"--time-steps {steps}: expected at most {MOST_STEPS:,} steps of a window")
         if self.time_steps is None:
             return config
         if test.images.ndim == 5 and self.time_steps > (there := config.model.time_steps):

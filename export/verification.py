@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csnn_jax.errors import UserError, first_line
+from csnn_jax import reading
+from csnn_jax.errors import UserError, first_line, printable
 from csnn_jax.report import page
 from export import claims, hashes, manifest
 from export.bundle import MANIFEST, PAGE, REPORT, Manifest
@@ -35,7 +36,7 @@ class Verdict:
     def tell(self, name: str, problems: Sequence[str], praise: str = "ok") -> None:
         self.bad += bool(problems)
         shown = problems if len(problems) <= 5 else [*problems[:5], f"and {len(problems) - 5:,} more"]
-        print(hashes.printable(f"{name:<24} {'; '.join(shown) or praise}"), flush=True)
+        print(printable(f"{name:<24} {'; '.join(shown) or praise}"), flush=True)
 
     def end(self, *notes: str) -> int:
         """Prints the last line; returns the exit code."""
@@ -43,7 +44,7 @@ class Verdict:
         missing = [f"NOT CHECKED: {', '.join(left_out)}"] if left_out else []
         said = "; ".join(filter(None, (*missing, *notes)))
         verdict = "NOT OK" if self.bad else "ok as far as checked" if left_out else "all ok"
-        print(hashes.printable(f"{verdict}{said and f' ({said})'}"))
+        print(printable(f"{verdict}{said and f' ({said})'}"))
         return DIFFERENT if self.bad else INCOMPLETE if self.unchecked else 0
 
 
@@ -130,7 +131,7 @@ class Verification:
             self.verdict.tell(name, problems)
         self.rest(claimed)
         if self.figures and not self.verdict.bad:
-            self.verdict.tell("latency", [], self._latency())
+            self._latency()
         return claimed
 
     def make(self) -> None:
@@ -149,9 +150,13 @@ class Verification:
     def files(self) -> dict[str, list[str]]:
         """How files differ from those made here, by file name."""
         wrong: dict[str, list[str]] = {}
-        for name, problem in derived.differences(self.opened.bundle, self.folder, self.recorded):
+        found = derived.differences(self.opened.bundle, self.folder, self.recorded)
+        for name, problem in found.problems:
             shown = derived.of(name)
             wrong.setdefault(shown, []).append(problem if shown == name else f"{name}: {problem}")
+        if found.by_values:
+            files = ", ".join(dict.fromkeys(map(derived.of, found.by_values)))
+            self.verdict.unchecked.append(f"the bytes of {files} (only the values)")
         return wrong
 
     def rest(self, claimed: Manifest) -> None:
@@ -160,6 +165,8 @@ class Verification:
         self.verdict.tell(REPORT, list(self._report()))
         if PAGE in self.recorded["files"]:
             self._page()
+        if newer := statements.newer(self.recorded):
+            self.verdict.unchecked.append(newer)
         self._images()
 
     def _file(self, part: Part, name: str, checks: Iterator[CheckResult], problems: list[str]) -> CheckResult:
@@ -231,10 +238,15 @@ class Verification:
         if (dropped := self.recorded.get("dropped")) is not None:
             yield from statements.belied_by_network(dropped, network.model, network.tensors)
 
+    def _received(self, name: str) -> bytes:
+        return reading.read(self.folder / name, "a report", hashes.MOST_BYTES, self.folder)
+
     def _report(self) -> Iterator[str]:
         try:
-            if (self.folder / REPORT).read_bytes() != text.render(self.recorded).encode():
+            if self._received(REPORT) != text.render(self.recorded).encode():
                 yield f"doesn't match what this version makes from {MANIFEST}"
+        except UserError as error:
+            yield str(error).removeprefix(f"{self.folder / REPORT}: ")
         except Exception as error:  # a changed manifest can cause any error
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"
 
@@ -242,17 +254,17 @@ class Verification:
         """Checks report.html, which depends on the manifest and on the version of plotly, whose code it contains."""
         try:
             page.require()
-            found = (self.folder / PAGE).read_text()
+            found = self._received(PAGE).decode()
             if found == webpage.render(self.recorded):
                 self.verdict.tell(PAGE, [])
             elif webpage.differs_in_plotly(found, self.recorded):
-                self.verdict.tell(PAGE, [], "ok except for plotly.js, which has another version")
-                self.verdict.unchecked.append(f"the plotly.js in {PAGE}")
+                self.verdict.tell(PAGE, [], "ok except for its script, plotly.js, which has another version")
+                self.verdict.unchecked.append(f"the script in {PAGE}, so don't open it")
             else:
                 self.verdict.tell(PAGE, [f"doesn't match what this version makes from {MANIFEST}"])
         except UserError as error:
             self.verdict.tell(PAGE, [], f"not checked: {error}")
-            self.verdict.unchecked.append(PAGE)
+            self.verdict.unchecked.append(f"{PAGE}, so don't open it")
         except Exception as error:  # a changed manifest can cause any error
             self.verdict.tell(PAGE, [f"can't be made from {MANIFEST}: {_one_line(error)}"])
 
@@ -267,13 +279,19 @@ class Verification:
         elif self.opened.effort is not None:
             self.verdict.skipped.append(f"accuracy, spikes, operations and energy (--{self.opened.effort})")
 
-    def _latency(self) -> str:
-        """Latency of every file, here and as recorded, for information only: it varies between machines and days."""
+    def _latency(self) -> None:
+        """Reports the latency of every file, here and as recorded, which varies between machines and days."""
         seconds = EXTENTS[self.recorded["settings"]["effort"]].seconds
         here = claims.latencies(self.opened.bundle, self.opened.evidence, seconds)
         recorded = self.recorded["latency"]
-        pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
-        return f"here (recorded), median ms per call: {', '.join(pairs)}"
+        pairs = [(name, one["median_ms"], recorded[name]["median_ms"]) for name, one in here]
+        absurd = [
+            f"{name} took {there:g} ms according to {MANIFEST}, {now:g} ms here"
+            for name, now, there in pairs
+            if statements.implausible(there, now)
+        ]
+        shown = ", ".join(f"{name} {now:.3f} ({there:.3f})" for name, now, there in pairs)
+        self.verdict.tell("latency", absurd, f"here (recorded), median ms per call: {shown}")
 
 
 def _one_line(error: Exception) -> str:

@@ -20,10 +20,11 @@ DESCRIPTION = """Checks that a bundle contains exactly what this version makes f
 First it checks the SHA-256 of every file. Then it makes each file again from weights.safetensors and config.json and
 compares it, runs these files on images, and compares the manifest's figures. The bundle is only read: nothing in it is
 run, and no path from it is opened. It prints one line per file: ok, or the differences. Facts that only the maker knows
-(dates, versions, latencies, the training) aren't checked; report.md lists them.
+(dates, versions, latencies, the training) are only refused if they're impossible; report.md lists them.
 
 Exit codes: 0: everything is ok, except what --quick or --thorough skips; 1: something differs or couldn't be verified;
-2: there is no bundle, or a flag is wrong; 3: nothing differs, but the last line lists what couldn't be checked."""
+2: there is no bundle, or a flag is wrong; 3: nothing differs, but the last line lists what couldn't be checked, such as
+the bytes of files that other versions wrote, or the script in report.html."""
 
 
 @dataclass(frozen=True)

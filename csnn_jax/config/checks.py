@@ -61,9 +61,20 @@ def is_counts(values: object) -> bool:
 
 
 def is_class_name(value: object) -> bool:
-    """Whether a value can name a class in lines of text: no control characters, and not `-`, which means none."""
-    breaking = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, line and paragraph separators
-    return isinstance(value, str) and value not in ("", "-") and not {*map(unicodedata.category, value)} & {*breaking}
+    """Whether a value can name a class in lines of text: without controls, and not `-`, which means none."""
+    return isinstance(value, str) and value not in ("", "-") and is_plain(value) and _encodes(value)
+
+
+def is_plain(text: str) -> bool:
+    """Whether text neither breaks lines, nor controls a terminal, nor overrides the direction of text like U+202E."""
+    breaking = {"Cc", "Zl", "Zp"}  # control characters, line and paragraph separators
+    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return not any(unicodedata.category(c) in breaking or unicodedata.bidirectional(c) in turning for c in text)
+
+
+def _encodes(text: str) -> bool:
+    """Whether text can be written; some file names can't."""
+    return not any(unicodedata.category(c) == "Cs" for c in text)
 
 
 def is_number(value: object, above: float = -math.inf) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from csnn_jax.config.checks import check, check_choice, flag_of, is_class_name, is_count, is_number, settle
+from csnn_jax.config.checks import check, check_choice, flag_of, is_class_name, is_count, is_number, is_plain, settle
 from csnn_jax.config.network import ModelConfig, Readout
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
@@ -43,8 +43,8 @@ class DataConfig:
 
     def __post_init__(self):
         settle(self)
-        named = isinstance(self.dataset, str) and "\0" not in self.dataset
-        check("--dataset", self.dataset, "the name of a data set", named)
+        named = isinstance(self.dataset, str) and is_plain(self.dataset)
+        check("--dataset", self.dataset, "the name of a data set, without control characters", named)
         check("--validation", self.validation, "a whole number of at least 0", is_count(self.validation, 0))
         if self.augment is not None:
             _check_augment(self.augment)

@@ -8,6 +8,7 @@ from csnn_jax.config import grid
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle, show
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
 from csnn_jax.config.neuron_checks import check_neurons
+from csnn_jax.config.sizes import check_sizes
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
 from csnn_jax.neurons.neuron import Neuron, Neurons, Reset
@@ -133,6 +134,7 @@ class ModelConfig(NeuronFields):
         check("input_bits", self.input_bits, f"a whole number from 0 to {grid.MOST_INPUT}", few)
         check_bits(self.weight_bits)
         check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
+        check_sizes(self)
         check("--pool-after", self.pool_after, "true or false", isinstance(self.pool_after, bool))
         check("--bias", self.bias, "true or false", isinstance(self.bias, bool))
         check("--neuron", self.neuron, f"one of {', '.join(NEURONS)}", self.neuron in [*NEURONS])

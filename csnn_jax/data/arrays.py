@@ -1,5 +1,6 @@
 """Your own arrays in a NumPy archive: images and labels to evaluate on, and optionally others to train on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,17 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from csnn_jax.config.sizes import MOST_CLASSES
 from csnn_jax.data.entry import entry_of, to_learn_from
-from csnn_jax.data.images import check_floats
-from csnn_jax.data.npz import read_npz
+from csnn_jax.data.images import check_floats, check_shape
+from csnn_jax.data.npz import Header, read_npz
 from csnn_jax.data.source import Raw, Reader, Wanted
-from csnn_jax.data.split import Split, as_split, check_alike, class_names
+from csnn_jax.data.split import Split, as_split, check_alike, check_form, class_names
 from csnn_jax.errors import UserError
+from csnn_jax.machine import available_memory
 
 KEYS = ("images", "labels", "train_images", "train_labels", "classes")
 """The arrays of an archive. The first two are required, and the next two come together."""
-MOST = 2**36
-"""Maximum total size of the arrays, in bytes."""
+COPIES = {"i": 2, "f": 6}
+"""How many times as much memory as their size whole numbers and floats take until they're converted."""
+LONGEST_NAME = 1000
+"""Maximum length of a class name, in characters."""
 
 
 def read_arrays(where: str, wanted: Wanted) -> Raw:
@@ -33,18 +38,34 @@ def read_arrays(where: str, wanted: Wanted) -> Raw:
     """
     source = f"--dataset arrays:{where}"
     try:
-        arrays = read_npz(Path(where), MOST)
+        return _raw(read_npz(Path(where), available_memory(), check=_check))
     except UserError as error:  # its message starts with the file
         raise UserError(f"--dataset arrays:{error}") from None
-    unknown, missing = sorted(arrays.keys() - set(KEYS)), [key for key in KEYS[:2] if key not in arrays]
-    missing += [key for key in KEYS[2:4] if key not in arrays and arrays.keys() & set(KEYS[2:4])]
-    if unknown or missing:
-        found = f"holds {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
-        raise UserError(f"{source}: {found}, expected {', '.join(KEYS[:2])} and optionally {', '.join(KEYS[2:])}")
-    try:
-        return _raw(arrays)
     except ValueError as error:
         raise UserError(f"{source}: {error}") from None
+
+
+def _check(headers: Mapping[str, Header]) -> None:
+    """Raises ValueError if arrays are unknown or missing, don't match, or don't fit into memory."""
+    unknown, missing = sorted(headers.keys() - set(KEYS)), [key for key in KEYS[:2] if key not in headers]
+    missing += [key for key in KEYS[2:4] if key not in headers and headers.keys() & set(KEYS[2:4])]
+    if unknown or missing:
+        found = f"holds {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
+        raise ValueError(f"{found}, expected {', '.join(KEYS[:2])} and optionally {', '.join(KEYS[2:])}")
+    for part, (images, labels) in {"test": KEYS[:2], "train": KEYS[2:4]}.items():
+        if images in headers:
+            check_shape(headers[images], f"{part} images")
+            if (dtype := headers[images].dtype).kind not in "buif":
+                raise ValueError(f"{part} images are {dtype}, expected numbers")
+            check_form(headers[labels], headers[images].shape[0], f"{part} labels")
+    if "classes" in headers:
+        names = headers["classes"]
+        if math.prod(names.shape) > MOST_CLASSES or names.dtype.itemsize > 4 * LONGEST_NAME:
+            kind = f"{names.dtype} {list(names.shape)}"
+            raise ValueError(f"classes is {kind}, expected at most {MOST_CLASSES:,} names of {LONGEST_NAME} characters")
+    needed = sum(one.nbytes * COPIES["f" if one.dtype.kind == "f" else "i"] for one in headers.values())
+    if needed > (free := available_memory()):
+        raise ValueError(f"its arrays take {needed:,} bytes with the copies made of them, expected at most {free:,}")
 
 
 def _raw(arrays: Mapping[str, Any]) -> Raw:

@@ -5,12 +5,13 @@ import importlib
 import operator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from csnn_jax.config.job import Config
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.sizes import MOST_CLASSES
 from csnn_jax.data.entry import entry_of, scale_note
 from csnn_jax.data.fitted import check_names, learned, named
 from csnn_jax.data.images import Shape, fit
@@ -46,6 +47,7 @@ def load(
     cache: "Cache | None" = None,
     subset: int | None = None,
     spare: int = 0,
+    every_class: bool = False,
 ) -> Dataset:
     """Loads a data set and fits its images to the network's input (see `images.fit`).
 
@@ -59,14 +61,15 @@ def load(
         cache: cache of event frames; None: no caching.
         subset: use the first N training images, and the same fraction of the test images; None: all.
         spare: number of training images to use as test images if the data set has none and `validation` is 0.
+        every_class: whether training images must have every label up to the highest, for classes without names.
 
     Returns:
         The data set. Its classes are those named by its files or folders, or 0 .. highest training label.
 
     Raises:
-        UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels that can't be
-            converted to those of `input_shape`, no training images left after `validation`, or neither test nor
-            held-out images; `input_shape` isn't three positive integers.
+        UserError: an unknown name, unreadable or inconsistent files, labels outside the classes or with gaps, channels
+            that can't be converted to those of `input_shape`, no training images left after `validation`, or neither
+            test nor held-out images; `input_shape` isn't three positive integers.
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
     reader, shelf = reader_of(name), None
@@ -80,8 +83,9 @@ def load(
         cache = cache or Cache()
         shelf = cache.shelf
     wanted = Wanted(shape, time_steps, input_shape is None, frames, shelf, subset)
-    raw = _shortened(reader.read(name.partition(":")[2], wanted), wanted, name)
-    known, names = _classes(raw, name)
+    raw = reader.read(name.partition(":")[2], wanted)
+    names = _classes(raw, name, every_class)
+    raw = _shortened(raw, wanted, name)
     if reader.as_is:
         shape = _as_they_are(raw, shape if input_shape is not None else None, name)
     fitted: list[str] = []
@@ -91,7 +95,7 @@ def load(
             images = cache.keep(images)  # type: ignore[arg-type]  # its reader only returns Recordings
         parts.append(_split((images, labels), shape, len(names), name, fitted))
     train, test = parts
-    images = (train if known is raw.train else test).images
+    images = (train if len(train.labels) else test).images
     entry = entry_of(images, raw.floats)
     notes = [*raw.notes, *fitted, *scale_note(images, entry.scale, name.partition("@")[0])]
     tested = len(test.labels) > 0
@@ -103,16 +107,25 @@ def load(
     return Dataset(name, train, held_out, test, names, entry, said, changed, "test" if tested else "validation")
 
 
-def _classes(raw: Raw, name: str) -> tuple[Pair, tuple[str, ...]]:
-    """The part whose labels determine the classes, and the names of the classes."""
+def _classes(raw: Raw, name: str, every_class: bool) -> tuple[str, ...]:
+    """The names of the classes. Without names, their numbers up to the highest label, see `load`."""
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
-    known = raw.train if len(raw.train[1]) else raw.test
-    names = raw.names or tuple(map(str, range(int(known[1].max()) + 1)))
-    if len(names) < 2 and known is raw.train:
+    trains = len(raw.train[1]) > 0
+    labels = (raw.train if trains else raw.test)[1]
+    if not raw.names and (top := int(labels.max())) >= MOST_CLASSES:
+        raise UserError(f"--dataset {name}: has label {top}, expected labels below {MOST_CLASSES}")
+    names = raw.names or tuple(map(str, range(int(labels.max()) + 1)))
+    if len(names) < 2 and trains:
         raise UserError(f"--dataset {name}: one class, expected two or more")
-    return known, names
+    if every_class and not raw.names:
+        there = np.unique(labels[labels > 0])  # labels may also start at 1, as those of EMNIST's letters do
+        if len(there) != len(names) - 1:
+            gap = next(number for number, label in enumerate(there, 1) if label != number)
+            every = f"every label up to the highest, {len(names) - 1}, with at least one training image"
+            raise UserError(f"--dataset {name}: no training image has label {gap}, expected {every}")
+    return names
 
 
 def _held_out(train: Split, validation: int, name: str) -> tuple[Split, Split | None]:
@@ -275,4 +288,5 @@ def _load(
     own = not arrays or name == settings.dataset
     frames, subset = (settings.frames, settings.subset) if own else ("time", None)
     steps = model.time_steps
-    return load(name, shape, validation, time_steps=steps, frames=frames, cache=kept, subset=subset, spare=spare)
+    given: Any = {"time_steps": steps, "frames": frames, "cache": kept, "subset": subset, "spare": spare}
+    return load(name, shape, validation, every_class=trains, **given)

@@ -3,15 +3,19 @@
 import gzip
 import hashlib
 import math
+import os
 import zlib
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from csnn_jax import reading
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
+from csnn_jax.machine import available_memory
 
 MNIST_SHA256 = {
     "train-images-idx3-ubyte.gz": "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971",
@@ -19,6 +23,10 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte.gz": "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be",
     "t10k-labels-idx1-ubyte.gz": "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
 }
+
+
+_PACKED = 1100
+"""Maximum bytes of data per byte of a gzip file: a little more than deflate achieves."""
 
 
 def read_idx(path: str | Path) -> np.ndarray:
@@ -33,7 +41,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, corrupt, in another format, or longer or shorter than its header states.
     """
-    return _parse(_read(Path(path)), str(path))
+    return _values(Path(path), _shape(Path(path)))
 
 
 def read_folder(where: str | Path, wanted: Wanted | None = None) -> Raw:
@@ -66,9 +74,9 @@ def read_mnist(where: str | Path = "", wanted: Wanted | None = None) -> Raw:
     Raises:
         UserError: a file is missing or isn't MNIST's by its SHA-256.
     """
-    folder: Traversable = Path(where) if where else files("csnn_jax.data") / "mnist"
+    folder = Path(where) if where else Path(__file__).with_name("mnist")
     for name, expected in MNIST_SHA256.items():
-        found = hashlib.sha256(_read(folder / name)).hexdigest()
+        found = hashlib.sha256(reading.read(folder / name, "a file of MNIST", 2**24)).hexdigest()
         if found != expected:
             raise UserError(f"{folder / name}: SHA-256 {found}, expected {expected}; reinstall csnn-jax")
     train_images, train_labels, test_images, test_labels = (folder / name for name in MNIST_SHA256)
@@ -83,46 +91,79 @@ def _find(folder: Path, stem: str, ranks: str) -> Path:
     raise UserError(f"{folder}: has no {names[0]}[.gz]")
 
 
-def _pair(images_file: Traversable, labels_file: Traversable) -> Pair:
-    images, labels = (_parse(_read(file), str(file)) for file in (images_file, labels_file))
-    if images.ndim == 1:
+def _pair(images_file: Path, labels_file: Path) -> Pair:
+    """Reads images and labels, after comparing their headers."""
+    shape, labels = _shape(images_file), _shape(labels_file)
+    if len(shape) == 1:
         raise UserError(f"{images_file}: magic 0x00000801 (labels), expected 0x00000803 (images)")
-    if labels.ndim != 1:
-        raise UserError(f"{labels_file}: magic 0x0000080{labels.ndim} (images), expected 0x00000801 (labels)")
-    if len(images) != len(labels):
-        raise UserError(f"{images_file} has {len(images)} images but {labels_file} has {len(labels)} labels")
-    if not images.size:
-        raise UserError(f"{images_file}: shape {images.shape}, expected at least one image")
-    return images if images.ndim == 4 else images[..., None], labels
+    if len(labels) != 1:
+        raise UserError(f"{labels_file}: magic 0x0000080{len(labels)} (images), expected 0x00000801 (labels)")
+    if shape[:1] != labels:
+        raise UserError(f"{images_file} has {shape[0]} images but {labels_file} has {labels[0]} labels")
+    if not math.prod(shape):
+        raise UserError(f"{images_file}: shape {shape}, expected at least one image")
+    images = _values(images_file, shape)
+    return images if images.ndim == 4 else images[..., None], _values(labels_file, labels)
 
 
-def _read(file: Traversable) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: can't be read ({error.strerror}); expected an IDX file") from error
+@contextmanager
+def _unpacked(path: Path) -> Iterator[tuple[Any, int, bool]]:
+    """Opens a file: its contents, its size on disk, and whether it's compressed.
 
-
-def _parse(data: bytes, name: str) -> np.ndarray:
-    if data[:2] == b"\x1f\x8b":
+    Raises:
+        UserError: it can't be opened, or a read in the block finds that it's damaged.
+    """
+    with reading.opened(path, "an IDX file") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
         try:
-            data = gzip.decompress(data)
+            yield gzip.GzipFile(fileobj=file) if packed else file, os.fstat(file.fileno()).st_size, packed
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise UserError(f"{name}: corrupt gzip ({error}); expected a whole IDX file") from error
-    magic, rank = data[:4], data[3] if len(data) > 3 else 0
+            raise UserError(f"{path}: corrupt gzip ({error}); expected a whole IDX file") from error
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """The shape in a file's header, which the size of the file allows."""
+    with _unpacked(path) as (file, size, packed):
+        header = file.read(20)
+    magic, rank = header[:4], header[3] if len(header) > 3 else 0
     if magic[:3] != b"\0\0\x08" or rank not in (1, 3, 4):
         raise UserError(
-            f"{name}: magic 0x{magic.hex()}, expected 0x00000801 (labels), 0x00000803 or 0x00000804 (images)"
+            f"{path}: magic 0x{magic.hex()}, expected 0x00000801 (labels), 0x00000803 or 0x00000804 (images)"
         )
-    start = 4 + 4 * rank
-    if len(data) < start:
-        raise UserError(f"{name}: truncated, {len(data)} bytes, expected a header of {start}")
-    shape = tuple(np.frombuffer(data, ">u4", rank, offset=4).tolist())
-    found, expected = len(data) - start, math.prod(shape)
-    if found != expected:
-        kind = "truncated" if found < expected else "trailing bytes"
-        raise UserError(f"{name}: {kind}, {found} bytes of data, expected {expected} for shape {shape}")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()  # frombuffer returns a read-only array
+    start = _start(rank)
+    if len(header) < start:
+        raise UserError(f"{path}: truncated, {len(header)} bytes, expected a header of {start}")
+    shape = tuple(np.frombuffer(header, ">u4", rank, offset=4).tolist())
+    expected = math.prod(shape)
+    if not packed and size - start != expected:
+        kind = "truncated" if size - start < expected else "trailing bytes"
+        raise UserError(f"{path}: {kind}, {size - start} bytes of data, expected {expected} for shape {shape}")
+    most = min(_PACKED * size if packed else size, available_memory() // 2)  # half, because images may be copied
+    if expected > most:
+        raise UserError(f"{path}: shape {shape}, expected at most {most:,} bytes, for its size and the memory here")
+    return shape
+
+
+def _values(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Reads as many values as the header states, uint8."""
+    values = np.empty(shape, np.uint8)
+    left = values.reshape(-1).data
+    with _unpacked(path) as (file, _, _):
+        file.read(_start(len(shape)))
+        while left and (count := file.readinto(left[: 2**20])):
+            left = left[count:]
+        if left:
+            found = values.size - len(left)
+            raise UserError(f"{path}: truncated, {found} bytes of data, expected {values.size} for shape {shape}")
+        if file.read(1):
+            raise UserError(f"{path}: trailing bytes, expected {values.size} for shape {shape}")
+    return values
+
+
+def _start(rank: int) -> int:
+    """The length of a header."""
+    return 4 + 4 * rank
 
 
 MNIST, FOLDER = Reader(read_mnist), Reader(read_folder)

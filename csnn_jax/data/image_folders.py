@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.data.class_folders import Classes, in_turn, read_parts, skipped
-from csnn_jax.data.images import Shape, fit
+from csnn_jax.data.images import Shape, empty, fit
 from csnn_jax.data.pictures import Picture, opened
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.progress import followed
@@ -66,7 +66,7 @@ def read_picture(path: str, shape: Shape) -> Picture:
 
 def _pixels(files: Sequence[Path], shape: Shape, source: str, seen: set[Shape], notes: dict[str, None]) -> np.ndarray:
     """Reads pictures as uint8 [N, H, W, C]; adds their original shapes to `seen` and the changes to `notes`."""
-    pixels = np.empty((len(files), *shape), np.uint8)
+    pixels = empty((len(files), *shape), source)
     told = f"Data: reading {len(files):,} pictures"
     for row, path in enumerate(followed(files, told, len(files)) if len(files) > TOLD else files):
         read = _read(path)

@@ -1,5 +1,6 @@
 """Images: a caller's arrays, or those of a data set in the network's input shape."""
 
+import math
 import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from csnn_jax.errors import UserError
+from csnn_jax.machine import available_memory
 
 if TYPE_CHECKING:
     from csnn_jax.config import ModelConfig
@@ -210,6 +212,14 @@ def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
     raise UserError(f"{source}: {found}, expected whole numbers from 0 to 255, or floats from 0 to 1")
 
 
+def empty(shape: tuple[int, ...], source: str) -> np.ndarray:
+    """Memory for images [N, H, W, C], uint8; raises UserError if there isn't enough."""
+    if (size := math.prod(shape)) > (free := available_memory()):
+        asked = f"{shape[0]:,} images of {'x'.join(map(str, shape[1:]))}"
+        raise UserError(f"{source}: {asked} take {size:,} bytes of memory, expected at most {free:,}")
+    return np.empty(shape, np.uint8)
+
+
 def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list[str]]:
     """Resizes images (bilinear, antialiased) and converts between color and gray, where needed.
 
@@ -240,7 +250,7 @@ def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list
     if found[2] != shape[2]:
         change = "gray repeated to color" if shape[2] == 3 else "converted to gray (ITU-R 601 luma)"
         notes.append(f"{source}: {change}")
-    out = np.empty((images.size // max(1, int(np.prod(found))), *shape), np.uint8)
+    out = empty((images.size // max(1, int(np.prod(found))), *shape), source)
     for target, image in zip(out, images.reshape(-1, *found), strict=True):
         target[...] = _fit_one(image, shape)  # broadcasts a single channel
     return out.reshape(*images.shape[:-3], *shape), notes

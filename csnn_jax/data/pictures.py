@@ -1,13 +1,22 @@
 """Converts picture files of any size to the network's input."""
 
+import itertools
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
+from csnn_jax import reading
 from csnn_jax.data.images import fit
 from csnn_jax.errors import UserError, first_line
+
+EXPECTED = "a picture (PNG, JPEG)"
+MOST_PIXELS = 2**26
+"""Maximum size of a picture, which takes up to 21 bytes per pixel until it's resized."""
+MOST_BYTES = 2**30
+"""Maximum size of its file: 16 bytes per pixel."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,10 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
         UserError: the file is missing, isn't a picture, or shows nothing.
     """
     image = opened(path)
-    pixels = np.asarray(image.convert("RGB"))
     notes: list[str] = []
-    if digit or input_shape[2] == 1:
+    if not digit and input_shape[2] != 1:
+        pixels = np.asarray(image.convert("RGB"))
+    else:
         pixels = np.asarray(image.convert("L"))[:, :, None]
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         if np.median(border) > 127:
@@ -64,28 +74,36 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
     Raises:
         UserError: the file is missing, damaged or not a picture, or, with `formats`, animated or in another format.
     """
-    try:
-        with Image.open(path) as file:
-            if formats is not None:
-                _check_still(file, path, formats)
-            upright = ImageOps.exif_transpose(file)  # phones store photos sideways, with a tag
-            return _on_white(_eight_bits(upright))
-    except UserError:
-        raise
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a directory, expected a picture (PNG, JPEG)") from None
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, expected a picture (PNG, JPEG)") from None
-    except Exception as error:  # whatever Pillow raises on damaged bytes
-        raise UserError(f"{path}: expected a picture (PNG, JPEG): {first_line(error)}") from None
+    with reading.opened(path, EXPECTED, MOST_BYTES) as data:
+        try:
+            with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+                file = Image.open(data)
+            with file:
+                _check_size(file, path)
+                if formats is not None:
+                    _check_still(file, path, formats)
+                ImageOps.exif_transpose(file, in_place=True)  # phones store photos sideways, with a tag
+                return _on_white(_eight_bits(file))
+        except UserError:
+            raise
+        except Exception as error:  # whatever Pillow raises on damaged bytes
+            raise UserError(f"{path}: expected {EXPECTED}: {first_line(error)}") from None
+
+
+def _check_size(file: Image.Image, path: str | Path) -> None:
+    """Raises UserError if a picture has too many pixels, or needs another program to decode it."""
+    if file.width * file.height > MOST_PIXELS:
+        raise UserError(f"{path}: has {file.width}x{file.height} pixels, expected at most {MOST_PIXELS:,}")
+    if file.format == "EPS":  # a program in PostScript, which Pillow has Ghostscript run
+        raise UserError(f"{path}: is an EPS file, expected {EXPECTED}")
 
 
 def _check_still(file: Image.Image, path: str | Path, formats: tuple[str, ...]) -> None:
     """Raises UserError unless a file is in one of these formats and isn't animated."""
-    frames = sum(1 for _ in ImageSequence.Iterator(file))
+    frames = sum(1 for _ in itertools.islice(ImageSequence.Iterator(file), 2))
     file.seek(0)
     kind = "JPEG" if file.format == "MPO" else file.format  # a phone's photo, followed by a preview or depth map
-    found = f"a {kind} file" if frames == 1 or file.format == "MPO" else f"animated ({kind}, {frames} pictures)"
+    found = f"a {kind} file" if frames == 1 or file.format == "MPO" else f"animated ({kind})"
     if kind not in formats or found.startswith("animated"):
         raise UserError(f"{path}: is {found}, expected a still picture ({', '.join(formats)})")
 
@@ -95,7 +113,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if not image.has_transparency_data:
         return image.convert(mode)
-    drawn = image.convert("RGBA")
+    drawn = image if image.mode == "RGBA" else image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB").convert(mode)
 
 
@@ -104,7 +122,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image)
-    gray = Image.fromarray(np.clip(values / 257, 0, 255).round().astype(np.uint8))
+    doubled = np.clip(values, 0, 65535).astype(np.int32)
+    doubled *= 2
+    gray = Image.fromarray(((doubled + 257) // 514).astype(np.uint8))  # values / 257, rounded; there are no ties
     if (clear := image.info.get("transparency")) is not None:
         gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     return gray

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from csnn_jax.config.network import PIXEL
+from csnn_jax.config.sizes import MOST_CLASSES
 from csnn_jax.data.entry import Entry, entry_of
 from csnn_jax.data.images import (
     MOST_COUNT,
@@ -20,7 +21,7 @@ from csnn_jax.data.images import (
     check_shape,
     highest_count,
 )
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from csnn_jax.config import ModelConfig
@@ -116,14 +117,19 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", o
 def _labels(labels: Any, images: int) -> np.ndarray:
     """Labels as int32 [images]; raises ValueError if they're invalid."""
     array = as_numbers(labels, "labels")
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        shown = f"{array.dtype} {list(array.shape)}"
-        raise ValueError(f"labels are {shown}, expected a whole number for each image [{images}]")
-    if len(array) != images:
-        raise ValueError(f"{len(array)} labels for {images} images, expected one for each")
+    check_form(array, images)
     if len(array) and not np.iinfo(np.int32).min <= array.min() <= array.max() <= np.iinfo(np.int32).max:
         raise ValueError(f"labels go from {array.min()} to {array.max()}, expected classes, counted from 0")
     return array.astype(np.int32, copy=False)
+
+
+def check_form(labels: Any, images: int, name: str = "labels") -> None:
+    """Raises ValueError unless labels, with a dtype and a shape, are one whole number for each image."""
+    if len(labels.shape) != 1 or labels.dtype.kind not in "iu":
+        shown = f"{labels.dtype} {list(labels.shape)}"
+        raise ValueError(f"{name} are {shown}, expected a whole number for each image [{images}]")
+    if labels.shape[0] != images:
+        raise ValueError(f"{labels.shape[0]} {name} for {images} images, expected one for each")
 
 
 def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) -> tuple[str, ...]:
@@ -146,12 +152,14 @@ def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) 
             expected = f"every class from 0 to {len(there) - 1}, or `classes` with their number or names"
             raise ValueError(f"train labels are {shown}, expected {expected}")
         return tuple(map(str, there))
-    if isinstance(classes, int | np.integer) and not isinstance(classes, bool) and classes >= 2:
+    if isinstance(classes, int | np.integer) and not isinstance(classes, bool) and 2 <= classes <= MOST_CLASSES:
         return tuple(map(str, range(classes)))
     several = not isinstance(classes, str | bytes) and isinstance(classes, Sequence | np.ndarray)
     names = list(classes) if several else []  # type: ignore[arg-type]
-    if len(names) < 2 or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise ValueError(f"classes is {classes!r}, expected an integer of at least 2, or at least 2 different names")
+    different = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    if not different or not 2 <= len(names) <= MOST_CLASSES:
+        found, count = one_line(repr(classes)), f"2 to {MOST_CLASSES:,}"
+        raise ValueError(f"classes is {found}, expected an integer from {count}, or {count} different names")
     return tuple(map(str, names))
 
 

@@ -124,10 +124,15 @@ class Neurons:
         return tuple(name for name, _ in self.configured if name in self.learned + self.per_channel)
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the `stored` parameters, by name in files (`lif1.beta`, ...): scalars or [channels]."""
+        return {f"{self.name}.{name}": (self.channels,) if name in self.per_channel else () for name in self.stored}
+
+    @property
     def initial(self) -> dict[str, np.ndarray]:
-        """Initial values of the `stored` parameters, by name in files (`lif1.beta`, ...): scalars or [channels]."""
-        shapes = {name: (self.channels,) if name in self.per_channel else () for name in self.stored}
-        return {f"{self.name}.{name}": np.full(shape, self[name]) for name, shape in shapes.items()}
+        """Initial values of the `stored` parameters, by name in files."""
+        pairs = zip(self.shapes.items(), self.stored, strict=True)
+        return {name: np.full(shape, self[parameter]) for (name, shape), parameter in pairs}
 
     def values(self, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The values after training: `stored` parameters from `tensors` (or arrays), the others as configured.

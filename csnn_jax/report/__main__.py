@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.flags import parse, run_command
@@ -83,8 +84,8 @@ def _resolved(names: Sequence[str]) -> list[Path]:
 
 
 def _start(path: Path) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read(1024)
+    with reading.opened(path, "a report") as file:
+        return file.read(1024).decode(errors="replace")
 
 
 def _command(flags: ReportFlags) -> str:

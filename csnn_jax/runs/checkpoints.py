@@ -14,6 +14,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError
 from csnn_jax.files import remove_folder, write_folder
 from csnn_jax.runs.weights import digest
@@ -70,12 +71,11 @@ def about(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file doesn't exist or is damaged; the message names it.
     """
+    reading.check(path, "the training state of a checkpoint")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {})["checkpoint"])
             return {name: facts[name] for name in ("iteration", "weights", "state")}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, expected the training state of a checkpoint") from None
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: expected the training state of a checkpoint, but it's damaged: {error}") from None
 
@@ -83,11 +83,8 @@ def about(path: Path) -> dict[str, Any]:
 def check_weights(folder: Path) -> None:
     """Raises UserError, naming the file, if a checkpoint's weights have changed since they were written."""
     path, expected = folder / WEIGHTS, about(folder / STATE)["weights"]
-    try:
-        with open(path, "rb") as file:
-            digest_of_file = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: expected the weights of a checkpoint: {error.strerror}") from None
+    with reading.opened(path, "the weights of a checkpoint") as file:
+        digest_of_file = hashlib.file_digest(file, "sha256").hexdigest()
     if digest_of_file != expected:
         raise UserError(f"{path}: expected the weights of a checkpoint, but it's damaged: its SHA-256 doesn't match")
 

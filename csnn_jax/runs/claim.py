@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 
@@ -60,9 +61,9 @@ def _locked(folder: Path, shared: bool = False) -> Iterator[None]:
 def _holder(folder: Path) -> str:
     """Names the process that is training the run, if it's known."""
     try:
-        holder = json.loads((folder / HOLDER).read_text())
+        holder = json.loads(reading.read(folder / HOLDER, "a process", 2**12))
         return f"another process ({holder['process']} on {holder['host']})"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, ValueError, KeyError, TypeError):
         return "another process"
 
 

@@ -10,11 +10,21 @@ from csnn_jax.errors import UserError
 
 SCHEMA_VERSION = 2
 """The version of `config.json`."""
+MOST_BYTES = 2**24
+"""Maximum size of `config.json`, of which class names take the most."""
 
 
 def job_to_json(config: Config) -> str:
-    """The text of a run's `config.json`."""
-    return json.dumps({"schema_version": SCHEMA_VERSION} | dataclasses.asdict(config), indent=2)
+    """The text of a run's `config.json`.
+
+    Raises:
+        UserError: the names of its classes are too long.
+    """
+    text = json.dumps({"schema_version": SCHEMA_VERSION} | dataclasses.asdict(config), indent=2)
+    if len(text) > MOST_BYTES:
+        names = f"{len(config.class_names):,} names"
+        raise UserError(f"classes: {names} make config.json larger than {MOST_BYTES:,} bytes, expected shorter names")
+    return text
 
 
 def job_from_json(text: str, source: str) -> Config:

@@ -29,7 +29,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             shapes[f"{layer.name}.bias"] = (out,)
         if layer.grid.chosen:
             shapes[f"{layer.name}.exponents"] = (out,)
-        shapes |= {name: value.shape for name, value in layer.neurons.initial.items()}
+        shapes |= layer.neurons.shapes
     return shapes
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+import operator
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from csnn_jax import reading
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.files import append_line, sync, write_atomic, write_new
+from csnn_jax.machine import available_memory
 from csnn_jax.runs import checkpoints, claim, layouts, weights
-from csnn_jax.runs.config_json import job_from_json, job_to_json
+from csnn_jax.runs.config_json import MOST_BYTES, job_from_json, job_to_json
 
 FILES = (
     "config.json",
@@ -26,6 +30,10 @@ FILES = (
     claim.HOLDER,
     "tensorboard",
 )
+
+
+LONGEST_RECORD, IN_MEMORY = 2**24, 16
+"""Maximum bytes of a line of metrics.jsonl; how many times as much memory as their text records take."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,17 +100,21 @@ class RunDir:
             UserError: a line isn't a JSON object.
         """
         path = self.path / "metrics.jsonl"
-        text = path.read_text(errors="replace") if path.exists() else ""
-        records = []
-        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):  # a kill may leave half a line
-            try:
-                record = json.loads(line)
-                for name in ("kind", "iter", *(["interrupted"] if record["kind"] == "end" else [])):
-                    record[name]
-                records.append(record)
-            except (json.JSONDecodeError, KeyError, TypeError):
-                raise UserError(f"{path}, line {number}: expected a JSON object with `kind` and `iter`") from None
-        return [r for r in records if kind in (None, r["kind"])]
+        records: list[dict[str, Any]] = []
+        if not os.path.lexists(path):
+            return records
+        with reading.opened(path, "a run's records", available_memory() // IN_MEMORY) as file:
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST_RECORD), b""), 1):
+                if len(line) < LONGEST_RECORD and line[-1:] != b"\n":
+                    break  # a kill may leave half a line
+                try:
+                    record = json.loads(line.decode(errors="replace"))
+                    _ = operator.index(record["iter"]), record["interrupted" if record["kind"] == "end" else "kind"]
+                except (ValueError, RecursionError, KeyError, TypeError):
+                    raise UserError(f"{path}, line {number}: expected a JSON object with `kind` and `iter`") from None
+                if kind in (None, record["kind"]):
+                    records.append(record)
+        return records
 
     def scores(self) -> dict[int, float]:
         """Accuracy on the held-out images, by number of iterations."""
@@ -130,9 +142,10 @@ class RunDir:
             UserError: it's missing or invalid.
         """
         path = self.path / "config.json"
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise UserError(f"{self.path}: not a run directory, expected config.json in it")
-        return job_from_json(path.read_text(errors="replace"), str(path))
+        text = reading.read(path, "a run's configuration", MOST_BYTES).decode(errors="replace")
+        return job_from_json(text, str(path))
 
 
 def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
@@ -217,12 +230,8 @@ def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Co
         UserError: there is no run, it has no weights yet, the checkpoint doesn't exist, or the files don't match.
     """
     run = RunDir(Path(path))
-    try:
-        is_there, is_folder = run.path.exists(), run.path.is_dir()
-    except OSError:  # too long for a path
-        is_there = is_folder = False
-    if not is_folder:
-        what = "isn't a directory" if is_there else "no such directory"
+    if not os.path.isdir(path):
+        what = "isn't a directory" if os.path.lexists(path) else "no such directory"
         raise UserError(f"{one_line(path)}: {what}, expected a run directory from csnn_jax.train")
     config = run.config()
     if checkpoint is not None:

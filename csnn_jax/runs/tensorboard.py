@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError
-from csnn_jax.files import append
+from csnn_jax.files import append, without_links
 from csnn_jax.runs.rundir import RunDir
 
 EVALUATIONS = {"test": "test", "validation": "validation", "end": "final"}
@@ -144,13 +145,13 @@ def _truncate(path: Path, start: int) -> None:
         if event.step > start or any(value.tag == FINAL for value in event.summary.value):
             break
         end += _HEAD.size + len(data) + _FOOT.size
-    with open(path, "r+b") as file:
+    with open(path, "r+b", opener=without_links) as file:
         file.truncate(end)
 
 
 def records(path: Path) -> Iterator[bytes]:
     """The complete records of a TFRecord file."""
-    data, at = path.read_bytes(), 0
+    data, at = reading.read(path, "an event file"), 0
     while at + _HEAD.size <= len(data):
         length, _ = _HEAD.unpack_from(data, at)
         end = at + _HEAD.size + length + _FOOT.size

@@ -5,12 +5,14 @@ are rounded on loading. Imports no framework.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from csnn_jax import reading
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
@@ -45,26 +47,28 @@ def to_bytes(tensors: Tensors, config: ModelConfig, masters: bool = False) -> by
 def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
     """Loads and checks the file: (the model's configuration, its tensors in torch's layout, on their grids).
 
+    Names, types and shapes in its header are checked before any tensor is read.
+
     Raises:
         UserError: the file is missing, truncated or not safetensors, or a tensor is missing, unexpected, of the wrong
             shape or type, not finite, or off its grid. The message names the file and the tensor.
     """
+    reading.check(path, "weights.safetensors of a run")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors: Tensors = {}
-            for name in file.keys():  # noqa: SIM118 (no mapping)
-                if (kind := file.get_slice(name).get_dtype()) not in ("F32", "F64"):  # NumPy lacks some of them
+            masters = CONFIG_OF_MASTERS in metadata
+            if not masters and CONFIG not in metadata:
+                raise UserError(f"{path}: its metadata has no `config`, expected the model's configuration as JSON")
+            config = from_json(ModelConfig, metadata[CONFIG_OF_MASTERS if masters else CONFIG], f"{path} (metadata)")
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            for name, one in slices.items():
+                if (kind := one.get_dtype()) not in ("F32", "F64"):  # NumPy lacks some of them
                     raise UserError(f"{path}: {name} has type {kind}, expected F32 or F64")
-                tensors[name] = file.get_tensor(name)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, expected weights.safetensors of a run") from None
+            check_shapes({name: tuple(one.get_shape()) for name, one in slices.items()}, config, str(path))
+            tensors: Tensors = {name: file.get_tensor(name) for name in slices}
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: expected a safetensors file: {error}") from None
-    masters = CONFIG_OF_MASTERS in metadata
-    if not masters and CONFIG not in metadata:
-        raise UserError(f"{path}: its metadata has no `config`, expected the model's configuration as JSON")
-    config = from_json(ModelConfig, metadata[CONFIG_OF_MASTERS if masters else CONFIG], f"{path} (metadata)")
     check(tensors, config, str(path))
     rounded = on_grid(config, tensors)
     if masters:
@@ -89,17 +93,22 @@ def digest(tensors: Tensors) -> str:
 
 def check(tensors: Tensors, config: ModelConfig, source: str) -> None:
     """Raises UserError, with `source` and the tensor's name, unless the tensors match `config` and are finite."""
-    expected = expected_shapes(config)
-    for name, shape in expected.items():
-        if name not in tensors:
-            raise UserError(f"{source}: {name} is missing, expected shape {list(shape)}")
-        found = tensors[name]
-        if found.shape != shape:
-            raise UserError(f"{source}: {name} has shape {list(found.shape)}, expected {list(shape)}")
+    check_shapes({name: value.shape for name, value in tensors.items()}, config, source)
+    for name, found in tensors.items():
         if not np.isfinite(found).all():
             raise UserError(f"{source}: {name} has values that aren't finite")
         if name.endswith(".exponents") and not np.array_equal(found, np.rint(found)):
             raise UserError(f"{source}: {name} has fractions, expected whole numbers, which optimizers must not change")
-    for name in tensors:
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig, source: str) -> None:
+    """Raises UserError, with `source` and the tensor's name, unless these are the shapes of a network's tensors."""
+    expected = expected_shapes(config)
+    for name, shape in expected.items():
+        if name not in shapes:
+            raise UserError(f"{source}: {name} is missing, expected shape {list(shape)}")
+        if shapes[name] != shape:
+            raise UserError(f"{source}: {name} has shape {list(shapes[name])}, expected {list(shape)}")
+    for name in shapes:
         if name not in expected:
             raise UserError(f"{source}: {name} is not a tensor of this network, expected {', '.join(expected)}")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from csnn_jax import reading
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.neurons.neuron import MEMBRANE
@@ -36,8 +37,9 @@ class OnnxStep:
         except ImportError as error:
             raise UserError(f"{path}: {error.name} isn't installed, expected `pip install onnx onnxruntime`") from None
         self.name, self.program = path, f"ONNX Runtime {onnxruntime.__version__}"
+        data = reading.read(path, "an ONNX file", reading.PROTOBUF)
         try:
-            model = onnx.ModelProto.FromString(Path(path).read_bytes())
+            model = onnx.ModelProto.FromString(data)
             onnx.checker.check_model(model)
         except Exception as error:  # protobuf and onnx raise many kinds
             raise UserError(f"{path}: expected an ONNX file: {first_line(error)}") from None
@@ -57,7 +59,7 @@ class OnnxStep:
             onnx.helper.make_tensor_value_info(one, onnx.TensorProto.FLOAT, None) for one in hidden
         )
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised, too, and would be printed with names from the file
         try:
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -83,7 +83,7 @@ def chain(graph: Graph, source: str) -> Chain:
                 )
         after[start].append(end)
         before[end].append(start)
-    if cycle := _cycle(before):
+    if cycle := _cycle(before, after):
         raise UserError(f"{source}: has the cycle {_listed(cycle, ' -> ')}, expected a network without recurrence")
     first, last = (_only(graph, kind, source) for kind in ("Input", "Output"))
     for name in nodes:
@@ -139,12 +139,17 @@ def _only(graph: Graph, kind: str, source: str, name: str = "") -> str:
     return found[0]
 
 
-def _cycle(before: dict[str, list[str]]) -> list[str]:
+def _cycle(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
     """The names along a cycle, with the first one repeated at the end; empty if there's no cycle."""
-    left = dict(before)
-    while free := [name for name, others in left.items() if not any(other in left for other in others)]:
-        for name in free:
-            del left[name]
+    left = {name: len(others) for name, others in before.items()}
+    free = [name for name, count in left.items() if not count]
+    while free:
+        name = free.pop()
+        del left[name]
+        for other in after[name]:
+            left[other] -= 1
+            if not left[other]:
+                free.append(other)
     if not left:
         return []
     path, name = [], min(left)

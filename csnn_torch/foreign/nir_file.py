@@ -4,12 +4,14 @@
 Here, values are returned unchanged, and checked where a node is used.
 """
 
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError, first_line, one_line
+from csnn_jax.machine import available_memory
 
 NEWEST = (1, 0, 8)
 """The newest supported version of nir's files."""
@@ -17,6 +19,10 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _EXPECTED = "expected a graph written by nir.write"
 _DEEPEST = 16
 """Maximum depth of nested graphs, because a file's graph may contain itself."""
+MOST_NODES = 10_000
+"""Maximum number of nodes; a few hard links make any number of them."""
+_VALUES = 32
+"""Maximum number of values of a node."""
 _PACKED = 1100
 """Maximum bytes of values per stored byte: more than HDF5's compression achieves, so small files can't fill memory."""
 
@@ -50,33 +56,40 @@ class Graph(NamedTuple):
 def is_nir(path: str) -> bool:
     """Whether a file should be a NIR file, judged by its name or its first bytes."""
     try:
-        with open(path, "rb") as file:
+        with reading.opened(path, "a network") as file:
             return path.endswith(".nir") or file.read(len(SIGNATURE)) == SIGNATURE
-    except OSError:
+    except UserError:
         return path.endswith(".nir")
 
 
-def read(path: str) -> Graph:
+def read(path: str, newer: bool = False) -> Graph:
     """Reads a NIR file.
 
+    Args:
+        path: the file.
+        newer: accept any version, for a file that another program then reads itself.
+
     Raises:
-        UserError: the file is missing, truncated, of another kind or from a newer nir, or h5py isn't installed.
+        UserError: the file is missing, truncated, of another kind or from a newer nir, refers to other files, or has
+            too many nodes; or h5py isn't installed.
     """
+    with reading.opened(path, "a graph written by nir.write") as start:
+        if start.read(len(SIGNATURE)) != SIGNATURE:
+            raise UserError(f"{path}: isn't an HDF5 file, {_EXPECTED}")
     try:
         import h5py
     except ImportError as error:
         raise UserError(f"a NIR file needs h5py ({error}); expected `pip install 'csnn-jax[export]'`") from None
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file, {_EXPECTED}")
     try:
-        with open(path, "rb") as start:
-            if start.read(len(SIGNATURE)) != SIGNATURE:
-                raise UserError(f"{path}: isn't an HDF5 file, {_EXPECTED}")
         with h5py.File(path) as file:
-            _check_version(file, path)
+            contents = _Contents(path, available_memory() // 4)
+            if not newer:
+                _check_version(file, contents)
             if "node" not in file:
                 raise UserError(f"{path}: is an HDF5 file without a node, {_EXPECTED}")
-            found = _node(file["node"], path)
+            if contents.count(contents.item(file, "node")) > MOST_NODES:
+                raise UserError(f"{path}: has more than {MOST_NODES:,} nodes, {_EXPECTED} with fewer")
+            found = contents.node(file, "node")
     except UserError:
         raise
     except Exception as error:  # h5py raises almost anything for a damaged file
@@ -86,10 +99,11 @@ def read(path: str) -> Graph:
     return found
 
 
-def _check_version(file: Any, path: str) -> None:
+def _check_version(file: Any, contents: "_Contents") -> None:
+    path = contents.path
     if "version" not in file:
         raise UserError(f"{path}: is an HDF5 file without nir's version, {_EXPECTED}")
-    version = one_line(str(_value(file["version"], path)))
+    version = one_line(str(contents.value(file, "version")))
     parts = version.split(".")
     if not all(part.isdecimal() and part.isascii() for part in parts[:3]):
         raise UserError(f"{path}: has version {version}, expected a version such as {_shown(NEWEST)}")
@@ -103,25 +117,92 @@ def _shown(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def _node(group: Any, path: str, depth: int = 0) -> StoredNode | Graph:
-    if depth > _DEEPEST:
-        raise UserError(f"{path}: graphs are nested more than {_DEEPEST} deep, {_EXPECTED}")
-    kind = _value(group["type"], path)
-    if kind == "NIRGraph":
-        nodes = {name: _node(group["nodes"][name], path, depth + 1) for name in group["nodes"]}
-        pairs = np.reshape(_value(group["edges"], path), (-1, 2))
-        edges = [(_text(start), _text(end)) for start, end in pairs]
-        stored = group["metadata"].items() if "metadata" in group else ()
-        return Graph(nodes, edges, {name: _value(one, path) for name, one in stored})
-    return StoredNode(kind, {name: _value(group[name], path) for name in group if name not in ("type", "metadata")})
+@dataclass
+class _Contents:
+    """Reads a file's objects, as long as they're in the file itself and not too many.
 
+    Attributes:
+        path: the file, for messages.
+        room: how many more bytes of values may be read.
+        counts: number of nodes in each graph, by its address: hard links can make it part of many others.
+    """
 
-def _value(stored: Any, path: str) -> Any:
-    """A data set's array, or its text."""
-    if stored.nbytes > 2**20 and stored.nbytes > _PACKED * stored.id.get_storage_size():
-        raise UserError(f"{path}: {stored.name} has shape {list(stored.shape)}, expected as many values as are stored")
-    value = stored[()]
-    return _text(value) if isinstance(value, bytes) else value
+    path: str
+    room: int
+    counts: dict[int, int] = field(default_factory=dict)
+
+    def item(self, group: Any, name: str) -> Any:
+        """A group or data set; KeyError if it's missing."""
+        from csnn_torch.foreign import hdf5
+
+        found, problem = hdf5.member(group, name)
+        if problem:
+            raise UserError(f"{self.path}: {one_line(group.name.rstrip('/') + '/' + name)} {problem}")
+        return found
+
+    def value(self, group: Any, name: str) -> Any:
+        """A data set's array, or its text."""
+        stored = self.item(group, name)
+        size, kind, shape = stored.nbytes, stored.dtype.kind, stored.shape
+        if size > 2**20 and size > _PACKED * stored.id.get_storage_size():
+            raise UserError(
+                f"{self.path}: {one_line(stored.name)} has shape {list(shape)}, expected as many values as are stored"
+            )
+        self._take(size)
+        if kind == "O" and shape:  # text of any length, one by one: all could be the same gigabyte
+            if stored.size > 4 * MOST_NODES:
+                raise UserError(f"{self.path}: {one_line(stored.name)} has {stored.size:,} texts, {_EXPECTED}")
+            texts = [self._text(stored, place) for place in np.ndindex(shape)]
+            return np.array(texts, object).reshape(shape)
+        return self._text(stored, ()) if kind in "OS" and not shape else stored[()]
+
+    def _text(self, stored: Any, place: tuple[int, ...]) -> str:
+        value = stored[place]
+        self._take(len(value))
+        return _text(value)
+
+    def _take(self, size: int) -> None:
+        self.room -= size
+        if self.room < 0:
+            raise UserError(f"{self.path}: its values don't fit into a quarter of the memory, {_EXPECTED}")
+
+    def count(self, group: Any, depth: int = 0) -> int:
+        """Number of nodes of a graph with those of its inner graphs; 1 for another node. Reads no values."""
+        import h5py
+
+        if depth > _DEEPEST:
+            raise UserError(f"{self.path}: graphs are nested more than {_DEEPEST} deep, {_EXPECTED}")
+        if "nodes" not in group:
+            return 1
+        place = h5py.h5o.get_info(group.id).addr
+        if place not in self.counts:
+            inner = self.item(group, "nodes")
+            each = (self.count(self.item(inner, one), depth + 1) for one in inner)
+            self.counts[place] = len(inner) if len(inner) > MOST_NODES else 1 + sum(each)
+        return self.counts[place]
+
+    def node(self, above: Any, name: str) -> StoredNode | Graph:
+        """A node with its values, or a graph with its nodes."""
+        group = self.item(above, name)
+        kind = self.value(group, "type")
+        if not isinstance(kind, str):
+            raise UserError(f"{self.path}: {one_line(group.name)} has a number as its type, expected a name")
+        if kind == "NIRGraph":
+            inner = self.item(group, "nodes")
+            nodes = {one: self.node(inner, one) for one in inner}
+            pairs = np.reshape(self.value(group, "edges"), (-1, 2))
+            edges = [(_text(start), _text(end)) for start, end in pairs]
+            return Graph(nodes, edges, self.values(self.item(group, "metadata")) if "metadata" in group else {})
+        return StoredNode(kind, self.values(group))
+
+    def values(self, group: Any) -> dict[str, Any]:
+        """The values of a node, or its metadata."""
+        names = [one for one in group if one not in ("type", "metadata")]
+        if len(names) > _VALUES:
+            raise UserError(
+                f"{self.path}: {one_line(group.name)} has {len(names):,} values, expected at most {_VALUES}"
+            )
+        return {one: self.value(group, one) for one in names}
 
 
 def _text(value: Any) -> str:

@@ -24,6 +24,10 @@ SAID = ("time_steps", "encoding", "scale", "input_bits")
 """Fields of ModelConfig in the metadata of files written by `export`, besides dt."""
 
 
+MOST_PIXELS = 2**24
+"""Maximum number of values of an image, such as 4096 x 4096; a file of a few kB can state any shape."""
+
+
 def read(
     path: str,
     *,
@@ -127,6 +131,8 @@ def _input_shape(
             raise UserError(f"{source}: has {has}, expected channels, height and width; see --input-shape")
         given = (found[1], found[2], found[0]) if len(found) == 3 else _image(found[0], source)
     check("--input-shape", given, "three positive whole numbers", len(given) == 3 and min(given) > 0)
+    if (values := math.prod(given)) > MOST_PIXELS:
+        raise UserError(f"{source}: has images of {values:,} values, expected at most {MOST_PIXELS:,}")
     height, width, channels = given
     first = next((node.kind for node in chain.nodes if node.kind != "Scale"), "")
     flat = len(found) == 1 if known else first in ("Linear", "Affine")

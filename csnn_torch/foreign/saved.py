@@ -1,15 +1,18 @@
 """Reads the named tensors of a saved network without running any code from the file."""
 
+import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors
 import torch
 
+from csnn_jax import reading
+from csnn_jax.data.npz import Pieces
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
 
@@ -122,13 +125,12 @@ def _type(value: object) -> str:
 
 def _of_safetensors(path: str) -> Saved:
     """Tensors in the order of the numbers in their names, because these files don't keep the modules' order."""
+    reading.check(path, "a state_dict")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             if weights.CONFIGS & (file.metadata() or {}).keys():
                 raise UserError(f"{path}: contains the weights of a run, which need no conversion, {_EXPECTED}")
             found = {name: file.get_tensor(name) for name in sorted(file.keys(), key=_by_numbers)}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, expected a state_dict") from None
     except (OSError, safetensors.SafetensorError, RuntimeError, AttributeError, ValueError) as error:
         reason = _shown(first_line(error))
         raise UserError(f"{path}: can't be read, expected a safetensors file: {reason}") from None
@@ -144,13 +146,25 @@ def _by_numbers(name: str) -> list[tuple[int, str]]:
 
 
 def _unpickled(path: str) -> Any:
-    try:
-        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_HARMLESS):
-            return torch.load(Path(path), map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, {_EXPECTED}") from None
-    except Exception as error:  # on a damaged file, the unpickler may raise anything
-        raise UserError(_refusal(path, error)) from None
+    with reading.opened(path, "a state_dict written by torch.save") as file:
+        try:
+            if file.read(4) == b"PK\x03\x04":
+                _check_stored(path)
+            file.seek(0)
+            with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_HARMLESS):
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except UserError:
+            raise
+        except Exception as error:  # on a damaged file, the unpickler may raise anything
+            raise UserError(_refusal(path, error)) from None
+
+
+def _check_stored(path: str) -> None:
+    """Raises UserError if an archive unpacks to more than its own size; torch.save compresses nothing."""
+    with Pieces(reading.opened(path, "a state_dict")) as file, zipfile.ZipFile(file) as archive:
+        unpacked, size = sum(member.file_size for member in archive.infolist()), os.fstat(file.fileno()).st_size
+    if unpacked > size:
+        raise UserError(f"{path}: unpacks to {unpacked:,} bytes, expected at most its own {size:,}")
 
 
 def _refusal(path: str, error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax import machine
+from csnn_jax import machine, reading
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.data.encode import draws, levels
@@ -76,7 +76,7 @@ def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:
     found = {
         FACTS: json.dumps(_facts(source, runtime)).encode(),
         SAMPLES: kept.tobytes(),
-        STEP: (source.folder / STEP).read_bytes(),
+        STEP: reading.read(source.folder / STEP, "an ONNX file", reading.PROTOBUF, source.folder),
     }
     if source.config.encoding == "rate":
         found[DRAWS] = _draws(source).tobytes()

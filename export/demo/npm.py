@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, user_cache
 
@@ -96,5 +97,5 @@ def _pack(npm: str, package: Package, folder: Path) -> Path:
 
 
 def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
+    with reading.opened(path, "an npm package") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

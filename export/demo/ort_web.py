@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError
 from export.demo import npm
 
 PACKAGE = npm.Package("onnxruntime-web", "1.30.0", "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71")
-ABOUT = "package.json"
+ABOUT, MOST_BYTES = "package.json", 2**27
 FILES = {
     "dist/ort.wasm.bundle.min.mjs": "ort.js",
     "dist/ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
@@ -44,11 +45,9 @@ def load(unpacked: Path | None) -> Runtime:
 
 def _read(folder: Path, name: str) -> bytes:
     try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"--ort-web {folder}: expected an unpacked package {PACKAGE.name}; {name}: {error.strerror}"
-        ) from None
+        return reading.read(folder / name, "a file of the package", MOST_BYTES)
+    except UserError as error:
+        raise UserError(f"--ort-web {folder}: expected an unpacked package {PACKAGE.name}; {error}") from None
 
 
 def _version(about: bytes, folder: Path | None) -> str:

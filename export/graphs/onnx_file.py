@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from csnn_jax import reading
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
@@ -33,8 +34,8 @@ def load(path: Path) -> onnx.ModelProto:
         UserError: it's missing or isn't an ONNX file.
     """
     try:
-        return onnx.ModelProto.FromString(path.read_bytes())
-    except (OSError, DecodeError, ValueError) as error:
+        return onnx.ModelProto.FromString(reading.read(path, "an ONNX file", reading.PROTOBUF))
+    except (DecodeError, ValueError) as error:
         raise UserError(f"{path}: expected an ONNX file: {error}") from None
 
 

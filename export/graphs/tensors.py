@@ -8,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 
@@ -44,6 +45,6 @@ def read(file: Path) -> onnx.TensorProto:
         UserError: it isn't a tensor.
     """
     try:
-        return onnx.TensorProto.FromString(file.read_bytes())
+        return onnx.TensorProto.FromString(reading.read(file, "an ONNX tensor", reading.PROTOBUF))
     except DecodeError as error:
         raise UserError(f"{file}: expected an ONNX tensor: {error}") from None

@@ -5,12 +5,13 @@ must be equal, unless the bundle was made with other versions of the packages th
 are compared.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.files import write_atomic
-from export import manifest, parts
+from export import hashes, manifest, parts
 from export.bundle import CONFIG, MANIFEST, PAGE, REPORT, Manifest
 from export.hashes import SUMS
 from export.network import Bundle, Inputs
@@ -34,8 +35,21 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Iterator[tuple[str, str]]:
-    """(file, problem) for each file in a received bundle that differs from the one made by `make`.
+class Differences(NamedTuple):
+    """How a received bundle's files differ from those made by `make`.
+
+    Attributes:
+        problems: (file, problem) for each difference.
+        by_values: files with other bytes but the same values, which a bundle made with other versions may have. Their
+            bytes could hide anything that isn't a value.
+    """
+
+    problems: list[tuple[str, str]]
+    by_values: list[str]
+
+
+def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Differences:
+    """Compares a received bundle's files with those made by `make`.
 
     If different bytes are accepted, they replace the ones made here, so the bundle's own file is run afterwards.
 
@@ -44,13 +58,14 @@ def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Iterator[
         received: the bundle to compare.
         recorded: its manifest.
     """
+    found = Differences([], [])
     elsewhere = _other_versions(recorded)
     values = {name: part.same(bundle, received) for part in parts.every() if part.same for name in part.what}
     for name in sorted(names(bundle.folder)):
         try:
-            content = (received / name).read_bytes()
-        except OSError as error:
-            yield name, f"can't be read: {error.strerror}"
+            content = reading.read(received / name, "a file of a bundle", hashes.MOST_BYTES, received)
+        except UserError as error:
+            found.problems.append((name, str(error).removeprefix(f"{received / name}: ")))
             continue
         if content == (bundle.folder / name).read_bytes():
             continue
@@ -59,9 +74,11 @@ def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Iterator[
             problems = _differences(compare, name)
             if not problems and not elsewhere:
                 problems = ["has the same values, but not the bytes that this version writes"]
-        yield from ((name, f"{problem}{elsewhere}") for problem in problems)
+        found.problems.extend((name, f"{problem}{elsewhere}") for problem in problems)
         if not problems:
             (bundle.folder / name).write_bytes(content)
+            found.by_values.append(name)
+    return found
 
 
 def _differences(compare: Compare, name: str) -> list[str]:

@@ -7,6 +7,8 @@ check that there are no others, and that each has a type and range that `export`
 import math
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from typing import Any, get_args
 
 from csnn_jax.config import Config, ModelConfig
@@ -31,6 +33,17 @@ def _matches(pattern: str) -> Check:
 
 def _count(value: Any, least: int = 0) -> bool:
     return type(value) is int and least <= value < 2**53
+
+
+def _moment(value: Any) -> bool:
+    """A time that has passed; a day more, because the clocks of two machines differ."""
+    if not _matches(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")(value):
+        return False
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:  # such as the 31st of February
+        return False
+    return when.year >= 2000 and when <= datetime.now(UTC) + timedelta(days=1)
 
 
 def _positive(value: Any) -> bool:
@@ -73,7 +86,7 @@ _LATENCY: dict[str, Check] = {
 
 FORMS: dict[str, dict[str, Check]] = {
     "made": {
-        "utc": _matches(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"),
+        "utc": _moment,
         "opset": _positive,
         "python": _VERSION,
         "system": _text,
@@ -166,10 +179,39 @@ def belied(manifest: dict[str, Any], job: Config, test_images: int | None) -> It
         if settings["images"] > test_images:
             yield f"settings.images is {settings['images']}, but the test set has {test_images}"
     yield from (f"{name} is {stated!r}, expected {found!r}" for name, stated, found in pairs if stated != found)
+    for name, row in manifest["latency"].items():
+        if row["p99_ms"] < row["median_ms"]:
+            yield f"latency[{name!r}].p99_ms is {row['p99_ms']}, below the median, {row['median_ms']}"
     if ("dropped" in manifest) != settings["drop_silent"]:
         yield "settings.drop_silent doesn't match `dropped`"
     if ("rounded" in manifest) != (settings["weight_bits"] is not None):
         yield "settings.weight_bits doesn't match `rounded`"
+
+
+def newer(manifest: dict[str, Any]) -> str:
+    """What can't be judged here if a newer csnn-jax made the bundle, in words; otherwise "".
+
+    It isn't an error, because the sender may have one. Versions of other packages say nothing: any may be newer than
+    those installed here.
+    """
+    here, there = version("csnn-jax"), manifest["made"]["versions"].get("csnn-jax", "0")
+    late = _release(there) > _release(here)
+    return f"what csnn-jax {there}, which is newer than {here} here, does differently" if late else ""
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """The numbers that a version begins with."""
+    found = re.match(r"\d{1,9}(\.\d{1,9})*", text)
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
+def implausible(recorded: float, here: float) -> bool:
+    """Whether a recorded latency can't be that of any machine, given the one measured here.
+
+    Processors that run Python and ONNX Runtime differ a hundredfold, and an emulator or a busy machine is another
+    hundred times as slow.
+    """
+    return recorded > 1e4 * here or here > 1e4 * recorded
 
 
 def belied_by_network(dropped: dict[str, Any], model: ModelConfig, tensors: Tensors) -> Iterator[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from csnn_jax.errors import UserError, first_error, first_line, in_python, naming_arguments
+from csnn_jax.errors import UserError, first_error, first_line, in_python, naming_arguments, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,19 @@ def test_flags_become_arguments(line, said):
     with pytest.raises(UserError) as error, naming_arguments():
         raise UserError(line)
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b]0;x\x07b", r"a\x1b]0;x\x07b"),
+        ("two\nlines\r\t", r"two\nlines\r\t"),
+        ("\u202edne\u2066\u200b\ufeff", r"\u202edne\u2066\u200b\ufeff"),
+        ("\x9b31m\x85", r"\x9b31m\x85"),
+        ("\udcff", r"\udcff"),
+        ("Größe 大きさ \N{CAT}", "Größe 大きさ \N{CAT}"),
+    ],
+)
+def test_text_that_could_control_a_terminal_is_escaped_in_every_error(text, shown):
+    assert printable(text) == one_line(text) == str(UserError(text)) == f"{UserError(text)}" == shown
+    assert printable(shown) == shown, "twice is the same as once"

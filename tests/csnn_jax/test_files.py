@@ -125,3 +125,14 @@ def test_a_signal_leaves_no_scratch_folder(tmp_path, monkeypatch):
 
     for _ in interrupted_everywhere(signal.SIGTERM, lambda: None, act):
         assert list(tmp_path.iterdir()) == [] and tempfile.tempdir == str(tmp_path)
+
+
+def test_nothing_is_appended_through_a_link_or_to_a_pipe(tmp_path):
+    """A run from someone else must not determine where something is written."""
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "link").symlink_to("secret")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(UserError, match=f"{name}: can't be written: "):
+            append_line(tmp_path / name, "more")
+    assert (tmp_path / "secret").read_text() == "secret"

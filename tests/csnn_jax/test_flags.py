@@ -71,6 +71,11 @@ def test_exit_codes(capsys):
     assert run_command(lambda: 5) == 5
     assert run_command(fail(UserError("--lr x: expected y"))) == 2
     assert capsys.readouterr().err == "error: --lr x: expected y\n"
+    for error in (MemoryError("Unable to allocate\n9 EiB"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")):
+        assert run_command(fail(error)) == 2
+        assert capsys.readouterr().err == f"error: not enough memory: {str(error).splitlines()[0]}\n"
+    with pytest.raises(RuntimeError):
+        run_command(fail(RuntimeError("another")))
     assert run_command(fail(KeyboardInterrupt())) == 130
     with pytest.raises(ZeroDivisionError):  # a bug keeps its traceback
         run_command(fail(ZeroDivisionError()))

@@ -39,3 +39,14 @@ def test_the_commit_is_that_of_git(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import machine; print(machine.commit())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/meminfo")
+def test_available_memory_is_within_the_limit_of_the_process():
+    free = machine.available_memory()
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 2**26 < free <= total
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30)); from csnn_jax import machine; "
+    code += "print(machine.available_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == min(2**30, free) or int(done.stdout) < 2**30

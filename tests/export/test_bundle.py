@@ -116,7 +116,7 @@ LABELS = np.zeros(2, np.int32)
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        (None, "expected a safetensors file with images and labels"),
+        (None, "no such file, expected images and labels"),
         ({"labels": LABELS}, "expected a safetensors file with images and labels"),
         ({"labels": LABELS, "images": np.ones((2, 4, 5, 1))}, r"expected images uint8 \[N, H, W, C\]"),
         ({"labels": LABELS, "images": np.ones((2, 4, 5), np.uint8)}, r"expected images uint8 \[N, H, W, C\]"),

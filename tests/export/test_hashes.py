@@ -1,23 +1,23 @@
 """With a bundle and Python, anyone can find out whether a file was changed."""
 
+import os
 import subprocess
 import sys
 
+from commands import call
+
 from export import hashes
 
-ALONE = (sys.executable, "-I", "-S", hashes.__file__)
-"""Python with only its standard library."""
 
-
-def alone(folder) -> tuple[int, str, str]:
-    done = subprocess.run([*ALONE, folder], capture_output=True, text=True)
+def checked(folder) -> tuple[int, str, str]:
+    done = call("export.verify", folder, "--hashes")
     return done.returncode, done.stdout, done.stderr
 
 
 def test_an_unchanged_bundle_is_complete(small_bundle):
     count = sum(path.is_file() for path in small_bundle.rglob("*")) - 1
     said = f"all ok ({count} files; not checked: what they compute, and who made them)\n"
-    assert alone(small_bundle) == (0, said, "")
+    assert checked(small_bundle) == (0, said, "")
 
 
 def test_every_difference_has_a_line(copy):
@@ -25,19 +25,48 @@ def test_every_difference_has_a_line(copy):
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     (copy / "step.onnx").unlink()
     (copy / "step.onnx").symlink_to(copy / "step_b1.onnx")
-    (copy / "manifest.json").unlink()
+    (copy / "config.json").unlink()
     (copy / "c" / "more.c").write_text("")
     (copy / "empty").mkdir()
+    os.mkfifo(copy / "pipe")
     (copy / "\x1b[31mred").write_text("")
-    code, said, _ = alone(copy)
+    (copy / "report.md").chmod(0o755)
+    (copy / "report.html").chmod(0o4644)
+    code, said, _ = checked(copy)
     *lines, last = said.splitlines()
-    assert code == 1 and last == "NOT OK: 6 files differ"
-    assert [line.split(maxsplit=1)[0] for line in lines] == [
-        *(r"\x1b[31mred", "c/more.c", "empty", "manifest.json", "step.onnx", "weights.safetensors"),
-    ]
-    assert all("is not listed in SHA256SUMS" in line for line in lines[:2])
-    assert "is an empty folder" in lines[2] and "is missing" in lines[3] and "is a link" in lines[4]
-    assert "was changed" in lines[5]
+    assert code == 1 and last == "NOT OK: 9 files differ"
+    assert {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1].partition(",")[0] for line in lines} == {
+        r"\x1b[31mred": "is not listed in SHA256SUMS",
+        "c/more.c": "is not listed in SHA256SUMS",
+        "config.json": "is missing",
+        "empty": "is an empty folder",
+        "pipe": "is a device",
+        "report.html": "has special permissions",
+        "report.md": "is executable",
+        "step.onnx": "is a link",
+        "weights.safetensors": lines[-1].split(maxsplit=1)[1].partition(",")[0],
+    }
+    assert "was changed" in lines[-1]
+
+
+def test_a_file_system_on_which_every_file_is_executable_is_no_difference(copy):
+    for path in copy.rglob("*"):
+        path.chmod(0o777)
+    assert checked(copy)[0] == 0
+    (copy / "step.onnx").chmod(0o2777)
+    assert "step.onnx" in checked(copy)[1]
+
+
+def test_large_files_and_deep_folders_end_in_a_line(copy):
+    deepest = copy
+    for _ in range(1100):
+        deepest /= "a"
+        deepest.mkdir()
+    assert "is an empty folder" in checked(copy)[1]
+    os.removedirs(deepest)
+    os.truncate(copy / "step.onnx", 2**40)
+    code, said, error = checked(copy)
+    assert (code, said) == (2, "") and f"expected at most {hashes.MOST_BYTES:,}" in error
 
 
 MISSING = """
@@ -61,8 +90,9 @@ def test_no_export_package_is_needed(small_bundle):
 
 
 def test_a_missing_list_and_paths_out_of_the_bundle_are_refused(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
     for text in (None, "", "no hashes\n", "\xff", *(f"{'0' * 64}  {name}\n" for name in ("/etc/passwd", "c/../../x"))):
         if text is not None:
             (tmp_path / "SHA256SUMS").write_text(text, encoding="latin-1")
-        code, said, error = alone(tmp_path)
+        code, said, error = checked(tmp_path)
         assert (code, said) == (2, "") and error.startswith("error: ") and "expected" in error, text

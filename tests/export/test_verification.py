@@ -178,13 +178,15 @@ def test_a_page_with_another_plotly_is_checked_except_for_plotly(copy, lines, mo
     (copy / "report.md").write_text(text.render(manifest.read(copy)))
     rehash(copy)
     code, said = lines(copy)
-    assert said["report.html"] == "ok except for plotly.js, which has another version" and code == 3
+    assert said["report.html"] == "ok except for its script, plotly.js, which has another version" and code == 3
+    assert "the script in report.html, so don't open it" in said["ok"]
     page.write_text(page.read_text().replace("as files that run elsewhere", "ready to sell", 1))
     rehash(copy)
     assert lines(copy)[1]["report.html"] == "doesn't match what this version makes from manifest.json"
     monkeypatch.setitem(sys.modules, "plotly", None)
     code, said = lines(copy)
     assert code == 3 and said["report.html"].startswith("not checked: the report needs plotly (")
+    assert "report.html, so don't open it" in said["ok"]
     page.unlink()
     rehash(copy)
     (copy / "report.md").write_text(text.render(manifest.read(copy)))
@@ -217,3 +219,15 @@ def test_a_folder_without_a_manifest_is_no_bundle_and_flags_exclude_each_other(t
         said = "isn't a bundle, expected a directory with manifest.json"
         assert refused("export.verify", folder) == f"error: {folder}: {said}"
     assert refused("export.verify", tmp_path, "--hashes", "--quick") == "error: --quick: expected no --hashes"
+
+
+def test_a_newer_version_and_absurd_latencies_are_not_all_ok(copy, lines):
+    recorded = manifest.read(copy)
+    made = recorded["made"] | {"versions": recorded["made"]["versions"] | {"csnn-jax": "9.9"}}
+    mutations.fit(copy, recorded | {"made": made})
+    code, said = lines(copy)
+    assert code == 3 and "what csnn-jax 9.9, which is newer than " in said["ok"]
+    slow = recorded["latency"] | {"c/": {"median_ms": 1e6, "p99_ms": 1e6, "calls": 3}}
+    mutations.fit(copy, recorded | {"latency": slow})
+    code, said = lines(copy, None)
+    assert code == 1 and re.match(r"c/ took 1e\+06 ms according to manifest.json, 0\.\d+ ms here", said["latency"])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from csnn_jax import config as c
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, job
+from csnn_jax.config.checks import is_plain
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
 
@@ -131,7 +132,7 @@ def configs(draw) -> Config:
     model, train = draw(st.tuples(model_configs(), train_configs()).filter(_fits))
     below = st.floats(0, 1, exclude_max=True)
     augment = st.one_of(st.none(), st.tuples(below, st.floats(0, 180), below))
-    name = st.text().filter(lambda text: "\0" not in text)
+    name = st.text().filter(is_plain)
     changes = {"dataset": name, "augment": augment, "flip": st.booleans(), "event_drop": below}
     images = st.builds(DataConfig, validation=st.integers(0, 10**6), **changes)
     return Config(model, draw(images), train)

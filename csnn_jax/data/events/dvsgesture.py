@@ -1,5 +1,6 @@
 """DVS Gesture's original files: AEDAT 3.1 with many gestures each, and tables of their times."""
 
+import os
 import struct
 from functools import lru_cache
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from csnn_jax import reading
 from csnn_jax.data.events.frames import Window, fitted
-from csnn_jax.data.events.recording import Events
+from csnn_jax.data.events.recording import MOST_EVENTS, Events
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
@@ -20,6 +22,11 @@ NAMES = (
 )
 HEADER = 28
 """Bytes before each packet of events."""
+AEDAT = "an AEDAT 3.1 file"
+MOST_BYTES, MOST_TEXT, LONGEST_LINE = 2**32, 2**20, 2**12
+"""Maximum sizes in bytes of an AEDAT file, of a table, and of a line in an AEDAT file's header."""
+MOST_PACKETS = 2**20
+"""Maximum number of packets in a file: several per millisecond."""
 POLARITY = 1
 """The type of packets that contain brightness changes."""
 
@@ -69,14 +76,13 @@ def read_gesture(gesture: Gesture) -> Events:
         UserError: the file can't be read.
     """
     packets = index(gesture.path)[gesture.first : gesture.stop]
-    try:
-        with gesture.path.open("rb") as file:
-            parts = []
-            for packet in packets:
-                file.seek(packet.start)
-                parts.append(file.read(packet.size))
-    except OSError as error:
-        raise UserError(f"{gesture.path}: can't be read ({error.strerror}), expected an AEDAT 3.1 file") from error
+    if (count := sum(packet.size for packet in packets) // 8) > MOST_EVENTS:
+        raise UserError(f"{gesture}: has {count:,} events, expected at most {MOST_EVENTS:,}")
+    with reading.opened(gesture.path, AEDAT, MOST_BYTES) as file:
+        parts = []
+        for packet in packets:
+            file.seek(packet.start)
+            parts.append(file.read(packet.size))
     address, t = np.frombuffer(b"".join(parts), "<u4").reshape(-1, 2).T.astype(np.int64)
     inside = (t >= gesture.start_us) & (t < gesture.end_us)
     address, t = address[inside], t[inside]
@@ -90,31 +96,30 @@ def index(path: Path) -> tuple[Packet, ...]:
     Raises:
         UserError: the file can't be read, isn't AEDAT 3.1, or ends within a packet.
     """
-    found, size = [], 0
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            line = file.readline()
-            if not line.startswith(b"#!AER-DAT3.1"):
-                raise UserError(f"{path}: begins with {line[:16]!r}, expected #!AER-DAT3.1")
-            while (place := file.tell(), file.readline())[1].startswith(b"#"):
-                pass
-            while place < size:
-                file.seek(place)
-                header = file.read(HEADER)
-                if len(header) < HEADER:
-                    raise _cut(path, size)
-                kind, _, each, offset, _, capacity, *_ = struct.unpack("<HH6I", header)
-                start, place = place + HEADER, place + HEADER + each * capacity
-                if place > size or (kind == POLARITY and (each, offset) != (8, 4)):
-                    raise _cut(path, size)
-                if kind == POLARITY and capacity:
-                    file.seek(start + 4)
-                    first = struct.unpack("<I", file.read(4))[0]
-                    file.seek(place - 4)
-                    found.append(Packet(start, place - start, first, struct.unpack("<I", file.read(4))[0]))
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}), expected an AEDAT 3.1 file") from error
+    found, packets = [], 0
+    with reading.opened(path, AEDAT, MOST_BYTES) as file:
+        size = os.fstat(file.fileno()).st_size
+        line = file.readline(LONGEST_LINE)
+        if not line.startswith(b"#!AER-DAT3.1"):
+            raise UserError(f"{path}: begins with {line[:16]!r}, expected #!AER-DAT3.1")
+        while (place := file.tell(), file.readline(LONGEST_LINE))[1].startswith(b"#"):
+            pass
+        while place < size:
+            file.seek(place)
+            header = file.read(HEADER)
+            if len(header) < HEADER:
+                raise _cut(path, size)
+            if (packets := packets + 1) > MOST_PACKETS:
+                raise UserError(f"{path}: has more than {MOST_PACKETS:,} packets, expected a recording of DVS Gesture")
+            kind, _, each, offset, _, capacity, *_ = struct.unpack("<HH6I", header)
+            start, place = place + HEADER, place + HEADER + each * capacity
+            if place > size or (kind == POLARITY and (each, offset) != (8, 4)):
+                raise _cut(path, size)
+            if kind == POLARITY and capacity:
+                file.seek(start + 4)
+                first = struct.unpack("<I", file.read(4))[0]
+                file.seek(place - 4)
+                found.append(Packet(start, place - start, first, struct.unpack("<I", file.read(4))[0]))
     return tuple(found)
 
 
@@ -163,10 +168,9 @@ def _table(path: Path) -> list[tuple[int, int, int]]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not text"
-        raise UserError(f"{path}: can't be read ({why}), expected a text file of DVS Gesture") from error
+        return reading.read(path, "a text file of DVS Gesture", MOST_TEXT).decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: isn't text, expected a text file of DVS Gesture") from None
 
 
 READER = Reader(read_dvsgesture, recordings=True, sensor=SENSOR)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax.data.events.recording import Events, check
+from csnn_jax import reading
+from csnn_jax.data.events.recording import MOST_EVENTS, Events, check
 from csnn_jax.errors import UserError
 
 OVERFLOW = 240
@@ -24,10 +25,7 @@ def read_bin(path: Path) -> Events:
     Raises:
         UserError: the file can't be read, or its size isn't a multiple of five.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}), expected a recording") from error
+    data = reading.read(path, "a recording", 5 * (MOST_EVENTS + MOST_MARKS))
     if len(data) % 5:
         raise UserError(f"{path}: {len(data)} bytes, expected a multiple of 5, the size of an event")
     return decoded(data)
@@ -35,10 +33,12 @@ def read_bin(path: Path) -> Events:
 
 def decoded(data: bytes) -> Events:
     """The events in the bytes of a recording."""
-    x, y, *rest = np.frombuffer(data, np.uint8).reshape(-1, 5).T.astype(np.int64)
+    x, y, *rest = np.frombuffer(data, np.uint8).reshape(-1, 5).T
     overflown = y == OVERFLOW
-    t = ((rest[0] & 127) << 16 | rest[1] << 8 | rest[2]) + (np.cumsum(overflown) << 13)
-    return Events(*(values[~overflown] for values in (t, x, y, rest[0] >> 7)))
+    t = np.cumsum(overflown) << 13
+    for values, shift in zip((rest[0] & 127, *rest[1:]), (16, 8, 0), strict=True):
+        t += values.astype(np.int64) << shift
+    return Events(*(values[~overflown].astype(np.int64, copy=False) for values in (t, x, y, rest[0] >> 7)))
 
 
 def encoded(events: Events) -> bytes:

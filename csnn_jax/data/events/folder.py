@@ -1,11 +1,11 @@
 """Folders of recordings, one per class, in any format that faery reads or as NumPy archives."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from csnn_jax import reading
 from csnn_jax.data.class_folders import Classes, in_turn, read_parts
 from csnn_jax.data.events.decoder import DECODER, TYPES
 from csnn_jax.data.events.five_bytes import read_bin
@@ -19,6 +19,8 @@ from csnn_jax.errors import UserError
 ARRAYS = ("x", "y", "t", "p")
 SUFFIXES = (".bin", ".npz", *TYPES)
 """The file extensions of recordings."""
+MOST_BYTES = 2**30
+"""Maximum size of a recording's file: 64 bytes per event, as text with long numbers."""
 
 
 def read_folders(where: str, wanted: Wanted) -> Raw:
@@ -71,8 +73,7 @@ def open_recording(path: Path) -> tuple[Events, Size | None]:
     Raises:
         UserError: the file can't be read, has an unknown format, or has a sensor or times that no camera has.
     """
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: no such file, expected a recording")
+    reading.check(path, "a recording", MOST_BYTES)
     match path.suffix.lower():
         case ".bin":
             events, sensor = read_bin(path), None
@@ -86,7 +87,7 @@ def open_recording(path: Path) -> tuple[Events, Size | None]:
     for name, values, limit in (("x", events.x, LARGEST), ("y", events.y, LARGEST), ("t", events.t, LATEST)):
         if values.size and (values.max() >= limit or values.min() < -limit):
             raise UserError(f"{path}: has an event at {name} = {values.max()}, expected less than {limit}")
-    return Events(*(values.astype(np.int64) for values in events)), sensor
+    return Events(*(values.astype(np.int64, copy=False) for values in events)), sensor
 
 
 def _archive(path: Path) -> tuple[Events, Size | None]:

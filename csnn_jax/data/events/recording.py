@@ -10,8 +10,8 @@ LARGEST = 4096
 """Maximum height or width of a sensor (pixels); current event cameras have up to 1280 by 960."""
 LATEST = 2**62
 """Bound on times (microseconds) that keeps their differences exact in 64 bits."""
-MOST_EVENTS = 2**26
-"""Maximum number of events decoded into memory, 2 GB; a file of a few kB may claim any number."""
+MOST_EVENTS = 2**24
+"""Maximum number of events decoded into memory, 1.5 GB with their frames; a file of a few kB may claim any number."""
 
 
 class Events(NamedTuple):

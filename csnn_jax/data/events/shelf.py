@@ -6,6 +6,7 @@ renamed last, so an incomplete set is never found. Only such folders are ever re
 else next to them, which may be the user's.
 """
 
+import io
 import os
 import weakref
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from csnn_jax import reading
 from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, remove_folder, rename
 
@@ -53,7 +55,7 @@ class Shelf:
         try:
             records = FrameSet(where)
             os.utime(where)
-        except (OSError, ValueError, EOFError):
+        except (UserError, OSError, ValueError, EOFError):
             self._refuse_beside_others(f"{where} is damaged")
             self._tell(f"Data: {where} is damaged and will be rebuilt")
             _remove(where)
@@ -114,15 +116,17 @@ class FrameSet:
         folder: the set.
 
     Raises:
-        OSError, ValueError, EOFError: the set can't be read or is truncated.
+        UserError, OSError, ValueError, EOFError: the set can't be read or is truncated.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._offsets, self._sums = (
-            np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("offsets", "sums")
+            np.load(io.BytesIO(reading.read(folder / f"{name}.npy", "an array", inside=folder)), allow_pickle=False)
+            for name in ("offsets", "sums")
         )
-        self._descriptor = os.open(folder / "records", os.O_RDONLY)
+        with reading.opened(folder / "records", "records", 2**62, folder) as file:
+            self._descriptor = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != self._offsets[-1] or len(self._sums) + 1 != len(self._offsets):
             raise ValueError("the size of records doesn't match their offsets")
@@ -147,8 +151,8 @@ def is_set(where: Path) -> bool:
     """Whether a path is a set: a folder, not a link, with only the files of a set and marked with its name."""
     try:
         known = not where.is_symlink() and FILES.issuperset(os.listdir(where))
-        return known and (where / MARK).read_text() == where.name
-    except (OSError, UnicodeDecodeError):
+        return known and reading.read(where / MARK, "a mark", 1000, where).decode() == where.name
+    except (OSError, UserError, UnicodeDecodeError):
         return False
 
 

@@ -15,7 +15,7 @@ from csnn_jax.errors import UserError, first_line, one_line
 from csnn_torch.first_difference.programs.program import Program
 from csnn_torch.first_difference.recording import AFTER, Recording, joined, stacked
 from csnn_torch.first_difference.simulation import Network
-from csnn_torch.foreign import nir_network
+from csnn_torch.foreign import nir_file, nir_network
 from csnn_torch.foreign.nir_programs import WrittenBy
 
 
@@ -151,6 +151,7 @@ def _quoted(package: str) -> str:
 def _read(path: str) -> Any:
     import nir
 
+    nir_file.read(path, newer=True)  # nir follows links to other files, and nodes of any number
     try:
         try:
             return nir.read(path, type_check=False)  # Norse's files have shapes with a batch

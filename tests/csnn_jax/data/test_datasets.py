@@ -6,7 +6,7 @@ import pytest
 from idx_files import IMAGES, write_folder
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, decided
-from csnn_jax.data import Split, fit_model, load, load_for, shortened
+from csnn_jax.data import Split, fit_model, load, load_for, load_to_train, shortened
 from csnn_jax.errors import UserError
 
 SMALL = ModelConfig(input_shape=(3, 4, 1), conv_channels=())
@@ -133,3 +133,31 @@ def test_trainers_refuse_what_does_not_fit_the_network(package):
     ):
         with pytest.raises(ValueError, match=message):
             trainer(config, split)
+
+
+def labelled(folder, labels):
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    folder.mkdir()
+    return f"idx:{write_folder(folder, (images, labels), (images, labels))}"
+
+
+def test_training_labels_have_no_gaps_but_may_start_at_1(tmp_path):
+    for number, labels in enumerate(([0, 1, 2, 255], [5, 0, 1], [0, 2])):
+        name = labelled(tmp_path / str(number), labels)
+        gap = 3 if 255 in labels else 2 if 5 in labels else 1
+        with pytest.raises(UserError, match=f"^--dataset {name}: no training image has label {gap}, expected every"):
+            load_to_train(Config(data=DataConfig(name)))
+        assert load(name, None).num_classes == max(labels) + 1, "only training needs every label"
+    letters = labelled(tmp_path / "letters", [1, 2, 3])
+    assert load_to_train(Config(data=DataConfig(letters))).names == ("0", "1", "2", "3")
+
+
+def test_a_subset_has_the_classes_of_all_training_images(tmp_path):
+    name = labelled(tmp_path / "data", [0, 2, 1, 3])
+    assert load_to_train(Config(data=DataConfig(name, subset=2))).num_classes == 4
+
+
+def test_images_that_do_not_fit_into_memory_are_not_made(tmp_path):
+    name = labelled(tmp_path / "data", [0, 1])
+    with pytest.raises(UserError, match=f"^{name}: 2 images of 1000000x1000000x1 take .* bytes of memory, expected"):
+        load(name, (10**6, 10**6, 1))

@@ -55,7 +55,7 @@ def test_classes_are_counted_or_named():
         ([0, 100000, 200000], None, "train labels are 0, 100000, 200000, expected every class from 0 to 2"),
         ([0, 1, 2, 4, 5], None, "train labels are 0, 1, 2, ..., expected every class from 0 to 4"),
         ([0, 0], None, "train labels are all 0, expected two classes or more"),
-        ([0, 1], 1, "classes is 1, expected an integer of at least 2, or at least 2 different names"),
+        ([0, 1], 1, "classes is 1, expected an integer from 2 to 65,536, or 2 to 65,536 different names"),
         ([0, 1], "ab", "classes is 'ab', expected"),
         ([0, 1], ["a", "a"], "classes is .*, expected"),
     ],

@@ -101,3 +101,13 @@ def test_without_tensorboardx_nothing_is_written(tmp_path):
     line = refused_by_process("csnn_jax.train", "--tensorboard", "--out", "run", **options)
     assert "--tensorboard needs tensorboardX" in line and "`pip install 'csnn-jax[tensorboard]'`" in line
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("tensorboardX.py", "__pycache__")] == []
+
+
+def test_a_link_is_not_truncated(tmp_path):
+    folder = tmp_path / "run" / "tensorboard"
+    folder.mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (folder / "events.out.tfevents.1.host").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match="can't be written"):
+        tensorboard.follow(RunDir(tmp_path / "run"), 0, np.ones(3), lambda: b"")
+    assert (tmp_path / "secret").read_text() == "secret"

@@ -1,6 +1,7 @@
 """The nodes of a graph are returned in execution order, or one line says why they don't form a chain."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from nir_files import affine, chained, lif, sixteenths, write
 
 from csnn_jax.errors import UserError
 from csnn_torch.foreign import nir_chain, nir_file
+from csnn_torch.foreign.nir_file import Graph, StoredNode
 
 LAYERS = affine(sixteenths(0, 5, 6)), lif(), affine(sixteenths(1, 2, 5)), lif()
 NODES = chained((6,), *LAYERS)
@@ -82,3 +84,11 @@ def test_a_node_reports_its_place_and_missing_parameters(read):
     ):
         with pytest.raises(UserError, match=f"^net.nir: node 2, `1`: {message}$"):
             node.numbers(name)
+
+
+def test_a_long_chain_takes_no_time():
+    nodes = {str(number): StoredNode("Scale", {}) for number in range(10_000)}
+    nodes = {"a": StoredNode("Input", {}), **nodes, "z": StoredNode("Output", {})}
+    began = time.monotonic()
+    assert len(nir_chain.chain(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
+    assert time.monotonic() - began < 5

@@ -78,7 +78,7 @@ def absent(file):
         (single, "contains a single LIF, expected a graph"),
         (huge, r"/node/nodes/0/extra has shape \[1048576, 1048576\], expected as many values as are stored"),
         (within_itself, "graphs are nested more than 16 deep"),
-        (absent, "truncated or damaged"),
+        (absent, "/node/nodes/1/v_leak_too is a link, expected an object in the file itself"),
     ],
 )
 def test_hdf5_files_with_other_content_are_refused(path, change, message):
@@ -120,3 +120,19 @@ def test_a_file_is_recognized_by_its_name_or_content(tmp_path):
         False,
         False,
     ]
+
+
+def test_hard_links_are_followed_and_nodes_counted_by_their_links(path, monkeypatch):
+    write(path, NODES)
+    with h5py.File(path, "r+") as file:
+        file["node/nodes/2"] = file["node/nodes/1"]
+    assert nir_file.read(str(path)).nodes["2"].kind == "LIF"
+    monkeypatch.setattr(nir_file, "MOST_NODES", 5)
+    with pytest.raises(UserError, match=f"^{path}: has more than 5 nodes"):
+        nir_file.read(str(path))
+    monkeypatch.setattr(nir_file, "MOST_NODES", 6)  # the graph itself and its five nodes
+    assert len(nir_file.read(str(path)).nodes) == 5
+
+
+def test_a_newer_version_can_be_accepted(path):
+    assert nir_file.read(write(path, NODES, version="9.0"), newer=True).edges

@@ -71,5 +71,5 @@ def test_packages_other_than_onnxruntime_web_and_missing_files_are_refused(tmp_p
         with pytest.raises(UserError, match=r"^--ort-web .*package: package\.json isn't from onnxruntime-web$"):
             ort_web.load(folder)
     (folder / "dist" / "ort-wasm-simd-threaded.wasm").unlink()
-    with pytest.raises(UserError, match=r"ort-wasm-simd-threaded\.wasm: No such file"):
+    with pytest.raises(UserError, match=r"ort-wasm-simd-threaded\.wasm: no such file"):
         ort_web.load(folder)

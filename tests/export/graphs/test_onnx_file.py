@@ -28,8 +28,8 @@ def test_every_file_passes_the_full_check_and_documents_itself(name, file, tmp_p
 
 def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no ONNX")
-    for name in ("text", "missing"):
-        with pytest.raises(UserError, match=f"{name}.onnx: expected an ONNX file: "):
+    for name, said in (("text", "expected an ONNX file: "), ("missing", "no such file, expected an ONNX file")):
+        with pytest.raises(UserError, match=f"{name}.onnx: {said}"):
             onnx_file.load(tmp_path / f"{name}.onnx")
     (tmp_path / "input_0.pb").write_bytes(b"no tensor")
     with pytest.raises(UserError, match=r"input_0\.pb: expected an ONNX tensor: "):

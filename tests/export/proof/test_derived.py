@@ -14,6 +14,8 @@ from export_networks import changed
 from onnx import numpy_helper
 
 from csnn_jax.runs import weights
+from export import manifest
+from export.report import text, webpage
 
 ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx")
 
@@ -93,7 +95,16 @@ def test_values_are_compared_if_other_versions_wrote_the_bytes(copy, lines):
     made["versions"]["h5py"] = "3.0"
     mutations.fit(copy, json.loads((copy / "manifest.json").read_text()) | {"made": made})
     code, said = lines(copy)
-    assert said["network.nir"].startswith("ok"), said
+    assert said["network.nir"].startswith("ok") and code == 3, said
+    assert "NOT CHECKED: the bytes of network.nir" in said["ok"]
+    with open(path, "ab") as file:
+        file.write(b"hidden" * 50)
+    rehash(copy)
+    (copy / "report.md").write_text(text.render(manifest.read(copy)))
+    (copy / "report.html").write_text(webpage.render(manifest.read(copy)))
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 3 and "NOT CHECKED: the bytes of network.nir" in said["ok"], "bytes that aren't values are possible"
 
 
 def test_damaged_files_are_one_line_each(copy, lines):
@@ -125,7 +136,7 @@ def test_extra_and_missing_files_are_detected_even_if_the_manifest_agrees(copy, 
         "report.md is not listed",
     ):
         assert part in said["manifest.json"]
-    assert said["report.md"].startswith("can't be made from manifest.json: FileNotFoundError")
+    assert said["report.md"] == "no such file, expected a report"
     assert "test_data_set_5" in said["golden/"]
 
 

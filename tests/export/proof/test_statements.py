@@ -1,6 +1,7 @@
 """The form of everything that only a bundle's maker can state is checked, and nothing else may be stated."""
 
 import copy
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,6 +19,9 @@ def recorded(small_bundle):
     ("entry", "name", "value", "said"),
     [
         ("made", "utc", "today", "made.utc is 'today', which `export` doesn't write"),
+        ("made", "utc", "9999-99-99T00:00:00+00:00", "made.utc is '9999-99-99T00:00:00+00:00', which `export` doesn't"),
+        ("made", "utc", "1999-12-31T23:59:59+00:00", "made.utc is '1999-12-31T23:59:59+00:00'"),
+        ("made", "utc", "2999-01-01T00:00:00+00:00", "made.utc is '2999-01-01T00:00:00+00:00'"),
         ("made", "cpu", "\x1b[31m", "made.cpu is "),
         ("made", "versions", {"torch": "<script>"}, "made.versions is "),
         ("training", "iterations", True, "training.iterations is True"),
@@ -79,3 +83,30 @@ def test_statements_are_compared_with_the_configuration_the_images_and_the_netwo
     assert [line.split()[0] for line in statements.belied_by_network(left, job.model, tensors)] == [
         *("dropped.layers", "dropped.parameters", "dropped"),
     ]
+
+
+def test_a_clock_may_be_some_hours_ahead(recorded):
+    for hours in (0, 20):
+        utc = f"{datetime.now(UTC) + timedelta(hours=hours):%FT%T}+00:00"
+        assert [*statements.problems(recorded | {"made": recorded["made"] | {"utc": utc}})] == []
+
+
+def test_a_percentile_below_the_median_is_impossible(recorded, small_bundle):
+    changed = copy.deepcopy(recorded)
+    changed["latency"]["c/"] |= {"median_ms": 2.0, "p99_ms": 1.0}
+    _, job, _ = rundir.open_run(str(small_bundle))
+    assert [*statements.belied(changed, job, None)] == ["latency['c/'].p99_ms is 1.0, below the median, 2.0"]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_newer"), [("9.9", True), ("0.4.0", False), ("0.4.0.dev1+g1", False), ("x", False)]
+)
+def test_a_newer_csnn_jax_is_said_and_other_packages_may_be_newer(recorded, version, is_newer):
+    changed = copy.deepcopy(recorded)
+    changed["made"]["versions"] |= {"csnn-jax": version, "torch": "99.0"}
+    assert (version in statements.newer(changed)) is is_newer
+
+
+def test_latencies_of_slow_and_fast_machines_are_plausible():
+    assert not statements.implausible(0.05, 500.0) and not statements.implausible(500.0, 0.05)
+    assert statements.implausible(0.0, 0.01) and statements.implausible(1e5, 1.0) and statements.implausible(1e-5, 1.0)

@@ -79,5 +79,5 @@ def test_malformed_and_missing_tables(tmp_path, file, text, message):
     with pytest.raises(UserError, match=message):
         load(name, None)
     (tmp_path / file).unlink()
-    with pytest.raises(UserError, match=f"{file}: can't be read"):
+    with pytest.raises(UserError, match=f"{file}: no such file"):
         load(name, None)

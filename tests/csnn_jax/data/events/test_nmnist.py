@@ -57,5 +57,5 @@ def test_malformed_files(tmp_path):
             load(name, None).train.images[3]
     path.unlink()
     path.mkdir()
-    with pytest.raises(UserError, match=f"^{path}: can't be read"):
+    with pytest.raises(UserError, match=f"^{path}: is a directory"):
         load(name, None).train.images[3]

@@ -1,0 +1,52 @@
+"""A hostile bundle is refused within 20 s and 2 GB, without waiting for a pipe or following a link."""
+
+import os
+import subprocess
+import sys
+
+import hostile
+import pytest
+from commands import call
+from limits import limited
+
+CASES = [
+    *(("SHA256SUMS", make) for make in hostile.FOR_ANY),
+    *(("manifest.json", make) for make in hostile.FOR_ANY),
+    *((name, make) for name in ("config.json", "weights.safetensors") for make in (hostile.pipe, hostile.terabyte)),
+    *(("step.onnx", make) for make in (hostile.pipe, hostile.terabyte)),
+    *(("report.html", hostile.zeros), ("golden/images.safetensors", hostile.pipe), ("network.nir", hostile.zeros)),
+]
+
+
+@pytest.mark.parametrize("flag", ["--quick", "--hashes"])
+@pytest.mark.parametrize(("name", "make"), CASES)
+def test_verify_reads_only_regular_files(copy, name, make, flag):
+    (copy / name).unlink()
+    make(copy / name)
+    with limited():
+        done = call("export.verify", copy, flag)
+    lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+    assert done.returncode in (1, 2) and all(line.isprintable() for line in lines), done
+    assert any(name in line or "its files have" in line or "isn't a bundle" in line for line in lines), done
+    assert len(lines) < 10 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "make"), [("step.onnx", hostile.pipe), ("manifest.json", hostile.zeros)])
+def test_a_demonstration_is_made_of_regular_files_only(copy, tmp_path, name, make):
+    (copy / name).unlink()
+    make(copy / name)
+    with limited():
+        done = call("export.demo", copy, "--out", tmp_path / "demo")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and not (tmp_path / "demo").exists(), done
+
+
+def test_the_bundle_s_own_check_does_not_wait_either(copy):
+    for name in ("SHA256SUMS", "step.onnx", "golden/step/test_data_set_0/input_0.pb"):
+        (copy / name).unlink()
+        os.mkfifo(copy / name)
+    (copy / "sequence.onnx").unlink()
+    hostile.terabyte(copy / "sequence.onnx")
+    done = subprocess.run([sys.executable, "-I", copy / "check_onnx.py"], capture_output=True, text=True, timeout=60)
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert done.returncode == 1 and done.stderr == "" and len(lines) == 5
+    assert all("isn't a plain file" in lines[name] for name in ("SHA256SUMS", "step.onnx", "step_b1.onnx")), lines
