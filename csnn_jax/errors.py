@@ -32,13 +32,18 @@ def refusal(box: str, words: list[str]) -> str:
     """Turns tyro's boxed error message into one line.
 
     Args:
-        box: tyro's output: a title in the top edge, then sections separated by rules.
+        box: tyro's output: a title, then sections separated by rules, in a frame if standard output is UTF-8.
         words: the command line.
     """
-    rows = [row[1:-1].strip() for row in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
-    rules = [place for place, row in enumerate(rows) if row and not row.strip("─-")]
-    edges = [0, *rules, len(rows) - 1]
-    parts = [rows[start + 1 : end] for start, end in itertools.pairwise(edges)]
+    rows = [row.strip("│ ") for row in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()][1:]
+    parts: list[list[str]] = [[]]
+    for row in rows:
+        if row and not row.strip("─-╰╯"):
+            parts.append([])
+        else:
+            parts[-1].append(row)
+    parts = ["\n".join(part).strip().splitlines() for part in parts]  # without blank rows at the ends
+    parts = [part for part in parts if part] or [["invalid arguments"]]
     said = " ".join(itertools.takewhile(bool, parts[0])).rstrip(".")
     if choice := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", said):
         value, flag, choices = choice.groups()
