@@ -67,3 +67,18 @@ def test_numpy_numbers_and_arrays_become_pythons():
 
 def test_without_pools_nothing_follows_the_neurons():
     assert ModelConfig(pool="none", pool_after=True) == ModelConfig(pool=("none", "none"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "layer"),
+    [
+        ({"input_shape": (6, 6, 1), "kernel_size": 5, "padding": "valid", "conv_channels": (4,), "pool_size": 4}, "fc1"),
+        ({"input_shape": (8, 3, 1), "pool_size": 2}, "fc1"),
+        ({"input_shape": (8, 3, 1), "pool_size": (4, 2)}, "conv2"),
+    ],
+)
+def test_a_window_larger_than_the_outputs_is_refused_after_neurons_too(changes, layer):
+    with pytest.raises(UserError) as caught:
+        ModelConfig(pool_after=True, **changes)
+    size = " ".join(map(str, np.ravel(changes["pool_size"])))
+    assert str(caught.value).startswith(f"--pool-size {size}: ") and f" {layer} " in str(caught.value)
