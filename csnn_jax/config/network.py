@@ -142,8 +142,8 @@ class ModelConfig(NeuronFields):
         for layer in self.layers:
             if 0 in layer.in_shape:  # only after a pool
                 raise UserError(
-                    f"--pool-size {show(self.pool_size)}: leaves {layer.name} no input, because a window is larger than "
-                    "the outputs before it; expected smaller windows, fewer blocks, or larger images"
+                    f"--pool-size {show(self.pool_size)}: leaves {layer.name} no input, because a window is larger "
+                    "than the outputs before it; expected smaller windows, fewer blocks, or larger images"
                 )
             if 0 in layer.out_shape:
                 size = "x".join(map(str, layer.in_shape[:2]))

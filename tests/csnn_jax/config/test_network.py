@@ -72,7 +72,10 @@ def test_without_pools_nothing_follows_the_neurons():
 @pytest.mark.parametrize(
     ("changes", "layer"),
     [
-        ({"input_shape": (6, 6, 1), "kernel_size": 5, "padding": "valid", "conv_channels": (4,), "pool_size": 4}, "fc1"),
+        (
+            {"input_shape": (6, 6, 1), "kernel_size": 5, "padding": "valid", "conv_channels": (4,), "pool_size": 4},
+            "fc1",
+        ),
         ({"input_shape": (8, 3, 1), "pool_size": 2}, "fc1"),
         ({"input_shape": (8, 3, 1), "pool_size": (4, 2)}, "conv2"),
     ],
