@@ -137,13 +137,11 @@ def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source:
 def _values(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
     """A neuron's parameter, float32: a scalar, or [channels]."""
     values = neuron.tensors[name].float().numpy()
-    channels = len(layer.tensors["weight"])
-    wide = (channels, 1, 1) if layer.kind == "conv" else (channels,)
-    if values.size != 1 and values.shape not in (wide, (1, *wide)):
+    if not layer.takes(neuron.tensors[name]):
         each = "channel" if layer.kind == "conv" else "neuron"
         raise UserError(
             f"{source}: {neuron.name}.{name} has shape {list(values.shape)}, expected one value for the layer, or one "
-            f"per {each}, {list(wide)}"
+            f"per {each}, {list(layer.per_channel)}"
         )
     if len(unknown := values[~np.isfinite(values)]):
         raise UserError(f"{source}: {neuron.name}.{name} is {unknown[0]}, expected a number")

@@ -81,16 +81,13 @@ def test_older_snntorchs_have_no_factor_and_no_reset_in_the_file():
 
 FORMS = {
     "layers before neurons": (Net(), ()),
-    "one neuron for all": (Net(shared=True), ()),
+    "one neuron for all": (Net(shared=True), ("lif1=lif1", "lif1=lif2", "lif1=lif3")),
     "no bias": (Net(bias=False), ()),
     "norms, no bias": (trained(Net(norm=True, bias=False)), ()),
     "kernels of two sizes": (Net(sizes=(2, 4)), ()),
     "another order": (Net(turned=True), ("conv1=conv1", "conv2=conv2")),
 }
-NOTES = {
-    "one neuron for all": "all 3 layers share the neuron lif1",
-    "norms, no bias": "fc1: no bias, using 0 because the other layers have one",
-}
+NOTES = {"norms, no bias": "fc1: no bias, using 0 because the other layers have one"}
 
 
 @pytest.mark.parametrize("form", FORMS)

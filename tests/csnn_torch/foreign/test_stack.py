@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 from foreign_networks import LAYERS, ONE, TWO, Net, built, trained
 from safetensors.torch import save_file
@@ -53,8 +54,7 @@ BARE = "has no neuron: the class is read from its current, step by step; if one 
     ("order", "bare"),
     [
         ((A, ONE, LAYERS[1]), True),
-        ((A, LAYERS[1], ONE), False),  # shared by all
-        ((ONE, A, LAYERS[1]), False),
+        ((A, LAYERS[1], ("lif1", snn.Leaky(beta=torch.full((3, 1, 1), 0.5)))), True),  # doesn't fit fc1
         ((A, ONE, B, TWO, C), True),
         ((A, B, C, ONE, TWO), True),
         ((ONE, TWO, A, B, C), True),
@@ -67,6 +67,18 @@ def test_a_last_layer_without_a_neuron_is_recognized_by_the_order(order, bare):
     assert found.config.output == ("integrator" if bare else "spiking")
     assert any(BARE in note for note in found.notes) == bare
     assert found.config.beta == (0.5, 0) if bare and len(order) == 3 else (0.5, 0.7, 0) if bare else 0.5
+
+
+@pytest.mark.parametrize("order", [(A, LAYERS[1], ONE), (ONE, A, LAYERS[1]), (A, B, C, ONE)])
+def test_a_neuron_that_may_follow_all_layers_or_all_but_the_last_needs_places(order):
+    state, depth = built(*order), len(order) - 1
+    every = [f"lif1=lif{number}" for number in range(1, depth + 1)]
+    with pytest.raises(UserError) as caught:
+        convert(state, "net.pt")
+    assert f"--map {' '.join(every)}, or --map {' '.join(every[:-1])}" in str(caught.value)
+    shared, bare = convert(state, places=every).config, convert(state, places=every[:-1]).config
+    assert (shared.output, shared.beta) == ("spiking", 0.5)
+    assert (bare.output, bare.beta) == ("integrator", (0.5,) * (depth - 1) + (0,))
 
 
 @pytest.mark.parametrize(
