@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Output, Reset
-from csnn_jax.config.neuron_checks import SMALLEST
+from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neuron
 from csnn_jax.runs.layouts import Tensors
@@ -157,8 +157,8 @@ def _positive(neuron: Module, layer: Module, name: str, source: str) -> np.ndarr
                 f"{source}: {neuron.name}.graded_spikes_factor is {factor:g}, expected 1 (spikes of 0 and 1)"
             )
     values = _values(neuron, layer, name, source)
-    if (low := values.min()) < SMALLEST:
-        raise UserError(f"{source}: {neuron.name}.{name} is {low:g}, expected a positive number, at least 2^-100")
+    for value in values[~is_threshold(values) | (values < 0)]:
+        raise UserError(f"{source}: {neuron.name}.{name} is {value:g}, expected a number {THRESHOLDS}")
     return values
 
 

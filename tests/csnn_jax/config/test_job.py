@@ -35,7 +35,7 @@ INVALID = [
     (TrainConfig, "epochs", 0, "--epochs 0: expected a whole number of at least 1"),
     (TrainConfig, "batch_size", 0, "--batch-size 0: expected"),
     (TrainConfig, "lr", 0.0, "--lr 0: expected a positive number"),
-    (TrainConfig, "lr", 1e38, "--lr 1e+38: expected a positive number below 1e38"),
+    (TrainConfig, "lr", 2**30, "--lr 1073741824: expected a positive number below 2^30"),
     (TrainConfig, "init", "orthogonal", "--init orthogonal: expected one of auto, torch, fluctuation, calibrated"),
     (TrainConfig, "init_density", 0, "--init-density 0: expected 0.001 to 0.6"),
     (TrainConfig, "init_density", 0.61, "--init-density 0.61: expected 0.001 to 0.6"),

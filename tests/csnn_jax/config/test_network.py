@@ -8,7 +8,10 @@ from csnn_jax.runs.config_json import from_json, to_json
 INVALID = [
     ("beta", 1.5, "--beta 1.5: expected a number from 0 to 1"),
     ("beta", (0.5, 0.5, 0.5), "--beta 0.5 0.5 0.5: expected one value, or 4 (one per layer)"),
-    ("threshold", 0.0, "--threshold 0: expected a positive number"),
+    ("threshold", 0.0, "--threshold 0: expected a number from 2^-100 to below 2^100"),
+    ("threshold", 1e-31, "--threshold 1e-31: expected a number from 2^-100 to below 2^100"),
+    ("threshold", 2.0**100, "--threshold 1.2676506002282294e+30: expected a number from 2^-100 to below 2^100"),
+    ("threshold", 1e39, "--threshold 1e+39: expected a number from 2^-100 to below 2^100"),
     ("time_steps", 0, "--time-steps 0: expected a whole number of at least 1"),
     ("kernel_size", 4, "--kernel-size 4: expected odd sizes with --padding same; even ones need valid"),
     ("kernel_size", (3, 5, 3), "--kernel-size 3 5 3: expected one value, or 2 (one per convolution)"),
