@@ -11,7 +11,7 @@ from csnn_jax.config.words import flag
 from csnn_jax.data import Split
 from csnn_jax.data.entry import entry_of, scale_note, to_learn_from
 from csnn_jax.data.images import check_finite
-from csnn_jax.errors import UserError, in_python, naming_arguments
+from csnn_jax.errors import UserError, in_python
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.records import Records
@@ -31,7 +31,6 @@ UNUSED = ("checkpoint_every", "keep_checkpoints")
 """The fields of `TrainConfig` that only apply to run directories."""
 
 
-@naming_arguments()
 def fit(
     config: Config,
     train: Arrays,

@@ -46,7 +46,7 @@ def test_a_bad_flag_takes_one_line(arguments, line, encoding, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     with pytest.raises(UserError) as refusal, redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding)):
         parse_train(TrainFlags, "csnn-train", "", arguments)
-    assert str(refusal.value) == f"{line}; see csnn-train --help"
+    assert refusal.value.args[0] == f"{line}; see csnn-train --help"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
@@ -54,7 +54,7 @@ def test_missing_arguments_are_named(encoding):
     for arguments, expected in (([], "RUN and --out BUNDLE"), (["run"], "--out BUNDLE")):
         with pytest.raises(UserError) as refusal, redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding)):
             parse(Needed, "csnn-export", "", arguments)
-        assert str(refusal.value) == f"expected {expected}; see csnn-export --help"
+        assert refusal.value.args[0] == f"expected {expected}; see csnn-export --help"
 
 
 def test_an_error_is_the_same_whatever_standard_output_is(capsys):
@@ -71,7 +71,7 @@ def test_resume_uses_the_runs_flags_unless_overridden(tmp_path):
     rundir.create(str(out), Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5)))
     found = read_flags("--resume", "--out", out, "--epochs", 3).config
     assert found == Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5, epochs=3))
-    with pytest.raises(UserError, match="--resume: expected --out"):
+    with pytest.raises(UserError, match="resume: expected out"):
         read_flags("--resume")
 
 
@@ -156,5 +156,5 @@ def test_switching_to_a_spiking_output_reads_spikes(tmp_path):
     assert read_flags("--init-from", run, "--output", "spiking").config.model.readout == "spikes"
     again = read_flags("--init-from", run, "--output", "spiking", "--readout", "membrane").config.model
     assert (again.output, again.readout) == ("spiking", "membrane")
-    with pytest.raises(UserError, match=r"^--readout spikes: expected membrane with --output integrator"):
+    with pytest.raises(UserError, match=r"^readout spikes: expected membrane with output integrator"):
         read_flags("--output", "integrator", "--readout", "spikes")

@@ -210,5 +210,5 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
 
 
 def test_a_reset_that_snntorch_lacks_is_refused():
-    with pytest.raises(UserError, match=r"^--reset clear: snnTorch doesn't support it, expected csnn_jax.train$"):
+    with pytest.raises(UserError, match=r"^reset clear: snnTorch doesn't support it, expected csnn_jax.train$"):
         companion.sequential(ModelConfig(**STACK | {"neuron": "synaptic", "reset": "clear"}))

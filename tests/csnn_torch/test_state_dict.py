@@ -57,10 +57,10 @@ def even(state):
         (setting("3.weight", torch.ones(6, 5, 3, 3)), r"3.weight has shape \[6, 5, .* expected \[6, 4, 3, 3\]; use"),
         (setting("3.weight", torch.ones(6, 4, 3, 5)), r"3.weight has shape \[6, 4, 3, 5\], expected a square kernel"),
         (setting("0.weight", torch.ones(4, 1, 3)), r"0.weight has shape \[4, 1, 3\], expected that of a Conv2d or Lin"),
-        (setting("7.weight", torch.ones(20, 97)), r"expected \[20, 294\], because --input-shape .*; no --padding"),
-        (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\], .* inputs; --padding valid would fit$"),
-        (setting("7.weight", torch.ones(20, 1176)), "inputs; --pool max none or --pool none max would fit$"),
-        (even, r"--kernel-size 4 3: expected odd sizes.*; --padding valid .*fit"),
+        (setting("7.weight", torch.ones(20, 97)), r"expected \[20, 294\], because input_shape .*; no padding"),
+        (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\], .* inputs; padding valid would fit$"),
+        (setting("7.weight", torch.ones(20, 1176)), "inputs; pool max none or pool none max would fit$"),
+        (even, r"kernel_size 4 3: expected odd sizes.*; padding valid .*fit"),
     ],
 )
 def test_a_state_dict_that_cannot_be_converted_is_refused(change, message):
@@ -126,8 +126,8 @@ def test_other_floats_become_float32_with_a_note_and_names_may_have_a_prefix(kin
 @pytest.mark.parametrize(
     ("size", "channels", "padding", "message"),
     [
-        (32, 3, "valid", " --input-shape 32 32 3 --padding valid or --input-shape 24 24 3 would fit$"),
-        (40, 2, "same", " or --input-shape 40 40 2 would fit$"),
+        (32, 3, "valid", " input_shape 32 32 3 padding valid or input_shape 24 24 3 would fit$"),
+        (40, 2, "same", " or input_shape 40 40 2 would fit$"),
     ],
 )
 def test_the_image_size_is_inferred_from_the_weights(size, channels, padding, message):

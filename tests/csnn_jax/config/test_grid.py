@@ -229,8 +229,8 @@ def test_layers_of_every_framework_are_exact(layer, batch, dense):
 def test_too_few_bits_and_inexact_averages_or_scales_are_refused():
     with pytest.raises(UserError, match=r"^fc1: 12,288 inputs of 8 bits per neuron leave 2 bits for its weights, "):
         ModelConfig(input_shape=(64, 64, 3), conv_channels=())
-    with pytest.raises(UserError, match=r"^--pool-size 3: avg of 9 pixels isn't exact, expected 2, 4 or 8$"):
+    with pytest.raises(UserError, match=r"^pool_size 3: avg of 9 pixels isn't exact, expected 2, 4 or 8$"):
         Pooling("avg", 3, 3)
     for scale in (255, 3.0, 2.0**21):
-        with pytest.raises(UserError, match=f"^--scale {int(scale)}: expected a power of two"):
+        with pytest.raises(UserError, match=f"^scale {int(scale)}: expected a power of two"):
             ModelConfig(scale=scale)

@@ -184,7 +184,7 @@ def test_a_folder_and_a_missing_file_are_refused(path):
     [
         ({}, ": its metadata has no `config`, expected the model's configuration as JSON"),
         ({"config": "beta=0.5"}, " (metadata): expected JSON: "),
-        ({"config": '{"beta": 1.5}'}, " (metadata): --beta 1.5: expected a number from 0 to 1"),
+        ({"config": '{"beta": 1.5}'}, " (metadata): beta 1.5: expected a number from 0 to 1"),
     ],
 )
 def test_bad_metadata_is_refused(path, metadata, message):

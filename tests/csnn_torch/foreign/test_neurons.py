@@ -148,11 +148,11 @@ def test_a_note_says_what_the_class_is_read_from(name, output, readout, note):
         ((leaky(), leaky(beta=spread(0.5, torch.nan, 12))), None, "lif2.beta is nan, expected a number$"),
         ((leaky(threshold=spread(-1, 1, 3, 1, 1)), leaky()), None, "lif1.threshold is -1, expected a number from 2"),
         ((leaky(threshold=2.0**100), leaky()), None, r"lif1.threshold is 1.26765e\+30, expected a number from 2"),
-        ((leaky(), leaky()), "spiking", "--output spiking: net.pt has no neuron after fc2, expected integrator$"),
+        ((leaky(), leaky()), "spiking", "output spiking: net.pt has no neuron after fc2, expected integrator$"),
         (
             (leaky(), leaky(), leaky()),
             "integrator",
-            "--output integrator: lif3 of net.pt has reset subtract, expec",
+            "output integrator: lif3 of net.pt has reset subtract, expec",
         ),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_factor_close_to_a_power_of_two_is_rounded_to_it(tmp_path):
         (lif(tau=per_neuron(4, -2)), "tau is -2, expected a time constant above 0"),
         (
             lif(tau=0.5),
-            "tau is 0.5 s, shorter than the step of 1 s, so the decay would exceed 1; see --dt and",
+            "tau is 0.5 s, shorter than the step of 1 s, so the decay would exceed 1; see dt and",
         ),
         (lif(v_threshold=0.0), "v_threshold is 0, expected a number from 2"),
         (lif(v_threshold=per_neuron(1, -3)), "v_threshold is -3, expected a number from 2"),

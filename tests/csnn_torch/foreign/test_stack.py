@@ -16,16 +16,16 @@ from csnn_torch.state_dict import convert
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        ((), r"conv1.weight has shape \[3, 1, 5, 5\], expected .*use --map NAME=conv1"),
-        (("first=conv1",), "--map first=conv1: net.pt has no module first, expected one of conv2, conv1, fc1"),
-        (("conv1=conv1", "conv2=conv1"), "--map: conv1 and conv2 both have the place conv1, expected one module"),
-        (("conv1=fc1",), "--map conv1=fc1: conv1 is a Conv2d, expected conv1, conv2, ... as its place"),
-        (("conv1=conv3",), "--map conv1=conv3: net.pt has only 2 such places"),
-        (("conv1",), "--map conv1: expected NAME=PLACE"),
-        (("conv1=conv" + 5000 * "9",), "--map conv1=conv9{60,80}: expected NAME=PLACE, such as encoder=conv1"),
+        ((), r"conv1.weight has shape \[3, 1, 5, 5\], expected .*use places NAME=conv1"),
+        (("first=conv1",), "places first=conv1: net.pt has no module first, expected one of conv2, conv1, fc1"),
+        (("conv1=conv1", "conv2=conv1"), "places: conv1 and conv2 both have the place conv1, expected one module"),
+        (("conv1=fc1",), "places conv1=fc1: conv1 is a Conv2d, expected conv1, conv2, ... as its place"),
+        (("conv1=conv3",), "places conv1=conv3: net.pt has only 2 such places"),
+        (("conv1",), "places conv1: expected NAME=PLACE"),
+        (("conv1=conv" + 5000 * "9",), "places conv1=conv9{60,80}: expected NAME=PLACE, such as encoder=conv1"),
         (
             ("lif1=lif0",),
-            "--map lif1=lif0: lif1 is an snntorch.Leaky or snntorch.Synaptic, expected lif1, lif2, ... as its place",
+            "places lif1=lif0: lif1 is an snntorch.Leaky or snntorch.Synaptic, expected lif1, lif2, ... as its place",
         ),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_neuron_that_may_follow_all_layers_or_all_but_the_last_needs_places(or
     every = [f"lif1=lif{number}" for number in range(1, depth + 1)]
     with pytest.raises(UserError) as caught:
         convert(state, "net.pt")
-    assert f"--map {' '.join(every)}, or --map {' '.join(every[:-1])}" in str(caught.value)
+    assert f"places {' '.join(every)}, or places {' '.join(every[:-1])}" in str(caught.value)
     shared, bare = convert(state, places=every).config, convert(state, places=every[:-1]).config
     assert (shared.output, shared.beta) == ("spiking", 0.5)
     assert (bare.output, bare.beta) == ("integrator", (0.5,) * (depth - 1) + (0,))
@@ -123,7 +123,7 @@ def test_names_without_numbers_have_no_order_in_a_safetensors_file(tmp_path):
     renamed = {name.replace("conv1", "stem").replace("conv2", "body"): value for name, value in state.items()}
     path = str(tmp_path / "net.safetensors")
     save_file(renamed, path)
-    with pytest.raises(UserError, match=r"body, stem: neither the safetensors file nor numbers .* with --map"):
+    with pytest.raises(UserError, match=r"body, stem: neither the safetensors file nor numbers .* with places"):
         state_dict.read(path, padding="valid")
     found = state_dict.read(path, places=("stem=conv1", "body=conv2"), padding="valid", divided_by=256)
     assert np.array_equal(found.tensors["conv1.weight"], state["conv1.weight"].numpy())
