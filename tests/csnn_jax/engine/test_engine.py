@@ -37,7 +37,7 @@ def test_auto_uses_the_event_engine_if_it_is_built():
 def test_without_the_library_auto_uses_the_scan_engine_and_says_why(without_library):
     engine, said = choose("auto", CSNN(TINY))
     assert engine is scan and "python -m csnn_jax.engine.build" in said
-    with pytest.raises(UserError, match=r"engine event: libcsnn\.so is not loaded"):
+    with pytest.raises(UserError, match=r"engine event: libcsnn\.so is not built"):
         choose("event", CSNN(TINY))
 
 
