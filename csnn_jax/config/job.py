@@ -82,8 +82,8 @@ class TrainConfig:
     flags override them. The last layer is reinitialized if the number of classes differs, and the optimizer starts from
     scratch. Default: random weights."""
     microbatch: Literal["auto", "off"] | int = "auto"
-    """Number of images that go through the network at once; their gradients are summed. Must divide --batch-size. off:
-    the whole batch; auto: the whole batch, or as many images as fit in 512 MiB of membranes."""
+    """Number of images that go through the network at once; their gradients are averaged. Must divide --batch-size.
+    off: the whole batch; auto: the whole batch, or as many images as fit in 512 MiB of membranes."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the rate encoding."""
     max_iters: int | None = None
