@@ -24,12 +24,12 @@ from matplotlib.figure import Figure
 from csnn_jax.config.words import words
 from csnn_jax.figures.style import BLUE, ORANGE, SKY, new, png, styled
 from csnn_jax.figures.style import PAGE as WIDTH
-from csnn_jax.markdown import table
+from csnn_jax.markdown import table, two_digits
 from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 RESULTS, REAL = ROOT / "results/recipes", ROOT / "results/real_events"
-NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller")
+NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller", "coming-from-snntorch")
 PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
 PICTURE, BITS, PEERS = (ROOT / f"docs/{name}.png" for name in ("results", "bits", "peers"))
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "saccades": "`saccades`"}
@@ -186,6 +186,17 @@ def boards(found: Runs) -> str:
     return microcontroller.table(json.loads((ROOT / "results/microcontroller.json").read_text())["rows"])
 
 
+def rounding(found: Runs) -> str:
+    """What rounding to grids changes in the networks of rounding.py."""
+    del found
+    rows = []
+    for row in json.loads((ROOT / "results/rounding.json").read_text())["rows"]:
+        spikes = f"{row['changed']:,} of {row['spikes']:,} ({two_digits(100 * row['changed'] / row['spikes'])}%)"
+        accuracies = ", ".join(f"{correct / row['images']:.1%}" for correct in row["correct"])
+        rows.append((row["network"], spikes, f"{row['predictions']} of {row['images']:,}", accuracies))
+    return table(("network", "spikes changed", "predictions changed", "accuracy before, after"), rows)
+
+
 def _differing(row: dict[str, Any] | None) -> str:
     if row is None or "images" not in row:
         return "-"
@@ -195,7 +206,7 @@ def _differing(row: dict[str, Any] | None) -> str:
 
 
 TABLES: dict[str, Callable[[Runs], str]] = {
-    made.__name__: made for made in (recipes, flags, published, real_events, everywhere, zeros, boards)
+    made.__name__: made for made in (recipes, flags, published, real_events, everywhere, zeros, boards, rounding)
 }
 
 SUMMED = ("test accuracy", "seeds", "minutes per run")

@@ -3,17 +3,41 @@
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 
 class UserError(Exception):
     """A user's mistake. The message names the file or flag, the value, and what was expected.
 
-    As text, it's always `printable`, because it may contain names from a file.
+    It's written with flags, as commands print it. Outside commands, `str` names the arguments of a Python function
+    instead: `time_steps` for --time-steps. It's always `printable`, because it may contain names from a file.
+
+    Attributes:
+        in_command: whether a command is running in this process.
+        arguments: names of arguments that differ from their flags'; see `naming_arguments`.
     """
 
+    in_command: ClassVar[bool] = False
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.arguments: dict[str, str] = {}
+
     def __str__(self) -> str:
-        return printable(super().__str__())
+        message = str(self.args[0])
+        return printable(message if UserError.in_command else in_python(message, self.arguments))
+
+
+@contextlib.contextmanager
+def naming_flags() -> Iterator[None]:
+    """Makes messages name flags while a command is running."""
+    before, UserError.in_command = UserError.in_command, True
+    try:
+        yield
+    finally:
+        UserError.in_command = before
 
 
 def printable(text: str) -> str:
@@ -42,13 +66,18 @@ def refusal(box: str, words: list[str]) -> str:
     """Turns tyro's boxed error message into one line.
 
     Args:
-        box: tyro's output: a title in the top edge, then sections separated by rules.
+        box: tyro's output: a title, then sections separated by rules, in a frame if standard output is UTF-8.
         words: the command line.
     """
-    rows = [row[1:-1].strip() for row in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
-    rules = [place for place, row in enumerate(rows) if row and not row.strip("─-")]
-    edges = [0, *rules, len(rows) - 1]
-    parts = [rows[start + 1 : end] for start, end in itertools.pairwise(edges)]
+    rows = [row.strip("│ ") for row in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()][1:]
+    parts: list[list[str]] = [[]]
+    for row in rows:
+        if row and not row.strip("─-╰╯"):
+            parts.append([])
+        else:
+            parts[-1].append(row)
+    parts = ["\n".join(part).strip().splitlines() for part in parts]  # without blank rows at the ends
+    parts = [part for part in parts if part] or [["invalid arguments"]]
     said = " ".join(itertools.takewhile(bool, parts[0])).rstrip(".")
     if choice := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", said):
         value, flag, choices = choice.groups()
@@ -77,25 +106,30 @@ def _given(flag: str, words: list[str]) -> str:
     return " ".join([*([first] if first else []), *itertools.takewhile(lambda word: not word.startswith("--"), after)])
 
 
-def in_python(text: str) -> str:
-    """Rewrites a message for Python callers: `time_steps` instead of --time-steps.
+def in_python(text: str, arguments: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Rewrites a message for Python callers: `time_steps` instead of --time-steps, `bias=False` instead of --no-bias.
 
     Commands in backticks are left alone.
+
+    Args:
+        text: the message.
+        arguments: names of arguments that differ from their flags', by the name of the flag with underscores.
     """
 
     def named(found: re.Match[str]) -> str:
-        if found[1] is None:
+        if found[2] is None:
             return found[0]
-        return "path" if found[1] == "out" else found[1].replace("-", "_")  # csnn_jax.save's
+        name = found[2].replace("-", "_")
+        return arguments.get(name, name) + "=False" * (found[1] is not None)
 
-    return re.sub(r"`[^`]*`|--([a-z][a-z-]*)", named, text)
+    return re.sub(r"`[^`]*`|(?<![\w/.-])--(no-)?([a-z][a-z-]*)", named, text)
 
 
 @contextlib.contextmanager
-def naming_arguments() -> Iterator[None]:
-    """Makes a UserError name a Python function's arguments instead of a command's flags."""
+def naming_arguments(**arguments: str) -> Iterator[None]:
+    """Names the arguments of a Python function that differ from their flags: `out="path"` for a `path` that's --out."""
     try:
         yield
     except UserError as error:
-        error.args = (in_python(str(error)),)
+        error.arguments |= arguments
         raise

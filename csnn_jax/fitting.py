@@ -10,7 +10,9 @@ from csnn_jax.config.checks import show
 from csnn_jax.config.words import flag
 from csnn_jax.data import Split
 from csnn_jax.data.entry import entry_of, scale_note, to_learn_from
-from csnn_jax.errors import UserError, in_python, naming_arguments
+from csnn_jax.data.images import check_finite
+from csnn_jax.errors import UserError, in_python
+from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.records import Records
 from csnn_jax.trained import Trained
@@ -29,7 +31,6 @@ UNUSED = ("checkpoint_every", "keep_checkpoints")
 """The fields of `TrainConfig` that only apply to run directories."""
 
 
-@naming_arguments()
 def fit(
     config: Config,
     train: Arrays,
@@ -57,8 +58,8 @@ def fit(
             evaluations, the network's health. None: no output.
 
     Raises:
-        ValueError: images or labels are invalid or don't match.
-        UserError: the job is invalid, or the loss becomes infinite or NaN.
+        ValueError: images or labels are invalid or don't match, or an argument isn't a function.
+        UserError: the job is invalid, the loss becomes infinite or NaN, or weights become too large to be exact.
 
     Examples:
         Images whose left half is bright, and images whose right half is:
@@ -82,6 +83,9 @@ def fit(
         raise ValueError(
             f"config is of type {type(config).__name__}, expected a Config, as in Config(ModelConfig(...))"
         )
+    for name, function in (("on_evaluation", on_evaluation), ("log", log)):
+        if function is not None and not callable(function):
+            raise ValueError(f"{name} is {show(function)}, expected a function, or None")
     _check_used(config)
     dataset = _dataset(config, train, test, classes)
     asked = _asked(config, dataset)
@@ -102,7 +106,9 @@ def fit(
         say(line)
     loop, records = Loop(job, dataset, trainer, rates, lambda: True), Records()
     loop.run(0, _Fitting(job, dataset, records, len(rates), loop, say, on_evaluation))
-    return Trained(job, trainer.tensors(), job.train.engine, records.all)
+    tensors = trainer.tensors()
+    weights.check(tensors, job.model, "after training")
+    return Trained(job, tensors, job.train.engine, records.all)
 
 
 def _check_used(config: Config) -> None:
@@ -124,6 +130,8 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
     learnt = data.as_split(train, "train", own, ", as model.input_shape says")
     height, width, channels = learnt.images.shape[-3:]
     tested = data.as_split(test, "test", (height, width, channels), ", as the train images are")
+    for split, name in ((learnt, "train images"), (tested, "test images")):
+        check_finite(split.images, name)
     data.check_alike(learnt, tested, config.model.scale)
     names = data.class_names(learnt.labels, classes)
     for split, name in ((learnt, "train labels"), (tested, "test labels")):

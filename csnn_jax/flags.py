@@ -17,7 +17,7 @@ import tyro
 
 from csnn_jax.config import Config, DataConfig, ModelConfig
 from csnn_jax.config.checks import check, is_count
-from csnn_jax.errors import UserError, first_line, one_line, refusal
+from csnn_jax.errors import UserError, first_line, naming_flags, one_line, refusal
 from csnn_jax.figures import Figures
 from csnn_jax.flag_groups import fill, fill_own, form, plain
 from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
@@ -246,7 +246,7 @@ def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a path may have characters that an ASCII terminal doesn't
             stream.reconfigure(errors="backslashreplace")
-    with _handlers(alone):
+    with _handlers(alone), naming_flags():
         try:
             code = command()
             sys.stdout.flush()

@@ -67,7 +67,6 @@ class Trained:
         ((5,), (5, 10))
     """
 
-    @naming_arguments()
     def __init__(self, config: Config, tensors: Tensors, engine: str = "auto", records: Iterable[dict[str, Any]] = ()):
         if not isinstance(config, Config):
             raise ValueError(f"config is of type {type(config).__name__}, expected a Config")
@@ -205,7 +204,6 @@ class Trained:
         runner, images = self._for(to_run(images, self.config.model.brightest))
         return runner.look(self._params, images)
 
-    @naming_arguments()
     def _for(self, images: Images | Array) -> tuple[BatchRunner, Images | Array]:
         """Checks the images; returns the runner for them, and the images in the network's units."""
         data.check_images(images, self.config.model)
@@ -216,7 +214,6 @@ class Trained:
         return self._runners.of(images), images
 
 
-@naming_arguments()
 def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = None) -> Trained:
     """Loads the network in a run directory.
 
@@ -244,7 +241,7 @@ def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = N
 def save(trained: Trained, path: str | Path, /, *, overwrite: bool = False) -> None: ...
 @overload
 def save(model: CSNN, config: Config | ModelConfig, path: str | Path, /, *, overwrite: bool = False) -> None: ...
-@naming_arguments()
+@naming_arguments(out="path")
 def save(network: Any, *where: Any, overwrite: bool = False) -> None:
     """Saves a network as a run directory: `save(trained, path)`, or `save(model, config, path)` from your own loop.
 

@@ -14,7 +14,7 @@ import torch
 
 from csnn_jax.config import ModelConfig, Output
 from csnn_jax.config.checks import check, is_number, show
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, naming_arguments
 from csnn_torch.foreign import folding, modules, neurons, saved, stack
 from csnn_torch.foreign.modules import Module
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
@@ -65,6 +65,7 @@ def read(
     return found._replace(notes=(*file.notes, *found.notes))
 
 
+@naming_arguments(map="places")
 def convert(
     state: dict[str, torch.Tensor],
     source: str = "state_dict",

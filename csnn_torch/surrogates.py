@@ -61,7 +61,7 @@ def spike_function(config: ModelConfig, dtype: torch.dtype) -> Callable[[torch.T
     """The spike function of a configuration, from membrane minus threshold to spikes.
 
     In float32, it's snnTorch's own autograd function except for `sigmoid` (computed at |x|, where it doesn't overflow)
-    and `leaky_spike` (`CustomSurrogate` instead of `LSO`, which calls a function with a missing argument).
+    and `leaky_spike` (`CustomSurrogate` instead of `LSO`, which lacks an argument in 1.0.0).
     """
     function, arguments = _FUNCTIONS[surrogate_of(config)]
     sharpness = arguments() if config.slope is None else arguments(config.slope)

@@ -10,7 +10,10 @@ import hashes
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import rounding
+import snntorch as snn
 import speed_tables
+import torch
 import train_step
 from bundles import make_run
 from commands import ENVIRONMENT
@@ -92,6 +95,16 @@ def test_a_network_is_made_to_fire_and_timed_layer_by_layer(tmp_path: Path, monk
     found = dense.layers(str(tmp_path / "run"))
     assert [layer["layer"] for layer in found] == ["conv1", "conv2", "fc1"]
     assert all(layer[work]["ms"] > 0 for layer in found for work in ("inference", "training"))
+
+
+def test_the_spikes_that_rounding_changes_are_counted() -> None:
+    mnist = load("mnist", (28, 28, 1))
+    network = rounding.Network((2,), (288, 10), 3, snn.Leaky, beta=0.5)
+    before = network.layers[1].weight.clone()
+    row = rounding.row("small", network, mnist, 1)
+    assert not torch.equal(network.layers[1].weight, before)
+    assert row["spikes"] == 1000 * 3 * (2 * 12 * 12 + 10) and 0 <= row["changed"] < row["spikes"] / 10
+    assert row["images"] == 1000 and len(row["correct"]) == 2
 
 
 def test_changing_one_bit_of_a_membrane_changes_its_hash() -> None:

@@ -25,6 +25,8 @@ FEWEST, WIDEST = 2, 8
 """Smallest and largest value of `weight_bits`, which includes the sign."""
 SMALLEST = -60
 """Exponent of the largest weight below which the grid gets no finer, so the step of a sum stays above 2^-100."""
+LARGEST = 30
+"""Exponent that limits a weight times the step of its inputs, so currents stay below 2^50 and membranes below 2^100."""
 MOST_INPUT = 12
 """Maximum bits of a network's input."""
 
@@ -72,6 +74,16 @@ class Grid:
     def chosen(self) -> bool:
         """Whether there are so few bits that `choose` picks each neuron's exponent, stored with its weights."""
         return self.bits < COARSE
+
+    @property
+    def largest_exponent(self) -> int:
+        """The largest exponent of a neuron's grid; its weights are below 2 to this power."""
+        return LARGEST - round(math.log2(self.input_step))
+
+    @property
+    def below(self) -> tuple[float, float]:
+        """The magnitudes that weights and biases must stay below."""
+        return 2.0**self.largest_exponent, BIAS * 2.0 ** (self.input_bits + LARGEST)
 
     def round(self, kernel: Any, bias: Any, xp: ModuleType = np, exponents: Any = None) -> tuple[Any, Any]:
         """Rounds a layer's weights and biases to the grids of its neurons, half to even. It's idempotent.
@@ -147,9 +159,10 @@ class Grid:
         flat = kernel.reshape(-1, kernel.shape[-1])
         largest = self._largest(flat, bias, xp)
         least = xp.where(bias == 0, SMALLEST, self._largest(0 * flat[:1], bias, xp))  # 0 would have an exponent of 0
+        unit = xp.ldexp(xp.ones_like(bias), -xp.minimum(largest, xp.full_like(largest, 126)))  # squares don't overflow
 
         def error(exponents: Any) -> Any:
-            missed = self.round(flat, bias, xp, exponents)[0] - flat
+            missed = (self.round(flat, bias, xp, exponents)[0] - flat) * unit
             squares = missed * missed
             return np.sum(squares, 0, dtype=np.float64) if add_up is None else add_up(squares, 0)
 

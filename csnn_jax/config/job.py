@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from csnn_jax.config.checks import check, check_choice, flag_of, is_class_name, is_count, is_number, is_plain, settle
+from csnn_jax.config.grid import LARGEST
 from csnn_jax.config.network import ModelConfig, Readout
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
@@ -81,8 +82,8 @@ class TrainConfig:
     flags override them. The last layer is reinitialized if the number of classes differs, and the optimizer starts from
     scratch. Default: random weights."""
     microbatch: Literal["auto", "off"] | int = "auto"
-    """Number of images that go through the network at once; their gradients are summed. Must divide --batch-size. off:
-    the whole batch; auto: the whole batch, or as many images as fit in 512 MiB of membranes."""
+    """Number of images that go through the network at once; their gradients are averaged. Must divide --batch-size.
+    off: the whole batch; auto: the whole batch, or as many images as fit in 512 MiB of membranes."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and the rate encoding."""
     max_iters: int | None = None
@@ -144,8 +145,8 @@ class TrainConfig:
             value = getattr(self, name)
             check(flag_of(name), value, f"a whole number of at least {least}", is_count(value, least))
         check("--seed", self.seed, "less than 2**63", self.seed < 2**63)
-        is_rate = self.lr is None or (is_number(self.lr, 0.0) and self.lr < 1e38)
-        check("--lr", self.lr, "a positive number below 1e38", is_rate)
+        is_rate = self.lr is None or (is_number(self.lr, 0.0) and self.lr < 2**LARGEST)
+        check("--lr", self.lr, f"a positive number below 2^{LARGEST}, as weights are", is_rate)
         check_choice("--init", self.init, Init)
         dense = is_number(self.init_density) and 0.001 <= self.init_density <= 0.6
         check("--init-density", self.init_density, "0.001 to 0.6", dense)
@@ -250,7 +251,7 @@ class Config:
         [(14, 14, 8), (7, 7, 16), (10,)]
         >>> Config(train=TrainConfig(lr=-1))
         Traceback (most recent call last):
-        csnn_jax.errors.UserError: --lr -1: expected a positive number below 1e38
+        csnn_jax.errors.UserError: lr -1: expected a positive number below 2^30, as weights are
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar, get_args
 from csnn_jax.config import grid
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle, show
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
-from csnn_jax.config.neuron_checks import check_neurons
+from csnn_jax.config.neuron_checks import NEVER, check_neurons
 from csnn_jax.config.sizes import check_sizes
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
@@ -37,8 +37,6 @@ RECORDED = ("input_bits", "classes")
 """Fields that follow from the data and have no flag."""
 PIXEL = 256.0
 """Bytes are divided by this unless a data set or a flag says otherwise."""
-NEVER = 2.0**100
-"""The threshold of an integrator: no membrane reaches it, and no arithmetic with it overflows."""
 
 
 def check_bits(bits: int | None) -> None:
@@ -142,6 +140,11 @@ class ModelConfig(NeuronFields):
         if self.output == "integrator":
             object.__setattr__(self, "readout", "membrane")
         for layer in self.layers:
+            if 0 in layer.in_shape:  # only after a pool
+                raise UserError(
+                    f"--pool-size {show(self.pool_size)}: leaves {layer.name} no input, because a window is larger "
+                    "than the outputs before it; expected smaller windows, fewer blocks, or larger images"
+                )
             if 0 in layer.out_shape:
                 size = "x".join(map(str, layer.in_shape[:2]))
                 raise UserError(

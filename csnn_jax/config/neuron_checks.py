@@ -3,11 +3,24 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from csnn_jax.config.checks import check, flag_of, is_number
 from csnn_jax.neurons.neuron import Neuron
 
 SMALLEST = 2.0**-100
 """Smallest threshold: keeps subnormals, which some programs flush to 0, from affecting spikes."""
+NEVER = 2.0**100
+"""The threshold of an integrator: no membrane reaches it, and no arithmetic with it overflows. Others are below it."""
+THRESHOLDS = "from 2^-100 to below 2^100"
+"""The magnitudes that a threshold may have, in words. Only training makes one negative."""
+
+
+def is_threshold(values: Any) -> np.ndarray:
+    """Where numbers have the magnitudes of `THRESHOLDS` in float32."""
+    with np.errstate(over="ignore", under="ignore"):
+        sizes = abs(np.asarray(values, np.float32))
+    return (sizes >= SMALLEST) & (sizes < NEVER)
 
 
 def check_neurons(config: Any, kind: Neuron, parameters: Iterable[str]) -> None:
@@ -45,8 +58,7 @@ def _check_parameter(config: Any, kind: Neuron, name: str) -> None:
     if parameter.decays:
         ok, expected = all(is_number(one) and 0 <= one <= 1 for one in values), "a number from 0 to 1"
     else:
-        ok = all(is_number(one, 0.0) and one >= SMALLEST for one in values)
-        expected = "a positive number, at least 2^-100"
+        ok, expected = all(is_number(one, 0.0) and is_threshold(one) for one in values), f"a number {THRESHOLDS}"
     check(flag_of(name), getattr(config, name), expected, ok)
 
 

@@ -136,7 +136,16 @@ def check_images(images: Images | Any, model: "ModelConfig", name: str = "images
         raise ValueError(f"{name} are {images.dtype}, expected bytes for {model.encoding} encoding")
     if not str(images.dtype).startswith("float"):
         raise ValueError(f"{name} are {images.dtype}, expected uint8, or floats from 0 to 1")
+    check_finite(images, name)
     check_floats(np.asarray(images), model.pixel_scale, f"{name} go")
+
+
+def check_finite(images: Images | Any, name: str) -> None:
+    """Raises ValueError if floats are NaN or infinite, with the position of the first one."""
+    if images.dtype == np.uint8 or (finite := np.isfinite(values := np.asarray(images))).all():
+        return
+    place = tuple(map(int, np.argwhere(~finite)[0]))
+    raise ValueError(f"{name} are {values[place]} at {list(place)}, expected floats from 0 to 1")
 
 
 def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why: str = "") -> None:

@@ -136,8 +136,7 @@ def _import_tfds(source: str) -> Any:
         import importlib_resources  # noqa: F401  tensorflow-datasets needs it, undeclared
         import tensorflow_datasets
     except ImportError as error:
-        expected = "tensorflow-datasets, importlib_resources and array_record (Linux only)"
-        raise UserError(f"--dataset {source}: {error}; expected {expected} to be installed") from error
+        raise UserError(f"--dataset {source}: {error}; expected `pip install 'csnn-jax[tfds]'`, on Linux") from error
     return tensorflow_datasets
 
 

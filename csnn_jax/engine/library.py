@@ -69,8 +69,9 @@ def failure() -> str | None:
     try:
         library = ctypes.CDLL(str(build.LIBRARY))
     except OSError as error:
-        hint = "build it with `python -m csnn_jax.engine.build`" if not build.LIBRARY.exists() else str(error)
-        return f"{build.LIBRARY.name} is not loaded: {hint}"
+        if build.LIBRARY.exists():
+            return f"{build.LIBRARY.name} is not loaded: {error}"
+        return f"{build.LIBRARY.name} is not built: install a C++20 compiler and run `python -m csnn_jax.engine.build`"
     try:
         library.csnn_sources.restype = ctypes.c_char_p
         expected = build.sources_digest()

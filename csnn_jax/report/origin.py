@@ -92,7 +92,7 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
 
 def _asked(config: Config, dataset: Dataset | None) -> Config:
     """The job with defaults for everything that would be determined anyway."""
-    asked = config
+    asked = _with(config, "data", "classes", None)  # the default num_classes may be fewer
     for part, names in AUTO.items():
         for name in names:
             asked = _with(asked, part, name, getattr(getattr(Config(), part), name))

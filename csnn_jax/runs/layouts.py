@@ -4,13 +4,16 @@ Our kernel layout is [k, k, in, out] or [in, out], with a flattened input in H, 
 `weights.safetensors` uses, is [out, in, k, k] or [out, in], flattened in C, H, W order.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from csnn_jax.config.geometry import Layer
+from csnn_jax.config.grid import SMALLEST
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
 from csnn_jax.errors import UserError
 
 Tensors = dict[str, np.ndarray]
@@ -31,6 +34,24 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             shapes[f"{layer.name}.exponents"] = (out,)
         shapes |= layer.neurons.shapes
     return shapes
+
+
+def out_of_range(config: ModelConfig, name: str, values: np.ndarray) -> str | None:
+    """Why the network wouldn't be exact with these values of a tensor (docs/design.md, section 2); None: it would."""
+    owner, _, part = name.rpartition(".")
+    if part == "threshold":
+        outside, expected = ~is_threshold(values), f"magnitudes {THRESHOLDS}"
+    elif part in ("weight", "bias", "exponents"):
+        grid = next(layer.grid for layer in config.layers if layer.name == owner)
+        if part == "exponents":
+            most = grid.largest_exponent
+            outside, expected = (values < SMALLEST) | (values > most), f"whole numbers from {SMALLEST} to {most}"
+        else:
+            below = grid.below[part == "bias"]
+            outside, expected = abs(values) >= below, f"magnitudes below 2^{math.log2(below):.0f}"
+    else:
+        return None
+    return f"has a value of {values[outside][0]:g}, expected {expected}" if outside.any() else None
 
 
 def bias_of(layer: Layer, tensors: Tensors) -> np.ndarray:

@@ -149,7 +149,7 @@ class NeuronSummary(NamedTuple):
 def moments(membranes: Any, threshold: Any) -> Moments:
     """Moments of one layer's membranes [time, batch, *shape, channels], a NumPy or JAX array.
 
-    The threshold is a scalar, or [channels].
+    The threshold is a scalar, or [channels]. Moments that are too large for float32 are infinite.
     """
     steps = membranes.reshape(len(membranes), -1)  # in float32, a single sum would lose digits
 
@@ -158,7 +158,8 @@ def moments(membranes: Any, threshold: Any) -> Moments:
 
     near = mean(((membranes > threshold / 2) & (membranes < 1.5 * threshold)).reshape(steps.shape))
     highest = membranes.reshape(-1, membranes.shape[-1]).max(0)
-    return Moments(mean(steps), mean(steps * steps), near, highest, threshold)
+    with np.errstate(over="ignore", invalid="ignore"):  # as in JAX
+        return Moments(mean(steps), mean(steps * steps), near, highest, threshold)
 
 
 def look(

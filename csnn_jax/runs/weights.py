@@ -17,7 +17,7 @@ from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.config_json import from_json, to_json
-from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
+from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid, out_of_range
 
 CONFIG, CONFIG_OF_MASTERS = "config", "config of masters"
 CONFIGS = {CONFIG, CONFIG_OF_MASTERS}
@@ -51,7 +51,7 @@ def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
 
     Raises:
         UserError: the file is missing, truncated or not safetensors, or a tensor is missing, unexpected, of the wrong
-            shape or type, not finite, or off its grid. The message names the file and the tensor.
+            shape or type, not finite, out of range, or off its grid. The message names the file and the tensor.
     """
     reading.check(path, "weights.safetensors of a run")
     try:
@@ -92,13 +92,19 @@ def digest(tensors: Tensors) -> str:
 
 
 def check(tensors: Tensors, config: ModelConfig, source: str) -> None:
-    """Raises UserError, with `source` and the tensor's name, unless the tensors match `config` and are finite."""
+    """Checks that tensors match a network, are finite, and are in the ranges for which it's exact (docs/design.md).
+
+    Raises:
+        UserError: they don't; the message has `source` and the tensor's name.
+    """
     check_shapes({name: value.shape for name, value in tensors.items()}, config, source)
     for name, found in tensors.items():
         if not np.isfinite(found).all():
             raise UserError(f"{source}: {name} has values that aren't finite")
         if name.endswith(".exponents") and not np.array_equal(found, np.rint(found)):
             raise UserError(f"{source}: {name} has fractions, expected whole numbers, which optimizers must not change")
+        if (reason := out_of_range(config, name, found)) is not None:
+            raise UserError(f"{source}: {name} {reason}")
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], config: ModelConfig, source: str) -> None:

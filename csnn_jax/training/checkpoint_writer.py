@@ -46,7 +46,7 @@ class CheckpointWriter:
         """Copies weights and training state after `done` iterations, and starts writing them.
 
         Raises:
-            UserError: the previous write failed; earlier checkpoints are intact.
+            UserError: the previous write failed, or its weights were out of range; earlier checkpoints are intact.
         """
         self.wait()
         state = None if self._kept(done) else self._trainer.snapshot()
@@ -60,7 +60,9 @@ class CheckpointWriter:
             UserError: this write or the pending one failed.
         """
         self.wait()
-        weights.save(self._run.weights, self._trainer.tensors(), self._config.model)
+        tensors = self._trainer.tensors()
+        weights.check(tensors, self._config.model, "the weights before the latest update")
+        weights.save(self._run.weights, tensors, self._config.model)
 
     def check(self) -> None:
         """Raises UserError if the latest write has failed."""
@@ -82,6 +84,7 @@ class CheckpointWriter:
 
     def _write(self, done: int, model: ModelConfig, masters: Tensors, state: State | None) -> None:
         directory = self._run.checkpoints
+        weights.check(masters, model, f"iteration {done}")
         self._run.sync()  # a checkpoint is useless without its records
         weights.save(self._run.weights, on_grid(model, masters), model)
         if state is not None:

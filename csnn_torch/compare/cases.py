@@ -61,7 +61,7 @@ class Case:
         try:
             return engines.choose(engine, model, self.images)[0], model
         except UserError as error:
-            return str(error).removeprefix(f"--engine {engine}: ")
+            return error.args[0].removeprefix(f"--engine {engine}: ")
 
     def in_snntorch(self, dtype: str) -> Network:
         """The network in snnTorch."""

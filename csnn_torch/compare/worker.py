@@ -18,7 +18,7 @@ import numpy as np
 
 from csnn_jax import data, machine
 from csnn_jax.config import Config, decided, lr_of
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, naming_flags
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
@@ -165,4 +165,5 @@ def work(run: str, name: str, dataset_name: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    work(*sys.argv[1:])
+    with naming_flags():  # part of a command
+        work(*sys.argv[1:])

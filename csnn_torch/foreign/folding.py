@@ -10,7 +10,7 @@ import torch
 from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.config.checks import check, is_number
 from csnn_jax.config.network import PIXEL
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, naming_arguments
 from csnn_torch.foreign.modules import Module
 
 NORM_EPS = 1e-5
@@ -134,6 +134,7 @@ def normalized(first: Weighted, layer: Layer, channels: int, by: Normalization) 
     return first._replace(weight=weight, bias=bias, notes=(*first.notes, note))
 
 
+@naming_arguments(scale="divided_by")
 def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weighted:
     """Adapts the first layer to bytes divided by a power of two, without changing its results.
 

@@ -54,6 +54,16 @@ class Module(NamedTuple):
         found = [kind for kind in READ if kind.parameters.keys() <= self.tensors.keys()]
         return max(found, key=lambda kind: len(kind.parameters))
 
+    @property
+    def per_channel(self) -> tuple[int, ...]:
+        """The shape of a parameter with one value per channel of this layer: [C, 1, 1], or [n] of a linear layer."""
+        channels = len(self.tensors["weight"])
+        return (channels, 1, 1) if self.kind == "conv" else (channels,)
+
+    def takes(self, values: torch.Tensor) -> bool:
+        """Whether a parameter of neurons fits this layer: one value, or one per channel, with or without a batch."""
+        return values.numel() == 1 or values.shape in (self.per_channel, (1, *self.per_channel))
+
 
 def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
     """The modules in the order of their registration.

@@ -7,7 +7,7 @@ import numpy as np
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.layouts import Tensors, out_of_range
 from csnn_torch.foreign.folding import Weighted
 
 
@@ -35,7 +35,7 @@ def weights_of(config: ModelConfig, names: Sequence[str], weighted: Sequence[Wei
         source: the file.
 
     Raises:
-        UserError: a value exceeds float32's range.
+        UserError: a value exceeds the range in which sums are exact.
     """
     tensors: Tensors = {}
     for layer, own, one in zip(config.layers, names, weighted, strict=True):
@@ -43,6 +43,6 @@ def weights_of(config: ModelConfig, names: Sequence[str], weighted: Sequence[Wei
         for name, values in both.items() if config.bias else [("weight", one.weight)]:
             with np.errstate(over="ignore"):
                 tensors[f"{layer.name}.{name}"] = values.astype(np.float32)
-            if not np.isfinite(tensors[f"{layer.name}.{name}"]).all():
-                raise UserError(f"{source}: {own}.{name} exceeds float32's range, expected smaller values")
+            if reason := out_of_range(config, f"{layer.name}.{name}", values):
+                raise UserError(f"{source}: {own}.{name} {reason}")
     return tensors

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Output, Reset
-from csnn_jax.config.neuron_checks import SMALLEST
+from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neuron
 from csnn_jax.runs.layouts import Tensors
@@ -137,13 +137,11 @@ def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source:
 def _values(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
     """A neuron's parameter, float32: a scalar, or [channels]."""
     values = neuron.tensors[name].float().numpy()
-    channels = len(layer.tensors["weight"])
-    wide = (channels, 1, 1) if layer.kind == "conv" else (channels,)
-    if values.size != 1 and values.shape not in (wide, (1, *wide)):
+    if not layer.takes(neuron.tensors[name]):
         each = "channel" if layer.kind == "conv" else "neuron"
         raise UserError(
             f"{source}: {neuron.name}.{name} has shape {list(values.shape)}, expected one value for the layer, or one "
-            f"per {each}, {list(wide)}"
+            f"per {each}, {list(layer.per_channel)}"
         )
     if len(unknown := values[~np.isfinite(values)]):
         raise UserError(f"{source}: {neuron.name}.{name} is {unknown[0]}, expected a number")
@@ -159,8 +157,8 @@ def _positive(neuron: Module, layer: Module, name: str, source: str) -> np.ndarr
                 f"{source}: {neuron.name}.graded_spikes_factor is {factor:g}, expected 1 (spikes of 0 and 1)"
             )
     values = _values(neuron, layer, name, source)
-    if (low := values.min()) < SMALLEST:
-        raise UserError(f"{source}: {neuron.name}.{name} is {low:g}, expected a positive number, at least 2^-100")
+    for value in values[~is_threshold(values) | (values < 0)]:
+        raise UserError(f"{source}: {neuron.name}.{name} is {value:g}, expected a number {THRESHOLDS}")
     return values
 
 

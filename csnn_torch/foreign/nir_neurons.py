@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csnn_jax.config import Reset
+from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
 from csnn_torch.foreign.neurons import FoundNeurons, number, one_or_all
 from csnn_torch.foreign.nir_blocks import Block
 from csnn_torch.foreign.nir_chain import Node
@@ -157,11 +158,15 @@ def _rest(node: Node, shape: Shape, rule: Rule, reset: Reset) -> Values:
 def _threshold(node: Node, shape: Shape, rest: Values, rule: Rule) -> Values:
     """The threshold, relative to the membrane after a spike."""
     given = _values(node, "v_threshold", shape)
-    threshold = (given - rest).astype(np.float32)
-    if (threshold <= 0).any():
-        than = f"v_reset, {_first(rest)}" if np.any(rest) else "0"
-        raise node.error(f"v_threshold is {_first(given[threshold <= 0])}, expected more than {than}")
-    return np.nextafter(threshold, np.float32(-math.inf)) if rule.program.includes else threshold
+    with np.errstate(over="ignore"):
+        threshold = np.asarray(given - rest).astype(np.float32)
+    if rule.program.includes:
+        threshold = np.nextafter(threshold, np.float32(-math.inf))
+    wrong = ~is_threshold(threshold) | (threshold < 0)
+    if wrong.any():
+        plus = f"v_reset, {_first(rest)}, plus " if np.any(rest) else ""
+        raise node.error(f"v_threshold is {_first(given[wrong])}, expected {plus}a number {THRESHOLDS}")
+    return threshold
 
 
 def _values(node: Node, name: str, shape: Shape, otherwise: float | None = None) -> Values:

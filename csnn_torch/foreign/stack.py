@@ -89,7 +89,7 @@ def _neurons(
     bare = _ends_bare(found, layers, neurons, mapped, in_line)
     if len(neurons) == 1 and depth > 1 and not bare and not any(name == neurons[0].name for name, _ in mapped):
         _check_shared(found, neurons[0], source)
-        return neurons * depth, [f"all {depth} layers share the neuron {neurons[0].name}"]
+        return _after_hidden(neurons[0], layers, source)
     placed = _ordered(neurons, "lif", mapped, source, depth)
     if len(placed) != depth - bare:
         raise UserError(
@@ -138,6 +138,23 @@ def _check_shared(found: Sequence[Module], neuron: Module, source: str) -> None:
             f"or each but the last; if all share {neuron.name}, use --map {neuron.name}=lif1 "
             f"{neuron.name}=lif2 ..."
         )
+
+
+def _after_hidden(neuron: Module, layers: Sequence[Module], source: str) -> tuple[list[Module], list[str]]:
+    """A single neuron declared apart from the layers, if its values per channel don't fit the last layer.
+
+    Raises:
+        UserError: they fit all layers, so it may follow all of them, or all but the last.
+    """
+    hidden, last = layers[:-1], layers[-1]
+    values = [neuron.tensors[name] for name in neuron.neuron.parameters]
+    if all(layer.takes(one) for layer in layers for one in values):
+        places = [f"{neuron.name}=lif{number}" for number in range(1, len(layers) + 1)]
+        raise UserError(
+            f"{source}: {neuron.name} may follow all {len(layers)} layers, or all but {last.name}, which the file "
+            f"doesn't show; expected --map {' '.join(places)}, or --map {' '.join(places[:-1])}"
+        )
+    return [neuron] * len(hidden), [f"{len(hidden)} layers share the neuron {neuron.name}"] * (len(hidden) > 1)
 
 
 def _mapped(found: Sequence[Module], places: Sequence[str], source: str) -> list[tuple[str, str]]:

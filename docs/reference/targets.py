@@ -128,7 +128,7 @@ def refusal(call: Callable[[], object]) -> str | None:
     try:
         call()
     except UserError as error:
-        return re.sub("; (perhaps|see) .*", "", str(error))
+        return re.sub("; (perhaps|see) .*", "", error.args[0])
     return None
 
 

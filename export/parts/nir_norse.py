@@ -17,10 +17,13 @@ DT = 1e-3
 
 
 def neurons(given: Given) -> Written:
-    """An IF if there's no leak, otherwise a LIF with weights divided by 1 - beta; a CubaLIF uses r and w_in instead."""
+    """An IF if there's no leak, otherwise a LIF with weights divided by 1 - beta; a CubaLIF uses r and w_in instead.
+
+    Norse ignores an IF's r, but NIR defines its input as r dt I, so r is 1 / dt.
+    """
     values, threshold = given.values, given.values["threshold"]
     if "alpha" not in values and values["beta"] == 1:
-        return Written(node(nir.IF, given.shape, r=np.float32(1), v_threshold=threshold))
+        return Written(node(nir.IF, given.shape, r=np.float32(1 / DT), v_threshold=threshold))
     for name in ("alpha", "beta"):
         if name in values and math.frexp(1 - float(values[name]))[0] != 0.5:
             raise Inexact(

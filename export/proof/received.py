@@ -99,7 +99,7 @@ def _load(config: Config, dataset: str | None) -> data.Dataset:
         if dataset is None:
             raise
         flag = f"--dataset {dataset}: "
-        raise NoDataset(flag + str(error).removeprefix(flag)) from None
+        raise NoDataset(flag + error.args[0].removeprefix(flag)) from None
 
 
 def _kept_images(folder: Path, config: Config, recorded: Manifest) -> Split:

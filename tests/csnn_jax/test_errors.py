@@ -1,6 +1,17 @@
 import pytest
+import snntorch as snn
+import torch
+from foreign_networks import built
 
-from csnn_jax.errors import UserError, first_error, first_line, in_python, naming_arguments, one_line, printable
+from csnn_jax import CSNN, ModelConfig, TrainConfig, data, load, save
+from csnn_jax.errors import UserError, first_error, first_line, in_python, one_line, printable
+from csnn_jax.flags import run_command
+from csnn_jax.runs.config_json import from_json
+from csnn_torch import state_dict
+from csnn_torch.foreign import nir_network
+
+TINY = ModelConfig(conv_channels=(), hidden=(), time_steps=2)
+LINEAR = built(("fc", torch.nn.Linear(784, 10)), ("lif", snn.Leaky(beta=0.5)))
 
 
 @pytest.mark.parametrize(
@@ -24,15 +35,40 @@ def test_first_error(output, line):
         ("--batch-size 8: expected 1 to 4", "batch_size 8: expected 1 to 4"),
         ("--surrogate atan, --lr 0.005", "surrogate atan, lr 0.005"),
         ("try `python -m x --out RUN` or --init torch", "try `python -m x --out RUN` or init torch"),
-        ("--out a: expected another path, or --overwrite", "path a: expected another path, or overwrite"),
-        ("one -- two, a-b", "one -- two, a-b"),
+        ("--no-bias: expected --init-from", "bias=False: expected init_from"),
+        ("one -- two, a-b, runs/my--run, x--y.npz", "one -- two, a-b, runs/my--run, x--y.npz"),
     ],
 )
-def test_flags_become_arguments(line, said):
-    assert in_python(line) == said
-    with pytest.raises(UserError) as error, naming_arguments():
-        raise UserError(line)
-    assert str(error.value) == said
+def test_python_callers_see_arguments_and_commands_print_flags(line, said, capsys):
+    assert in_python(line) == said and str(UserError(line)) == said
+
+    def command() -> int:
+        raise UserError(f"a file: {UserError(line)}")  # also around another error
+
+    assert run_command(command) == 2
+    assert capsys.readouterr().err == f"error: a file: {line}\n"
+    assert str(UserError(line)) == said
+
+
+@pytest.mark.parametrize(
+    ("call", "start"),
+    [
+        (lambda: TrainConfig(lr=-1), "lr -1: expected"),
+        (lambda: ModelConfig(conv_channels=(8, 0)), "conv_channels 8 0: expected"),
+        (lambda: from_json(ModelConfig, '{"beta": 2}', "config.json"), "config.json: beta 2: expected"),
+        (lambda: CSNN(ModelConfig(weight_bits=9)), "weight_bits 9: expected"),
+        (lambda: data.load("mnist", (28, 28, 1), subset=10**6), "subset 1000000: expected"),
+        (lambda: load("nowhere", checkpoint="best"), "nowhere: no such directory"),
+        (lambda: save(CSNN(TINY), TINY, "a\0b"), "path "),
+        (lambda: state_dict.convert({"fc.weight": torch.ones(10, 784)}, places=["a"]), "places a: expected"),
+        (lambda: state_dict.convert(LINEAR, divided_by=-1), "divided_by -1: expected"),
+        (lambda: nir_network.read("a.nir", norm_input=False), "norm_input=False: expected written_by sinabs"),
+    ],
+)
+def test_errors_raised_from_python_name_the_argument(call, start):
+    with pytest.raises(UserError) as caught:
+        call()
+    assert str(caught.value).startswith(start) and "--" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

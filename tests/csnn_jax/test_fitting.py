@@ -130,6 +130,33 @@ def test_arrays_that_do_not_match(train, test, message):
         fit(PLAIN, train, test)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("which", ["train", "test"])
+def test_a_value_that_is_not_finite_is_refused_with_its_position(which, value):
+    floats = np.asarray(IMAGES / 256, np.float32)
+    broken = floats.copy()
+    broken[3, 5, 7, 0] = broken[4, 0, 0, 0] = value
+    pairs = {"train": (floats, LABELS), "test": (floats, LABELS)} | {which: (broken, LABELS)}
+    with pytest.raises(ValueError, match=rf"^{which} images are {value} at \[3, 5, 7, 0\], expected floats"):
+        fit(PLAIN, pairs["train"], pairs["test"])
+    if which == "test":
+        with pytest.raises(ValueError, match=rf"^images are {value} at \[3, 5, 7, 0\], expected floats"):
+            fit(PLAIN, pairs["train"], pairs["train"]).classify(broken)
+
+
+@pytest.mark.parametrize("argument", ["on_evaluation", "log"])
+def test_an_argument_that_is_no_function_is_refused(argument):
+    with pytest.raises(ValueError, match=f"^{argument} is 3, expected a function, or None$"):
+        csnn_jax.fit(PLAIN, PAIR, PAIR, **{argument: 3})
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("engine", ["scan", "event"])
+def test_weights_that_grow_out_of_range_are_refused_after_training(engine):
+    with pytest.raises(UserError, match=r"^after training: \w+\.weight has a value of .*, expected magnitudes below"):
+        fit(replace(PLAIN, train=replace(PLAIN.train, lr=2.0**29, epochs=3, engine=engine)))
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -1,15 +1,18 @@
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import pytest
 import tyro
 from bundles import SMALL, make_run
-from commands import call
+from commands import ENVIRONMENT, call, refused_by_process
 from trainings import read_flags
 
+from csnn_jax import train
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags, parse, parse_train, run_command
@@ -38,18 +41,29 @@ class Needed:
         (["--seed"], "--seed: expected a value"),
     ],
 )
-def test_a_bad_flag_takes_one_line(arguments, line, monkeypatch):
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_a_bad_flag_takes_one_line(arguments, line, encoding, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as refusal, redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding)):
         parse_train(TrainFlags, "csnn-train", "", arguments)
-    assert str(refusal.value) == f"{line}; see csnn-train --help"
+    assert refusal.value.args[0] == f"{line}; see csnn-train --help"
 
 
-def test_missing_arguments_are_named():
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_missing_arguments_are_named(encoding):
     for arguments, expected in (([], "RUN and --out BUNDLE"), (["run"], "--out BUNDLE")):
-        with pytest.raises(UserError) as refusal:
+        with pytest.raises(UserError) as refusal, redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding)):
             parse(Needed, "csnn-export", "", arguments)
-        assert str(refusal.value) == f"expected {expected}; see csnn-export --help"
+        assert refusal.value.args[0] == f"expected {expected}; see csnn-export --help"
+
+
+def test_an_error_is_the_same_whatever_standard_output_is(capsys):
+    words = ["--betta", "1"]
+    done = [refused_by_process("csnn_jax.train", *words, env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"})]
+    with redirect_stdout(io.StringIO()):
+        assert train.main(words) == 2
+    done.append(capsys.readouterr().err.strip())
+    assert done[0] == done[1] and done[0].startswith("error: Unrecognized options: --betta")
 
 
 def test_resume_uses_the_runs_flags_unless_overridden(tmp_path):
@@ -57,7 +71,7 @@ def test_resume_uses_the_runs_flags_unless_overridden(tmp_path):
     rundir.create(str(out), Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5)))
     found = read_flags("--resume", "--out", out, "--epochs", 3).config
     assert found == Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5, epochs=3))
-    with pytest.raises(UserError, match="--resume: expected --out"):
+    with pytest.raises(UserError, match="resume: expected out"):
         read_flags("--resume")
 
 
@@ -147,5 +161,5 @@ def test_switching_to_a_spiking_output_reads_spikes(tmp_path):
     assert read_flags("--init-from", run, "--output", "spiking").config.model.readout == "spikes"
     again = read_flags("--init-from", run, "--output", "spiking", "--readout", "membrane").config.model
     assert (again.output, again.readout) == ("spiking", "membrane")
-    with pytest.raises(UserError, match=r"^--readout spikes: expected membrane with --output integrator"):
+    with pytest.raises(UserError, match=r"^readout spikes: expected membrane with output integrator"):
         read_flags("--output", "integrator", "--readout", "spikes")

@@ -78,7 +78,7 @@ def test_effects_of_rounding_are_reported_without_images_too(tmp_path, capsys):
         (
             lambda path: nir_file(path, v_threshold=-1.0),
             (),
-            "{path}: node 2, `1`: v_threshold is -1, expected more than",
+            "{path}: node 2, `1`: v_threshold is -1, expected a number from",
         ),
         (lambda path: path.write_bytes(b"no graph"), (), "{path}: isn't an HDF5 file, expected"),
         (lambda path: path.write_bytes(path.read_bytes()[:3000]), (), "{path}: truncated or damaged, expected a graph"),

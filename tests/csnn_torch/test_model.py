@@ -66,18 +66,19 @@ def loud(config, seed):
     return with_exponents(config, {name: value for name, value in tensors.items() if not name.endswith(".exponents")})
 
 
-def check_equal(config, images, frames=False):
+def check_equal(config, images, frames=False, power=0):
     """Checks that membranes and spikes are equal in all engines that support the stack, and in torch with both layouts.
 
     Args:
         config: the stack.
         images: bytes [batch, H, W, C], or [time, batch, H, W, C].
         frames: whether they have a time axis.
+        power: binary logarithm of a factor for all weights.
 
     Returns:
         Torch's membranes.
     """
-    tensors, model = loud(config, 1), CSNN(config)
+    tensors, model = {name: np.ldexp(value, power) for name, value in loud(config, 1).items()}, CSNN(config)
     load_tensors(model, tensors)
     sides = [jax.jit(lambda x: scan.trace(model, x)[1])(images)]
     if coverage.lacking(model, frames) is None:
@@ -100,6 +101,13 @@ def test_equal_weights_give_equal_membranes_in_every_layer(changes):
     config = ModelConfig(**STACK | changes)
     random = np.random.default_rng(1)
     check_equal(config, random.integers(0, 256, (18, *config.input_shape), np.uint8))
+
+
+def test_the_largest_weights_only_scale_the_membranes():
+    usual, large = (ModelConfig(**STACK, threshold=2.0**power) for power in (0, 28))
+    images = np.random.default_rng(1).integers(0, 256, (18, *usual.input_shape), np.uint8)
+    for one, other in zip(check_equal(usual, images), check_equal(large, images, power=28), strict=True):
+        assert torch.equal(one * 2.0**28, other)
 
 
 def test_membranes_that_decay_into_subnormals_decide_no_spike():
@@ -202,7 +210,7 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
 
 
 def test_a_reset_that_snntorch_lacks_is_refused():
-    with pytest.raises(UserError, match=r"^--reset clear: snnTorch doesn't support it, expected csnn_jax.train$"):
+    with pytest.raises(UserError, match=r"^reset clear: snnTorch doesn't support it, expected csnn_jax.train$"):
         companion.sequential(ModelConfig(**STACK | {"neuron": "synaptic", "reset": "clear"}))
 
 

@@ -97,7 +97,7 @@ def test_images_with_a_time_axis_are_sequences(split):
     assert spikes.shape == (7, 5, 4, 4, 4)
     np.testing.assert_array_equal(spikes[3, :, 0, 0], shorter[3, :, 0, 0])
     assert np.isfinite(step(one, data.Split(frames, split.labels[:5]), 0, range(5), 1e-2).loss)
-    with pytest.raises(UserError, match="--encoding rate: the images already have a time axis"):
+    with pytest.raises(UserError, match="encoding rate: the images already have a time axis"):
         trainer(None, config(encoding="rate")).trace(frames)
 
 
@@ -233,9 +233,9 @@ def test_the_class_can_be_read_from_the_membranes(split, x64):
 @pytest.mark.parametrize(
     ("settings", "device", "message"),
     [
-        ({"engine": "scan"}, "cpu", "--engine scan: .*expected auto"),
-        ({}, "gpu7", "--device gpu7: no such device, expected auto, cpu, cuda"),
-        ({}, "meta", "--device meta: can't be used here"),
+        ({"engine": "scan"}, "cpu", "engine scan: .*expected auto"),
+        ({}, "gpu7", "device gpu7: no such device, expected auto, cpu, cuda"),
+        ({}, "meta", "device meta: can't be used here"),
     ],
 )
 def test_unsupported_options_are_refused(settings, device, message):

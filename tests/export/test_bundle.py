@@ -33,7 +33,7 @@ def test_a_bundle_appears_with_its_folder_and_replaces_an_older_one_only_on_requ
     path = tmp_path / "deep" / "bundle"
     fill(path, "old")
     assert path.stat().st_mode & 0o777 == 0o755
-    with pytest.raises(UserError, match="already exists; expected another path, or --overwrite"):
+    with pytest.raises(UserError, match="already exists; expected another path, or overwrite"):
         fill(path, "new")
     assert (path / "manifest.json").read_text() == "old"
     fill(path, "new", overwrite=True)
@@ -48,7 +48,7 @@ def test_overwrite_only_removes_bundles(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     before = names(tmp_path)
     for name in ("folder", "file", "link"):
-        with pytest.raises(UserError, match=f"{name}: isn't a bundle, --overwrite only replaces"):
+        with pytest.raises(UserError, match=f"{name}: isn't a bundle, overwrite only replaces"):
             fill(tmp_path / name, "new", overwrite=True)
         with pytest.raises(UserError, match=f"{name}: already exists; expected another path$"):
             fill(tmp_path / name, "new")
@@ -84,7 +84,7 @@ def test_a_bundle_that_appears_in_the_meantime_is_kept(tmp_path):
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with largest_file(1000), pytest.raises(UserError, match=r"--out .*bundle: can't be created: File too large"):
+    with largest_file(1000), pytest.raises(UserError, match=r"out .*bundle: can't be created: File too large"):
         fill(tmp_path / "bundle", "x" * 2000)
     assert names(tmp_path) == []
 

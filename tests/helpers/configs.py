@@ -12,7 +12,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
 
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False, allow_nan=False)
-THRESHOLD = st.floats(2.0**-100, allow_infinity=False, allow_nan=False)
+THRESHOLD = st.floats(2.0**-100, 2.0**99)
 COUNT = st.integers(1, 2000)
 
 
@@ -96,7 +96,7 @@ def train_configs(draw) -> TrainConfig:
         epochs=draw(COUNT),
         batch_size=batch,
         microbatch=draw(sizes if target is not None else st.one_of(sizes, divisors)),
-        lr=draw(st.one_of(st.none(), st.floats(0, 1e37, exclude_min=True))),
+        lr=draw(st.one_of(st.none(), st.floats(0, 2**30, exclude_min=True, exclude_max=True))),
         init=draw(st.sampled_from(get_args(job.Init))),
         init_density=draw(st.floats(0.001, 0.6)),
         seed=draw(st.integers(0, 2**63 - 1)),

@@ -88,11 +88,12 @@ def test_all_frameworks_find_the_same_grid_and_rounding_is_idempotent(grid, kind
         assert (abs(once[0] - kernel) <= largest * 2.0 ** (1 - grid.bits)).all()
 
 
+@pytest.mark.parametrize("powers", [(-30, 20), (-50, -40), (60, 90)], ids=str)
 @pytest.mark.parametrize("grid", [grid for grid in GRIDS.values() if grid.chosen], ids=str)
-def test_exponents_minimize_the_squared_error(grid):
+def test_exponents_minimize_the_squared_error(grid, powers):
     """The best of four, by hand in float64; equal in all frameworks, and the grid is coarse enough for the bias."""
     rng = np.random.default_rng(7)
-    sizes = np.ldexp(np.float32(1), rng.integers(-30, 20, 40))
+    sizes = np.ldexp(np.float32(1), rng.integers(*powers, 40))
     kernel = (rng.normal(size=(grid.terms, 40)) ** 3).astype(np.float32) * sizes
     bias = rng.normal(size=40).astype(np.float32) * sizes * rng.choice([0, 0, 1e4], 40).astype(np.float32)
     chosen = grid.choose(kernel, bias)
@@ -114,6 +115,26 @@ def test_exponents_minimize_the_squared_error(grid):
     assert len(np.unique(weights[:, free[-1]])) <= 2 ** (grid.bits + 1) - 1
     again = grid.round(weights, biases, exponents=chosen)
     assert np.array_equal(again[0], weights) and np.array_equal(again[1], biases)
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_the_largest_weights_keep_currents_below_2_to_the_50th(grid):
+    weight, bias = grid.below
+    kernel = np.full((grid.terms, 1), weight * (1 - 2.0**-24), np.float32)
+    rounded = grid.round(kernel, np.full(1, bias * (1 - 2.0**-24), np.float32))
+    assert all(np.isfinite(values).all() and (values > 0).all() for values in rounded)
+    product = weight * 2.0**grid.input_bits * grid.input_step
+    assert (grid.terms * product + bias) * 2.0**grid.added <= 2.0**50
+
+
+def test_a_membrane_stops_growing_at_2_to_the_24th_times_its_current():
+    """So membranes stay below 2^75, and those behind a synaptic current below 2^99."""
+    largest = np.float32(2.0**50)
+    for share in (1, 0.75, 2 / 3, 0.5):
+        current, membrane = np.float32(share) * largest, largest * np.float32(2.0**24 - 100)
+        for _ in range(1000):
+            membrane = membrane + current
+        assert membrane <= np.float32(2.0**74) and membrane + current == membrane
 
 
 @settings(max_examples=200, deadline=None)
@@ -208,8 +229,8 @@ def test_layers_of_every_framework_are_exact(layer, batch, dense):
 def test_too_few_bits_and_inexact_averages_or_scales_are_refused():
     with pytest.raises(UserError, match=r"^fc1: 12,288 inputs of 8 bits per neuron leave 2 bits for its weights, "):
         ModelConfig(input_shape=(64, 64, 3), conv_channels=())
-    with pytest.raises(UserError, match=r"^--pool-size 3: avg of 9 pixels isn't exact, expected 2, 4 or 8$"):
+    with pytest.raises(UserError, match=r"^pool_size 3: avg of 9 pixels isn't exact, expected 2, 4 or 8$"):
         Pooling("avg", 3, 3)
     for scale in (255, 3.0, 2.0**21):
-        with pytest.raises(UserError, match=f"^--scale {int(scale)}: expected a power of two"):
+        with pytest.raises(UserError, match=f"^scale {int(scale)}: expected a power of two"):
             ModelConfig(scale=scale)

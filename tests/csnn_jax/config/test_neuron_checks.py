@@ -6,18 +6,18 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 
 NEURONS = [
-    ({"neuron": "izhikevich"}, "--neuron izhikevich: expected one of leaky, synaptic"),
-    ({"alpha": 0.5}, "--alpha 0.5: expected no value; --neuron leaky has no alpha"),
-    ({"learn_alpha": True}, "--learn-alpha True: expected no value; --neuron leaky has no alpha"),
-    ({"per_channel": ("alpha",)}, "--per-channel alpha: expected any of beta, threshold with --neuron leaky"),
-    ({"neuron": "synaptic", "alpha": 1.5}, "--alpha 1.5: expected a number from 0 to 1"),
-    ({"neuron": "synaptic", "alpha": (0.5, 0.5)}, "--alpha 0.5 0.5: expected one value, or 4 (one per layer)"),
-    ({"reset": ("zero", "none")}, "--reset zero none: expected one value, or 4 (one per layer)"),
+    ({"neuron": "izhikevich"}, "neuron izhikevich: expected one of leaky, synaptic"),
+    ({"alpha": 0.5}, "alpha 0.5: expected no value; neuron leaky has no alpha"),
+    ({"learn_alpha": True}, "learn_alpha True: expected no value; neuron leaky has no alpha"),
+    ({"per_channel": ("alpha",)}, "per_channel alpha: expected any of beta, threshold with neuron leaky"),
+    ({"neuron": "synaptic", "alpha": 1.5}, "alpha 1.5: expected a number from 0 to 1"),
+    ({"neuron": "synaptic", "alpha": (0.5, 0.5)}, "alpha 0.5 0.5: expected one value, or 4 (one per layer)"),
+    ({"reset": ("zero", "none")}, "reset zero none: expected one value, or 4 (one per layer)"),
     (
         {"reset": ("zero", "none", "half", "none")},
-        "--reset half: expected one of subtract, zero, none with --neuron leaky",
+        "reset half: expected one of subtract, zero, none with neuron leaky",
     ),
-    ({"output": "silent"}, "--output silent: expected one of spiking, integrator"),
+    ({"output": "silent"}, "output silent: expected one of spiking, integrator"),
 ]
 
 

@@ -42,19 +42,19 @@ def test_training_refuses_test_images_brighter_than_its_range(archive, tmp_path)
     name = archive(images=IMAGES / np.float32(256), train_images=IMAGES / np.float32(900), train_labels=LABELS)
     flags = ("--conv-channels", "--hidden", "--batch-size", 3, "--out", tmp_path / "run")
     said = refused("csnn_jax.train", "--dataset", name, *flags)
-    assert f"--dataset {name}: test images have values up to 0." in said in said
+    assert f"--dataset {name}: test images have values up to 0." in said
     assert "expected at most 0.5, the power of two" in said
 
 
 def test_training_needs_training_images(archive):
-    with pytest.raises(UserError, match=r"^--dataset arrays:.*own.npz: only has images and labels to evaluate on, "):
+    with pytest.raises(UserError, match=r"^dataset arrays:.*own.npz: only has images and labels to evaluate on, "):
         load_to_train(Config(data=DataConfig(archive())))
 
 
 def test_arrays_are_not_resized(archive):
     name = archive(train_images=IMAGES, train_labels=LABELS)
     expected = "4 5 1, because the images of arrays:.* aren't resized"
-    with pytest.raises(UserError, match=f"^--input-shape 8 8 1: expected {expected}"):
+    with pytest.raises(UserError, match=f"^input_shape 8 8 1: expected {expected}"):
         load_to_train(Config(ModelConfig(input_shape=(8, 8, 1), conv_channels=()), DataConfig(name)))
 
 
@@ -69,13 +69,13 @@ def test_arrays_are_not_resized(archive):
     ],
 )
 def test_other_arrays_are_refused(archive, arrays, said):
-    with pytest.raises(UserError, match=f"^--dataset arrays:.*own.npz: {said}"):
+    with pytest.raises(UserError, match=f"^dataset arrays:.*own.npz: {said}"):
         load(archive(**arrays), None)
 
 
 @pytest.mark.parametrize("call", [load_to_train, load_for])
 def test_a_run_that_was_trained_on_arrays_names_no_data(call):
-    with pytest.raises(UserError, match=r"^--dataset arrays: the run has no data set to load: .*arrays:FILE.npz"):
+    with pytest.raises(UserError, match=r"^dataset arrays: the run has no data set to load: .*arrays:FILE.npz"):
         call(Config(data=DataConfig("arrays")))
 
 

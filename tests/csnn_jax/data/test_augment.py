@@ -163,7 +163,7 @@ def test_dropped_events_depend_on_the_position_in_the_batch():
     np.testing.assert_array_equal(augmentation.batch(4, index, slice(1, 3)), whole[1:])
     assert (whole <= FRAMES[index] // 90).all() and (whole < FRAMES[index] // 90).any()
     for images, scale in ((IMAGES, 256.0), (FRAMES, 256.0), (IMAGES // 128, 1.0)):
-        with pytest.raises(UserError, match=r"^--event-drop 0\.5: expected a data set of recordings"):
+        with pytest.raises(UserError, match=r"^event_drop 0\.5: expected a data set of recordings"):
             data.Augmentation.of(Config(ModelConfig(scale=scale), DataConfig(event_drop=0.5)), images)
 
 

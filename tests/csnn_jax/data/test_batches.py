@@ -26,7 +26,7 @@ def test_default_job_has_468_batches():
 
 @pytest.mark.parametrize("batch_size", [0, -1, 101])
 def test_batch_sizes_without_a_whole_batch_are_refused(batch_size):
-    with pytest.raises(UserError, match=f"--batch-size {batch_size}: expected 1 to 100"):
+    with pytest.raises(UserError, match=f"batch_size {batch_size}: expected 1 to 100"):
         epoch_batches(0, 0, 100, batch_size)
 
 

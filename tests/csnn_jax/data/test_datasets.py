@@ -51,23 +51,23 @@ def test_label_outside_the_classes(tmp_path):
 @pytest.mark.parametrize("validation", [-1, 2])
 def test_validation_must_leave_something_to_train_on(tmp_path, validation):
     write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))
-    with pytest.raises(UserError, match=f"--validation {validation}: expected 0 to 1 of idx:{tmp_path}'s 2 images"):
+    with pytest.raises(UserError, match=f"validation {validation}: expected 0 to 1 of idx:{tmp_path}'s 2 images"):
         load(f"idx:{tmp_path}", (3, 4, 1), validation)
 
 
 def test_frames_need_recordings():
-    with pytest.raises(UserError, match=r"^--frames count: expected a data set of recordings"):
+    with pytest.raises(UserError, match=r"^frames count: expected a data set of recordings"):
         load("mnist", None, frames="count")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("minst", r"--dataset 'minst': unknown; did you mean 'mnist'\? \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
+        ("minst", r"dataset 'minst': unknown; did you mean 'mnist'\? \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
         ("MNIST", "did you mean 'mnist'"),
-        ("cifar10", r"--dataset 'cifar10': unknown; did you mean 'tfds:cifar10'\? \(mnist, idx:DIR, "),
+        ("cifar10", r"dataset 'cifar10': unknown; did you mean 'tfds:cifar10'\? \(mnist, idx:DIR, "),
         ("fashion_mnist", r"unknown; did you mean 'tfds:fashion_mnist'\?"),
-        ("a/b", r"--dataset 'a/b': unknown; expected one of \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
+        ("a/b", r"dataset 'a/b': unknown; expected one of \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
         ("idx:/nowhere", "/nowhere: no such folder"),
     ],
 )
@@ -87,13 +87,13 @@ def test_invalid_shapes_are_refused(shape):
 def test_extra_outputs_are_kept_and_too_few_refused():
     mnist = load("mnist", (28, 28, 1))
     assert fit_model(ModelConfig(num_classes=12), mnist).num_classes == 12
-    with pytest.raises(UserError, match="--num-classes 9: mnist has labels up to 9, expected at least 10"):
+    with pytest.raises(UserError, match="num_classes 9: mnist has labels up to 9, expected at least 10"):
         fit_model(ModelConfig(num_classes=9), mnist)
 
 
 def test_a_data_set_with_more_classes_than_the_network_is_refused(tmp_path):
     assert load_for(Config(replace(SMALL, num_classes=2)), f"idx:{write_folder(tmp_path)}")
-    with pytest.raises(UserError, match="--dataset mnist: has 10 classes, expected at most the network's 2"):
+    with pytest.raises(UserError, match="dataset mnist: has 10 classes, expected at most the network's 2"):
         load_for(Config(ModelConfig(num_classes=2)))
 
 
@@ -117,7 +117,7 @@ def test_eval_images_takes_the_first_images():
     np.testing.assert_array_equal(found.test.images, whole.test.images[:30])
     np.testing.assert_array_equal(found.validation.labels, whole.validation.labels[:30])
     assert found.notes[-1] == "accuracy is measured on the first 30 images (--eval-images)"
-    with pytest.raises(UserError, match="--eval-images 10001: expected 1 to 10000, the test images of mnist"):
+    with pytest.raises(UserError, match="eval_images 10001: expected 1 to 10000, the test images of mnist"):
         shortened(whole, 10_001)
 
 

@@ -30,5 +30,5 @@ def test_consecutive_numbers_from_0_are_not_names():
 def test_other_names_or_another_order_are_refused():
     check_names("images:other", ("disc", "bar"), ("disc", "bar"))
     check_names("images:other", None, ("disc", "bar"))
-    with pytest.raises(UserError, match=r"^--dataset images:other: its class 0 is bar, expected disc,"):
+    with pytest.raises(UserError, match=r"^dataset images:other: its class 0 is bar, expected disc,"):
         check_names("images:other", ("bar", "disc"), ("disc", "bar"))

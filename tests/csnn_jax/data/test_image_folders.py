@@ -45,7 +45,7 @@ def test_mixed_sizes_and_colors_become_the_wanted_shape(tmp_path):
         assert sorted(found.notes) == sorted([resized, f"{name}: {change}"])
         assert found.train.images.shape == (6, *shape)
         np.testing.assert_array_equal(found.train.images[0], fit(RGB[None], shape, "")[0][0])
-    with pytest.raises(UserError, match=r"--input-shape 8 6 2: expected 3 channels"):
+    with pytest.raises(UserError, match=r"input_shape 8 6 2: expected 3 channels"):
         load(name, (8, 6, 2))
 
 
@@ -201,13 +201,13 @@ def test_without_test_images_the_held_out_ones_are_used(tmp_path):
     assert found.test is found.validation and found.test.labels.tolist() == [0, 1, 0, 1]
     assert found.notes == (f"{name}: has no test images; the final accuracy is measured on the held-out images",)
     assert load(name, (16, 16, 1), spare=4).train.images.tobytes() == found.train.images.tobytes()
-    expected = "has no test images, expected --validation with the number of its 20 training images to hold out"
-    with pytest.raises(UserError, match=f"^--dataset {name}: {expected}"):
+    expected = "has no test images, expected validation with the number of its 20 training images to hold out"
+    with pytest.raises(UserError, match=f"^dataset {name}: {expected}"):
         load(name, (16, 16, 1))
 
 
 def test_a_subset_has_all_classes_and_a_share_of_the_test_images(tmp_path):
     found = load(write_shapes(tmp_path, {"train": 10, "test": 6}), (16, 16, 1), subset=5)
     assert found.train.labels.tolist() == [0, 1, 0, 1, 0] and found.test.labels.tolist() == [0, 1, 0]
-    with pytest.raises(UserError, match="--subset 21: expected 1 to 20, the training images of images:"):
+    with pytest.raises(UserError, match="subset 21: expected 1 to 20, the training images of images:"):
         load(f"images:{tmp_path}", (16, 16, 1), subset=21)

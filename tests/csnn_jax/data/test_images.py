@@ -56,7 +56,7 @@ def test_leading_axes_and_odd_channels_are_kept():
 
 @pytest.mark.parametrize(("found", "wanted"), [(2, 3), (3, 2), (1, 2), (2, 1), (4, 3)])
 def test_other_channels_are_refused(found, wanted):
-    with pytest.raises(UserError, match=f"--input-shape 4 4 {wanted}: expected {found} channels?, as in x; only"):
+    with pytest.raises(UserError, match=f"input_shape 4 4 {wanted}: expected {found} channels?, as in x; only"):
         fit(random_images(1, 4, 4, found), (4, 4, wanted), "x")
 
 

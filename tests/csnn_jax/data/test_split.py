@@ -91,7 +91,7 @@ def test_images_of_one_kind():
 def test_frames_that_go_beyond_counts_need_a_scale():
     frames, model = np.tile(IMAGES[:, None], (1, 3, 1, 1, 1)), ModelConfig(conv_channels=())
     frames.flat[0] = 255
-    with pytest.raises(UserError, match=r"^--scale: frames of whole numbers are event counts, but these go up to 255"):
+    with pytest.raises(UserError, match=r"^scale: frames of whole numbers are event counts, but these go up to 255"):
         check_counts(frames, model)
     check_counts(frames // 16, model)
     check_counts(frames, ModelConfig(conv_channels=(), scale=256.0))

@@ -4,10 +4,12 @@ import io
 import json
 import shlex
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from commands import refused
 from PIL import Image
 from tfds_files import prepare, tensor
 
@@ -86,7 +88,7 @@ def test_event_frames_keep_their_time_axis(tmp_path):
         ({"image": (4, 4), "label": ()}, "train test", r"ranks {'image': 2, 'label': 0}, expected 'image'"),
         ({"image": (4, 4, 1), "class": ()}, "train test", "expected 'label', a whole number"),
         ({"image": (4, 4, 1), "label": ()}, "train", r"splits \['train'\], expected train and test"),
-        ({"image": (4, 4, 1), "label": ()}, "train test", "--input-shape 4 4 2: expected 1 channel, as in tfds:other"),
+        ({"image": (4, 4, 1), "label": ()}, "train test", "input_shape 4 4 2: expected 1 channel, as in tfds:other"),
     ],
 )
 def test_other_contents_are_refused(tmp_path, features, splits, message):
@@ -116,13 +118,22 @@ def test_unprepared_says_how_to_prepare_and_downloads_nothing(tmp_path):
     [
         ("minst", "nor known to TFDS; did you mean 'tfds:mnist'?"),
         ("qqqqqq", "nor known to TFDS"),
-        ("not a name", "--dataset 'tfds:not a name': expected a name of the form tfds:NAME"),
+        ("not a name", "dataset 'tfds:not a name': expected a name of the form tfds:NAME"),
     ],
 )
 def test_unknown_names_take_one_line(tmp_path, name, message):
     with pytest.raises(UserError) as caught:
         load(f"tfds:{name}@{tmp_path}", (28, 28, 1))
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["tensorflow_datasets", "importlib_resources", "array_record.python"])
+def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, module):
+    monkeypatch.delitem(sys.modules, "array_record.python.array_record_data_source", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    line = refused("csnn_jax.train", "--dataset", f"tfds:mnist@{tmp_path}", "--out", tmp_path / "run")
+    assert line.startswith("error: --dataset tfds:mnist: ") and "`pip install 'csnn-jax[tfds]'`" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_files_take_one_line(digits, tmp_path):

@@ -10,6 +10,7 @@ from csnn_jax import CSNN, ModelConfig, UserError
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.engine import build, choose, event, library, scan
+from csnn_jax.errors import in_python
 
 TINY = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3)
 
@@ -36,7 +37,7 @@ def test_auto_uses_the_event_engine_if_it_is_built():
 def test_without_the_library_auto_uses_the_scan_engine_and_says_why(without_library):
     engine, said = choose("auto", CSNN(TINY))
     assert engine is scan and "python -m csnn_jax.engine.build" in said
-    with pytest.raises(UserError, match=r"--engine event: libcsnn\.so is not loaded"):
+    with pytest.raises(UserError, match=r"engine event: libcsnn\.so is not built"):
         choose("event", CSNN(TINY))
 
 
@@ -54,7 +55,7 @@ def test_other_frames_are_left_to_the_scan_engine(frames, scale, why):
     engine, said = choose("auto", model, frames)
     takes = "the event engine needs frames of whole numbers from 0 to 15"
     assert engine is scan and said.startswith(f"scan engine ({takes}, {why}")
-    with pytest.raises(UserError, match=f"--engine event: {takes}, {why}"):
+    with pytest.raises(UserError, match=f"engine event: {takes}, {why}"):
         choose("event", model, frames)
 
 
@@ -64,7 +65,7 @@ def test_pools_after_the_neurons_are_left_to_the_scan_engine():
     assert choose("auto", model) == (scan, f"scan engine ({reason})")
     with pytest.raises(UserError) as found:
         choose("event", model)
-    assert str(found.value) == f"--engine event: {reason}"
+    assert str(found.value) == f"engine event: {in_python(reason)}"
 
 
 def test_recordings_count_as_counts_without_being_read():
@@ -76,11 +77,11 @@ def test_recordings_count_as_counts_without_being_read():
 def test_a_rate_target_is_left_to_the_scan_engine():
     engine, said = choose("auto", CSNN(TINY), rates=True)
     assert engine is scan and "--rate-target needs the gradient of every spike" in said
-    with pytest.raises(UserError, match="--engine event: --rate-target needs the gradient of every spike"):
+    with pytest.raises(UserError, match="engine event: rate_target needs the gradient of every spike"):
         choose("event", CSNN(TINY), rates=True)
 
 
 @pytest.mark.parametrize("name", ["EVENT", None])
 def test_an_unknown_engine_is_refused(name):
-    with pytest.raises(UserError, match=f"--engine {name}: expected auto, scan or event"):
+    with pytest.raises(UserError, match=f"engine {name}: expected auto, scan or event"):
         choose(name, CSNN(TINY))

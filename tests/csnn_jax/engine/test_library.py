@@ -34,7 +34,7 @@ def test_the_library_is_loaded_and_has_limits():
 
 def test_without_the_library_the_engine_says_how_to_build_it(another):
     assert not library.available()
-    hint = "libcsnn.so is not loaded: build it with `python -m csnn_jax.engine.build`"
+    hint = "libcsnn.so is not built: install a C++20 compiler and run `python -m csnn_jax.engine.build`"
     assert library.failure() == hint
     spikes = bits.Spikes(jnp.zeros((1, 1, 1), jnp.uint16), None)
     for use in (library.limits, lambda: bits.count(spikes)):

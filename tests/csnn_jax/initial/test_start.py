@@ -147,14 +147,14 @@ def test_the_last_layer_is_reinitialized_for_another_number_of_classes(source, m
 @pytest.mark.parametrize(
     ("path", "flags", "message"),
     [
-        ("nowhere", (), "--init-from .*nowhere: no such directory, expected a run directory"),
-        ("net.pt", (), r"--init-from .*net.pt: expected a run directory.*`python -m csnn_torch.convert FILE"),
-        ("broken.safetensors", (), "--init-from .*broken.safetensors: expected a safetensors file"),
-        ("source", ("--hidden", 8), r"--init-from .*source: has shape \[16, 784\] for fc1.weight, .* \[8, 784\]$"),
-        ("source", ("--conv-channels", 4, 8), "--init-from .*source: has nothing for conv2.weight, expected"),
-        ("source", ("--no-bias",), "--init-from .*source: has conv1.bias, which this network doesn't use$"),
-        ("source", ("--init", "torch"), "--init torch: expected auto with --init-from"),
-        ("source", ("--resume", "--out", "x"), "--resume: expected no --init-from, because"),
+        ("nowhere", (), "init_from .*nowhere: no such directory, expected a run directory"),
+        ("net.pt", (), r"init_from .*net.pt: expected a run directory.*`python -m csnn_torch.convert FILE"),
+        ("broken.safetensors", (), "init_from .*broken.safetensors: expected a safetensors file"),
+        ("source", ("--hidden", 8), r"init_from .*source: has shape \[16, 784\] for fc1.weight, .* \[8, 784\]$"),
+        ("source", ("--conv-channels", 4, 8), "init_from .*source: has nothing for conv2.weight, expected"),
+        ("source", ("--no-bias",), "init_from .*source: has conv1.bias, which this network doesn't use$"),
+        ("source", ("--init", "torch"), "init torch: expected auto with init_from"),
+        ("source", ("--resume", "--out", "x"), "resume: expected no init_from, because"),
     ],
 )
 def test_invalid_starts_are_refused(source, path, flags, message, tmp_path, mnist):

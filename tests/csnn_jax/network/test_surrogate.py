@@ -55,7 +55,7 @@ def test_the_configured_slope_is_used(name, x64):
 
 @pytest.mark.parametrize("name", sorted(set(FORMULAS) - set(WITH_SLOPE)))
 def test_slope_for_a_surrogate_without_one_is_refused(name):
-    with pytest.raises(UserError, match=f"^--slope 3.5: .*{name}"):
+    with pytest.raises(UserError, match=f"^slope 3.5: .*{name}"):
         ModelConfig(surrogate=name, slope=3.5)
 
 

@@ -47,7 +47,7 @@ def test_a_recipes_flags_are_printed_with_the_values_in_use():
 
 
 def test_recipes_refuse_other_image_sizes():
-    with pytest.raises(UserError, match=r"^--recipe fast: is for 28x28x1, not 32x32x1 images"):
+    with pytest.raises(UserError, match=r"^recipe fast: is for 28x28x1, not 32x32x1 images"):
         read_flags("--recipe", "fast", "--input-shape", 32, 32, 1)
 
 

@@ -162,9 +162,9 @@ def test_an_unknown_name_lists_the_existing_ones(name, directory):
     with pytest.raises(UserError) as caught:
         checkpoints.choose(directory, name, {})
     expected = f"expected best, last or one of the checkpoints in {directory}: 9, 10, 101"
-    assert str(caught.value) == f"--checkpoint {name}: {expected}"
+    assert str(caught.value) == f"checkpoint {name}: {expected}"
 
 
 def test_the_best_is_not_chosen_by_test_images(directory):
-    with pytest.raises(UserError, match=r"--checkpoint best: .* was trained without --validation, .*: 9, 10, 101"):
+    with pytest.raises(UserError, match=r"checkpoint best: .* was trained without validation, .*: 9, 10, 101"):
         checkpoints.choose(directory, "best", None)

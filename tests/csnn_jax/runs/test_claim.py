@@ -33,7 +33,7 @@ def test_a_claimed_run_names_its_owner(run, out):
     with run.claimed():
         who = f"another process ({os.getpid()} on {platform.node()}) is training this run; expected another path"
         for overwrite in (False, True):
-            assert refusal(out, overwrite) == f"--out {out}: {who}"
+            assert refusal(out, overwrite) == f"out {out}: {who}"
         with pytest.raises(UserError, match=re.escape(who)), run.claimed():
             pytest.fail("claimed twice")
         assert (out / "trained_by.json").exists()
@@ -46,7 +46,7 @@ def test_the_claim_of_a_dead_process_does_not_matter(text, run, out):
     with run.claimed():
         assert f"({os.getpid()} on " in refusal(out, True)
         (out / "trained_by.json").write_text(text)
-        assert refusal(out, True).startswith(f"--out {out}: another process ")
+        assert refusal(out, True).startswith(f"out {out}: another process ")
     assert [path.name for path in out.iterdir()] == ["config.json"]
 
 

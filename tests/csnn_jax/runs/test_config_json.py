@@ -29,9 +29,9 @@ def test_any_configuration_survives_json(config):
             '{"model": {"betta": 0.5}}',
             "run/config.json: betta: ModelConfig has no such field, expected one of alpha, ",
         ),
-        ('{"model": {"beta": NaN}}', "run/config.json: --beta nan: expected a number from 0 to 1"),
-        ('{"model": {"hidden": [[1]]}}', "run/config.json: --hidden [1]: expected positive whole numbers"),
-        ('{"train": {"lr": "fast"}}', "run/config.json: --lr fast: expected a positive number"),
+        ('{"model": {"beta": NaN}}', "run/config.json: beta nan: expected a number from 0 to 1"),
+        ('{"model": {"hidden": [[1]]}}', "run/config.json: hidden [1]: expected positive whole numbers"),
+        ('{"train": {"lr": "fast"}}', "run/config.json: lr fast: expected a positive number"),
     ],
 )
 def test_bad_json_is_refused_in_one_line_that_names_the_file(text, message):

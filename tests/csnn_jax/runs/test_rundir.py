@@ -64,7 +64,7 @@ def test_one_of_several_runs_started_with_the_same_path_gets_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("", "--out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be created: ")],
+    [("", "out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be created: ")],
 )
 def test_an_unusable_path_is_refused(path, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -74,12 +74,12 @@ def test_an_unusable_path_is_refused(path, message, tmp_path, monkeypatch):
 
 
 def test_finished_and_unfinished_runs_are_not_overwritten(run, out):
-    hint = "expected another path, or --overwrite"
+    hint = "expected another path, or overwrite"
     run.record("end", iter=1, interrupted=True)
-    unfinished = f"--out {out}: already contains an unfinished run; {hint}, or --resume to continue it"
+    unfinished = f"out {out}: already contains an unfinished run; {hint}, or resume to continue it"
     assert refusal(rundir.create, str(out), CONFIG) == unfinished
     finish(run)
-    assert refusal(rundir.create, str(out), CONFIG) == f"--out {out}: already contains a finished run; {hint}"
+    assert refusal(rundir.create, str(out), CONFIG) == f"out {out}: already contains a finished run; {hint}"
     assert run.config() == CONFIG and run.finished
 
 
@@ -100,7 +100,7 @@ def test_overwriting_removes_only_the_files_of_the_run(run, out):
 def test_a_run_without_its_configuration_is_not_overwritten(out):
     out.mkdir(parents=True)
     (out / "weights.safetensors").write_bytes(b"precious")
-    assert refusal(rundir.create, str(out), CONFIG).startswith(f"--out {out}: already contains files of a run; ")
+    assert refusal(rundir.create, str(out), CONFIG).startswith(f"out {out}: already contains files of a run; ")
     assert "isn't a run, because it has no config.json" in refusal(rundir.create, str(out), CONFIG, True)
     assert (out / "weights.safetensors").read_bytes() == b"precious"
 
@@ -153,7 +153,7 @@ def test_a_checkpoint_opens_by_its_name(out):
         np.testing.assert_array_equal(tensors["fc1.weight"], drawn(CONFIG.model, number)["fc1.weight"])
     np.testing.assert_array_equal(rundir.open_run(str(out))[2]["fc1.weight"], drawn(CONFIG.model, 0)["fc1.weight"])
     line = refusal(rundir.open_run, str(out), "7")
-    assert line == f"--checkpoint 7: expected best, last or one of the checkpoints in {run.checkpoints}: 3, 6, 9"
+    assert line == f"checkpoint 7: expected best, last or one of the checkpoints in {run.checkpoints}: 3, 6, 9"
 
 
 def test_files_left_half_written_by_a_kill_are_removed(run, out):

@@ -8,10 +8,12 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
+from csnn_jax.network.model import CSNN, load_tensors
 from csnn_jax.runs import layouts, weights
 from csnn_jax.runs.config_json import to_json
+from csnn_jax.trained import Trained, save
 
 CONFIG = ModelConfig(
     input_shape=(6, 4, 2),
@@ -126,6 +128,51 @@ def test_fractional_exponents_are_refused(path):
     assert refusal(path).startswith(": fc1.exponents has fractions, expected whole numbers")
 
 
+SOME = layouts.on_grid(CONFIG, drawn())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        *(("lif2.threshold", value, "from 2^-100 to below 2^100") for value in (0.0, 1e-40, -1e-40, 2.0**100)),
+        ("conv1.weight", 2.0**38, "below 2^38"),  # for bytes divided by 256
+        ("fc1.weight", -3e38, "below 2^30"),
+        ("fc1.weight", 2.0**32, "below 2^30"),
+        ("fc1.bias", 2.0**33, "below 2^33"),
+    ],
+)
+@pytest.mark.parametrize("masters", [False, True])
+def test_values_outside_the_ranges_of_the_proof_are_refused_by_name(path, name, value, message, masters):
+    tensors = {key: tensor.copy() for key, tensor in SOME.items()}
+    tensors[name].flat[-1] = value
+    path.write_bytes(weights.to_bytes(tensors, CONFIG, masters))
+    said = refusal(path)
+    assert said.startswith(f": {name} has a value of {np.float32(value):g}, expected magnitudes ") and message in said
+    with pytest.raises(UserError, match=f"^tensors: {name} "):
+        Trained(Config(CONFIG), tensors)
+    model = CSNN(CONFIG)
+    load_tensors(model, tensors)
+    with pytest.raises(UserError, match=f"^model: {name} "):
+        save(model, CONFIG, path.parent / "run")
+    assert not (path.parent / "run").exists()
+
+
+def test_values_at_the_ends_of_the_ranges_are_accepted(path):
+    tensors = {key: tensor.copy() for key, tensor in SOME.items()}
+    for name, value in {"lif2.threshold": -(2.0**-100), "lif1.threshold": 2.0**99, "fc1.weight": 2.0**29}.items():
+        tensors[name].flat[0] = value
+    path.write_bytes(weights.to_bytes(tensors, CONFIG, masters=True))
+    assert weights.load(path)[1]["fc1.weight"].max() == 2.0**29
+
+
+def test_exponents_outside_the_grids_are_refused(path):
+    config, tensors = layouts.with_bits(CONFIG, drawn(), 3)
+    for value in (-61, 31):
+        wrong = tensors | {"fc2.exponents": np.full_like(tensors["fc2.exponents"], value)}
+        path.write_bytes(weights.to_bytes(wrong, config))
+        assert refusal(path) == f": fc2.exponents has a value of {value}, expected whole numbers from -60 to 30"
+
+
 def test_a_folder_and_a_missing_file_are_refused(path):
     assert refusal(path) == ": no such file, expected weights.safetensors of a run"
     path.mkdir()
@@ -137,7 +184,7 @@ def test_a_folder_and_a_missing_file_are_refused(path):
     [
         ({}, ": its metadata has no `config`, expected the model's configuration as JSON"),
         ({"config": "beta=0.5"}, " (metadata): expected JSON: "),
-        ({"config": '{"beta": 1.5}'}, " (metadata): --beta 1.5: expected a number from 0 to 1"),
+        ({"config": '{"beta": 1.5}'}, " (metadata): beta 1.5: expected a number from 0 to 1"),
     ],
 )
 def test_bad_metadata_is_refused(path, metadata, message):

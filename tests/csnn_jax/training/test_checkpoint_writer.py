@@ -81,6 +81,17 @@ def test_checkpoints_are_due_every_n_iterations(split, tmp_path):
     assert not any(map(CheckpointWriter(job(), trainer, rundir.RunDir(tmp_path / "run")).due, range(8)))
 
 
+def test_weights_out_of_range_are_reported_and_replace_nothing(split, tmp_path):
+    run, trainer, writer = make(job(optimizer="sgd"), split, tmp_path)
+    with pytest.raises(UserError, match=r"^iteration 2: \w+\.\w+ has a value of .*, expected magnitudes below"), writer:
+        writer.keep(1)
+        writer.wait()
+        before = run.weights.read_bytes()
+        step(trainer, split, 0, np.arange(5), 1e20)
+        writer.keep(2)
+    assert run.weights.read_bytes() == before and os.listdir(run.checkpoints) == ["1"]
+
+
 @pytest.mark.parametrize("told", ["step", "keep", "end"])
 def test_a_full_disk_is_reported_at_the_next_step_or_at_the_end(told, split, tmp_path):
     run, trainer, writer = make(job(), split, tmp_path)

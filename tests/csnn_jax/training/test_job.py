@@ -61,7 +61,7 @@ def test_a_run_can_be_extended(interrupted):
 
 
 @pytest.mark.parametrize(
-    ("done", "changes", "flag"), [(5, {"max_iters": 4}, "--max-iters 4"), (15, {"epochs": 1}, "--epochs 1")]
+    ("done", "changes", "flag"), [(5, {"max_iters": 4}, "max_iters 4"), (15, {"epochs": 1}, "epochs 1")]
 )
 def test_fewer_iterations_than_were_done_are_refused_and_change_nothing(interrupted, done, changes, flag):
     before = files(interrupted)
@@ -76,7 +76,7 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
     assert resume(interrupted, 10) == 10 and files(interrupted) == before  # no pictures yet
     for name in pictures.names("png"):
         (interrupted.path / name).write_bytes(b"a picture")
-    with pytest.raises(UserError, match="is finished; expected a larger --epochs or --max-iters"):
+    with pytest.raises(UserError, match="is finished; expected a larger epochs or max_iters"):
         resume(interrupted, 10)
     begun = job.resumed(interrupted, job_config(), Counter(), TEN, "pdf")
     assert (begun.done, begun.open) == (10, False)  # the PDFs are missing
@@ -111,7 +111,7 @@ def test_a_job_with_a_cosine_schedule_cannot_be_changed(changes, tmp_path):
     job.check_same_job(run, job_config(**before))
     (now,) = changes.values()
     with pytest.raises(
-        UserError, match=f"was started with .*, not {now}; --resume can only change .*, because with --schedule"
+        UserError, match=f"was started with .*, not {now}; resume can only change .*, because with schedule"
     ):
         job.check_same_job(run, job_config(**before | changes))
 
@@ -124,5 +124,5 @@ def test_the_length_is_fixed_if_its_first_tenth_chooses_exponents(bits, tmp_path
     if bits == 5:
         job.check_same_job(run, longer)
     else:
-        with pytest.raises(UserError, match=r"--resume can only change .*, because with --weight-bits below 5"):
+        with pytest.raises(UserError, match=r"resume can only change .*, because with weight_bits below 5"):
             job.check_same_job(run, longer)

@@ -58,5 +58,5 @@ def test_after_the_warm_up_half_a_cosine_falls_to_0(warmup):
 
 
 def test_a_warm_up_longer_than_the_job_is_refused():
-    with pytest.raises(UserError, match="--warmup 11: expected at most 10, the iterations of the job"):
+    with pytest.raises(UserError, match="warmup 11: expected at most 10, the iterations of the job"):
         rates(10, warmup=11)

@@ -156,7 +156,7 @@ def test_all_runs_are_checked_before_the_first_is_trained(tmp_path):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0, 1))
     seeds.check_folder(tmp_path, replace(flags, overwrite=True), runs(tmp_path, 0, 1))
     rundir.create(str(tmp_path), Config())
-    with pytest.raises(UserError, match="is itself a run; expected a folder for the runs of --seeds"):
+    with pytest.raises(UserError, match="is itself a run; expected a folder for the runs of seeds"):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0))
 
 

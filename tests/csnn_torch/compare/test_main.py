@@ -90,7 +90,7 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
     assert "- run, scan: lif1, step " in text
-    with pytest.raises(UserError, match="already contains a comparison; expected another path, or --overwrite"):
+    with pytest.raises(UserError, match="already contains a comparison; expected another path, or overwrite"):
         make_folder(str(tmp_path))
     assert make_folder(str(tmp_path), overwrite=True) == tmp_path
 

@@ -32,7 +32,7 @@ def test_the_eps_of_norms_can_be_given():
             companion.load_tensors(network, found.tensors)
             different.append((theirs != companion.run(network, x, 9)).sum())
     assert different[0] <= 2 < different[1]
-    with pytest.raises(UserError, match="--batchnorm-eps -1: expected a number of at least 0"):
+    with pytest.raises(UserError, match="batchnorm_eps -1: expected a number of at least 0"):
         convert(net.state_dict(), padding="valid", batchnorm_eps=-1)
 
 
@@ -75,11 +75,11 @@ def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
 @pytest.mark.parametrize(
     ("values", "flags", "message"),
     [
-        ((0.1, 0.3), {"padding": "same"}, "--normalize: conv1 pads its input by 2 with zeros, which are the mean"),
-        ((0.1,), {}, "--normalize 0.1: expected a mean and a positive standard deviation"),
-        ((0.1, 0.0), {}, "--normalize 0.1 0: expected a mean and a positive"),
-        ((0.1, 0.2, 0.3, 0.4), {}, "--normalize: 2 means, expected one, or one for each of the 1 channels"),
-        ((0.1, 0.3), {"encoding": "rate"}, "--encoding rate: expected direct with --normalize"),
+        ((0.1, 0.3), {"padding": "same"}, "normalize: conv1 pads its input by 2 with zeros, which are the mean"),
+        ((0.1,), {}, "normalize 0.1: expected a mean and a positive standard deviation"),
+        ((0.1, 0.0), {}, "normalize 0.1 0: expected a mean and a positive"),
+        ((0.1, 0.2, 0.3, 0.4), {}, "normalize: 2 means, expected one, or one for each of the 1 channels"),
+        ((0.1, 0.3), {"encoding": "rate"}, "encoding rate: expected direct with normalize"),
     ],
 )
 def test_a_normalization_that_cannot_be_folded_is_refused(values, flags, message):
@@ -129,10 +129,13 @@ def test_the_divisor_of_pixels_is_folded_into_the_first_weights(fields, factor):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"divided_by": -1}, "^--scale -1: expected a positive number"),
-        ({"divided_by": float("nan")}, "^--scale nan: expected a positive number"),
-        ({"divided_by": 255, "encoding": "rate"}, "^--encoding rate: expected direct with --scale"),
-        ({"divided_by": 255, "scale": 4096.0, "input_bits": 12}, "^--scale 255: expected no --scale for images of"),
+        ({"divided_by": -1}, "^divided_by -1: expected a positive number"),
+        ({"divided_by": float("nan")}, "^divided_by nan: expected a positive number"),
+        ({"divided_by": 255, "encoding": "rate"}, "^encoding rate: expected direct with divided_by"),
+        (
+            {"divided_by": 255, "scale": 4096.0, "input_bits": 12},
+            "^divided_by 255: expected no divided_by for images",
+        ),
     ],
 )
 def test_a_division_that_cannot_be_folded_is_refused(fields, message):

@@ -19,7 +19,7 @@ from csnn_torch.state_dict import convert
         (built(LAYERS[1], ("lif1", snn.Lapicque(beta=0.5))), "lif1.C isn't a tensor of an snntorch.Leaky or"),
         (
             built(LAYERS[0], ONE, ("bn1", nn.BatchNorm2d(3)), LAYERS[1], TWO),
-            "bn1 comes after the neuron lif1, where csnn_jax doesn't support a BatchNorm; .*use --map bn1=conv1",
+            "bn1 comes after the neuron lif1, where csnn_jax doesn't support a BatchNorm; .*use places bn1=conv1",
         ),
         (built(*LAYERS, ("gn", nn.GroupNorm(1, 3)), ONE, TWO), "gn.* such as GroupNorm, aren't supported"),
     ],

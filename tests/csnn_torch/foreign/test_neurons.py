@@ -146,12 +146,13 @@ def test_a_note_says_what_the_class_is_read_from(name, output, readout, note):
         ((synaptic(alpha=torch.ones(4)), synaptic()), None, r"lif1.alpha has shape \[4\], .* channel, \[3, 1, 1\]$"),
         ((leaky(), leaky(beta=torch.ones(2, 12))), None, r"lif2.beta has shape \[2, 12\], .* per neuron, \[12\]$"),
         ((leaky(), leaky(beta=spread(0.5, torch.nan, 12))), None, "lif2.beta is nan, expected a number$"),
-        ((leaky(threshold=spread(-1, 1, 3, 1, 1)), leaky()), None, "lif1.threshold is -1, expected a positive number"),
-        ((leaky(), leaky()), "spiking", "--output spiking: net.pt has no neuron after fc2, expected integrator$"),
+        ((leaky(threshold=spread(-1, 1, 3, 1, 1)), leaky()), None, "lif1.threshold is -1, expected a number from 2"),
+        ((leaky(threshold=2.0**100), leaky()), None, r"lif1.threshold is 1.26765e\+30, expected a number from 2"),
+        ((leaky(), leaky()), "spiking", "output spiking: net.pt has no neuron after fc2, expected integrator$"),
         (
             (leaky(), leaky(), leaky()),
             "integrator",
-            "--output integrator: lif3 of net.pt has reset subtract, expec",
+            "output integrator: lif3 of net.pt has reset subtract, expec",
         ),
     ],
 )

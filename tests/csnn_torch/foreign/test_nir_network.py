@@ -157,12 +157,12 @@ def test_the_image_size_comes_from_the_file_or_the_user(tmp_path, nodes, shape, 
 @pytest.mark.parametrize(
     ("nodes", "shape", "given", "message"),
     [
-        (IMAGE, (), None, "has no input shape, expected channels, height and width; see --input-shape$"),
+        (IMAGE, (), None, "has no input shape, expected channels, height and width; see input_shape$"),
         (IMAGE, (5, 2, 8, 6), None, r"has an input of shape \[5, 2, 8, 6\], expected channels, height and width; see"),
-        (FLAT, (35,), None, "has 35 inputs, which isn't a square image; use --input-shape$"),
+        (FLAT, (35,), None, "has 35 inputs, which isn't a square image; use input_shape$"),
         (FLAT, (36,), (5, 7, 1), r"node 1, `0`: weight has shape \[4, 36\], but its input has 35 values"),
         (IMAGE, (2, 8, 6), (6, 6, 2), r"node 4, `3`: weight has shape \[4, 144\], but its input has 108 values"),
-        (IMAGE, (2, 8, 6), (8, 0, 2), "--input-shape 8 0 2: expected three positive whole numbers"),
+        (IMAGE, (2, 8, 6), (8, 0, 2), "input_shape 8 0 2: expected three positive whole numbers"),
     ],
 )
 def test_a_size_that_does_not_fit_is_refused(tmp_path, nodes, shape, given, message):
@@ -184,7 +184,7 @@ def test_the_user_overrides_the_metadata_of_a_file(tmp_path):
     ("metadata", "message"),
     [
         ({"dt": "short"}, "has dt short in its metadata, expected float"),
-        ({"time_steps": 0}, "--time-steps 0: expected a whole number of at least 1"),
+        ({"time_steps": 0}, "time_steps 0: expected a whole number of at least 1"),
         ({"encoding": 3}, "has encoding 3 in its metadata, expected str"),
         ({"scale": np.ones(2)}, "has scale .* in its metadata, expected float"),
     ],

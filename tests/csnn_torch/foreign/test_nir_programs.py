@@ -99,16 +99,16 @@ def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
         (
             lif(),
             {"written_by": "sinabs", "dt": 1.0},
-            "--dt 1: expected no --dt with --written-by sinabs, which counts in steps",
+            "dt 1: expected no dt with written_by sinabs, which counts in steps",
         ),
         (
             lif(),
             {"written_by": "snntorch", "dt": 1.0},
-            "--dt 1: expected no --dt with --written-by snntorch, whose step is 0.0",
+            "dt 1: expected no dt with written_by snntorch, whose step is 0.0",
         ),
-        (lif(), {"dt": -1.0}, "--dt -1: expected a positive number of seconds"),
-        (lif(), {"written_by": "brian"}, "--written-by brian: expected one of snntorch, norse, sinabs, spikingjelly"),
-        (lif(), {"norm_input": False}, "--no-norm-input: expected --written-by sinabs"),
+        (lif(), {"dt": -1.0}, "dt -1: expected a positive number of seconds"),
+        (lif(), {"written_by": "brian"}, "written_by brian: expected one of snntorch, norse, sinabs, spikingjelly"),
+        (lif(), {"norm_input": False}, "norm_input=False: expected written_by sinabs"),
         (INTEGRATE, {"written_by": "snntorch"}, "node 2, `1`: this program never writes IF, expected LIF, CubaLIF"),
         (cuba(), {"written_by": "sinabs"}, "node 2, `1`: this program never writes CubaLIF, expected IF, LIF, LI"),
         (
@@ -119,9 +119,9 @@ def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
         (
             lif(),
             {"dt": 1.0, "reset": "subtract"},
-            "node 2, `1`: a LIF that subtracts .*; expected --reset zero, or --wr",
+            "node 2, `1`: a LIF that subtracts .*; expected reset zero, or wr",
         ),
-        (lif(), {"dt": 1.0, "reset": "clear"}, "--reset clear: expected one of subtract, zero, none"),
+        (lif(), {"dt": 1.0, "reset": "clear"}, "reset clear: expected one of subtract, zero, none"),
         (
             lif(v_leak=0.5, tau=4e-6),
             {"written_by": "norse"},

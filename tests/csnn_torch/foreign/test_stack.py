@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 from foreign_networks import LAYERS, ONE, TWO, Net, built, trained
 from safetensors.torch import save_file
@@ -15,16 +16,16 @@ from csnn_torch.state_dict import convert
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        ((), r"conv1.weight has shape \[3, 1, 5, 5\], expected .*use --map NAME=conv1"),
-        (("first=conv1",), "--map first=conv1: net.pt has no module first, expected one of conv2, conv1, fc1"),
-        (("conv1=conv1", "conv2=conv1"), "--map: conv1 and conv2 both have the place conv1, expected one module"),
-        (("conv1=fc1",), "--map conv1=fc1: conv1 is a Conv2d, expected conv1, conv2, ... as its place"),
-        (("conv1=conv3",), "--map conv1=conv3: net.pt has only 2 such places"),
-        (("conv1",), "--map conv1: expected NAME=PLACE"),
-        (("conv1=conv" + 5000 * "9",), "--map conv1=conv9{60,80}: expected NAME=PLACE, such as encoder=conv1"),
+        ((), r"conv1.weight has shape \[3, 1, 5, 5\], expected .*use places NAME=conv1"),
+        (("first=conv1",), "places first=conv1: net.pt has no module first, expected one of conv2, conv1, fc1"),
+        (("conv1=conv1", "conv2=conv1"), "places: conv1 and conv2 both have the place conv1, expected one module"),
+        (("conv1=fc1",), "places conv1=fc1: conv1 is a Conv2d, expected conv1, conv2, ... as its place"),
+        (("conv1=conv3",), "places conv1=conv3: net.pt has only 2 such places"),
+        (("conv1",), "places conv1: expected NAME=PLACE"),
+        (("conv1=conv" + 5000 * "9",), "places conv1=conv9{60,80}: expected NAME=PLACE, such as encoder=conv1"),
         (
             ("lif1=lif0",),
-            "--map lif1=lif0: lif1 is an snntorch.Leaky or snntorch.Synaptic, expected lif1, lif2, ... as its place",
+            "places lif1=lif0: lif1 is an snntorch.Leaky or snntorch.Synaptic, expected lif1, lif2, ... as its place",
         ),
     ],
 )
@@ -53,8 +54,7 @@ BARE = "has no neuron: the class is read from its current, step by step; if one 
     ("order", "bare"),
     [
         ((A, ONE, LAYERS[1]), True),
-        ((A, LAYERS[1], ONE), False),  # shared by all
-        ((ONE, A, LAYERS[1]), False),
+        ((A, LAYERS[1], ("lif1", snn.Leaky(beta=torch.full((3, 1, 1), 0.5)))), True),  # doesn't fit fc1
         ((A, ONE, B, TWO, C), True),
         ((A, B, C, ONE, TWO), True),
         ((ONE, TWO, A, B, C), True),
@@ -67,6 +67,18 @@ def test_a_last_layer_without_a_neuron_is_recognized_by_the_order(order, bare):
     assert found.config.output == ("integrator" if bare else "spiking")
     assert any(BARE in note for note in found.notes) == bare
     assert found.config.beta == (0.5, 0) if bare and len(order) == 3 else (0.5, 0.7, 0) if bare else 0.5
+
+
+@pytest.mark.parametrize("order", [(A, LAYERS[1], ONE), (ONE, A, LAYERS[1]), (A, B, C, ONE)])
+def test_a_neuron_that_may_follow_all_layers_or_all_but_the_last_needs_places(order):
+    state, depth = built(*order), len(order) - 1
+    every = [f"lif1=lif{number}" for number in range(1, depth + 1)]
+    with pytest.raises(UserError) as caught:
+        convert(state, "net.pt")
+    assert f"places {' '.join(every)}, or places {' '.join(every[:-1])}" in str(caught.value)
+    shared, bare = convert(state, places=every).config, convert(state, places=every[:-1]).config
+    assert (shared.output, shared.beta) == ("spiking", 0.5)
+    assert (bare.output, bare.beta) == ("integrator", (0.5,) * (depth - 1) + (0,))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +123,7 @@ def test_names_without_numbers_have_no_order_in_a_safetensors_file(tmp_path):
     renamed = {name.replace("conv1", "stem").replace("conv2", "body"): value for name, value in state.items()}
     path = str(tmp_path / "net.safetensors")
     save_file(renamed, path)
-    with pytest.raises(UserError, match=r"body, stem: neither the safetensors file nor numbers .* with --map"):
+    with pytest.raises(UserError, match=r"body, stem: neither the safetensors file nor numbers .* with places"):
         state_dict.read(path, padding="valid")
     found = state_dict.read(path, places=("stem=conv1", "body=conv2"), padding="valid", divided_by=256)
     assert np.array_equal(found.tensors["conv1.weight"], state["conv1.weight"].numpy())

@@ -68,7 +68,7 @@ def test_packages_other_than_onnxruntime_web_and_missing_files_are_refused(tmp_p
     folder = unpacked(tmp_path / "package")
     for about in ("{", "[]", '{"name": "onnxruntime-node", "version": "1"}', '{"name": "onnxruntime-web"}'):
         (folder / ort_web.ABOUT).write_text(about)
-        with pytest.raises(UserError, match=r"^--ort-web .*package: package\.json isn't from onnxruntime-web$"):
+        with pytest.raises(UserError, match=r"^ort_web .*package: package\.json isn't from onnxruntime-web$"):
             ort_web.load(folder)
     (folder / "dist" / "ort-wasm-simd-threaded.wasm").unlink()
     with pytest.raises(UserError, match=r"ort-wasm-simd-threaded\.wasm: no such file"):

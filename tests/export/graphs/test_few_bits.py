@@ -66,7 +66,7 @@ def test_int4_needs_opset_21_and_becomes_int8_in_earlier_ones():
     assert [few_bits.opset(*bits) for bits in ((None,), (8,), (5,), (4,), (2,), (3, 20), (None, 18))] == [
         *(20, 20, 20, 21, 21, 20, 18),
     ]
-    with pytest.raises(UserError, match=r"^--opset 18: expected 19 or more for weights of 3 bits$"):
+    with pytest.raises(UserError, match=r"^opset 18: expected 19 or more for weights of 3 bits$"):
         few_bits.opset(3, 18)
     case = made("other", 3)
     model = few_bits.packed(step_graph.step(case.config, case.tensors, 20), case.config, case.tensors)

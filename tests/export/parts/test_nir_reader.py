@@ -3,6 +3,7 @@
 benchmarks/targets runs the files with the readers themselves.
 """
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from bundles import SMALL, drawn
 
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
+from csnn_jax.runs import layouts
+from csnn_torch.foreign import nir_network
 from export import reference
 from export.graphs import nir_graph
-from export.graphs.nir_dialect import Dialect
+from export.graphs.nir_dialect import DEFINITION, Dialect
 from export.parts import nir_norse, nir_reader, nir_sinabs, nir_spikingjelly
 
 pytestmark = pytest.mark.numeric
@@ -51,6 +54,11 @@ REFUSED = {
 }
 
 
+@functools.cache
+def digits() -> np.ndarray:
+    return data.load("mnist", (28, 28, 1)).test.images[:4]
+
+
 @pytest.mark.parametrize("name", [*STACKS, *AWKWARD])
 @pytest.mark.parametrize("reader", RULES)
 def test_a_readers_arithmetic_gives_the_networks_spikes(reader: str, name: str, tmp_path: Path) -> None:
@@ -64,12 +72,43 @@ def test_a_readers_arithmetic_gives_the_networks_spikes(reader: str, name: str, 
             nir_graph.write(tmp_path / dialect.file, config, tensors, dialect)
         return
     nir_graph.write(tmp_path / dialect.file, config, tensors, dialect)
-    x = reference.inputs(config, data.load("mnist", (28, 28, 1)).test.images[:4])
+    x = reference.inputs(config, digits())
     found = nir_reader.run(nir_graph.read(tmp_path / dialect.file, dialect), rule, x, config.time_steps)
     expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes
     for ours, theirs in zip(expected, found, strict=True):
         assert 0.005 < ours.mean() < 0.9
         assert torch.equal(ours, theirs)
+
+
+BACK = {
+    "NIR": (DEFINITION, {}),
+    "Norse": (nir_norse.DIALECT, {}),
+    "Sinabs": (nir_sinabs.DIALECT, {"written_by": "sinabs", "reset": "zero", "norm_input": False}),
+    "SpikingJelly": (nir_spikingjelly.DIALECT, {"written_by": "spikingjelly"}),
+}
+"""How each file converts back, as docs/coming-from-nir.md says."""
+
+
+@pytest.mark.parametrize("name", [*STACKS, *AWKWARD])
+@pytest.mark.parametrize("reader", BACK)
+def test_every_file_converts_back(reader: str, name: str, tmp_path: Path) -> None:
+    """To the same spikes and membranes as the network's own."""
+    dialect, rules = BACK[reader]
+    config = (STACKS | AWKWARD)[name]
+    tensors = drawn(config)
+    if nir_graph.reason_against(config, tensors, dialect):
+        return
+    nir_graph.write(tmp_path / dialect.file, config, tensors, dialect)
+    found = nir_network.read(str(tmp_path / dialect.file), **rules)
+    assert not any("of its input" in note for note in found.notes)
+    images = digits()
+    ours, back = (
+        reference.trace(reference.Step(*network), reference.inputs(network[0], images), config.time_steps)
+        for network in ((config, tensors), (found.config, layouts.on_grid(found.config, found.tensors)))
+    )
+    membranes = reference.membranes(config, ours.states), reference.membranes(found.config, back.states)
+    for one, other in zip((*ours.spikes, *membranes[0]), (*back.spikes, *membranes[1]), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("reader", RULES)
@@ -79,7 +118,7 @@ def test_a_wrong_number_in_a_file_changes_spikes(reader: str, tmp_path: Path) ->
 
     def spikes(config: ModelConfig, dialect: Dialect) -> list[torch.Tensor]:
         nir_graph.write(tmp_path / "file.nir", config, tensors, dialect)
-        x = reference.inputs(config, data.load("mnist", (28, 28, 1)).test.images[:4])
+        x = reference.inputs(config, digits())
         return nir_reader.run(nir_graph.read(tmp_path / "file.nir", dialect), rule, x, config.time_steps)
 
     right = spikes(BEFORE, dialect)

@@ -66,7 +66,7 @@ def test_archives_without_a_recording(tmp_path, change, message):
 def test_frames_that_exceed_the_memory_are_refused(tmp_path):
     name = write_archives(tmp_path, (4096, 4096))
     expected = "100 frames of 4096 by 4096 pixels are too large, expected a smaller fraction of the sensor"
-    with pytest.raises(UserError, match=f"^--input-shape: {expected}"):
+    with pytest.raises(UserError, match=f"^input_shape: {expected}"):
         load(name, None)
     assert load(name, (16, 16, 2)).train.images.shape == (8, 100, 16, 16, 2)
 

@@ -29,7 +29,7 @@ def test_the_input_may_be_a_whole_fraction_of_the_sensor(tmp_path):
         ((68, 34, 2), "a size that divides"),
         ((34, 34, 1), "2 channels, OFF and ON events"),
     ):
-        with pytest.raises(UserError, match=f"^--input-shape {' '.join(map(str, shape))}: expected {expected}"):
+        with pytest.raises(UserError, match=f"^input_shape {' '.join(map(str, shape))}: expected {expected}"):
             load(name, shape)
 
 
