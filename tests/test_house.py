@@ -1,10 +1,17 @@
-"""The rules of CONTRIBUTING: file sizes, no dispatch on attributes, and imports in one direction."""
+"""The rules of CONTRIBUTING: file sizes, no dispatch on attributes, imports in one direction, documented arguments."""
 
 import ast
+import importlib
+import inspect
+import re
 from functools import cache
 from pathlib import Path
+from types import FunctionType, ModuleType
 
+import pytest
 from documents import ROOT
+
+import csnn_jax
 
 PACKAGES = ("csnn_jax", "csnn_torch", "export")
 LONGEST = 14
@@ -80,3 +87,35 @@ def test_nothing_probes_for_attributes():
         if node.func.id == "hasattr" or (node.func.id == "getattr" and len(node.args) > 2)
     ]
     assert probes == []
+
+
+def public() -> dict[str, object]:
+    """What users call or extend: the package's names, neurons, readers of data sets, and parts of bundles."""
+    modules = ["csnn_jax.neurons.neuron", "csnn_jax.data.source", "export.parts.part"]
+    names = [("csnn_jax", name) for name in csnn_jax.__all__] + [("csnn_jax.data", "load")]
+    for module in map(importlib.import_module, modules):
+        names += [(module.__name__, name) for name, one in vars(module).items() if documented(module, name, one)]
+    return {f"{module}.{name}": getattr(importlib.import_module(module), name) for module, name in names}
+
+
+def documented(module: ModuleType, name: str, value: object) -> bool:
+    is_own = isinstance(value, type | FunctionType) and value.__module__ == module.__name__
+    return is_own and not name.startswith("_")
+
+
+def arguments(value: object) -> list[str]:
+    """The names that a function or a class takes, without self and those of Python's exceptions."""
+    if not callable(value) or (isinstance(value, type) and issubclass(value, Exception)):
+        return []
+    return [name for name in inspect.signature(value).parameters if name not in ("self", "args", "kwargs")]
+
+
+@pytest.mark.parametrize("name", public())
+def test_public_functions_document_their_arguments(name):
+    """As entries of Google's style. A configuration's fields have texts of their own, the help of their flags."""
+    value = public()[name]
+    if isinstance(value, type) and value.__name__.endswith("Config"):
+        return
+    text = inspect.getdoc(value) or ""
+    missing = [one for one in arguments(value) if not re.search(rf"^ +(\w+, )*{one}(, \w+)*: ", text, re.M)]
+    assert text and missing == []

@@ -24,7 +24,12 @@ _KEPT = jax.checkpoint_policies.save_only_these_names("membrane", "winner", "act
 
 
 def jit(function: Callable, **options) -> Callable:
-    """`jax.jit` with the XLA options that run the time loop fastest on the current platform."""
+    """`jax.jit` with the XLA options that run the time loop fastest on the current platform.
+
+    Args:
+        function: as for `jax.jit`.
+        options: other arguments of `jax.jit`.
+    """
     if jax.default_backend() == "cpu":
         options["compiler_options"] = _CPU_OPTIONS
     return jax.jit(function, **options)

@@ -75,7 +75,21 @@ def leaky(
     reset: Reset,
     derivative: Derivative,
 ) -> tuple[Array, Array]:
-    """`fire` for leaky neurons, for your own loop: (U[t], S[t]) from U[t-1] and I[t].
+    """One time step of leaky neurons, for your own loop.
+
+    Args:
+        membrane: U[t-1], any shape; zeros before the first step.
+        current: I[t], with the same shape.
+        beta: decay of the membrane per step, from 0 to 1; a number or an array that broadcasts.
+        threshold: theta, likewise.
+        reset: "subtract", "zero" or "none": what a spike does to the membrane one step later.
+        derivative: surrogate derivative dS/dU as a function of U - theta.
+
+    Returns:
+        (U[t], S[t]): the membrane before the reset by its own spike, and the spikes, 0 or 1.
+
+    Raises:
+        ValueError: the membrane isn't a float, or the reset isn't one of these.
 
     Examples:
         >>> import jax.numpy as jnp

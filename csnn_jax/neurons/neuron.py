@@ -51,7 +51,12 @@ class Parameter:
 
 
 def plain_threshold(values: Values, state: State) -> Any:
-    """The threshold of neurons that have it as a parameter."""
+    """The threshold of neurons that have it as a parameter.
+
+    Args:
+        values: the layer's parameters.
+        state: its state, which doesn't matter here.
+    """
     del state
     return values["threshold"]
 
