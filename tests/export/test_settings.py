@@ -30,5 +30,5 @@ def test_a_window_that_would_fill_the_memory_is_refused():
     test = Split(np.zeros((2, *OTHER.input_shape), np.uint8), np.zeros(2, int))
     long = replace(OTHER, time_steps=10_001)
     assert Settings(20, 1, "quick", 10_000).fitted(Config(long), test).model.time_steps == 10_000
-    with pytest.raises(UserError, match=r"^--time-steps 10001: expected at most 10,000"):
+    with pytest.raises(UserError, match=r"^time_steps 10001: expected at most 10,000"):
         Settings(20, 1, "quick").fitted(Config(long), test)

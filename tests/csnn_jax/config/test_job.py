@@ -41,7 +41,7 @@ INVALID = [
         DataConfig,
         "dataset",
         "idx:\x1b]0;x\x07",
-        r"--dataset idx:\x1b]0;x\x07: expected the name of a data set, without",
+        r"dataset idx:\x1b]0;x\x07: expected the name of a data set, without",
     ),
     (DataConfig, "classes", "ab", "classes ab: expected different names of classes"),
     (TrainConfig, "epochs", 0, "epochs 0: expected a whole number of at least 1"),

@@ -145,7 +145,7 @@ def test_training_labels_have_no_gaps_but_may_start_at_1(tmp_path):
     for number, labels in enumerate(([0, 1, 2, 255], [5, 0, 1], [0, 2])):
         name = labelled(tmp_path / str(number), labels)
         gap = 3 if 255 in labels else 2 if 5 in labels else 1
-        with pytest.raises(UserError, match=f"^--dataset {name}: no training image has label {gap}, expected every"):
+        with pytest.raises(UserError, match=f"^dataset {name}: no training image has label {gap}, expected every"):
             load_to_train(Config(data=DataConfig(name)))
         assert load(name, None).num_classes == max(labels) + 1, "only training needs every label"
     letters = labelled(tmp_path / "letters", [1, 2, 3])
