@@ -67,23 +67,29 @@ def test_long_sums_are_found(function: Callable[[Array], Array], shape: tuple[in
     assert [line.split()[0] for line in found[:1]] == ([expected] if expected else [])
 
 
+@pytest.mark.slow
 def test_training_leaves_no_long_sum_to_xla(here):
     """Runs after `here`, so the compiled programs are in the cache."""
     assert trained("--sums") == {job: [] for job in here}
 
 
 CORE = str(min(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else "0"
+SSE = {"xla": "--xla_cpu_max_isa=SSE4_2", "CSNN_ISA": "baseline"}
 ENVIRONMENTS = {
+    "SSE4.2, one thread": (("average", "clipped"), SSE | {"before": ("taskset", "-c", CORE)}),
     "one thread": ((), {"before": ("taskset", "-c", CORE)}),
     "AVX2": ((), {"xla": "--xla_cpu_max_isa=AVX2", "CSNN_ISA": "avx2"}),
-    "SSE4.2": ((), {"xla": "--xla_cpu_max_isa=SSE4_2", "CSNN_ISA": "baseline"}),
+    "SSE4.2": ((), SSE),
     "256 bits": (("default",), {"xla": "--xla_cpu_prefer_vector_width=256"}),
     "NumPy without AVX-512": ((), {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}),
     "OpenBLAS of Haswell": ((), {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}),
 }
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize(
+    "environment",
+    [pytest.param(name, marks=[pytest.mark.slow] * (number > 0)) for number, name in enumerate(ENVIRONMENTS)],
+)
 def test_training_is_bit_identical_in_every_environment(environment, here):
     jobs, variables = ENVIRONMENTS[environment]
     assert first_difference(trained(*jobs, **variables), here) is None
