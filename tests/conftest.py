@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import EMITTERS, ENVIRONMENT, FOUR_DEVICES, SMALL, UNOPTIMISED, run
+from commands import EMITTERS, ENVIRONMENT, FOUR_DEVICES, SMALL, passed
 from digits import few_digits
 from flax import nnx
 from hypothesis import settings
@@ -19,11 +19,11 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN, exact
 
-# XLA spends more time on optimization than these tests take otherwise. Commands in separate processes are compiled as
-# for a user, and so are functions for which it matters: see the fixture `optimised`.
+# XLA spends more time on optimization than these tests take otherwise. Functions for which it matters are compiled as for
+# a user: see the fixture `optimised`, and `commands.OPTIMISED` for commands.
 # Tests that split a batch use four devices; others use the first one.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ENVIRONMENT["JAX_COMPILATION_CACHE_DIR"]  # instead of the user's
-os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES} {UNOPTIMISED}".strip()
+os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES}"
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
 settings.load_profile("csnn")
@@ -53,9 +53,8 @@ def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(folder: Path, *flags: object) -> None:
-    done = run("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run")
-    assert done.returncode == 0, done.stderr
-    (folder / "printed").write_text(done.stdout)
+    (folder / "printed").write_text(passed("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run"))
+    jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture(autouse=True)

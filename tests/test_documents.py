@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 
 import pytest
-from commands import ENVIRONMENT, UNOPTIMISED
+from commands import ENVIRONMENT
 from documents import PAGES, ROOT, Block, blocks, links, marked, prose, read
 from idx_files import write_folder
 from PIL import Image
@@ -46,9 +46,6 @@ SHORTER = (
     ("csnn_torch.convert", "--time-steps 4"),
 )
 """Flags added to commands that would take minutes: those of the first entry whose left side is in the command."""
-
-QUICKLY = ENVIRONMENT | {"XLA_FLAGS": UNOPTIMISED}
-"""Optimization by XLA would take longer than these short commands."""
 
 FOLDERS = {"CONTRIBUTING.md": ROOT}
 """Pages whose commands run in the clone; those of others run in a separate folder."""
@@ -85,7 +82,7 @@ def execute(block: Block, folder: Path) -> str:
         command = ["bash", "-euo", "pipefail", "-c", script(block)]
     else:
         command = [sys.executable, "-c", block.text]
-    done = subprocess.run(command, cwd=folder, env=QUICKLY, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
     return done.stdout
 
