@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from commands import refused
+from refusals import refused
 
 from csnn_jax.config import Config, DataConfig, ModelConfig
 from csnn_jax.data import load, load_for, load_to_train, shortened

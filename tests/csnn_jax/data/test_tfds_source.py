@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from commands import refused
 from PIL import Image
+from refusals import refused
 from tfds_files import prepare, tensor
 
 from csnn_jax.data import load

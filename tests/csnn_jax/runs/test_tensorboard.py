@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, passed, refused_by_process
+from commands import ENVIRONMENT, passed
 from disk import largest_file
 from event_files import events, pictures, scalars
+from refusals import refused_by_process
 from trainings import BRIEF
 
 from csnn_jax.config import Config
