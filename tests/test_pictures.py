@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import passed, refused
+from commands import passed
 from picture_files import write_shapes
 from PIL import Image
 from recordings import bar, nmnist_bytes
+from refusals import refused
 
 import csnn_jax
 from csnn_jax import data

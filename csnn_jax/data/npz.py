@@ -76,6 +76,8 @@ def read_npz(
     with Pieces(reading.opened(path, "a NumPy archive")) as file:
         try:
             with zipfile.ZipFile(file) as archive:
+                for one in archive.infolist():
+                    archive.open(one).close()  # fails if its name differs from the one in the list
                 there = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
                 members = {name: one for name, one in there.items() if names is None or name in names}
                 headers = {name: _header(archive, one) for name, one in members.items()}

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ MOST_PIXELS = 2**26
 """Maximum size of a picture, which takes up to 21 bytes per pixel until it's resized."""
 MOST_BYTES = 2**30
 """Maximum size of its file: 16 bytes per pixel."""
+READ = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+"""Pillow's names of the formats that are read. Its decoders of others print warnings, or run other programs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     """Reads a picture file.
 
     Args:
-        path: PNG, JPEG or anything else that Pillow reads; transparent parts become white.
+        path: a file in one of the formats in `READ`; transparent parts become white.
         input_shape: (H, W, C) of the network.
         digit: prepare it as MNIST's digits were, in gray; otherwise resize it, and invert it if gray and dark on light.
 
@@ -65,7 +68,7 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
 
     Args:
         path: the file.
-        formats: Pillow's names of the accepted formats; None: any.
+        formats: the accepted ones of `READ`; None: all.
 
     Returns:
         An 8-bit image in mode "L" if the file is gray, otherwise "RGB". 16-bit values are divided by 257 and rounded,
@@ -76,26 +79,33 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
     """
     with reading.opened(path, EXPECTED, MOST_BYTES) as data:
         try:
-            with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-                file = Image.open(data)
-            with file:
-                _check_size(file, path)
-                if formats is not None:
-                    _check_still(file, path, formats)
-                ImageOps.exif_transpose(file, in_place=True)  # phones store photos sideways, with a tag
-                return _on_white(_eight_bits(file))
+            with warnings.catch_warnings(action="ignore"):  # about large pictures and damaged tags
+                _check_sums(data)
+                with Image.open(data, formats=READ) as file:
+                    _check_size(file, path)
+                    if formats is not None:
+                        _check_still(file, path, formats)
+                    ImageOps.exif_transpose(file, in_place=True)  # phones store photos sideways, with a tag
+                    return _on_white(_eight_bits(file))
         except UserError:
             raise
         except Exception as error:  # whatever Pillow raises on damaged bytes
-            raise UserError(f"{path}: expected {EXPECTED}: {first_line(error)}") from None
+            why = first_line(error).partition(" <")[0]  # it shows the open file like this
+            raise UserError(f"{path}: expected {EXPECTED}: {why}") from None
+
+
+def _check_sums(data: BufferedReader) -> None:
+    """Makes Pillow raise an exception if a PNG is damaged anywhere: it decodes no further than the last pixel."""
+    with Image.open(data, formats=READ) as file:
+        if file.format == "PNG":
+            file.verify()
+    data.seek(0)
 
 
 def _check_size(file: Image.Image, path: str | Path) -> None:
-    """Raises UserError if a picture has too many pixels, or needs another program to decode it."""
+    """Raises UserError if a picture has too many pixels."""
     if file.width * file.height > MOST_PIXELS:
         raise UserError(f"{path}: has {file.width}x{file.height} pixels, expected at most {MOST_PIXELS:,}")
-    if file.format == "EPS":  # a program in PostScript, which Pillow has Ghostscript run
-        raise UserError(f"{path}: is an EPS file, expected {EXPECTED}")
 
 
 def _check_still(file: Image.Image, path: str | Path, formats: tuple[str, ...]) -> None:

@@ -32,6 +32,8 @@ FILES = (
 )
 
 
+NEEDED = {"validation": "accuracy", "test": "accuracy", "end": "interrupted"}
+"""The field that a record of a kind can't do without, besides its `kind` and `iter`."""
 LONGEST_RECORD, IN_MEMORY = 2**24, 16
 """Maximum bytes of a line of metrics.jsonl; how many times as much memory as their text records take."""
 
@@ -97,7 +99,7 @@ class RunDir:
         """The objects of metrics.jsonl: all of them, or those of one kind.
 
         Raises:
-            UserError: a line isn't a JSON object.
+            UserError: a line isn't a JSON object with the fields of its kind.
         """
         path = self.path / "metrics.jsonl"
         records: list[dict[str, Any]] = []
@@ -109,9 +111,11 @@ class RunDir:
                     break  # a kill may leave half a line
                 try:
                     record = json.loads(line.decode(errors="replace"))
-                    _ = operator.index(record["iter"]), record["interrupted" if record["kind"] == "end" else "kind"]
+                    _ = operator.index(record["iter"]), record[NEEDED.get(record["kind"], "kind")]
                 except (ValueError, RecursionError, KeyError, TypeError):
-                    raise UserError(f"{path}, line {number}: expected a JSON object with `kind` and `iter`") from None
+                    raise UserError(
+                        f"{path}, line {number}: expected a JSON object with the fields of its `kind`"
+                    ) from None
                 if kind in (None, record["kind"]):
                     records.append(record)
         return records

@@ -137,11 +137,15 @@ def _unused(folder: Path) -> Path:
 
 def _truncate(path: Path, start: int) -> None:
     """Truncates an event file before its final accuracy, its first event after `start`, or a damaged one."""
+    from google.protobuf.message import DecodeError
     from tensorboardX.proto.event_pb2 import Event
 
     end = 0
     for data in records(path):
-        event = Event.FromString(data)
+        try:
+            event = Event.FromString(data)
+        except DecodeError:
+            break
         if event.step > start or any(value.tag == FINAL for value in event.summary.value):
             break
         end += _HEAD.size + len(data) + _FOOT.size

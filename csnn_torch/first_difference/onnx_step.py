@@ -80,7 +80,10 @@ class OnnxStep:
         asked = [self._session.get_outputs()[0].name, *self._states, *(name for name in self._spikes if name)]
         spikes, membranes = [], []
         for frame in x:
-            values: list[Any] = self._session.run(asked, dict(zip(self._names, (frame, *states), strict=True)))
+            try:
+                values: list[Any] = self._session.run(asked, dict(zip(self._names, (frame, *states), strict=True)))
+            except Exception as error:  # ONNX Runtime's errors have no common class
+                raise UserError(f"{self.name}: ONNX Runtime can't run it: {first_line(error)}") from None
             found = dict(zip(asked, values, strict=True))
             states = values[1 : 1 + len(states)]
             spikes.append([found.get(name) for name in self._spikes])

@@ -1,11 +1,40 @@
-"""Opens only objects that are in an HDF5 file itself: links and data sets can refer to any other file."""
+"""Opens HDF5 files from anyone: links and data sets may refer to any file, and damage can make the library loop."""
 
+from pathlib import Path
 from typing import Any
 
 import h5py
 
+from csnn_jax.child import Child
+from csnn_jax.machine import available_memory
+
 _NUMBERS_AND_TEXT = "biufS"
 """Kinds of data types; text of any length has kind O, like references to other objects."""
+_PACKED = 1100
+"""Maximum bytes of values per stored byte: more than HDF5's compression achieves, so small files can't fill memory."""
+_SECONDS = 5
+"""CPU seconds for opening everything in a file, plus as many per MB of the file."""
+_CHILD = Child(Path(__file__).with_name("hdf5_child.py"))
+
+
+def damage(path: str | Path, most: int) -> str:
+    """Has a child process open everything in a file, because one changed byte can make HDF5 read forever.
+
+    Args:
+        path: the file.
+        most: how many objects of a group to open.
+
+    Returns:
+        Why the child couldn't, or an empty string. The file may still be damaged in other ways.
+    """
+    seconds = _SECONDS * (1 + Path(path).stat().st_size // 1_000_000)
+    answer, _ = _CHILD.ask(Path(path), 2**30 + available_memory() // 4, seconds, most=most)
+    return answer.get("error") or answer.get("missing", "")
+
+
+def is_stored(data: h5py.Dataset) -> bool:
+    """Whether a data set states no more values than its stored bytes can hold."""
+    return data.nbytes <= max(2**20, _PACKED * data.id.get_storage_size())
 
 
 def member(group: h5py.Group, name: str) -> tuple[Any, str]:

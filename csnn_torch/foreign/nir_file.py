@@ -23,8 +23,6 @@ MOST_NODES = 10_000
 """Maximum number of nodes; a few hard links make any number of them."""
 _VALUES = 32
 """Maximum number of values of a node."""
-_PACKED = 1100
-"""Maximum bytes of values per stored byte: more than HDF5's compression achieves, so small files can't fill memory."""
 
 
 class StoredNode(NamedTuple):
@@ -80,6 +78,10 @@ def read(path: str, newer: bool = False) -> Graph:
         import h5py
     except ImportError as error:
         raise UserError(f"a NIR file needs h5py ({error}); expected `pip install 'csnn-jax[export]'`") from None
+    from csnn_torch.foreign import hdf5
+
+    if problem := hdf5.damage(path, MOST_NODES + 1):
+        raise UserError(f"{path}: damaged, {_EXPECTED}: {problem}")
     try:
         with h5py.File(path) as file:
             contents = _Contents(path, available_memory() // 4)
@@ -142,9 +144,11 @@ class _Contents:
 
     def value(self, group: Any, name: str) -> Any:
         """A data set's array, or its text."""
+        from csnn_torch.foreign import hdf5
+
         stored = self.item(group, name)
         size, kind, shape = stored.nbytes, stored.dtype.kind, stored.shape
-        if size > 2**20 and size > _PACKED * stored.id.get_storage_size():
+        if not hdf5.is_stored(stored):
             raise UserError(
                 f"{self.path}: {one_line(stored.name)} has shape {list(shape)}, expected as many values as are stored"
             )

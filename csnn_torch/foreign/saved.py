@@ -17,6 +17,8 @@ from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
 
 _EXPECTED = "expected a state_dict written by torch.save"
+_FOLDER = 0x10
+"""The attribute of a folder in a zip archive."""
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -160,11 +162,22 @@ def _unpickled(path: str) -> Any:
 
 
 def _check_stored(path: str) -> None:
-    """Raises UserError if an archive unpacks to more than its own size; torch.save compresses nothing."""
+    """Checks an archive's checksums, which torch ignores.
+
+    Raises:
+        UserError: it unpacks to more than its own size, although torch.save compresses nothing.
+        zipfile.BadZipFile: it's damaged.
+    """
     with Pieces(reading.opened(path, "a state_dict")) as file, zipfile.ZipFile(file) as archive:
-        unpacked, size = sum(member.file_size for member in archive.infolist()), os.fstat(file.fileno()).st_size
-    if unpacked > size:
-        raise UserError(f"{path}: unpacks to {unpacked:,} bytes, expected at most its own {size:,}")
+        members, size = archive.infolist(), os.fstat(file.fileno()).st_size
+        if (unpacked := sum(member.file_size for member in members)) > size:
+            raise UserError(f"{path}: unpacks to {unpacked:,} bytes, expected at most its own {size:,}")
+        for member in members:
+            if member.is_dir() or member.external_attr & _FOLDER:  # torch would return uninitialized memory
+                raise zipfile.BadZipFile(f"{member.filename} is a folder")
+            with archive.open(member) as stored:
+                while member.CRC and stored.read(2**20):  # it's 0 after torch.serialization.set_crc32_options(False)
+                    pass
 
 
 def _refusal(path: str, error: Exception) -> str:
@@ -178,4 +191,4 @@ def _refusal(path: str, error: Exception) -> str:
         )
     if isinstance(error, (OSError, RuntimeError)):
         return f"{path}: can't be read, {_EXPECTED}: {_shown(first_line(error).partition('. ')[0])}"
-    return f"{path}: empty, truncated or another kind of file, {_EXPECTED}"
+    return f"{path}: empty, damaged or another kind of file, {_EXPECTED}"

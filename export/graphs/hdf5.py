@@ -10,6 +10,8 @@ import numpy as np
 from csnn_jax.errors import first_line
 from csnn_torch.foreign import hdf5
 
+MOST_OBJECTS = 10_000
+"""How many objects of a group are tried."""
 Item = Any
 """A group or a dataset; h5py has no type hints."""
 
@@ -24,6 +26,9 @@ def file_differences(expected: Path, found: Path) -> Iterator[str]:
     most = 2 * expected.stat().st_size
     if (size := found.stat().st_size) > most:
         yield f"has {size:,} bytes, expected at most {most:,}"
+        return
+    if problem := hdf5.damage(found, MOST_OBJECTS):
+        yield f"isn't an HDF5 file: {problem}"
         return
     try:
         with h5py.File(expected) as one, h5py.File(found) as other:

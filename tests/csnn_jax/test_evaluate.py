@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 from bundles import SMALL, make_checkpoint, make_run
-from commands import passed, passed_by_process, refused
+from commands import passed, passed_by_process
+from refusals import refused
 
 
 def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):

@@ -9,7 +9,8 @@ from typing import Annotated
 import pytest
 import tyro
 from bundles import SMALL, make_run
-from commands import ENVIRONMENT, call, refused_by_process
+from commands import ENVIRONMENT, call
+from refusals import refused_by_process
 from trainings import read_flags
 
 from csnn_jax import train

@@ -4,10 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bundles import SMALL, make_checkpoint, make_run
-from commands import call, passed, passed_by_process, refused
+from commands import call, passed, passed_by_process
 from picture_files import write_shapes
 from PIL import Image
 from recordings import drawn, faerys_bytes, nmnist_bytes
+from refusals import refused
 
 import csnn_jax
 from csnn_jax import data

@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import ENVIRONMENT, call, passed, refused, refused_by_process, start
+from commands import ENVIRONMENT, call, passed, start
+from refusals import refused, refused_by_process
 from trainings import BRIEF, losses, records
 
 MODULE = "csnn_jax.train"

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import SMALL, passed_by_process, refused, start
+from commands import SMALL, passed_by_process, start
+from refusals import refused
 from trainings import BRIEF, records
 
 MODULE = "csnn_jax.train"

@@ -5,7 +5,8 @@ import os
 import signal
 
 import pytest
-from commands import ENVIRONMENT, refused, run, start
+from commands import ENVIRONMENT, run, start
+from refusals import refused
 from trainings import records
 
 from csnn_jax import evaluate

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import INTEGRATOR, SMALL, make_run
-from commands import call, refused, refused_by_process
+from commands import call
 from demos import unpacked
 from digits import few_digits
 from recordings import write_nmnist
+from refusals import refused, refused_by_process
 
 import csnn_jax
 from csnn_jax import ModelConfig, data

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 import pytest
 from bundles import SMALL, rehash
-from commands import call, refused
+from commands import call
 from onnx import numpy_helper
+from refusals import refused
 
 from export import manifest, parts
 from export.report import text

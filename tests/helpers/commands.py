@@ -88,20 +88,3 @@ def passed_by_process(module: str, *arguments: object, **options) -> str:
     done = run(module, *arguments, **options)
     assert done.returncode == 0, done
     return done.stdout
-
-
-def refused(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> str:
-    """Calls a command that must end with exit code 2 and one line on stderr; returns that line."""
-    return _line(call(module, *arguments, cwd=cwd))
-
-
-def refused_by_process(module: str, *arguments: object, **options) -> str:
-    """`refused` in a separate process."""
-    return _line(run(module, *arguments, **options))
-
-
-def _line(done: subprocess.CompletedProcess) -> str:
-    assert done.returncode == 2, done
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
-    return lines[0]

@@ -139,6 +139,8 @@ def _split(folder: Path, trials: str, window: Window) -> Pair:
                 f"{folder / trials}: {name!r}, expected the name of a file such as user01_fluorescent.aedat"
             )
         path = folder / name
+        if not os.path.lexists(path):
+            raise UserError(f"{folder / trials}: lists {name}, which isn't there, expected files next to it")
         packets = index(path)
         for label, start, end in _table(path.with_name(f"{path.stem}_labels.csv")):
             within = [n for n, one in enumerate(packets) if one.last_us >= start and one.first_us < end]
@@ -163,6 +165,8 @@ def _table(path: Path) -> list[tuple[int, int, int]]:
         if not 1 <= label <= len(NAMES) or end <= start:
             raise UserError(f"{said}, expected a class from 1 to {len(NAMES)}, a start and a later end")
         gestures.append((label, start, end))
+    if not gestures:
+        raise UserError(f"{path}: lists no gestures, expected rows such as 1,100000,900000")
     return gestures
 
 

@@ -25,6 +25,8 @@ MARK = "csnn_jax_set"
 """The file that marks a folder as a set."""
 FILES = {MARK, "records", "offsets.npy", "sums.npy"}
 """The files of a set."""
+HEADER = 128
+"""Bytes before the values in a .npy file of one axis."""
 
 
 class Unkept(Exception):
@@ -55,7 +57,7 @@ class Shelf:
         try:
             records = FrameSet(where)
             os.utime(where)
-        except (UserError, OSError, ValueError, EOFError):
+        except (UserError, OSError, ValueError):
             self._refuse_beside_others(f"{where} is damaged")
             self._tell(f"Data: {where} is damaged and will be rebuilt")
             _remove(where)
@@ -82,8 +84,8 @@ class Shelf:
                     sums.append(zlib.crc32(record))
                     if offsets[-1] > self.limit:
                         raise Unkept(f"the set is larger than the {self.limit / 1e9:g} GB of {self.sets}")
-            np.save(folder / "offsets.npy", np.array(offsets, np.int64))
-            np.save(folder / "sums.npy", np.array(sums, np.uint32))
+            (folder / "offsets.npy").write_bytes(_saved(np.array(offsets, np.int64)))
+            (folder / "sums.npy").write_bytes(_saved(np.array(sums, np.uint32)))
             self._make_room(_size(folder))
             rename(folder, where)
         return FrameSet(where)
@@ -116,21 +118,20 @@ class FrameSet:
         folder: the set.
 
     Raises:
-        UserError, OSError, ValueError, EOFError: the set can't be read or is truncated.
+        UserError, OSError, ValueError: the set can't be read or is damaged.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._offsets, self._sums = (
-            np.load(io.BytesIO(reading.read(folder / f"{name}.npy", "an array", inside=folder)), allow_pickle=False)
-            for name in ("offsets", "sums")
-        )
+        self._offsets, self._sums = _loaded(folder, "offsets", np.int64), _loaded(folder, "sums", np.uint32)
         with reading.opened(folder / "records", "records", 2**62, folder) as file:
             self._descriptor = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._descriptor)
-        if os.fstat(self._descriptor).st_size != self._offsets[-1] or len(self._sums) + 1 != len(self._offsets):
-            raise ValueError("the size of records doesn't match their offsets")
         self._sizes = np.diff(self._offsets)
+        if len(self._sums) + 1 != len(self._offsets) or self._offsets[0] or (self._sizes < 0).any():
+            raise ValueError("the offsets aren't those of records")
+        if os.fstat(self._descriptor).st_size != self._offsets[-1]:
+            raise ValueError("the size of records doesn't match their offsets")
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -154,6 +155,22 @@ def is_set(where: Path) -> bool:
         return known and reading.read(where / MARK, "a mark", 1000, where).decode() == where.name
     except (OSError, UserError, UnicodeDecodeError):
         return False
+
+
+def _saved(array: np.ndarray) -> bytes:
+    """The contents of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _loaded(folder: Path, name: str, dtype: type) -> np.ndarray:
+    """An array of numbers as `_saved` writes it, byte for byte: `np.load` evaluates any header, at any length."""
+    data = reading.read(folder / f"{name}.npy", "an array", inside=folder)
+    array: np.ndarray = np.frombuffer(data[HEADER:], dtype)
+    if _saved(array) != data:
+        raise ValueError(f"{name}.npy isn't an array of {np.dtype(dtype)}")
+    return array
 
 
 def _remove(where: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refusing
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig
@@ -99,15 +100,15 @@ def test_interpolation_weights_four_neighbors():
 
 
 @pytest.mark.parametrize(
-    ("images", "count", "message"),
+    ("images", "count", "facts"),
     [
-        (IMAGES / np.float32(255), len(IMAGES), "images are float32 .*expected uint8"),  # as bytes they would be black
-        (IMAGES[0], len(IMAGES[0]), r"images are uint8 \[.*\], expected uint8 \[batch, H, W, C\] or"),
-        (IMAGES, 1, f"1 moves for {len(IMAGES)} images, expected one for each"),
+        (IMAGES / np.float32(255), len(IMAGES), ("float32", "uint8")),  # as bytes they would be black
+        (IMAGES[0], len(IMAGES[0]), ("uint8", "[batch, H, W, C]")),
+        (IMAGES, 1, (len(IMAGES), 1)),
     ],
 )
-def test_invalid_images_and_moves_are_refused(images, count, message):
-    with pytest.raises(ValueError, match=message):
+def test_invalid_images_and_moves_are_refused(images, count, facts):
+    with refusing(ValueError, *facts):
         move(images, draw((1, 0, 0), count, (0,)))
 
 
@@ -163,7 +164,7 @@ def test_dropped_events_depend_on_the_position_in_the_batch():
     np.testing.assert_array_equal(augmentation.batch(4, index, slice(1, 3)), whole[1:])
     assert (whole <= FRAMES[index] // 90).all() and (whole < FRAMES[index] // 90).any()
     for images, scale in ((IMAGES, 256.0), (FRAMES, 256.0), (IMAGES // 128, 1.0)):
-        with pytest.raises(UserError, match=r"^event_drop 0\.5: expected a data set of recordings"):
+        with refusing(UserError, "event_drop 0.5"):
             data.Augmentation.of(Config(ModelConfig(scale=scale), DataConfig(event_drop=0.5)), images)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refusing
 
 from csnn_jax.data import epoch_batches, epoch_permutation, eval_batches
 from csnn_jax.errors import UserError
@@ -26,7 +27,7 @@ def test_default_job_has_468_batches():
 
 @pytest.mark.parametrize("batch_size", [0, -1, 101])
 def test_batch_sizes_without_a_whole_batch_are_refused(batch_size):
-    with pytest.raises(UserError, match=f"batch_size {batch_size}: expected 1 to 100"):
+    with refusing(UserError, f"batch_size {batch_size}", "1 to 100"):
         epoch_batches(0, 0, 100, batch_size)
 
 

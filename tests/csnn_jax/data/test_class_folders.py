@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refusing
 
 from csnn_jax.data.class_folders import in_turn, read_parts, skipped
 from csnn_jax.errors import UserError
@@ -41,7 +42,7 @@ def test_the_test_folder_may_be_optional(tmp_path):
     where = made(tmp_path, "train/a/1.x", "train/b/1.x")
     train, test = read_parts(where, (".x",), "things", needs_test=False)
     assert [*train] == ["a", "b"] and test == {}
-    with pytest.raises(UserError, match="has no folder test, expected test/CLASS/FILE"):
+    with refusing(UserError, "test/CLASS/FILE"):
         read_parts(where, (".x",), "things")
 
 
@@ -58,21 +59,21 @@ def test_the_first_and_last_files_have_all_classes_in_proportion():
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "facts"),
     [
-        ((), "no such folder, expected one with train/CLASS/FILE"),
-        (("a/1.x",), "has no folder train, expected train/CLASS/FILE"),
-        (("train/1.x",), "train: has no folders, expected one for each class"),
-        (("train/a/1.x", "train/b/1.y"), r"train/b: has no things, expected files that end in one of \.x"),
-        (("train/a/1.x", "train/b/1.x", "test/a/1.x", "test/c/1.x"), "has the class b in train but not in test"),
-        (("train/a/1.x", "test/a/1.x", "test/c/1.x"), "has the class c in test but not in train"),
-        (("train/a\nb/1.x",), r"train/a\\nb: not a valid class name, expected a name without control"),
-        (("train/\udcff/1.x",), r"train/\\udcff: not a valid class name"),
-        (("train/-/1.x",), "train/-: not a valid class name, expected .*, and other than -"),
+        ((), ("no such folder",)),
+        (("a/1.x",), ("no folder train",)),
+        (("train/1.x",), ("train", "no folders")),
+        (("train/a/1.x", "train/b/1.y"), ("train/b",)),
+        (("train/a/1.x", "train/b/1.x", "test/a/1.x", "test/c/1.x"), ("class b", "test")),
+        (("train/a/1.x", "test/a/1.x", "test/c/1.x"), ("class c", "train")),
+        (("train/a\nb/1.x",), (r"train/a\nb",)),
+        (("train/\udcff/1.x",), (r"train/\udcff",)),
+        (("train/-/1.x",), ("train/-",)),
     ],
 )
-def test_errors_take_one_line(tmp_path, names, said):
-    with pytest.raises(UserError, match=said) as caught:
+def test_errors_take_one_line(tmp_path, names, facts):
+    with refusing(UserError, *facts) as caught:
         where = made(tmp_path / "data", *names) if names else str(tmp_path / "data")
         read_parts(where, (".x",), "things", needs_test=False)
     assert str(caught.value).isprintable()

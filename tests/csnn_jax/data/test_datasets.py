@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from idx_files import IMAGES, write_folder
+from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, decided
 from csnn_jax.data import Split, fit_model, load, load_for, load_to_train, shortened
@@ -44,35 +45,35 @@ def test_a_subset_bounds_the_data_set_that_was_trained_on(tmp_path):
 
 def test_label_outside_the_classes(tmp_path):
     write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 2]))
-    with pytest.raises(UserError, match=f"^idx:{tmp_path}: labels outside the classes: 2, expected 0 to 1$"):
+    with refusing(UserError, f"idx:{tmp_path}", "labels", 2, "0 to 1"):
         load(f"idx:{tmp_path}", (3, 4, 1))
 
 
 @pytest.mark.parametrize("validation", [-1, 2])
 def test_validation_must_leave_something_to_train_on(tmp_path, validation):
     write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))
-    with pytest.raises(UserError, match=f"validation {validation}: expected 0 to 1 of idx:{tmp_path}'s 2 images"):
+    with refusing(UserError, f"validation {validation}", f"idx:{tmp_path}", "0 to 1", 2):
         load(f"idx:{tmp_path}", (3, 4, 1), validation)
 
 
 def test_frames_need_recordings():
-    with pytest.raises(UserError, match=r"^frames count: expected a data set of recordings"):
+    with refusing(UserError, "frames count"):
         load("mnist", None, frames="count")
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "facts"),
     [
-        ("minst", r"dataset 'minst': unknown; did you mean 'mnist'\? \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
-        ("MNIST", "did you mean 'mnist'"),
-        ("cifar10", r"dataset 'cifar10': unknown; did you mean 'tfds:cifar10'\? \(mnist, idx:DIR, "),
-        ("fashion_mnist", r"unknown; did you mean 'tfds:fashion_mnist'\?"),
-        ("a/b", r"dataset 'a/b': unknown; expected one of \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
-        ("idx:/nowhere", "/nowhere: no such folder"),
+        ("minst", ("'minst'", "'mnist'", "DIR", "NAME")),
+        ("MNIST", ("'mnist'",)),
+        ("cifar10", ("'cifar10'", "'tfds:cifar10'", "DIR")),
+        ("fashion_mnist", ("'tfds:fashion_mnist'",)),
+        ("a/b", ("'a/b'", "DIR", "NAME")),
+        ("idx:/nowhere", ("/nowhere", "no such folder")),
     ],
 )
-def test_unknown_names(name, message):
-    with pytest.raises(UserError, match=message):
+def test_unknown_names(name, facts):
+    with refusing(UserError, *facts):
         load(name, (28, 28, 1))
 
 
@@ -87,13 +88,13 @@ def test_invalid_shapes_are_refused(shape):
 def test_extra_outputs_are_kept_and_too_few_refused():
     mnist = load("mnist", (28, 28, 1))
     assert fit_model(ModelConfig(num_classes=12), mnist).num_classes == 12
-    with pytest.raises(UserError, match="num_classes 9: mnist has labels up to 9, expected at least 10"):
+    with refusing(UserError, "num_classes 9", "mnist", 10):
         fit_model(ModelConfig(num_classes=9), mnist)
 
 
 def test_a_data_set_with_more_classes_than_the_network_is_refused(tmp_path):
     assert load_for(Config(replace(SMALL, num_classes=2)), f"idx:{write_folder(tmp_path)}")
-    with pytest.raises(UserError, match="dataset mnist: has 10 classes, expected at most the network's 2"):
+    with refusing(UserError, "dataset mnist", 10, 2):
         load_for(Config(ModelConfig(num_classes=2)))
 
 
@@ -117,7 +118,7 @@ def test_eval_images_takes_the_first_images():
     np.testing.assert_array_equal(found.test.images, whole.test.images[:30])
     np.testing.assert_array_equal(found.validation.labels, whole.validation.labels[:30])
     assert found.notes[-1] == "accuracy is measured on the first 30 images (--eval-images)"
-    with pytest.raises(UserError, match="eval_images 10001: expected 1 to 10000, the test images of mnist"):
+    with refusing(UserError, "eval_images 10001", "1 to 10000"):
         shortened(whole, 10_001)
 
 
@@ -125,13 +126,13 @@ def test_eval_images_takes_the_first_images():
 def test_trainers_refuse_what_does_not_fit_the_network(package):
     model, trainer = ModelConfig((8, 6, 2), (5,), num_classes=4), importlib.import_module(package).Trainer
     images, labels = np.zeros((3, 8, 6, 2), np.uint8), np.array([0, 1, 4])
-    for config, split, message in (
-        (Config(model), Split(images, labels), "config contains `auto`, expected the config that"),
-        (decided(Config(model)), Split(images, labels), "labels go from 0 to 4, expected 0 to 3"),
-        (decided(Config(model)), Split(images[..., :1], labels % 4), r"images are \[3, 8, 6, 1\], expected"),
-        (decided(Config(model)), (images, labels), "split is of type tuple, expected a Split"),
+    for config, split, facts in (
+        (Config(model), Split(images, labels), ("`auto`",)),
+        (decided(Config(model)), Split(images, labels), ("labels", "0 to 4", "0 to 3")),
+        (decided(Config(model)), Split(images[..., :1], labels % 4), ("[3, 8, 6, 1]",)),
+        (decided(Config(model)), (images, labels), ("split", "tuple")),
     ):
-        with pytest.raises(ValueError, match=message):
+        with refusing(ValueError, *facts):
             trainer(config, split)
 
 
@@ -145,7 +146,7 @@ def test_training_labels_have_no_gaps_but_may_start_at_1(tmp_path):
     for number, labels in enumerate(([0, 1, 2, 255], [5, 0, 1], [0, 2])):
         name = labelled(tmp_path / str(number), labels)
         gap = 3 if 255 in labels else 2 if 5 in labels else 1
-        with pytest.raises(UserError, match=f"^dataset {name}: no training image has label {gap}, expected every"):
+        with refusing(UserError, f"dataset {name}", f"label {gap}"):
             load_to_train(Config(data=DataConfig(name)))
         assert load(name, None).num_classes == max(labels) + 1, "only training needs every label"
     letters = labelled(tmp_path / "letters", [1, 2, 3])
@@ -159,5 +160,5 @@ def test_a_subset_has_the_classes_of_all_training_images(tmp_path):
 
 def test_images_that_do_not_fit_into_memory_are_not_made(tmp_path):
     name = labelled(tmp_path / "data", [0, 1])
-    with pytest.raises(UserError, match=f"^{name}: 2 images of 1000000x1000000x1 take .* bytes of memory, expected"):
+    with refusing(UserError, name, 2, "1000000x1000000x1"):
         load(name, (10**6, 10**6, 1))

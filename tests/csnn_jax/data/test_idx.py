@@ -5,14 +5,12 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from idx_files import IMAGES, idx, write_folder
+from refusals import refusing
 
 from csnn_jax.data.idx import MNIST_SHA256, read_folder, read_idx, read_mnist
 from csnn_jax.errors import UserError
 
-uses_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 TRAIN_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
@@ -36,7 +34,7 @@ def test_one_flipped_bit_of_mnist_is_refused(tmp_path, name):
     data = bytearray((tmp_path / name).read_bytes())
     data[4] ^= 1  # gzip's time stamp: the images would still unpack
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(UserError, match=rf"{name}: SHA-256 \w{{64}}, expected {MNIST_SHA256[name]}"):
+    with refusing(UserError, name, MNIST_SHA256[name], "SHA-256"):
         read_mnist(tmp_path)
 
 
@@ -50,31 +48,18 @@ def test_idx_reads_any_name_packed_or_not(tmp_path, pack, shape):
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "facts"),
     [
-        (b"\x89PNG\r\n", "magic 0x89504e47, expected 0x00000801"),
-        (struct.pack(">I", 0x0D03) + bytes(12), "magic 0x00000d03"),
-        (idx(IMAGES)[:10], "truncated, 10 bytes, expected a header of 16"),
-        (idx(IMAGES)[:-1], r"truncated, 23 bytes of data, expected 24 for shape \(2, 3, 4\)"),
-        (idx(IMAGES) + b"\0", "trailing bytes, 25 bytes of data, expected 24"),
-        (struct.pack(">I3I", 0x0803, *[2**32 - 1] * 3), "truncated, 0 bytes of data, expected 79228"),
-        (gzip.compress(idx(IMAGES), mtime=0)[:-9], "corrupt gzip"),
+        (b"\x89PNG\r\n", ("0x89504e47", "0x00000801")),
+        (idx(IMAGES)[:-1], ("truncated", 23, 24)),
+        (idx(IMAGES) + b"\0", ("trailing", 25, 24)),
+        (struct.pack(">I3I", 0x0803, *[2**32 - 1] * 3), (0, (2**32 - 1) ** 3)),
     ],
 )
-def test_bad_idx_is_refused_in_one_line(tmp_path, data, message):
+def test_bad_idx_is_refused_in_one_line(tmp_path, data, facts):
     file = tmp_path / "some-file"
     file.write_bytes(data)
-    with pytest.raises(UserError, match=f"^{file}: {message}.*$"):
-        read_idx(file)
-
-
-@uses_folder
-@given(data=st.data(), packed=st.booleans())
-def test_truncated_idx_is_refused(tmp_path, data, packed):
-    whole = gzip.compress(idx(IMAGES), mtime=0) if packed else idx(IMAGES)
-    file = tmp_path / "file"
-    file.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
-    with pytest.raises(UserError, match=str(file)):
+    with refusing(UserError, file, *facts):
         read_idx(file)
 
 
@@ -90,15 +75,15 @@ def test_folder_in_every_spelling(tmp_path, name, pack):
 
 def test_folder_of_unequal_counts_names_both_files(tmp_path):
     write_folder(tmp_path, test=(IMAGES, [1, 0, 1]))
-    with pytest.raises(UserError, match=r"images-idx3-ubyte has 2 images but .*labels-idx1-ubyte has 3 labels"):
+    with refusing(UserError, "images-idx3-ubyte", 2, "labels-idx1-ubyte", 3):
         read_folder(tmp_path)
 
 
 def test_empty_folder_and_empty_set(tmp_path):
-    with pytest.raises(UserError, match="nowhere: no such folder"):
+    with refusing(UserError, "nowhere", "no such folder"):
         read_folder(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"has no train-images-idx3-ubyte\[.gz\]"):
+    with refusing(UserError, "train-images-idx3-ubyte", "[.gz]"):
         read_folder(tmp_path)
     write_folder(tmp_path, train=(IMAGES[:0], []))
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte: shape \(0, 3, 4\), expected at least one image"):
+    with refusing(UserError, "train-images-idx3-ubyte", "(0, 3, 4)"):
         read_folder(tmp_path)

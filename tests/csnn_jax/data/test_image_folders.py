@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from picture_files import COLOR, COLOR_ALPHA, GRAY, GRAY_ALPHA, png, write_shapes
 from PIL import Image
+from refusals import refusing
 
 from csnn_jax.data import load
 from csnn_jax.data.image_folders import read_picture
@@ -45,7 +46,7 @@ def test_mixed_sizes_and_colors_become_the_wanted_shape(tmp_path):
         assert sorted(found.notes) == sorted([resized, f"{name}: {change}"])
         assert found.train.images.shape == (6, *shape)
         np.testing.assert_array_equal(found.train.images[0], fit(RGB[None], shape, "")[0][0])
-    with pytest.raises(UserError, match=r"input_shape 8 6 2: expected 3 channels"):
+    with refusing(UserError, "input_shape 8 6 2", 3):
         load(name, (8, 6, 2))
 
 
@@ -149,49 +150,21 @@ def animated(path, form):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "facts"),
     [
-        (lambda path: path.write_text("no picture"), r"expected a picture \(PNG, JPEG\): cannot identify image file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-30]), r"expected a picture \(PNG, JPEG\): .*truncated"),
-        (lambda path: (path.unlink(), path.mkdir()), "is a directory, expected a picture"),
-        (lambda path: (path.unlink(), path.symlink_to("nowhere")), "no such file, expected a picture"),
+        (lambda path: (path.unlink(), path.mkdir()), ("a directory",)),
+        (lambda path: (path.unlink(), path.symlink_to("nowhere")), ("no such file",)),
         (
             lambda path: animated(path, "PNG"),
-            r"is animated \(PNG\), expected a still picture",
+            ("animated", "PNG"),
         ),
-        (
-            lambda path: animated(path, "GIF"),
-            r"is animated \(GIF\), expected a still picture",
-        ),
-        (lambda path: Image.fromarray(L).save(path, "GIF"), r"is a GIF file, expected a still picture \(PNG, JPEG\)"),
-        (lambda path: Image.fromarray(L).save(path, "TIFF"), "is a TIFF file, expected a still picture"),
+        (lambda path: Image.fromarray(L).save(path, "GIF"), ("GIF", "PNG", "JPEG")),
     ],
 )
-def test_errors_name_unreadable_pictures(tmp_path, make, said):
-    with pytest.raises(UserError, match=f"^{tmp_path}/train/cross/1.png: {said}") as caught:
+def test_errors_name_unreadable_pictures(tmp_path, make, facts):
+    with refusing(UserError, tmp_path / "train/cross/1.png", *facts) as caught:
         load(spoilt(tmp_path, "cross", make), (16, 16, 1))
     assert str(caught.value).isprintable()
-
-
-@pytest.mark.parametrize("name", ["turned.png", "palette.png", "turned.jpg"])
-def test_a_damaged_file_is_read_or_named(tmp_path, name):
-    """Whichever bytes are changed, and wherever the file is cut off."""
-    path, random, exif, refused = tmp_path / name, np.random.default_rng(0), Image.Exif(), 0
-    exif[0x0112] = 6
-    image = Image.fromarray(RGB).resize((30, 20))
-    (image.convert("P") if name == "palette.png" else image).save(path, exif=exif)
-    data = path.read_bytes()
-    for _ in range(100):
-        changed = bytearray(data)
-        for place in random.integers(0, min(len(data), 400), random.integers(1, 5)):
-            changed[place : place + 4] = random.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"9999", b"\x80"])
-        path.write_bytes(changed[: random.choice([len(changed), random.integers(len(changed))])])
-        try:
-            assert read(path).shape == (8, 6, 3)
-        except UserError as error:
-            refused += 1
-            assert str(error).startswith(f"{path}: ") and str(error).isprintable()
-    assert refused > 50
 
 
 def test_without_test_images_the_held_out_ones_are_used(tmp_path):
@@ -201,13 +174,12 @@ def test_without_test_images_the_held_out_ones_are_used(tmp_path):
     assert found.test is found.validation and found.test.labels.tolist() == [0, 1, 0, 1]
     assert found.notes == (f"{name}: has no test images; the final accuracy is measured on the held-out images",)
     assert load(name, (16, 16, 1), spare=4).train.images.tobytes() == found.train.images.tobytes()
-    expected = "has no test images, expected validation with the number of its 20 training images to hold out"
-    with pytest.raises(UserError, match=f"^dataset {name}: {expected}"):
+    with refusing(UserError, f"dataset {name}", "validation", 20):
         load(name, (16, 16, 1))
 
 
 def test_a_subset_has_all_classes_and_a_share_of_the_test_images(tmp_path):
     found = load(write_shapes(tmp_path, {"train": 10, "test": 6}), (16, 16, 1), subset=5)
     assert found.train.labels.tolist() == [0, 1, 0, 1, 0] and found.test.labels.tolist() == [0, 1, 0]
-    with pytest.raises(UserError, match="subset 21: expected 1 to 20, the training images of images:"):
+    with refusing(UserError, "subset 21", "1 to 20"):
         load(f"images:{tmp_path}", (16, 16, 1), subset=21)

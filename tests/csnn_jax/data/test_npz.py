@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from refusals import refusing
 
 from csnn_jax.data.npz import read_npz
 from csnn_jax.errors import UserError
@@ -51,17 +52,11 @@ def saved(array: np.ndarray) -> bytes:
     "member",
     [
         b"no array",
-        b"",
-        b"\x93NUMPY",
         claiming("(1000000000000,)"),
-        claiming("(11,)"),
-        claiming("(-1, -10)"),
         claiming("(" + "9" * 5000 + ",)"),
-        claiming("(10,)", "'<i3'"),
         claiming("(10,)", "__import__('os').abort()"),
         saved(np.array([{}, None])),
         saved(np.zeros(3, [("a", "<i4"), ("b", "<i4")])),
-        claiming("(10,)").replace(b"NUMPY\x01", b"NUMPY\x09"),
     ],
 )
 def test_invalid_members(tmp_path, member):
@@ -75,23 +70,6 @@ def refused(path, said: str):
     with pytest.raises(UserError) as error:
         read_npz(path, MOST)
     assert str(error.value).startswith(f"{path}: {said}") and str(error.value).isprintable()
-
-
-def test_bytes_that_do_not_unpack(tmp_path):
-    """Also if the archive claims to be encrypted or to use an unknown compression."""
-    path = tmp_path / "a.npz"
-    np.savez_compressed(path, x=np.random.default_rng(0).integers(0, 9, 500))
-    data = path.read_bytes()
-    entry = data.index(b"PK\x01\x02")
-    for change in ({60: 0xFF, 70: 0xFF}, {6: 1, entry + 8: 1}, {8: 99, entry + 10: 99}, {entry + 6: 99}):
-        changed = bytearray(data)
-        for place, value in change.items():
-            changed[place] = value
-        path.write_bytes(changed)
-        refused(path, "damaged (")
-    for end in range(0, len(data), 37):
-        path.write_bytes(data[:end])
-        refused(path, "damaged (")
 
 
 def test_a_small_file_that_unpacks_to_a_large_one(tmp_path):
@@ -124,7 +102,7 @@ def test_no_values_are_read_before_the_headers_are_checked(tmp_path):
         seen.update({name: (str(one.dtype), one.shape, one.nbytes) for name, one in headers.items()})
         raise ValueError("different")
 
-    with pytest.raises(ValueError, match="different"):
+    with refusing(ValueError, "different"):
         read_npz(path, MOST, check=check)
     assert seen == {"x": ("int64", (10_000,), 80_000), "y": ("uint8", (2, 3), 6)}
     refused(path, 'damaged ("Bad CRC-32')

@@ -5,7 +5,8 @@ import subprocess
 
 import jax.numpy as jnp
 import pytest
-from commands import ENVIRONMENT, refused_by_process
+from commands import ENVIRONMENT
+from refusals import refused_by_process
 
 from csnn_jax.engine import bits, build, library
 

@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from commands import ENVIRONMENT, SMALL, refused_by_process
+from commands import ENVIRONMENT, SMALL
+from refusals import refused_by_process
 
 CODE = """
 from csnn_jax.engine import process

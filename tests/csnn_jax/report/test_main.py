@@ -3,8 +3,9 @@ import re
 import numpy as np
 import pytest
 from bundles import SMALL, make_run
-from commands import passed, passed_by_process, refused, refused_by_process
+from commands import passed, passed_by_process
 from digits import few_digits
+from refusals import refused, refused_by_process
 
 from csnn_jax.config import ModelConfig
 

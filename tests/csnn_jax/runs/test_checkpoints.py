@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
@@ -81,53 +82,33 @@ def test_choosing_a_damaged_checkpoint_lists_the_intact_ones(tmp_path):
     for iteration in (3, 12, 20):
         write(tmp_path, iteration)
     flip(tmp_path / "20" / "weights.safetensors")
-    with pytest.raises(UserError, match=f"^{tmp_path / '20' / 'weights.safetensors'}: .*; intact ones in .*: 3, 12$"):
+    with refusing(UserError, tmp_path / "20" / "weights.safetensors", "3, 12"):
         checkpoints.check_chosen(tmp_path, 20)
     checkpoints.check_chosen(tmp_path, 12)
 
 
-def test_no_flipped_byte_goes_unnoticed(tmp_path):
-    """A flipped byte, even in the header, is either detected or makes no difference."""
-    expected = write(tmp_path, 5)
-    path = tmp_path / "5" / "state.safetensors"
-    sound = path.read_bytes()
-    noticed = 0
-    for place in range(len(sound)):
-        data = bytearray(sound)
-        data[place] ^= 1 << place % 8
-        path.write_bytes(data)
-        try:
-            iteration, found = checkpoints.restore(tmp_path, state())
-        except UserError:
-            noticed += 1
-            continue
-        assert iteration == 5
-        assert_same(found, expected)
-    assert noticed > 0.95 * len(sound)
-
-
 @pytest.mark.parametrize(
-    ("like", "message"),
+    ("like", "facts"),
     [
-        (state(more=np.zeros(1)), "more is missing"),
-        ({"wide": np.zeros(2), "params/kernel": np.zeros((3, 4), np.float32)}, "optimizer/count is unexpected"),
-        (state(wide=np.zeros(3)), r"wide is float64 \[2\], expected float64 \[3\]"),
-        ({f"torch.{name}": array for name, array in state().items()}, "it's from another framework"),
+        (state(more=np.zeros(1)), ("more", "missing")),
+        ({"wide": np.zeros(2), "params/kernel": np.zeros((3, 4), np.float32)}, ("optimizer/count", "unexpected")),
+        (state(wide=np.zeros(3)), ("float64", "[2]", "[3]")),
+        ({f"torch.{name}": array for name, array in state().items()}, ("another framework",)),
     ],
     ids=["missing", "left over", "shape", "framework"],
 )
-def test_the_state_of_another_network_is_refused(like, message, tmp_path):
+def test_the_state_of_another_network_is_refused(like, facts, tmp_path):
     write(tmp_path, 3)
-    with pytest.raises(UserError, match=f"3/state.safetensors: expected the training state of this network: {message}"):
+    with refusing(UserError, *facts, "3/state.safetensors"):
         checkpoints.restore(tmp_path, like)
 
 
 def test_a_renumbered_checkpoint_and_a_missing_one_are_refused(tmp_path):
-    with pytest.raises(UserError, match=f"^{tmp_path}: expected a checkpoint to continue from"):
+    with refusing(UserError, tmp_path, "a checkpoint"):
         checkpoints.restore(tmp_path, state())
     write(tmp_path, 3)
     (tmp_path / "3").rename(tmp_path / "4")
-    with pytest.raises(UserError, match=r"4/state.safetensors: expected .*damaged"):
+    with refusing(UserError, "4/state.safetensors", "damaged"):
         checkpoints.restore(tmp_path, state())
 
 
@@ -166,5 +147,5 @@ def test_an_unknown_name_lists_the_existing_ones(name, directory):
 
 
 def test_the_best_is_not_chosen_by_test_images(directory):
-    with pytest.raises(UserError, match=r"checkpoint best: .* was trained without validation, .*: 9, 10, 101"):
+    with refusing(UserError, "checkpoint best", "validation", "9, 10, 101"):
         checkpoints.choose(directory, "best", None)

@@ -2,11 +2,11 @@
 
 import os
 import platform
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from refusals import refusing
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
@@ -34,7 +34,7 @@ def test_a_claimed_run_names_its_owner(run, out):
         who = f"another process ({os.getpid()} on {platform.node()}) is training this run; expected another path"
         for overwrite in (False, True):
             assert refusal(out, overwrite) == f"out {out}: {who}"
-        with pytest.raises(UserError, match=re.escape(who)), run.claimed():
+        with refusing(UserError, os.getpid(), platform.node()), run.claimed():
             pytest.fail("claimed twice")
         assert (out / "trained_by.json").exists()
     assert [path.name for path in out.iterdir()] == ["config.json"]

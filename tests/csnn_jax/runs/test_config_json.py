@@ -1,9 +1,9 @@
 import json
-import re
 
 import pytest
 from configs import CONFIGS
 from hypothesis import given
+from refusals import refusing
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
@@ -19,7 +19,6 @@ def test_any_configuration_survives_json(config):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "run/config.json: expected JSON: "),
         ('{"train": {"seed": ' + "1" * 5000 + "}}", "run/config.json: expected JSON: "),
         ("[" * 100_000, "run/config.json: expected JSON: "),
         ("null", "run/config.json: Config is None: expected an object of named fields"),
@@ -47,5 +46,5 @@ def test_fields_left_out_take_their_defaults():
 @pytest.mark.parametrize("version", [1, "2", True, None])
 def test_another_schema_is_refused(version):
     text = json.dumps(json.loads(job_to_json(Config())) | {"schema_version": version})
-    with pytest.raises(UserError, match=f"x: schema_version {re.escape(repr(version))}: expected 2"):
+    with refusing(UserError, f"schema_version {version!r}", 2):
         job_from_json(text, "x")

@@ -1,7 +1,7 @@
 """Comparing values regardless of how a processor treats subnormals."""
 
 import numpy as np
-import pytest
+from refusals import refusing
 
 from csnn_jax.runs.equality import SMALLEST, canonical, differ
 
@@ -19,5 +19,5 @@ def test_every_other_bit_makes_a_difference():
     assert differ(values, values) == 0
     assert differ(values, np.nextafter(values, np.float32(0))) == 4
     assert differ(np.array([np.nan]), np.array([np.nan])) == 1
-    with pytest.raises(ValueError, match=r"^\[4\] and \[3\], expected equal shapes"):
+    with refusing(ValueError, "[4]", "[3]"):
         differ(values, values[:3])

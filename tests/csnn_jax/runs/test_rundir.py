@@ -108,7 +108,7 @@ def test_a_run_without_its_configuration_is_not_overwritten(out):
 def test_a_resumed_run_drops_the_records_it_will_write_again(run):
     for i in range(1, 5):
         run.record("train", iter=i)
-    run.record("test", iter=4)
+    run.record("test", iter=4, accuracy=0.5)
     run.record("end", iter=4, interrupted=False)
     run.record("health", iter=4)  # from the final evaluation
     run.truncate_records(4)
@@ -119,15 +119,13 @@ def test_a_resumed_run_drops_the_records_it_will_write_again(run):
 
 @pytest.mark.parametrize(
     "line",
-    [b"{half a li", b"[1]", b'{"iter": 1}', b'{"kind": "test"}', b'{"kind": "end", "iter": 1}', b"\xff\xfe"],
+    [b"[1]", b'{"iter": 1}', b'{"kind": "train"}', b'{"kind": "end", "iter": 1}', b'{"kind": "test", "iter": 1}'],
 )
 def test_a_broken_record_is_reported_with_file_and_line(run, out, line):
     run.record("train", iter=0)
     with open(out / "metrics.jsonl", "ab") as file:
         file.write(line + b"\n")
-    assert refusal(run.records).startswith(
-        f"{out / 'metrics.jsonl'}, line 2: expected a JSON object with `kind` and `iter`"
-    )
+    assert refusal(run.records).startswith(f"{out / 'metrics.jsonl'}, line 2: expected a JSON object with the fields")
 
 
 def test_half_a_line_left_by_a_kill_is_skipped(run, out):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from refusals import refusing
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
@@ -112,13 +113,6 @@ def test_another_type_is_named(path, kind, size):
     assert refusal(path) == f": conv1.bias has type {kind}, expected F32 or F64"
 
 
-@pytest.mark.parametrize("length", [0, 200, -1])
-def test_a_truncated_file_is_refused(path, length):
-    write(path, drawn())
-    path.write_bytes(path.read_bytes()[:length])
-    assert refusal(path).startswith(": expected a safetensors file: ")
-
-
 def test_fractional_exponents_are_refused(path):
     config, tensors = layouts.with_bits(CONFIG, drawn(), 3)
     weights.save(path, tensors, config)
@@ -148,11 +142,11 @@ def test_values_outside_the_ranges_of_the_proof_are_refused_by_name(path, name, 
     path.write_bytes(weights.to_bytes(tensors, CONFIG, masters))
     said = refusal(path)
     assert said.startswith(f": {name} has a value of {np.float32(value):g}, expected magnitudes ") and message in said
-    with pytest.raises(UserError, match=f"^tensors: {name} "):
+    with refusing(UserError, "tensors", name):
         Trained(Config(CONFIG), tensors)
     model = CSNN(CONFIG)
     load_tensors(model, tensors)
-    with pytest.raises(UserError, match=f"^model: {name} "):
+    with refusing(UserError, "model", name):
         save(model, CONFIG, path.parent / "run")
     assert not (path.parent / "run").exists()
 

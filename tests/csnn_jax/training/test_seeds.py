@@ -5,8 +5,9 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from commands import passed, refused
+from commands import passed
 from disk import files
+from refusals import refused
 from trainings import BRIEF, losses
 
 from csnn_jax.config import Config, TrainConfig, decided

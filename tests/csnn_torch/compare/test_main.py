@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bundles import make_run
-from commands import OPTIMISED, call, refused, run
+from commands import OPTIMISED, call, run
+from refusals import refused
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from bundles import SMALL, make_run
-from commands import call, refused
+from commands import call
+from refusals import refused
 from two_sides import coarse_run, nir_of, step_of, with_tensors
 
 from csnn_jax.runs import layouts, rundir, weights

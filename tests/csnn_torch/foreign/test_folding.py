@@ -5,6 +5,7 @@ import pytest
 import snntorch as snn
 import torch
 from foreign_networks import Net, trained
+from refusals import refusing
 from torch import nn
 
 from csnn_jax.errors import UserError
@@ -32,7 +33,7 @@ def test_the_eps_of_norms_can_be_given():
             companion.load_tensors(network, found.tensors)
             different.append((theirs != companion.run(network, x, 9)).sum())
     assert different[0] <= 2 < different[1]
-    with pytest.raises(UserError, match="batchnorm_eps -1: expected a number of at least 0"):
+    with refusing(UserError, "batchnorm_eps -1"):
         convert(net.state_dict(), padding="valid", batchnorm_eps=-1)
 
 
@@ -73,34 +74,34 @@ def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
 
 
 @pytest.mark.parametrize(
-    ("values", "flags", "message"),
+    ("values", "flags", "facts"),
     [
-        ((0.1, 0.3), {"padding": "same"}, "normalize: conv1 pads its input by 2 with zeros, which are the mean"),
-        ((0.1,), {}, "normalize 0.1: expected a mean and a positive standard deviation"),
-        ((0.1, 0.0), {}, "normalize 0.1 0: expected a mean and a positive"),
-        ((0.1, 0.2, 0.3, 0.4), {}, "normalize: 2 means, expected one, or one for each of the 1 channels"),
-        ((0.1, 0.3), {"encoding": "rate"}, "encoding rate: expected direct with normalize"),
+        ((0.1, 0.3), {"padding": "same"}, ("conv1", 2)),
+        ((0.1,), {}, ("normalize 0.1", "deviation")),
+        ((0.1, 0.0), {}, ("normalize 0.1 0", "deviation")),
+        ((0.1, 0.2, 0.3, 0.4), {}, ("normalize", "2 means", "1 channels")),
+        ((0.1, 0.3), {"encoding": "rate"}, ("encoding rate", "normalize")),
     ],
 )
-def test_a_normalization_that_cannot_be_folded_is_refused(values, flags, message):
+def test_a_normalization_that_cannot_be_folded_is_refused(values, flags, facts):
     state = Net().state_dict()
     if flags.get("padding") == "same":
         state["fc1.weight"] = torch.ones(10, 4 * 49)
         state["conv2.weight"], state["conv1.weight"] = torch.ones(4, 3, 3, 3), torch.ones(3, 1, 5, 5)
-    with pytest.raises(UserError, match=message):
+    with refusing(UserError, *facts):
         convert(state, "net.pt", normalize=values, **{"padding": "valid"} | flags)
 
 
 @pytest.mark.parametrize(
-    ("part", "value", "message"),
+    ("part", "value", "facts"),
     [
-        ("running_var", torch.ones(7), r"norm1.running_var has shape \[7\], expected \[3\]"),
-        ("running_var", -torch.ones(3), "norm1.running_var has negative values, expected variances"),
+        ("running_var", torch.ones(7), ("norm1.running_var", "[7]", "[3]")),
+        ("running_var", -torch.ones(3), ("norm1.running_var", "negative")),
     ],
 )
-def test_norms_that_do_not_fit_are_named(part, value, message):
+def test_norms_that_do_not_fit_are_named(part, value, facts):
     state = trained(Net(norm=True)).state_dict() | {f"norm1.{part}": value}
-    with pytest.raises(UserError, match=f"^net.pt: {message}"):
+    with refusing(UserError, *facts, "net.pt"):
         convert(state, "net.pt", padding="valid")
 
 
@@ -127,17 +128,17 @@ def test_the_divisor_of_pixels_is_folded_into_the_first_weights(fields, factor):
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "facts"),
     [
-        ({"divided_by": -1}, "^divided_by -1: expected a positive number"),
-        ({"divided_by": float("nan")}, "^divided_by nan: expected a positive number"),
-        ({"divided_by": 255, "encoding": "rate"}, "^encoding rate: expected direct with divided_by"),
+        ({"divided_by": -1}, ("divided_by -1",)),
+        ({"divided_by": float("nan")}, ("divided_by nan",)),
+        ({"divided_by": 255, "encoding": "rate"}, ("divided_by", "encoding rate")),
         (
             {"divided_by": 255, "scale": 4096.0, "input_bits": 12},
-            "^divided_by 255: expected no divided_by for images",
+            ("divided_by", 255),
         ),
     ],
 )
-def test_a_division_that_cannot_be_folded_is_refused(fields, message):
-    with pytest.raises(UserError, match=message):
+def test_a_division_that_cannot_be_folded_is_refused(fields, facts):
+    with refusing(UserError, *facts):
         convert(Net().state_dict(), "net.pt", padding="valid", **fields)

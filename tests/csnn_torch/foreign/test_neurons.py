@@ -6,6 +6,7 @@ import pytest
 import snntorch as snn
 import torch
 from foreign_networks import Loop
+from refusals import refusing
 
 from csnn_jax.engine import scan
 from csnn_jax.errors import UserError
@@ -135,29 +136,29 @@ def test_a_note_says_what_the_class_is_read_from(name, output, readout, note):
 
 
 @pytest.mark.parametrize(
-    ("neurons", "output", "message"),
+    ("neurons", "output", "facts"),
     [
         (
             (leaky(), synaptic(), leaky()),
             None,
-            "has neurons of 2 kinds, expected one; snntorch.Leaky: lif1, lif3; snntorch.Synaptic: lif2$",
+            (2, "snntorch.Leaky", "lif1", "lif3", "snntorch.Synaptic", "lif2"),
         ),
-        ((leaky(beta=torch.ones(3, 4, 4)), leaky()), None, r"lif1.beta has shape \[3, 4, 4\], .* \[3, 1, 1\]$"),
-        ((synaptic(alpha=torch.ones(4)), synaptic()), None, r"lif1.alpha has shape \[4\], .* channel, \[3, 1, 1\]$"),
-        ((leaky(), leaky(beta=torch.ones(2, 12))), None, r"lif2.beta has shape \[2, 12\], .* per neuron, \[12\]$"),
-        ((leaky(), leaky(beta=spread(0.5, torch.nan, 12))), None, "lif2.beta is nan, expected a number$"),
-        ((leaky(threshold=spread(-1, 1, 3, 1, 1)), leaky()), None, "lif1.threshold is -1, expected a number from 2"),
-        ((leaky(threshold=2.0**100), leaky()), None, r"lif1.threshold is 1.26765e\+30, expected a number from 2"),
-        ((leaky(), leaky()), "spiking", "output spiking: net.pt has no neuron after fc2, expected integrator$"),
+        ((leaky(beta=torch.ones(3, 4, 4)), leaky()), None, ("lif1.beta", "[3, 4, 4]", "[3, 1, 1]")),
+        ((synaptic(alpha=torch.ones(4)), synaptic()), None, ("lif1.alpha", "[4]", "[3, 1, 1]")),
+        ((leaky(), leaky(beta=torch.ones(2, 12))), None, ("lif2.beta", "[2, 12]", "[12]")),
+        ((leaky(), leaky(beta=spread(0.5, torch.nan, 12))), None, ("lif2.beta", "nan")),
+        ((leaky(threshold=spread(-1, 1, 3, 1, 1)), leaky()), None, ("lif1.threshold", -1, 2)),
+        ((leaky(threshold=2.0**100), leaky()), None, ("lif1.threshold", "1.26765e+30")),
+        ((leaky(), leaky()), "spiking", ("output spiking", "fc2")),
         (
             (leaky(), leaky(), leaky()),
             "integrator",
-            "output integrator: lif3 of net.pt has reset subtract, expec",
+            ("output integrator", "lif3", "subtract"),
         ),
     ],
 )
-def test_unsupported_neurons_are_refused_by_name(neurons, output, message):
-    with pytest.raises(UserError, match=f"^(net.pt: )?{message}"):
+def test_unsupported_neurons_are_refused_by_name(neurons, output, facts):
+    with refusing(UserError, *facts):
         convert(Loop(*neurons).state_dict(), "net.pt", (8, 8, 1), output=output)
 
 

@@ -4,9 +4,10 @@ import h5py
 import numpy as np
 import pytest
 from nir_files import affine, chained, lif, sixteenths, write
+from refusals import refusing
 
 from csnn_jax.errors import UserError
-from csnn_torch.foreign import nir_file
+from csnn_torch.foreign import hdf5, nir_file
 
 NODES = chained((6,), affine(sixteenths(0, 2, 6)), lif())
 
@@ -26,15 +27,15 @@ def test_nodes_edges_and_metadata_are_read_unchanged(path):
 
 
 @pytest.mark.parametrize(
-    ("version", "message"),
+    ("version", "facts"),
     [
-        ("1.0.9", "was written by nir 1.0.9, expected 1.0.8, the newest supported version, or older$"),
-        ("2.0", "was written by nir 2.0, expected 1.0.8, the newest supported version, or older$"),
-        ("new\nest", r"has version new\\nest, expected a version such as 1.0.8$"),
+        ("1.0.9", ("1.0.9", "1.0.8")),
+        ("2.0", ("2.0", "1.0.8")),
+        ("new\nest", (r"new\nest", "1.0.8")),
     ],
 )
-def test_other_versions_are_refused(path, version, message):
-    with pytest.raises(UserError, match=f"^{path}: {message}"):
+def test_other_versions_are_refused(path, version, facts):
+    with refusing(UserError, path, *facts):
         nir_file.read(write(path, NODES, version=version))
 
 
@@ -69,44 +70,44 @@ def absent(file):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "facts"),
     [
-        (without("version"), "is an HDF5 file without nir's version, expected a graph"),
-        (without("node"), "is an HDF5 file without a node, expected a graph"),
-        (without("node/edges"), "truncated or damaged, expected a graph written by nir.write"),
-        (without("node/nodes/0/type"), "truncated or damaged"),
-        (single, "contains a single LIF, expected a graph"),
-        (huge, r"/node/nodes/0/extra has shape \[1048576, 1048576\], expected as many values as are stored"),
-        (within_itself, "graphs are nested more than 16 deep"),
-        (absent, "/node/nodes/1/v_leak_too is a link, expected an object in the file itself"),
+        (without("version"), ("version",)),
+        (without("node"), ("a node",)),
+        (without("node/edges"), ("damaged",)),
+        (single, ("LIF",)),
+        (huge, ("node/nodes/0/extra", "[1048576, 1048576]")),
+        (within_itself, ("nested", 16)),
+        (absent, ("node/nodes/1/v_leak_too",)),
     ],
 )
-def test_hdf5_files_with_other_content_are_refused(path, change, message):
+def test_hdf5_files_with_other_content_are_refused(path, change, facts):
     write(path, NODES)
     with h5py.File(path, "r+") as file:
         change(file)
-    with pytest.raises(UserError, match=f"^{path}: {message}") as caught:
+    with refusing(UserError, path, *facts) as caught:
         nir_file.read(str(path))
     assert "\n" not in str(caught.value)
 
 
 def test_other_files_are_refused(path):
-    with pytest.raises(UserError, match=f"^{path}: no such file, expected a graph written by nir.write$"):
+    with refusing(UserError, path, "no such file"):
         nir_file.read(str(path))
     for content in (b"", b"PK\x03\x04 a zip", b"\x89HDF\r\n\x1a"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=f"^{path}: isn't an HDF5 file, expected a graph"):
+        with refusing(UserError, path, "HDF5"):
             nir_file.read(str(path))
 
 
-def test_a_truncated_file_is_refused_at_any_length(path):
+def test_a_file_that_hdf5_would_read_forever_is_refused(path, monkeypatch):
     write(path, NODES)
-    content = path.read_bytes()
-    for size in range(8, len(content), len(content) // 40):
-        path.write_bytes(content[:size])
-        with pytest.raises(UserError, match=f"^{path}: truncated or damaged, expected") as caught:
-            nir_file.read(str(path))
-        assert "\n" not in str(caught.value)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"GCOL") + 25] = 1  # the first text has 261 bytes
+    path.write_bytes(content)
+    monkeypatch.setattr(hdf5, "_SECONDS", 0)
+    with refusing(UserError, path, "too long"):
+        nir_file.read(str(path))
+    assert nir_file.read(write(path, NODES)).edges
 
 
 def test_a_file_is_recognized_by_its_name_or_content(tmp_path):
@@ -128,7 +129,7 @@ def test_hard_links_are_followed_and_nodes_counted_by_their_links(path, monkeypa
         file["node/nodes/2"] = file["node/nodes/1"]
     assert nir_file.read(str(path)).nodes["2"].kind == "LIF"
     monkeypatch.setattr(nir_file, "MOST_NODES", 5)
-    with pytest.raises(UserError, match=f"^{path}: has more than 5 nodes"):
+    with refusing(UserError, path, "5 nodes"):
         nir_file.read(str(path))
     monkeypatch.setattr(nir_file, "MOST_NODES", 6)  # the graph itself and its five nodes
     assert len(nir_file.read(str(path)).nodes) == 5

@@ -10,6 +10,7 @@ import torch
 from bundles import SMALL, drawn
 from export_networks import OTHER, STACKS
 from nir_files import affine, chained, conv, flatten, lif, rebuilt, sixteenths, spikes_digest, write
+from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
@@ -155,19 +156,19 @@ def test_the_image_size_comes_from_the_file_or_the_user(tmp_path, nodes, shape, 
 
 
 @pytest.mark.parametrize(
-    ("nodes", "shape", "given", "message"),
+    ("nodes", "shape", "given", "facts"),
     [
-        (IMAGE, (), None, "has no input shape, expected channels, height and width; see input_shape$"),
-        (IMAGE, (5, 2, 8, 6), None, r"has an input of shape \[5, 2, 8, 6\], expected channels, height and width; see"),
-        (FLAT, (35,), None, "has 35 inputs, which isn't a square image; use input_shape$"),
-        (FLAT, (36,), (5, 7, 1), r"node 1, `0`: weight has shape \[4, 36\], but its input has 35 values"),
-        (IMAGE, (2, 8, 6), (6, 6, 2), r"node 4, `3`: weight has shape \[4, 144\], but its input has 108 values"),
-        (IMAGE, (2, 8, 6), (8, 0, 2), "input_shape 8 0 2: expected three positive whole numbers"),
+        (IMAGE, (), None, ("no input shape", "input_shape")),
+        (IMAGE, (5, 2, 8, 6), None, ("[5, 2, 8, 6]",)),
+        (FLAT, (35,), None, ("35 inputs", "input_shape")),
+        (FLAT, (36,), (5, 7, 1), (1, "`0`", "[4, 36]", 35)),
+        (IMAGE, (2, 8, 6), (6, 6, 2), (4, "`3`", "[4, 144]", 108)),
+        (IMAGE, (2, 8, 6), (8, 0, 2), ("input_shape 8 0 2",)),
     ],
 )
-def test_a_size_that_does_not_fit_is_refused(tmp_path, nodes, shape, given, message):
+def test_a_size_that_does_not_fit_is_refused(tmp_path, nodes, shape, given, facts):
     path = write(tmp_path / "net.nir", chained(shape, *nodes))
-    with pytest.raises(UserError, match=message):
+    with refusing(UserError, *facts):
         nir_network.read(path, dt=1.0, input_shape=given)
 
 
@@ -181,17 +182,17 @@ def test_the_user_overrides_the_metadata_of_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "message"),
+    ("metadata", "facts"),
     [
-        ({"dt": "short"}, "has dt short in its metadata, expected float"),
-        ({"time_steps": 0}, "time_steps 0: expected a whole number of at least 1"),
-        ({"encoding": 3}, "has encoding 3 in its metadata, expected str"),
-        ({"scale": np.ones(2)}, "has scale .* in its metadata, expected float"),
+        ({"dt": "short"}, ("dt short", "float")),
+        ({"time_steps": 0}, ("time_steps 0", 1)),
+        ({"encoding": 3}, ("encoding 3", "str")),
+        ({"scale": np.ones(2)}, ("scale", "float")),
     ],
 )
-def test_invalid_metadata_is_refused(tmp_path, metadata, message):
+def test_invalid_metadata_is_refused(tmp_path, metadata, facts):
     path = write(tmp_path / "net.nir", chained((36,), *FLAT), metadata=metadata)
-    with pytest.raises(UserError, match=f"^{path}: {message}"):
+    with refusing(UserError, path, *facts):
         nir_network.read(path)
 
 

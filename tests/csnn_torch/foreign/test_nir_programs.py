@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from nir_files import affine, chained, cuba, lif, sixteenths, write
+from refusals import refusing
 
 from csnn_jax.errors import UserError
 from csnn_torch.foreign import nir_network
@@ -94,43 +95,43 @@ def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
 
 
 @pytest.mark.parametrize(
-    ("node", "settings", "message"),
+    ("node", "settings", "facts"),
     [
         (
             lif(),
             {"written_by": "sinabs", "dt": 1.0},
-            "dt 1: expected no dt with written_by sinabs, which counts in steps",
+            ("dt 1", "written_by sinabs"),
         ),
         (
             lif(),
             {"written_by": "snntorch", "dt": 1.0},
-            "dt 1: expected no dt with written_by snntorch, whose step is 0.0",
+            ("dt 1", "written_by snntorch", "0.0001 s"),
         ),
-        (lif(), {"dt": -1.0}, "dt -1: expected a positive number of seconds"),
-        (lif(), {"written_by": "brian"}, "written_by brian: expected one of snntorch, norse, sinabs, spikingjelly"),
-        (lif(), {"norm_input": False}, "norm_input=False: expected written_by sinabs"),
-        (INTEGRATE, {"written_by": "snntorch"}, "node 2, `1`: this program never writes IF, expected LIF, CubaLIF"),
-        (cuba(), {"written_by": "sinabs"}, "node 2, `1`: this program never writes CubaLIF, expected IF, LIF, LI"),
+        (lif(), {"dt": -1.0}, ("dt -1",)),
+        (lif(), {"written_by": "brian"}, ("written_by", "brian")),
+        (lif(), {"norm_input": False}, ("norm_input=False", "written_by")),
+        (INTEGRATE, {"written_by": "snntorch"}, (2, "`1`", "IF", "LIF", "CubaLIF")),
+        (cuba(), {"written_by": "sinabs"}, (2, "`1`", "CubaLIF", "IF", "LIF")),
         (
             lif(),
             {"written_by": "sinabs"},
-            "node 2, `1`: a LIF that subtracts its threshold in the step of the spike le",
+            (2, "`1`", "LIF"),
         ),
         (
             lif(),
             {"dt": 1.0, "reset": "subtract"},
-            "node 2, `1`: a LIF that subtracts .*; expected reset zero, or wr",
+            (2, "`1`", "LIF"),
         ),
-        (lif(), {"dt": 1.0, "reset": "clear"}, "reset clear: expected one of subtract, zero, none"),
+        (lif(), {"dt": 1.0, "reset": "clear"}, ("reset clear", "subtract", "zero", "none")),
         (
             lif(v_leak=0.5, tau=4e-6),
             {"written_by": "norse"},
-            "node 2, `1`: v_reset is 0, but the membrane starts at 0.5",
+            (2, "`1`", "v_reset", 0, "0.5"),
         ),
     ],
 )
-def test_values_that_contradict_the_program_are_refused(read, node, settings, message):
-    with pytest.raises(UserError, match=message) as caught:
+def test_values_that_contradict_the_program_are_refused(read, node, settings, facts):
+    with refusing(UserError, *facts) as caught:
         read(node, **settings)
     assert "\n" not in str(caught.value)
 

@@ -1,14 +1,12 @@
 """Tensors are found wherever they are in a saved file; other content is named, and none of its code runs."""
 
 import argparse
-import io
-import pickle
-import struct
 
 import numpy as np
 import pytest
 import torch
 from foreign_networks import foreign
+from refusals import refusing
 from safetensors.torch import save_file
 
 from csnn_jax.errors import UserError
@@ -16,18 +14,18 @@ from csnn_torch.foreign import saved
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "facts"),
     [
-        ({"epoch": 3} | foreign().state_dict(), r"epoch is of type int, expected a state_dict .*with only tensors"),
-        ({}, "contains an empty dict, expected a state_dict"),
-        ({"net": foreign().state_dict(), "model": foreign().state_dict()}, "contains 2 state_dicts, net and model"),
-        ([foreign().state_dict()], "contains a list, expected a state_dict"),
+        ({"epoch": 3} | foreign().state_dict(), ("epoch", "int")),
+        ({}, ("an empty dict",)),
+        ({"net": foreign().state_dict(), "model": foreign().state_dict()}, ("2 state_dicts", "net and model")),
+        ([foreign().state_dict()], ("a list",)),
     ],
 )
-def test_other_content_is_named(tmp_path, content, message):
+def test_other_content_is_named(tmp_path, content, facts):
     path = str(tmp_path / "net.pt")
     torch.save(content, path)
-    with pytest.raises(UserError, match=message):
+    with refusing(UserError, *facts):
         saved.read(path)
 
 
@@ -61,13 +59,13 @@ class Hostile:
 def test_nothing_stored_next_to_the_weights_is_called(tmp_path, capfd):
     path = str(tmp_path / "net.pt")
     torch.save({"best": Hostile(print, "code ran"), "net": foreign().state_dict()}, path)
-    with pytest.raises(UserError, match=r"it refers to print\), expected a state_dict"):
+    with refusing(UserError, path, "print"):
         saved.read(path)
     torch.save({"best": Hostile(np.dtype, "no such type"), "net": foreign().state_dict()}, path)
     assert set(saved.read(path).tensors) == set(foreign().state_dict())  # np.dtype would have raised
     assert capfd.readouterr().out == ""
     torch.save({"conv1.weight": torch.ones(1), "best": np.float64(1)}, path)
-    with pytest.raises(UserError, match=r"best is of type NumPy's or argparse's, expected .* with only tensors"):
+    with refusing(UserError, "best", "NumPy's"):
         saved.read(path)
 
 
@@ -92,58 +90,27 @@ ODD = {
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch warns about deprecated types
 @pytest.mark.parametrize("kind", ODD)
 def test_tensors_other_than_dense_floats_are_named(kind):
-    with pytest.raises(UserError, match=f"^net.pt: lif1.threshold .*{kind}"):
+    with refusing(UserError, kind, "net.pt", "lif1.threshold"):
         saved.plain({"conv1.weight": torch.ones(1), "lif1.threshold": ODD[kind]()}, "net.pt")
 
 
 def test_unsupported_files_are_named(tmp_path):
     run = tmp_path / "weights.safetensors"
     save_file(foreign().state_dict(), run, {"config": "{}"})
-    for path, message in (
-        (run, "contains the weights of a run, which need no conversion"),
-        (tmp_path / "absent.safetensors", "no such file"),
+    for path, facts in (
+        (run, (run, "a run")),
+        (tmp_path / "absent.safetensors", ("no such file",)),
     ):
-        with pytest.raises(UserError, match=message):
+        with refusing(UserError, *facts):
             saved.read(str(path))
 
 
-def damaged(content: bytes) -> list[bytes]:
-    """The file truncated at many points, with bytes flipped, and with some bytes removed."""
-    found = [content[:size] for size in range(0, len(content), max(1, len(content) // 25))]
-    for place in range(0, min(len(content), 1200), 17):
-        found.append(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
-        found.append(content[:place] + content[place + 5 :])
-    return found
-
-
-@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
-def test_a_damaged_file_is_refused_in_one_line(tmp_path, kind):
-    path = tmp_path / ("net.safetensors" if kind == "safetensors" else "net.pt")
-    state = {"fc1.weight": torch.ones(3, 4), "lif1.beta": torch.tensor(0.5)}
-    if kind == "safetensors":
-        save_file(state, path)
-    else:
-        torch.save({"net": state}, path, _use_new_zipfile_serialization=kind == "zip")
-    refused = 0
-    for content in damaged(path.read_bytes()):
-        path.write_bytes(content)
-        try:
-            saved.plain(saved.read(str(path)).tensors, "net.pt")
-        except UserError as error:
-            refused += 1
-            assert str(error).isprintable() and "expected" in str(error)
-    assert refused > 40
-
-
-@pytest.mark.parametrize(
-    ("end", "raised"),
-    [(b"\x80\x02J\x01", struct.error), (b"\x80\x02}(X\x01\x00\x00\x00aK\x01Qu.", AssertionError)],
-)
-def test_errors_of_torchs_unpickler_are_refused_in_one_line(tmp_path, end, raised):
-    """Files for which `torch.load` raises an error that isn't one of pickle's."""
-    header = b"".join(pickle.dumps(one, protocol=2) for one in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
-    (tmp_path / "net.pt").write_bytes(header + end)
-    with pytest.raises(raised):
-        torch.load(io.BytesIO(header + end), weights_only=True)
-    with pytest.raises(UserError, match=r"^.*net.pt: empty, truncated or another kind of file, expected a state_dict"):
-        saved.read(str(tmp_path / "net.pt"))
+def test_values_marked_as_a_folder_are_refused(tmp_path):
+    """torch returns whatever was in memory for them."""
+    path = tmp_path / "net.pt"
+    torch.save({"fc1.bias": torch.arange(3.0)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"net/data/0") - 8] |= 0x10  # the attributes, in the list of files
+    path.write_bytes(content)
+    with refusing(UserError, path):
+        saved.read(str(path))

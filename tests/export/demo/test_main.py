@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from bundles import rehash
-from commands import call, refused, start
+from commands import call, start
 from demos import served, unpacked
+from refusals import refused
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from recordings import bar, nmnist_bytes, write_nmnist
+from refusals import refusing
 
 from csnn_jax.data import as_bytes, load
 from csnn_jax.data.events.cache import Cache, Kept, pack, unpack
@@ -72,8 +73,6 @@ def test_a_truncated_cache_is_rebuilt(bars, tmp_path):
     whole = np.asarray(images(bars, told.cache(tmp_path / "cache")))
     for break_it in (
         lambda path: (path / "records").write_bytes((path / "records").read_bytes()[:-1]),
-        lambda path: (path / "offsets.npy").write_bytes(b""),
-        lambda path: (path / "offsets.npy").unlink(),
         lambda path: (path / "sums.npy").unlink(),
     ):
         for path in (tmp_path / "cache/sets").iterdir():
@@ -106,7 +105,7 @@ def test_every_recording_is_read_once_before_it_is_needed(bars, tmp_path, capsys
         path = tmp_path / "data" / part / f"{number}.bin"
         good = path.read_bytes()
         path.write_bytes(b"12345" * 2)
-        with pytest.raises(UserError, match=f"^{path}: "):
+        with refusing(UserError, path):
             images(bars, told.cache(folder))
         path.write_bytes(good)
     assert not [*tmp_path.glob("cache/sets/.*")]
@@ -119,5 +118,5 @@ def test_a_damaged_record_is_named(bars, tmp_path):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"sets/\w+: record \d+ is damaged; remove the folder to have it rebuilt"):
+    with refusing(UserError, "sets", "damaged"):
         np.asarray(kept)

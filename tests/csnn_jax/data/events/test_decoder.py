@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recordings import drawn, faerys_bytes
+from refusals import refusing
 
 from csnn_jax.data.events import decoder
 from csnn_jax.data.events.decoder import Decoder
@@ -50,7 +51,7 @@ def test_events_are_those_that_faery_wrote(tmp_path, name, how, tells):
 @pytest.mark.parametrize(
     ("place", "why"),
     [
-        (14, "decoding ended with SIGABRT"),  # asks for more memory than there is
+        (14, "reading ended with SIGABRT"),  # asks for more memory than there is
         (18, "range start index 4294967295 out of range for slice of length 692"),  # a panic
     ],
 )
@@ -88,14 +89,14 @@ def long(tmp_path) -> Path:
 def test_events_are_limited(long, child, monkeypatch):
     assert len(child.read(long)[0].t) == 2_000_000
     monkeypatch.setattr(decoder, "MOST_EVENTS", 1_999_999)
-    with pytest.raises(UserError, match=r"long\.csv: damaged: has more than 1,999,999 events; expected"):
+    with refusing(UserError, "long.csv", "1,999,999"):
         child.read(long)
 
 
 def test_time_is_limited(long, child, monkeypatch):
     """The limit is the CPU time used so far, in whole seconds, which is above 0 after a few files at the latest."""
     monkeypatch.setattr(decoder, "SECONDS", -1 - long.stat().st_size // 1_000_000)
-    with pytest.raises(UserError, match=r"long\.csv: damaged: decoding takes too long; expected"):
+    with refusing(UserError, "long.csv", "too long"):
         for _ in range(100):
             child.read(long)
 

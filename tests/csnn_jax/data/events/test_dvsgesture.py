@@ -5,6 +5,7 @@ import struct
 import numpy as np
 import pytest
 from recordings import COLUMNS, aedat31_bytes, drawn, write_dvsgesture
+from refusals import refusing
 from tonic.io import get_aer_events_from_file, read_aedat_header_from_file
 
 from csnn_jax.data import load
@@ -48,36 +49,37 @@ def test_a_gesture_includes_its_start_but_not_its_end(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "facts"),
     [
-        (lambda data: b"#!AER-DAT2.0" + data[12:], r"begins with b'#!AER-DAT2.0.*', expected #!AER-DAT3.1"),
-        (lambda data: data[:-3], r"ends within a packet after \d+ bytes"),
-        (lambda data: data + bytes(9), r"ends within a packet after \d+ bytes"),
+        (lambda data: b"#!AER-DAT2.0" + data[12:], ("AER-DAT2.0", "AER-DAT3.1")),
+        (lambda data: data[:-3], ("within a packet",)),
     ],
 )
-def test_malformed_aedat_files(tmp_path, change, message):
+def test_malformed_aedat_files(tmp_path, change, facts):
     name, path = write_dvsgesture(tmp_path), tmp_path / "user01_led.aedat"
     index.cache_clear()
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(UserError, match=f"^{path}: {message}"):
+    with refusing(UserError, path, *facts):
         load(name, None)
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "message"),
+    ("file", "text", "facts"),
     [
-        ("trials_to_test.txt", "", "lists no trials"),
-        ("trials_to_train.txt", "../user01_led.aedat", "'../user01_led.aedat', expected the name of a file such as"),
-        ("user02_led_labels.csv", f"{COLUMNS}\n1,2,{'3' * 200_000}", r"'1,2,3{56}', expected three whole numbers$"),
-        ("user02_led_labels.csv", "a,b", f"expected the columns {COLUMNS}"),
-        ("user02_led_labels.csv", f"{COLUMNS}\n12,1,2", "'12,1,2', expected a class from 1 to 11"),
+        ("trials_to_test.txt", "", ("no trials",)),
+        ("trials_to_train.txt", "../user01_led.aedat", ("'../user01_led.aedat'",)),
+        ("user02_led_labels.csv", f"{COLUMNS}\n1,2,{'3' * 200_000}", ("user02_led_labels.csv", "three")),
+        ("trials_to_train.txt", "user09_led.aedat", ("trials_to_train.txt", "user09_led.aedat")),
+        ("user02_led_labels.csv", COLUMNS, ("no gestures",)),
+        ("user02_led_labels.csv", "a,b", (COLUMNS,)),
+        ("user02_led_labels.csv", f"{COLUMNS}\n12,1,2", ("'12,1,2'", 1, 11)),
     ],
 )
-def test_malformed_and_missing_tables(tmp_path, file, text, message):
+def test_malformed_and_missing_tables(tmp_path, file, text, facts):
     name = write_dvsgesture(tmp_path)
     (tmp_path / file).write_text(text)
-    with pytest.raises(UserError, match=message):
+    with refusing(UserError, *facts):
         load(name, None)
     (tmp_path / file).unlink()
-    with pytest.raises(UserError, match=f"{file}: no such file"):
+    with refusing(UserError, file):
         load(name, None)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, passed, passed_by_process, refused
+from commands import ENVIRONMENT, passed, passed_by_process
 from recordings import write_nmnist
+from refusals import refused
 from trainings import losses, records
 
 from csnn_jax.data import as_bytes, load
