@@ -35,19 +35,22 @@ def refusing(
     assert_line(str(caught.value), *facts)
 
 
-def refused(module: str, *arguments: object, names: Iterable[object] = (), cwd: Folder = ".") -> str:
+def refused(
+    module: str, *arguments: object, names: Iterable[object] = (), cwd: Folder = ".", unchanged: Folder | None = None
+) -> str:
     """Calls a command that must end with exit code 2, print one line on stderr, nothing else, and write nothing.
 
     Args:
         module: the command's module.
         arguments: its command line.
         names: the facts in the line: the flag or file, its value, and what was expected.
-        cwd: the working directory, which stays unchanged if it's given, as does the value of --out.
+        cwd: the working directory, which must stay unchanged if it's given, as must the value of --out.
+        unchanged: another file or folder that must stay unchanged.
 
     Returns:
         The line.
     """
-    with _unchanged(_outputs(arguments, cwd)):
+    with _unchanged(_outputs(arguments, cwd) + ([] if unchanged is None else [unchanged])):
         done = call(module, *arguments, cwd=cwd)
     return assert_refused(done, *names)
 
