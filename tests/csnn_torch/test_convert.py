@@ -6,6 +6,7 @@ import snntorch as snn
 import torch
 from foreign_networks import foreign
 from recordings import write_nmnist
+from refusals import refused
 from snntorch import utils
 from torch import nn
 
@@ -113,7 +114,8 @@ def test_flags_that_contradict_the_file_are_refused(file, tmp_path):
         (("--dataset", "minst"), ["--dataset 'minst'"]),
         (("--dataset", bars), (f"--dataset {bars}", "34x34x2", "28x28x1")),
     ):
-        refused("csnn_torch.convert", file, "--out", tmp_path / "run", *flags, names=names)
+        prints = "recordings" if bars in flags else ""
+        refused("csnn_torch.convert", file, "--out", tmp_path / "run", *flags, names=names, prints=prints)
 
 
 def small(channels: int, pixels: int) -> nn.Sequential:

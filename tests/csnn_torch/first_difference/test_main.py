@@ -89,9 +89,9 @@ def test_no_causes_are_searched_without_a_network(run, tmp_path):
 
 def test_other_networks_are_refused(run, tmp_path):
     other = coarse_run(tmp_path / "other", hidden=(17,))
-    refused(MODULE, run, other, names=(other, "layer 2", 17, 16, run))
+    refused(MODULE, run, other, names=(other, "layer 2", 17, 16, run), prints=str(other))
     deeper = coarse_run(tmp_path / "deeper", hidden=(16, 16))
-    refused(MODULE, run, deeper, names=(deeper, "4 layers", 3, run))
+    refused(MODULE, run, deeper, names=(deeper, "4 layers", 3, run), prints=str(deeper))
     larger = coarse_run(tmp_path / "larger", input_shape=(20, 20, 1))
     refused(MODULE, run, larger, names=[larger])
 
