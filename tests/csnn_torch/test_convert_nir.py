@@ -70,25 +70,13 @@ def test_effects_of_rounding_are_reported_without_images_too(tmp_path, capsys):
         (None, ("--no-reset-delay",), ["--no-reset-delay"]),
         (None, ("--dt", "0"), ("--dt 0", "positive")),
         (None, ("--written-by", "norse", "--no-norm-input"), ("--no-norm-input", "--written-by sinabs")),
-        (
-            None,
-            ("--dataset", "mnist"),
-            ("--input-shape 8 6 2", "1 channel", "mnist"),
-        ),
+        (None, ("--dataset", "mnist"), ("--input-shape 8 6 2", "1 channel", "mnist")),
         (lambda path: nir_file(path, tau=0.0), (), ("net.nir", "node 2, `1`", "tau", 0)),
-        (
-            lambda path: nir_file(path, v_threshold=-1.0),
-            (),
-            ("net.nir", "node 2, `1`", "v_threshold", -1),
-        ),
+        (lambda path: nir_file(path, v_threshold=-1.0), (), ("net.nir", "node 2, `1`", "v_threshold", -1)),
         (lambda path: path.write_bytes(b"no graph"), (), ("net.nir", "HDF5")),
         (lambda path: path.write_bytes(path.read_bytes()[:3000]), (), ("net.nir", "damaged")),
         (lambda path: path.unlink(), (), ("net.nir", "no such file")),
-        (
-            lambda path: write(path, chained((4,), lif()), version="9.0"),
-            (),
-            ("net.nir", "nir 9.0", "1."),
-        ),
+        (lambda path: write(path, chained((4,), lif()), version="9.0"), (), ("net.nir", "nir 9.0", "1.")),
     ],
 )
 def test_a_nir_file_that_cannot_be_converted_changes_nothing(tmp_path, change, flags, facts):

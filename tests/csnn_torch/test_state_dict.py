@@ -40,14 +40,8 @@ def even(state):
         (setting("8.threshold", torch.ones(19)), ("8.threshold", [19], "per neuron", [20])),
         (setting("8.threshold", torch.arange(20)), ("8.threshold", 0, "2^-100", "2^100")),
         (setting("2.beta", float("nan")), ("2.beta", "nan")),
-        (
-            setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)),
-            ("3.weight", 1e300),
-        ),
-        (
-            setting("3.weight", torch.full((6, 4, 3, 3), 3e38)),
-            ("3.weight", 3e38, "magnitudes"),
-        ),
+        (setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)), ("3.weight", 1e300)),
+        (setting("3.weight", torch.full((6, 4, 3, 3), 3e38)), ("3.weight", 3e38, "magnitudes")),
         (setting("7.bias", torch.full((20,), -(2.0**33))), ("7.bias", "-8.58993e+09", "magnitudes")),
         (setting("3.running_mean", torch.ones(6)), ("3.running_var", "running statistics")),
         (setting("gru.hidden", torch.ones(6)), ("gru", "hidden", "Conv2d")),

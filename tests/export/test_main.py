@@ -142,7 +142,7 @@ def recorded_run(tmp_path: Path) -> Path:
 
 def test_more_steps_than_there_are_frames_are_refused(tmp_path):
     flags = ("--out", tmp_path / "bundle", "--time-steps", 6)
-    refused("export", recorded_run(tmp_path), *flags, names=("--time-steps 6", "5 frames"))
+    refused("export", recorded_run(tmp_path), *flags, names=("--time-steps 6", "5 frames"), prints="5 steps")
 
 
 @pytest.mark.slow

@@ -14,10 +14,7 @@ NEURONS = [
     ({"neuron": "synaptic", "alpha": 1.5}, ("alpha 1.5", "0 to 1")),
     ({"neuron": "synaptic", "alpha": (0.5, 0.5)}, ("alpha 0.5 0.5", "one value, or 4")),
     ({"reset": ("zero", "none")}, ("reset zero none", "one value, or 4")),
-    (
-        {"reset": ("zero", "none", "half", "none")},
-        ("reset half", "subtract", "zero", "none", "neuron leaky"),
-    ),
+    ({"reset": ("zero", "none", "half", "none")}, ("reset half", "subtract", "zero", "none", "neuron leaky")),
     ({"output": "silent"}, ("output silent", "spiking", "integrator")),
 ]
 
