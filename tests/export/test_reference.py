@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from export_networks import KINDS, OTHER, Case, case, firing
+from refusals import refusing
 
 from csnn_torch import model as companion
 from export import reference
@@ -46,5 +47,5 @@ def test_a_learned_beta_is_clipped():
 
 def test_images_other_than_bytes_are_refused():
     """Bundles store bytes."""
-    with pytest.raises(ValueError, match="images are float32, expected uint8"):
+    with refusing(ValueError, "images", "float32", "uint8"):
         reference.inputs(OTHER, np.zeros((1, *OTHER.input_shape), np.float32))
