@@ -44,10 +44,22 @@ NETWORKS = {
     "leaky": SMALL,
     # at least 32 channels, of which scan's products skip the silent ones
     "wide": replace(SMALL, conv_channels=(33, 34), hidden=(35,), num_classes=32, pool="none", beta=0.5, threshold=1.0),
-    "strides, averages, zero": replace(SMALL, stride=2, pool="avg", reset="zero", surrogate="sigmoid", slope=2.0),
+    "strides, averages, zero": replace(
+        SMALL, stride=2, pool="avg", reset="zero", surrogate="sigmoid", slope=2.0, per_channel=("beta", "threshold")
+    ),
     "pools after, none": replace(SMALL, pool_after=True, reset="none", surrogate="fast_sigmoid", slope=2.0),
-    "synaptic": replace(SMALL, neuron="synaptic", alpha=0.5, learn_alpha=True, per_channel=("beta", "alpha")),
-    "synaptic, clear": replace(SMALL, neuron="synaptic", alpha=0.25, reset=("clear", "zero", "subtract")),
+    "synaptic": replace(
+        SMALL,
+        neuron="synaptic",
+        alpha=0.5,
+        learn_alpha=True,
+        per_channel=("beta", "alpha", "threshold"),
+        reset=("none", "subtract", "subtract"),
+    ),
+    "synaptic integrator": replace(
+        SMALL, neuron="synaptic", alpha=0.25, learn_alpha=True, reset=("clear", "zero", "zero"), output="integrator"
+    ),
+    "no convolution": replace(SMALL, conv_channels=(), beta=(0.75, 0.5), threshold=(1.0, 0.75)),
 }
 ON_EVENT = ("leaky", "wide")
 INTEGRATOR = replace(SMALL, output="integrator")
@@ -171,7 +183,8 @@ def test_scan_equals_the_reference_for_other_networks(kind, x64):
         return engine.trace(model, x)[1], engine.run(model, x)[1]
 
     def same(layers: Any) -> Any:
-        return scan.Trace(tuple(map(states, layers)), tuple(s["spikes"] for s in layers)), layers[-1]["spikes"]
+        run = layers[-1]["membrane" if config.output == "integrator" else "spikes"]
+        return scan.Trace(tuple(map(states, layers)), tuple(s["spikes"] for s in layers)), run
 
     assert_close(of_engine(scan, config, everything, jnp.float64), of_reference(config, same), 1e-10)
 
