@@ -6,21 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 from commands import EMITTERS, ENVIRONMENT, FOUR_DEVICES, SMALL, passed
 from digits import few_digits
-from flax import nnx
 from hypothesis import settings
 from once import once
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.engine import scan
-from csnn_jax.network.model import CSNN, exact
-
-# XLA spends more time on optimization than these tests take otherwise. Functions for which it matters are compiled as for
-# a user: see the fixture `optimised`, and `commands.OPTIMISED` for commands.
+# XLA spends more time on optimization than these tests take otherwise. Functions for which it matters are compiled as
+# for a user: see the fixture `optimised`, and `commands.OPTIMISED` for commands.
 # Tests that split a batch use four devices; others use the first one.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ENVIRONMENT["JAX_COMPILATION_CACHE_DIR"]  # instead of the user's
 os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES}"
@@ -76,34 +69,3 @@ def optimised() -> Callable[..., Callable]:
     """`jax.jit`, compiling as in a user's process."""
     options = {"xla_backend_optimization_level": 3, **EMITTERS}
     return functools.partial(jax.jit, compiler_options=options)
-
-
-@pytest.fixture
-def firing(x64) -> Callable[..., tuple[CSNN, jax.Array]]:
-    """`firing(config)` makes a float64 network on its grid and images for which every layer with spikes fires.
-
-    A silent network matches anything, so random weights, larger than the default, are tried until 1% to 60% of every
-    layer's neurons fire at each step.
-    """
-
-    def make(config: ModelConfig) -> tuple[CSNN, jax.Array]:
-        graph, params, images = _firing(config)
-        return nnx.merge(graph, params), images
-
-    return make
-
-
-@functools.cache
-def _firing(config: ModelConfig, batch: int = 3):
-    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (batch, *config.input_shape)) / 256)
-    neurons = np.array([np.prod(layer.out_shape) for layer in config.layers]) * config.time_steps * batch
-    graph = nnx.graphdef(CSNN(config, dtype=jnp.float64))
-    fired = jax.jit(lambda params: scan.tally(nnx.merge(graph, params), images).fired)
-    spiking = slice(len(neurons) - (config.output == "integrator"))
-    density = np.zeros(len(neurons))
-    for key in range(50):
-        params = jax.tree.map(lambda p: 4 * p if p.ndim > 1 else p, nnx.state(CSNN(config, key, dtype=jnp.float64)))
-        density = (np.asarray(fired(params)).sum(0) / neurons)[spiking]
-        if (density > 0.01).all() and (density < 0.6).all():
-            return graph, nnx.state(exact(nnx.merge(graph, params))), images
-    raise AssertionError(f"no key makes every layer of {config} fire; the last densities: {density}")

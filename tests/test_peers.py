@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from peer_environments import Unavailable
 from peers import Found, Row
 from PIL import Image
+from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.figures.style import BLUE, DPI, GREY, PAGE, png
@@ -110,7 +111,7 @@ def test_a_build_for_cuda_is_refused_before_anything_is_downloaded() -> None:
     cpu = {"install": [{"metadata": {"name": name}} for name in ("torch", "numpy")]}
     peer_environments.refuse_cuda(cpu)
     cuda = {"install": [*cpu["install"], {"metadata": {"name": "nvidia-cublas-cu12"}}]}
-    with pytest.raises(Unavailable, match="pip would install nvidia-cublas-cu12 for CUDA; set PIP_FIND_LINKS"):
+    with refusing(Unavailable, "nvidia-cublas-cu12", "PIP_FIND_LINKS"):
         peer_environments.refuse_cuda(cuda)
 
 
@@ -171,5 +172,5 @@ def test_both_engines_are_measured_with_equal_spikes_and_a_failure_is_reported(
 
 def test_a_run_of_another_network_is_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", ModelConfig(conv_channels=(2,), hidden=(), time_steps=3))
-    with pytest.raises(SystemExit, match="expected a run of the default network on MNIST"):
+    with refusing(SystemExit, run, "MNIST"):
         peers.write_job(tmp_path / "job.npz", Namespace(run=run, batch_size=2, time_steps=3, threads=1), 1)

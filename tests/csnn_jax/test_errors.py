@@ -2,6 +2,7 @@ import pytest
 import snntorch as snn
 import torch
 from foreign_networks import built
+from refusals import refusing
 
 from csnn_jax import CSNN, ModelConfig, TrainConfig, data, load, save
 from csnn_jax.errors import UserError, first_error, first_line, in_python, one_line, printable
@@ -51,24 +52,24 @@ def test_python_callers_see_arguments_and_commands_print_flags(line, said, capsy
 
 
 @pytest.mark.parametrize(
-    ("call", "start"),
+    ("call", "facts"),
     [
-        (lambda: TrainConfig(lr=-1), "lr -1: expected"),
-        (lambda: ModelConfig(conv_channels=(8, 0)), "conv_channels 8 0: expected"),
-        (lambda: from_json(ModelConfig, '{"beta": 2}', "config.json"), "config.json: beta 2: expected"),
-        (lambda: CSNN(ModelConfig(weight_bits=9)), "weight_bits 9: expected"),
-        (lambda: data.load("mnist", (28, 28, 1), subset=10**6), "subset 1000000: expected"),
-        (lambda: load("nowhere", checkpoint="best"), "nowhere: no such directory"),
-        (lambda: save(CSNN(TINY), TINY, "a\0b"), "path "),
-        (lambda: state_dict.convert({"fc.weight": torch.ones(10, 784)}, places=["a"]), "places a: expected"),
-        (lambda: state_dict.convert(LINEAR, divided_by=-1), "divided_by -1: expected"),
-        (lambda: nir_network.read("a.nir", norm_input=False), "norm_input=False: expected written_by sinabs"),
+        (lambda: TrainConfig(lr=-1), ["lr -1"]),
+        (lambda: ModelConfig(conv_channels=(8, 0)), ["conv_channels 8 0"]),
+        (lambda: from_json(ModelConfig, '{"beta": 2}', "config.json"), ["config.json", "beta 2"]),
+        (lambda: CSNN(ModelConfig(weight_bits=9)), ["weight_bits 9"]),
+        (lambda: data.load("mnist", (28, 28, 1), subset=10**6), ["subset 1000000"]),
+        (lambda: load("nowhere", checkpoint="best"), ["nowhere"]),
+        (lambda: save(CSNN(TINY), TINY, "a\0b"), ["path", r"a\x00b"]),
+        (lambda: state_dict.convert({"fc.weight": torch.ones(10, 784)}, places=["a"]), ["places a"]),
+        (lambda: state_dict.convert(LINEAR, divided_by=-1), ["divided_by -1"]),
+        (lambda: nir_network.read("a.nir", norm_input=False), ["norm_input=False", "written_by sinabs"]),
     ],
 )
-def test_errors_raised_from_python_name_the_argument(call, start):
-    with pytest.raises(UserError) as caught:
+def test_errors_raised_from_python_name_the_argument(call, facts):
+    with refusing(UserError, *facts) as caught:
         call()
-    assert str(caught.value).startswith(start) and "--" not in str(caught.value)
+    assert "--" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Training on arrays gives the same network as the command on the same images."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from commands import passed
 from idx_files import write_folder
+from refusals import refusing
 
 import csnn_jax
 from csnn_jax import Config, DataConfig, ModelConfig, TrainConfig, UserError
@@ -76,7 +76,7 @@ def test_floats_have_their_own_scale():
     found = fit(PLAIN, (small, LABELS), (small, LABELS))
     scale, bits = found.config.model.scale, found.config.model.input_bits
     assert bits == 11 and 500 < small.max() * scale <= 2**bits
-    with pytest.raises(ValueError, match=rf"expected at most {2**bits / scale:g}, the power of two above"):
+    with refusing(ValueError, f"{2**bits / scale:g}"):
         found.classify(small * 4)
     fired = found.evaluate((small, LABELS)).densities
     assert 0 < fired["lif1"] < 1
@@ -96,7 +96,7 @@ def test_frames():
 
 def test_frames_beyond_counts_need_a_scale():
     frames = FRAMES * np.uint8(127)
-    with pytest.raises(UserError, match=r"^scale: frames of whole numbers are event counts, but these go up to 254; "):
+    with refusing(UserError, "scale", 254):
         fit(PLAIN, (frames, LABELS), (frames, LABELS))
     assert fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 128
 
@@ -106,7 +106,7 @@ def test_class_names_are_kept(tmp_path):
     csnn_jax.save(found, tmp_path / "run")
     assert csnn_jax.load(tmp_path / "run").config.class_names == ("cat", "dog", "cow")
     assert fit(found.config).config.data.classes is None
-    with pytest.raises(UserError, match=r"^classes cat dog c\\now: expected different names of classes"):
+    with refusing(UserError, r"classes cat dog c\now"):
         fit(PLAIN, classes=["cat", "dog", "c\now"])
 
 
@@ -116,17 +116,17 @@ def test_a_decided_job_can_be_used_again():
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "message"),
+    ("train", "test", "facts"),
     [
-        ((IMAGES, LABELS[:5]), PAIR, "train 5 labels for 60 images"),
-        (PAIR, (IMAGES[:, :4], LABELS), r"test images are [60, 4, 8, 1], expected [N, 8, 8, 1] or"),
-        (PAIR, (IMAGES, LABELS + 1), "test labels go from 1 to 3, expected 0 to 2"),
-        ((BINARY, LABELS), PAIR, "train images are bytes up to 1, test images are bytes up to 239"),
-        ((IMAGES, LABELS + 1), PAIR, "train labels are 1, 2, 3, expected every class from 0 to 2, or `classes`"),
+        ((IMAGES, LABELS[:5]), PAIR, ("train", 5, 60)),
+        (PAIR, (IMAGES[:, :4], LABELS), ("test images", [60, 4, 8, 1], "[N, 8, 8, 1]")),
+        (PAIR, (IMAGES, LABELS + 1), ("test labels", 1, 3, "0 to 2")),
+        ((BINARY, LABELS), PAIR, ("train images", "test images", 1, 239)),
+        ((IMAGES, LABELS + 1), PAIR, ("train labels", "1, 2, 3", "0 to 2", "classes")),
     ],
 )
-def test_arrays_that_do_not_match(train, test, message):
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+def test_arrays_that_do_not_match(train, test, facts):
+    with refusing(ValueError, *facts):
         fit(PLAIN, train, test)
 
 
@@ -137,55 +137,55 @@ def test_a_value_that_is_not_finite_is_refused_with_its_position(which, value):
     broken = floats.copy()
     broken[3, 5, 7, 0] = broken[4, 0, 0, 0] = value
     pairs = {"train": (floats, LABELS), "test": (floats, LABELS)} | {which: (broken, LABELS)}
-    with pytest.raises(ValueError, match=rf"^{which} images are {value} at \[3, 5, 7, 0\], expected floats"):
+    with refusing(ValueError, f"{which} images", value, [3, 5, 7, 0]):
         fit(PLAIN, pairs["train"], pairs["test"])
     if which == "test":
-        with pytest.raises(ValueError, match=rf"^images are {value} at \[3, 5, 7, 0\], expected floats"):
+        with refusing(ValueError, "images", value, [3, 5, 7, 0]):
             fit(PLAIN, pairs["train"], pairs["train"]).classify(broken)
 
 
 @pytest.mark.parametrize("argument", ["on_evaluation", "log"])
 def test_an_argument_that_is_no_function_is_refused(argument):
-    with pytest.raises(ValueError, match=f"^{argument} is 3, expected a function, or None$"):
+    with refusing(ValueError, argument, 3, "function", None):
         csnn_jax.fit(PLAIN, PAIR, PAIR, **{argument: 3})
 
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("engine", ["scan", "event"])
 def test_weights_that_grow_out_of_range_are_refused_after_training(engine):
-    with pytest.raises(UserError, match=r"^after training: \w+\.weight has a value of .*, expected magnitudes below"):
+    with refusing(UserError, "after training", "magnitudes"):
         fit(replace(PLAIN, train=replace(PLAIN.train, lr=2.0**29, epochs=3, engine=engine)))
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("config", "facts"),
     [
-        (changed("data", validation=10), "data.validation 10: has no effect in fit, expected 0"),
-        (changed("data", dataset="idx:x"), "data.dataset idx:x: has no effect in fit"),
-        (changed("data", frames="count"), "data.frames count: has no effect in fit, expected time"),
-        (changed("data", event_drop=0.5), "event_drop 0.5: expected a data set of recordings"),
-        (changed("train", checkpoint_every=5), "train.checkpoint_every 5: has no effect in fit, expected 0"),
-        (changed("train", max_iters=10), "max_iters 10: 3 epochs of 60 images in batches of 20 are 9 iterations"),
-        (changed("train", batch_size=61), "batch_size 61: expected 1 to 60, the number of training images"),
+        (changed("data", validation=10), ("data.validation 10", 0)),
+        (changed("data", dataset="idx:x"), ("data.dataset idx:x", "no effect")),
+        (changed("data", frames="count"), ("data.frames count", "time")),
+        (changed("data", event_drop=0.5), ("event_drop 0.5", "recordings")),
+        (changed("train", checkpoint_every=5), ("train.checkpoint_every 5", 0)),
+        (changed("train", max_iters=10), ("max_iters 10", "3 epochs", 60, 20, 9)),
+        (changed("train", batch_size=61), ("batch_size 61", "1 to 60")),
     ],
 )
-def test_options_without_effect_are_refused(config, message):
-    with pytest.raises(UserError, match=f"^{message}"):
+def test_options_without_effect_are_refused(config, facts):
+    with refusing(UserError, *facts):
         fit(config)
 
 
 def test_options_that_contradict_the_arrays_are_refused():
-    with pytest.raises(ValueError, match=r"expected \[N, 9, 9, 1\] or \[N, T, 9, 9, 1\], as model.input_shape says"):
+    with refusing(ValueError, "[N, 9, 9, 1]", "[N, T, 9, 9, 1]", "model.input_shape"):
         fit(changed("model", input_shape=(9, 9, 1)))
-    with pytest.raises(UserError, match=r"^time_steps 5: arrays has 6 frames per example"):
+    with refusing(UserError, "time_steps 5", 6):
         fit(changed("model", time_steps=5), (FRAMES, LABELS), (FRAMES, LABELS))
-    with pytest.raises(UserError, match=r"^encoding rate: arrays already has a time axis, expected direct"):
+    with refusing(UserError, "encoding rate", "time axis", "direct"):
         fit(changed("model", encoding="rate", time_steps=6), (FRAMES, LABELS), (FRAMES, LABELS))
-    with pytest.raises(UserError, match=r"^encoding rate: arrays contains floats, expected direct, or bytes"):
+    with refusing(UserError, "encoding rate", "floats", "direct", "bytes"):
         fit(changed("model", encoding="rate"), (IMAGES / 256, LABELS), (IMAGES / 256, LABELS))
-    with pytest.raises(UserError, match=r"^augment: the training images are float32, expected bytes"):
+    with refusing(UserError, "augment", "float32", "bytes"):
         fit(CONFIG, (IMAGES / 256, LABELS), (IMAGES / 256, LABELS))
-    with pytest.raises(ValueError, match="config is of type ModelConfig, expected a Config"):
+    with refusing(ValueError, "config", "ModelConfig", "Config"):
         fit(PLAIN.model)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from commands import ENVIRONMENT, call, passed, start
-from refusals import refused, refused_by_process
+from refusals import assert_line, refused, refused_by_process
 from trainings import BRIEF, losses, records
 
 MODULE = "csnn_jax.train"
@@ -40,8 +40,7 @@ def test_a_finished_run_is_not_replaced_unless_asked(small_run, dataset, tmp_pat
     flags = (*BRIEF, "--dataset", dataset, "--max-iters", 1, "--eval-every", 0, "--out", out)
     before = (out / "weights.safetensors").read_bytes()
     (out / "notes.txt").write_text("mine")
-    assert f"{out}: already contains a finished run" in refused_by_process(MODULE, *flags)
-    assert (out / "weights.safetensors").read_bytes() == before
+    refused_by_process(MODULE, *flags, names=(f"--out {out}", "finished", "--overwrite"))
     passed(MODULE, *flags, "--overwrite")
     assert (out / "weights.safetensors").read_bytes() != before
     assert (out / "notes.txt").read_text() == "mine"
@@ -75,25 +74,25 @@ def test_a_run_whose_weights_blow_up_stops_and_keeps_the_last_good_ones(dataset,
     out = tmp_path / "run"
     flags = (*BRIEF, "--dataset", dataset, "--init", "torch", "--max-iters", 20, "--eval-every", 0, "--out", out)
     flags += ("--surrogate", "spike_rate_escape", "--slope", "1e38")
-    line = refused(MODULE, *flags)
-    assert "iteration 1: the loss or a gradient isn't finite" in line and "--lr" in line
+    done = call(MODULE, *flags)
+    assert done.returncode == 2
+    assert_line(done.stderr.removesuffix("\n"), "iteration 1", "finite", "--lr")
     kept = safetensors.numpy.load_file(out / "weights.safetensors")
     assert all(np.isfinite(t).all() for t in kept.values())
     assert np.abs(kept["conv1.weight"]).max() <= 1 / 3  # the initial weights
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "names"),
     [
-        (("--batch-size", "60001"), "--batch-size 60001: expected 1 to 60000"),
-        (("--dataset", "idx:/nowhere"), "/nowhere"),
-        (("--warmup", "469"), "--warmup 469: expected at most 468, the iterations of the job"),
-        (("--rate-target", "0.1", "--engine", "event"), "--engine event: --rate-target needs the gradient"),
+        (("--batch-size", "60001"), ("--batch-size 60001", "1 to 60000")),
+        (("--dataset", "idx:/nowhere"), ["/nowhere"]),
+        (("--warmup", "469"), ("--warmup 469", 468)),
+        (("--rate-target", "0.1", "--engine", "event"), ("--engine event", "--rate-target")),
     ],
 )
-def test_bad_flags_are_refused_in_one_line(flags, message, tmp_path):
-    assert message in refused(MODULE, *flags, cwd=tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_bad_flags_are_refused_in_one_line(flags, names, tmp_path):
+    refused(MODULE, *flags, names=names, cwd=tmp_path)
 
 
 def test_a_terminal_gets_a_live_bar(dataset, tmp_path):
@@ -122,4 +121,4 @@ def test_a_short_job_is_evaluated_on_the_first_images(dataset, tmp_path):
     evaluated = (*records(tmp_path / "run", "test"), *records(tmp_path / "run", "end"))
     shares = [record["accuracy"] for record in evaluated]
     assert len(shares) == 4 and all(16 * share == int(16 * share) for share in shares)
-    assert "was started with 16, not 17" in refused(MODULE, "--resume", *flags[-2:], "--eval-images", 17)
+    refused(MODULE, "--resume", *flags[-2:], "--eval-images", 17, names=("--eval-images", 16, 17))

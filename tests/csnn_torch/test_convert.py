@@ -6,6 +6,7 @@ import snntorch as snn
 import torch
 from foreign_networks import foreign
 from recordings import write_nmnist
+from refusals import refused
 from snntorch import utils
 from torch import nn
 
@@ -103,18 +104,18 @@ def test_weights_of_few_bits(file, tmp_path, capsys):
     assert config.model.weight_bits == 3 and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
 
 
-def test_flags_that_contradict_the_file_are_refused(file, tmp_path, capsys):
+def test_flags_that_contradict_the_file_are_refused(file, tmp_path):
     bars = write_nmnist(tmp_path / "bars", train=1, test=1)
-    for flags, message in (
-        (("--input-shape", "32", "32", "1"), "7.weight has shape [20, 294], expected [20, 384]"),
-        (("--no-reset-delay",), "--no-reset-delay"),
-        (("--scale", "-1"), "--scale -1: expected a positive number"),
-        (("--scale", "255", "--encoding", "rate"), "--encoding rate: expected direct with --scale"),
-        (("--dataset", "minst"), "--dataset 'minst'"),
-        (("--dataset", bars), f"--dataset {bars}: has images of 34x34x2, expected 28x28x1, the network's input shape"),
+    for flags, names in (
+        (("--input-shape", "32", "32", "1"), ("7.weight", [20, 294], [20, 384])),
+        (("--no-reset-delay",), ["--no-reset-delay"]),
+        (("--scale", "-1"), ("--scale -1", "positive")),
+        (("--scale", "255", "--encoding", "rate"), ("--encoding rate", "direct", "--scale")),
+        (("--dataset", "minst"), ["--dataset 'minst'"]),
+        (("--dataset", bars), (f"--dataset {bars}", "34x34x2", "28x28x1")),
     ):
-        assert convert.main([str(file), "--out", str(tmp_path / "run"), *flags]) == 2
-        assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
+        prints = "recordings" if bars in flags else ""
+        refused("csnn_torch.convert", file, "--out", tmp_path / "run", *flags, names=names, prints=prints)
 
 
 def small(channels: int, pixels: int) -> nn.Sequential:
@@ -266,8 +267,7 @@ def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(tmp_path, 
         np.testing.assert_array_equal(ours, np.moveaxis(expected, 2, -1))
 
 
-def test_flags_for_nir_files_are_refused_for_a_state_dict(file, tmp_path, capsys):
+def test_flags_for_nir_files_are_refused_for_a_state_dict(file, tmp_path):
     for flags in (("--dt", "1e-3"), ("--written-by", "sinabs"), ("--reset", "zero"), ("--no-norm-input",)):
-        assert convert.main([str(file), "--out", str(tmp_path / "run"), *flags]) == 2
-        said = " ".join(flags).replace("1e-3", "0.001")
-        assert f"error: {said}: {file} is a state_dict, but this flag is only for a NIR file" in capsys.readouterr().err
+        flag = " ".join(flags).replace("1e-3", "0.001")
+        refused("csnn_torch.convert", file, "--out", tmp_path / "run", *flags, names=(flag, file, "NIR"))

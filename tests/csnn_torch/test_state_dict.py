@@ -5,6 +5,7 @@ import pytest
 import snntorch as snn
 import torch
 from foreign_networks import ONE, TWO, Net, built, foreign, trained
+from refusals import refusing
 from torch import nn
 
 from csnn_jax.errors import UserError
@@ -30,41 +31,38 @@ def even(state):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "facts"),
     [
-        (setting("2.graded_spikes_factor", 2.0), r"2.graded_spikes_factor is 2, expected 1"),
-        (setting("5.reset_mechanism_val", 7), r"5.reset_mechanism_val is 7, expected 0 \(subtract\)"),
-        (setting("2.beta", torch.ones(4)), r"2.beta has shape \[4\], expected one value .* per channel, \[4, 1, 1\]"),
-        (setting("2.beta", torch.ones(4, 14, 14)), r"2.beta has shape \[4, 14, 14\], .* per channel, \[4, 1, 1\]"),
-        (setting("8.threshold", torch.ones(19)), r"8.threshold has shape \[19\], .* per neuron, \[20\]"),
-        (setting("8.threshold", torch.arange(20)), r"8.threshold is 0, expected a number from 2\^-100 to below 2\^100"),
-        (setting("2.beta", float("nan")), r"2.beta is nan"),
+        (setting("2.graded_spikes_factor", 2.0), ("2.graded_spikes_factor", 2, 1)),
+        (setting("5.reset_mechanism_val", 7), ("5.reset_mechanism_val", 7, "0 (subtract)")),
+        (setting("2.beta", torch.ones(4)), ("2.beta", [4], "per channel", [4, 1, 1])),
+        (setting("2.beta", torch.ones(4, 14, 14)), ("2.beta", [4, 14, 14], "per channel", [4, 1, 1])),
+        (setting("8.threshold", torch.ones(19)), ("8.threshold", [19], "per neuron", [20])),
+        (setting("8.threshold", torch.arange(20)), ("8.threshold", 0, "2^-100", "2^100")),
+        (setting("2.beta", float("nan")), ("2.beta", "nan")),
+        (setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)), ("3.weight", 1e300)),
+        (setting("3.weight", torch.full((6, 4, 3, 3), 3e38)), ("3.weight", 3e38, "magnitudes")),
+        (setting("7.bias", torch.full((20,), -(2.0**33))), ("7.bias", "-8.58993e+09", "magnitudes")),
+        (setting("3.running_mean", torch.ones(6)), ("3.running_var", "running statistics")),
+        (setting("gru.hidden", torch.ones(6)), ("gru", "hidden", "Conv2d")),
+        (lambda state: state.pop("10.threshold"), ("10", "beta, graded_spikes_factor, reset_mechanism_val")),
+        (setting("3.weight", torch.full((6, 4, 3, 3), float("nan"))), ("3.weight", "finite")),
+        (setting("3.bias", torch.ones(6, dtype=torch.int8)), ("3.bias", "torch.int8", "floats")),
+        (setting("3.bias", torch.ones(5)), ("3.bias", [5], [6])),
+        (setting("3.weight", torch.ones(6, 5, 3, 3)), ("3.weight", [6, 5, 3, 3], [6, 4, 3, 3])),
+        (setting("3.weight", torch.ones(6, 4, 3, 5)), ("3.weight", [6, 4, 3, 5], "square")),
+        (setting("0.weight", torch.ones(4, 1, 3)), ("0.weight", [4, 1, 3], "Conv2d")),
+        (setting("7.weight", torch.ones(20, 97)), ("7.weight", [20, 97], [20, 294], "no padding")),
+        (setting("7.weight", torch.ones(20, 150)), ("7.weight", [20, 150], [20, 294], "padding valid would fit")),
         (
-            setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)),
-            r"3.weight has a value of 1e\+300, exp",
+            setting("7.weight", torch.ones(20, 1176)),
+            ("7.weight", [20, 1176], "pool max none or pool none max would fit"),
         ),
-        (
-            setting("3.weight", torch.full((6, 4, 3, 3), 3e38)),
-            r"3.weight has a value of 3e\+38, expected magnitudes bel",
-        ),
-        (setting("7.bias", torch.full((20,), -(2.0**33))), r"7.bias has a value of -8.58993e\+09, expected magnitudes"),
-        (setting("3.running_mean", torch.ones(6)), r"3.running_var is missing, expected the running statistics"),
-        (setting("gru.hidden", torch.ones(6)), r"gru has hidden, expected only Conv2d"),
-        (lambda state: state.pop("10.threshold"), "10 has beta, graded_spikes_factor, reset_mechanism_val, exp"),
-        (setting("3.weight", torch.full((6, 4, 3, 3), float("nan"))), r"3.weight has values that aren't finite"),
-        (setting("3.bias", torch.ones(6, dtype=torch.int8)), r"3.bias has type torch.int8, expected floats"),
-        (setting("3.bias", torch.ones(5)), r"3.bias has shape \[5\], expected \[6\]"),
-        (setting("3.weight", torch.ones(6, 5, 3, 3)), r"3.weight has shape \[6, 5, .* expected \[6, 4, 3, 3\]; use"),
-        (setting("3.weight", torch.ones(6, 4, 3, 5)), r"3.weight has shape \[6, 4, 3, 5\], expected a square kernel"),
-        (setting("0.weight", torch.ones(4, 1, 3)), r"0.weight has shape \[4, 1, 3\], expected that of a Conv2d or Lin"),
-        (setting("7.weight", torch.ones(20, 97)), r"expected \[20, 294\], because input_shape .*; no padding"),
-        (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\], .* inputs; padding valid would fit$"),
-        (setting("7.weight", torch.ones(20, 1176)), "inputs; pool max none or pool none max would fit$"),
-        (even, r"kernel_size 4 3: expected odd sizes.*; padding valid .*fit"),
+        (even, ("kernel_size 4 3", "odd", "padding valid")),
     ],
 )
-def test_a_state_dict_that_cannot_be_converted_is_refused(change, message):
-    with pytest.raises(UserError, match=f"^net.pt: .*{message}"):
+def test_a_state_dict_that_cannot_be_converted_is_refused(change, facts):
+    with refusing(UserError, "net.pt", *facts):
         state_dict.convert(broken(change), "net.pt")
 
 
@@ -124,17 +122,17 @@ def test_other_floats_become_float32_with_a_note_and_names_may_have_a_prefix(kin
 
 
 @pytest.mark.parametrize(
-    ("size", "channels", "padding", "message"),
+    ("size", "channels", "padding", "shapes"),
     [
-        (32, 3, "valid", " input_shape 32 32 3 padding valid or input_shape 24 24 3 would fit$"),
-        (40, 2, "same", " or input_shape 40 40 2 would fit$"),
+        (32, 3, "valid", ["input_shape 32 32 3 padding valid", "input_shape 24 24 3"]),
+        (40, 2, "same", ["input_shape 40 40 2"]),
     ],
 )
-def test_the_image_size_is_inferred_from_the_weights(size, channels, padding, message):
+def test_the_image_size_is_inferred_from_the_weights(size, channels, padding, shapes):
     left = size // 2 // 2 if padding == "same" else ((size - 2) // 2 - 2) // 2
     convs = (("conv1", nn.Conv2d(channels, 4, 3)), ("conv2", nn.Conv2d(4, 8, 3)))
     state = built(*convs, ("fc1", nn.Linear(8 * left**2, 10)), ONE, TWO, ("lif3", snn.Leaky(beta=0.5)))
-    with pytest.raises(UserError, match=f"^net.pt: fc1.weight .*{message}"):
+    with refusing(UserError, "net.pt", "fc1.weight", *shapes):
         state_dict.convert(state, "net.pt")
     found = state_dict.convert(state, "net.pt", (size, size, channels), padding=padding)
     assert found.config.input_shape == (size, size, channels)

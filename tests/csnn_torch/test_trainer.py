@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from refusals import refusing
 from stepping import step
 
 from csnn_jax import data
@@ -97,7 +98,7 @@ def test_images_with_a_time_axis_are_sequences(split):
     assert spikes.shape == (7, 5, 4, 4, 4)
     np.testing.assert_array_equal(spikes[3, :, 0, 0], shorter[3, :, 0, 0])
     assert np.isfinite(step(one, data.Split(frames, split.labels[:5]), 0, range(5), 1e-2).loss)
-    with pytest.raises(UserError, match="encoding rate: the images already have a time axis"):
+    with refusing(UserError, "encoding rate", "time axis"):
         trainer(None, config(encoding="rate")).trace(frames)
 
 
@@ -231,13 +232,13 @@ def test_the_class_can_be_read_from_the_membranes(split, x64):
 
 
 @pytest.mark.parametrize(
-    ("settings", "device", "message"),
+    ("settings", "device", "facts"),
     [
-        ({"engine": "scan"}, "cpu", "engine scan: .*expected auto"),
-        ({}, "gpu7", "device gpu7: no such device, expected auto, cpu, cuda"),
-        ({}, "meta", "device meta: can't be used here"),
+        ({"engine": "scan"}, "cpu", ("engine scan", "auto")),
+        ({}, "gpu7", ("device gpu7", "auto", "cpu", "cuda")),
+        ({}, "meta", ["device meta"]),
     ],
 )
-def test_unsupported_options_are_refused(settings, device, message):
-    with pytest.raises(UserError, match=message):
+def test_unsupported_options_are_refused(settings, device, facts):
+    with refusing(UserError, *facts):
         Trainer(config(settings), device=device)

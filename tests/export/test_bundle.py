@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from disk import largest_file
+from refusals import refusing
 from signals import interrupted_everywhere, lost_files
 
 from csnn_jax.errors import UserError
@@ -33,9 +34,8 @@ def test_a_bundle_appears_with_its_folder_and_replaces_an_older_one_only_on_requ
     path = tmp_path / "deep" / "bundle"
     fill(path, "old")
     assert path.stat().st_mode & 0o777 == 0o755
-    with pytest.raises(UserError, match="already exists; expected another path, or overwrite"):
+    with refusing(UserError, path, "overwrite", unchanged=path):
         fill(path, "new")
-    assert (path / "manifest.json").read_text() == "old"
     fill(path, "new", overwrite=True)
     assert (path / "manifest.json").read_text() == (path / "golden" / "tensor").read_text() == "new"
     assert names(path.parent) == ["bundle"]
@@ -46,16 +46,14 @@ def test_overwrite_only_removes_bundles(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    before = names(tmp_path)
     for name in ("folder", "file", "link"):
-        with pytest.raises(UserError, match=f"{name}: isn't a bundle, overwrite only replaces"):
+        with refusing(UserError, tmp_path / name, "overwrite", unchanged=tmp_path):
             fill(tmp_path / name, "new", overwrite=True)
-        with pytest.raises(UserError, match=f"{name}: already exists; expected another path$"):
+        with refusing(UserError, tmp_path / name, "another path", unchanged=tmp_path) as caught:
             fill(tmp_path / name, "new")
-    with pytest.raises(UserError, match="file isn't a directory"):
+        assert "overwrite" not in str(caught.value).rpartition(": ")[2]
+    with refusing(UserError, tmp_path / "file", "directory", unchanged=tmp_path):
         fill(tmp_path / "file" / "bundle", "new")
-    assert names(tmp_path) == before
-    assert (tmp_path / "elsewhere" / "manifest.json").read_text() == "mine"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("no"), OSError(errno.ENOSPC, "No space left")])
@@ -77,16 +75,15 @@ def test_a_bundle_that_appears_in_the_meantime_is_kept(tmp_path):
         (folder / "manifest.json").write_text("late")
         fill(tmp_path / "bundle", "early")
 
-    with pytest.raises(UserError, match="already exists"):
+    with refusing(UserError, tmp_path / "bundle", "exists"):
         bundle.make(tmp_path / "bundle", files)
     assert names(tmp_path) == ["bundle"]
     assert (tmp_path / "bundle" / "manifest.json").read_text() == "early"
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with largest_file(1000), pytest.raises(UserError, match=r"out .*bundle: can't be created: File too large"):
+    with largest_file(1000), refusing(UserError, "out", tmp_path / "bundle", "too large", unchanged=tmp_path):
         fill(tmp_path / "bundle", "x" * 2000)
-    assert names(tmp_path) == []
 
 
 @lost_files
@@ -114,18 +111,18 @@ LABELS = np.zeros(2, np.int32)
 
 
 @pytest.mark.parametrize(
-    ("arrays", "message"),
+    ("arrays", "facts"),
     [
-        (None, "no such file, expected images and labels"),
-        ({"labels": LABELS}, "expected a safetensors file with images and labels"),
-        ({"labels": LABELS, "images": np.ones((2, 4, 5, 1))}, r"expected images uint8 \[N, H, W, C\]"),
-        ({"labels": LABELS, "images": np.ones((2, 4, 5), np.uint8)}, r"expected images uint8 \[N, H, W, C\]"),
-        ({"labels": LABELS, "images": np.ones((3, 4, 5, 1), np.uint8)}, "expected .*: 2 labels for 3 images"),
+        (None, ["no such file"]),
+        ({"labels": LABELS}, ["images", "labels"]),
+        ({"labels": LABELS, "images": np.ones((2, 4, 5, 1))}, ["uint8", "[N, H, W, C]"]),
+        ({"labels": LABELS, "images": np.ones((2, 4, 5), np.uint8)}, ["uint8", "[N, H, W, C]"]),
+        ({"labels": LABELS, "images": np.ones((3, 4, 5, 1), np.uint8)}, ["2 labels", "3 images"]),
     ],
 )
-def test_missing_and_damaged_images_are_named_by_their_path(arrays, message, tmp_path):
+def test_missing_and_damaged_images_are_named_by_their_path(arrays, facts, tmp_path):
     (tmp_path / bundle.IMAGES).parent.mkdir()
     if arrays is not None:
         safetensors.numpy.save_file(arrays, tmp_path / bundle.IMAGES)
-    with pytest.raises(UserError, match=rf"images\.safetensors: {message}"):
+    with refusing(UserError, tmp_path / bundle.IMAGES, *facts):
         bundle.golden_images(tmp_path)

@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 import onnx
-from export_networks import OTHER, case
+from export_networks import OTHER, firing
 
 from csnn_jax.config import Config
 from export.network import Bundle, Network
 
 
 def test_shared_results_are_computed_once(tmp_path):
-    onnx.save(case("other").models["step.onnx"], tmp_path / "step.onnx")
+    onnx.save(firing(OTHER).models["step.onnx"], tmp_path / "step.onnx")
     config = Config(replace(OTHER, scale=1.0))
-    bundle = Bundle(tmp_path, Network(config, case("other").tensors, recorded=20), tmp_path / "scratch")
-    assert bundle.step_graph is bundle.step_graph and bundle.step_graph == case("other").models["step.onnx"]
+    bundle = Bundle(tmp_path, Network(config, firing(OTHER).tensors, recorded=20), tmp_path / "scratch")
+    assert bundle.step_graph is bundle.step_graph and bundle.step_graph == firing(OTHER).models["step.onnx"]
     header = (bundle.sources / "network.h").read_text()
     assert "#define CSNN_WINDOW_FRAMES 20 " in header and "#define CSNN_FRAMES 12 " in header
     built = bundle.program.program.stat().st_mtime_ns

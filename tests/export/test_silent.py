@@ -8,6 +8,7 @@ import pytest
 from bundles import INTEGRATOR, SMALL, drawn, make_run
 from commands import call
 from digits import few_digits
+from refusals import refusing
 
 import csnn_jax
 from csnn_jax import data
@@ -82,7 +83,7 @@ def test_a_layer_that_would_be_empty_is_refused_by_name():
     tensors = quiet(model)
     tensors["fc2.weight"][:] = -1.0
     tensors["fc2.bias"][:] = -1.0
-    with pytest.raises(csnn_jax.UserError, match="drop_silent: fc2 fires on none of the 40 training images"):
+    with refusing(csnn_jax.UserError, "drop_silent", "fc2", 40):
         silent.drop(Config(model), tensors, digits(model), Work("Exporting"))
 
 
@@ -94,7 +95,7 @@ def test_weights_with_more_bits_than_a_smaller_layer_allows_are_refused():
     tensors["fc1.weight"][:, 0] *= 64
     tensors = on_grid(model, tensors)
     alive = [np.arange(100) < 80, np.ones(2, bool)]
-    with pytest.raises(csnn_jax.UserError, match=r"drop_silent: fc1\.weight would be off the smaller layer's grid"):
+    with refusing(csnn_jax.UserError, "drop_silent", "fc1.weight"):
         silent.without(model, tensors, alive)
 
 

@@ -1,4 +1,4 @@
-"""Networks for the export's tests in which every layer fires."""
+"""Networks for tests of the export that need images and a single step; networks.py has those for equality."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -29,63 +29,25 @@ OTHER = ModelConfig(
 )
 """Differs from the default in everything possible."""
 
-STACKS = {
-    "default": ModelConfig(time_steps=12),
-    "other": OTHER,
-    "geometry": ModelConfig(
-        input_shape=(13, 12, 1),
-        conv_channels=(4, 5),
-        kernel_size=(4, 3),
-        padding=("valid", "same"),
-        stride=(1, 2),
-        pool=("max", "none"),
-        bias=False,
-        hidden=(),
-        num_classes=3,
-        time_steps=12,
-    ),
-    "flat": ModelConfig(
-        (6, 5, 1), (), hidden=(), num_classes=4, reset="none", beta=0.8, threshold=2.5, encoding="rate", time_steps=12
-    ),
-}
-
+GEOMETRY = ModelConfig(
+    input_shape=(13, 12, 1),
+    conv_channels=(4, 5),
+    kernel_size=(4, 3),
+    padding=("valid", "same"),
+    stride=(1, 2),
+    pool=("max", "none"),
+    bias=False,
+    hidden=(),
+    num_classes=3,
+    time_steps=12,
+)
+FLAT = ModelConfig(
+    (6, 5, 1), (), hidden=(), num_classes=4, reset="none", beta=0.8, threshold=2.5, encoding="rate", time_steps=12
+)
 FEW = ModelConfig(input_shape=(9, 8, 2), conv_channels=(5,), hidden=(11,), num_classes=4, beta=0.9, time_steps=12)
 SYNAPTIC = replace(FEW, neuron="synaptic", alpha=(0.9, 0.7, 0.6), beta=(0.8, 0.5, 0.3))
-AFTER = replace(FEW, conv_channels=(5, 6), pool_after=True)
-KINDS = {
-    "synaptic, subtract": SYNAPTIC,
-    "synaptic, zero": replace(SYNAPTIC, reset="zero", learn_alpha=True),
-    "synaptic, clear": replace(SYNAPTIC, reset="clear"),
-    "synaptic, none": replace(SYNAPTIC, reset="none"),
-    "mixed resets": replace(FEW, reset=("zero", "none", "subtract")),
-    "integrator": replace(FEW, output="integrator"),
-    "synaptic integrator": replace(SYNAPTIC, output="integrator", reset=("zero", "subtract", "zero"), encoding="rate"),
-    "read from membranes": replace(FEW, readout="membrane", encoding="rate"),
-    "values per channel": replace(FEW, reset="zero", per_channel=("beta", "threshold")),
-    "synaptic integrator, values per channel": replace(
-        SYNAPTIC, output="integrator", per_channel=("alpha", "beta", "threshold"), learn_alpha=True
-    ),
-    "sum": replace(FEW, pool="sum", pool_size=4),
-    "sum after the neurons": replace(AFTER, pool="sum"),
-    "average after the neurons": replace(AFTER, pool="avg", pool_size=(4, 2), reset="zero"),
-    "maximum after the neurons": replace(AFTER, pool="max"),
-    "pools of all kinds after the neurons": ModelConfig(
-        input_shape=(34, 31, 1),
-        conv_channels=(4, 5, 3, 4),
-        kernel_size=(4, 3, 1, 3),
-        padding=("valid", "same", "same", "same"),
-        stride=(2, 1, 1, 1),
-        pool=("sum", "none", "avg", "max"),
-        pool_size=(2, 2, 2, 3),
-        pool_after=True,
-        hidden=(),
-        neuron="synaptic",
-        reset="clear",
-        time_steps=12,
-    ),
-}
-"""Neurons other than the default, pools other than before the neurons, and outputs read from membranes."""
-STACKS |= KINDS
+INTEGRATOR = replace(SYNAPTIC, output="integrator", reset=("zero", "subtract", "zero"), encoding="rate")
+"""With two states, and read from membranes."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +78,6 @@ class Case:
 
 
 @functools.cache
-def case(name: str) -> Case:
-    """One of `STACKS`."""
-    return firing(STACKS[name])
-
-
 def firing(config: ModelConfig, batch: int = 3) -> Case:
     """Random weights and images for which every layer fires: a silent network matches anything."""
     for seed in range(50):

@@ -35,39 +35,47 @@ def refusing(
     assert_line(str(caught.value), *facts)
 
 
-def refused(module: str, *arguments: object, names: Iterable[object] = (), cwd: Folder = ".") -> str:
-    """Calls a command that must end with exit code 2, print one line on stderr, nothing else, and write nothing.
+def refused(
+    module: str,
+    *arguments: object,
+    names: Iterable[object] = (),
+    cwd: Folder = ".",
+    prints: str = "",
+    unchanged: Folder | None = None,
+) -> str:
+    """Calls a command that must end with exit code 2, print one line on stderr, and write nothing.
 
     Args:
         module: the command's module.
         arguments: its command line.
         names: the facts in the line: the flag or file, its value, and what was expected.
-        cwd: the working directory, which stays unchanged if it's given, as does the value of --out.
+        cwd: the working directory, which must stay unchanged if it's given, as must the value of --out.
+        prints: a part of what it prints on stdout before; nothing if it's empty.
+        unchanged: another file or folder that must stay unchanged.
 
     Returns:
         The line.
     """
-    with _unchanged(_outputs(arguments, cwd)):
+    with _unchanged(_outputs(arguments, cwd) + ([] if unchanged is None else [unchanged])):
         done = call(module, *arguments, cwd=cwd)
-    return assert_refused(done, *names)
+    return assert_refused(done, *names, prints=prints)
 
 
 def refused_by_process(
-    module: str, *arguments: object, names: Iterable[object] = (), cwd: Folder = ".", **options
+    module: str, *arguments: object, names: Iterable[object] = (), cwd: Folder = ".", prints: str = "", **options
 ) -> str:
     """`refused` in a separate process."""
     with _unchanged(_outputs(arguments, cwd)):
         done = run(module, *arguments, cwd=cwd, **options)
-    return assert_refused(done, *names)
+    return assert_refused(done, *names, prints=prints)
 
 
-def assert_refused(done: subprocess.CompletedProcess, *facts: object) -> str:
+def assert_refused(done: subprocess.CompletedProcess, *facts: object, prints: str = "") -> str:
     """Asserts that a finished command refused its arguments; returns the line."""
-    assert (done.returncode, done.stdout) == (2, ""), done
-    assert done.stderr.endswith("\n"), done.stderr
-    line = done.stderr.removesuffix("\n")
-    assert line.startswith("error: "), line
-    return assert_line(line, *facts)
+    assert done.returncode == 2, done
+    assert prints in done.stdout if prints else not done.stdout, done
+    assert done.stderr.startswith("error: ") and done.stderr.endswith("\n"), done
+    return assert_line(done.stderr.removesuffix("\n"), *facts)
 
 
 def assert_line(line: str, *facts: object) -> str:
@@ -99,9 +107,8 @@ def _unchanged(paths: list[Folder]) -> Iterator[None]:
 def snapshot(path: Folder) -> dict[str, object]:
     """The names and contents of a file or of all files and folders below a folder."""
     root = Path(path)
-    return {
-        str(entry.relative_to(root)): _content(entry) for entry in [root, *root.rglob("*")] if os.path.lexists(entry)
-    }
+    entries = [root, *root.rglob("*")] if os.path.lexists(root) else []
+    return {str(entry.relative_to(root)): _content(entry) for entry in entries}
 
 
 def _content(entry: Path) -> object:

@@ -1,55 +1,55 @@
 import numpy as np
 import pytest
+from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.config_json import from_json, to_json
 
 INVALID = [
-    ("beta", 1.5, "beta 1.5: expected a number from 0 to 1"),
-    ("beta", (0.5, 0.5, 0.5), "beta 0.5 0.5 0.5: expected one value, or 4 (one per layer)"),
-    ("threshold", 0.0, "threshold 0: expected a number from 2^-100 to below 2^100"),
-    ("threshold", 1e-31, "threshold 1e-31: expected a number from 2^-100 to below 2^100"),
-    ("threshold", 2.0**100, "threshold 1.2676506002282294e+30: expected a number from 2^-100 to below 2^100"),
-    ("threshold", 1e39, "threshold 1e+39: expected a number from 2^-100 to below 2^100"),
-    ("time_steps", 0, "time_steps 0: expected a whole number of at least 1"),
-    ("kernel_size", 4, "kernel_size 4: expected odd sizes with padding same; even ones need valid"),
-    ("kernel_size", (3, 5, 3), "kernel_size 3 5 3: expected one value, or 2 (one per convolution)"),
-    ("stride", 0, "stride 0: expected positive whole numbers"),
-    ("padding", "full", "padding full: expected one of same, valid"),
-    ("pool", ("max", "min"), "pool min: expected one of max, avg, sum, none"),
-    ("bias", 1, "bias 1: expected true or false"),
-    ("conv_channels", (1,) * 5, "conv_channels 1 1 1 1 1: conv5 has no output pixels for 1x1 inputs (kernel 3"),
-    ("stride", (30, 1), "conv_channels 32 64: conv1 has no output pixels for 28x28 inputs (kernel 3"),
-    ("conv_channels", (8, 0), "conv_channels 8 0: expected positive whole numbers"),
-    ("hidden", (16, -1), "hidden 16 -1: expected positive whole numbers"),
-    ("hidden", 64, "hidden 64: expected a tuple of positive whole numbers"),
-    ("input_shape", (28, 28), "input_shape 28 28: expected three positive whole numbers"),
-    ("num_classes", 1, "num_classes 1: expected a whole number of at least 2"),
-    ("reset", "hard", "reset hard: expected one of subtract, zero, none"),
-    ("readout", "max", "readout max: expected one of spikes, membrane"),
-    ("encoding", "phase", "encoding phase: expected one of direct, rate, latency"),
-    ("surrogate", "gaussian", "surrogate gaussian: expected one of fast_sigmoid, atan"),
-    ("surrogate", "SSO", "surrogate SSO: its gradients are random"),
-    ("slope", 0, "slope 0: expected a positive number"),
-    ("weight_bits", 9, "weight_bits 9: expected a whole number from 2 to 8"),
-    ("weight_bits", 1, "weight_bits 1: expected a whole number from 2 to 8"),
-    ("learn_beta", 1, "learn_beta 1: expected true or false"),
+    ("beta", 1.5, ("beta 1.5", "0 to 1")),
+    ("beta", (0.5, 0.5, 0.5), ("beta 0.5 0.5 0.5", "one value, or 4")),
+    ("threshold", 0.0, ("threshold 0", "2^-100", "2^100")),
+    ("threshold", 1e-31, ("threshold 1e-31", "2^-100", "2^100")),
+    ("threshold", 2.0**100, ("threshold 1.2676506002282294e+30", "2^-100", "2^100")),
+    ("threshold", 1e39, ("threshold 1e+39", "2^-100", "2^100")),
+    ("time_steps", 0, ("time_steps 0", "whole number", "at least 1")),
+    ("kernel_size", 4, ("kernel_size 4", "odd", "padding same")),
+    ("kernel_size", (3, 5, 3), ("kernel_size 3 5 3", "one value, or 2")),
+    ("stride", 0, ("stride 0", "positive", "whole numbers")),
+    ("padding", "full", ("padding full", "same", "valid")),
+    ("pool", ("max", "min"), ("pool min", "max", "avg", "sum", "none")),
+    ("bias", 1, ("bias 1", "true or false")),
+    ("conv_channels", (1,) * 5, ("conv_channels 1 1 1 1 1", "conv5", "1x1")),
+    ("stride", (30, 1), ("conv_channels 32 64", "conv1", "28x28")),
+    ("conv_channels", (8, 0), ("conv_channels 8 0", "positive", "whole numbers")),
+    ("hidden", (16, -1), ("hidden 16 -1", "positive", "whole numbers")),
+    ("hidden", 64, ("hidden 64", "tuple", "positive", "whole numbers")),
+    ("input_shape", (28, 28), ("input_shape 28 28", "three", "positive", "whole numbers")),
+    ("num_classes", 1, ("num_classes 1", "whole number", "at least 2")),
+    ("reset", "hard", ("reset hard", "subtract", "zero", "none")),
+    ("readout", "max", ("readout max", "spikes", "membrane")),
+    ("encoding", "phase", ("encoding phase", "direct", "rate", "latency")),
+    ("surrogate", "gaussian", ("surrogate gaussian", "fast_sigmoid", "atan")),
+    ("surrogate", "SSO", ("surrogate SSO", "random")),
+    ("slope", 0, ("slope 0", "positive")),
+    ("weight_bits", 9, ("weight_bits 9", "whole number", "2 to 8")),
+    ("weight_bits", 1, ("weight_bits 1", "whole number", "2 to 8")),
+    ("learn_beta", 1, ("learn_beta 1", "true or false")),
 ]
 
 
-@pytest.mark.parametrize("field, value, message", INVALID, ids=lambda v: str(v)[:40])
-def test_errors_name_the_flag_and_its_value(field, value, message):
-    with pytest.raises(UserError) as caught:
+@pytest.mark.parametrize("field, value, facts", INVALID, ids=lambda v: str(v)[:40])
+def test_errors_name_the_flag_and_its_value(field, value, facts):
+    with refusing(UserError, *facts):
         ModelConfig(**{field: value})
-    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
 def test_lists_from_json_and_yaml_are_accepted():
     found = ModelConfig(input_shape=[8, 8, 1], conv_channels=[8, 16], hidden=[], beta=[0.1, 0.2, 0.3])
     assert found == ModelConfig(input_shape=(8, 8, 1), conv_channels=(8, 16), hidden=(), beta=(0.1, 0.2, 0.3))
     hash(found)
-    with pytest.raises(UserError, match="conv_channels 8 x: expected positive whole numbers"):
+    with refusing(UserError, "conv_channels 8 x", "whole numbers"):
         ModelConfig(conv_channels=[8, "x"])
 
 
@@ -64,7 +64,7 @@ def test_numpy_numbers_and_arrays_become_pythons():
     )
     assert found.each("beta") == (float(np.float32(0.9)),) * 4 and found.thresholds == (1, 2, 3, 4)
     assert from_json(ModelConfig, to_json(found), "it") == found
-    with pytest.raises(UserError, match=r"beta 1.5: expected a number from 0 to 1"):
+    with refusing(UserError, "beta 1.5", 0, 1):
         ModelConfig(beta=np.float64(1.5))
 
 
@@ -84,7 +84,6 @@ def test_without_pools_nothing_follows_the_neurons():
     ],
 )
 def test_a_window_larger_than_the_outputs_is_refused_after_neurons_too(changes, layer):
-    with pytest.raises(UserError) as caught:
-        ModelConfig(pool_after=True, **changes)
     size = " ".join(map(str, np.ravel(changes["pool_size"])))
-    assert str(caught.value).startswith(f"pool_size {size}: ") and f" {layer} " in str(caught.value)
+    with refusing(UserError, f"pool_size {size}", layer):
+        ModelConfig(pool_after=True, **changes)

@@ -46,18 +46,35 @@ NETWORKS = {
     # at least 32 channels, of which scan's products skip the silent ones
     "wide": replace(SMALL, conv_channels=(33, 34), hidden=(35,), num_classes=32, pool="none", beta=0.5, threshold=1.0),
     "strides, averages": replace(
-        SMALL, stride=2, pool="avg", reset=("zero", "none", "subtract"), surrogate="sigmoid", slope=2.0
+        SMALL,
+        stride=2,
+        pool="avg",
+        reset=("zero", "none", "subtract"),
+        per_channel=("beta", "threshold"),
+        surrogate="sigmoid",
+        slope=2.0,
     ),
     "synaptic, pools after": replace(
         SMALL,
         neuron="synaptic",
         alpha=0.5,
         learn_alpha=True,
-        per_channel=("beta", "alpha"),
+        per_channel=("beta", "alpha", "threshold"),
         reset=("clear", "zero", "subtract"),
         pool_after=True,
         surrogate="fast_sigmoid",
         slope=2.0,
+    ),
+    "synaptic integrator, no convolution": replace(
+        SMALL,
+        conv_channels=(),
+        beta=(0.75, 0.5),
+        threshold=(1.0, 0.75),
+        neuron="synaptic",
+        alpha=0.25,
+        learn_alpha=True,
+        reset=("none", "zero"),
+        output="integrator",
     ),
 }
 ON_EVENT = ("leaky", "wide")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from refusals import refusing
 
 from csnn_jax.network import neuron, surrogate
 
@@ -133,7 +134,7 @@ def test_gradients_match_the_closed_recurrences(reset, beta, x64):
 
 def test_integer_membranes_and_unknown_resets_are_refused():
     zeros = jnp.zeros(2, int)
-    with pytest.raises(ValueError, match="membrane is int32, expected floats"):
+    with refusing(ValueError, "membrane", "int32", "floats"):
         neuron.leaky(zeros, zeros, 0.5, 1.0, "zero", surrogate.atan)
-    with pytest.raises(ValueError, match="reset is 'half', expected one of subtract, zero, none"):
+    with refusing(ValueError, "reset", "half", "subtract", "zero", "none"):
         neuron.leaky(zeros + 0.0, zeros, 0.5, 1.0, "half", surrogate.atan)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from refusals import refusing
 from trainings import read_flags
 
 import csnn_jax.recipes
@@ -47,7 +48,7 @@ def test_a_recipes_flags_are_printed_with_the_values_in_use():
 
 
 def test_recipes_refuse_other_image_sizes():
-    with pytest.raises(UserError, match=r"^recipe fast: is for 28x28x1, not 32x32x1 images"):
+    with refusing(UserError, "recipe fast", "28x28x1", "32x32x1"):
         read_flags("--recipe", "fast", "--input-shape", 32, 32, 1)
 
 

@@ -31,9 +31,8 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path):
         passed(REPORT, one, "--out", out)
     other = tmp_path / "mine.html"
     other.write_text("<p>mine</p>")
-    assert "isn't a report, so it isn't replaced" in refused_by_process(REPORT, one, "--out", other)
-    assert other.read_text() == "<p>mine</p>"
-    assert "isn't a report" in refused(REPORT, one, "--out", one)
+    refused_by_process(REPORT, one, "--out", other, names=(f"--out {other}", "report"))
+    refused(REPORT, one, "--out", one, names=(f"--out {one}", "report"))
 
 
 def test_a_network_trained_on_float_arrays(tmp_path):
@@ -50,19 +49,18 @@ def test_a_network_trained_on_float_arrays(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags, said",
+    "flags, names",
     [
-        ((), "RUN: expected at least one run directory"),
-        (("run", "./run"), "RUN ./run: given twice, expected each run once"),
-        (("nowhere",), "nowhere: no such directory, expected a run directory from csnn_jax.train"),
-        (("run", "--out", "run/config.json/a.html"), "--out run/config.json/a.html: {}/run/config.json isn't a direc"),
-        (("run", "--out", ""), "--out '': expected a path"),
-        (("run", "--details", -1), "--details -1: expected a whole number of at least 0"),
-        (("run", "--checkpoint", "best"), "--checkpoint best: run was trained without --validation"),
-        (("run", "--dataset", "idx:nowhere"), "nowhere: no such folder; expected one with"),
+        ((), ("RUN", "at least one")),
+        (("run", "./run"), ("RUN ./run", "once")),
+        (("nowhere",), ("nowhere", "run directory")),
+        (("run", "--out", "run/config.json/a.html"), ("--out run/config.json/a.html", "directory")),
+        (("run", "--out", ""), ("--out ''", "path")),
+        (("run", "--details", -1), ("--details -1", "at least 0")),
+        (("run", "--checkpoint", "best"), ("--checkpoint best", "run", "--validation")),
+        (("run", "--dataset", "idx:nowhere"), ("nowhere", "no such folder")),
     ],
 )
-def test_mistakes_are_named(flags, said, tmp_path):
+def test_mistakes_are_named(flags, names, tmp_path):
     make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
-    assert refused(REPORT, *flags, cwd=tmp_path).startswith(f"error: {said.format(tmp_path)}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "run"]
+    refused(REPORT, *flags, names=names, cwd=tmp_path)

@@ -1,11 +1,12 @@
 """A bundle's numbers equal NeuroBench's where it has them."""
 
 import json
+from dataclasses import replace
 
-import export_networks
 import numpy as np
 import pytest
 import torch
+from export_networks import FEW, GEOMETRY
 from neurobench.benchmarks import Benchmark
 from neurobench.metrics.static import ConnectionSparsity, Footprint
 from neurobench.metrics.workload import ActivationSparsity, ActivationSparsityByLayer, SynapticOperations
@@ -19,6 +20,7 @@ from csnn_jax.runs.layouts import expected_shapes, on_grid
 from csnn_torch import model as companion
 from export.reference import Step, inputs, trace
 
+AFTER = replace(FEW, conv_channels=(5, 6), pool_after=True)
 STACKS = {
     "max": ModelConfig(input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=4),
     "odd sizes": ModelConfig(
@@ -27,11 +29,11 @@ STACKS = {
     "spikes in": ModelConfig(
         input_shape=(8, 8, 3), conv_channels=(6,), hidden=(9,), time_steps=5, encoding="rate", learn_beta=True
     ),
-    "strides, no padding, no bias": export_networks.STACKS["geometry"],
-    "sum": export_networks.KINDS["sum"],
-    "sum after the neurons": export_networks.KINDS["sum after the neurons"],
-    "average after the neurons": export_networks.KINDS["average after the neurons"],
-    "maximum after the neurons": export_networks.KINDS["maximum after the neurons"],
+    "strides, no padding, no bias": GEOMETRY,
+    "sum": replace(FEW, pool="sum", pool_size=4),
+    "sum after the neurons": replace(AFTER, pool="sum"),
+    "average after the neurons": replace(AFTER, pool="avg", pool_size=(4, 2), reset="zero"),
+    "maximum after the neurons": AFTER,
     "no convolution": ModelConfig(input_shape=(6, 5, 1), conv_channels=(), hidden=(12,), time_steps=3, reset="none"),
 }
 METRICS = [[Footprint, ConnectionSparsity], [ActivationSparsity, ActivationSparsityByLayer, SynapticOperations]]

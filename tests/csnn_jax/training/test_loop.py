@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from refusals import refusing
 from stepping import step
 
 from csnn_jax import data
@@ -142,7 +143,7 @@ def test_steps_after_a_nonfinite_one_change_nothing(kind, dataset, tmp_path):
     config = job()
     trainer, loop = begin(Unbounded, config, dataset)
     run = rundir.create(str(tmp_path / "run"), config)
-    with pytest.raises(UserError, match="iteration 5: the loss or a gradient isn't finite; the weights before"):
+    with refusing(UserError, "iteration 5", "finite"):
         loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look))
     assert [record["iter"] for record in run.records("train")] == [1, 2, 3, 4]
     expected = stepped(kind, config, dataset, 3).tensors()

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from bundles import SMALL, make_run
 from export_networks import OTHER
+from refusals import refusing
 
 from csnn_jax import data
 from csnn_jax.errors import UserError
@@ -51,7 +51,7 @@ def test_images_are_random_if_no_data_set_is_known(tmp_path):
 
 def test_unsuitable_images_are_refused(tmp_path):
     run = Run(str(make_run(tmp_path / "run", SMALL)))
-    with pytest.raises(UserError, match=r"^other: takes 1x20x20, but the images are 1x28x28 \(channels, height, width"):
+    with refusing(UserError, "other", "1x20x20", "1x28x28"):
         inputs((run, Shown(1, 20, 20)), None, 5, None, None)
-    with pytest.raises(UserError, match=r"^other: doesn't state the shape of its images, expected a run"):
+    with refusing(UserError, "other", "run"):
         inputs((Shown(), Shown()), None, 5, None, None)

@@ -89,24 +89,24 @@ def test_no_causes_are_searched_without_a_network(run, tmp_path):
 
 def test_other_networks_are_refused(run, tmp_path):
     other = coarse_run(tmp_path / "other", hidden=(17,))
-    assert refused(MODULE, run, other).endswith(f"{other}: layer 2 has 17 neurons, expected 16, as in {run}")
+    refused(MODULE, run, other, names=(other, "layer 2", 17, 16, run), prints=str(other))
     deeper = coarse_run(tmp_path / "deeper", hidden=(16, 16))
-    assert refused(MODULE, run, deeper).endswith(f"{deeper}: has 4 layers of neurons, expected 3, as in {run}")
+    refused(MODULE, run, deeper, names=(deeper, "4 layers", 3, run), prints=str(deeper))
     larger = coarse_run(tmp_path / "larger", input_shape=(20, 20, 1))
-    assert "larger: takes" in (line := refused(MODULE, run, larger)) or "layer 1 has" in line
+    refused(MODULE, run, larger, names=[larger])
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "names"),
     [
-        (("missing",), "missing: no such file or directory, expected a run directory, a step.onnx, FILE.nir or PROG"),
-        (("norse:missing.nir",), "norse:missing.nir: no such file, expected a NIR file"),
-        (("README.md",), "README.md: expected a run directory, a step.onnx, "),
-        (("missing", "--images", 0), "--images 0: expected a whole number of at least 1"),
-        (("missing", "--dt", -1), "--dt -1: expected a positive number"),
-        (("missing", "--time-steps", 0), "--time-steps 0: expected a whole number of at least 1"),
+        (("missing",), ("missing", "run directory", "step.onnx", "FILE.nir")),
+        (("norse:missing.nir",), ("norse:missing.nir", "NIR")),
+        (("README.md",), ("README.md", "run directory", "step.onnx")),
+        (("missing", "--images", 0), ("--images 0", "at least 1")),
+        (("missing", "--dt", -1), ("--dt -1", "positive")),
+        (("missing", "--time-steps", 0), ("--time-steps 0", "at least 1")),
     ],
     ids=str,
 )
-def test_bad_input(run, flags, message):
-    assert message in refused(MODULE, run, *flags)
+def test_bad_input(run, flags, names):
+    refused(MODULE, run, *flags, names=names)

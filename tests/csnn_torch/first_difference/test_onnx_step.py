@@ -5,6 +5,7 @@ import pytest
 import torch
 from bundles import INTEGRATOR, make_run
 from onnx import TensorProto, helper
+from refusals import refusing
 from two_sides import coarse_run, step_of
 
 from csnn_jax.errors import UserError
@@ -62,10 +63,10 @@ def test_without_the_names_of_hidden_spikes_their_membranes_are_compared(tmp_pat
 def test_other_graphs_are_refused(tmp_path):
     path = tmp_path / "step.onnx"
     path.write_bytes(b"no protobuf")
-    with pytest.raises(UserError, match="expected an ONNX file: "):
+    with refusing(UserError, path, "ONNX"):
         OnnxStep(str(path))
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
     onnx.save(helper.make_model(graph), path)
-    with pytest.raises(UserError, match=r"takes x; expected a single step, as in a bundle's step\.onnx"):
+    with refusing(UserError, path, "x", "step.onnx"):
         OnnxStep(str(path))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import SMALL, drawn
-from export_networks import OTHER, STACKS
+from export_networks import GEOMETRY, OTHER
 from nir_files import affine, chained, conv, flatten, lif, rebuilt, sixteenths, spikes_digest, write
 from refusals import refusing
 
@@ -33,7 +33,7 @@ OWN = {
     "small": SMALL,
     "other": replace(OTHER, learn_beta=False, learn_threshold=False, threshold=(1.0, 0.7, 0.5, 2.0)),
     "geometry": replace(
-        STACKS["geometry"],
+        GEOMETRY,
         pool=("avg", "none"),
         reset="zero",
         beta=(0.123, 1.0, 0.0),

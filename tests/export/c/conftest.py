@@ -1,23 +1,23 @@
 """Builds the C program once per network."""
 
 import pytest
-from c_networks import STACKS, parameters
+from networks import network
 
 from export.c import program
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Writes and builds a stack once: `built(name)` returns its configuration, parameters and folder."""
-    made = {}
+    """Writes and builds one of the shared networks once, as users do; returns the folder of sources and programs."""
+    folders = {}
 
     def make(name):
-        if name not in made:
-            folder = tmp_path_factory.mktemp("c")
-            config, tensors = STACKS[name], parameters(STACKS[name])
-            program.write_sources(folder, config, tensors)
+        if name not in folders:
+            folder, one = tmp_path_factory.mktemp("c"), network(name)
+            frames = len(one.x) if one.x.ndim == 5 else None
+            program.write_sources(folder, one.config, one.tensors, frames)
             assert program.build(folder, folder) == (folder / "csnn", folder / "libcsnn.so")
-            made[name] = config, tensors, folder
-        return made[name]
+            folders[name] = folder
+        return folders[name]
 
     return make

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from c_networks import COMPILERS, STACKS, images_for, parameters
+from compilers import COMPILERS
+from networks import network
 
 from export.c import program
 
@@ -41,8 +42,8 @@ def sources(tmp_path_factory):
 
     def make(name: str) -> Path:
         folder = tmp_path_factory.mktemp("c")
-        config = replace(STACKS[name], beta=0.9)  # products with beta 0.5 are exact
-        program.write_sources(folder, config, parameters(config))
+        config = replace(network(name).config, beta=0.9)  # products with beta 0.5 are exact
+        program.write_sources(folder, config, network(name).tensors)
         (folder / "dump.c").write_text(DUMP)
         return folder
 
@@ -63,22 +64,21 @@ def compiled(folder: Path, *command: str) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        *("default kind", "odd sizes, average, zero", "default kind, 8 bits", "synaptic, zero"),
+        *("dark half", "averages, zero, 3 bits", "averages and sums after, 8 bits", "synaptic"),
         "synaptic integrator, values per channel",
     ],
 )
 def test_fused_operations_change_no_bit(sources, name, compiler):
-    folder, config = sources(name), STACKS[name]
-    images = images_for(config).tobytes()
+    folder, frames = sources(name), network(name).x.tobytes()
 
     def states(*flags: str) -> bytes:
         program = compiled(folder, *compiler, "-std=c99", *flags)
-        return subprocess.run([program], input=images, capture_output=True, check=True).stdout
+        return subprocess.run([program], input=frames, capture_output=True, check=True).stdout
 
     assert states("-O3", *FUSED) == states("-O1", "-ffp-contract=off")
 
 
-@pytest.mark.parametrize("name", ["default kind", "synaptic integrator, values per channel"])
+@pytest.mark.parametrize("name", ["dark half", "synaptic integrator, values per channel"])
 def test_flags_that_change_sums_are_refused_and_only_the_header_compiles_as_cplusplus(sources, name):
     folder = sources(name)
     for flag in ("-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-freciprocal-math"):

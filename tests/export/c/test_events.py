@@ -4,9 +4,10 @@ import re
 import subprocess
 from dataclasses import replace
 
+import bundles
 import numpy as np
 import pytest
-from c_networks import COMPILERS, SANITIZE, STRICT, parameters
+from compilers import COMPILERS, SANITIZE, STRICT
 from recordings import drawn, nmnist_bytes
 
 from csnn_jax.config import ModelConfig
@@ -30,7 +31,7 @@ def built(tmp_path_factory):
         if name not in made:
             window = Window(CONFIG.time_steps, SENSOR, (12, 10), name)
             made[name] = tmp_path_factory.mktemp("c")
-            program.write_sources(made[name], CONFIG, parameters(CONFIG), CONFIG.time_steps, window)
+            program.write_sources(made[name], CONFIG, bundles.drawn(CONFIG), CONFIG.time_steps, window)
             program.build(made[name], made[name])
         return made[name] / "csnn"
 
@@ -46,7 +47,7 @@ def printed(binary, content: bytes, *flags) -> str:
 def test_a_recording_is_classified_by_a_network_read_from_membranes(tmp_path):
     config = replace(CONFIG, output="integrator", beta=0.9)
     window, events = Window(CONFIG.time_steps, SENSOR, (12, 10), "time"), drawn(1, 700, SENSOR)
-    program.write_sources(tmp_path, config, parameters(config), CONFIG.time_steps, window)
+    program.write_sources(tmp_path, config, bundles.drawn(config), CONFIG.time_steps, window)
     binary = program.build(tmp_path, tmp_path).program
     line = printed(binary, nmnist_bytes(events))
     assert line == program.printed(binary, window.frames(events))

@@ -5,7 +5,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from c_networks import parameters
+from bundles import drawn
+from networks import network
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import from_torch
@@ -14,7 +15,7 @@ from export.c import headers, program
 
 def test_weights_in_the_header_are_exact(tmp_path):
     config = ModelConfig(input_shape=(6, 5, 1), conv_channels=(3,), hidden=(4,), num_classes=2)
-    tensors = parameters(config)
+    tensors = drawn(config)
     extremes = [0.0, -0.0, 1e-45, -1.1754942e-38, 3.4028235e38, 0.1, -1 / 3, 2**-126]
     tensors["fc1.weight"].flat[: len(extremes)] = np.array(extremes, np.float32)
     program.write_sources(tmp_path, config, tensors)
@@ -33,11 +34,10 @@ int main(void) { return fwrite(fc1_weight, sizeof fc1_weight, 1, stdout) != 1; }
 
 def test_the_stated_memory_is_correct(built):
     for name in (
-        *("default kind", "wide indices", "default kind, 8 bits", "odd sizes, average, zero, 4 bits", "synaptic, zero"),
-        *("values per channel", "synaptic integrator, values per channel, 4 bits"),
-        *("sum after the neurons", "pools of all kinds after the neurons, 4 bits"),
+        *("dark half", "70,400 neurons", "averages, zero, 3 bits", "synaptic", "sums, values per channel"),
+        *("synaptic integrator, values per channel", "averages and sums after, 8 bits", "all pools after, 4 bits"),
     ):
-        config, _, folder = built(name)
+        config, folder = network(name).config, built(name)
         flash, ram, states = map(int, re.findall(r"(\d+) (?:bytes|of them)", (folder / "network.h").read_text()))
         state = program.Library(folder / "libcsnn.so", config)._c.csnn_state_size()
         assert 0 <= state - ram < 8

@@ -6,27 +6,27 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from c_networks import STACKS, images_for, parameters
+from networks import RECIPES, Network, made
 
 from export.c import program
 
-NETWORK = STACKS["default kind"]
+NETWORKS = [made(RECIPES["dark half"], seed) for seed in (1, 2)]
+"""Of equal shapes."""
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
     """`c` and `golden/c` of two bundles with equal shapes and different weights; all files have the same time stamp."""
     base = tmp_path_factory.mktemp("bundles")
-    return [bundle(base / str(seed), seed) for seed in (1, 2)]
+    return [bundle(base / str(number), one) for number, one in enumerate(NETWORKS)]
 
 
-def bundle(folder: Path, seed: int) -> Path:
+def bundle(folder: Path, network: Network) -> Path:
     (folder / "golden/c").mkdir(parents=True)
-    program.write_sources(folder / "c", NETWORK, parameters(NETWORK, seed))
-    images = images_for(NETWORK)
+    program.write_sources(folder / "c", network.config, network.tensors)
     built = program.build(folder / "c", folder / "built")
-    (folder / "golden/c/expected.txt").write_text(program.printed(built.program, images))
-    (folder / "golden/c/samples.bin").write_bytes(images.tobytes())
+    (folder / "golden/c/expected.txt").write_text(program.printed(built.program, network.x))
+    (folder / "golden/c/samples.bin").write_bytes(network.x.tobytes())
     for path in folder.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
     return folder
@@ -43,7 +43,7 @@ def test_each_bundle_is_tested_in_a_build_folder_that_others_used(bundles, tmp_p
         assert (done.returncode, done.stdout, done.stderr) == (0, "csnn prints what is expected\n", "")
     assert program.build(bundles[1] / "c", tmp_path) == (tmp_path / "csnn", tmp_path / "libcsnn.so")
     expected = (bundles[1] / "golden/c/expected.txt").read_text()
-    assert program.printed(tmp_path / "csnn", images_for(NETWORK)) == expected
+    assert program.printed(tmp_path / "csnn", NETWORKS[1].x) == expected
 
 
 def test_another_bundles_program_is_not_accepted(bundles, tmp_path):

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from c_networks import COMPILERS, IMAGES, STRICT, images_for, parameters
+from bundles import drawn
+from compilers import COMPILERS, STRICT
 from export_networks import FEW, SYNAPTIC
+from networks import Recipe, made
 
 from csnn_jax.neurons import NEURONS
 from csnn_jax.neurons.neuron import Neuron
@@ -22,7 +24,7 @@ def body(text: str, function: str) -> list[str]:
 
 
 def test_the_leaky_step_matches_the_handwritten_one():
-    text = "".join(neurons.header(FEW, parameters(FEW)))
+    text = "".join(neurons.header(FEW, drawn(FEW)))
     at = "states[CSNN_STATE_MEM * CSNN_NEURONS + c]"
     assert body(text, "step_subtract") == [
         f"const float mem0 = {at};",
@@ -36,7 +38,7 @@ def test_the_leaky_step_matches_the_handwritten_one():
 
 def test_each_reset_has_one_function_and_layers_name_theirs(tmp_path):
     config = replace(FEW, reset=("zero", "none", "zero"))
-    program.write_sources(tmp_path, config, parameters(config))
+    program.write_sources(tmp_path, config, drawn(config))
     text = (tmp_path / "neurons.h").read_text()
     assert re.findall(r" step_(\w+)\(struct", text) == ["zero", "none"]
     assert re.findall(r"(\d)\},\n", text) == ["0", "1", "0"]
@@ -79,16 +81,16 @@ MADE_UP = {
 def test_a_user_defined_neuron_has_the_states_of_torch(monkeypatch, tmp_path, name, per_channel, compiler):
     monkeypatch.setitem(NEURONS, "synaptic", MADE_UP[name])
     config = replace(SYNAPTIC, reset="none", per_channel=per_channel)
-    tensors = parameters(config)
-    program.write_sources(tmp_path, config, tensors)
+    network = made(Recipe(config), 1)
+    program.write_sources(tmp_path, config, network.tensors)
     command = [*compiler, *STRICT, "-O2", "-fPIC", "-shared", "csnn.c", "-o", "libcsnn.so"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    library, step = program.Library(tmp_path / "libcsnn.so", config), reference.Step(config, tensors)
-    x = reference.inputs(config, images_for(config))
+    library, step = program.Library(tmp_path / "libcsnn.so", config), reference.Step(config, network.tensors)
+    x = reference.inputs(config, network.x)
     trace = reference.trace(step, x, config.time_steps)
     assert all(layer.any() and not layer.all() for layer in trace.spikes)
-    states = [u.numpy() for u in step.initial_states(IMAGES)]
+    states = [u.numpy() for u in step.initial_states(len(x))]
     for t in range(config.time_steps):
         states, spikes = library.step(states, x.numpy())
         np.testing.assert_array_equal(spikes, trace.output[t].numpy())

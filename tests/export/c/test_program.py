@@ -1,4 +1,7 @@
-"""The C program, built as a user builds it, is fed bytes, compared with torch, and hardened."""
+"""The C program, built as users build it: starts at the threshold, its answers, its errors, and how it's hardened.
+
+tests/test_matrix.py compares every step of every network.
+"""
 
 import ctypes
 import re
@@ -8,79 +11,69 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from c_networks import COMPILERS, IMAGES, SANITIZE, STACKS, STRICT, images_for, parameters
+from backends import expected, torch_input
+from compilers import COMPILERS, SANITIZE, STRICT
+from networks import IMAGES, network
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import expected_shapes, on_grid
 from export import reference
-from export.c import headers, program
-from export.proof.runners import summed
+from export.c import program
+from export.proof.runners import zeros
 from export.reference import state_shapes
 
 GENERATED = ("network.h", "neurons.h", "weights.h")
 USAGE = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"
 
 
-def torch_window(config, tensors):
-    """(input, samples in the program's format, trace in torch)."""
-    images = images_for(config)
-    x = reference.inputs(config, images)
-    samples = images if x.ndim == 4 else x.movedim(-3, -1).swapaxes(0, 1).numpy().astype(np.uint8)
-    return x, samples, reference.trace(reference.Step(config, tensors), x, config.time_steps)
+def samples(name):
+    return program.samples(network(name).config, torch_input(name).numpy())
 
 
-@pytest.mark.parametrize("name", STACKS)
-def test_every_step_has_the_spikes_and_membranes_of_torch(built, name):
-    """Other states, classes and scores match too; another network's steps in between change nothing."""
-    config, tensors, folder = built(name)
-    x, samples, trace = torch_window(config, tensors)
-    able = trace.spikes[:-1] if config.output == "integrator" else trace.spikes
-    assert all(layer.any() and not layer.all() for layer in able)
-    binary, path = program.build(folder, folder)
-    library, other = program.Library(path, config), program.Library(path, config)
-    step = reference.Step(config, tensors)
-    states = [u.numpy() for u in step.initial_states(IMAGES)]
-    check_at_the_threshold(library, step, next(reference.frames(x, 1)))
-    for t, frame in enumerate(reference.frames(x, config.time_steps)):
-        other.step(states, np.zeros_like(frame))
-        states, output = library.step(states, frame.numpy())
-        np.testing.assert_array_equal(output, trace.output[t].numpy())
-        for mine, theirs in zip(states, trace.states, strict=True):
-            np.testing.assert_array_equal(mine, theirs[t].numpy())
-        check_layers(library._c, library._state, config, trace, t)
-    classes, scores = program.answers(binary, samples)
-    expected = summed(trace.output.numpy())
-    np.testing.assert_array_equal(scores, expected)
+@pytest.mark.parametrize(
+    "name",
+    ["dark half", "no pool, no bias, membranes", "counts, no convolution, 2 bits", "all pools after, 4 bits"],
+)
+def test_the_program_and_the_library_give_the_same_answers(built, name):
+    config, folder = network(name).config, built(name)
+    scores = expected(name)["scores"]
     counts = config.readout == "spikes"
-    assert scores.dtype == (np.int64 if counts else np.float32)
-    np.testing.assert_array_equal(classes, np.where(~expected.any(1) & counts, -1, expected.argmax(1)))
-    answer, scores = library.classify(np.ascontiguousarray(samples[0]))
-    assert (answer, scores.tolist()) == (classes[0], expected[0].tolist())
-
-
-def check_layers(c, state, config, trace, t):
-    """Checks what C's callers read of every layer, after the last image's step."""
+    classes = np.where(~scores.any(1) & counts, -1, scores.argmax(1))
+    found = program.answers(folder / "csnn", samples(name))
+    np.testing.assert_array_equal(found[0], classes)
+    np.testing.assert_array_equal(found[1], scores)
+    assert found[1].dtype == (np.int64 if counts else np.float32)
+    library, other = (program.Library(folder / "libcsnn.so", config) for _ in range(2))
+    for sample, answer, expected_scores in zip(samples(name), classes, scores, strict=True):
+        other.classify(255 - sample)  # shares nothing
+        answered, found = library.classify(np.ascontiguousarray(sample))
+        assert (answered, found.tolist()) == (answer, expected_scores.tolist())
     count = ctypes.c_int32()
-    c.csnn_spikes.restype = ctypes.POINTER(headers.index_type(config))
-    c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
-    membranes = reference.membranes(config, trace.states)
-    for layer, (spikes, membrane) in enumerate(zip(trace.spikes, membranes, strict=True)):
-        spiked = c.csnn_spikes(state, layer, ctypes.byref(count))[: count.value]
-        assert spiked == spikes[t, -1].movedim(0, -1).flatten().nonzero().flatten().tolist()
-        found = c.csnn_membranes(state, layer, ctypes.byref(count))[: count.value]
-        assert found == membrane[t, -1].movedim(0, -1).flatten().tolist()
+    library._c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
+    for number, layer in enumerate(config.layers):
+        membranes = library._c.csnn_membranes(library._state, number, ctypes.byref(count))[: count.value]
+        assert membranes == expected(name)[f"{layer.name}.last membrane"][-1].ravel().tolist()
 
 
-def check_at_the_threshold(library, step, frame):
-    """A membrane equal to its threshold hasn't spiked, so nothing is reset."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("dark half", "reset for each layer", "synaptic", "synaptic integrator, values per channel"),
+        "all pools after, 4 bits",
+    ],
+)
+def test_a_membrane_at_its_threshold_has_not_spiked(built, name):
+    config, step = network(name).config, reference.Step(network(name).config, network(name).tensors)
     at = []
-    for number, (name, u) in enumerate(zip(state_shapes(step.config), step.initial_states(IMAGES), strict=True)):
-        threshold = step.neurons[number // len(step.config.kind.states)].threshold
-        at.append((torch.zeros_like(u) + (threshold if name.startswith("mem") else 0.3)).numpy())
+    for number, (state, u) in enumerate(zip(state_shapes(config), step.initial_states(IMAGES), strict=True)):
+        threshold = step.neurons[number // len(config.kind.states)].threshold
+        at.append((torch.zeros_like(u) + (threshold if state.startswith("mem") else 0.3)).numpy())
+    frame = next(reference.frames(torch_input(name), 1))
     with torch.no_grad():
-        _, *expected = step(frame, *map(torch.from_numpy, at))
-    for mine, theirs in zip(library.step(at, frame.numpy())[0], expected, strict=True):
+        _, *after = step(frame, *map(torch.from_numpy, at))
+    library = program.Library(built(name) / "libcsnn.so", config)
+    for mine, theirs in zip(library.step(at, frame.numpy())[0], after, strict=True):
         np.testing.assert_array_equal(mine, theirs.numpy())
 
 
@@ -104,17 +97,16 @@ def test_no_sum_overflows_if_all_neurons_spike(tmp_path, bits):
 
 
 def test_the_library_refuses_input_that_is_no_byte(built):
-    config, tensors, folder = built("default kind")
-    library = program.Library(folder / "libcsnn.so", config)
-    states = [u.numpy() for u in reference.Step(config, tensors).initial_states(1)]
+    config = network("dark half").config
+    library = program.Library(built("dark half") / "libcsnn.so", config)
+    states = zeros(config, 1)
     for value in (1 / 512, 1.5, -1 / 256):
         with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
-            library.step(states, np.full((1, 2, 12, 10), value, np.float32))
+            library.step(states, np.full((1, 2, 12, 24), value, np.float32))
 
 
 def test_a_sample_has_as_many_steps_as_frames(tmp_path):
-    config = STACKS["default kind"]
-    tensors = parameters(config)
+    config, tensors = network("dark half").config, network("dark half").tensors
     program.write_sources(tmp_path, config, tensors, frames=6)
     binary = program.build(tmp_path, tmp_path).program
     frames = np.random.default_rng(4).integers(0, 256, (3, 6, *config.input_shape)).astype(np.uint8)
@@ -129,26 +121,23 @@ def test_a_sample_has_as_many_steps_as_frames(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("default kind", "default kind, 8 bits", "no convolution, no reset, 2 bits", "mixed resets"),
-        *("synaptic integrator", "synaptic integrator, values per channel, 4 bits"),
-        *("pools of all kinds after the neurons", "pools of all kinds after the neurons, 4 bits"),
+        *("dark half", "reset for each layer", "counts, no convolution, 2 bits", "strides, 5 bits"),
+        *("synaptic integrator, values per channel", "averages and sums after, 8 bits", "all pools after, 4 bits"),
     ],
 )
 def test_it_compiles_without_warnings_everywhere_and_sanitizers_find_nothing(built, tmp_path, compiler, name):
-    config, tensors, folder = built(name)
     binary = tmp_path / "sanitized"
-    sources = [folder / name for name in ("main.c", "events.c", "csnn.c")]
+    sources = [built(name) / source for source in ("main.c", "events.c", "csnn.c")]
     command = [*compiler, *STRICT, *SANITIZE, "-O1", *sources, "-o", binary]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    _, samples, trace = torch_window(config, tensors)
-    done = subprocess.run([binary], input=samples.tobytes(), capture_output=True, check=True)
+    done = subprocess.run([binary], input=samples(name).tobytes(), capture_output=True, check=True)
     assert done.stderr == b""
-    np.testing.assert_array_equal(program.answers(binary, samples)[1], summed(trace.output.numpy()))
+    np.testing.assert_array_equal(program.answers(binary, samples(name))[1], expected(name)["scores"])
 
 
 def test_the_network_needs_no_heap_and_no_library(built):
-    folder = built("default kind")[2]
+    folder = built("dark half")
     network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "pools.h", *GENERATED))
     assert set(re.findall(r"#include <(.+)>", network)) == {"stddef.h", "stdint.h", "float.h", "stdbool.h"}
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
@@ -157,19 +146,19 @@ def test_the_network_needs_no_heap_and_no_library(built):
 
 
 def test_read_and_write_errors_are_one_line(built, tmp_path):
-    binary = built("default kind")[2] / "csnn"
+    binary = built("dark half") / "csnn"
     for arguments, content, said in (
         ([str(tmp_path / "nowhere")], b"", "nowhere: No such file or directory\n"),
         ([str(tmp_path)], b"", "Is a directory\n"),
         (["one", "two"], b"", USAGE),
         (["--events"], bytes(5), "standard input: --events: this network takes images, not the events of a camera\n"),
-        ([], b"", "standard input: 0 bytes after 0 samples, expected samples of 240 bytes\n"),
-        ([], bytes(241), "standard input: 1 bytes after 1 samples, expected samples of 240 bytes\n"),
+        ([], b"", "standard input: 0 bytes after 0 samples, expected samples of 576 bytes\n"),
+        ([], bytes(577), "standard input: 1 bytes after 1 samples, expected samples of 576 bytes\n"),
     ):
         done = subprocess.run([binary, *arguments], input=content, capture_output=True, check=False)
         assert done.returncode == 2 and done.stderr.decode().endswith(said) and done.stderr.count(b"\n") == 1
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([binary], input=bytes(240), stdout=full, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run([binary], input=bytes(576), stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (2, b"csnn: standard output: No space left on device\n")
     done = subprocess.run([binary, "--help"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, USAGE, "")
@@ -226,9 +215,7 @@ def test_class_names_are_printed_byte_for_byte(tmp_path):
 
 
 def test_a_missing_make_and_a_failing_compiler_are_reported(built, tmp_path, monkeypatch):
-    broken = shutil.copytree(
-        built("default kind")[2], tmp_path / "broken", ignore=shutil.ignore_patterns("csnn", "*.o")
-    )
+    broken = shutil.copytree(built("dark half"), tmp_path / "broken", ignore=shutil.ignore_patterns("csnn", "*.o"))
     (broken / "network.h").write_text((broken / "network.h").read_text() + "int 3;\n")
     with pytest.raises(UserError, match=r"failed: .*network\.h.*error"):
         program.build(broken, tmp_path)

@@ -8,6 +8,7 @@ import pytest
 import safetensors.numpy
 from bundles import rehash
 from demos import unpacked
+from refusals import refusing
 
 from csnn_jax import data
 from csnn_jax.data import encode
@@ -68,7 +69,7 @@ def test_semantics_of_another_network_are_refused(change, copy):
     semantics = json.loads((copy / "manifest.json").read_text())["semantics"]
     change(semantics)
     rehash(copy, semantics=semantics)
-    with pytest.raises(UserError, match=r"manifest\.json: (isn't in the format|its semantics don't match)"):
+    with refusing(UserError, copy / "manifest.json"):
         facts.read(copy, None)
 
 
@@ -77,7 +78,7 @@ def test_a_wrong_number_of_frames_is_refused(copy):
     frames = np.repeat(kept["images"][:, None], 5, axis=1)
     safetensors.numpy.save_file(kept | {"images": frames}, copy / bundle.IMAGES)
     rehash(copy)
-    with pytest.raises(UserError, match=r"images\.safetensors: the shape of the images doesn't match config\.json"):
+    with refusing(UserError, copy / bundle.IMAGES, "config.json"):
         facts.read(copy, None)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from demos import unpacked
+from refusals import refusing
 
 from csnn_jax.errors import UserError
 from export.demo import npm, ort_web
@@ -46,21 +47,22 @@ def test_intact_packages_in_the_cache_need_no_npm(home):
     kept.write_bytes(data)
     assert npm.fetch(package) == kept
     assert npm.read(kept, ["licence", "readme"]) == {"licence": b"free", "readme": b"hello"}
-    with pytest.raises(UserError, match=r"thing-1\.0\.0\.tgz: has no index\.js"):
+    with refusing(UserError, kept, "index.js"):
         npm.read(kept, ["index.js"])
     kept.write_bytes(data[:-1])
-    with pytest.raises(UserError, match=r"^thing@1\.0\.0: npm isn't installed"):
+    with refusing(UserError, "thing@1.0.0", "npm"):
         npm.fetch(package)
 
 
 def test_an_archive_that_is_not_pinned_is_refused_and_a_failing_npm_is_reported(home):
-    (home / "other.tgz").write_bytes(archive(readme=b"evil"))
+    data = archive(readme=b"evil")
+    (home / "other.tgz").write_bytes(data)
     program(home, f'/bin/cp {home}/other.tgz "$5"')
-    with pytest.raises(UserError, match=r"thing@1\.0\.0: the archive from npm has SHA-256 .{64}, expected 00ff"):
+    with refusing(UserError, "thing@1.0.0", hashlib.sha256(data).hexdigest(), "00ff"):
         npm.fetch(npm.Package("thing", "1.0.0", "00ff"))
     assert list(npm.cache().iterdir()) == []
     program(home, "echo first >&2; echo no network >&2; exit 1")
-    with pytest.raises(UserError, match=r"^thing@1\.0\.0: `npm pack` failed, expected the archive: no network$"):
+    with refusing(UserError, "thing@1.0.0", "no network"):
         npm.fetch(npm.Package("thing", "1.0.0", "00ff"))
 
 
@@ -68,8 +70,8 @@ def test_packages_other_than_onnxruntime_web_and_missing_files_are_refused(tmp_p
     folder = unpacked(tmp_path / "package")
     for about in ("{", "[]", '{"name": "onnxruntime-node", "version": "1"}', '{"name": "onnxruntime-web"}'):
         (folder / ort_web.ABOUT).write_text(about)
-        with pytest.raises(UserError, match=r"^ort_web .*package: package\.json isn't from onnxruntime-web$"):
+        with refusing(UserError, "ort_web", folder, "package.json", "onnxruntime-web"):
             ort_web.load(folder)
     (folder / "dist" / "ort-wasm-simd-threaded.wasm").unlink()
-    with pytest.raises(UserError, match=r"ort-wasm-simd-threaded\.wasm: no such file"):
+    with refusing(UserError, folder / "dist" / "ort-wasm-simd-threaded.wasm"):
         ort_web.load(folder)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from export_networks import STACKS, Case, changed, firing
+from export_networks import FLAT, OTHER, Case, changed, firing
 from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
@@ -21,23 +21,17 @@ DENSE = ModelConfig((28, 28, 1), (), hidden=(16,), time_steps=12)
 """Below 8 bits, its first layer stays exact, and its neurons differ in their number of bits."""
 
 
-def made(name: str, bits: int) -> Case:
-    return firing(replace(STACKS.get(name, DENSE), weight_bits=bits))
+def made(config: ModelConfig, bits: int) -> Case:
+    return firing(replace(config, weight_bits=bits))
 
 
 def held(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return {tensor.name: tensor for tensor in model.graph.initializer}
 
 
-@pytest.mark.parametrize(
-    ("name", "bits"),
-    [
-        *(("other", 2), ("geometry", 3), ("other", 4), ("geometry", 8), ("dense", 8)),
-        *(("sum after the neurons", 8), ("pools of all kinds after the neurons", 4)),
-    ],
-)
-def test_files_with_few_bits_are_small_and_hold_the_same_network(name, bits):
-    case = made(name, bits)
+@pytest.mark.parametrize(("config", "bits"), [(OTHER, 3), (DENSE, 8)], ids=["3 bits", "8 bits of a dense network"])
+def test_files_with_few_bits_are_small_and_hold_the_same_network(config, bits):
+    case = made(config, bits)
     step, static, whole = (case.models[file] for file in ("step.onnx", "step_b1.onnx", "sequence.onnx"))
     kind, in_a_byte = (onnx.TensorProto.INT4, 2) if bits <= 4 else (onnx.TensorProto.INT8, 1)
     for layer in case.config.layers:
@@ -68,21 +62,21 @@ def test_int4_needs_opset_21_and_becomes_int8_in_earlier_ones():
     ]
     with pytest.raises(UserError, match=r"^opset 18: expected 19 or more for weights of 3 bits$"):
         few_bits.opset(3, 18)
-    case = made("other", 3)
+    case = made(OTHER, 3)
     model = few_bits.packed(step_graph.step(case.config, case.tensors, 20), case.config, case.tensors)
     assert held(model)["fc1.weight_int"].data_type == onnx.TensorProto.INT8
     assert equality(case.step, OnnxRunner(model), windows(case.step, [case.x]))["different_membranes"] == 0
 
 
 def test_without_few_bits_a_graph_is_unchanged():
-    case = firing(STACKS["flat"])
+    case = firing(FLAT)
     plain = step_graph.step(case.config, case.tensors)
     assert few_bits.packed(plain, case.config, case.tensors) is plain and not few_bits.is_packed(plain)
 
 
 @pytest.mark.parametrize("bits", [3, 8])
 def test_one_changed_integer_weight_or_scale_is_named_and_has_an_effect(bits):
-    case = made("other", bits)
+    case = made(OTHER, bits)
     model = case.models["step.onnx"]
     for name, change in (
         ("conv1.weight_int", lambda value: (value.astype(int) * -1).astype(value.dtype)),

@@ -3,16 +3,16 @@
 import numpy as np
 import onnx
 import pytest
-from export_networks import case, changed
+from export_networks import FLAT, OTHER, changed, firing
 
 from csnn_jax.errors import UserError
 from export.graphs import onnx_facts, onnx_file, tensors
 
 
-@pytest.mark.parametrize("name", ["other", "flat"])
+@pytest.mark.parametrize("config", [OTHER, FLAT], ids=["other", "flat"])
 @pytest.mark.parametrize("file", ["step.onnx", "step_b1.onnx", "sequence.onnx"])
-def test_every_file_passes_the_full_check_and_documents_itself(name, file, tmp_path):
-    made = case(name)
+def test_every_file_passes_the_full_check_and_documents_itself(config, file, tmp_path):
+    made = firing(config)
     onnx_file.save(made.models[file], tmp_path / file)
     model = onnx_file.load(tmp_path / file)
     onnx.checker.check_model(model, full_check=True)
@@ -20,8 +20,8 @@ def test_every_file_passes_the_full_check_and_documents_itself(name, file, tmp_p
     said = onnx_file.metadata_of(model)
     assert said["reset"] == made.config.reset and said["time_steps"] == "12"
     assert said["encoding"].startswith(made.config.encoding)
-    image = {"other": "pixel / 128: whole multiples of 1/128 from 0 to 2, for which all sums are exact"}
-    assert said["image"].endswith(f"width], {image.get(name, 'spikes of the step, 0 or 1')}")
+    pixels = "pixel / 128: whole multiples of 1/128 from 0 to 2, for which all sums are exact"
+    assert said["image"].endswith(f"width], {pixels if config is OTHER else 'spikes of the step, 0 or 1'}")
     assert said["threshold"] == str([neurons.threshold.item() for neurons in made.step.neurons])
     assert said["beta"] == str([neurons.beta.item() for neurons in made.step.neurons])
 
@@ -37,14 +37,14 @@ def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
 
 
 def test_one_changed_weight_is_named():
-    model, name = case("other").models["step.onnx"], "conv2.bias"
+    model, name = firing(OTHER).models["step.onnx"], "conv2.bias"
     (line,) = onnx_facts.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
     assert line.startswith(f"graph.initializer[{name}].raw_data doesn't match what this version makes")
     assert [*onnx_facts.differences(model, changed(model, name, lambda value: value))] == []
 
 
 def test_a_difference_is_located():
-    model = case("other").models["sequence.onnx"]
+    model = firing(OTHER).models["sequence.onnx"]
     other = onnx.ModelProto()
     other.CopyFrom(model)
     other.graph.node[0].doc_string = "certified"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from export_networks import case, changed
+from export_networks import OTHER, changed, firing
 
 from csnn_jax.config import Config
 from csnn_jax.data import Split
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.numeric
 
 def checked(folder, reset: str | None = None, **changes: str):
     """The results for a bundle with only step graphs; `changes` names a parameter to change in one of them."""
-    made = case("other")
+    made = firing(OTHER)
     for name, model in ((name, made.models[name]) for name in step.PART.what):
         wrong = changes.get(name.removesuffix(".onnx"))
         onnx_file.save(changed(model, wrong, lambda value: value + np.float32(0.5)) if wrong else model, folder / name)

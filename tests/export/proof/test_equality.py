@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from export_networks import OTHER, case, changed
+from export_networks import INTEGRATOR, OTHER, changed, firing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import on_grid
@@ -33,7 +33,7 @@ class Altered:
 
 @pytest.fixture
 def made():
-    return case("other")
+    return firing(OTHER)
 
 
 def test_a_network_equals_itself(made):
@@ -89,7 +89,7 @@ def test_another_class_and_nan_are_found():
 
 def test_the_output_membranes_and_every_state_are_compared():
     """For a network that is read from its membranes; a current that differs only in its last bit is found, too."""
-    made = case("synaptic integrator")
+    made = firing(INTEGRATOR)
     states = len(made.images) * 12 * 2 * (5 * 4 * 4 + 11 + 4)
     found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x]))
     assert found["membranes"] == states + len(made.images) * 12 * 4 and found["spikes"] == states / 2

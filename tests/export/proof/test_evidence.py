@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from export_networks import OTHER, case
+from export_networks import OTHER, firing
 
 from csnn_jax.config import Config
 from csnn_jax.data import Split
@@ -16,7 +16,7 @@ from export.proof.evidence import Evidence, accuracy
 
 def evidence(count: int, compared: int, **changes) -> Evidence:
     images = np.random.default_rng(0).integers(0, 256, (count, *OTHER.input_shape), np.uint8)
-    network = Network(Config(replace(OTHER, **changes)), case("other").tensors)
+    network = Network(Config(replace(OTHER, **changes)), firing(OTHER).tensors)
     return Evidence(network, Split(images, np.arange(count) % OTHER.num_classes), compared)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from export_networks import KINDS, case
+from export_networks import INTEGRATOR, OTHER, firing
 
 from export.parts import sequence
 from export.proof.runners import TorchRunner, scores, step_scores, window
@@ -10,10 +10,10 @@ from export.proof.runners import TorchRunner, scores, step_scores, window
 pytestmark = pytest.mark.numeric
 
 
-@pytest.mark.parametrize("name", ["other", *KINDS])
-def test_every_graph_gives_the_same_scores(name):
+@pytest.mark.parametrize("config", [OTHER, INTEGRATOR], ids=["spikes", "membranes"])
+def test_every_graph_gives_the_same_scores(config):
     """Spikes are counted; membranes are added in float32, step by step."""
-    made = case(name)
+    made = firing(config)
     outputs = window(TorchRunner(made.step), made.config, made.x).output
     expected = np.zeros_like(outputs[0])
     for output in outputs:

@@ -1,0 +1,343 @@
+"""Everything that computes a network, as functions from the network's name to values with names as in `expected`.
+
+A backend that can't run a network raises the product's own error.
+"""
+
+import ctypes
+import functools
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from flax import nnx
+from networks import network
+
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data import Split
+from csnn_jax.data.entry import as_floats
+from csnn_jax.engine import event, scan
+from csnn_jax.engine.library import Unsupported
+from csnn_jax.errors import UserError
+from csnn_jax.initial import simulation
+from csnn_jax.network.model import from_tensors
+from csnn_jax.runs import layouts
+from csnn_torch import model as companion
+from csnn_torch.first_difference import simulation as experiment
+from csnn_torch.foreign import nir_network
+from export import reference
+from export.c import headers, program
+from export.graphs import few_bits, nir_graph, onnx_file
+from export.network import Bundle, Inputs
+from export.network import Network as Trained
+from export.parts import c_program, nir, nir_norse, nir_reader, nir_sinabs, nir_spikingjelly, sequence, step
+from export.parts.nir_reader import Rule
+from export.proof.runners import OnnxRunner, ReferenceRunner, Runner, summed, window
+
+Values = dict[str, np.ndarray]
+Layers = Iterable[np.ndarray | torch.Tensor]
+NAMES = {"mem": "membrane", "syn": "synaptic"}
+"""The product's and the reference's names of states."""
+REFUSALS = (Unsupported, UserError, ValueError)
+
+
+@functools.cache
+def expected(name: str) -> Values:
+    """What the reference computes.
+
+    Returns:
+        For each layer, such as conv1:
+
+        - `conv1.current`, `conv1.membrane`, `conv1.synaptic` if its neurons have one, and `conv1.spikes`
+          [time, batch, ...], channels last;
+        - `conv1.last membrane` and `conv1.last synaptic` [batch, ...], after the last step;
+        - `conv1.ever` [batch, channels]: whether a channel spikes in the window.
+
+        For the network:
+
+        - `run` [time, batch, classes]: the spikes of the last layer, or its membranes if it never spikes;
+        - `output`: its spikes or membranes, whichever the class is read from, and `scores` [batch, classes], their sum;
+        - `fired` [batch, layers]: the number of spikes.
+    """
+    config, layers = network(name).config, network(name).layers
+    values, fired = {}, []
+    for layer, of_layer in layers.items():
+        states = {kind: of_layer[kind] for kind in NAMES.values() if kind in of_layer}
+        current, spikes = of_layer["current"], of_layer["spikes"]
+        last = {f"last {kind}": state[-1] for kind, state in states.items()}
+        ever = spikes.reshape(len(spikes), spikes.shape[1], -1, spikes.shape[-1]).any((0, 2))
+        every = {"current": current, "spikes": spikes, "ever": ever} | states | last
+        values |= {f"{layer}.{kind}": array for kind, array in every.items()}
+        fired.append(spikes.sum((0, *range(2, spikes.ndim))))
+    values["run"] = states["membrane"] if config.output == "integrator" else spikes
+    values["output"] = states["membrane"] if config.readout == "membrane" else spikes
+    return values | {"scores": summed(values["output"]), "fired": np.stack(fired, 1)}
+
+
+def by_layer(config: ModelConfig, kind: str, layers: Layers) -> Values:
+    """The values of every layer by name."""
+    return {f"{layer.name}.{kind}": np.asarray(values) for layer, values in zip(config.layers, layers, strict=True)}
+
+
+def last_channels(layers: Layers) -> list[np.ndarray]:
+    """[time, batch, channels, height, width] as [time, batch, height, width, channels]."""
+    arrays = map(np.asarray, layers)
+    return [layer if layer.ndim == 3 else np.moveaxis(layer, 2, -1) for layer in arrays]
+
+
+def of_states(config: ModelConfig, states: Sequence[np.ndarray | torch.Tensor]) -> Values:
+    """States in the order and the layout of graphs."""
+    kinds = config.kind.states
+    values: Values = {}
+    for number, kind in enumerate(kinds):
+        values |= by_layer(config, NAMES[kind], last_channels(states[number :: len(kinds)]))
+    return values
+
+
+def torch_input(name: str) -> torch.Tensor:
+    """The input as floats, channels first."""
+    return companion.channels_first(as_floats(network(name).x, network(name).config))
+
+
+# csnn_jax
+
+
+def engine(engine: Any, name: str) -> Values:
+    """All that an engine returns in one compiled function. Its kernels keep other values for each of its functions."""
+    config = network(name).config
+    graph, parameters = nnx.split(from_tensors(config, network(name).masters))
+
+    def everything(parameters: Any, x: jax.Array) -> Any:
+        model = nnx.merge(graph, parameters)
+        return engine.trace(model, x)[1], engine.run(model, x), engine.tally(model, x), engine.fires(model, x)
+
+    trace, (last, run), tally, ever = jax.device_get(scan.jit(everything)(parameters, network(name).x))
+    values = by_layer(config, "spikes", trace.spikes) | by_layer(config, "ever", ever)
+    for kind in config.kind.states:
+        values |= by_layer(config, NAMES[kind], [states[kind] for states in trace.states])
+        values |= by_layer(config, f"last {NAMES[kind]}", [states[kind] for states in last])
+    return values | {"run": run, "scores": tally.scores, "fired": tally.fired}
+
+
+def in_numpy(name: str) -> Values:
+    """The simulation that calibrates initial weights."""
+    config, tensors = network(name).config, network(name).tensors
+    if any(layer.neurons.stored for layer in config.layers):
+        raise ValueError("it has the values with which training starts")
+    x = as_floats(network(name).x, config)
+    values, frames = {}, x if x.ndim == 5 else x[None]
+    for index, layer in enumerate(config.layers):
+        kernel = layouts.from_torch(layer, tensors[f"{layer.name}.weight"])
+        current = simulation.current(layer, kernel, layouts.bias_of(layer, tensors), frames)
+        frames = simulation.spikes(current, config, index)
+        constant = (config.time_steps, *current.shape[1:])
+        values[f"{layer.name}.current"] = np.broadcast_to(current, constant) if len(current) == 1 else current
+        values[f"{layer.name}.spikes"] = frames
+    return values
+
+
+# csnn_torch
+
+
+def in_snntorch(layout: torch.memory_format, name: str) -> Values:
+    config, masters = network(name).config, network(name).masters
+    made = companion.sequential(config)
+    companion.load_tensors(made, masters)
+    x = companion.channels_first(as_floats(network(name).x, config), layout)
+    trace = companion.trace(made.to(memory_format=layout), x, config.time_steps)
+    tally = companion.tally(made, x, config.time_steps, config.readout)
+    values = by_layer(config, "spikes", trace.spikes)
+    for kind in config.kind.states:
+        values |= by_layer(config, NAMES[kind], [states[kind] for states in trace.states])
+    with torch.no_grad():
+        values["run"] = companion.run(made, x, config.time_steps).numpy()
+    return values | {"scores": tally.scores.numpy(), "fired": tally.fired.numpy()}
+
+
+def in_experiments(name: str) -> Values:
+    """The simulation that explains differences."""
+    config, x = network(name).config, torch_input(name)
+    x = x if x.ndim == 5 else x.expand(config.time_steps, *x.shape)
+    recording = experiment.simulate(experiment.Network(config, network(name).tensors), x)
+    spikes = [np.zeros_like(u) if s is None else s for s, u in zip(*recording, strict=True)]
+    return by_layer(config, "spikes", last_channels(spikes)) | by_layer(
+        config, "membrane", last_channels(recording.membranes)
+    )
+
+
+# export
+
+
+def in_torch(name: str) -> Values:
+    return of_step(network(name).config, network(name).tensors, torch_input(name))
+
+
+def of_step(config: ModelConfig, tensors: layouts.Tensors, x: torch.Tensor) -> Values:
+    trace = reference.trace(reference.Step(config, tensors), x, config.time_steps)
+    values = by_layer(config, "spikes", last_channels(trace.spikes)) | of_states(config, trace.states)
+    return values | {"output": trace.output.numpy()}
+
+
+_FOLDERS = tempfile.TemporaryDirectory(prefix="csnn-test-exports-")
+
+
+@functools.cache
+def bundle(name: str) -> Bundle:
+    """An empty bundle, for parts to write to."""
+    config, x = network(name).config, network(name).x
+    folder = Path(tempfile.mkdtemp(dir=_FOLDERS.name))
+    frames = len(x) if x.ndim == 5 and config.encoding == "direct" else None
+    return Bundle(folder, Trained(Config(config), network(name).tensors, frames), folder / "scratch")
+
+
+@functools.cache
+def written(part: ModuleType, name: str) -> Path:
+    """The folder of a network's bundle, in which a part has written its files."""
+    made, config = bundle(name), network(name).config
+    none = Split(np.zeros((0, *config.input_shape), np.uint8), np.zeros(0, np.int32))
+    part.PART.write(made, Inputs(made.network.config, few_bits.opset(config.weight_bits), none))
+    return made.folder
+
+
+def in_steps(runner: Runner, name: str, images: int | None = None, steps: int | None = None) -> Values:
+    """A program that runs single steps."""
+    config, x = network(name).config, torch_input(name)
+    x = x[:steps, :images] if x.ndim == 5 else x[:images]
+    recording = window(runner, config, x, min(steps or config.time_steps, config.time_steps))
+    return of_states(config, recording.states) | {"output": recording.output}
+
+
+def in_onnxruntime(file: str, name: str) -> Values:
+    return in_steps(OnnxRunner(onnx_file.load(written(step, name) / file)), name)
+
+
+def in_evaluator(name: str) -> Values:
+    """onnx's own evaluator, which is slow."""
+    return in_steps(ReferenceRunner(onnx_file.load(written(step, name) / "step.onnx")), name, 1, 4)
+
+
+def in_sequence(name: str) -> Values:
+    written(step, name)
+    runner = sequence.SequenceRunner(onnx_file.load(written(sequence, name) / sequence.NAME))
+    scores, output = runner.run(torch_input(name))
+    return {"scores": scores, "output": output}
+
+
+class Library(program.Library):
+    """The compiled library, which also shows the spikes of every layer, for one image at a time."""
+
+    def __init__(self, path: Path, config: ModelConfig):
+        super().__init__(path, config)
+        self._c.csnn_spikes.restype = ctypes.POINTER(headers.index_type(config))
+        self.spikes: list[list[np.ndarray]] = [[] for _ in config.layers]
+
+    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        result = super().step(states, x)
+        count = ctypes.c_int32()
+        for number, layer in enumerate(self.config.layers):
+            indices = self._c.csnn_spikes(self._state, number, ctypes.byref(count))[: count.value]
+            spikes = np.zeros((1, int(np.prod(layer.out_shape))), np.float32)
+            spikes[0, indices] = 1
+            self.spikes[number].append(spikes.reshape(1, *layer.out_shape))
+        return result
+
+
+def in_c(name: str) -> Values:
+    folder = written(c_program, name) / "c"
+    command = [os.environ.get("CC", "cc"), "-std=c99", "-O0", "-fPIC", "-shared", "csnn.c", "-o", "libcsnn.so"]
+    subprocess.run(command, cwd=folder, check=True)
+    config, x = network(name).config, torch_input(name)
+    images = []
+    for image in x.split(1, -4):
+        library = Library(folder / "libcsnn.so", config)
+        recording = window(library, config, image)
+        spikes = by_layer(config, "spikes", map(np.stack, library.spikes))
+        images.append(of_states(config, recording.states) | {"output": recording.output} | spikes)
+    return {key: np.concatenate([image[key] for image in images], 1) for key in images[0]}
+
+
+def in_nir(name: str) -> Values:
+    """network.nir: spikes in snnTorch's importer, and states of the network that csnn_torch reads."""
+    path = written(nir, name) / nir.NAME
+    spikes = nir.run(nir_graph.read(path), torch_input(name), network(name).config.time_steps)
+    return read_back(path, name) | by_layer(network(name).config, "spikes", last_channels(spikes))
+
+
+def in_dialect(dialect: nir_graph.Dialect, rule: Rule, name: str, **flags: Any) -> Values:
+    """A NIR file for another program: spikes by its rule, and states of the network that csnn_torch reads."""
+    config, path = network(name).config, bundle(name).folder / dialect.file
+    nir_graph.write(path, config, network(name).tensors, dialect)
+    spikes = nir_reader.run(nir_graph.read(path, dialect), rule, torch_input(name), config.time_steps)
+    return read_back(path, name, **flags) | by_layer(config, "spikes", last_channels(spikes))
+
+
+def read_back(path: Path, name: str, **flags: Any) -> Values:
+    """Without spikes; SpikingJelly's file may have a synaptic current that our network lacks."""
+    converted = nir_network.read(str(path), **flags)
+    assert not any("of its input" in note for note in converted.notes), converted.notes
+    values = of_step(converted.config, layouts.on_grid(converted.config, converted.tensors), torch_input(name))
+    return {key: values[key] for key in values.keys() & expected(name) if not key.endswith("spikes")}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to compute a network.
+
+    Attributes:
+        run: maps a network's name to values.
+        kinds: the kinds of values, `membrane` for `conv1.membrane` etc.
+        whole: whether it computes all steps and images, not only the first ones.
+    """
+
+    run: Callable[[str], Values]
+    kinds: frozenset[str]
+    whole: bool = True
+
+
+def backend(run: Callable[..., Values], *arguments: Any, kinds: str, whole: bool = True, **flags: Any) -> Backend:
+    """A backend; kinds are separated by commas."""
+    return Backend(functools.partial(run, *arguments, **flags), frozenset(kinds.split(", ")), whole)
+
+
+STATES = "membrane, synaptic"
+OF_ENGINE = f"{STATES}, spikes, run, scores, fired"
+STEP = f"{STATES}, output"
+BACKENDS = {
+    "scan": backend(engine, scan, kinds=f"{OF_ENGINE}, last membrane, last synaptic, ever"),
+    "event": backend(engine, event, kinds=f"{OF_ENGINE}, last membrane, last synaptic, ever"),
+    "NumPy": backend(in_numpy, kinds="current, spikes"),
+    "torch": backend(in_torch, kinds=f"{STEP}, spikes"),
+    "snnTorch": backend(in_snntorch, torch.contiguous_format, kinds=OF_ENGINE),
+    "snnTorch, channels last": backend(in_snntorch, torch.channels_last, kinds=OF_ENGINE),
+    "experiments": backend(in_experiments, kinds="membrane, spikes"),
+    "step.onnx": backend(in_onnxruntime, "step.onnx", kinds=STEP),
+    "step_b1.onnx": backend(in_onnxruntime, "step_b1.onnx", kinds=STEP),
+    "step.onnx, evaluator": backend(in_evaluator, kinds=STEP, whole=False),
+    "sequence.onnx": backend(in_sequence, kinds="output, scores"),
+    "C": backend(in_c, kinds=f"{STEP}, spikes"),
+    "network.nir": backend(in_nir, kinds=f"{STEP}, spikes"),
+    "network_norse.nir": backend(in_dialect, nir_norse.DIALECT, nir_norse.same_as_ours, kinds=f"{STEP}, spikes"),
+    "network_sinabs.nir": backend(
+        in_dialect,
+        nir_sinabs.DIALECT,
+        nir_sinabs.rule,
+        kinds=f"{STEP}, spikes",
+        written_by="sinabs",
+        reset="zero",
+        norm_input=False,
+    ),
+    "network_spikingjelly.nir": backend(
+        in_dialect,
+        nir_spikingjelly.DIALECT,
+        nir_spikingjelly.rule,
+        kinds=f"{STEP}, spikes",
+        written_by="spikingjelly",
+    ),
+}

@@ -1,0 +1,48 @@
+"""Which backends can't run which networks, and what the reason must name; every other combination must run."""
+
+NO_NIR = {
+    "dark half": "--pool avg --reset zero",
+    "reset for each layer": "not as --reset none or subtract",
+    "full blocks, 70 steps": "--pool avg --reset zero",
+    "only outputs, no reset": "--reset zero",
+    "kernel 1, learned": "--pool avg --reset zero",
+    "even kernels, integrator, 6 bits": "--pool avg --reset zero --output spiking",
+    "no pool, no bias, membranes": "--reset zero --readout spikes",
+    "1,030 channels": "--pool avg --reset zero",
+    "2,100 inputs": "--reset zero",
+    "70,400 neurons": "--pool avg --reset zero",
+    "counts, no convolution, 2 bits": "--reset zero",
+    "counts that end": "--reset zero",
+    "synaptic": "--pool avg --reset clear",
+    "synaptic integrator, values per channel": "--pool avg --reset clear --output spiking",
+    "sums, values per channel": "without --per-channel",
+    "all pools after, 4 bits": "--pool avg",
+    "floats": "--pool avg --reset zero",
+}
+STORED = dict.fromkeys(
+    ("kernel 1, learned", "powers of two", "synaptic integrator, values per channel", "sums, values per channel"),
+    "starts",
+)
+CLEAR = dict.fromkeys(
+    ("synaptic, sums after", "synaptic, averages after", "all pools after, 4 bits"), "reset clear: snnTorch"
+)
+SYNAPTIC = ("synaptic", "synaptic, sums after", "synaptic, averages after", "synaptic integrator, values per channel")
+REASONS = {
+    "event": {
+        "strides, 5 bits": "sum pooling",
+        **dict.fromkeys((*SYNAPTIC, "all pools after, 4 bits"), "synaptic neurons"),
+        "sums, values per channel": "beta and threshold per layer",
+        "averages and sums after, 8 bits": "--pool-after",
+    },
+    "NumPy": dict.fromkeys(STORED, "starts"),
+    "snnTorch": CLEAR,
+    "snnTorch, channels last": CLEAR,
+    "C": {"floats": "whole numbers from 0 to 255"},
+    "network.nir": NO_NIR,
+    "network_norse.nir": NO_NIR
+    | {"synaptic, averages after": "lif1's beta is 0.9", "ten layers": "lif2's beta is 0.6"},
+    "network_sinabs.nir": NO_NIR
+    | dict.fromkeys(("synaptic, sums after", "synaptic, averages after"), "--neuron leaky"),
+    "network_spikingjelly.nir": NO_NIR,
+}
+"""By backend and network."""

@@ -1,0 +1,75 @@
+"""Every backend gives the reference's membranes, currents and spikes for every network, or the reason why it can't.
+
+The reference (tests/helpers/reference_numpy.py) was written from docs/design.md alone.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from backends import BACKENDS, REFUSALS, expected
+from networks import NETWORKS, network
+from reasons import REASONS
+
+from csnn_jax.runs.equality import differ
+
+pytestmark = pytest.mark.numeric
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small networks are slower with more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_backend_equals_the_reference_or_says_why_not(name: str) -> None:
+    wrong = [f"{backend}: {line}" for backend in BACKENDS for line in problems(backend, name)]
+    assert not wrong, "\n".join(wrong)
+
+
+def problems(backend: str, name: str) -> Iterator[str]:
+    """One line for each value of a backend that differs from the reference's, or for a wrong reason."""
+    run, kinds, whole = BACKENDS[backend].run, BACKENDS[backend].kinds, BACKENDS[backend].whole
+    fact = REASONS.get(backend, {}).get(name)
+    try:
+        values = run(name)
+    except REFUSALS as error:
+        if fact is None or fact not in str(error) or "\n" in str(error):
+            yield f"refused with {error}, expected {fact or 'no error'}"
+        return
+    if fact is not None:
+        yield f"ran, expected an error with {fact}"
+    wanted = {key: value for key, value in expected(name).items() if key.rpartition(".")[2] in kinds}
+    if missing := wanted.keys() ^ values.keys():
+        yield f"missing or unexpected: {', '.join(sorted(missing))}"
+    for key in wanted.keys() & values.keys():
+        want = wanted[key] if whole else wanted[key][tuple(map(slice, values[key].shape))]
+        if want.shape != values[key].shape:
+            yield f"{key} has shape {values[key].shape}, expected {want.shape}"
+        elif count := differ(values[key], want):
+            yield f"{key} differs in {count:,} of {want.size:,} values"
+
+
+def test_every_layer_spikes_but_not_always() -> None:
+    """A silent layer equals any other."""
+    for name in NETWORKS:
+        layers = list(network(name).layers.values())
+        able = len(layers) - (network(name).config.output == "integrator")
+        assert all(0.01 < layer["spikes"].mean() < 0.95 for layer in layers[:able]), name
+        assert not any(layer["spikes"].any() for layer in layers[able:]), name
+
+
+def test_neurons_settle_stop_at_their_threshold_and_become_subnormal() -> None:
+    """In the networks that are there for that."""
+    first, second, *_ = network("dark half").layers.values()
+    assert not first["spikes"][..., 8:, :].any()
+    dark = second["membrane"][-6:, :, :, 5:]
+    assert (dark == dark[-1]).all()
+    for name in ("even kernels, integrator, 6 bits", "averages, zero, 3 bits", "all pools after, 4 bits"):
+        assert sum((layer["membrane"] == 1).sum() for layer in network(name).layers.values()) > 5, name
+    for layer in network("counts that end").layers.values():
+        assert ((layer["membrane"] != 0) & (abs(layer["membrane"]) < 2.0**-126)).any()
