@@ -12,6 +12,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from csnn_jax.config import Layer, ModelConfig, surrogate_of
+from csnn_jax.config.grid import Grid
 from csnn_jax.network import inputs, layers, surrogate
 from csnn_jax.network.neuron import fire
 from csnn_jax.neurons.neuron import State
@@ -41,11 +42,8 @@ class Block(nnx.Module):
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         for_kernel, for_bias = jax.random.split(key)
 
-        def uniform(key: Array, shape: tuple[int, ...]) -> nnx.Param:  # minval would be added to a product
-            return nnx.Param(bound * (2 * jax.random.uniform(key, shape, dtype) - 1))
-
-        self.kernel = uniform(for_kernel, shape)
-        bias = uniform(for_bias, shape[-1:]) if layer.bias else None
+        self.kernel = nnx.Param(_uniform(for_kernel, shape, bound, dtype))
+        bias = nnx.Param(_uniform(for_bias, shape[-1:], bound, dtype)) if layer.bias else None
         self.bias = nnx.data(bias)
         self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if layer.grid.chosen else None)
         neurons = layer.neurons
@@ -78,8 +76,7 @@ class Block(nnx.Module):
         exponents = (
             None if self.exponents is None else jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
         )
-        with jax.named_scope("exact"):
-            return self.layer.grid.round(kernel, biases, jnp, exponents)
+        return _rounded(self.layer.grid, kernel, biases, exponents)
 
     def best_exponents(self, add_up: Callable[..., Array]) -> Array:
         """The best exponents of the grids for the current weights, see `Grid.choose`."""
@@ -120,6 +117,19 @@ class Block(nnx.Module):
             return value[...] if name in learned else lax.stop_gradient(value[...])
 
         return {name: used(name, value) for name, value in self.values.items()}
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3), inline=True)
+def _uniform(key: Array, shape: tuple[int, ...], bound: float, dtype: DTypeLike) -> Array:
+    """Draws from +-bound. Outside `jax.jit`, it's one program instead of one for each operation."""
+    return bound * (2 * jax.random.uniform(key, shape, dtype) - 1)  # minval would be added to a product
+
+
+@partial(jax.jit, static_argnums=0, inline=True)
+def _rounded(grid: Grid, kernel: Array, biases: Array, exponents: Array | None) -> tuple[Array, Array]:
+    """`Grid.round` in JAX; outside `jax.jit`, as one program."""
+    with jax.named_scope("exact"):
+        return grid.round(kernel, biases, jnp, exponents)
 
 
 class CSNN(nnx.Module):
