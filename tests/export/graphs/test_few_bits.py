@@ -85,5 +85,5 @@ def test_one_changed_integer_weight_or_scale_is_named_and_has_an_effect(bits):
     ):
         other = changed(model, name, change)
         (line,) = onnx_facts.differences(model, other)
-        assert line == f"graph.initializer[{name}].raw_data doesn't match what this version makes from the weights"
+        assert line.startswith(f"graph.initializer[{name}].raw_data ")
         assert equality(case.step, OnnxRunner(other), windows(case.step, [case.x]))["different_membranes"]

@@ -40,7 +40,7 @@ def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
 def test_one_changed_weight_is_named():
     model, name = firing(OTHER).models["step.onnx"], "conv2.bias"
     (line,) = onnx_facts.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
-    assert line.startswith(f"graph.initializer[{name}].raw_data doesn't match what this version makes")
+    assert line.startswith(f"graph.initializer[{name}].raw_data ")
     assert [*onnx_facts.differences(model, changed(model, name, lambda value: value))] == []
 
 
