@@ -53,19 +53,20 @@ def test_a_bad_flag_takes_one_line(arguments, line, encoding, monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_missing_arguments_are_named(encoding):
-    for arguments, expected in (([], "RUN and --out BUNDLE"), (["run"], "--out BUNDLE")):
-        with pytest.raises(UserError) as refusal, redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding)):
+    for arguments, expected in (([], "RUN and out BUNDLE"), (["run"], "out BUNDLE")):
+        output = io.TextIOWrapper(io.BytesIO(), encoding)
+        with refusing(UserError, expected, "csnn-export help"), redirect_stdout(output):
             parse(Needed, "csnn-export", "", arguments)
-        assert refusal.value.args[0] == f"expected {expected}; see csnn-export --help"
 
 
 def test_an_error_is_the_same_whatever_standard_output_is(capsys):
     words = ["--betta", "1"]
-    done = [refused_by_process("csnn_jax.train", *words, env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"})]
+    environment = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    done = [refused_by_process("csnn_jax.train", *words, names=["--betta"], env=environment)]
     with redirect_stdout(io.StringIO()):
         assert train.main(words) == 2
     done.append(capsys.readouterr().err.strip())
-    assert done[0] == done[1] and done[0].startswith("error: Unrecognized options: --betta")
+    assert done[0] == done[1]
 
 
 def test_resume_uses_the_runs_flags_unless_overridden(tmp_path):
@@ -133,9 +134,12 @@ OUT = [("export", ("RUN", "--out", "PATH")), ("csnn_torch.compare", ("--quick", 
 
 
 @pytest.mark.parametrize(("module", "words"), [*WORDS.items(), *TRAINS, *OUT], ids=str)
-@pytest.mark.parametrize("path", ["x" * 5000, "a\0b"], ids=["long", "NUL"])
-def test_an_unusable_path_takes_one_line(module, words, path, tmp_path):
-    assert refused(module, *(word.replace("PATH", path) for word in words), cwd=tmp_path).isprintable()
+@pytest.mark.parametrize(("path", "fact"), [("x " * 2500 + "x", "x x"), ("a\0b", r"a\x00b")], ids=["long", "NUL"])
+def test_an_unusable_path_takes_one_line(module, words, path, fact, tmp_path):
+    if "RUN" in words:
+        make_run(tmp_path / "RUN", SMALL)
+    line = refused(module, *(word.replace("PATH", path) for word in words), names=[fact], cwd=tmp_path)
+    assert line.isprintable()
 
 
 def test_ascii_terminals_get_escaped_output():

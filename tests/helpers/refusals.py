@@ -38,7 +38,7 @@ def refusing(
 def refused(
     module: str,
     *arguments: object,
-    names: Iterable[object] = (),
+    names: Iterable[object],
     cwd: Folder = ".",
     prints: str = "",
     unchanged: Folder | None = None,
@@ -62,7 +62,7 @@ def refused(
 
 
 def refused_by_process(
-    module: str, *arguments: object, names: Iterable[object] = (), cwd: Folder = ".", prints: str = "", **options
+    module: str, *arguments: object, names: Iterable[object], cwd: Folder = ".", prints: str = "", **options
 ) -> str:
     """`refused` in a separate process."""
     with _unchanged(_outputs(arguments, cwd)):

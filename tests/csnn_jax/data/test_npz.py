@@ -63,31 +63,31 @@ def test_invalid_members(tmp_path, member):
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", member)
-    refused(path, "damaged (")
+    check_refusal(path, "damaged")
 
 
-def refused(path, said: str):
-    with pytest.raises(UserError) as error:
+def check_refusal(path, *facts):
+    with refusing(UserError, path, *facts) as caught:
         read_npz(path, MOST)
-    assert str(error.value).startswith(f"{path}: {said}") and str(error.value).isprintable()
+    assert str(caught.value).isprintable()
 
 
 def test_a_small_file_that_unpacks_to_a_large_one(tmp_path):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, x=np.zeros(1_000_000))
     assert path.stat().st_size < 20_000
-    refused(path, "its arrays take 8,000,000 bytes, expected at most 1,000,000")
+    check_refusal(path, 8_000_000, 1_000_000)
     data = path.read_bytes()
     entry = data.index(b"PK\x01\x02")
     small = (1000).to_bytes(4, "little")  # the directory lies about the size
     path.write_bytes(data[: entry + 24] + small + data[entry + 28 :])
-    refused(path, "damaged (")
+    check_refusal(path, "damaged")
 
 
 def test_unreadable_files(tmp_path):
-    refused(tmp_path, "is a directory")
-    refused(tmp_path / "missing.npz", "no such file")
-    refused(tmp_path / ("long" * 2000), "can't be read (File name too long)")
+    check_refusal(tmp_path, "directory")
+    check_refusal(tmp_path / "missing.npz", "no such file")
+    check_refusal(tmp_path / ("long" * 2000), "too long")
 
 
 def test_no_values_are_read_before_the_headers_are_checked(tmp_path):
@@ -105,4 +105,4 @@ def test_no_values_are_read_before_the_headers_are_checked(tmp_path):
     with refusing(ValueError, "different"):
         read_npz(path, MOST, check=check)
     assert seen == {"x": ("int64", (10_000,), 80_000), "y": ("uint8", (2, 3), 6)}
-    refused(path, 'damaged ("Bad CRC-32')
+    check_refusal(path, "damaged", "CRC-32")

@@ -114,39 +114,35 @@ def test_unprepared_says_how_to_prepare_and_downloads_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "facts"),
     [
-        ("minst", "nor known to TFDS; did you mean 'tfds:mnist'?"),
-        ("qqqqqq", "nor known to TFDS"),
-        ("not a name", "dataset 'tfds:not a name': expected a name of the form tfds:NAME"),
+        ("minst", ("minst", "'tfds:mnist'")),
+        ("qqqqqq", ("qqqqqq", "TFDS")),
+        ("not a name", ("'tfds:not a name'", "tfds:NAME")),
     ],
 )
-def test_unknown_names_take_one_line(tmp_path, name, message):
-    with pytest.raises(UserError) as caught:
+def test_unknown_names_take_one_line(tmp_path, name, facts):
+    with refusing(UserError, *facts):
         load(f"tfds:{name}@{tmp_path}", (28, 28, 1))
-    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("module", ["tensorflow_datasets", "importlib_resources", "array_record.python"])
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, module):
     monkeypatch.delitem(sys.modules, "array_record.python.array_record_data_source", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
-    line = refused("csnn_jax.train", "--dataset", f"tfds:mnist@{tmp_path}", "--out", tmp_path / "run")
-    assert line.startswith("error: --dataset tfds:mnist: ") and "`pip install 'csnn-jax[tfds]'`" in line
-    assert list(tmp_path.iterdir()) == []
+    flags, facts = ("--dataset", f"tfds:mnist@{tmp_path}"), ("--dataset tfds:mnist", "`pip install 'csnn-jax[tfds]'`")
+    refused("csnn_jax.train", *flags, "--out", tmp_path / "run", names=facts, unchanged=tmp_path)
 
 
 def test_damaged_files_take_one_line(digits, tmp_path):
     data_dir = digits.partition("@")[2]
 
-    def refused(damage) -> str:
+    def check(damage, *facts):
         shutil.rmtree(tmp_path)
         shutil.copytree(data_dir, tmp_path)
         damage(tmp_path / "tiny_digits" / "1.0.0")
-        with pytest.raises(UserError) as caught:
+        with refusing(UserError, "tiny_digits", *facts):
             load(f"tfds:tiny_digits@{tmp_path}", (6, 5, 1))
-        assert "\n" not in str(caught.value)
-        return str(caught.value)
 
     def as_tfrecord(folder):
         info = json.loads((folder / "dataset_info.json").read_text())
@@ -156,8 +152,8 @@ def test_damaged_files_take_one_line(digits, tmp_path):
         file = next(folder.glob("*train*"))
         file.write_bytes(bytes(file.stat().st_size))
 
-    assert "1.0.0 contains tfrecord files, expected array_record; remove it, prepare it with" in refused(as_tfrecord)
-    assert "unreadable" in refused(overwrite)
-    assert "unreadable" in refused(lambda folder: next(folder.glob("*test*")).unlink())
-    assert "unreadable" in refused(lambda folder: (folder / "dataset_info.json").unlink())
-    assert "unreadable" in refused(lambda folder: (folder / "dataset_info.json").write_text("{"))
+    check(as_tfrecord, "1.0.0", "tfrecord", "array_record")
+    check(overwrite, "unreadable")
+    check(lambda folder: next(folder.glob("*test*")).unlink(), "unreadable")
+    check(lambda folder: (folder / "dataset_info.json").unlink(), "unreadable")
+    check(lambda folder: (folder / "dataset_info.json").write_text("{"), "unreadable")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from commands import SMALL, passed_by_process, run, start
 from processes import begin, end, together
-from refusals import refusing
+from refusals import assert_line, refusing
 from trainings import losses, records
 
 from csnn_jax.devices.cluster import Address, Cluster, connect
@@ -93,10 +93,11 @@ def test_a_killed_process_ends_the_other_and_both_can_resume(tmp_path, victim):
 @pytest.mark.slow
 def test_all_processes_report_a_mistake_of_one(tmp_path):
     both = together(FLAGS, [("--out", tmp_path / "run", "--lr", 0.01), ("--lr", 0.02)])
-    assert {ours(done) for done in both} == {"error: --lr: process 1 was started with 0.02, process 0 with 0.01"}
+    (line,) = {ours(done) for done in both}
+    assert_line(line, "--lr", "process 1", 0.02, "process 0", 0.01)
     both = together(FLAGS, [("--out", tmp_path / "run"), ("--devices", 2)])
-    assert ours(both[1]).startswith("error: --devices 2: expected at most 1")
-    assert ours(both[0]).startswith("error: process 1: --devices 2: expected at most 1")
+    assert_line(ours(both[1]), "--devices 2", "at most 1")
+    assert_line(ours(both[0]), "process 1", "--devices 2", "at most 1")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "config.json").write_text("{}")
     both = together(FLAGS, [("--out", tmp_path / "full"), ()])
@@ -104,7 +105,7 @@ def test_all_processes_report_a_mistake_of_one(tmp_path):
     both = together(("--resume",), [("--out", tmp_path / "run"), ()])
     assert "not a run directory" in ours(both[0]) and ours(both[0]) == ours(both[1])
     both = together((*FLAGS[:-4], "--batch-size", 7), [("--out", tmp_path / "run"), ()])
-    assert "--batch-size 7: expected a multiple of 2, the number of devices" in ours(both[0])
+    assert_line(ours(both[0]), "--batch-size 7", "multiple of 2")
     assert not (tmp_path / "run").exists()
 
 
@@ -114,11 +115,11 @@ def test_a_coordinator_that_does_not_answer_or_cannot_listen(tmp_path):
         port = server.getsockname()[1]
         flags = (*FLAGS, "--coordinator", f"127.0.0.1:{port}", "--num-processes", 2, "--connect-timeout", 2)
         taken = end([start("csnn_jax.train", *flags, "--process-id", 0, "--out", tmp_path / "run")])[0]
-    assert f"--coordinator 127.0.0.1:{port}: can't listen on this port: " in ours(taken)
+    assert_line(ours(taken), f"--coordinator 127.0.0.1:{port}", "listen")
     silent = run("csnn_jax.train", *flags, "--process-id", 1)
-    assert f"--coordinator 127.0.0.1:{port}: no answer within 2 s" in ours(silent)
+    assert_line(ours(silent), f"--coordinator 127.0.0.1:{port}", "2 s")
     alone = run("csnn_jax.train", *flags, "--process-id", 0, "--out", tmp_path / "run")
-    assert "not all 2 processes connected within 2 s; --connect-timeout sets this limit" in ours(alone)
+    assert_line(ours(alone), "2 processes", "2 s", "--connect-timeout")
     nowhere = run("csnn_jax.train", *FLAGS, "--distributed", "--out", tmp_path / "run")
-    assert "expected a cluster that JAX supports (Slurm, Open MPI, Kubernetes), or --coordinator" in ours(nowhere)
+    assert_line(ours(nowhere), "Slurm", "--coordinator")
     assert not (tmp_path / "run").exists()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from refusals import refusing
 
 from csnn_jax.engine import bits
 
@@ -68,7 +69,7 @@ def test_planes_of_weights_give_the_same_as_counts():
 )
 def test_other_numbers_are_refused(number, planes):
     x = jnp.zeros((3, 5, 4, 17)).at[2, 4, 3, 16].set(number)
-    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match=r"takes whole numbers from 0 to (1|15) in"):
+    with refusing((ValueError, jax.errors.JaxRuntimeError), f"0 to {2**planes - 1}"):
         jax.block_until_ready(bits.pack(x, planes).bits)
 
 

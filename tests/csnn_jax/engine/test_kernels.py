@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refusing
 
 from csnn_jax.engine import kernels
 from csnn_jax.engine.library import call, float_of, words_of
@@ -53,54 +54,54 @@ def without(named, name):
 
 
 MALFORMED = {
-    "no such operand": ("count_spikes", {"spikes": words(3, 4, 1)}, COUNTED, {}, "bits: this operation needs one"),
-    "operand not given": ("constant_lif", CURRENT | {"beta": None}, FIRED, DRIVEN, "beta: this operation needs one"),
-    "operand too many": ("constant_lif", CURRENT | {"bias": ONE}, FIRED, DRIVEN, "bias: this operation has none"),
-    "no such result": ("constant_lif", CURRENT, without(FIRED, "last"), DRIVEN, "last: this operation needs one"),
-    "result too many": ("constant_lif", CURRENT, FIRED | {"v": float_of(1)}, DRIVEN, "v: this operation has none"),
-    "missing attribute": ("constant_lif", CURRENT, FIRED, SIZES, "reset: this operation needs one"),
-    "attribute too many": ("constant_lif", CURRENT, FIRED, DRIVEN | {"size": "9"}, "size: this operation has none"),
-    "wrong attribute": ("constant_lif", CURRENT, FIRED, DRIVEN | {"time": "4"}, "time: .*attribute"),
-    "wrong word count": ("count_spikes", {"bits": words(2, 4, 1)}, COUNTED, {}, r"counts is \[3\], expected \[2\]"),
-    "wrong rank": ("count_spikes", {"bits": words(3, 4)}, COUNTED, {}, r"bits is \[3, 4\], expected 3 axes"),
-    "wrong type": ("count_spikes", {"bits": jnp.zeros((3, 4, 1), jnp.int32)}, COUNTED, {}, "bits: .*dtype"),
-    "wrong result": ("count_spikes", {"bits": words(3, 4, 1)}, {"counts": words_of(3)}, {}, "counts: .*dtype"),
-    "weights too many": ("linear_weights", WEIGHTS, {"dkernel": float_of(32, 16)}, {}, "dkernel is"),
+    "no such operand": ("count_spikes", {"spikes": words(3, 4, 1)}, COUNTED, {}, ("bits", "needs")),
+    "operand not given": ("constant_lif", CURRENT | {"beta": None}, FIRED, DRIVEN, ("beta", "needs")),
+    "operand too many": ("constant_lif", CURRENT | {"bias": ONE}, FIRED, DRIVEN, ("bias", "none")),
+    "no such result": ("constant_lif", CURRENT, without(FIRED, "last"), DRIVEN, ("last", "needs")),
+    "result too many": ("constant_lif", CURRENT, FIRED | {"v": float_of(1)}, DRIVEN, ("v", "none")),
+    "missing attribute": ("constant_lif", CURRENT, FIRED, SIZES, ("reset", "needs")),
+    "attribute too many": ("constant_lif", CURRENT, FIRED, DRIVEN | {"size": "9"}, ("size", "none")),
+    "wrong attribute": ("constant_lif", CURRENT, FIRED, DRIVEN | {"time": "4"}, ("time", "attribute")),
+    "wrong word count": ("count_spikes", {"bits": words(2, 4, 1)}, COUNTED, {}, ("counts", [3], [2])),
+    "wrong rank": ("count_spikes", {"bits": words(3, 4)}, COUNTED, {}, ("bits", [3, 4], "3 axes")),
+    "wrong type": ("count_spikes", {"bits": jnp.zeros((3, 4, 1), jnp.int32)}, COUNTED, {}, ("bits", "dtype")),
+    "wrong result": ("count_spikes", {"bits": words(3, 4, 1)}, {"counts": words_of(3)}, {}, ("counts", "dtype")),
+    "weights too many": ("linear_weights", WEIGHTS, {"dkernel": float_of(32, 16)}, {}, ("dkernel",)),
     "no multiple of 16": (
         "linear_weights",
         WEIGHTS | {"dcurrent": jnp.zeros((2, 4, 8))},
         {"dkernel": float_of(16, 8)},
         {},
-        "a multiple of 16",
+        ("multiple of 16",),
     ),
     "surrogate unknown": (
         "lif_backward",
         KEPT,
         LIF,
         RULE | {"surrogate": "halo"},
-        'surrogate is "halo", expected one of .*"atan", .*"given"',
+        ("surrogate", '"halo"', '"atan"', '"given"'),
     ),
-    "derivative not given": ("lif_backward", KEPT, LIF, RULE | {"surrogate": "given"}, "given: this operation needs"),
-    "reset unknown": ("lif_backward", KEPT, LIF, RULE | {"reset": "none "}, r'\["subtract", "zero", "none"\]'),
-    "beta no scalar": ("lif_backward", KEPT | {"beta": jnp.ones(2)}, LIF, RULE, "beta is"),
-    "kernel wide": ("conv_lif", layer(jnp.zeros((9, 9, 16, 16))), CONV, conv(4), r"one of the sizes \[1, 2, .*, 7\]"),
-    "padding wide": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, padding=2), "padding: expected less"),
-    "pool wide": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, pool=3), r"pool: .* sizes \[1, 2\]"),
-    "no pool": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, pool=1), "max: expected a pool of more"),
-    "no neuron": ("conv_lif", layer(jnp.zeros((5, 5, 16, 16))), CONV, conv(4, padding=0), "enough pixels for a neuron"),
+    "derivative not given": ("lif_backward", KEPT, LIF, RULE | {"surrogate": "given"}, ("given", "needs")),
+    "reset unknown": ("lif_backward", KEPT, LIF, RULE | {"reset": "none "}, ('["subtract", "zero", "none"]',)),
+    "beta no scalar": ("lif_backward", KEPT | {"beta": jnp.ones(2)}, LIF, RULE, ("beta",)),
+    "kernel wide": ("conv_lif", layer(jnp.zeros((9, 9, 16, 16))), CONV, conv(4), ("[1, 2, 3, 4, 5, 6, 7]",)),
+    "padding wide": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, padding=2), ("padding",)),
+    "pool wide": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, pool=3), ("pool", [1, 2])),
+    "no pool": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, pool=1), ("max", "pool")),
+    "no neuron": ("conv_lif", layer(jnp.zeros((5, 5, 16, 16))), CONV, conv(4, padding=0), ("pixels", "neuron")),
     "too many inputs": (
         "conv_lif",
         layer(jnp.zeros((7, 7, 1344, 16))),
         CONV,
         conv(4, padding=3),
-        "at most 65535 inputs",
+        (65535, "inputs"),
     ),
-    "size another": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(40), "bits_in is"),
+    "size another": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(40), ("bits_in",)),
 }
 
 
 @pytest.mark.parametrize("case", MALFORMED.values(), ids=MALFORMED.keys())
 def test_malformed_calls_raise_exceptions(case):
-    name, operands, results, attributes, message = case
-    with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+    name, operands, results, attributes, facts = case
+    with refusing(jax.errors.JaxRuntimeError, *facts):
         jax.block_until_ready(call(name, operands, results, **attributes))

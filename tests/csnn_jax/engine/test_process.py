@@ -34,8 +34,6 @@ def test_a_job_sets_its_type_and_a_cache_whose_empty_entries_are_dropped(tmp_pat
 
 
 def test_a_platform_that_is_not_installed_is_refused_in_one_line(tmp_path):
-    out = tmp_path / "run"
+    flags = (*SMALL, "--out", tmp_path / "run")
     blind = ENVIRONMENT | {"JAX_PLATFORMS": "cuda"}
-    line = refused_by_process("csnn_jax.train", *SMALL, "--out", out, env=blind)
-    assert "JAX_PLATFORMS=cuda: JAX has no such device here" in line
-    assert not out.exists()
+    refused_by_process("csnn_jax.train", *flags, names=("JAX_PLATFORMS=cuda", "cpu"), env=blind)

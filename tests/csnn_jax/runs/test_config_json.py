@@ -17,26 +17,22 @@ def test_any_configuration_survives_json(config):
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    "text, facts",
     [
-        ('{"train": {"seed": ' + "1" * 5000 + "}}", "run/config.json: expected JSON: "),
-        ("[" * 100_000, "run/config.json: expected JSON: "),
-        ("null", "run/config.json: Config is None: expected an object of named fields"),
-        ('{"model": 3}', "run/config.json: ModelConfig is 3: expected an object"),
-        ('{"modle": {}}', "run/config.json: modle: Config has no such field, expected one of data, model, train"),
-        (
-            '{"model": {"betta": 0.5}}',
-            "run/config.json: betta: ModelConfig has no such field, expected one of alpha, ",
-        ),
-        ('{"model": {"beta": NaN}}', "run/config.json: beta nan: expected a number from 0 to 1"),
-        ('{"model": {"hidden": [[1]]}}', "run/config.json: hidden [1]: expected positive whole numbers"),
-        ('{"train": {"lr": "fast"}}', "run/config.json: lr fast: expected a positive number"),
+        ('{"train": {"seed": ' + "1" * 5000 + "}}", ("JSON",)),
+        ("[" * 100_000, ("JSON",)),
+        ("null", ("Config", None, "object")),
+        ('{"model": 3}', ("ModelConfig", 3, "object")),
+        ('{"modle": {}}', ("modle", "Config", "data, model, train")),
+        ('{"model": {"betta": 0.5}}', ("betta", "ModelConfig", "alpha")),
+        ('{"model": {"beta": NaN}}', ("beta nan", "0 to 1")),
+        ('{"model": {"hidden": [[1]]}}', ("hidden [1]", "positive whole numbers")),
+        ('{"train": {"lr": "fast"}}', ("lr fast", "positive number")),
     ],
 )
-def test_bad_json_is_refused_in_one_line_that_names_the_file(text, message):
-    with pytest.raises(UserError) as caught:
+def test_bad_json_is_refused_in_one_line_that_names_the_file(text, facts):
+    with refusing(UserError, "run/config.json", *facts):
         from_json(Config, text, "run/config.json")
-    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
 def test_fields_left_out_take_their_defaults():

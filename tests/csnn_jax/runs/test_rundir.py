@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bundles import drawn, make_checkpoint
+from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
@@ -28,13 +29,6 @@ def run(out):
 
 def finish(run):
     run.record("end", iter=3, interrupted=False, accuracy=0.5)
-
-
-def refusal(function, *arguments) -> str:
-    with pytest.raises(UserError) as caught:
-        function(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_new_run_holds_its_configuration(run, out):
@@ -63,23 +57,23 @@ def test_one_of_several_runs_started_with_the_same_path_gets_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "message"),
-    [("", "out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be created: ")],
+    ("path", "facts"),
+    [("", ("out ''",)), ("y" * 256, ("File name too long",)), ("file/run", ("out file/run", "created"))],
 )
-def test_an_unusable_path_is_refused(path, message, tmp_path, monkeypatch):
+def test_an_unusable_path_is_refused(path, facts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
-    assert message in refusal(rundir.create, path, CONFIG)
-    assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+    with refusing(UserError, *facts, unchanged=tmp_path):
+        rundir.create(path, CONFIG)
 
 
 def test_finished_and_unfinished_runs_are_not_overwritten(run, out):
-    hint = "expected another path, or overwrite"
     run.record("end", iter=1, interrupted=True)
-    unfinished = f"out {out}: already contains an unfinished run; {hint}, or resume to continue it"
-    assert refusal(rundir.create, str(out), CONFIG) == unfinished
+    with refusing(UserError, f"out {out}", "unfinished", "overwrite", "resume", unchanged=out):
+        rundir.create(str(out), CONFIG)
     finish(run)
-    assert refusal(rundir.create, str(out), CONFIG) == f"out {out}: already contains a finished run; {hint}"
+    with refusing(UserError, f"out {out}", "finished", "overwrite", unchanged=out):
+        rundir.create(str(out), CONFIG)
     assert run.config() == CONFIG and run.finished
 
 
@@ -100,9 +94,10 @@ def test_overwriting_removes_only_the_files_of_the_run(run, out):
 def test_a_run_without_its_configuration_is_not_overwritten(out):
     out.mkdir(parents=True)
     (out / "weights.safetensors").write_bytes(b"precious")
-    assert refusal(rundir.create, str(out), CONFIG).startswith(f"out {out}: already contains files of a run; ")
-    assert "isn't a run, because it has no config.json" in refusal(rundir.create, str(out), CONFIG, True)
-    assert (out / "weights.safetensors").read_bytes() == b"precious"
+    with refusing(UserError, f"out {out}", "files of a run", unchanged=out):
+        rundir.create(str(out), CONFIG)
+    with refusing(UserError, f"out {out}", "config.json", unchanged=out):
+        rundir.create(str(out), CONFIG, overwrite=True)
 
 
 def test_a_resumed_run_drops_the_records_it_will_write_again(run):
@@ -125,7 +120,8 @@ def test_a_broken_record_is_reported_with_file_and_line(run, out, line):
     run.record("train", iter=0)
     with open(out / "metrics.jsonl", "ab") as file:
         file.write(line + b"\n")
-    assert refusal(run.records).startswith(f"{out / 'metrics.jsonl'}, line 2: expected a JSON object with the fields")
+    with refusing(UserError, out / "metrics.jsonl", "line 2", "JSON object"):
+        run.records()
 
 
 def test_half_a_line_left_by_a_kill_is_skipped(run, out):
@@ -150,8 +146,8 @@ def test_a_checkpoint_opens_by_its_name(out):
         assert (found.checkpoint, config) == (number, run.config())
         np.testing.assert_array_equal(tensors["fc1.weight"], drawn(CONFIG.model, number)["fc1.weight"])
     np.testing.assert_array_equal(rundir.open_run(str(out))[2]["fc1.weight"], drawn(CONFIG.model, 0)["fc1.weight"])
-    line = refusal(rundir.open_run, str(out), "7")
-    assert line == f"checkpoint 7: expected best, last or one of the checkpoints in {run.checkpoints}: 3, 6, 9"
+    with refusing(UserError, "checkpoint 7", "best", "last", run.checkpoints, "3, 6, 9"):
+        rundir.open_run(str(out), "7")
 
 
 def test_files_left_half_written_by_a_kill_are_removed(run, out):
@@ -166,16 +162,20 @@ def test_files_left_half_written_by_a_kill_are_removed(run, out):
 
 
 def test_errors_name_what_is_not_a_run(tmp_path, run, out):
-    missing = tmp_path / "missing"
-    expected = "no such directory, expected a run directory from csnn_jax.train"
-    assert refusal(rundir.open_run, str(missing)) == f"{missing}: {expected}"
-    assert refusal(rundir.open_run, str(tmp_path)) == f"{tmp_path}: not a run directory, expected config.json in it"
-    assert refusal(rundir.open_run, str(out)).startswith(f"{run.weights}: no such file")
+    for path, facts in (
+        (tmp_path / "missing", (tmp_path / "missing", "no such directory")),
+        (tmp_path, (tmp_path, "config.json")),
+        (out, (run.weights, "no such file")),
+    ):
+        with refusing(UserError, *facts):
+            rundir.open_run(str(path))
     (out / "config.json").write_bytes(b"\xff\xfe\x00")
-    assert refusal(rundir.open_run, str(out)).startswith(f"{out / 'config.json'}: ")
+    with refusing(UserError, out / "config.json"):
+        rundir.open_run(str(out))
 
 
 def test_weights_of_another_model_are_refused(run, out):
     other = replace(CONFIG.model, reset="zero")
     weights.save(run.weights, drawn(other, 0), other)
-    assert refusal(rundir.open_run, str(out)) == f"{run.weights}: doesn't match the model in {out / 'config.json'}"
+    with refusing(UserError, run.weights, out / "config.json"):
+        rundir.open_run(str(out))

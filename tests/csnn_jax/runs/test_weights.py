@@ -40,13 +40,11 @@ def write(path, tensors, metadata=None):
     path.write_bytes(safetensors.numpy.save(tensors, metadata))
 
 
-def refusal(path) -> str:
-    """The error for the file: one line that names it."""
-    with pytest.raises(UserError) as caught:
+def check_refusal(path, *facts) -> None:
+    """The error for the file is one line that names it."""
+    with refusing(UserError, path, *facts) as caught:
         weights.load(path)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message and len(message) < 600
-    return message.removeprefix(str(path))
+    assert len(str(caught.value)) < 600
 
 
 @pytest.fixture
@@ -82,24 +80,24 @@ def test_masters_are_rounded_on_loading_and_other_weights_must_be_rounded(path):
         off = {key: tensor.copy() for key, tensor in expected.items()}
         off[name].flat[2] = np.nextafter(off[name].flat[2], np.float32(9))
         write(path, off)
-        assert refusal(path) == f": {name} isn't on its grid, expected rounded weights, as from csnn_jax.save"
+        check_refusal(path, name, "grid", "csnn_jax.save")
 
 
 WITHOUT = {name: tensor for name, tensor in drawn().items() if name != "lif2.beta"}
 
 
 @pytest.mark.parametrize(
-    ("tensors", "message"),
+    ("tensors", "facts"),
     [
-        (WITHOUT, ": lif2.beta is missing, expected shape []"),
-        (drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)}, ": fc3.weight is not a tensor of this network, "),
-        (drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)}, ": fc1.weight has shape [18, 5], expected [5, 18]"),
-        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, ": fc2.bias has values that aren't finite"),
+        (WITHOUT, ("lif2.beta", "missing", [])),
+        (drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)}, ("fc3.weight",)),
+        (drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)}, ("fc1.weight", [18, 5], [5, 18])),
+        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, ("fc2.bias", "finite")),
     ],
 )
-def test_tensors_of_another_network_are_named(path, tensors, message):
+def test_tensors_of_another_network_are_named(path, tensors, facts):
     write(path, tensors)
-    assert refusal(path).startswith(message)
+    check_refusal(path, *facts)
 
 
 @pytest.mark.parametrize("kind, size", [("BF16", 2), ("I32", 4)])
@@ -110,7 +108,7 @@ def test_another_type_is_named(path, kind, size):
     }
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(3 * size))
-    assert refusal(path) == f": conv1.bias has type {kind}, expected F32 or F64"
+    check_refusal(path, "conv1.bias", kind, "F32", "F64")
 
 
 def test_fractional_exponents_are_refused(path):
@@ -119,14 +117,14 @@ def test_fractional_exponents_are_refused(path):
     assert weights.load(path)[0] == config
     tensors["fc1.exponents"] = tensors["fc1.exponents"] + np.float32(0.25)
     weights.save(path, tensors, config)
-    assert refusal(path).startswith(": fc1.exponents has fractions, expected whole numbers")
+    check_refusal(path, "fc1.exponents", "fractions")
 
 
 SOME = layouts.on_grid(CONFIG, drawn())
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("name", "value", "range_"),
     [
         *(("lif2.threshold", value, "from 2^-100 to below 2^100") for value in (0.0, 1e-40, -1e-40, 2.0**100)),
         ("conv1.weight", 2.0**38, "below 2^38"),  # for bytes divided by 256
@@ -136,12 +134,11 @@ SOME = layouts.on_grid(CONFIG, drawn())
     ],
 )
 @pytest.mark.parametrize("masters", [False, True])
-def test_values_outside_the_ranges_of_the_proof_are_refused_by_name(path, name, value, message, masters):
+def test_values_outside_the_ranges_of_the_proof_are_refused_by_name(path, name, value, range_, masters):
     tensors = {key: tensor.copy() for key, tensor in SOME.items()}
     tensors[name].flat[-1] = value
     path.write_bytes(weights.to_bytes(tensors, CONFIG, masters))
-    said = refusal(path)
-    assert said.startswith(f": {name} has a value of {np.float32(value):g}, expected magnitudes ") and message in said
+    check_refusal(path, name, f"{np.float32(value):g}", range_)
     with refusing(UserError, "tensors", name):
         Trained(Config(CONFIG), tensors)
     model = CSNN(CONFIG)
@@ -164,23 +161,23 @@ def test_exponents_outside_the_grids_are_refused(path):
     for value in (-61, 31):
         wrong = tensors | {"fc2.exponents": np.full_like(tensors["fc2.exponents"], value)}
         path.write_bytes(weights.to_bytes(wrong, config))
-        assert refusal(path) == f": fc2.exponents has a value of {value}, expected whole numbers from -60 to 30"
+        check_refusal(path, "fc2.exponents", value, "-60 to 30")
 
 
 def test_a_folder_and_a_missing_file_are_refused(path):
-    assert refusal(path) == ": no such file, expected weights.safetensors of a run"
+    check_refusal(path, "no such file")
     path.mkdir()
-    assert refusal(path) == ": is a directory, expected weights.safetensors of a run"
+    check_refusal(path, "directory")
 
 
 @pytest.mark.parametrize(
-    "metadata, message",
+    "metadata, facts",
     [
-        ({}, ": its metadata has no `config`, expected the model's configuration as JSON"),
-        ({"config": "beta=0.5"}, " (metadata): expected JSON: "),
-        ({"config": '{"beta": 1.5}'}, " (metadata): beta 1.5: expected a number from 0 to 1"),
+        ({}, ("`config`",)),
+        ({"config": "beta=0.5"}, ("(metadata)", "JSON")),
+        ({"config": '{"beta": 1.5}'}, ("(metadata)", "beta 1.5", "0 to 1")),
     ],
 )
-def test_bad_metadata_is_refused(path, metadata, message):
+def test_bad_metadata_is_refused(path, metadata, facts):
     write(path, drawn(), metadata)
-    assert refusal(path).startswith(message)
+    check_refusal(path, *facts)

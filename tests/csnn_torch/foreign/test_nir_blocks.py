@@ -154,6 +154,5 @@ DENSE = affine(sixteenths(4, 20, 48))
 )
 def test_unsupported_nodes_are_refused_by_name(tmp_path, nodes, facts):
     path = write(tmp_path / "net.nir", chained((2, 8, 8), *nodes))
-    with refusing(UserError, path, *facts) as caught:
+    with refusing(UserError, path, *facts):
         nir_network.read(path, dt=1.0)
-    assert "\n" not in str(caught.value)

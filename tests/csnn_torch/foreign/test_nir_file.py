@@ -85,9 +85,8 @@ def test_hdf5_files_with_other_content_are_refused(path, change, facts):
     write(path, NODES)
     with h5py.File(path, "r+") as file:
         change(file)
-    with refusing(UserError, path, *facts) as caught:
+    with refusing(UserError, path, *facts):
         nir_file.read(str(path))
-    assert "\n" not in str(caught.value)
 
 
 def test_other_files_are_refused(path):

@@ -131,9 +131,8 @@ def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
     ],
 )
 def test_values_that_contradict_the_program_are_refused(read, node, settings, facts):
-    with refusing(UserError, *facts) as caught:
+    with refusing(UserError, *facts):
         read(node, **settings)
-    assert "\n" not in str(caught.value)
 
 
 def test_the_reset_of_a_current_depends_on_the_program(read):

@@ -74,9 +74,8 @@ def test_a_last_layer_without_a_neuron_is_recognized_by_the_order(order, bare):
 def test_a_neuron_that_may_follow_all_layers_or_all_but_the_last_needs_places(order):
     state, depth = built(*order), len(order) - 1
     every = [f"lif1=lif{number}" for number in range(1, depth + 1)]
-    with pytest.raises(UserError) as caught:
+    with refusing(UserError, f"places {' '.join(every)}", f"places {' '.join(every[:-1])}"):
         convert(state, "net.pt")
-    assert f"places {' '.join(every)}, or places {' '.join(every[:-1])}" in str(caught.value)
     shared, bare = convert(state, places=every).config, convert(state, places=every[:-1]).config
     assert (shared.output, shared.beta) == ("spiking", 0.5)
     assert (bare.output, bare.beta) == ("integrator", (0.5,) * (depth - 1) + (0,))

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from export_networks import FLAT, OTHER, Case, changed, firing
 from onnx import numpy_helper
+from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
@@ -60,7 +61,7 @@ def test_int4_needs_opset_21_and_becomes_int8_in_earlier_ones():
     assert [few_bits.opset(*bits) for bits in ((None,), (8,), (5,), (4,), (2,), (3, 20), (None, 18))] == [
         *(20, 20, 20, 21, 21, 20, 18),
     ]
-    with pytest.raises(UserError, match=r"^opset 18: expected 19 or more for weights of 3 bits$"):
+    with refusing(UserError, "opset 18", 19, "3 bits"):
         few_bits.opset(3, 18)
     case = made(OTHER, 3)
     model = few_bits.packed(step_graph.step(case.config, case.tensors, 20), case.config, case.tensors)
@@ -84,5 +85,5 @@ def test_one_changed_integer_weight_or_scale_is_named_and_has_an_effect(bits):
     ):
         other = changed(model, name, change)
         (line,) = onnx_facts.differences(model, other)
-        assert line == f"graph.initializer[{name}].raw_data doesn't match what this version makes from the weights"
+        assert line.startswith(f"graph.initializer[{name}].raw_data ")
         assert equality(case.step, OnnxRunner(other), windows(case.step, [case.x]))["different_membranes"]

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from export_networks import FLAT, OTHER, changed, firing
+from refusals import refusing
 
 from csnn_jax.errors import UserError
 from export.graphs import onnx_facts, onnx_file, tensors
@@ -28,18 +29,18 @@ def test_every_file_passes_the_full_check_and_documents_itself(config, file, tmp
 
 def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no ONNX")
-    for name, said in (("text", "expected an ONNX file: "), ("missing", "no such file, expected an ONNX file")):
-        with pytest.raises(UserError, match=f"{name}.onnx: {said}"):
-            onnx_file.load(tmp_path / f"{name}.onnx")
+    for name, facts in (("text.onnx", ("ONNX",)), ("missing.onnx", ("no such file", "ONNX"))):
+        with refusing(UserError, tmp_path / name, *facts):
+            onnx_file.load(tmp_path / name)
     (tmp_path / "input_0.pb").write_bytes(b"no tensor")
-    with pytest.raises(UserError, match=r"input_0\.pb: expected an ONNX tensor: "):
+    with refusing(UserError, tmp_path / "input_0.pb", "ONNX tensor"):
         tensors.load(tmp_path, "input")
 
 
 def test_one_changed_weight_is_named():
     model, name = firing(OTHER).models["step.onnx"], "conv2.bias"
     (line,) = onnx_facts.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
-    assert line.startswith(f"graph.initializer[{name}].raw_data doesn't match what this version makes")
+    assert line.startswith(f"graph.initializer[{name}].raw_data ")
     assert [*onnx_facts.differences(model, changed(model, name, lambda value: value))] == []
 
 

@@ -1,10 +1,10 @@
 """In Sinabs, beta is the exponential of the time constant; benchmarks/targets/run_sinabs.py runs its files."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from refusals import refusing
 
 from export.graphs.nir_dialect import Given, Inexact
 from export.parts import nir_sinabs
@@ -26,7 +26,7 @@ def test_the_exponential_is_beta(beta: float) -> None:
 def test_a_synapse_and_a_beta_that_is_no_exponential_are_refused() -> None:
     few = [beta for beta in np.linspace(0.05, 0.1, 50, dtype=np.float32) if refused(beta)]
     assert 5 < len(few) < 50  # exp(-1 / tau) is coarser than float32 here
-    with pytest.raises(Inexact, match=r"^Sinabs drops a CubaLIF.* --neuron leaky --reset zero"):
+    with refusing(Inexact, "CubaLIF", "--neuron leaky", "--reset zero"):
         nir_sinabs.neurons(neurons(alpha=0.5, beta=0.5))
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-import pytest
+from refusals import refusing
 
 from csnn_jax.errors import UserError
 from export import manifest
@@ -57,7 +57,7 @@ def test_a_data_set_named_by_a_bundle_is_not_opened(spikes, tmp_path):
 
 
 def test_a_misspelled_data_set_is_not_the_bundles_fault(spikes, tmp_path):
-    with pytest.raises(NoDataset, match=r"^dataset idx:nosuch: nosuch: no such folder"):
+    with refusing(NoDataset, "dataset idx:nosuch", "no such folder"):
         opened(spikes, tmp_path, "idx:nosuch")
 
 
@@ -80,7 +80,7 @@ def test_another_data_set_and_unsuitable_images_are_refused(spikes, tmp_path):
     folder = Path(shutil.copytree(spikes.parent / "images", tmp_path / "images"))
     labels = next(folder.glob("t10k-labels*"))
     labels.write_bytes(labels.read_bytes()[:-1] + bytes([9 - labels.read_bytes()[-1]]))
-    with pytest.raises(UserError, match=r"the test images here aren't the bundle's: data\.sha256 is"):
+    with refusing(UserError, "test images", "data.sha256"):
         opened(spikes, tmp_path, f"idx:{folder}")
-    with pytest.raises(UserError, match=r"images\.safetensors: images \[15, 20, 20, 1\], expected 20 of \[20, 20, 1\]"):
+    with refusing(UserError, "images.safetensors", [15, 20, 20, 1], "20 of [20, 20, 1]"):
         opened(spikes, tmp_path, time_steps=5)

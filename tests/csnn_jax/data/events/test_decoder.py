@@ -49,22 +49,21 @@ def test_events_are_those_that_faery_wrote(tmp_path, name, how, tells):
 
 
 @pytest.mark.parametrize(
-    ("place", "why"),
+    ("place", "facts"),
     [
-        (14, "reading ended with SIGABRT"),  # asks for more memory than there is
-        (18, "range start index 4294967295 out of range for slice of length 692"),  # a panic
+        (14, ("SIGABRT",)),  # asks for more memory than there is
+        (18, (4294967295, 692)),  # a panic
     ],
 )
-def test_a_file_that_crashes_the_decoder_is_one_error(tmp_path, child, place, why):
+def test_a_file_that_crashes_the_decoder_is_one_error(tmp_path, child, place, facts):
     """And the next file is decoded."""
     good, bad = tmp_path / "good.aedat4", tmp_path / "bad.aedat4"
     data = bytearray(faerys_bytes(EVENTS, good, SENSOR))
     data[place : place + 4] = b"\xff\xff\xff\xff"
     bad.write_bytes(data)
     for _ in range(2):
-        with pytest.raises(UserError) as error:
+        with refusing(UserError, bad, "damaged", *facts):
             child.read(bad)
-        assert str(error.value) == f"{bad}: damaged: {why}; expected a recording that faery reads"
         assert len(child.read(good)[0].t) == 300
 
 
