@@ -16,6 +16,7 @@ import pytest
 import reference_jax as reference
 from flax import nnx
 from reference_settings import settings_of
+from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event, scan
@@ -222,7 +223,7 @@ def test_event_equals_the_reference_once(kind):
     found = of_engine(event, config, functions, jnp.float32, order=1)
     assert_close(found, of_reference(config, same, order=1), 1e-5)
     for name in names:
-        with pytest.raises(Unsupported, match=r"second derivatives .* use the scan engine"):
+        with refusing(Unsupported, "second derivatives", "scan engine"):
             of_engine(event, config, all_of([name])[0], jnp.float32, jit=shapes_only)
 
 
@@ -247,7 +248,7 @@ def test_other_gradients_on_event_are_refused(output, jit):
     outputs, _ = all_of([output])
     function = jit(lambda values, x: outputs(event, made(SMALL, values), x))
     for argument in (0, 1):
-        with pytest.raises(Unsupported, match=r"no gradient through .*; use "):
+        with refusing(Unsupported, "gradient through", "use"):
             jax.eval_shape(jax.grad(lambda *both: loss_of(function(*both)), argument), values, x)
 
 
@@ -401,7 +402,7 @@ def test_vmap_is_refused_on_event_and_lax_map_is_not():
     model = made(SMALL, values)
     one = lambda image: event.run(model, image[None])[1][:, 0]  # noqa: E731
     for mapped in (jax.vmap(one), jax.jit(jax.vmap(one)), jax.vmap(jax.jit(one))):
-        with pytest.raises(Unsupported, match=r"jax\.vmap; use jax\.lax\.map"):
+        with refusing(Unsupported, "jax.vmap", "jax.lax.map"):
             mapped(x)
     together = event.run(model, x)[1].swapaxes(0, 1)
     np.testing.assert_array_equal(jax.lax.map(one, x), together)

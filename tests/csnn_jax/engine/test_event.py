@@ -91,16 +91,10 @@ def test_the_gradients_of_a_network_equal_the_scan_engines(name):
 AVERAGE, LEARNED = dict(pool="avg", reset="zero"), dict(learn_beta=True, learn_threshold=True)
 TRAINED = {
     "membranes, learned": (LEARNED, "membrane", False),
-    "membranes, zero, avg pool": (AVERAGE | LEARNED, "membrane", False),
-    "membranes, none, no conv": (dict(reset="none", conv_channels=(), beta=0.8), "membrane", False),
-    "membranes, output layer only": (dict(conv_channels=(), hidden=()) | LEARNED, "membrane", False),
     "membranes after a convolution": (dict(hidden=(), surrogate="straight_through"), "membrane", False),
     "integrator": (dict(output="integrator", reset="zero", surrogate="sigmoid") | LEARNED, "membrane", True),
-    "dropout": ({}, "spikes", True),
     "dropout, zero, avg pool, two hidden": (AVERAGE | dict(hidden=(40, 21)), "spikes", True),
-    "dropout, no conv, membranes": (dict(conv_channels=(), hidden=(40, 21)), "membrane", True),
     "dropout after a convolution": (dict(hidden=(), surrogate="sigmoid", slope=3.0), "membrane", True),
-    "dropout, one conv, learned": (dict(conv_channels=(19,), hidden=(33,)) | LEARNED, "spikes", True),
     "averages, a dark half": (dict(pool="avg", input_shape=(12, 24, 2), dark=14), "spikes", False),
 }
 
@@ -121,7 +115,7 @@ def test_the_gradient_equals_the_scan_engines(changes, reads, drops):
 @pytest.fixture(scope="module")
 def high() -> tuple[CSNN, jax.Array]:
     """A network with membranes above 2, below which sparse_fast_sigmoid is 0."""
-    return changed(conv_channels=(7, 18), hidden=(), time_steps=32, beta=0.9, reset="none")
+    return changed(conv_channels=(), hidden=(18,), time_steps=32, beta=0.9, reset="none")
 
 
 @pytest.mark.parametrize("derivative", DERIVATIVES.values(), ids=DERIVATIVES.keys())
