@@ -29,7 +29,7 @@ def test_a_short_run_learns(name, best, request):
 
 def test_metrics_hold_every_loss_and_the_density_of_every_layer(small_run):
     learnt = losses(small_run)
-    assert len(learnt) == 150 and np.mean(learnt[-20:]) < np.mean(learnt[:20]) < np.log(10) + 1e-5
+    assert len(learnt) == 60 and np.mean(learnt[-20:]) < np.mean(learnt[:20]) < np.log(10) + 1e-5
     for record in records(small_run, "test"):
         assert list(record["density"]) == ["lif1", "lif2", "lif3", "lif4"]
     assert all(0.01 < density < 0.6 for density in records(small_run, "test")[-1]["density"].values())
@@ -40,7 +40,7 @@ def test_a_finished_run_is_not_replaced_unless_asked(small_run, dataset, tmp_pat
     flags = (*BRIEF, "--dataset", dataset, "--max-iters", 1, "--eval-every", 0, "--out", out)
     before = (out / "weights.safetensors").read_bytes()
     (out / "notes.txt").write_text("mine")
-    refused_by_process(MODULE, *flags, names=(f"--out {out}", "finished", "--overwrite"))
+    refused(MODULE, *flags, names=(f"--out {out}", "finished", "--overwrite"))
     passed(MODULE, *flags, "--overwrite")
     assert (out / "weights.safetensors").read_bytes() != before
     assert (out / "notes.txt").read_text() == "mine"

@@ -79,9 +79,20 @@ def check_training(model: CSNN, x: jax.Array, *how) -> np.ndarray:
     return output
 
 
+FAST = (
+    *("dark half", "reset for each layer", "full blocks, 70 steps", "kernel 1, learned", "averages, zero, 3 bits"),
+    *("even kernels, integrator, 6 bits", "1,030 channels", "counts, five channels", "counts that end"),
+)
+"""The networks whose gradients the default tests compare."""
+
+
 @pytest.mark.parametrize(
     "name",
-    [name for name in NETWORKS if name not in REASONS["event"] and not RECIPES[name].power],  # slopes there are near 0
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST))
+        for name in NETWORKS
+        if name not in REASONS["event"] and not RECIPES[name].power  # slopes there are near 0
+    ],
 )
 def test_the_gradients_of_a_network_equal_the_scan_engines(name):
     model, x = build(network(name))

@@ -46,7 +46,7 @@ LEARNED = ModelConfig(
 )
 
 
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("name", ["three blocks", "no conv block"])
 def test_shapes_of_membranes_spikes_and_weights(name):
     config, shapes = STACKS[name]
 
