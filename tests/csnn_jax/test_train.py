@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from commands import ENVIRONMENT, call, passed, start
-from refusals import assert_line, refused, refused_by_process
+from refusals import assert_line, refused
 from trainings import BRIEF, losses, records
 
 MODULE = "csnn_jax.train"
