@@ -132,7 +132,7 @@ class CSNN(nnx.Module):
         dtype: floating-point type of the parameters.
 
     Raises:
-        ValueError: the config or the key has the wrong type.
+        ValueError: the config or the key has the wrong type, or a seed is out of range.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -155,6 +155,8 @@ class CSNN(nnx.Module):
         if not isinstance(config, ModelConfig):
             raise ValueError(f"config is of type {type(config).__name__}, expected a ModelConfig")
         if isinstance(key, int | np.integer):
+            if not 0 <= key < 2**63:
+                raise ValueError(f"key is {key}, expected a seed of at least 0 and less than 2**63")
             key = jax.random.key(int(key))
         elif not isinstance(key, Array):
             raise ValueError(f"key is of type {type(key).__name__}, expected a jax.random.key or a seed")
@@ -181,15 +183,17 @@ class CSNN(nnx.Module):
             for layer in self.config.layers
         )
 
+    @surrogate.reverse_mode_only()
     def step(self, states: States, x: Array) -> tuple[States, tuple[Array, ...]]:
         """One time step from the input x [batch, H, W, C]: (states, spikes), one entry per layer.
 
         Weights and x are rounded, see `exact` and `enter`.
 
         Raises:
-            ValueError: x or the states have the wrong shape, or x has values outside the input's range, which aren't
-                known inside `jax.jit`.
+            ValueError: x or the states have the wrong shape. Outside `jax.jit`, also if x has values outside the input's
+                range, or a parameter has NaN or infinity.
         """
+        inputs.check_parameters(self)
         inputs.check(self.config, x, (4,))
         expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: self.initial_states(len(x))))
         if (shapes := jax.tree.map(jnp.shape, states)) != expected:

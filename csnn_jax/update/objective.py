@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from csnn_jax.config import Readout, TrainConfig
 from csnn_jax.network.rounding import exp, log, rounded, scaled
+from csnn_jax.network.surrogate import reverse_mode_only
 
 
 class Objective(NamedTuple):
@@ -71,6 +72,7 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
     return _cross_entropy("spikes", spikes, labels, smoothing, add_up)
 
 
+@reverse_mode_only()
 def _cross_entropy(name: str, output: ArrayLike, labels: ArrayLike, smoothing: float, add_up: AddUp) -> Array:
     output, labels, valid = _checked(name, output, labels, smoothing)
     log_probability = log_softmax(output, add_up)
@@ -115,6 +117,7 @@ def ce_membrane(membranes: Array, labels: Array, smoothing: float = 0.0, add_up:
     return _cross_entropy("membranes", membranes, labels, smoothing, add_up)
 
 
+@reverse_mode_only()
 def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp = jnp.sum) -> Array:
     """Squared error of the spike counts, averaged over batch and classes and divided by the number of steps.
 

@@ -30,7 +30,7 @@ def test_any_configuration_survives_json(config):
         ),
         ('{"model": {"beta": NaN}}', "run/config.json: beta nan: expected a number from 0 to 1"),
         ('{"model": {"hidden": [[1]]}}', "run/config.json: hidden [1]: expected positive whole numbers"),
-        ('{"train": {"lr": "fast"}}', "run/config.json: lr fast: expected a positive number"),
+        ('{"train": {"lr": "fast"}}', "run/config.json: lr 'fast': expected a positive number"),
     ],
 )
 def test_bad_json_is_refused_in_one_line_that_names_the_file(text, message):
