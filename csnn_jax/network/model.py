@@ -190,8 +190,8 @@ class CSNN(nnx.Module):
         Weights and x are rounded, see `exact` and `enter`.
 
         Raises:
-            ValueError: x or the states have the wrong shape. Outside `jax.jit`, also if x has values outside the input's
-                range, or a parameter has NaN or infinity.
+            ValueError: x or the states have the wrong shape. Outside `jax.jit`, also if x has values outside the
+                input's range, or a parameter has NaN or infinity.
         """
         inputs.check_parameters(self)
         inputs.check(self.config, x, (4,))
