@@ -118,3 +118,7 @@ def test_the_event_engine_names_what_hessians_and_jacrev_need():
     with refusing(TypeError, "jax.hessian", "jax.jacrev(jax.grad(f))"):
         jax.hessian(lambda params: output(scan)(params).sum())(params)
     assert jax.tree.leaves(jax.jacrev(output(scan))(params))[0].shape[0] == 3
+    for engine in (scan, event):
+        _, linear = jax.linearize(output(engine), params)
+        with refusing(TypeError, "custom_vjp"):  # JAX's own, as docs/python.md says
+            linear(params)
