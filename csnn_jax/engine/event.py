@@ -59,7 +59,7 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
     reads = usual_output(model)
     outputs = _forward(model, x, keep=True, reads=reads)
     last = _refusing(LAST, _last(model, outputs), model, x)
-    return last, inputs.nan_unless_finite(model, _output(model, outputs, reads))
+    return last, inputs.nan_unless_finite(model.parameters, _output(model, outputs, reads))
 
 
 def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
@@ -305,7 +305,7 @@ def _refusing(gradient: str, values: T, model: CSNN, x: Array) -> T:
 
     `gradient` says what isn't differentiable, and what to use instead.
     """
-    sources = [parameter[...] for block in model.blocks for parameter in block.parameters.values()]
+    sources = [parameter[...] for parameter in model.parameters.values()]
     return _refused(gradient, values, [*sources, x] if jnp.issubdtype(x.dtype, jnp.floating) else sources)
 
 

@@ -86,7 +86,7 @@ def check_input(model: CSNN, x: Array) -> None:
     """Raises ValueError unless the network can run on x, with what was given and expected."""
     if not isinstance(model, CSNN):
         raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN, such as the `model` of a Trained")
-    inputs.check_parameters(model)
+    inputs.check_parameters(model.parameters)
     inputs.check(model.config, x)
 
 
@@ -130,7 +130,7 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
         (5, 2, 10)
     """
     last, output, _ = _window(model, x)
-    return last, inputs.nan_unless_finite(model, output)
+    return last, inputs.nan_unless_finite(model.parameters, output)
 
 
 def usual_output(model: CSNN) -> Readout:

@@ -1,17 +1,18 @@
 """Checks of a network's parameters and input before it runs."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array, lax
 
 from csnn_jax.network.rounding import rounded
 
 if TYPE_CHECKING:
     from csnn_jax.config import ModelConfig
-    from csnn_jax.network.model import CSNN
 
 
 def check(config: "ModelConfig", x: Array, ranks: tuple[int, ...] = (4, 5), name: str = "x") -> None:
@@ -51,9 +52,10 @@ def _check_values(config: "ModelConfig", x: Array, name: str) -> None:
         raise ValueError(f"{name} has values from {low:g} to {high:g}, expected 0 to {most:g}")
 
 
-def check_parameters(model: "CSNN") -> None:
+def check_parameters(parameters: Mapping[str, nnx.Param]) -> None:
     """Raises ValueError unless parameters are float32 or float64 and, outside `jax.jit` and similar, finite."""
-    for name, values in _parameters(model).items():
+    for name, parameter in parameters.items():
+        values = parameter[...]
         if values.dtype not in (jnp.float32, jnp.float64):
             raise ValueError(f"model has {name} in {values.dtype}, expected float32 or float64, whose sums are exact")
         if isinstance(values, jax.core.Tracer):
@@ -65,11 +67,7 @@ def check_parameters(model: "CSNN") -> None:
             raise ValueError(f"model has {array[~finite][0]} in {name}, expected finite numbers")
 
 
-def nan_unless_finite(model: "CSNN", output: Array) -> Array:
+def nan_unless_finite(parameters: Mapping[str, nnx.Param], output: Array) -> Array:
     """The output; NaN, and so is its gradient, if a parameter isn't finite, because NaN membranes never spike."""
-    finite = jnp.stack([jnp.isfinite(values).all() for values in _parameters(model).values()]).all()
+    finite = jnp.stack([jnp.isfinite(values[...]).all() for values in parameters.values()]).all()
     return rounded(jnp.where(finite, 1, jnp.nan).astype(output.dtype) * output)
-
-
-def _parameters(model: "CSNN") -> dict[str, Array]:
-    return {name: value[...] for block in model.blocks for name, value in block.parameters.items()}

@@ -169,6 +169,11 @@ class CSNN(nnx.Module):
             Block(config, i, derivative, jax.random.fold_in(key, i), dtype) for i in range(len(config.layers))
         )
 
+    @property
+    def parameters(self) -> dict[str, nnx.Param]:
+        """The trainable parameters of all blocks, by the names of `layouts.Arrays`."""
+        return {name: parameter for block in self.blocks for name, parameter in block.parameters.items()}
+
     def initial_states(self, batch: int) -> States:
         """The states before the first step, zeros [batch, *out_shape], by layer and name.
 
@@ -193,7 +198,7 @@ class CSNN(nnx.Module):
             ValueError: x or the states have the wrong shape. Outside `jax.jit`, also if x has values outside the
                 input's range, or a parameter has NaN or infinity.
         """
-        inputs.check_parameters(self)
+        inputs.check_parameters(self.parameters)
         inputs.check(self.config, x, (4,))
         expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: self.initial_states(len(x))))
         if (shapes := jax.tree.map(jnp.shape, states)) != expected:
@@ -262,7 +267,7 @@ def enter(model: CSNN, x: Array) -> Array:
 
 def arrays(model: CSNN) -> layouts.Arrays:
     """The parameters as NumPy arrays in this package's layout."""
-    return {name: np.asarray(value[...]) for block in model.blocks for name, value in block.parameters.items()}
+    return {name: np.asarray(value[...]) for name, value in model.parameters.items()}
 
 
 def tensors(model: CSNN) -> layouts.Tensors:
@@ -272,9 +277,8 @@ def tensors(model: CSNN) -> layouts.Tensors:
 
 def load_arrays(model: CSNN, values: layouts.Arrays) -> None:
     """Sets the parameters from the form of `arrays(...)`, keeping the model's floating-point type."""
-    for block in model.blocks:
-        for name, parameter in block.parameters.items():
-            parameter.set_value(jnp.asarray(values[name], parameter.dtype))
+    for name, parameter in model.parameters.items():
+        parameter.set_value(jnp.asarray(values[name], parameter.dtype))
 
 
 def load_tensors(model: CSNN, values: layouts.Tensors) -> None:

@@ -63,7 +63,7 @@ IMAGES = np.full((2, 8, 8, 1), 200, np.uint8)
 def with_value(value: float, parameter: str) -> CSNN:
     """A network with a parameter whose first number is the given one."""
     model = CSNN(LEARNED)
-    changed = {name: p for block in model.blocks for name, p in block.parameters.items()}[parameter]
+    changed = model.parameters[parameter]
     changed.set_value(changed[...].at[(0,) * changed[...].ndim].set(value))
     return model
 
