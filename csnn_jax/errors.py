@@ -26,8 +26,7 @@ class UserError(Exception):
         self.arguments: dict[str, str] = {}
 
     def __str__(self) -> str:
-        message = str(self.args[0])
-        return printable(message if UserError.in_command else in_python(message, self.arguments))
+        return printable(worded(str(self.args[0]), **self.arguments))
 
 
 @contextlib.contextmanager
@@ -123,6 +122,11 @@ def in_python(text: str, arguments: Mapping[str, str] = MappingProxyType({})) ->
         return arguments.get(name, name) + "=False" * (found[1] is not None)
 
     return re.sub(r"`[^`]*`|(?<![\w/.-])--(no-)?([a-z][a-z-]*)", named, text)
+
+
+def worded(text: str, **arguments: str) -> str:
+    """A message with flags while a command is running, and `in_python` otherwise."""
+    return text if UserError.in_command else in_python(text, arguments)
 
 
 @contextlib.contextmanager

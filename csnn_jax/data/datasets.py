@@ -17,7 +17,7 @@ from csnn_jax.data.fitted import check_names, learned, named
 from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, naming_arguments
 from csnn_jax.files import user_cache
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ READERS: dict[str, str] = {
 """The `Reader` of each kind of data set, by the form of its names; its module is imported on first use."""
 
 
+@naming_arguments(dataset="name")
 def load(
     name: str,
     input_shape: Shape | None,
@@ -289,4 +290,5 @@ def _load(
     frames, subset = (settings.frames, settings.subset) if own else ("time", None)
     steps = model.time_steps
     given: Any = {"time_steps": steps, "frames": frames, "cache": kept, "subset": subset, "spare": spare}
-    return load(name, shape, validation, every_class=trains, **given)
+    with naming_arguments(dataset="dataset"):
+        return load(name, shape, validation, every_class=trains, **given)

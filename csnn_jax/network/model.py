@@ -142,7 +142,7 @@ class CSNN(nnx.Module):
         dtype: floating-point type of the parameters.
 
     Raises:
-        ValueError: the config or the key has the wrong type.
+        ValueError: the config or the key has the wrong type, or a seed is out of range.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -165,6 +165,8 @@ class CSNN(nnx.Module):
         if not isinstance(config, ModelConfig):
             raise ValueError(f"config is of type {type(config).__name__}, expected a ModelConfig")
         if isinstance(key, int | np.integer):
+            if not 0 <= key < 2**63:
+                raise ValueError(f"key is {key}, expected a seed of at least 0 and less than 2**63")
             key = jax.random.key(int(key))
         elif not isinstance(key, Array):
             raise ValueError(f"key is of type {type(key).__name__}, expected a jax.random.key or a seed")
@@ -176,6 +178,11 @@ class CSNN(nnx.Module):
         self.blocks = nnx.List(
             Block(config, i, derivative, jax.random.fold_in(key, i), dtype) for i in range(len(config.layers))
         )
+
+    @property
+    def parameters(self) -> dict[str, nnx.Param]:
+        """The trainable parameters of all blocks, by the names of `layouts.Arrays`."""
+        return {name: parameter for block in self.blocks for name, parameter in block.parameters.items()}
 
     def initial_states(self, batch: int) -> States:
         """The states before the first step, zeros [batch, *out_shape], by layer and name.
@@ -191,15 +198,17 @@ class CSNN(nnx.Module):
             for layer in self.config.layers
         )
 
+    @surrogate.reverse_mode_only()
     def step(self, states: States, x: Array) -> tuple[States, tuple[Array, ...]]:
         """One time step from the input x [batch, H, W, C]: (states, spikes), one entry per layer.
 
         Weights and x are rounded, see `exact` and `enter`.
 
         Raises:
-            ValueError: x or the states have the wrong shape, or x has values outside the input's range, which aren't
-                known inside `jax.jit`.
+            ValueError: x or the states have the wrong shape. Outside `jax.jit`, also if x has values outside the
+                input's range, or a parameter has NaN or infinity.
         """
+        inputs.check_parameters(self.parameters)
         inputs.check(self.config, x, (4,))
         expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: self.initial_states(len(x))))
         if (shapes := jax.tree.map(jnp.shape, states)) != expected:
@@ -268,7 +277,7 @@ def enter(model: CSNN, x: Array) -> Array:
 
 def arrays(model: CSNN) -> layouts.Arrays:
     """The parameters as NumPy arrays in this package's layout."""
-    return {name: np.asarray(value[...]) for block in model.blocks for name, value in block.parameters.items()}
+    return {name: np.asarray(value[...]) for name, value in model.parameters.items()}
 
 
 def tensors(model: CSNN) -> layouts.Tensors:
@@ -278,9 +287,8 @@ def tensors(model: CSNN) -> layouts.Tensors:
 
 def load_arrays(model: CSNN, values: layouts.Arrays) -> None:
     """Sets the parameters from the form of `arrays(...)`, keeping the model's floating-point type."""
-    for block in model.blocks:
-        for name, parameter in block.parameters.items():
-            parameter.set_value(jnp.asarray(values[name], parameter.dtype))
+    for name, parameter in model.parameters.items():
+        parameter.set_value(jnp.asarray(values[name], parameter.dtype))
 
 
 def load_tensors(model: CSNN, values: layouts.Tensors) -> None:

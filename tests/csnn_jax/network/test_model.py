@@ -155,5 +155,8 @@ def test_numpy_seeds_are_accepted_and_other_keys_refused():
     np.testing.assert_array_equal(tensors(CSNN(config, np.int64(3)))["fc1.bias"], tensors(CSNN(config, 3))["fc1.bias"])
     with refusing(ValueError, "key", "float", "jax.random.key"):
         CSNN(config, 3.0)
+    for seed in (-1, 2**63):
+        with refusing(ValueError, f"key is {seed}", "at least 0"):
+            CSNN(config, seed)
     with refusing(ValueError, "config", "dict", "ModelConfig"):
         CSNN({})
