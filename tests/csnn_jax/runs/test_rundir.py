@@ -64,7 +64,12 @@ def test_one_of_several_runs_started_with_the_same_path_gets_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("", "out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be created: ")],
+    [
+        ("", "out '': expected a path"),
+        ("y" * 256, "File name too long"),
+        ("file/run", "file isn't a directory"),
+        ("file", "out file: isn't a directory"),
+    ],
 )
 def test_an_unusable_path_is_refused(path, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
