@@ -57,7 +57,7 @@ def test_a_data_set_named_by_a_bundle_is_not_opened(spikes, tmp_path):
 
 
 def test_a_misspelled_data_set_is_not_the_bundles_fault(spikes, tmp_path):
-    with pytest.raises(NoDataset, match=r"^dataset idx:nosuch: nosuch: no such folder"):
+    with pytest.raises(NoDataset, match=r"^dataset idx:nosuch: no such folder"):
         opened(spikes, tmp_path, "idx:nosuch")
 
 
