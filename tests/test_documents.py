@@ -56,7 +56,7 @@ def folder(small_run: Path, tmp_path: Path) -> Path:
     """A reader's working directory: a run, a picture, and the four IDX files of another data set."""
     shutil.copytree(small_run, tmp_path / "runs" / "first")
     test = data.load("mnist", (28, 28, 1)).test
-    Image.fromarray(test.images[0, :, :, 0]).save(tmp_path / "digit.png")
+    Image.fromarray(test.images[0, :, :, 0]).save(tmp_path / "runs" / "digit.png")
     few = test.images[:200, :, :, 0], test.labels[:200]
     (tmp_path / "fashion").mkdir()
     write_folder(tmp_path / "fashion", few, few)

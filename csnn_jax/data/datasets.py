@@ -3,6 +3,8 @@
 import difflib
 import importlib
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from csnn_jax.data.fitted import check_names, learned, named
 from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
-from csnn_jax.errors import UserError, naming_arguments
+from csnn_jax.errors import UserError, naming_arguments, one_line
 from csnn_jax.files import user_cache
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ def load(
         cache = cache or Cache()
         shelf = cache.shelf
     wanted = Wanted(shape, time_steps, input_shape is None, frames, shelf, subset)
-    raw = reader.read(name.partition(":")[2], wanted)
+    with _naming(name):
+        raw = reader.read(name.partition(":")[2], wanted)
     names = _classes(raw, name, every_class)
     raw = _shortened(raw, wanted, name)
     if reader.as_is:
@@ -94,7 +97,8 @@ def load(
     for images, labels in (raw.train, raw.test):
         if reader.recordings and cache:
             images = cache.keep(images)  # type: ignore[arg-type]  # its reader only returns Recordings
-        parts.append(_split((images, labels), shape, len(names), name, fitted))
+        with _naming(name):
+            parts.append(_split((images, labels), shape, len(names), name, fitted))
     train, test = parts
     images = (train if len(train.labels) else test).images
     entry = entry_of(images, raw.floats)
@@ -202,6 +206,20 @@ def _unknown(name: str) -> UserError:
     if not near and not name.startswith(kinds) and name.isidentifier():
         hint = f"; did you mean 'tfds:{name}'?"
     return UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(READERS)})")
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Adds --dataset to messages that name no flag; they start with the data set, its folder or a file."""
+    try:
+        yield
+    except UserError as error:
+        message, where = error.args[0], name.partition(":")[2]
+        starts = (f"{start}: " for start in (name, name.partition("@")[0], where, Path(where), one_line(where)))
+        if not message.startswith("--"):
+            problem = message.removeprefix(next(filter(message.startswith, starts), ""))
+            error.args = (f"--dataset {name}: {problem}",)
+        raise
 
 
 def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:

@@ -159,6 +159,9 @@ def animated(path, form):
             ("animated", "PNG"),
         ),
         (lambda path: Image.fromarray(L).save(path, "GIF"), ("GIF", "PNG", "JPEG")),
+        (lambda path: path.write_bytes(b""), ("is empty", "PNG", "JPEG")),
+        (lambda path: path.write_bytes(b"no picture"), ("is damaged or isn't a picture", "PNG", "JPEG")),
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), ("is damaged or truncated", "PNG", "JPEG")),
     ],
 )
 def test_errors_name_unreadable_pictures(tmp_path, make, facts):
