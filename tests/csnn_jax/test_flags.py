@@ -28,7 +28,7 @@ class Needed:
     """Bundle directory to create."""
 
 
-@pytest.mark.parametrize("width", range(40, 120))
+@pytest.mark.parametrize("width", [40, 47, 63, 80, 119])
 def test_a_line_does_not_depend_on_the_terminals_width(width, monkeypatch):
     """The parser's period may be alone in a row, and its choices come in any order."""
     monkeypatch.setenv("COLUMNS", str(width))

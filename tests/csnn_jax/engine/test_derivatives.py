@@ -392,10 +392,9 @@ def test_forward_mode_raises():
         return lambda x: loss_of(engine.run(made(SMALL, values), x)[1])
 
     for engine in (scan, event):
-        with pytest.raises(TypeError, match="forward-mode"):
-            jax.jvp(loss(engine), (x,), (x,))
-        with pytest.raises((TypeError, Unsupported), match="forward-mode"):
-            jax.jvp(jax.grad(loss(engine)), (x,), (x,))
+        for function in (loss(engine), jax.grad(loss(engine))):
+            with pytest.raises((TypeError, Unsupported), match=r"forward.mode"):  # inside jit, it's JAX's own error
+                jax.jvp(function, (x,), (x,))
 
 
 def test_vmap_is_refused_on_event_and_lax_map_is_not():
