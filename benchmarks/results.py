@@ -124,21 +124,27 @@ def recipes(found: Runs) -> str:
     return table(("recipe", "data set", *SUMMED, "steps", "epochs", "operations per image"), rows)
 
 
+SHARED = ("--surrogate atan", "--init calibrated", "--schedule cosine", "--ema 0.999")
+"""Flags of all recipes but `original`."""
+
+
 def flags(found: Runs) -> str:
+    """The flags of each recipe, except those that all but the first share, which the page names."""
     asked = {recipe: " ".join(words(RECIPES[recipe])) for recipe in dict.fromkeys(recipe for recipe, _ in found)}
+    for flag in SHARED:
+        assert all(flag in ask for recipe, ask in asked.items() if recipe != "original")
+        asked = {recipe: ask.replace(flag, "").replace("  ", " ").strip() for recipe, ask in asked.items()}
     rows = [(f"`{recipe}`", f"`{ask}`" if ask else "the default job, without flags") for recipe, ask in asked.items()]
     return table(("recipe", "flags"), rows)
 
 
 def published(found: Runs) -> str:
+    """Other networks, and the recipe with the highest accuracy, which the table of recipes has, too."""
     rows = [(one.name, one.parameters, one.epochs, one.chosen, one.mnist, one.fashion, one.source) for one in OTHERS]
-    for recipe in dict.fromkeys(recipe for recipe, dataset in found if dataset in SHOWN):
-        mine = {dataset: found.get((recipe, dataset)) for dataset in SHOWN}
-        one = next(runs for runs in mine.values() if runs)[0]
-        chosen = "nothing is chosen" if recipe == "original" else "validation images"
-        size = f"{one['parameters'] / 1e6:.2f} million", str(one["epochs"])
-        values = [accuracy(runs) if runs else "" for runs in mine.values()]
-        rows.append((f"`--recipe {recipe}`", *size, chosen, *values, "this page"))
+    mine = {dataset: found["accurate", dataset] for dataset in SHOWN}
+    one = next(iter(mine.values()))[0]
+    size = f"{one['parameters'] / 1e6:.2f} million", str(one["epochs"])
+    rows.append(("`--recipe accurate`", *size, "validation images", *map(accuracy, mine.values()), "this page"))
     return table(("network", "parameters", "epochs", "chosen on", *SHOWN.values(), "source"), rows)
 
 
@@ -165,7 +171,7 @@ def everywhere(found: Runs) -> str:
     rows = [("membranes, and as many spikes", *(f"{count:,}" for count in counts))]
     found_by = [(side, tuple(_differing(cells.get((name, side))) for name in networks)) for side in sides]
     for differing, alike in groupby(found_by, key=lambda row: row[1]):
-        rows.append(("<br>".join(side for side, _ in alike), *differing))
+        rows.append((_named([side for side, _ in alike]), *differing))
     return table(("against snnTorch", *(name.replace("_", " ") for name in networks)), rows)
 
 
@@ -176,8 +182,7 @@ def zeros(found: Runs) -> str:
     shown = [(row["side"], row["images"], row["membranes"], _differing(row)) for row in rows if "images" in row]
     lines = []
     for (images, membranes, differing), alike in groupby(shown, key=lambda row: row[1:]):
-        sides = ", ".join(side.replace(", ", " ") for side, *_ in alike)
-        lines.append((sides, str(images), f"{membranes:,}", differing.split(" ")[0]))
+        lines.append((_named([side for side, *_ in alike]), str(images), f"{membranes:,}", differing.split(" ")[0]))
     return table(("compared with snnTorch", "images", "membranes, and as many spikes", "differ"), lines)
 
 
@@ -195,6 +200,12 @@ def rounding(found: Runs) -> str:
         accuracies = ", ".join(f"{correct / row['images']:.1%}" for correct in row["correct"])
         rows.append((row["network"], spikes, f"{row['predictions']} of {row['images']:,}", accuracies))
     return table(("network", "spikes changed", "predictions changed", "accuracy before, after"), rows)
+
+
+def _named(sides: Sequence[str]) -> str:
+    """One side by its name, several by their programs."""
+    programs = ", ".join(dict.fromkeys(side.partition(",")[0] for side in sides))
+    return sides[0] if len(sides) == 1 else f"{programs}: {len(sides)} variants"
 
 
 def _differing(row: dict[str, Any] | None) -> str:

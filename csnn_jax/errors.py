@@ -26,8 +26,7 @@ class UserError(Exception):
         self.arguments: dict[str, str] = {}
 
     def __str__(self) -> str:
-        message = str(self.args[0])
-        return printable(message if UserError.in_command else in_python(message, self.arguments))
+        return printable(worded(str(self.args[0]), **self.arguments))
 
 
 @contextlib.contextmanager
@@ -78,11 +77,13 @@ def refusal(box: str, words: list[str]) -> str:
             parts[-1].append(row)
     parts = ["\n".join(part).strip().splitlines() for part in parts]  # without blank rows at the ends
     parts = [part for part in parts if part] or [["invalid arguments"]]
-    said = " ".join(itertools.takewhile(bool, parts[0])).rstrip(".")
-    if choice := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", said):
+    said = " ".join(itertools.takewhile(bool, parts[0])).rstrip(" .")
+    # A period may have wrapped to the next row, so there's a space before it.
+    if choice := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)' ?\. Expected one of \((.*)\)", said):
         value, flag, choices = choice.groups()
-        return f"{flag} {value}: expected one of " + choices.replace("'", "")
-    if missing := re.fullmatch(r"Missing value for argument '(.*)'\. Expected (.*) values", said):
+        known = set(choices.replace("'", "").split(", ")) - {"None"}  # tyro's for a flag that isn't given
+        return f"{flag} {value}: expected one of {', '.join(sorted(known))}"  # tyro's order changes
+    if missing := re.fullmatch(r"Missing value for argument '(.*)' ?\. Expected (.*) values", said):
         flag, number = missing.groups()
         return f"{flag}: expected {'a value' if number == '1' else f'{number} values'}"
     if missing := re.fullmatch(r"Missing from \S+: (.*) \(required\)", said):
@@ -123,6 +124,11 @@ def in_python(text: str, arguments: Mapping[str, str] = MappingProxyType({})) ->
         return arguments.get(name, name) + "=False" * (found[1] is not None)
 
     return re.sub(r"`[^`]*`|(?<![\w/.-])--(no-)?([a-z][a-z-]*)", named, text)
+
+
+def worded(text: str, **arguments: str) -> str:
+    """A message with flags while a command is running, and `in_python` otherwise."""
+    return text if UserError.in_command else in_python(text, arguments)
 
 
 @contextlib.contextmanager

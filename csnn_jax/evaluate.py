@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Evaluates a trained network on its test set: accuracy, confusion matrix, health of each layer.
 
-Also writes evaluation.json and confusion.png to the run directory. --by-steps reports the accuracy after each time
-step, and writes steps.png."""
+Also writes evaluation.json and confusion.png to the run directory, unless it's read-only. --by-steps reports the
+accuracy after each time step, and writes steps.png."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         if flags.by_steps:
             values["accuracy_by_steps"] = model.by_steps(dataset.test).tolist()
-            style.save(steps.draw(values["accuracy_by_steps"], dataset.final), run.path, "steps", flags.figures)
         if flags.by_bits:
             values["by_bits"] = by_bits(config, tensors, dataset.test)
-        write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
-        figure = confusion.draw(result.confusion, result.accuracy, config.class_names, dataset.final)
-        style.save(figure, run.path, "confusion", flags.figures)
         of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
         print(f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})\n")
         print(_text(result, config.class_names))
@@ -95,6 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_steps(values["accuracy_by_steps"]))
         if flags.by_bits:
             print(_bits(values["by_bits"]))
+        sys.stdout.flush()
+        try:
+            write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
+            figure = confusion.draw(result.confusion, result.accuracy, config.class_names, dataset.final)
+            style.save(figure, run.path, "confusion", flags.figures)
+            if flags.by_steps:
+                style.save(steps.draw(values["accuracy_by_steps"], dataset.final), run.path, "steps", flags.figures)
+        except UserError as error:  # such as a shared run that only its owner can change
+            print(f"warning: the result wasn't saved: {error}", file=sys.stderr)
         return 0
 
     return run_command(command, arguments)

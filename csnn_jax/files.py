@@ -61,6 +61,40 @@ class Scratch(Temporary):
         super().__exit__(*exception)
 
 
+def create_folder(path: Path) -> None:
+    """Creates the folder of --out with its parents, unless it exists.
+
+    Raises:
+        UserError: it can't be created or written.
+    """
+    check_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {path}: can't be created: {error.strerror}") from None
+
+
+def check_folder(path: Path, out: Path | None = None) -> None:
+    """Checks that files can be written to a folder, which need not exist yet.
+
+    Args:
+        path: the folder.
+        out: the value of --out, if it's a file in the folder.
+
+    Raises:
+        UserError: they can't, or the folder or one of its parents isn't one.
+    """
+    named = f"--out {path if out is None else out}"
+    try:
+        nearest = next(one for one in (path, *path.parents) if os.path.lexists(one))
+        if not nearest.is_dir():
+            what = "" if out is None and nearest == path else f"{nearest} "
+            raise UserError(f"{named}: {what}isn't a directory, expected one or a path to create it at")
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise UserError(f"{named}: can't be written in {nearest}: {error.strerror}") from None
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Writes `data` under a temporary name next to `path`, then renames it, so `path` is complete, old or new.
 

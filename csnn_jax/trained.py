@@ -224,6 +224,7 @@ def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = N
             weights.
 
     Raises:
+        ValueError: run isn't a path.
         UserError: there is no run, it has no weights yet, the checkpoint doesn't exist, the files don't match, or the
             engine can't run the network.
 
@@ -233,6 +234,8 @@ def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = N
         >>> model.config.data.dataset
         'mnist'
     """
+    if not isinstance(run, str | Path):
+        raise ValueError(f"run is of type {type(run).__name__}, expected the path of a run directory")
     _, config, tensors = rundir.open_run(str(run), checkpoint)
     return Trained(config, tensors, engine)
 

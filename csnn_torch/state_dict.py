@@ -14,14 +14,14 @@ import torch
 
 from csnn_jax.config import ModelConfig, Output
 from csnn_jax.config.checks import check, is_number, show
-from csnn_jax.errors import UserError, naming_arguments
+from csnn_jax.errors import UserError, naming_arguments, worded
 from csnn_torch.foreign import folding, modules, neurons, saved, stack
 from csnn_torch.foreign.modules import Module
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
 
 UNSEEN = (
     "a state_dict doesn't contain inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
-    "BatchNorm's eps, or the places and kinds of pools: assuming snnTorch's defaults and the flags' values"
+    "BatchNorm's eps, or the places and kinds of pools: assuming snnTorch's defaults and the values you chose"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
 """Image sizes of common data sets, which messages suggest first."""
@@ -107,7 +107,9 @@ def convert(
             f"the weights also fit with {' or '.join(others[:3])}; a state_dict doesn't show which one was used"
         )
     tensors = weights_of(config, [module.name for module in placed.layers], weighted, source)
-    return ForeignNetwork(config, tensors | found.stored(config), (*notes, *found.notes, UNSEEN))
+    arguments = {"map": "places", "scale": "divided_by"}
+    said = tuple(worded(note, **arguments) for note in (*notes, *found.notes, UNSEEN))
+    return ForeignNetwork(config, tensors | found.stored(config), said)
 
 
 def _stated(shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from csnn_jax import reading
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import BUNDLE as MANIFEST
-from csnn_jax.files import Temporary, replace_folder, sync
+from csnn_jax.files import Temporary, check_folder, replace_folder, sync
 
 T = TypeVar("T")
 
@@ -54,21 +54,18 @@ def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
     """Checks that a bundle, or a folder of another kind, can be created at `path`.
 
     Raises:
-        UserError: `path` already exists (with `overwrite`: and isn't of this kind), or one of its parents isn't a
-            directory.
+        UserError: `path` already exists (with `overwrite`: and isn't of this kind), or it can't be created.
     """
     if os.path.lexists(path):
+        if not path.is_dir():
+            check_folder(path)
         mine = not path.is_symlink() and (path / kind.mark).is_file()
         if not overwrite:
             way = ", or --overwrite" if mine else ""
             raise UserError(f"--out {path}: already exists; expected another path{way}")
         if not mine:
             raise UserError(f"--out {path}: isn't a {kind.name}, --overwrite only replaces folders with a {kind.mark}")
-    for parent in path.absolute().parents:
-        if os.path.lexists(parent):
-            if not parent.is_dir():
-                raise UserError(f"--out {path}: {parent} isn't a directory")
-            break
+    check_folder(path.parent, path)
 
 
 def make(path: Path, fill: Callable[[Path], T], overwrite: bool = False, kind: Kind = BUNDLE) -> T:

@@ -40,10 +40,11 @@ class Verdict:
 
     def end(self, *notes: str) -> int:
         """Prints the last line; returns the exit code."""
-        left_out = [*self.unchecked, *self.skipped]
-        missing = [f"NOT CHECKED: {', '.join(left_out)}"] if left_out else []
+        left_out = {"NOT CHECKED": self.unchecked, "skipped": self.skipped}
+        missing = [f"{why}: {', '.join(names)}" for why, names in left_out.items() if names]
         said = "; ".join(filter(None, (*missing, *notes)))
-        verdict = "NOT OK" if self.bad else "ok as far as checked" if left_out else "all ok"
+        complete = "ok" if self.skipped else "all ok"
+        verdict = "NOT OK" if self.bad else "ok as far as checked" if self.unchecked else complete
         print(printable(f"{verdict}{said and f' ({said})'}"))
         return DIFFERENT if self.bad else INCOMPLETE if self.unchecked else 0
 
@@ -76,7 +77,10 @@ def verify(
     except NoDataset:
         raise
     except (UserError, OSError) as error:
-        verdict.tell(MANIFEST, [str(error)])
+        path, _, problem = str(error).partition(": ")  # it usually starts with the file
+        inside = Path(path) != folder and Path(path).is_relative_to(folder)
+        name = Path(path).relative_to(folder).as_posix() if inside else MANIFEST
+        verdict.tell(name, [problem if inside else str(error)])
         return verdict.end()
     return verdict.end(opened.note, manifest.silence(claimed))
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import jax
 import pytest
-from commands import EMITTERS, ENVIRONMENT, FOUR_DEVICES, SMALL, UNOPTIMISED, run
+from commands import EMITTERS, ENVIRONMENT, FOUR_DEVICES, SMALL, passed
 from digits import few_digits
 from hypothesis import settings
 from once import once
 
-# XLA spends more time on optimization than these tests take otherwise. Commands in separate processes are compiled as
-# for a user, and so are functions for which it matters: see the fixture `optimised`.
+# XLA spends more time on optimization than these tests take otherwise. Functions for which it matters are compiled as
+# for a user: see the fixture `optimised`, and `commands.OPTIMISED` for commands.
 # Tests that split a batch use four devices; others use the first one.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ENVIRONMENT["JAX_COMPILATION_CACHE_DIR"]  # instead of the user's
-os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES} {UNOPTIMISED}".strip()
+os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES}"
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
 settings.load_profile("csnn")
@@ -34,21 +34,20 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Every layer fires. The training output is in the file `printed` next to it.
     """
-    return once(tmp_path_factory, "small", lambda folder: _train(folder, *SMALL, "--max-iters", 150)) / "run"
+    return once(tmp_path_factory, "small", lambda folder: _train(folder, *SMALL, "--max-iters", 60)) / "run"
 
 
 @pytest.fixture(scope="session")
 def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Like `small_run`, but with the stack `bundles.SMALL` and the scan engine in float64."""
     stack = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--pool", "avg", "--reset", "zero")
-    job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 60, "--seed", 3)
+    job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 20, "--eval-images", 500, "--seed", 3)
     return once(tmp_path_factory, "scan", lambda folder: _train(folder, *stack, *job)) / "run"
 
 
 def _train(folder: Path, *flags: object) -> None:
-    done = run("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run")
-    assert done.returncode == 0, done.stderr
-    (folder / "printed").write_text(done.stdout)
+    (folder / "printed").write_text(passed("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run"))
+    jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import speed_tables
 import torch
 import train_step
 from bundles import make_run
-from commands import ENVIRONMENT
+from commands import OPTIMISED
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -39,7 +39,7 @@ MEASURED = {
 
 def run(script: str, *arguments: object, seconds: int = 60) -> subprocess.CompletedProcess:
     command = [sys.executable, ROOT / "benchmarks" / script, *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=seconds)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=OPTIMISED, timeout=seconds)
 
 
 def test_a_plot_can_be_redrawn_from_recorded_results(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 
 import pytest
-from commands import ENVIRONMENT, UNOPTIMISED
+from commands import ENVIRONMENT
 from documents import PAGES, ROOT, Block, blocks, links, marked, prose, read
 from idx_files import write_folder
 from PIL import Image
@@ -47,9 +47,6 @@ SHORTER = (
 )
 """Flags added to commands that would take minutes: those of the first entry whose left side is in the command."""
 
-QUICKLY = ENVIRONMENT | {"XLA_FLAGS": UNOPTIMISED}
-"""Optimization by XLA would take longer than these short commands."""
-
 FOLDERS = {"CONTRIBUTING.md": ROOT}
 """Pages whose commands run in the clone; those of others run in a separate folder."""
 
@@ -59,7 +56,7 @@ def folder(small_run: Path, tmp_path: Path) -> Path:
     """A reader's working directory: a run, a picture, and the four IDX files of another data set."""
     shutil.copytree(small_run, tmp_path / "runs" / "first")
     test = data.load("mnist", (28, 28, 1)).test
-    Image.fromarray(test.images[0, :, :, 0]).save(tmp_path / "digit.png")
+    Image.fromarray(test.images[0, :, :, 0]).save(tmp_path / "runs" / "digit.png")
     few = test.images[:200, :, :, 0], test.labels[:200]
     (tmp_path / "fashion").mkdir()
     write_folder(tmp_path / "fashion", few, few)
@@ -85,7 +82,7 @@ def execute(block: Block, folder: Path) -> str:
         command = ["bash", "-euo", "pipefail", "-c", script(block)]
     else:
         command = [sys.executable, "-c", block.text]
-    done = subprocess.run(command, cwd=folder, env=QUICKLY, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"line {block.line}: {done.stdout}{done.stderr}"
     return done.stdout
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from commands import ENVIRONMENT
+from commands import OPTIMISED, UNOPTIMISED
 from jax import Array, lax
 from long_sums import MOST, long_sums
 from once import once
@@ -24,7 +24,7 @@ SCRIPT = Path(__file__).parent / "helpers" / "trained_digests.py"
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 CHOSEN = ("CSNN_ISA", "XLA_FLAGS", "NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS")
 """Environment variables that choose instructions or threads."""
-PLAIN = {name: value for name, value in ENVIRONMENT.items() if name not in CHOSEN}
+PLAIN = {name: value for name, value in OPTIMISED.items() if name not in CHOSEN}
 
 
 def trained(*jobs: str, xla: str = "", before: tuple[str, ...] = (), **variables: str):
@@ -76,23 +76,38 @@ def test_training_leaves_no_long_sum_to_xla(here):
 CORE = str(min(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else "0"
 SSE = {"xla": "--xla_cpu_max_isa=SSE4_2", "CSNN_ISA": "baseline"}
 ENVIRONMENTS = {
-    "SSE4.2, one thread": (("average", "clipped"), SSE | {"before": ("taskset", "-c", CORE)}),
-    "one thread": ((), {"before": ("taskset", "-c", CORE)}),
-    "AVX2": ((), {"xla": "--xla_cpu_max_isa=AVX2", "CSNN_ISA": "avx2"}),
-    "SSE4.2": ((), SSE),
-    "256 bits": (("default",), {"xla": "--xla_cpu_prefer_vector_width=256"}),
-    "NumPy without AVX-512": ((), {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}),
-    "OpenBLAS of Haswell": ((), {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}),
+    "SSE4.2, one thread": SSE | {"before": ("taskset", "-c", CORE)},
+    "one thread": {"before": ("taskset", "-c", CORE)},
+    "AVX2": {"xla": "--xla_cpu_max_isa=AVX2", "CSNN_ISA": "avx2"},
+    "SSE4.2": SSE,
+    "256 bits": {"xla": "--xla_cpu_prefer_vector_width=256"},
+    "NumPy without AVX-512": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
+    "OpenBLAS of Haswell": {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"},
 }
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [pytest.param(name, marks=[pytest.mark.slow] * (number > 0)) for number, name in enumerate(ENVIRONMENTS)],
-)
+def recorded() -> dict[str, list[str]]:
+    return json.loads(RECORDED.read_text())
+
+
+def test_training_is_bit_identical_to_the_recorded_digests():
+    """From another processor, compiler or JAX version. Run `trained_digests.py --record` if training changes.
+
+    Nothing is optimized, which takes a third of the time and must change no bit.
+    """
+    assert first_difference(trained(xla=UNOPTIMISED), recorded()) is None
+
+
+@pytest.mark.parametrize("jobs", [("average",), pytest.param((), id="all jobs", marks=pytest.mark.slow)])
+def test_optimized_training_is_bit_identical_to_the_recorded_digests(jobs, request):
+    ours = trained(*jobs) if jobs else request.getfixturevalue("here")
+    assert first_difference(ours, recorded()) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_training_is_bit_identical_in_every_environment(environment, here):
-    jobs, variables = ENVIRONMENTS[environment]
-    assert first_difference(trained(*jobs, **variables), here) is None
+    assert first_difference(trained(**ENVIRONMENTS[environment]), here) is None
 
 
 @pytest.mark.slow
@@ -109,8 +124,3 @@ def test_training_is_bit_identical_on_an_emulated_processor(processor, job, here
     """They have different caches, and the last one has no fused multiply-add, so libm's code paths differ, too."""
     found = trained(job, before=("qemu-x86_64", "-cpu", processor))
     assert first_difference(found, here) is None
-
-
-def test_training_is_bit_identical_to_the_recorded_digests(here):
-    """From another processor, compiler or JAX version. Run `trained_digests.py --record` if training changes."""
-    assert first_difference(here, json.loads(RECORDED.read_text())) is None

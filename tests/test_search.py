@@ -8,7 +8,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from commands import ENVIRONMENT, UNOPTIMISED
+from commands import ENVIRONMENT
 from documents import marked
 from optuna.trial import FrozenTrial, TrialState
 
@@ -22,9 +22,8 @@ def start(folder: Path) -> subprocess.Popen:
     for whole, short in SHORTER:
         assert text.count(whole) == 1
         text = text.replace(whole, short)
-    environment = ENVIRONMENT | {"XLA_FLAGS": UNOPTIMISED}
     command = [sys.executable, "-c", text]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
 
 
 def trials(folder: Path) -> list[FrozenTrial]:

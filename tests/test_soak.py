@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from commands import ENVIRONMENT
+from commands import OPTIMISED
 from digits import few_digits
 
 SETTLED, EVERY = 200, 100
@@ -60,7 +60,7 @@ def grown(folder: Path, iterations: int, kept_bytes: int = 0, kept_files: int = 
     flags = (*small, *length, "--dataset", few_digits(folder), "--out", folder / "run")
     program = PROGRAM.format(kept_bytes=kept_bytes, kept_files=kept_files)
     command = [sys.executable, "-c", program, *map(str, flags)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=OPTIMISED, timeout=300)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     by_iteration = {iteration: Held(memory, files) for iteration, memory, files in found}

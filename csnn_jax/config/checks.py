@@ -1,6 +1,7 @@
 """Checks a configuration's values; errors name the flag, the value and what was expected."""
 
 import math
+import re
 import sys
 import unicodedata
 from dataclasses import fields
@@ -32,13 +33,15 @@ def flag_of(name: str) -> str:
 
 def check(flag: str, value: object, expected: str, ok: bool) -> None:
     if not ok:
-        raise UserError(f"{flag} {show(value)}: expected {expected}")
+        other = re.search("number|power of two|true or false", expected) is not None
+        raise UserError(f"{flag} {show(value, quoting=other)}: expected {expected}")
 
 
-def show(value: object) -> str:
-    """A value as part of one line: short, and without control characters."""
+def show(value: object, quoting: bool = False) -> str:
+    """A value as part of one line: short, without control characters, and with text in quotes if `quoting`."""
     try:
-        text = " ".join(map(_plainly, value if isinstance(value, tuple) else (value,)))
+        parts = value if isinstance(value, tuple) else (value,)
+        text = " ".join(repr(part) if quoting and isinstance(part, str) else _plainly(part) for part in parts)
     except ValueError:  # an integer with more digits than Python converts
         text = "(thousands of digits)"
     return one_line(text)

@@ -149,7 +149,7 @@ class TrainConfig:
         check("--lr", self.lr, f"a positive number below 2^{LARGEST}, as weights are", is_rate)
         check_choice("--init", self.init, Init)
         dense = is_number(self.init_density) and 0.001 <= self.init_density <= 0.6
-        check("--init-density", self.init_density, "0.001 to 0.6", dense)
+        check("--init-density", self.init_density, "a number from 0.001 to 0.6", dense)
         for flag, number in (("--max-iters", self.max_iters), ("--eval-images", self.eval_images)):
             check(flag, number, "a whole number of at least 1", number is None or is_count(number))
         check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))

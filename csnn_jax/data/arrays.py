@@ -36,13 +36,10 @@ def read_arrays(where: str, wanted: Wanted) -> Raw:
     Raises:
         UserError: the file is missing or damaged, or its arrays are unknown or don't match.
     """
-    source = f"--dataset arrays:{where}"
     try:
         return _raw(read_npz(Path(where), available_memory(), check=_check))
-    except UserError as error:  # its message starts with the file
-        raise UserError(f"--dataset arrays:{error}") from None
     except ValueError as error:
-        raise UserError(f"{source}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def _check(headers: Mapping[str, Header]) -> None:

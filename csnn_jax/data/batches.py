@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from csnn_jax.config.checks import check
 from csnn_jax.errors import UserError
 
 
@@ -15,7 +16,13 @@ def epoch_permutation(seed: int, epoch: int, n: int) -> np.ndarray:
 
     Returns:
         int32 [n], a permutation of 0 .. n - 1.
+
+    Raises:
+        UserError: seed or epoch is negative or no whole number.
     """
+    for name, value in (("--seed", seed), ("epoch", epoch)):
+        natural = isinstance(value, int | np.integer) and value >= 0
+        check(name, value, "a whole number of at least 0", natural)
     return np.random.default_rng((seed, epoch)).permutation(n).astype(np.int32)
 
 
@@ -26,7 +33,7 @@ def epoch_batches(seed: int, epoch: int, n: int, batch_size: int) -> np.ndarray:
         int32 [n // batch_size, batch_size], indices of training images.
 
     Raises:
-        UserError: there isn't a single whole batch.
+        UserError: there isn't a single whole batch, or as in `epoch_permutation`.
     """
     if not 1 <= batch_size <= n:
         raise UserError(f"--batch-size {batch_size}: expected 1 to {n}, the number of training images")

@@ -45,12 +45,22 @@ def read_parts(where: str, suffixes: Collection[str], what: str, needs_test: boo
     return train, test
 
 
-def skipped(where: str, suffixes: Collection[str]) -> list[Path]:
-    """The files in class folders that have another extension, except hidden ones."""
+def skipped(where: str, suffixes: Collection[str], extension: str) -> list[str]:
+    """One note each about the other files in class folders, and about links to folders, except hidden ones.
+
+    Args:
+        where: the folder that contains both parts.
+        suffixes: the extensions of the files that are read.
+        extension: those extensions, in words.
+    """
     folder = Path(where)
-    others = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() not in suffixes and path.is_file())
-    parts = ((path, path.relative_to(folder).parts) for path in others)
-    return [path for path, names in parts if len(names) > 2 and names[0].lower() in PARTS and not _hidden(names)]
+    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() not in suffixes)
+    inside = ((path, path.relative_to(folder).parts) for path in paths)
+    others = [path for path, names in inside if len(names) > 2 and names[0].lower() in PARTS and not _hidden(names)]
+    files = [path for path in others if path.is_file()]
+    links = [path for path in others if path.is_dir() and path.is_symlink()]
+    notes = [f"skipped {len(files):,} without {extension}, such as {files[0]}"] if files else []
+    return notes + ([f"skipped links to folders ({len(links):,}), such as {links[0]}"] if links else [])
 
 
 def in_turn(part: Classes) -> tuple[list[Path], np.ndarray]:

@@ -3,6 +3,8 @@
 import difflib
 import importlib
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from csnn_jax.data.fitted import check_names, learned, named
 from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, naming_arguments, one_line
 from csnn_jax.files import user_cache
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ READERS: dict[str, str] = {
 """The `Reader` of each kind of data set, by the form of its names; its module is imported on first use."""
 
 
+@naming_arguments(dataset="name")
 def load(
     name: str,
     input_shape: Shape | None,
@@ -83,7 +86,8 @@ def load(
         cache = cache or Cache()
         shelf = cache.shelf
     wanted = Wanted(shape, time_steps, input_shape is None, frames, shelf, subset)
-    raw = reader.read(name.partition(":")[2], wanted)
+    with _naming(name):
+        raw = reader.read(name.partition(":")[2], wanted)
     names = _classes(raw, name, every_class)
     raw = _shortened(raw, wanted, name)
     if reader.as_is:
@@ -93,7 +97,8 @@ def load(
     for images, labels in (raw.train, raw.test):
         if reader.recordings and cache:
             images = cache.keep(images)  # type: ignore[arg-type]  # its reader only returns Recordings
-        parts.append(_split((images, labels), shape, len(names), name, fitted))
+        with _naming(name):
+            parts.append(_split((images, labels), shape, len(names), name, fitted))
     train, test = parts
     images = (train if len(train.labels) else test).images
     entry = entry_of(images, raw.floats)
@@ -203,6 +208,20 @@ def _unknown(name: str) -> UserError:
     return UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(READERS)})")
 
 
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Adds --dataset to messages that name no flag; they start with the data set, its folder or a file."""
+    try:
+        yield
+    except UserError as error:
+        message, where = error.args[0], name.partition(":")[2]
+        starts = (f"{start}: " for start in (name, name.partition("@")[0], where, Path(where), one_line(where)))
+        if not message.startswith("--"):
+            problem = message.removeprefix(next(filter(message.startswith, starts), ""))
+            error.args = (f"--dataset {name}: {problem}",)
+        raise
+
+
 def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:
     """The first images of both parts, limited to the number needed."""
     count = len(raw.train[1])
@@ -289,4 +308,5 @@ def _load(
     frames, subset = (settings.frames, settings.subset) if own else ("time", None)
     steps = model.time_steps
     given: Any = {"time_steps": steps, "frames": frames, "cache": kept, "subset": subset, "spare": spare}
-    return load(name, shape, validation, every_class=trains, **given)
+    with naming_arguments(dataset="dataset"):
+        return load(name, shape, validation, every_class=trains, **given)

@@ -46,8 +46,7 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
     if wanted.own and len(seen) == 1 and own != wanted.shape and max(own[:2]) <= SMALL:
         shape = " ".join(map(str, own))
         said.append(f"{source}: all pictures have the shape {shape}; --input-shape {shape} keeps it")
-    if others := skipped(where, SUFFIXES):
-        said.append(f"{source}: skipped {len(others):,} without a PNG or JPEG extension, such as {others[0]}")
+    said += (f"{source}: {note}" for note in skipped(where, SUFFIXES, "a PNG or JPEG extension"))
     return Raw(*pairs, tuple(train), notes=tuple(said))
 
 

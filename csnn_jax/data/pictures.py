@@ -7,11 +7,11 @@ from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from csnn_jax import reading
 from csnn_jax.data.images import fit
-from csnn_jax.errors import UserError, first_line
+from csnn_jax.errors import UserError
 
 EXPECTED = "a picture (PNG, JPEG)"
 MOST_PIXELS = 2**26
@@ -78,6 +78,8 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
         UserError: the file is missing, damaged or not a picture, or, with `formats`, animated or in another format.
     """
     with reading.opened(path, EXPECTED, MOST_BYTES) as data:
+        if not data.peek(1):
+            raise UserError(f"{path}: is empty, expected {EXPECTED}")
         try:
             with warnings.catch_warnings(action="ignore"):  # about large pictures and damaged tags
                 _check_sums(data)
@@ -89,9 +91,10 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
                     return _on_white(_eight_bits(file))
         except UserError:
             raise
-        except Exception as error:  # whatever Pillow raises on damaged bytes
-            why = first_line(error).partition(" <")[0]  # it shows the open file like this
-            raise UserError(f"{path}: expected {EXPECTED}: {why}") from None
+        except UnidentifiedImageError:
+            raise UserError(f"{path}: is damaged or isn't a picture, expected {EXPECTED}") from None
+        except Exception:  # whatever Pillow raises on damaged bytes; its messages are about its code
+            raise UserError(f"{path}: is damaged or truncated, expected {EXPECTED}") from None
 
 
 def _check_sums(data: BufferedReader) -> None:

@@ -23,7 +23,7 @@ from csnn_jax.engine.coverage import lacking, planes_of
 from csnn_jax.engine.fixed import add_up, image_current
 from csnn_jax.engine.library import Unsupported
 from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input, usual_output
-from csnn_jax.network import surrogate
+from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.model import CSNN, Block, States, enter, exact
 from csnn_jax.network.neuron import clip
 from csnn_jax.network.rounding import rounded
@@ -59,7 +59,7 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
     reads = usual_output(model)
     outputs = _forward(model, x, keep=True, reads=reads)
     last = _refusing(LAST, _last(model, outputs), model, x)
-    return last, _output(model, outputs, reads)
+    return last, inputs.nan_unless_finite(model.parameters, _output(model, outputs, reads))
 
 
 def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
@@ -145,6 +145,7 @@ def _ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
     return exact(model), x
 
 
+@surrogate.reverse_mode_only()
 def _forward(
     model: CSNN,
     x: Array,
@@ -304,7 +305,7 @@ def _refusing(gradient: str, values: T, model: CSNN, x: Array) -> T:
 
     `gradient` says what isn't differentiable, and what to use instead.
     """
-    sources = [parameter[...] for block in model.blocks for parameter in block.parameters.values()]
+    sources = [parameter[...] for parameter in model.parameters.values()]
     return _refused(gradient, values, [*sources, x] if jnp.issubdtype(x.dtype, jnp.floating) else sources)
 
 

@@ -162,15 +162,16 @@ def _once_differentiable(operation: Callable[..., list[Array]], *operands: Array
 
     @not_mapped.def_vmap
     def _(*_: Any) -> Any:
-        raise Unsupported("the event engine doesn't run under jax.vmap; use jax.lax.map, or the scan engine")
+        instead = "jax.lax.map, jax.vjp in a loop, or the scan engine (csnn_jax.run)"
+        raise Unsupported(f"the event engine doesn't run under jax.vmap, which jax.jacrev uses; use {instead}")
 
     return not_mapped(*operands)
 
 
 @_once_differentiable.defjvp
 def _(*_: Any) -> Any:
-    again = "forward-mode or second derivatives of its output and gradients"
-    raise Unsupported(f"the event engine has no {again}; use the scan engine (csnn_jax.run)")
+    instead = "the scan engine (csnn_jax.run) with jax.grad or jax.jacrev"
+    raise Unsupported(f"the event engine has no second derivatives and no forward mode (jax.hessian); use {instead}")
 
 
 def _require() -> None:

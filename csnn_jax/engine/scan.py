@@ -14,6 +14,7 @@ from jax import Array, lax
 from csnn_jax.config import Readout
 from csnn_jax.network import inputs
 from csnn_jax.network.model import CSNN, Block, States, advance, enter, exact
+from csnn_jax.network.surrogate import reverse_mode_only
 from csnn_jax.neurons.neuron import MEMBRANE, State
 
 # On the CPU, XLA uses YNNPACK for matrix products and convolutions by default; for the default network's convolution,
@@ -85,11 +86,7 @@ def check_input(model: CSNN, x: Array) -> None:
     """Raises ValueError unless the network can run on x, with what was given and expected."""
     if not isinstance(model, CSNN):
         raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN, such as the `model` of a Trained")
-    for block in model.blocks:
-        for name, parameter in block.parameters.items():
-            if parameter[...].dtype not in (jnp.float32, jnp.float64):
-                exact = "float32 or float64, whose sums are exact"
-                raise ValueError(f"model has {name} in {parameter[...].dtype}, expected {exact}")
+    inputs.check_parameters(model.parameters)
     inputs.check(model.config, x)
 
 
@@ -122,7 +119,7 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
 
     Raises:
         ValueError: x has the wrong shape or type, or is empty. Outside `jax.jit`, also if it has values outside the
-            input's range, or NaN.
+            input's range, or if the model has NaN or infinity; inside, that makes the output and its gradient NaN.
 
     Examples:
         >>> import numpy as np
@@ -133,7 +130,7 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
         (5, 2, 10)
     """
     last, output, _ = _window(model, x)
-    return last, output
+    return last, inputs.nan_unless_finite(model.parameters, output)
 
 
 def usual_output(model: CSNN) -> Readout:
@@ -161,6 +158,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
     return output, jnp.stack(densities)
 
 
+@reverse_mode_only()
 def _window(
     model: CSNN, x: Array, reads: Readout | None = None, dropout: Dropout | None = None
 ) -> tuple[States, Array, list[Array]]:
@@ -296,6 +294,7 @@ def by_channel(fired: Array) -> Array:
     return fired.any(tuple(range(1, fired.ndim - 1)))
 
 
+@reverse_mode_only()
 def _loop(model: CSNN, x: Array, body: Callable, carry):
     """Scans `body(carry, first block's current) -> (carry, output)` over the window, from `carry`."""
     if x.ndim == 5:

@@ -1,11 +1,15 @@
-"""Checks of a network's input before it runs."""
+"""Checks of a network's parameters and input before it runs."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array, lax
+
+from csnn_jax.network.rounding import rounded
 
 if TYPE_CHECKING:
     from csnn_jax.config import ModelConfig
@@ -46,3 +50,24 @@ def _check_values(config: "ModelConfig", x: Array, name: str) -> None:
     low, high = values.min().item(), values.max().item()
     if not (low >= 0 and high <= most):  # also if they're NaN
         raise ValueError(f"{name} has values from {low:g} to {high:g}, expected 0 to {most:g}")
+
+
+def check_parameters(parameters: Mapping[str, nnx.Param]) -> None:
+    """Raises ValueError unless parameters are float32 or float64 and, outside `jax.jit` and similar, finite."""
+    for name, parameter in parameters.items():
+        values = parameter[...]
+        if values.dtype not in (jnp.float32, jnp.float64):
+            raise ValueError(f"model has {name} in {values.dtype}, expected float32 or float64, whose sums are exact")
+        if isinstance(values, jax.core.Tracer):
+            values = lax.stop_gradient(values)
+        if isinstance(values, jax.core.Tracer):
+            continue
+        array = np.asarray(values)
+        if not (finite := np.isfinite(array)).all():
+            raise ValueError(f"model has {array[~finite][0]} in {name}, expected finite numbers")
+
+
+def nan_unless_finite(parameters: Mapping[str, nnx.Param], output: Array) -> Array:
+    """The output; NaN, and so is its gradient, if a parameter isn't finite, because NaN membranes never spike."""
+    finite = jnp.stack([jnp.isfinite(values[...]).all() for values in parameters.values()]).all()
+    return rounded(jnp.where(finite, 1, jnp.nan).astype(output.dtype) * output)

@@ -12,6 +12,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from csnn_jax.config import Layer, ModelConfig, surrogate_of
+from csnn_jax.config.grid import Grid
 from csnn_jax.network import inputs, layers, surrogate
 from csnn_jax.network.neuron import fire
 from csnn_jax.neurons.neuron import State
@@ -41,11 +42,8 @@ class Block(nnx.Module):
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         for_kernel, for_bias = jax.random.split(key)
 
-        def uniform(key: Array, shape: tuple[int, ...]) -> nnx.Param:  # minval would be added to a product
-            return nnx.Param(bound * (2 * jax.random.uniform(key, shape, dtype) - 1))
-
-        self.kernel = uniform(for_kernel, shape)
-        bias = uniform(for_bias, shape[-1:]) if layer.bias else None
+        self.kernel = nnx.Param(_uniform(for_kernel, shape, bound, dtype))
+        bias = nnx.Param(_uniform(for_bias, shape[-1:], bound, dtype)) if layer.bias else None
         self.bias = nnx.data(bias)
         self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if layer.grid.chosen else None)
         neurons = layer.neurons
@@ -78,8 +76,7 @@ class Block(nnx.Module):
         exponents = (
             None if self.exponents is None else jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
         )
-        with jax.named_scope("exact"):
-            return self.layer.grid.round(kernel, biases, jnp, exponents)
+        return _rounded(self.layer.grid, kernel, biases, exponents)
 
     def best_exponents(self, add_up: Callable[..., Array]) -> Array:
         """The best exponents of the grids for the current weights, see `Grid.choose`."""
@@ -122,6 +119,19 @@ class Block(nnx.Module):
         return {name: used(name, value) for name, value in self.values.items()}
 
 
+@partial(jax.jit, static_argnums=(1, 2, 3), inline=True)
+def _uniform(key: Array, shape: tuple[int, ...], bound: float, dtype: DTypeLike) -> Array:
+    """Draws from +-bound. Outside `jax.jit`, it's one program instead of one for each operation."""
+    return bound * (2 * jax.random.uniform(key, shape, dtype) - 1)  # minval would be added to a product
+
+
+@partial(jax.jit, static_argnums=0, inline=True)
+def _rounded(grid: Grid, kernel: Array, biases: Array, exponents: Array | None) -> tuple[Array, Array]:
+    """`Grid.round` in JAX; outside `jax.jit`, as one program."""
+    with jax.named_scope("exact"):
+        return grid.round(kernel, biases, jnp, exponents)
+
+
 class CSNN(nnx.Module):
     """The spiking network: a stack of blocks, with their weights as `nnx.Param`s.
 
@@ -132,7 +142,7 @@ class CSNN(nnx.Module):
         dtype: floating-point type of the parameters.
 
     Raises:
-        ValueError: the config or the key has the wrong type.
+        ValueError: the config or the key has the wrong type, or a seed is out of range.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -155,6 +165,8 @@ class CSNN(nnx.Module):
         if not isinstance(config, ModelConfig):
             raise ValueError(f"config is of type {type(config).__name__}, expected a ModelConfig")
         if isinstance(key, int | np.integer):
+            if not 0 <= key < 2**63:
+                raise ValueError(f"key is {key}, expected a seed of at least 0 and less than 2**63")
             key = jax.random.key(int(key))
         elif not isinstance(key, Array):
             raise ValueError(f"key is of type {type(key).__name__}, expected a jax.random.key or a seed")
@@ -166,6 +178,11 @@ class CSNN(nnx.Module):
         self.blocks = nnx.List(
             Block(config, i, derivative, jax.random.fold_in(key, i), dtype) for i in range(len(config.layers))
         )
+
+    @property
+    def parameters(self) -> dict[str, nnx.Param]:
+        """The trainable parameters of all blocks, by the names of `layouts.Arrays`."""
+        return {name: parameter for block in self.blocks for name, parameter in block.parameters.items()}
 
     def initial_states(self, batch: int) -> States:
         """The states before the first step, zeros [batch, *out_shape], by layer and name.
@@ -181,15 +198,17 @@ class CSNN(nnx.Module):
             for layer in self.config.layers
         )
 
+    @surrogate.reverse_mode_only()
     def step(self, states: States, x: Array) -> tuple[States, tuple[Array, ...]]:
         """One time step from the input x [batch, H, W, C]: (states, spikes), one entry per layer.
 
         Weights and x are rounded, see `exact` and `enter`.
 
         Raises:
-            ValueError: x or the states have the wrong shape, or x has values outside the input's range, which aren't
-                known inside `jax.jit`.
+            ValueError: x or the states have the wrong shape. Outside `jax.jit`, also if x has values outside the
+                input's range, or a parameter has NaN or infinity.
         """
+        inputs.check_parameters(self.parameters)
         inputs.check(self.config, x, (4,))
         expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: self.initial_states(len(x))))
         if (shapes := jax.tree.map(jnp.shape, states)) != expected:
@@ -258,7 +277,7 @@ def enter(model: CSNN, x: Array) -> Array:
 
 def arrays(model: CSNN) -> layouts.Arrays:
     """The parameters as NumPy arrays in this package's layout."""
-    return {name: np.asarray(value[...]) for block in model.blocks for name, value in block.parameters.items()}
+    return {name: np.asarray(value[...]) for name, value in model.parameters.items()}
 
 
 def tensors(model: CSNN) -> layouts.Tensors:
@@ -268,9 +287,8 @@ def tensors(model: CSNN) -> layouts.Tensors:
 
 def load_arrays(model: CSNN, values: layouts.Arrays) -> None:
     """Sets the parameters from the form of `arrays(...)`, keeping the model's floating-point type."""
-    for block in model.blocks:
-        for name, parameter in block.parameters.items():
-            parameter.set_value(jnp.asarray(values[name], parameter.dtype))
+    for name, parameter in model.parameters.items():
+        parameter.set_value(jnp.asarray(values[name], parameter.dtype))
 
 
 def load_tensors(model: CSNN, values: layouts.Tensors) -> None:

@@ -8,7 +8,8 @@ References:
     Neftci, Mostafa, Zenke, "Surrogate gradient learning in spiking neural networks", 2019.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
@@ -20,7 +21,19 @@ from csnn_jax.network.rounding import exp, rounded
 Derivative = Callable[[Array], Array]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@contextlib.contextmanager
+def reverse_mode_only() -> Iterator[None]:
+    """Explains JAX's error about forward mode, which it raises where a `custom_vjp` runs outside `jax.jit`."""
+    try:
+        yield
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        forward, hessian = "jax.jvp, jax.jacfwd, jax.hessian", "jax.jacrev(jax.grad(f)) on the scan engine"
+        raise TypeError(f"forward mode ({forward}) isn't supported; use jax.grad or jax.vjp, or {hessian}") from None
+
+
+@reverse_mode_only()
 def spike(x: Array, derivative: Derivative) -> Array:
     """S = H(x), with `derivative(x)` as its gradient, in reverse mode only: `jax.jvp` has no rule for it.
 
@@ -30,6 +43,10 @@ def spike(x: Array, derivative: Derivative) -> Array:
 
     Returns:
         Spikes, 0 or 1, with the shape and type of x.
+
+    Raises:
+        ValueError: the derivative isn't a function, or returns no array with the shape of x.
+        TypeError: `jax.jvp` or similar differentiates it.
 
     Examples:
         >>> import jax
@@ -41,27 +58,38 @@ def spike(x: Array, derivative: Derivative) -> Array:
     """
     if not callable(derivative):
         raise ValueError(f"derivative is {derivative!r}, expected a function of U - threshold, such as surrogate.atan")
+    return _spike(x, derivative)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _spike(x: Array, derivative: Derivative) -> Array:
+    del derivative
     return (x > 0).astype(x.dtype)
 
 
 def _spike_forward(x: Array, derivative: Derivative) -> tuple[Array, Array]:
-    return spike(x, derivative), x
+    return _spike(x, derivative), x
 
 
 def _spike_backward(derivative: Derivative, x: Array, cotangent: Array) -> tuple[Array]:
     return (cotangent * evaluated(derivative, x),)
 
 
-spike.defvjp(_spike_forward, _spike_backward)
+_spike.defvjp(_spike_forward, _spike_backward)
 
 
 def evaluated(derivative: Derivative, x: Array) -> Array:
     """derivative(x) with the shape and type of x; a number stands for a constant derivative.
 
     Raises:
-        ValueError: the derivative has another shape.
+        ValueError: the derivative has another shape, or isn't an array.
     """
-    slope = jnp.asarray(derivative(x)).astype(x.dtype)
+    slope = derivative(x)
+    try:
+        slope = jnp.asarray(slope).astype(x.dtype)
+    except (TypeError, ValueError):
+        kind = type(slope).__name__
+        raise ValueError(f"derivative returned a {kind} for x {list(x.shape)}, expected the same shape") from None
     if slope.shape not in ((), x.shape):
         raise ValueError(f"derivative returned {list(slope.shape)} for x {list(x.shape)}, expected the same shape")
     return jnp.broadcast_to(slope, x.shape)

@@ -11,7 +11,7 @@ import tyro
 
 from csnn_jax import reading
 from csnn_jax.errors import UserError
-from csnn_jax.files import write_atomic
+from csnn_jax.files import check_folder, write_atomic
 from csnn_jax.flags import parse, run_command
 from csnn_jax.report import page
 
@@ -72,9 +72,7 @@ def _check(flags: ReportFlags) -> None:
     if flags.details < 0:
         raise UserError(f"--details {flags.details}: expected a whole number of at least 0")
     out = Path(flags.out)
-    there = next(parent for parent in out.absolute().parents if parent.exists())
-    if not there.is_dir():
-        raise UserError(f"--out {out}: {there} isn't a directory")
+    check_folder(out.parent, out)
     if out.exists() and not (out.is_file() and page.is_made_by(PROGRAM, _start(out))):
         raise UserError(f"--out {out}: already exists and isn't a report, so it isn't replaced; expected another path")
 

@@ -15,7 +15,7 @@ from typing import Any
 from csnn_jax import reading
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError, one_line
-from csnn_jax.files import append_line, sync, write_atomic, write_new
+from csnn_jax.files import append_line, create_folder, sync, write_atomic, write_new
 from csnn_jax.machine import available_memory
 from csnn_jax.runs import checkpoints, claim, layouts, weights
 from csnn_jax.runs.config_json import MOST_BYTES, job_from_json, job_to_json
@@ -174,7 +174,7 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
                 require_free(run)
             elif _holds_files(run):
                 _clear(run)
-            run.path.mkdir(parents=True, exist_ok=True)
+            create_folder(run.path)
     except OSError as error:
         raise UserError(f"--out {out or 'runs'}: can't be created: {error.strerror}") from None
     try:

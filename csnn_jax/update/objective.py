@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from csnn_jax.config import Readout, TrainConfig
 from csnn_jax.network.rounding import exp, log, rounded, scaled
+from csnn_jax.network.surrogate import reverse_mode_only
 
 
 class Objective(NamedTuple):
@@ -45,7 +47,8 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
 
     Args:
         spikes: of the last layer [time, batch, classes].
-        labels: true classes, integers [batch]. A label outside the classes makes the loss NaN.
+        labels: true classes, integers [batch]. Inside `jax.jit`, where values aren't known, a label outside the classes
+            makes the loss and its gradient NaN.
         smoothing: fraction of the label that is spread evenly over the classes (torch `CrossEntropyLoss`).
         add_up: computes the sums.
 
@@ -54,7 +57,8 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
             at every step, is ln(1 + (classes - 1) / e).
 
     Raises:
-        ValueError: spikes or labels have the wrong shape, or labels aren't integers.
+        ValueError: spikes or labels have the wrong shape or type, a label is outside the classes, or smoothing isn't
+            from 0 to 1.
 
     Examples:
         The loss falls if the right neuron spikes, here class 2 for one image over five steps:
@@ -65,14 +69,18 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
         >>> bool(ce_rate(silent.at[:, :, 2].set(1), jnp.array([2])) < ce_rate(silent, jnp.array([2])))
         True
     """
-    spikes, labels = _checked(spikes, labels)
-    log_probability = log_softmax(spikes, add_up)
+    return _cross_entropy("spikes", spikes, labels, smoothing, add_up)
+
+
+@reverse_mode_only()
+def _cross_entropy(name: str, output: ArrayLike, labels: ArrayLike, smoothing: float, add_up: AddUp) -> Array:
+    output, labels, valid = _checked(name, output, labels, smoothing)
+    log_probability = log_softmax(output, add_up)
     picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]
     if smoothing:
         spread = add_up(log_probability, -1)
-        picked = scaled(picked, 1 - smoothing) + scaled(spread, smoothing / spikes.shape[-1])
-    is_class = (labels >= 0) & (labels < spikes.shape[-1])
-    return scaled(add_up(jnp.where(is_class, picked, jnp.nan)), -1 / picked.size)
+        picked = scaled(picked, 1 - smoothing) + scaled(spread, smoothing / output.shape[-1])
+    return rounded(valid * scaled(add_up(picked), -1 / picked.size))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -106,9 +114,10 @@ def ce_membrane(membranes: Array, labels: Array, smoothing: float = 0.0, add_up:
     Raises:
         ValueError: as in `ce_rate`.
     """
-    return ce_rate(membranes, labels, smoothing, add_up)
+    return _cross_entropy("membranes", membranes, labels, smoothing, add_up)
 
 
+@reverse_mode_only()
 def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp = jnp.sum) -> Array:
     """Squared error of the spike counts, averaged over batch and classes and divided by the number of steps.
 
@@ -117,30 +126,52 @@ def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddU
 
     Args:
         spikes: of the last layer [time, batch, classes].
-        labels: true classes, integers [batch]. A label outside the classes makes the loss NaN.
+        labels: as in `ce_rate`.
         smoothing: fraction of the target that is spread evenly over the classes.
         add_up: computes the sum over the batch.
 
     Raises:
-        ValueError: spikes or labels have the wrong shape, or labels aren't integers.
+        ValueError: as in `ce_rate`.
     """
-    spikes, labels = _checked(spikes, labels)
+    spikes, labels, valid = _checked("spikes", spikes, labels, smoothing)
     steps, _, classes = spikes.shape
     target = steps * ((1 - smoothing) * jax.nn.one_hot(labels, classes, dtype=spikes.dtype) + smoothing / classes)
-    is_class = (labels >= 0) & (labels < classes)
     with jax.named_scope("exact"):
         counts = spikes.sum(0)
-    distance = jnp.where(is_class[:, None], (counts - target) ** 2, jnp.nan)
-    return scaled(add_up(distance), 1 / (distance.size * steps))
+    distance = (counts - target) ** 2
+    return rounded(valid * scaled(add_up(distance), 1 / (distance.size * steps)))
 
 
-def _checked(output: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
-    """Both as arrays; raises ValueError for wrong shapes or types."""
-    output, labels = jnp.asarray(output), jnp.asarray(labels)
-    if output.ndim != 3 or labels.shape != output.shape[1:2] or not jnp.issubdtype(labels.dtype, jnp.integer):
-        found = f"{list(output.shape)} and labels {labels.dtype} {list(labels.shape)}"
-        raise ValueError(f"the output is {found}, expected [time, batch, classes] and integer labels [batch]")
-    return output, labels
+def _checked(name: str, output: ArrayLike, labels: ArrayLike, smoothing: float) -> tuple[Array, Array, Array]:
+    """The output, the labels limited to the classes, and a factor for the loss: 1, or NaN if a label isn't a class.
+
+    Raises ValueError for arguments of the wrong shape, type or value.
+    """
+    if not (isinstance(smoothing, int | float | np.number) and 0 <= smoothing <= 1):
+        raise ValueError(f"smoothing is {smoothing!r}, expected a number from 0 to 1")
+    axes, values = "floats [time, batch, classes]", labels
+    output, labels = _array(name, output), _array("labels", labels)
+    if output.ndim != 3 or output.dtype not in (jnp.float32, jnp.float64):
+        raise ValueError(f"{name} are {output.dtype} {list(output.shape)}, expected {axes}")
+    images, classes = output.shape[1:]
+    if labels.shape != (images,) or not jnp.issubdtype(labels.dtype, jnp.integer):
+        each = f"[{images}], one for each image of the {name} {list(output.shape)}, {axes}"
+        raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}, expected integers {each}")
+    if labels.dtype.itemsize < 4:  # which may not hold the number of classes
+        labels = labels.astype(jnp.int32)
+    if not isinstance(values, jax.core.Tracer):
+        low, high = (bound(np.asarray(values), initial=0) for bound in (np.min, np.max))
+        if low < 0 or high >= classes:
+            raise ValueError(f"labels have the value {low if low < 0 else high}, expected 0 to {classes - 1}")
+    limited = jnp.clip(labels, 0, classes - 1)
+    return output, limited, jnp.where((labels == limited).all(), 1, jnp.nan).astype(output.dtype)
+
+
+def _array(name: str, value: ArrayLike) -> Array:
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} are of type {type(value).__name__}, expected an array of numbers") from None
 
 
 def rate_cost(densities: Array, target: float, weight: float) -> Array:

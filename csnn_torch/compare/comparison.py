@@ -1,6 +1,5 @@
 """All results of one comparison."""
 
-import tempfile
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from csnn_jax import machine
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
+from csnn_jax.files import create_folder
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
@@ -85,9 +85,5 @@ def make_folder(out: str, overwrite: bool = False) -> Path:
         raise UserError(f"--out {out}: is a run directory, expected another path for the comparison")
     if (path / NAME).exists() and not overwrite:
         raise UserError(f"--out {out}: already contains a comparison; expected another path, or --overwrite")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise UserError(f"--out {out}: can't be created or written: {error.strerror}") from None
+    create_folder(path)
     return path

@@ -151,9 +151,9 @@ def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weight
     if given is None:
         given = TO_TENSOR if taken == PIXEL else taken
     else:
-        check("--scale", f"{given:g}", "a positive number", is_number(given, 0.0))
+        check("--scale", given, "a positive number", is_number(given, 0.0))
         check("--encoding", config.encoding, "direct with --scale", config.encoding == "direct")
-        check("--scale", f"{given:g}", "no --scale for images of floats", config.takes_bytes)
+        check("--scale", given, "no --scale for images of floats", config.takes_bytes)
     if given == taken:
         return first
     layer = config.layers[0].name

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csnn_jax import reading
-from csnn_jax.errors import UserError, first_line, one_line
+from csnn_jax.errors import UserError, one_line
 from csnn_jax.machine import available_memory
 
 NEWEST = (1, 0, 8)
@@ -94,8 +94,8 @@ def read(path: str, newer: bool = False) -> Graph:
             found = contents.node(file, "node")
     except UserError:
         raise
-    except Exception as error:  # h5py raises almost anything for a damaged file
-        raise UserError(f"{path}: truncated or damaged, {_EXPECTED}: {one_line(first_line(error))}") from None
+    except Exception:  # h5py raises almost anything for a damaged file; its messages are about the format's internals
+        raise UserError(f"{path}: truncated or damaged, {_EXPECTED}") from None
     if isinstance(found, StoredNode):
         raise UserError(f"{path}: contains a single {found.kind}, {_EXPECTED}")
     return found
@@ -134,12 +134,15 @@ class _Contents:
     counts: dict[int, int] = field(default_factory=dict)
 
     def item(self, group: Any, name: str) -> Any:
-        """A group or data set; KeyError if it's missing."""
+        """A group or data set."""
         from csnn_torch.foreign import hdf5
 
+        shown = one_line(f"{group.name.rstrip('/')}/{name}")
+        if name not in group:
+            raise UserError(f"{self.path}: has no {shown}, {_EXPECTED}")
         found, problem = hdf5.member(group, name)
         if problem:
-            raise UserError(f"{self.path}: {one_line(group.name.rstrip('/') + '/' + name)} {problem}")
+            raise UserError(f"{self.path}: {shown} {problem}")
         return found
 
     def value(self, group: Any, name: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.config.checks import check, check_choice, is_number, show
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, worded
 from csnn_torch.foreign import folding, nir_blocks, nir_chain, nir_file, nir_neurons, nir_programs
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
 from csnn_torch.foreign.nir_chain import Chain
@@ -91,7 +91,8 @@ def read(
         notes.append(f"the file has no time step: assuming {step:g} s; use --dt for another")
     if written_by is None and written is None:
         notes.append("read by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
-    return ForeignNetwork(config, tensors, (*notes, *filter(None, [program.unsaid])))
+    notes += [program.unsaid] if program.unsaid else []
+    return ForeignNetwork(config, tensors, tuple(worded(note, scale="divided_by") for note in notes))
 
 
 def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:

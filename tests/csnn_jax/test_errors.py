@@ -4,8 +4,8 @@ import torch
 from foreign_networks import built
 from refusals import refusing
 
-from csnn_jax import CSNN, ModelConfig, TrainConfig, data, load, save
-from csnn_jax.errors import UserError, first_error, first_line, in_python, one_line, printable
+from csnn_jax import CSNN, Config, ModelConfig, TrainConfig, data, load, save
+from csnn_jax.errors import UserError, first_error, first_line, in_python, naming_flags, one_line, printable
 from csnn_jax.flags import run_command
 from csnn_jax.runs.config_json import from_json
 from csnn_torch import state_dict
@@ -56,9 +56,16 @@ def test_python_callers_see_arguments_and_commands_print_flags(line, said, capsy
     [
         (lambda: TrainConfig(lr=-1), ["lr -1"]),
         (lambda: ModelConfig(conv_channels=(8, 0)), ["conv_channels 8 0"]),
+        (lambda: ModelConfig(beta="0.5"), ["beta '0.5'", "number"]),
+        (lambda: ModelConfig(bias="True"), ["bias 'True'", "true or false"]),
+        (lambda: ModelConfig(reset="1"), ["reset 1", "subtract"]),
         (lambda: from_json(ModelConfig, '{"beta": 2}', "config.json"), ["config.json", "beta 2"]),
         (lambda: CSNN(ModelConfig(weight_bits=9)), ["weight_bits 9"]),
         (lambda: data.load("mnist", (28, 28, 1), subset=10**6), ["subset 1000000"]),
+        (lambda: data.load("mnits", (28, 28, 1)), ["name 'mnits'", "mnist"]),
+        (lambda: data.load_for(Config(), "mnits"), ["dataset 'mnits'", "mnist"]),
+        (lambda: data.epoch_batches(-1, 0, 10, 2), ["seed -1", "at least 0"]),
+        (lambda: data.epoch_batches(0, 1.5, 10, 2), ["epoch 1.5", "at least 0"]),
         (lambda: load("nowhere", checkpoint="best"), ["nowhere"]),
         (lambda: save(CSNN(TINY), TINY, "a\0b"), ["path", r"a\x00b"]),
         (lambda: state_dict.convert({"fc.weight": torch.ones(10, 784)}, places=["a"]), ["places a"]),
@@ -70,6 +77,12 @@ def test_errors_raised_from_python_name_the_argument(call, facts):
     with refusing(UserError, *facts) as caught:
         call()
     assert "--" not in str(caught.value)
+
+
+def test_notes_for_python_name_arguments_and_those_of_commands_flags():
+    assert any("(divided_by)" in note for note in state_dict.convert(LINEAR).notes)
+    with naming_flags():
+        assert any("(--scale)" in note for note in state_dict.convert(LINEAR).notes)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ import shutil
 import numpy as np
 import pytest
 from bundles import SMALL, make_checkpoint, make_run
-from commands import passed, passed_by_process
-from refusals import refused
+from commands import call, passed, passed_by_process
+from digits import few_digits
+from disk import largest_file
+from refusals import assert_line, refused, snapshot
 
 
 def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
@@ -65,3 +67,16 @@ def test_a_checkpoints_network(tmp_path):
     assert "(10000 images of mnist)" in passed("csnn_jax.evaluate", out)
     assert {"checkpoint": 40} | json.loads((out / "evaluation.json").read_text()) == result
     refused("csnn_jax.evaluate", out, "--checkpoint", 50, names=("--checkpoint 50", "20, 40"), unchanged=out)
+
+
+def test_a_result_that_cannot_be_saved_is_printed(tmp_path):
+    """Such as that of a shared run that only its owner can change; as root, a full disk is the same."""
+    out = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
+    printed = passed("csnn_jax.evaluate", out, "--by-steps")
+    for name in ("evaluation.json", "confusion.png", "steps.png"):
+        (out / name).unlink()
+    before = snapshot(out)
+    with largest_file(0):
+        done = call("csnn_jax.evaluate", out, "--by-steps")
+    assert (done.returncode, done.stdout) == (0, printed) and snapshot(out) == before
+    assert_line(done.stderr.removesuffix("\n"), "warning", out / "evaluation.json", "wasn't saved")

@@ -1,5 +1,6 @@
 """Training on arrays gives the same network as the command on the same images."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,12 @@ PAIR = (IMAGES, LABELS)
 
 def fit(config, train=PAIR, test=PAIR, **options):
     return csnn_jax.fit(config, train, test, **{"log": None, **options})
+
+
+@functools.cache
+def plain() -> csnn_jax.Trained:
+    """A fit of `PLAIN`."""
+    return fit(PLAIN)
 
 
 def changed(part: str, **values) -> Config:
@@ -111,8 +118,7 @@ def test_class_names_are_kept(tmp_path):
 
 
 def test_a_decided_job_can_be_used_again():
-    found = fit(PLAIN)
-    assert fit(found.config, PAIR, PAIR).config == found.config
+    assert fit(plain().config, PAIR, PAIR).config == plain().config
 
 
 @pytest.mark.parametrize(
@@ -191,7 +197,7 @@ def test_options_that_contradict_the_arrays_are_refused():
 
 @pytest.mark.numeric
 def test_a_saved_network_is_evaluated_on_its_own_data(tmp_path):
-    model, run = fit(PLAIN), tmp_path / "run"
+    model, run = plain(), tmp_path / "run"
     csnn_jax.save(model, run)
     np.savez(tmp_path / "test.npz", images=IMAGES, labels=LABELS)
     np.savez(tmp_path / "other.npz", images=IMAGES[:9] / 255, labels=LABELS[:9])
@@ -211,7 +217,7 @@ def test_a_saved_network_is_evaluated_on_its_own_data(tmp_path):
 
 @pytest.mark.numeric
 def test_multiples_of_one_255th_are_trained_on_as_bytes():
-    ours, theirs = fit(PLAIN), fit(PLAIN, (IMAGES / 255, LABELS), (torch.tensor(IMAGES).div(255), LABELS))
+    ours, theirs = plain(), fit(PLAIN, (IMAGES / 255, LABELS), (torch.tensor(IMAGES).div(255), LABELS))
     assert ours.config == theirs.config and ours.records[-1]["density"] == theirs.records[-1]["density"]
     for one, other in zip(ours.trace(IMAGES).membranes, theirs.trace(IMAGES / 255).membranes, strict=True):
         np.testing.assert_array_equal(one, other)

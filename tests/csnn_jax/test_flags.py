@@ -28,6 +28,14 @@ class Needed:
     """Bundle directory to create."""
 
 
+@pytest.mark.parametrize("width", [40, 47, 63, 80, 119])
+def test_a_line_does_not_depend_on_the_terminals_width(width, monkeypatch):
+    """The parser's period may be alone in a row, and its choices come in any order."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    with refusing(UserError, "surrogate no", "expected one of atan, auto, fast_sigmoid"):
+        parse_train(TrainFlags, "csnn-train", "", ["--surrogate", "no"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -38,7 +46,7 @@ class Needed:
         (["--microbatch", "few"], "--microbatch few: expected auto, off or INT"),
         (["--augment"], "--augment: expected FLOAT FLOAT FLOAT"),
         (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT"),
-        (["--frames", "all"], "--frames all: expected one of time, count"),
+        (["--frames", "all"], "--frames all: expected one of count, time"),
         (["--seed"], "--seed: expected a value"),
     ],
 )

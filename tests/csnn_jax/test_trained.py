@@ -131,6 +131,8 @@ def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_p
     wide = ModelConfig(input_shape=(16, 16, 1), conv_channels=(4,), kernel_size=9, hidden=(), time_steps=2)
     with refusing(UserError, "engine event", "conv1", 9):
         Trained(Config(wide), tensors(CSNN(wide)), "event")
+    with refusing(ValueError, "run", "NoneType", "path"):
+        csnn_jax.load(None)
     with refusing(UserError, tmp_path / "nowhere"):
         csnn_jax.load(tmp_path / "nowhere")
 

@@ -49,7 +49,7 @@ def with_weights(tensors: dict[str, np.ndarray]) -> nn.Sequential:
     return network
 
 
-@pytest.mark.parametrize("scale", [(), ("--scale", "200")], ids=str)
+@pytest.mark.parametrize("scale", [(), pytest.param(("--scale", "200"), marks=pytest.mark.slow)], ids=str)
 def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale):
     out = tmp_path / "run"
     assert convert.main([str(file), "--out", str(out), "--time-steps", "12", *scale]) == 0

@@ -75,8 +75,10 @@ def test_the_caller_supplies_what_a_state_dict_lacks():
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
     assert notes[-1] == state_dict.UNSEEN and len(notes) == 4
     assert notes[2] == "5.beta: clipped to between 0 and 1, as in snnTorch"
-    assert notes[0] == "assuming your images were divided by 255 (--scale): here it's 256, and conv1 compensates for it"
-    assert notes[1].startswith("the weights also fit with --stride 2 --pool none; a state_dict doesn't show")
+    assert (
+        notes[0] == "assuming your images were divided by 255 (divided_by): here it's 256, and conv1 compensates for it"
+    )
+    assert notes[1].startswith("the weights also fit with stride 2 pool none; a state_dict doesn't show")
 
 
 def test_older_snntorchs_have_no_factor_and_no_reset_in_the_file():
@@ -140,5 +142,5 @@ def test_the_image_size_is_inferred_from_the_weights(size, channels, padding, sh
 
 def test_an_assumed_image_size_is_reported_for_color_images():
     state = built(("conv1", nn.Conv2d(3, 4, 3)), ("fc1", nn.Linear(4 * 196, 10)), ONE, TWO)
-    assert "assuming images of 28x28x3; use --input-shape for another size" in state_dict.convert(state).notes
+    assert "assuming images of 28x28x3; use input_shape for another size" in state_dict.convert(state).notes
     assert not any("assuming images" in note for note in state_dict.convert(state, input_shape=(28, 28, 3)).notes)

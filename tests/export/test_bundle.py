@@ -27,7 +27,7 @@ def fill(path: Path, text: str, overwrite: bool = False) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
+    return sorted(os.listdir(folder)) if folder.exists() else []
 
 
 def test_a_bundle_appears_with_its_folder_and_replaces_an_older_one_only_on_request(tmp_path):
@@ -46,7 +46,12 @@ def test_overwrite_only_removes_bundles(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    for name in ("folder", "file", "link"):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file", "pipe"):
+        for overwrite in (False, True):
+            with refusing(UserError, f"out {tmp_path / name}", "directory", unchanged=tmp_path):
+                fill(tmp_path / name, "new", overwrite=overwrite)
+    for name in ("folder", "link"):
         with refusing(UserError, tmp_path / name, "overwrite", unchanged=tmp_path):
             fill(tmp_path / name, "new", overwrite=True)
         with refusing(UserError, tmp_path / name, "another path", unchanged=tmp_path) as caught:

@@ -29,6 +29,7 @@ def test_verify_reads_only_regular_files(copy, name, make, flag):
     lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
     assert done.returncode in (1, 2) and all(line.isprintable() for line in lines), done
     assert any(name in line or "its files have" in line or "isn't a bundle" in line for line in lines), done
+    assert not done.stdout.startswith("manifest.json") or name == "manifest.json", done
     assert len(lines) < 10 and "Traceback" not in done.stderr
 
 

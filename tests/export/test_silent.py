@@ -21,11 +21,11 @@ from export import silent
 from export.work import Work
 
 STACKS = {
-    "two convolutions": replace(SMALL, conv_channels=(5, 6), hidden=(12, 9), learn_beta=True),
     "no convolution": replace(SMALL, conv_channels=(), hidden=(14,), bias=False),
-    "nothing hidden": replace(SMALL, conv_channels=(6,), hidden=()),
     "other neurons": INTEGRATOR,
-    "sums after the neurons": replace(SMALL, conv_channels=(5, 6), pool="sum", pool_size=(2, 4), pool_after=True),
+    "sums after the neurons": replace(
+        SMALL, conv_channels=(5, 6), hidden=(), pool="sum", pool_size=(2, 4), pool_after=True, learn_beta=True
+    ),
 }
 
 

@@ -25,15 +25,21 @@ UNOPTIMISED = " ".join(
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 """For XLA_FLAGS: four virtual devices on the CPU."""
 
-# All commands share a compilation cache, so only the first run of a network compiles it.
-_CACHE = tempfile.TemporaryDirectory(prefix="csnn-test-cache-")
+# Workers and their commands share a compilation cache, which their parent makes and removes.
+if "CSNN_TEST_CACHE" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="csnn-test-cache-")
+    os.environ["CSNN_TEST_CACHE"] = _CACHE.name
+_USERS_FLAGS = os.environ.get("XLA_FLAGS", "").replace(UNOPTIMISED, "").replace(FOUR_DEVICES, "").strip()
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")} | {
-    "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
+    "JAX_COMPILATION_CACHE_DIR": os.environ["CSNN_TEST_CACHE"],
     "JAX_PLATFORMS": "cpu",
     "COLUMNS": "200",
-    "XLA_FLAGS": os.environ.get("XLA_FLAGS", "").replace(UNOPTIMISED, "").replace(FOUR_DEVICES, "").strip(),
+    "XLA_FLAGS": f"{_USERS_FLAGS} {UNOPTIMISED}".strip(),
 }
-"""The environment of a command in a separate process, which is compiled as for a user."""
+"""The environment of a command in a separate process."""
+
+OPTIMISED = ENVIRONMENT | {"XLA_FLAGS": _USERS_FLAGS}
+"""The environment of a command that is compiled as for a user."""
 
 SMALL = ("--conv-channels", "8", "16", "--hidden", "64", "--time-steps", "10")
 """A stack that compiles and trains in seconds."""

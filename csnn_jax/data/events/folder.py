@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax import reading
-from csnn_jax.data.class_folders import Classes, in_turn, read_parts
+from csnn_jax.data.class_folders import Classes, in_turn, read_parts, skipped
 from csnn_jax.data.events.decoder import DECODER, TYPES
 from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window, fitted
@@ -44,7 +44,8 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
         paths, labels = in_turn(part)
         return Recordings(paths, read_recording, window), labels
 
-    return Raw(pair(train), pair(test), tuple(train), notes=window.summary(where))
+    others = (f"events:{where}: {note}" for note in skipped(where, SUFFIXES, "an extension of recordings"))
+    return Raw(pair(train), pair(test), tuple(train), notes=(*window.summary(where), *others))
 
 
 def read_recording(path: Path) -> Events:

@@ -7,7 +7,7 @@ import numpy as np
 from csnn_jax.data.events.recording import Events, Size, check
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.data.source import Wanted
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, worded
 
 MOST_CELLS = 2**28
 """Maximum pixels in the frames of one recording, 2 GB while they're counted: 100 frames of 1280 by 960 pixels."""
@@ -66,12 +66,12 @@ class Window:
         if self.by == "count":
             each = len(events.t) // self.steps
             if not each:
-                raise ValueError(f"has {len(events.t)} events, expected at least --time-steps {self.steps}")
+                raise ValueError(worded(f"has {len(events.t)} events, expected at least --time-steps {self.steps}"))
             return np.arange(len(events.t)) // each
         passed = events.t - events.t[0]
         each = passed[-1] // self.steps
         if not each:
-            raise ValueError(f"lasts {passed[-1]} us, expected at least --time-steps {self.steps}")
+            raise ValueError(worded(f"lasts {passed[-1]} us, expected at least --time-steps {self.steps}"))
         return passed // each
 
 

@@ -49,7 +49,7 @@ def test_lists_from_json_and_yaml_are_accepted():
     found = ModelConfig(input_shape=[8, 8, 1], conv_channels=[8, 16], hidden=[], beta=[0.1, 0.2, 0.3])
     assert found == ModelConfig(input_shape=(8, 8, 1), conv_channels=(8, 16), hidden=(), beta=(0.1, 0.2, 0.3))
     hash(found)
-    with refusing(UserError, "conv_channels 8 x", "whole numbers"):
+    with refusing(UserError, "conv_channels 8 'x'", "whole numbers"):
         ModelConfig(conv_channels=[8, "x"])
 
 

@@ -35,7 +35,11 @@ def test_classes_and_files_are_in_the_order_of_their_names(tmp_path):
 def test_files_that_are_skipped_are_listed(tmp_path):
     where = made(tmp_path, "Train/a/1.x", "Train/a/deep/notes.txt", "test/b/2.y", "list.y", "other/a/1.y", "Train/3.y")
     made(tmp_path, "Train/a/.DS_Store", "Train/.cache/a/1.y")
-    assert skipped(where, (".x",)) == [tmp_path / "Train/a/deep/notes.txt", tmp_path / "test/b/2.y"]
+    (tmp_path / "Train/a/linked").symlink_to(tmp_path / "other")
+    first = tmp_path / "Train/a/deep/notes.txt", tmp_path / "Train/a/linked"
+    files, links = skipped(where, (".x",), "an x")
+    assert files == f"skipped 2 without an x, such as {first[0]}"
+    assert links == f"skipped links to folders (1), such as {first[1]}"
 
 
 def test_the_test_folder_may_be_optional(tmp_path):

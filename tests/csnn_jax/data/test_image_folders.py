@@ -159,6 +159,9 @@ def animated(path, form):
             ("animated", "PNG"),
         ),
         (lambda path: Image.fromarray(L).save(path, "GIF"), ("GIF", "PNG", "JPEG")),
+        (lambda path: path.write_bytes(b""), ("is empty", "PNG", "JPEG")),
+        (lambda path: path.write_bytes(b"no picture"), ("is damaged or isn't a picture", "PNG", "JPEG")),
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), ("is damaged or truncated", "PNG", "JPEG")),
     ],
 )
 def test_errors_name_unreadable_pictures(tmp_path, make, facts):
@@ -174,7 +177,7 @@ def test_without_test_images_the_held_out_ones_are_used(tmp_path):
     assert found.test is found.validation and found.test.labels.tolist() == [0, 1, 0, 1]
     assert found.notes == (f"{name}: has no test images; the final accuracy is measured on the held-out images",)
     assert load(name, (16, 16, 1), spare=4).train.images.tobytes() == found.train.images.tobytes()
-    with refusing(UserError, f"dataset {name}", "validation", 20):
+    with refusing(UserError, f"name {name}", "validation", 20):
         load(name, (16, 16, 1))
 
 

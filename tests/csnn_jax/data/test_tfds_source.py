@@ -103,7 +103,7 @@ def test_unprepared_says_how_to_prepare_and_downloads_nothing(tmp_path):
     with pytest.raises(UserError) as caught:
         load(f"tfds:mnist@{tmp_path}", (28, 28, 1))
     head, _, command = str(caught.value).partition("; prepare it with: ")
-    assert head == f"tfds:mnist: not prepared in {tmp_path}"
+    assert head == f"name tfds:mnist@{tmp_path}: not prepared in {tmp_path}"
     pip, python = command.split(" && ")
     assert pip == "pip install tensorflow"
     code = shlex.split(python)[2]

@@ -4,8 +4,9 @@ The reference (tests/helpers/reference_jax.py) was written from docs/design.md a
 gradient of the gradient's product with a random direction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ import pytest
 import reference_jax as reference
 from flax import nnx
 from reference_settings import settings_of
+from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event, scan
@@ -44,22 +46,37 @@ NETWORKS = {
     "leaky": SMALL,
     # at least 32 channels, of which scan's products skip the silent ones
     "wide": replace(SMALL, conv_channels=(33, 34), hidden=(35,), num_classes=32, pool="none", beta=0.5, threshold=1.0),
-    "strides, averages, zero": replace(
-        SMALL, stride=2, pool="avg", reset="zero", surrogate="sigmoid", slope=2.0, per_channel=("beta", "threshold")
+    "strides, averages": replace(
+        SMALL,
+        stride=2,
+        pool="avg",
+        reset=("zero", "none", "subtract"),
+        per_channel=("beta", "threshold"),
+        surrogate="sigmoid",
+        slope=2.0,
     ),
-    "pools after, none": replace(SMALL, pool_after=True, reset="none", surrogate="fast_sigmoid", slope=2.0),
-    "synaptic": replace(
+    "synaptic, pools after": replace(
         SMALL,
         neuron="synaptic",
         alpha=0.5,
         learn_alpha=True,
         per_channel=("beta", "alpha", "threshold"),
-        reset=("none", "subtract", "subtract"),
+        reset=("clear", "zero", "subtract"),
+        pool_after=True,
+        surrogate="fast_sigmoid",
+        slope=2.0,
     ),
-    "synaptic integrator": replace(
-        SMALL, neuron="synaptic", alpha=0.25, learn_alpha=True, reset=("clear", "zero", "zero"), output="integrator"
+    "synaptic integrator, no convolution": replace(
+        SMALL,
+        conv_channels=(),
+        beta=(0.75, 0.5),
+        threshold=(1.0, 0.75),
+        neuron="synaptic",
+        alpha=0.25,
+        learn_alpha=True,
+        reset=("none", "zero"),
+        output="integrator",
     ),
-    "no convolution": replace(SMALL, conv_channels=(), beta=(0.75, 0.5), threshold=(1.0, 0.75)),
 }
 ON_EVENT = ("leaky", "wide")
 INTEGRATOR = replace(SMALL, output="integrator")
@@ -100,8 +117,8 @@ def loss_of(arrays: Any) -> jax.Array:
     return total
 
 
-def derivatives(function: Callable, *arguments: Any, orders: tuple[int, ...] = (1, 2), jit: Callable = jax.jit) -> Any:
-    """The first and the second derivative, by all arguments, of a loss on what the function returns.
+def derivatives(function: Callable, *arguments: Any, order: int = 2, jit: Callable = jax.jit) -> Any:
+    """The first derivative, by all arguments, of a loss on what the function returns; or the second and the first.
 
     The second is the gradient of the first's product with a random direction.
     """
@@ -110,28 +127,35 @@ def derivatives(function: Callable, *arguments: Any, orders: tuple[int, ...] = (
     def first(*arguments: Any) -> Any:
         return jax.grad(lambda *arguments: loss_of(function(*arguments)), everything)(*arguments)
 
-    def along(*arguments: Any) -> jax.Array:
-        rng = np.random.default_rng(3)
-        leaves = jax.tree.leaves(first(*arguments))
-        return sum(((jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype) * leaf).sum() for leaf in leaves), 0.0)
+    def along(*arguments: Any) -> tuple[jax.Array, Any]:
+        rng, slopes = np.random.default_rng(3), first(*arguments)
+        products = [(jnp.asarray(rng.normal(size=s.shape), s.dtype) * s).sum() for s in jax.tree.leaves(slopes)]
+        return sum(products, jnp.zeros((), products[0].dtype)), slopes
 
-    functions = {1: first, 2: jax.grad(along, everything)}
-    return jit(lambda *arguments: [functions[order](*arguments) for order in orders])(*arguments)
+    return jit(first if order == 1 else jax.grad(along, everything, has_aux=True))(*arguments)
 
 
-OUTPUTS: dict[str, tuple[Callable, Callable]] = {
-    "run: last states": (lambda e, m, x: e.run(m, x)[0], lambda r: [states(layer, -1) for layer in r]),
-    "run: output": (lambda e, m, x: e.run(m, x)[1], lambda r: r[-1]["spikes"]),
-    "watch: spikes": (lambda e, m, x: e.watch(m, x)[0], lambda r: r[-1]["spikes"]),
-    "watch: membranes": (lambda e, m, x: e.watch(m, x, "membrane")[0], lambda r: r[-1]["membrane"]),
-    "watch: densities": (lambda e, m, x: e.watch(m, x)[1], lambda r: jnp.stack([s["spikes"].mean() for s in r])),
-    "trace: last states": (lambda e, m, x: e.trace(m, x)[0], lambda r: [states(layer, -1) for layer in r]),
-    "trace: states": (lambda e, m, x: e.trace(m, x)[1].states, lambda r: [states(layer) for layer in r]),
-    "trace: spikes": (lambda e, m, x: e.trace(m, x)[1].spikes, lambda r: [layer["spikes"] for layer in r]),
-    "tally: scores": (lambda e, m, x: e.tally(m, x).scores, lambda r: r[-1]["spikes"].sum(0)),
-    "tally: fired": (lambda e, m, x: e.tally(m, x).fired, lambda r: fired(r)),
+CALLS: dict[str, Callable] = {
+    "run": lambda e, m, x: e.run(m, x),
+    "watch": lambda e, m, x: e.watch(m, x),
+    "watch membranes": lambda e, m, x: e.watch(m, x, "membrane"),
+    "trace": lambda e, m, x: e.trace(m, x),
+    "tally": lambda e, m, x: e.tally(m, x),
 }
-"""For each output of the engines: (engine, model, x) -> it, and (the reference's layers) -> the same."""
+"""(engine, model, x) -> what the engine returns."""
+OUTPUTS: dict[str, tuple[str, Callable, Callable]] = {
+    "run: last states": ("run", lambda r: r[0], lambda r: [states(layer, -1) for layer in r]),
+    "run: output": ("run", lambda r: r[1], lambda r: r[-1]["spikes"]),
+    "watch: spikes": ("watch", lambda r: r[0], lambda r: r[-1]["spikes"]),
+    "watch: membranes": ("watch membranes", lambda r: r[0], lambda r: r[-1]["membrane"]),
+    "watch: densities": ("watch", lambda r: r[1], lambda r: jnp.stack([s["spikes"].mean() for s in r])),
+    "trace: last states": ("trace", lambda r: r[0], lambda r: [states(layer, -1) for layer in r]),
+    "trace: states": ("trace", lambda r: r[1].states, lambda r: [states(layer) for layer in r]),
+    "trace: spikes": ("trace", lambda r: r[1].spikes, lambda r: [layer["spikes"] for layer in r]),
+    "tally: scores": ("tally", lambda r: r.scores, lambda r: r[-1]["spikes"].sum(0)),
+    "tally: fired": ("tally", lambda r: r.fired, lambda r: fired(r)),
+}
+"""For each output of the engines: the call, what the call returns -> the output, the reference's layers -> the same."""
 REFUSED_ON_EVENT = [name for name in OUTPUTS if not name.endswith((": output", ": spikes", "watch: membranes"))]
 
 
@@ -168,35 +192,44 @@ def assert_close(found: Any, expected: Any, bound: float) -> None:
         assert np.abs(one - other).max() <= bound * largest, jax.tree_util.keystr(path)
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
-def test_scan_equals_the_reference(output, x64):
-    function, same = OUTPUTS[output]
-    assert_close(of_engine(scan, SMALL, function, jnp.float64), of_reference(SMALL, same), 1e-10)
+def all_of(names: Iterable[str]) -> tuple[Callable, Callable]:
+    """Several outputs in one program, which takes less time to compile. Each has its own weights in the loss."""
+    chosen = [OUTPUTS[name] for name in names]
+
+    def ours(engine: Any, model: CSNN, x: jax.Array) -> list[Any]:
+        results = {call: CALLS[call](engine, model, x) for call in dict.fromkeys(call for call, *_ in chosen)}
+        return [output(results[call]) for call, output, _ in chosen]
+
+    return ours, lambda layers: [same(layers) for *_, same in chosen]
+
+
+def test_scan_equals_the_reference(x64):
+    """For every output."""
+    functions, same = all_of(OUTPUTS)
+    assert_close(of_engine(scan, SMALL, functions, jnp.float64), of_reference(SMALL, same), 1e-10)
 
 
 @pytest.mark.parametrize("kind", [name for name in NETWORKS if name != "leaky"])
 def test_scan_equals_the_reference_for_other_networks(kind, x64):
-    """`run` and `trace` have separate loops."""
     config = NETWORKS[kind]
-
-    def everything(engine: Any, model: CSNN, x: jax.Array) -> Any:
-        return engine.trace(model, x)[1], engine.run(model, x)[1]
-
-    def same(layers: Any) -> Any:
-        run = layers[-1]["membrane" if config.output == "integrator" else "spikes"]
-        return scan.Trace(tuple(map(states, layers)), tuple(s["spikes"] for s in layers)), run
-
-    assert_close(of_engine(scan, config, everything, jnp.float64), of_reference(config, same), 1e-10)
+    functions, same = all_of(["trace: states", "trace: spikes"])
+    assert_close(of_engine(scan, config, functions, jnp.float64), of_reference(config, same), 1e-10)
 
 
 @pytest.mark.parametrize("kind", ON_EVENT)
-@pytest.mark.parametrize("output", [name for name in OUTPUTS if name not in REFUSED_ON_EVENT])
-def test_event_equals_the_reference_once(kind, output):
-    function, same = OUTPUTS[output]
-    found = of_engine(event, NETWORKS[kind], function, jnp.float32, orders=(1,))
-    assert_close(found, of_reference(NETWORKS[kind], same, orders=(1,)), 1e-5)
-    with pytest.raises(Unsupported, match=r"second derivatives .* use the scan engine"):
-        of_engine(event, NETWORKS[kind], function, jnp.float32, orders=(2,))
+def test_event_equals_the_reference_once(kind):
+    config, names = NETWORKS[kind], [name for name in OUTPUTS if name not in REFUSED_ON_EVENT]
+    functions, same = all_of(names)
+    found = of_engine(event, config, functions, jnp.float32, order=1)
+    assert_close(found, of_reference(config, same, order=1), 1e-5)
+    for name in names:
+        with refusing(Unsupported, "second derivatives", "scan engine"):
+            of_engine(event, config, all_of([name])[0], jnp.float32, jit=shapes_only)
+
+
+def shapes_only(function: Callable) -> Callable:
+    """Like `jax.jit`, but traces the function and doesn't run it."""
+    return partial(jax.eval_shape, function)
 
 
 def bare(function: Callable) -> Callable:
@@ -207,23 +240,24 @@ def in_scan(function: Callable) -> Callable:
     return lambda *arguments: jax.lax.scan(lambda carry, _: (carry, function(*arguments)), 0, length=1)[1]
 
 
-@pytest.mark.parametrize("jit", [bare, jax.jit, jax.checkpoint, in_scan])
+@pytest.mark.parametrize("jit", [jax.jit, in_scan])
 @pytest.mark.parametrize("output", REFUSED_ON_EVENT)
 def test_other_gradients_on_event_are_refused(output, jit):
     """With respect to the model and to the input, each alone."""
     values, x = network(SMALL, jnp.float32)
-    function = jit(lambda values, x: OUTPUTS[output][0](event, made(SMALL, values), x))
+    outputs, _ = all_of([output])
+    function = jit(lambda values, x: outputs(event, made(SMALL, values), x))
     for argument in (0, 1):
-        with pytest.raises(Unsupported, match=r"no gradient through .*; use "):
+        with refusing(Unsupported, "gradient through", "use"):
             jax.eval_shape(jax.grad(lambda *both: loss_of(function(*both)), argument), values, x)
 
 
 def test_a_gradient_in_a_remat_or_a_scan_on_event_is_not_refused():
     values, x = network(SMALL, jnp.float32)
     outputs = [lambda values, x: event.run(made(SMALL, values), x)[1]]
-    expected = derivatives(outputs[0], values, x, orders=(1,))
+    expected = derivatives(outputs[0], values, x, order=1)
     for jit in (jax.checkpoint, in_scan):
-        assert_close(derivatives(jit(outputs[0]), values, x, orders=(1,)), expected, 1e-6)
+        assert_close(derivatives(jit(outputs[0]), values, x, order=1), expected, 1e-6)
 
 
 @pytest.mark.parametrize("engine", [scan, event])
@@ -231,12 +265,12 @@ def test_run_of_an_integrator_returns_its_membranes(engine):
     values, x = network(INTEGRATOR, jnp.float32)
     membranes = scan.trace(made(INTEGRATOR, values), x)[1].membranes[-1]
     np.testing.assert_array_equal(engine.run(made(INTEGRATOR, values), x)[1], membranes)
-    found = of_engine(engine, INTEGRATOR, lambda e, m, x: e.run(m, x)[1], jnp.float32, orders=(1,))
-    assert_close(found, of_reference(INTEGRATOR, lambda r: r[-1]["membrane"], orders=(1,)), 1e-5)
+    found = of_engine(engine, INTEGRATOR, lambda e, m, x: e.run(m, x)[1], jnp.float32, order=1)
+    assert_close(found, of_reference(INTEGRATOR, lambda r: r[-1]["membrane"], order=1), 1e-5)
 
 
-@pytest.mark.parametrize(("engine", "bound", "orders"), [(scan, 1e-10, (1, 2)), (event, 1e-5, (1,))])
-def test_dropout_equals_the_reference(engine, bound, orders):
+@pytest.mark.parametrize(("engine", "bound", "order"), [(scan, 1e-10, 2), (event, 1e-5, 1)])
+def test_dropout_equals_the_reference(engine, bound, order):
     config, dtype = replace(SMALL, input_shape=(3, 4, 2)), jnp.float64 if engine is scan else jnp.float32
     kept = np.random.default_rng(5).random((BATCH, 1, 2, 3)) < 0.7
     masks = kept.reshape(BATCH, -1), np.array([[1, 0, 1, 1], [1, 1, 0, 1]], bool)
@@ -248,14 +282,14 @@ def test_dropout_equals_the_reference(engine, bound, orders):
         return layers["fc2"]["spikes"]
 
     with jax.enable_x64(True):
-        expected = derivatives(output, *network(config, jnp.float64), orders=orders)
+        expected = derivatives(output, *network(config, jnp.float64), order=order)
     with jax.enable_x64(engine is scan):
-        found = of_engine(engine, config, lambda e, m, x: e.watch(m, x, dropout=dropout)[0], dtype, orders=orders)
+        found = of_engine(engine, config, lambda e, m, x: e.watch(m, x, dropout=dropout)[0], dtype, order=order)
     assert_close(found, expected, bound)
 
 
-@pytest.mark.parametrize(("engine", "bound", "orders"), [(scan, 1e-10, (1, 2)), (event, 1e-5, (1,))])
-def test_sequences_equal_the_reference(engine, bound, orders):
+@pytest.mark.parametrize(("engine", "bound", "order"), [(scan, 1e-10, 2), (event, 1e-5, 1)])
+def test_sequences_equal_the_reference(engine, bound, order):
     """Frames of counts from 0 to 15."""
     config, dtype = replace(SMALL, scale=1.0, input_bits=4), jnp.float64 if engine is scan else jnp.float32
     frames = np.random.default_rng(6).integers(0, 16, (3, BATCH, *config.input_shape))
@@ -265,17 +299,18 @@ def test_sequences_equal_the_reference(engine, bound, orders):
 
     with jax.enable_x64(True):
         values, _ = network(config, jnp.float64)
-        expected = derivatives(output, values, jnp.asarray(frames, jnp.float64), orders=orders)
+        expected = derivatives(output, values, jnp.asarray(frames, jnp.float64), order=order)
     with jax.enable_x64(engine is scan):
         values, _ = network(config, dtype)
         x = jnp.asarray(frames, dtype)
-        found = derivatives(lambda values, x: engine.run(made(config, values), x)[1], values, x, orders=orders)
+        found = derivatives(lambda values, x: engine.run(made(config, values), x)[1], values, x, order=order)
     assert_close(found, expected, bound)
 
 
 def test_learning_to_learn(x64):
-    """The gradient of the loss after three steps of gradient descent by the learning rate and the first weights."""
-    values, x = network(SMALL, jnp.float64)
+    """The gradient of the loss after two steps of gradient descent by the learning rate and the first weights."""
+    config = replace(SMALL, conv_channels=(), beta=(0.75, 0.5), threshold=(1.0, 0.75))
+    values, x = network(config, jnp.float64)
 
     def after_training(spikes: Callable) -> Callable:
         def function(rate: jax.Array, values: Any) -> jax.Array:
@@ -285,17 +320,17 @@ def test_learning_to_learn(x64):
                 slopes = jax.grad(lambda values: ce_rate(spikes(values, x), labels))(values)
                 return jax.tree.map(lambda value, slope: value - rate * slope, values, slopes), None
 
-            values, _ = jax.lax.scan(step, values, length=3)
+            values, _ = jax.lax.scan(step, values, length=2)
             return spikes(values, x)
 
         return function
 
-    ours = after_training(lambda values, x: scan.run(made(SMALL, values), x)[1])
+    ours = after_training(lambda values, x: scan.run(made(config, values), x)[1])
     same = after_training(
-        lambda values, x: reference.outputs(settings_of(SMALL), values, x, dtype=x.dtype)["fc2"]["spikes"]
+        lambda values, x: reference.outputs(settings_of(config), values, x, dtype=x.dtype)["fc2"]["spikes"]
     )
     arguments = jnp.float64(0.1), values
-    found, expected = (derivatives(function, *arguments, orders=(1,)) for function in (ours, same))
+    found, expected = (derivatives(function, *arguments, order=1) for function in (ours, same))
     assert_close(found, expected, 1e-10)
 
 
@@ -319,7 +354,7 @@ def test_surrogates_equal_the_reference(surrogate, x64):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
 def test_single_steps_equal_the_reference(reset, x64):
     """`CSNN.step` from any states, and `leaky` from any membrane."""
     config = replace(SMALL, reset=reset)
@@ -357,10 +392,9 @@ def test_forward_mode_raises():
         return lambda x: loss_of(engine.run(made(SMALL, values), x)[1])
 
     for engine in (scan, event):
-        with pytest.raises(TypeError, match="forward-mode"):
-            jax.jvp(loss(engine), (x,), (x,))
-        with pytest.raises((TypeError, Unsupported), match="forward-mode"):
-            jax.jvp(jax.grad(loss(engine)), (x,), (x,))
+        for function in (loss(engine), jax.grad(loss(engine))):
+            with pytest.raises((TypeError, Unsupported), match=r"forward.mode"):  # inside jit, it's JAX's own error
+                jax.jvp(function, (x,), (x,))
 
 
 def test_vmap_is_refused_on_event_and_lax_map_is_not():
@@ -368,7 +402,7 @@ def test_vmap_is_refused_on_event_and_lax_map_is_not():
     model = made(SMALL, values)
     one = lambda image: event.run(model, image[None])[1][:, 0]  # noqa: E731
     for mapped in (jax.vmap(one), jax.jit(jax.vmap(one)), jax.vmap(jax.jit(one))):
-        with pytest.raises(Unsupported, match=r"jax\.vmap; use jax\.lax\.map"):
+        with refusing(Unsupported, "jax.vmap", "jax.lax.map"):
             mapped(x)
     together = event.run(model, x)[1].swapaxes(0, 1)
     np.testing.assert_array_equal(jax.lax.map(one, x), together)

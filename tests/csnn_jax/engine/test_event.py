@@ -79,9 +79,20 @@ def check_training(model: CSNN, x: jax.Array, *how) -> np.ndarray:
     return output
 
 
+FAST = (
+    *("dark half", "reset for each layer", "full blocks, 70 steps", "kernel 1, learned", "averages, zero, 3 bits"),
+    *("even kernels, integrator, 6 bits", "1,030 channels", "counts, five channels", "counts that end"),
+)
+"""The networks whose gradients the default tests compare."""
+
+
 @pytest.mark.parametrize(
     "name",
-    [name for name in NETWORKS if name not in REASONS["event"] and not RECIPES[name].power],  # slopes there are near 0
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST))
+        for name in NETWORKS
+        if name not in REASONS["event"] and not RECIPES[name].power  # slopes there are near 0
+    ],
 )
 def test_the_gradients_of_a_network_equal_the_scan_engines(name):
     model, x = build(network(name))
@@ -91,16 +102,10 @@ def test_the_gradients_of_a_network_equal_the_scan_engines(name):
 AVERAGE, LEARNED = dict(pool="avg", reset="zero"), dict(learn_beta=True, learn_threshold=True)
 TRAINED = {
     "membranes, learned": (LEARNED, "membrane", False),
-    "membranes, zero, avg pool": (AVERAGE | LEARNED, "membrane", False),
-    "membranes, none, no conv": (dict(reset="none", conv_channels=(), beta=0.8), "membrane", False),
-    "membranes, output layer only": (dict(conv_channels=(), hidden=()) | LEARNED, "membrane", False),
     "membranes after a convolution": (dict(hidden=(), surrogate="straight_through"), "membrane", False),
     "integrator": (dict(output="integrator", reset="zero", surrogate="sigmoid") | LEARNED, "membrane", True),
-    "dropout": ({}, "spikes", True),
     "dropout, zero, avg pool, two hidden": (AVERAGE | dict(hidden=(40, 21)), "spikes", True),
-    "dropout, no conv, membranes": (dict(conv_channels=(), hidden=(40, 21)), "membrane", True),
     "dropout after a convolution": (dict(hidden=(), surrogate="sigmoid", slope=3.0), "membrane", True),
-    "dropout, one conv, learned": (dict(conv_channels=(19,), hidden=(33,)) | LEARNED, "spikes", True),
     "averages, a dark half": (dict(pool="avg", input_shape=(12, 24, 2), dark=14), "spikes", False),
 }
 
@@ -121,7 +126,7 @@ def test_the_gradient_equals_the_scan_engines(changes, reads, drops):
 @pytest.fixture(scope="module")
 def high() -> tuple[CSNN, jax.Array]:
     """A network with membranes above 2, below which sparse_fast_sigmoid is 0."""
-    return changed(conv_channels=(7, 18), hidden=(), time_steps=32, beta=0.9, reset="none")
+    return changed(conv_channels=(), hidden=(18,), time_steps=32, beta=0.9, reset="none")
 
 
 @pytest.mark.parametrize("derivative", DERIVATIVES.values(), ids=DERIVATIVES.keys())

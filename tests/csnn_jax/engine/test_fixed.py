@@ -59,9 +59,9 @@ def test_the_first_current_and_its_gradients_match_the_block(stack, x64):
 
     single = [jnp.asarray(value, jnp.float32) for value in (image, *rounded)]
     double = [jnp.asarray(value, jnp.float64) for value in (image, *rounded)]
-    current = fixed.image_current(*single, block.layer)
-    assert np.array_equal(current, _with(block, *double[1:]).current(double[0]).reshape(5, -1))
-    found, exact = (jax.grad(of, (0, 1, 2))(*values) for of, values in ((ours, single), (its, double)))
+    current = jax.jit(fixed.image_current, static_argnums=3)(*single, block.layer)
+    assert np.array_equal(current, jax.jit(lambda x, *both: _with(block, *both).current(x))(*double).reshape(5, -1))
+    found, exact = (jax.jit(jax.grad(of, (0, 1, 2)))(*values) for of, values in ((ours, single), (its, double)))
     for one, other in zip(found, exact, strict=True):
         assert np.allclose(one, other, rtol=1e-5, atol=1e-5)
 

@@ -10,6 +10,7 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event, scan
+from csnn_jax.engine.library import Unsupported
 from csnn_jax.network.model import CSNN, tensors
 
 SMALL = ModelConfig((8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=3)
@@ -52,3 +53,71 @@ def test_every_function_refuses_invalid_input(engine, x, facts):
             function(model, x)
         with refusing(ValueError, "model", "NoneType", "CSNN"):
             function(None, x)
+
+
+LEARNED = replace(SMALL, learn_beta=True)
+IMAGES = np.full((2, 8, 8, 1), 200, np.uint8)
+
+
+def with_value(value: float, parameter: str) -> CSNN:
+    """A network with a parameter whose first number is the given one."""
+    model = CSNN(LEARNED)
+    changed = model.parameters[parameter]
+    changed.set_value(changed[...].at[(0,) * changed[...].ndim].set(value))
+    return model
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("parameter", ["conv1.kernel", "fc1.bias", "lif1.beta"])
+def test_parameters_that_arent_finite_are_refused_or_make_output_and_gradient_nan(value, parameter):
+    graph, params = nnx.split(with_value(value, parameter))
+
+    def loss(engine):
+        return lambda params: (engine.run(nnx.merge(graph, params), IMAGES)[1] ** 2).sum()
+
+    for engine in (scan, event):
+        for name in ("run", "watch", "trace", "tally", "fires"):
+            with refusing(ValueError, "model", value, parameter, "finite"):
+                getattr(engine, name)(nnx.merge(graph, params), IMAGES)
+        with refusing(ValueError, "model", value, parameter, "finite"):
+            jax.grad(loss(engine))(params)
+        total, gradient = jax.jit(jax.value_and_grad(loss(engine)))(params)
+        assert np.isnan(total) and np.isnan(tensors(nnx.merge(graph, gradient))["fc1.bias"]).all()
+    with refusing(ValueError, "model", value, parameter, "finite"):
+        model = nnx.merge(graph, params)
+        model.step(model.initial_states(2), IMAGES)
+
+
+@pytest.mark.parametrize("engine", [scan, event])
+@pytest.mark.parametrize("forward", [jax.jacfwd, lambda f: lambda x: jax.jvp(f, (x,), (x,))], ids=["jacfwd", "jvp"])
+def test_forward_mode_names_what_to_use_instead(engine, forward):
+    graph, params = nnx.split(CSNN(SMALL))
+    outputs = {
+        "run": lambda model: engine.run(model, IMAGES)[1],
+        "watch": lambda model: engine.watch(model, IMAGES)[0],
+        "trace": lambda model: engine.trace(model, IMAGES)[1].spikes,
+        "tally": lambda model: engine.tally(model, IMAGES).scores,
+        "step": lambda model: model.step(model.initial_states(2), IMAGES)[1],
+    }
+    for output in outputs.values():
+        with refusing(TypeError, "forward mode", "jax.jvp", "jax.hessian", "jax.grad"):
+            forward(lambda params, output=output: output(nnx.merge(graph, params)))(params)
+
+
+def test_the_event_engine_names_what_hessians_and_jacrev_need():
+    graph, params = nnx.split(CSNN(SMALL))
+
+    def output(engine):
+        return lambda params: engine.run(nnx.merge(graph, params), IMAGES)[1].sum(0)[0]
+
+    with refusing(Unsupported, "jax.jacrev", "jax.vjp", "csnn_jax.run"):
+        jax.jacrev(output(event))(params)
+    with refusing(Unsupported, "jax.hessian", "second derivatives", "csnn_jax.run", "jax.grad"):
+        jax.hessian(lambda params: output(event)(params).sum())(params)
+    with refusing(TypeError, "jax.hessian", "jax.jacrev(jax.grad(f))"):
+        jax.hessian(lambda params: output(scan)(params).sum())(params)
+    assert jax.tree.leaves(jax.jacrev(output(scan))(params))[0].shape[0] == 3
+    for engine in (scan, event):
+        _, linear = jax.linearize(output(engine), params)
+        with refusing(TypeError, "custom_vjp"):  # JAX's own, as docs/python.md says
+            linear(params)

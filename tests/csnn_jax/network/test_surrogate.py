@@ -91,3 +91,16 @@ def test_gradient_scales_the_cotangent_under_jit_and_vmap():
     value, found = per_row(x, weight)
     np.testing.assert_array_equal(value, (np.asarray(weight) * (np.asarray(x) > 0)).sum(1))
     np.testing.assert_allclose(found, np.asarray(weight) / (1 + (np.pi * np.asarray(x)) ** 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("returned", [None, "1", (None,), np.ones(2)], ids=str)
+def test_a_derivative_that_returns_no_array_like_x_is_refused(returned):
+    facts = [2, 3] if isinstance(returned, np.ndarray) else [type(returned).__name__, 3]
+    with refusing(ValueError, "derivative", *[[size] if isinstance(size, int) else size for size in facts]):
+        jax.grad(lambda x: surrogate.spike(x, lambda x: returned).sum())(jnp.ones(3))
+
+
+@pytest.mark.parametrize("forward", [jax.jacfwd, jax.hessian, lambda f: lambda x: jax.jvp(f, (x,), (x,))])
+def test_forward_mode_is_refused(forward):
+    with refusing(TypeError, "jax.jvp", "jax.hessian", "jax.grad"):
+        forward(lambda x: surrogate.spike(x, surrogate.atan).sum())(jnp.ones(3))

@@ -56,6 +56,7 @@ def test_a_network_trained_on_float_arrays(tmp_path):
         (("nowhere",), ("nowhere", "run directory")),
         (("run", "--out", "run/config.json/a.html"), ("--out run/config.json/a.html", "directory")),
         (("run", "--out", ""), ("--out ''", "path")),
+        (("run", "--out", "/proc/a.html"), ("--out /proc/a.html", "/proc", "can't be written")),
         (("run", "--details", -1), ("--details -1", "at least 0")),
         (("run", "--checkpoint", "best"), ("--checkpoint best", "run", "--validation")),
         (("run", "--dataset", "idx:nowhere"), ("nowhere", "no such folder")),

@@ -58,7 +58,12 @@ def test_one_of_several_runs_started_with_the_same_path_gets_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "facts"),
-    [("", ("out ''",)), ("y" * 256, ("File name too long",)), ("file/run", ("out file/run", "created"))],
+    [
+        ("", ("out ''",)),
+        ("y" * 256, ("File name too long",)),
+        ("file/run", ("file", "directory")),
+        ("file", ("out file", "directory")),
+    ],
 )
 def test_an_unusable_path_is_refused(path, facts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -56,7 +56,7 @@ def test_one_device_gets_a_program_without_mapping(batch):
 
 
 def test_dropout_scales_up_the_kept_spikes(firing, batch):
-    model, _ = firing(SMALL)
+    model = firing(SMALL)
     graph, params = nnx.split(model)
     x, labels = batch
     masks = tuple(map(jnp.asarray, dropout.draw(SMALL, 0.75, 0, 0, BATCH)))
@@ -70,7 +70,7 @@ SPREADS = [(5, 1), (None, 4), (2, 3)]  # images per part, devices
 
 @pytest.mark.parametrize("part, devices", SPREADS)
 def test_the_gradient_in_float64(firing, batch, part, devices):
-    model, _ = firing(SMALL)
+    model = firing(SMALL)
     whole = found(model, *batch)
     assert min(whole.densities) > 0.01
     assert_close(found(model, *batch, devices=devices, part=part), whole, 1e-12)
@@ -78,7 +78,7 @@ def test_the_gradient_in_float64(firing, batch, part, devices):
 
 @pytest.mark.parametrize("part, devices", SPREADS)
 def test_the_gradient_of_the_event_engine(firing, batch, part, devices):
-    model, _ = firing(SMALL)
+    model = firing(SMALL)
     model = models.from_tensors(SMALL, models.tensors(model), jnp.float32)
     whole = found(model, *batch, engine=event)
     again = found(model, *batch, engine=event, part=part, devices=devices)
@@ -88,7 +88,7 @@ def test_the_gradient_of_the_event_engine(firing, batch, part, devices):
 
 @pytest.mark.parametrize("devices", [2, 4])
 def test_a_rate_target_applies_to_the_whole_batch(firing, batch, devices):
-    model, _ = firing(SMALL)
+    model = firing(SMALL)
     settings = TrainConfig(rate_target=0.3, rate_weight=50)
     x = batch[0].at[: BATCH // 2].set(0)  # makes the devices' densities differ
     whole = found(model, x, batch[1], settings)

@@ -51,7 +51,7 @@ def batch():
 
 
 def test_a_step_applies_adam_to_the_gradient_of_the_loss(firing, batch):
-    model, _ = firing(SMALL)
+    model = firing(SMALL)
     graph, state = beginning(model)
     images, labels = batch
 
@@ -78,7 +78,7 @@ def test_a_step_applies_adam_to_the_gradient_of_the_loss(firing, batch):
 
 
 def test_the_average_moves_towards_the_new_parameters(firing, batch):
-    model, _ = firing(SMALL)
+    model = firing(SMALL)
     graph, state = beginning(model)
     before = jax.tree.map(lambda p: p + 1, state.params)
     update = make_update(graph, ADAM, gradient_of(graph))

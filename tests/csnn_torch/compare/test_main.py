@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bundles import make_run
-from commands import ENVIRONMENT, call, run
+from commands import OPTIMISED, call, run
 from refusals import refused, refusing
 
 from csnn_jax.config import ModelConfig
@@ -58,7 +58,7 @@ def test_a_network_for_arrays_is_compared_on_an_array_file(of_arrays, tmp_path):
 @pytest.mark.slow
 def test_the_command_answers_all_questions(small_run, tmp_path):
     flags = ("--run", small_run, "--out", tmp_path / "out", "--quick", "--figures", "pdf")
-    done = run(MODULE, *flags, env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"})
+    done = run(MODULE, *flags, env=OPTIMISED | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert values["bounds"] > 10 and values["broken"] == []

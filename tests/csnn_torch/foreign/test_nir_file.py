@@ -74,7 +74,8 @@ def absent(file):
     [
         (without("version"), ("version",)),
         (without("node"), ("a node",)),
-        (without("node/edges"), ("damaged",)),
+        (without("node/edges"), ("/node/edges", "nir.write")),
+        (without("node/nodes/1/type"), ("/node/nodes/1/type", "nir.write")),
         (single, ("LIF",)),
         (huge, ("node/nodes/0/extra", "[1048576, 1048576]")),
         (within_itself, ("nested", 16)),

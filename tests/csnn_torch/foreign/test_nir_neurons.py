@@ -112,7 +112,7 @@ def test_a_factor_close_to_a_power_of_two_is_rounded_to_it(tmp_path):
     nodes = FIRST, lif(tau=tau, r=np.nextafter(tau / np.float32(1e-4), np.float32(9))), DENSE, lif()
     found = nir_network.read(write(tmp_path / "net.nir", chained((16,), *nodes)), divided_by=256)
     np.testing.assert_array_equal(found.tensors["fc1.weight"], FIRST[1]["weight"])
-    assert any(note == "the file has no time step: assuming 0.0001 s; use --dt for another" for note in found.notes)
+    assert any(note == "the file has no time step: assuming 0.0001 s; use dt for another" for note in found.notes)
 
 
 @pytest.mark.parametrize(

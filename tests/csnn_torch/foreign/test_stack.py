@@ -48,7 +48,7 @@ def test_a_neuron_can_have_several_places():
 
 
 A, B, C = LAYERS[0], ("fc1", nn.Linear(3 * 196, 12)), ("fc2", nn.Linear(12, 10))
-BARE = "has no neuron: the class is read from its current, step by step; if one follows it, use --map NAME=lif"
+BARE = "has no neuron: the class is read from its current, step by step; if one follows it, use places NAME=lif"
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,4 @@ def test_the_server_sends_the_types_that_browsers_require_and_nothing_outside_it
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{address}../secret")
         assert caught.value.code == 404
+        caught.value.close()

@@ -50,7 +50,7 @@ def test_values_are_counts_up_to_fifteen():
 
 def test_recordings_that_are_too_short():
     events = drawn(5, 6, SENSOR, 1000)
-    with refusing(ValueError, "6 events", "--time-steps", 7):
+    with refusing(ValueError, "6 events", "time_steps 7"):
         window(by="count").frames(events)
-    with refusing(ValueError, "5 us", "--time-steps", 7):
+    with refusing(ValueError, "5 us", "time_steps 7"):
         window().frames(events._replace(t=np.arange(6)))
