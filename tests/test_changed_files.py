@@ -18,6 +18,7 @@ def test_changed_bytes_are_refused_or_change_values(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("name", FORMATS)
 def test_two_thousand_changes(name, tmp_path):
     check(FORMATS[name], tmp_path, 2000)

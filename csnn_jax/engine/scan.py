@@ -5,7 +5,7 @@ once), or a sequence [time, batch, H, W, C].
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 _KEPT = jax.checkpoint_policies.save_only_these_names("membrane", "winner", "activity")
 
 
-def jit(function: Callable, **options) -> Callable:
+def jit(function: Callable, **options: Any) -> Callable:
     """`jax.jit` with the XLA options that run the time loop fastest on the current platform.
 
     Args:

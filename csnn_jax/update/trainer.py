@@ -48,7 +48,7 @@ class State(NamedTuple):
 
 def make_update(
     graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient, add_up: AddUp = jnp.sum
-):
+) -> Callable[..., tuple[State, StepMetrics]]:
     """Makes the training step, a pure function that the caller jits.
 
     Returns:

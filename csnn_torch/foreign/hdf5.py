@@ -5,8 +5,8 @@ from typing import Any
 
 import h5py
 
-from csnn_jax.child import Child
 from csnn_jax.machine import available_memory
+from csnn_jax.reading.child import Child
 
 _NUMBERS_AND_TEXT = "biufS"
 """Kinds of data types; text of any length has kind O, like references to other objects."""

@@ -1,6 +1,6 @@
 """Opens everything in an HDF5 file, to find out whether the library does so without crashing or looping forever.
 
-`csnn_torch.foreign.hdf5` has it run in a child process, see `csnn_jax.child_main`.
+`csnn_torch.foreign.hdf5` has it run in a child process, see `csnn_jax.reading.child_main`.
 """
 
 import sys

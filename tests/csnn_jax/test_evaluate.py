@@ -34,7 +34,8 @@ def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
 
 def test_the_accuracy_against_the_steps_used(small_run, tmp_path):
     copy = shutil.copytree(small_run, tmp_path / "run")
-    printed = passed("csnn_jax.evaluate", copy, "--by-steps")
+    some = few_digits(tmp_path / "digits", train=320, test=1000)
+    printed = passed("csnn_jax.evaluate", copy, "--by-steps", "--dataset", some)
     result = json.loads((copy / "evaluation.json").read_text())
     by_steps = result["accuracy_by_steps"]
     assert len(by_steps) == 10 and by_steps[0] < by_steps[-1] == pytest.approx(result["accuracy"], abs=2e-4)
@@ -45,7 +46,8 @@ def test_the_accuracy_against_the_steps_used(small_run, tmp_path):
 
 def test_the_accuracy_against_the_bits_of_the_weights(small_run, tmp_path):
     copy = shutil.copytree(small_run, tmp_path / "run")
-    printed = passed("csnn_jax.evaluate", copy, "--by-bits")
+    some = few_digits(tmp_path / "digits", train=320, test=1000)
+    printed = passed("csnn_jax.evaluate", copy, "--by-bits", "--dataset", some)
     result = json.loads((copy / "evaluation.json").read_text())
     by_bits = result["by_bits"]
     assert [one["bits"] for one in by_bits] == list(range(2, 9))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax.child import Child
 from csnn_jax.data.events.recording import MOST_EVENTS, Events, Size
 from csnn_jax.errors import UserError
+from csnn_jax.reading.child import Child
 
 TYPES = {".aedat": "aedat", ".aedat4": "aedat", ".csv": "csv", ".dat": "dat", ".es": "es", ".raw": "evt"}
 """faery's name of each format, by file extension; .aedat is also AEDAT4, and .raw is EVT2 or EVT3."""

@@ -1,6 +1,6 @@
 """Decodes event files with faery, whose Rust code crashes on some damaged files.
 
-`csnn_jax.data.events.decoder` has it run in a child process, see `csnn_jax.child_main`.
+`csnn_jax.data.events.decoder` has it run in a child process, see `csnn_jax.reading.child_main`.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The program of a child process of `csnn_jax.child`: calls a script's function `answer` for one file after another.
+"""The child process of `csnn_jax.reading.child`: calls a script's function `answer` for one file after another.
 
 For each, it reads a line of JSON from stdin, and passes it to `answer` as a dict. To stdout, it writes the dict that
 `answer` returns as a line of JSON, with the number of `bytes` that follow it. It starts quickly because it imports
