@@ -41,7 +41,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Like `small_run`, but with the stack `bundles.SMALL` and the scan engine in float64."""
     stack = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--pool", "avg", "--reset", "zero")
-    job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 20, "--eval-images", 500, "--seed", 3)
+    job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 20, "--seed", 3)
     return once(tmp_path_factory, "scan", lambda folder: _train(folder, *stack, *job)) / "run"
 
 

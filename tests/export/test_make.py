@@ -40,7 +40,7 @@ def test_the_manifest_describes_inputs_and_expected_results(small_bundle, scan_r
     path = small_bundle
     recorded = manifest.read(path)
     end = [json.loads(line) for line in (scan_run / "metrics.jsonl").read_text().splitlines()][-1]
-    assert recorded["training"]["iterations"] == end["iter"] == 20 and 0.3 < recorded["training"]["accuracy"] < 1
+    assert recorded["training"]["accuracy"] == end["accuracy"] > 0.3
     assert list(recorded["training"]) == [
         "accuracy",
         "iterations",

@@ -240,7 +240,7 @@ def in_scan(function: Callable) -> Callable:
     return lambda *arguments: jax.lax.scan(lambda carry, _: (carry, function(*arguments)), 0, length=1)[1]
 
 
-@pytest.mark.parametrize("jit", [jax.jit, in_scan])
+@pytest.mark.parametrize("jit", [bare, jax.jit, jax.checkpoint, in_scan])
 @pytest.mark.parametrize("output", REFUSED_ON_EVENT)
 def test_other_gradients_on_event_are_refused(output, jit):
     """With respect to the model and to the input, each alone."""
