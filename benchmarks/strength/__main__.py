@@ -2,10 +2,11 @@
 
 python benchmarks/strength --seed 1 --out results/strength-1.json
 
-It clones the repository, makes an environment for the clone beside the running one, draws the changes (mutations.py),
-and runs the tests of the README's command on each: until the first failure, the tests of the changed package first, for
-at most three times as long as a clean run. Kernels are rebuilt after a change in C++. Changes that don't compile are
-replaced by further draws of the same seed. If it's stopped, the same command continues.
+It draws the changes (mutations.py), and makes each in one of several clones of the repository, which have their own
+environments next to the running one. A clone uses one core and runs the tests of the README's command until the first
+failure, for at most three times as long as they take without a change: first those that execute the changed line, then
+all. Kernels are rebuilt after a change in C++. Changes that don't compile are replaced by further draws of the same
+seed. If it's stopped, the same command continues.
 """
 
 import argparse
@@ -14,65 +15,18 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from laboratory import ROOT, Laboratory, Order
 from mutations import Mutation, draw
 
-ROOT = Path(__file__).parents[2]
 NATIVE = "csnn_jax/engine/native/"
-
-
-def run(command: list[object], folder: Path, seconds: float | None = None) -> tuple[int | None, str]:
-    """(exit code, or None after the time limit; output)."""
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            [*map(str, command)], cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
-            code = None
-        output.seek(0)
-        return code, output.read()
-
-
-class Laboratory:
-    """A clone of the repository with its own environment."""
-
-    def __init__(self, folder: Path):
-        self.clone, self.python = folder / "clone", folder / "venv/bin/python"
-        if self.python.exists():
-            return
-        self._must("git", "clone", "-q", ROOT, self.clone)
-        self._must(sys.executable, "-m", "venv", folder / "venv")
-        site = next((folder / "venv/lib").glob("python*/site-packages"))
-        (site / "running.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
-        self._must(self.python, "-m", "pip", "install", "-q", "setuptools>=77")
-        self._must(self.python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", self.clone)
-
-    def _must(self, *command: object) -> None:
-        subprocess.run([*map(str, command)], check=True)
-
-    def build(self) -> bool:
-        """Builds the event engine's library; whether that worked."""
-        return run([self.python, "-m", "csnn_jax.engine.build"], self.clone)[0] == 0
-
-    def test(self, first: list[str], seconds: float | None = None) -> tuple[int | None, str]:
-        """Runs the tests until the first failure, some folders first."""
-        return run([self.python, "-m", "pytest", "-x", *first, "tests"], self.clone, seconds)
-
-    def restore(self) -> None:
-        self._must("git", "-C", self.clone, "checkout", "-q", ".")
-
-    def tests_of(self, path: str) -> list[str]:
-        """The folders of tests for a module, nearest first."""
-        parents = [Path("tests") / parent for parent in Path(path).parents if str(parent) != "."]
-        name = Path(path).stem.strip("_") or "init"
-        nearest = [parents[0] / f"test_{name}.py"] if parents else []
-        return [str(place) for place in (*nearest, *parents) if (self.clone / place).exists()]
+INVALID = "doesn't compile"
+NO_TESTS = 5
+"""Pytest's exit code if all given tests are slow ones."""
 
 
 def main() -> None:
@@ -82,53 +36,110 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file, written after each change")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "csnn-strength")
     flags = parser.parse_args()
-    flags.folder.mkdir(exist_ok=True, parents=True)
-    laboratory = Laboratory(flags.folder)
-    commit = subprocess.run(
-        ["git", "-C", laboratory.clone, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
-    done = (
-        json.loads(flags.out.read_text())
-        if flags.out.exists()
-        else {"commit": commit, "seed": flags.seed, "changes": []}
+    head = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     )
-    if "clean_s" not in done:
+    commit = head.stdout.strip()
+    laboratories = [Laboratory(flags.folder / commit / str(core)) for core in range(max(2, os.cpu_count() or 2))]
+    lines, clean_s = prepared(laboratories, flags.folder / commit)
+    measurement = Measurement(flags.out, {"commit": commit, "seed": flags.seed, "clean_s": clean_s}, flags.number)
+    changes = draw(laboratories[0].clone, flags.seed, 2 * flags.number)
+
+    def work(laboratory: Laboratory) -> None:
+        order = Order(lines, laboratory.clone)
+        while (index := measurement.next()) is not None:
+            measurement.add(index, tried(laboratory, changes[index], order, 3 * clean_s))
+
+    with ThreadPoolExecutor(len(laboratories)) as pool:
+        for worker in [pool.submit(work, laboratory) for laboratory in laboratories]:
+            worker.result()
+    print(f"caught {measurement.finish()} of {flags.number}")
+
+
+def prepared(laboratories: list[Laboratory], folder: Path) -> tuple[dict[str, dict[str, list[str]]], int]:
+    """(which tests execute which lines, seconds of a clean run while all cores are busy), measured once per commit."""
+    lines, clean = folder / "lines.json", folder / "clean_s"
+    if not (lines.exists() and clean.exists()):
+        measuring = threading.Thread(target=laboratories[1].measure_lines, args=(lines,))
+        measuring.start()
         start = time.monotonic()
-        code, output = laboratory.test([])
-        if code != 0:
+        code, output = laboratories[0].test()
+        seconds = round(time.monotonic() - start)
+        measuring.join()
+        if code != 0 or not lines.exists():
             sys.exit(f"the tests fail without a change:\n{output[-3000:]}")
-        done["clean_s"] = round(time.monotonic() - start)
-    changes = draw(laboratory.clone, flags.seed, 2 * flags.number)
-    for number, mutation in enumerate(changes):
-        valid = [one for one in done["changes"] if one["result"] != "doesn't compile"]
-        if len(valid) == flags.number:
-            break
-        if number >= len(done["changes"]):
-            done["changes"].append(tried(laboratory, mutation, 3 * done["clean_s"]))
-            flags.out.write_text(json.dumps(done, indent=1) + "\n")
-    caught = sum(one["result"] in ("caught", "too slow") for one in done["changes"])
-    print(f"caught {caught} of {flags.number}")
+        clean.write_text(str(seconds))
+    return json.loads(lines.read_text()), int(clean.read_text())
 
 
-def tried(laboratory: Laboratory, mutation: Mutation, seconds: float) -> dict[str, object]:
+class Measurement:
+    """The results of a seed's changes, in a JSON file.
+
+    Args:
+        out: the file; if it exists, the measurement continues.
+        header: what was measured.
+        number: how many valid changes to try.
+    """
+
+    def __init__(self, out: Path, header: dict[str, object], number: int):
+        self._out, self._number, self._lock = out, number, threading.Lock()
+        self._document = json.loads(out.read_text()) if out.exists() else header | {"changes": []}
+        if {name: self._document[name] for name in ("commit", "seed")} != {
+            name: header[name] for name in ("commit", "seed")
+        }:
+            sys.exit(f"{out} has the results of another commit or seed")
+        self._results: dict[int, dict[str, object]] = {one["draw"]: one for one in self._document["changes"]}
+        self._running: set[int] = set()
+
+    def next(self) -> int | None:
+        """The draw to try next; None if enough are valid or being tried."""
+        with self._lock:
+            if len(self._valid()) + len(self._running) >= self._number:
+                return None
+            index = next(i for i in range(2 * self._number) if i not in self._results and i not in self._running)
+            self._running.add(index)
+            return index
+
+    def add(self, index: int, result: dict[str, object]) -> None:
+        """Writes a result."""
+        with self._lock:
+            self._running.remove(index)
+            self._results[index] = {"draw": index} | result
+            self._document["changes"] = [self._results[i] for i in sorted(self._results)]
+            self._out.write_text(json.dumps(self._document, indent=1) + "\n")
+
+    def finish(self) -> int:
+        """Writes and returns how many of the first valid changes were caught."""
+        caught = sum(one["result"] != "survived" for one in self._valid()[: self._number])
+        self._document |= {"caught": caught}
+        self._out.write_text(json.dumps(self._document, indent=1) + "\n")
+        return caught
+
+    def _valid(self) -> list[dict[str, object]]:
+        return [self._results[i] for i in sorted(self._results) if self._results[i]["result"] != INVALID]
+
+
+def tried(laboratory: Laboratory, mutation: Mutation, order: Order, seconds: float) -> dict[str, object]:
     """The tests' verdict on a change."""
     laboratory.restore()
-    line = mutation.describe(laboratory.clone)
+    description = mutation.describe(laboratory.clone)
     mutation.apply(laboratory.clone)
     native = mutation.path.startswith(NATIVE)
     start, result, by = time.monotonic(), "survived", ""
     try:
         if native and not laboratory.build():
-            return line | {"result": "doesn't compile"}
-        code, output = laboratory.test(laboratory.tests_of(mutation.path), seconds)
-        if code != 0:
-            failed = [row for row in output.splitlines() if row.startswith(("FAILED", "ERROR"))]
-            result, by = "too slow" if code is None else "caught", failed[0][:160] if failed else output[-160:]
+            return description | {"result": INVALID}
+        for tests in (order.first(mutation.path, description["line"]), []):
+            code, output = laboratory.test(*tests, seconds=seconds)
+            if code not in (0, NO_TESTS):
+                failed = [row for row in output.splitlines() if row.startswith(("FAILED", "ERROR"))]
+                result, by = "too slow" if code is None else "caught", failed[0][:160] if failed else output[-160:]
+                break
     finally:
         laboratory.restore()
         if native:
             laboratory.build()
-    return line | {"result": result, "by": by, "s": round(time.monotonic() - start)}
+    return description | {"result": result, "by": by, "s": round(time.monotonic() - start)}
 
 
 if __name__ == "__main__":
