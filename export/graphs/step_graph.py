@@ -1,27 +1,29 @@
-"""One time step in plain ONNX operators, from `torch.onnx.export`, with readable names.
+"""One time step in plain ONNX operators, with readable names.
 
 A tensor has the name of the layer that computes it (`conv1`, `pool1`, `spikes1`, `fc1`, ...; see onnx_file.py). The
 other files of a bundle are built from this graph by these names.
 """
 
-import ast
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
+import numpy as np
 import onnx
-import onnx_ir as ir
-import torch
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
+from onnx import helper, numpy_helper
+from torch import nn
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors
+from csnn_torch.blocks import SumPool2d
 from export import semantics
 from export.graphs.onnx_file import finish, metadata_of, output_name, spikes_name
-from export.reference import Step, state_shapes
+from export.reference import Neurons, Step, state_shapes
+
+_FLOAT = onnx.TensorProto.FLOAT
 
 
 def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:
@@ -40,16 +42,31 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
             after a Conv without a pool, and one Identity if `membrane` equals the last layer's next `mem`.
     """
     network = Step(config, tensors)
-    model = _exported(network, opset)
-    _flatten(model)
-    _keep_apart(model)
-    RemoveUnusedNodesPass()(model)
-    _rename(model, config)
-    ClearMetadataAndDocStringPass()(model)  # torch's metadata contains local paths
-    model.graph.name = "csnn_step"
-    proto = ir.to_proto(model)
-    del proto.graph.value_info[:]  # torch gives the batch a different name there
-    return finish(proto, semantics.of_graph(network))
+    parameters = {name: value.numpy() for name, value in (*network.named_parameters(), *network.named_buffers())}
+    made = _Graph()
+    named: dict[str, _Tensor] = {}
+    x = made.input("image")
+    for number, (names, neurons) in enumerate(zip(network.blocks, network.neurons, strict=True), 1):
+        for made.layer in names:
+            x = _applied(made, network.get_submodule(made.layer), x)
+        made.layer = config.layers[number - 1].neurons.name
+        after, x = _fire(made, neurons, number, x)
+        named |= {f"{name}{number}_next": value for name, value in after.items()}
+        named[spikes_name(config, number)] = x
+    outputs = [output_name(config), *(f"{name}_next" for name in state_shapes(config))]
+    nodes = list(_nodes(made, {named[name] for name in outputs}, named))
+    used = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(
+        nodes,
+        "csnn_step",
+        [_value("image", (config.input_shape[-1], *config.input_shape[:2]))]
+        + [_value(name, shape) for name, shape in state_shapes(config).items()],
+        [_value(outputs[0], (config.num_classes,))]
+        + [_value(f"{name}_next", shape) for name, shape in state_shapes(config).items()],
+        [numpy_helper.from_array(v, name) for name, v in (parameters | made.constants).items() if name in used],
+    )
+    model = helper.make_model(graph, producer_name="csnn_jax", opset_imports=[helper.make_opsetid("", opset)])
+    return finish(model, semantics.of_graph(network))
 
 
 def static(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -62,81 +79,176 @@ def static(model: onnx.ModelProto) -> onnx.ModelProto:
     return finish(fixed, metadata_of(model))
 
 
-def _exported(network: Step, opset: int) -> ir.Model:
-    memories = list(state_shapes(network.config))
-    batch = 2  # torch treats 1 as a constant
-    height, width, channels = network.config.input_shape
-    image = torch.zeros(batch, channels, height, width)
-    any_batch = {0: torch.export.Dim.DYNAMIC}
-    with _quiet_exporter():
-        # The exporter's optimizer would merge equal thresholds of different layers.
-        program = torch.onnx.export(
-            network,
-            (image, *network.initial_states(batch)),
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-            opset_version=opset,
-            input_names=["image", *memories],
-            output_names=[output_name(network.config), *(f"{name}_next" for name in memories)],
-            dynamic_shapes={"x": any_batch, "states": (any_batch,) * len(memories)},
-        )
-    assert program is not None
-    for value in (*program.model.graph.inputs, *program.model.graph.outputs):
-        assert value.shape is not None
-        value.shape = ir.Shape(["N", *value.shape[1:]])
-    return program.model
+@dataclass(eq=False)
+class _Tensor:
+    """A tensor of a graph: an input, a constant, or an operator's result. Sums and differences add operators.
+
+    Attributes:
+        graph: the graph.
+        layer: the module of `reference.Step` that computes it: conv1, pool1, lif1, flatten3, fc1, ...
+        name: its name; "": not decided yet.
+        operator: what computes it; "": nothing.
+        operands: the operator's inputs.
+        attributes: the operator's attributes.
+    """
+
+    graph: "_Graph"
+    layer: str = ""
+    name: str = ""
+    operator: str = ""
+    operands: tuple["_Tensor", ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __add__(self, other: "_Tensor | float") -> "_Tensor":
+        return self.graph.sum(self, other)
+
+    def __radd__(self, other: float) -> "_Tensor":
+        return self.graph.sum(other, self)
+
+    def __sub__(self, other: "_Tensor | float") -> "_Tensor":
+        return self.graph.add("Sub", self, other)
+
+    def __rsub__(self, other: float) -> "_Tensor":
+        return self.graph.add("Sub", other, self)
 
 
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Silences torch's exporter about missing torchvision operators and its own deprecated calls."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)
+class _Graph:
+    """A graph under construction, which is also the operations of a neuron's step, see `csnn_jax.neurons.neuron`.
+
+    Attributes:
+        layer: the module whose operators are added.
+        results: the operators' results in order.
+        constants: numbers in a neuron's step by name.
+    """
+
+    def __init__(self) -> None:
+        self.layer = ""
+        self.results: list[_Tensor] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def input(self, name: str) -> _Tensor:
+        """An input or a parameter."""
+        return _Tensor(self, name=name)
+
+    def add(self, operator: str, *operands: _Tensor | float, **attributes: Any) -> _Tensor:
+        """Adds an operator."""
+        inputs = tuple(one if isinstance(one, _Tensor) else self._constant(one) for one in operands)
+        self.results.append(_Tensor(self, self.layer, "", operator, inputs, attributes))
+        return self.results[-1]
+
+    def sum(self, *operands: _Tensor | float) -> _Tensor:
+        """Adds an Add, or a Sum for a Conv's result: ONNX Runtime would fuse an Add into the Conv, which rounds."""
+        after_conv = any(isinstance(one, _Tensor) and one.operator == "Conv" for one in operands)
+        return self.add("Sum" if after_conv else "Add", *operands)
+
+    def fired(self, membrane: _Tensor, threshold: _Tensor | float) -> _Tensor:
+        """1 for membranes above the threshold, else 0."""
+        return self.add("Cast", self.add("Greater", membrane, threshold), to=_FLOAT)
+
+    def masked(self, fired: _Tensor, x: _Tensor | float) -> _Tensor:
+        """x if a neuron fired, else 0: a product, which more tools support than a conditional."""
+        return self.add("Mul", fired, x)
+
+    def decayed(self, factor: _Tensor | float, x: _Tensor) -> _Tensor:
+        """The product, rounded before anything is added to it."""
+        return self.add("Mul", factor, x)
+
+    def _constant(self, value: float) -> _Tensor:
+        name = f"{self.layer}.constant{len(self.constants)}"
+        self.constants[name] = np.array(value, np.float32)
+        return self.input(name)
 
 
-def _layer(node: ir.Node) -> str:
-    """The module of `reference.Step` that a node comes from: conv1, pool1, lif1, flatten3, fc1, ..."""
-    *_, module, _ = ast.literal_eval(node.metadata_props["pkg.torch.onnx.name_scopes"])
-    return str(module)
+def _applied(graph: _Graph, module: nn.Module, x: _Tensor) -> _Tensor:
+    """Adds the operators of a module before the neurons."""
+    parameters = [graph.input(f"{graph.layer}.{name}") for name, _ in module.named_parameters()]
+    return _OPERATORS[type(module)](graph, module, x, *parameters)
 
 
-def _flatten(model: ir.Model) -> None:
-    """Replaces each Reshape before a Gemm, whose shape torch computes from the batch, with a Flatten."""
-    for node in model.graph:
-        if node.op_type == "Reshape" and any(user.op_type == "Gemm" for user in node.outputs[0].consumers()):
-            node.op_type = "Flatten"
-            node.resize_inputs(1)
-            node.attributes.clear()
-            node.attributes.add(ir.AttrInt64("axis", 1))
+def _conv(graph: _Graph, conv: nn.Conv2d, x: _Tensor, weight: _Tensor, bias: _Tensor) -> _Tensor:
+    sizes = _sizes(conv.kernel_size[0], conv.stride[0], int(conv.padding[0]))
+    return graph.add("Conv", x, weight, bias, **sizes, dilations=[1, 1], group=1)
 
 
-def _keep_apart(model: ir.Model) -> None:
-    """Turns each Add of a Conv's result into a Sum: ONNX Runtime would fuse an Add into the Conv, which rounds."""
-    for node in model.graph:
-        makers = [value.producer() for value in node.inputs if value is not None]
-        if node.op_type == "Add" and any(maker is not None and maker.op_type == "Conv" for maker in makers):
-            node.op_type = "Sum"
+def _max_pool(graph: _Graph, pool: Any, x: _Tensor) -> _Tensor:
+    sizes = _sizes(pool.kernel_size, pool.stride)
+    return graph.add("MaxPool", x, **sizes, dilations=[1, 1], ceil_mode=0, storage_order=0)
 
 
-def _rename(model: ir.Model, config: ModelConfig) -> None:
-    """Names nodes and tensors after their layers (`lif1.Mul`), and a layer's last tensor `conv1` or `spikes1`."""
-    fixed = set(model.graph.outputs)
-    for layer, group in groupby(list(model.graph), key=_layer):
-        nodes = list(group)
+def _average_pool(graph: _Graph, pool: Any, x: _Tensor) -> _Tensor:
+    sizes = _sizes(pool.kernel_size, pool.stride)
+    return graph.add("AveragePool", x, **sizes, ceil_mode=0, count_include_pad=1)
+
+
+def _sum_pool(graph: _Graph, pool: SumPool2d, x: _Tensor) -> _Tensor:
+    return graph.add("Mul", _average_pool(graph, pool, x), graph.input(f"{graph.layer}.pixels"))
+
+
+def _flatten(graph: _Graph, flatten: nn.Flatten, x: _Tensor) -> _Tensor:
+    return graph.add("Flatten", x, axis=flatten.start_dim)
+
+
+def _linear(graph: _Graph, linear: nn.Linear, x: _Tensor, weight: _Tensor, bias: _Tensor) -> _Tensor:
+    del linear
+    return graph.add("Gemm", x, weight, bias, alpha=1.0, beta=1.0, transA=0, transB=1)
+
+
+_OPERATORS: dict[type, Callable[..., _Tensor]] = {
+    nn.Conv2d: _conv,
+    nn.MaxPool2d: _max_pool,
+    nn.AvgPool2d: _average_pool,
+    SumPool2d: _sum_pool,
+    nn.Flatten: _flatten,
+    nn.Linear: _linear,
+}
+
+
+def _sizes(kernel: int, stride: int, padding: int = 0) -> dict[str, Any]:
+    """The attributes of a square window."""
+    return {
+        "auto_pad": "NOTSET",
+        "kernel_shape": [kernel, kernel],
+        "strides": [stride, stride],
+        "pads": [padding] * 4,
+    }
+
+
+def _fire(graph: _Graph, neurons: Neurons, number: int, current: _Tensor) -> tuple[dict[str, _Tensor], _Tensor]:
+    """Adds a step of neurons: (states after it, spikes or membranes)."""
+    kind = neurons.kind
+    values = {name: graph.input(f"{graph.layer}.{name}") for name in kind.parameters}
+    before = {name: graph.input(f"{name}{number}") for name in kind.states}
+    after = kind.step(graph, values, before, current, neurons.reset)
+    # An output needs an operator of its own.
+    after = {name: value if value.operator else graph.add("Identity", value) for name, value in after.items()}
+    if neurons.read:
+        return after, graph.add("Identity", after[MEMBRANE])
+    return after, graph.fired(after[MEMBRANE], kind.threshold(values, after))
+
+
+def _nodes(graph: _Graph, outputs: Iterable[_Tensor], named: dict[str, _Tensor]) -> Iterator[onnx.NodeProto]:
+    """The operators that outputs depend on, named after their layers (`lif1.Mul`).
+
+    A tensor is named after its operator, except those in `named`, and the last one of a layer, which has its name.
+    """
+    needed = set(outputs)
+    for result in reversed(graph.results):
+        if result in needed:
+            needed.update(result.operands)
+    for name, result in named.items():
+        result.name = name
+    for layer, group in groupby((one for one in graph.results if one in needed), key=lambda one: one.layer):
+        results = list(group)
+        results[-1].name = results[-1].name or layer
         kinds: Counter[str] = Counter()
-        for node in nodes:
-            kinds[node.op_type] += 1
-            again = f"_{kinds[node.op_type]}" if kinds[node.op_type] > 1 else ""
-            node.name = layer if len(nodes) == 1 else f"{layer}.{node.op_type}{again}"
-            if node.outputs[0] not in fixed:
-                node.outputs[0].name = node.name
-        fires = layer.startswith("lif")
-        nodes[-1].outputs[0].name = spikes_name(config, int(layer.removeprefix("lif"))) if fires else layer
+        for one in results:
+            kinds[one.operator] += 1
+            again = f"_{kinds[one.operator]}" if kinds[one.operator] > 1 else ""
+            name = layer if len(results) == 1 else f"{layer}.{one.operator}{again}"
+            one.name = one.name or name
+            inputs = [operand.name for operand in one.operands]
+            yield helper.make_node(one.operator, inputs, [one.name], name, **one.attributes)
+
+
+def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, _FLOAT, ["N", *shape])

@@ -14,7 +14,7 @@ from csnn_jax.runs.layouts import Tensors
 if TYPE_CHECKING:
     from export.parts.part import Part
 
-_ONNX = ("onnx", "onnxscript", "onnxruntime")
+_ONNX = ("onnx", "onnxruntime")
 
 PARTS: dict[str, tuple[str, ...]] = {
     "weights": (),

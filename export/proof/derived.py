@@ -102,6 +102,6 @@ def of(name: str) -> str:
 def _other_versions(recorded: Manifest) -> str:
     """A note for messages if the bundle was made with other versions of packages that write files; "" if not."""
     here, there = manifest.made(0)["versions"], recorded["made"]["versions"]
-    writers = ("csnn-jax", "torch", "onnx", "onnx-ir", "onnxscript", "nir", "h5py")
+    writers = ("csnn-jax", "onnx", "nir", "h5py")
     other = [f"{name} {there.get(name)}" for name in writers if there.get(name) != here.get(name)]
     return f" (it was made with {', '.join(other)})" if other else ""

@@ -17,7 +17,7 @@ from csnn_jax.runs.layouts import Tensors, parameters
 from export import parts
 from export.settings import EXTENTS, Effort
 
-PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", "h5py", "onnx-ir", "plotly", *parts.packages())
+PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", "h5py", "plotly", *parts.packages())
 """Packages whose versions are in a manifest."""
 
 Check = Callable[[Any], bool]

@@ -67,11 +67,11 @@ def test_bad_flags_are_refused(finished, tmp_path):
 
 def test_missing_packages_are_named(finished, tmp_path):
     code = (
-        "import sys; sys.modules['onnxscript'] = None; from export.__main__ import main; sys.exit(main(sys.argv[1:]))"
+        "import sys; sys.modules['onnxruntime'] = None; from export.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, finished, "--out", tmp_path / "bundle"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert_refused(done, "onnxscript", "`pip install 'csnn-jax[export]'`")
+    assert_refused(done, "onnxruntime", "`pip install 'csnn-jax[export]'`")
 
 
 @pytest.mark.slow
