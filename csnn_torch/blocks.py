@@ -1,7 +1,4 @@
-"""The parts of a block in torch: the modules before its neurons, and the operations of a neuron's step.
-
-Doesn't import snnTorch, because exports use this module, too.
-"""
+"""The modules of a block before its neurons."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from csnn_jax.config.geometry import Layer, Pooling
+from csnn_jax.config.geometry import Pooling
+from csnn_jax.config.layers import Layer
 
 
 class SumPool2d(nn.AvgPool2d):
@@ -59,19 +57,3 @@ def before_neurons(layer: Layer, number: int, bias: bool) -> dict[str, nn.Module
 
 def _pool(pool: Pooling) -> nn.Module:
     return POOLS[pool.kind](pool.size, pool.stride)
-
-
-class Operations:
-    """Torch's operations for a neuron's step, see `csnn_jax.neurons.neuron`; `fired` is 0.0 or 1.0."""
-
-    def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
-        """1 for membranes above the threshold, else 0."""
-        return (membrane > threshold).to(membrane.dtype)
-
-    def masked(self, fired: Tensor, x: Tensor) -> Tensor:
-        """x if a neuron fired, else 0: a product, which more tools support than a conditional."""
-        return fired * x
-
-    def decayed(self, factor: Tensor, x: Tensor) -> Tensor:
-        """The product, rounded before anything is added to it."""
-        return factor * x
