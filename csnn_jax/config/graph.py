@@ -228,7 +228,7 @@ def _derived(node: Node, operation: Operation, entering: Node) -> Node:
     """A node with its shape and values."""
     ranks = {Convolution: 3, Pooling: 3, Flatten: 3, Linear: 1}
     if (rank := ranks.get(type(operation), len(entering.shape))) != len(entering.shape):
-        raise Misfit(node, f"reads {entering.name} of shape {entering.shape}, expected {rank} dimensions")
+        raise Misfit(node, f"reads {entering.name} of shape {entering.shape}, expected a shape of {rank}")
     is_current = isinstance(entering.values, Current)
     if isinstance(operation, Neurons):
         if not is_current or operation.channels != entering.shape[-1]:
