@@ -7,8 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from csnn_jax.config.geometry import Pooling
-from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node
+from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Pooling
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
 
 Parameters = Mapping[str, Values]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from csnn_jax.config.geometry import Pooling
+from csnn_jax.config.graph import Pooling
 from csnn_jax.config.layers import Layer
 
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from csnn_jax.config.geometry import Pooling
-from csnn_jax.config.graph import Convolution, Graph, Node, Weighted
+from csnn_jax.config.graph import Convolution, Graph, Node, Pooling, Weighted
 from csnn_jax.neurons.neuron import Neurons, Values
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Library

@@ -1,17 +1,12 @@
 """The graph that flags describe: convolutions with pools and neurons, then linear layers with neurons."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 from csnn_jax.config.checks import flag_of, show
-from csnn_jax.config.geometry import Pooling
-from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Misfit, Operation, Signal, graph
-from csnn_jax.config.neuron_checks import NEVER
+from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Misfit, Operation, Pooling, Signal, graph
 from csnn_jax.errors import UserError
-from csnn_jax.neurons.neuron import Neurons
-
-if TYPE_CHECKING:
-    from csnn_jax.config.network import ModelConfig
+from csnn_jax.neurons.neuron import NEVER, Neurons
 
 T = TypeVar("T")
 GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
@@ -21,7 +16,7 @@ _FLAGS = {Convolution: "conv_channels", Pooling: "pool_size", Linear: "hidden"}
 _HINT = "expected smaller kernels, strides or pools, fewer channels or neurons, or larger images"
 
 
-def chain(config: "ModelConfig") -> Graph:
+def chain(config: Any) -> Graph:
     """The graph of a configuration.
 
     Raises:
@@ -37,12 +32,12 @@ def chain(config: "ModelConfig") -> Graph:
         raise UserError(f"{flag_of(name)} {show(getattr(config, name))}: {error}; {_HINT}") from None
 
 
-def per_convolution(config: "ModelConfig", value: T | tuple[T, ...]) -> tuple[T, ...]:
+def per_convolution(config: Any, value: T | tuple[T, ...]) -> tuple[T, ...]:
     """A field's value for each convolution."""
     return value if isinstance(value, tuple) else (value,) * len(config.conv_channels)
 
 
-def _nodes(config: "ModelConfig") -> Iterator[tuple[str, Operation, str]]:
+def _nodes(config: Any) -> Iterator[tuple[str, Operation, str]]:
     """The nodes in order: (name, operation, name of its input)."""
     last = IMAGE
     for name, operation in _operations(config):
@@ -50,7 +45,7 @@ def _nodes(config: "ModelConfig") -> Iterator[tuple[str, Operation, str]]:
         last = name
 
 
-def _operations(config: "ModelConfig") -> Iterator[tuple[str, Operation]]:
+def _operations(config: Any) -> Iterator[tuple[str, Operation]]:
     neurons = _neurons(config)
     columns = (per_convolution(config, getattr(config, name)) for name in GEOMETRY)
     for number, row in enumerate(zip(config.conv_channels, *columns, strict=True), 1):
@@ -68,7 +63,7 @@ def _operations(config: "ModelConfig") -> Iterator[tuple[str, Operation]]:
         yield firing.name, firing
 
 
-def _neurons(config: "ModelConfig") -> Iterator[Neurons]:
+def _neurons(config: Any) -> Iterator[Neurons]:
     """The neurons of each layer."""
     kind = config.kind
     learned = tuple(name for name in kind.parameters if getattr(config, f"learn_{name}"))

@@ -9,13 +9,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from csnn_jax.config.geometry import Pooling, positions
 from csnn_jax.config.grid import LEAST, Grid
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neurons
 
+Pool = Literal["max", "avg", "sum", "none"]
+Padding = Literal["same", "valid"]
 IMAGE = "image"
 """The node that every graph begins with."""
 
@@ -41,7 +42,7 @@ class Convolution:
     def shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
         """The output shape."""
         padded = (size + 2 * self.padding for size in entering[:2])
-        return (*(positions(size, self.kernel, self.stride) for size in padded), self.channels)
+        return (*(_positions(size, self.kernel, self.stride) for size in padded), self.channels)
 
     def kernel_shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of its weights, [k, k, in, out]."""
@@ -70,12 +71,65 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Pooling:
+    """The pooling between a convolution and its neurons, or after the neurons. Incomplete windows are dropped.
+
+    Attributes:
+        kind: `max`, `avg` or `sum`.
+        size: height and width of a window, in pixels.
+        stride: distance between windows, in pixels.
+    """
+
+    kind: Literal["max", "avg", "sum"]
+    size: int = 2
+    stride: int = 2
+
+    def __post_init__(self):
+        if self.kind != "max" and self.window & (self.window - 1):
+            inexact = f"{self.kind} of {self.window} pixels isn't exact"
+            raise UserError(f"--pool-size {self.size}: {inexact}, expected 2, 4 or 8")
+
+    @property
+    def window(self) -> int:
+        """Pixels in a window."""
+        return self.size**2
+
+    @property
+    def bits(self) -> int:
+        """Extra bits that a sum over a window needs; 0 for a maximum."""
+        return 0 if self.kind == "max" else (self.window - 1).bit_length()
+
+    @property
+    def step(self) -> float:
+        """Pooling integers gives multiples of this."""
+        return 1 / self.window if self.kind == "avg" else 1.0
+
+    def shape(self, of: tuple[int, ...]) -> tuple[int, ...]:
+        """The output shape for an input of (rows, columns, channels)."""
+        *sizes, channels = of
+        return (*map(self.positions, sizes), channels)
+
+    def positions(self, length: int) -> int:
+        """How many windows fit into `length` pixels."""
+        return _positions(length, self.size, self.stride)
+
+    def __str__(self) -> str:
+        apart = "" if self.stride == self.size else f" every {self.stride} pixels"
+        return f"{self.size}x{self.size} {self.kind}{apart}"
+
+
+@dataclass(frozen=True)
 class Flatten:
     """Rows, columns and channels as features, in this order."""
 
     def shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
         """The output shape."""
         return (math.prod(entering),)
+
+
+def _positions(length: int, window: int, stride: int) -> int:
+    """How many positions a window has within a length; 0 if it doesn't fit."""
+    return max(0, (length - window) // stride + 1)
 
 
 Operation = Convolution | Linear | Pooling | Flatten | Neurons

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from csnn_jax.config.geometry import Pooling
-from csnn_jax.config.graph import Convolution, Flatten, Graph, Linear, Node
+from csnn_jax.config.graph import Convolution, Flatten, Graph, Linear, Node, Pooling
 from csnn_jax.config.grid import Grid
 from csnn_jax.neurons.neuron import Neurons
 

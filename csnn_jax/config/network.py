@@ -7,8 +7,7 @@ from typing import Literal, get_args
 from csnn_jax.config import grid
 from csnn_jax.config.chain import GEOMETRY, chain, per_convolution
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle
-from csnn_jax.config.geometry import Padding, Pool
-from csnn_jax.config.graph import Graph
+from csnn_jax.config.graph import Graph, Padding, Pool
 from csnn_jax.config.layers import Layer, layers_of
 from csnn_jax.config.neuron_checks import check_neurons
 from csnn_jax.config.sizes import check_sizes
