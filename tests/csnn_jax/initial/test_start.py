@@ -179,7 +179,7 @@ def accuracy(dataset, tmp_path_factory) -> str:
     return passed("csnn_jax.evaluate", path, "--dataset", dataset)
 
 
-@pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
+@pytest.mark.parametrize("module", ["csnn_jax.train", pytest.param("csnn_torch.train", marks=pytest.mark.slow)])
 def test_both_frameworks_fine_tune_a_run_and_resume_without_it(module, source, accuracy, dataset, tmp_path):
     """The learning rate is a tenth, and the accuracy before the first step is printed even with evaluations off.
 
