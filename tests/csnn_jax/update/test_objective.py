@@ -25,8 +25,8 @@ def test_a_silent_networks_loss_is_the_logarithm_of_the_classes(classes, x64):
 
 
 def test_the_loss_is_lowest_if_only_the_right_neuron_spikes_at_every_step(x64):
-    spikes = jnp.broadcast_to(jax.nn.one_hot(LABELS, 10), (5, 4, 10))
-    assert ce_rate(spikes, jnp.asarray(LABELS)) == pytest.approx(math.log(1 + 9 / math.e), 1e-14)
+    spikes = np.broadcast_to(np.eye(10)[LABELS], (5, 4, 10))
+    assert jax.jit(ce_rate)(spikes, LABELS) == pytest.approx(math.log(1 + 9 / math.e), 1e-14)
     assert math.log(1 + 9 / math.e) == pytest.approx(1.461150, abs=1e-6)
 
 

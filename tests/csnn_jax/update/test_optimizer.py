@@ -28,14 +28,14 @@ def updates(made, params, rate):
     """The parameters after some updates."""
 
     @jax.jit
-    def run(params):
-        state = made.init(params)
-        for number in range(3):
-            update, state = made.update(gradient(params, number), state, params)
-            params = optax.apply_updates(params, jax.tree.map(lambda u: u * rate, update))
-        return params
+    def step(params, state, number):
+        update, state = made.update(gradient(params, number), state, params)
+        return optax.apply_updates(params, jax.tree.map(lambda u: u * rate, update)), state
 
-    return run(params)
+    state = made.init(params)
+    for number in range(4):
+        params, state = step(params, state, number)
+    return params
 
 
 def assert_close(one, other):
