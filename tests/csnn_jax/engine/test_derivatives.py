@@ -60,7 +60,7 @@ NETWORKS = {
         surrogate="sigmoid",
         slope=2.0,
     ),
-    "synaptic, pools after": replace(
+    "synaptic, pools after, integrator": replace(
         SMALL,
         neuron="synaptic",
         alpha=0.5,
@@ -68,22 +68,12 @@ NETWORKS = {
         per_channel=("beta", "alpha", "threshold"),
         reset=("clear", "zero", "subtract"),
         pool_after=True,
+        output="integrator",
         surrogate="fast_sigmoid",
         slope=2.0,
     ),
-    "synaptic integrator, no convolution": replace(
-        SMALL,
-        conv_channels=(),
-        beta=(0.75, 0.5),
-        threshold=(1.0, 0.75),
-        neuron="synaptic",
-        alpha=0.25,
-        learn_alpha=True,
-        reset=("none", "zero"),
-        output="integrator",
-    ),
 }
-INTEGRATOR = replace(BRIEF, output="integrator")
+INTEGRATOR = replace(BRIEF, conv_channels=(), hidden=(4,), output="integrator")
 
 
 @cache
