@@ -56,7 +56,7 @@ def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(folder: Path, *flags: object) -> None:
-    (folder / "printed").write_text(passed("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run"))
+    (folder / "printed").write_text(passed("csnn_jax.train", *flags, "--eval-every", 60, "--out", folder / "run"))
     jax.config.update("jax_enable_x64", False)
 
 

@@ -28,7 +28,7 @@ class Needed:
     """Bundle directory to create."""
 
 
-@pytest.mark.parametrize("width", [40, 47, 63, 80, 119])
+@pytest.mark.parametrize("width", [40, 63, 119])
 def test_a_line_does_not_depend_on_the_terminals_width(width, monkeypatch):
     """The parser's period may be alone in a row, and its choices come in any order."""
     monkeypatch.setenv("COLUMNS", str(width))
@@ -37,20 +37,23 @@ def test_a_line_does_not_depend_on_the_terminals_width(width, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "line"),
+    ("arguments", "line", "encoding"),
     [
-        (["--betta", "1"], "Unrecognized options: --betta, 1; perhaps you meant --beta FLOAT|{[FLOAT [FLOAT ...]]}"),
-        (["--epochs", "many"], "--epochs many: expected INT"),
-        (["--epochs=1.5", "--lr", "1"], "--epochs 1.5: expected INT"),
-        (["--lr", "fast", "--seed", "3"], "--lr fast: expected FLOAT"),
-        (["--microbatch", "few"], "--microbatch few: expected auto, off or INT"),
-        (["--augment"], "--augment: expected FLOAT FLOAT FLOAT"),
-        (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT"),
-        (["--frames", "all"], "--frames all: expected one of count, time"),
-        (["--seed"], "--seed: expected a value"),
+        (
+            ["--betta", "1"],
+            "Unrecognized options: --betta, 1; perhaps you meant --beta FLOAT|{[FLOAT [FLOAT ...]]}",
+            "utf-8",
+        ),
+        (["--epochs", "many"], "--epochs many: expected INT", "ascii"),
+        (["--epochs=1.5", "--lr", "1"], "--epochs 1.5: expected INT", "latin-1"),
+        (["--lr", "fast", "--seed", "3"], "--lr fast: expected FLOAT", "utf-8"),
+        (["--microbatch", "few"], "--microbatch few: expected auto, off or INT", "ascii"),
+        (["--augment"], "--augment: expected FLOAT FLOAT FLOAT", "latin-1"),
+        (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT", "utf-8"),
+        (["--frames", "all"], "--frames all: expected one of count, time", "ascii"),
+        (["--seed"], "--seed: expected a value", "latin-1"),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_a_bad_flag_takes_one_line(arguments, line, encoding, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     with refusing(UserError) as refusal, redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding)):
