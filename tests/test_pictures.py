@@ -18,7 +18,7 @@ from csnn_jax.data.image_folders import read_picture
 from csnn_jax.runs.rundir import RunDir
 from export.demo import facts
 
-STACK = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--batch-size", 8)
+STACK = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--batch-size", 8, "--schedule", "constant")
 NAMES = ('"a" ??! \\ é', "b, spike counts 1")
 """Folder names with characters that C, JSON and the program's output must escape or separate."""
 
@@ -35,9 +35,10 @@ def built(bundle: Path, folder: Path) -> Path:
     return folder / "csnn"
 
 
-def test_without_test_images_held_out_ones_give_the_final_accuracy(tmp_path):
+def test_a_run_on_training_images_alone(tmp_path):
+    """Held-out ones give the final accuracy, and the run resumes only with its original classes."""
     name = write_shapes(tmp_path / "data", {"train": 24})
-    printed = trained(tmp_path, name, "--validation", 8, "--input-shape", 16, 16, 1)
+    printed = trained(tmp_path, name, "--validation", 8, "--input-shape", 16, 16, 1, "--max-iters", 2)
     assert f"Data: {name}, 40 training and 8 validation images, 2 classes" in printed
     assert f"Data: {name}: has no test images; the final accuracy is measured on the held-out images" in printed
     (end,) = RunDir(tmp_path / "run").records("end")
@@ -48,18 +49,13 @@ def test_without_test_images_held_out_ones_give_the_final_accuracy(tmp_path):
     assert printed.startswith(f"Validation Accuracy: {end['accuracy']:.2%} (8 images of {name})\n\nclass ")
     assert found["classes"] == ["circle", "cross"] and "\n0 circle  " in printed and "\n1 cross   " in printed
 
-
-def test_a_run_resumes_only_with_its_original_classes(tmp_path):
-    name = write_shapes(tmp_path / "data", {"train": 16, "test": 4})
-    trained(tmp_path, name, "--max-iters", 2)
-    for part in ("train", "test"):
-        (tmp_path / "data" / part / "cross").rename(tmp_path / "data" / part / "plus")
+    cross = tmp_path / "data/train/cross"
+    plus = cross.rename(cross.with_name("plus"))
     out, names = ("--out", tmp_path / "run"), (f"--dataset {name}", 1, "plus", "cross")
     refused("csnn_jax.train", "--resume", *out, "--max-iters", 4, names=names)
     refused("csnn_jax.evaluate", tmp_path / "run", names=names)
-    for part in ("train", "test"):
-        (tmp_path / "data" / part / "plus").rename(tmp_path / "data" / part / "cross")
-    assert "Final Test Accuracy" in passed("csnn_jax.train", "--resume", *out, "--max-iters", 4)
+    plus.rename(cross)
+    assert "Final Validation Accuracy" in passed("csnn_jax.train", "--resume", *out, "--max-iters", 4)
     assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
 
 
