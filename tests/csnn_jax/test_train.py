@@ -1,20 +1,19 @@
 import os
 import pty
 import re
-import select
 import shutil
 import threading
-import time
+from contextlib import redirect_stderr, redirect_stdout, suppress
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import ENVIRONMENT, call, passed, start
+from commands import call, passed
 from refusals import assert_line, refused, refusing
 from trainings import BRIEF, losses, records
 
 import csnn_jax
-from csnn_jax import ModelConfig
+from csnn_jax import ModelConfig, train
 from csnn_jax.errors import UserError
 
 TINY = ModelConfig(conv_channels=(), hidden=(), time_steps=2)
@@ -109,20 +108,24 @@ def test_out_must_be_a_directory(dataset, tmp_path):
             csnn_jax.save(model, TINY, path)
 
 
-def test_a_terminal_gets_a_live_bar(dataset, tmp_path):
+def test_a_terminal_gets_a_live_bar(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     leader, follower = pty.openpty()
+    shown = []
+
+    def read() -> None:
+        with suppress(OSError):  # the other end is closed
+            while True:
+                shown.append(os.read(leader, 65536))
+
+    reader = threading.Thread(target=read)
+    reader.start()
     job = (*TINIEST, "--dataset", dataset, "--max-iters", 5, "--out", tmp_path / "run")
-    process = start(MODULE, *job, stdout=follower, stderr=follower, env=ENVIRONMENT | {"TERM": "xterm"})
-    os.close(follower)
-    shown, deadline = b"", time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if select.select([leader], [], [], 1)[0]:
-            try:
-                shown += os.read(leader, 65536)
-            except OSError:  # the other end is closed
-                break
-    assert process.wait(timeout=60) == 0
-    text = shown.decode()
+    with open(follower, "w") as terminal, redirect_stdout(terminal), redirect_stderr(terminal):
+        assert train.main([*map(str, job)]) == 0
+    reader.join(timeout=60)
+    os.close(leader)
+    text = b"".join(shown).decode()
     assert "5/5" in text and "images/s" in text and "loss" in text and "Final Test Accuracy" in text
 
 

@@ -1,5 +1,6 @@
 """A loaded run gives the same answers as the commands and engines."""
 
+import functools
 import subprocess
 import sys
 
@@ -28,7 +29,9 @@ def digits():
     return data.load("mnist", (28, 28, 1)).test
 
 
+@functools.cache
 def tiny(**changes) -> Trained:
+    """A network with random weights; read-only."""
     model = ModelConfig(**{**vars(TINY), **changes})
     return Trained(Config(model), tensors(CSNN(model, 1)), "scan")
 

@@ -5,7 +5,7 @@ import pytest
 from bundles import SMALL, make_run
 from commands import passed, passed_by_process
 from digits import few_digits
-from refusals import refused, refused_by_process
+from refusals import refused
 
 from csnn_jax.config import ModelConfig
 
@@ -27,11 +27,13 @@ def test_a_run_becomes_one_file(small_run, tmp_path):
 def test_a_report_is_replaced_and_nothing_else(tmp_path):
     one = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
     out = tmp_path / "page.html"
-    for _ in range(2):
-        passed(REPORT, one, "--out", out)
+    passed(REPORT, one, "--out", out)
+    first = out.read_text()
+    passed(REPORT, one, "--details", 0, "--out", out)
+    assert first != out.read_text() and "<h2" in out.read_text()
     other = tmp_path / "mine.html"
     other.write_text("<p>mine</p>")
-    refused_by_process(REPORT, one, "--out", other, names=(f"--out {other}", "report"))
+    refused(REPORT, one, "--out", other, names=(f"--out {other}", "report"))
     refused(REPORT, one, "--out", one, names=(f"--out {one}", "report"))
 
 
