@@ -18,14 +18,15 @@ from csnn_jax.data.image_folders import read_picture
 from csnn_jax.runs.rundir import RunDir
 from export.demo import facts
 
-STACK = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--batch-size", 8, "--schedule", "constant")
+STACK = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6)
 NAMES = ('"a" ??! \\ é', "b, spike counts 1")
 """Folder names with characters that C, JSON and the program's output must escape or separate."""
 
 
 def trained(folder: Path, name: str, *flags: object) -> str:
     """Trains a network in `folder`/run; returns the output."""
-    return passed("csnn_jax.train", "--dataset", name, *STACK, "--eval-every", 0, "--out", folder / "run", *flags)
+    job = ("--batch-size", 8, "--schedule", "constant", "--eval-every", 0)
+    return passed("csnn_jax.train", "--dataset", name, *job, "--out", folder / "run", *flags)
 
 
 def built(bundle: Path, folder: Path) -> Path:
@@ -38,7 +39,8 @@ def built(bundle: Path, folder: Path) -> Path:
 def test_a_run_on_training_images_alone(tmp_path):
     """Held-out ones give the final accuracy, and the run resumes only with its original classes."""
     name = write_shapes(tmp_path / "data", {"train": 24})
-    printed = trained(tmp_path, name, "--validation", 8, "--input-shape", 16, 16, 1, "--max-iters", 2)
+    stack = ("--conv-channels", 2, "--hidden", "--time-steps", 4, "--input-shape", 16, 16, 1)
+    printed = trained(tmp_path, name, *stack, "--validation", 8, "--max-iters", 2)
     assert f"Data: {name}, 40 training and 8 validation images, 2 classes" in printed
     assert f"Data: {name}: has no test images; the final accuracy is measured on the held-out images" in printed
     (end,) = RunDir(tmp_path / "run").records("end")
@@ -62,7 +64,21 @@ def test_a_run_on_training_images_alone(tmp_path):
 @pytest.mark.slow
 def test_the_companion_and_the_comparison_support_pictures(tmp_path):
     name = write_shapes(tmp_path / "data", {"train": 64, "test": 16})
-    flags = (*STACK, "--dataset", name, "--input-shape", 16, 16, 3, "--eval-every", 0, "--out", tmp_path / "run")
+    flags = (
+        *STACK,
+        "--batch-size",
+        8,
+        "--dataset",
+        name,
+        "--input-shape",
+        16,
+        16,
+        3,
+        "--eval-every",
+        0,
+        "--out",
+        tmp_path / "run",
+    )
     printed = passed("csnn_torch.train", *flags, "--max-iters", 4)
     assert "Final Test Accuracy: " in printed and f"Data: {name}: gray repeated to color" in printed
     assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
@@ -74,7 +90,7 @@ def test_the_companion_and_the_comparison_support_pictures(tmp_path):
 def test_from_a_folder_of_pictures_to_a_c_program_that_prints_a_class(tmp_path):
     """There are no test images, which all outputs say."""
     name = write_shapes(tmp_path / "data", {"train": 80}, NAMES)
-    trained(tmp_path, name, "--validation", 32, "--input-shape", 16, 16, 1, "--epochs", 4)
+    trained(tmp_path, name, *STACK, "--validation", 32, "--input-shape", 16, 16, 1, "--epochs", 4)
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     model, test = csnn_jax.load(run), data.load(name, (16, 16, 1), 32).test
     assert model.config.class_names == NAMES and model.evaluate(test).accuracy > 0.9
@@ -107,7 +123,7 @@ def test_from_recordings_to_a_c_program_that_prints_a_class(tmp_path):
             for number in range(count):
                 events = bar(9 * label, 100 * label + number + 50 * (part == "test"))
                 (folder / f"{number}.bin").write_bytes(nmnist_bytes(events))
-    trained(tmp_path, f"events:{tmp_path / 'data'}", "--epochs", 8, "--cache", "off")
+    trained(tmp_path, f"events:{tmp_path / 'data'}", *STACK, "--epochs", 8, "--cache", "off")
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     model, path = csnn_jax.load(run), tmp_path / "data/test" / NAMES[1] / "3.bin"
     answer = model.classify(frames_of(str(path), model.config)[None])

@@ -98,12 +98,9 @@ def test_floats_have_their_own_scale():
 
 
 def test_frames():
-    floats = (FRAMES / 1.0, LABELS)
-    found = fit(changed("model", time_steps=6), floats, floats).config.model
-    assert (found.time_steps, found.scale) == (6, 1)
-    heard = []
-    found = fit(changed("model", time_steps=100), (FRAMES, LABELS), (FRAMES, LABELS), log=heard.append)
-    assert found.config.model.time_steps == 6 and any("time_steps 6" in line for line in heard)
+    heard, floats = [], (FRAMES / 1.0, LABELS)
+    found = fit(changed("model", time_steps=100), floats, floats, log=heard.append).config.model
+    assert (found.time_steps, found.scale) == (6, 1) and any("time_steps 6" in line for line in heard)
     assert any("counts are used unscaled (scale 1)" in line for line in heard)
 
 
@@ -111,7 +108,8 @@ def test_frames_beyond_counts_need_a_scale():
     frames = FRAMES * np.uint8(127)
     with refusing(UserError, "scale", 254):
         fit(PLAIN, (frames, LABELS), (frames, LABELS))
-    assert fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 128
+    found = fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model
+    assert (found.time_steps, found.scale) == (6, 128)
 
 
 def test_class_names_are_kept(tmp_path):

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Annotated
 
 import pytest
 import tyro
 from bundles import SMALL, make_run
-from commands import ENVIRONMENT
+from commands import ENVIRONMENT, passed_by_process
 from refusals import refused, refused_by_process, refusing
 from trainings import read_flags
 
@@ -145,12 +146,22 @@ OUT = [("export", ("RUN", "--out", "PATH")), ("csnn_torch.compare", ("--quick", 
 
 
 @pytest.mark.parametrize(("module", "words"), [*WORDS.items(), *TRAINS, *OUT], ids=str)
-@pytest.mark.parametrize(("path", "fact"), [("x " * 2500 + "x", "x x"), ("a\0b", r"a\x00b")], ids=["long", "NUL"])
-def test_an_unusable_path_takes_one_line(module, words, path, fact, tmp_path):
+def test_a_long_path_takes_one_line(module, words, tmp_path):
     if "RUN" in words:
         make_run(tmp_path / "RUN", SMALL)
-    line = refused(module, *(word.replace("PATH", path) for word in words), names=[fact], cwd=tmp_path)
+    line = refused(module, *(word.replace("PATH", "x " * 2500 + "x") for word in words), names=["x x"], cwd=tmp_path)
     assert line.isprintable()
+
+
+@pytest.mark.parametrize("words", [("csnn_jax.evaluate", "a\0b"), ("csnn_jax.train", "--out", "a\0b")])
+def test_a_nul_byte_takes_one_line(words, tmp_path):
+    """The parser of all commands refuses it."""
+    assert refused(*words, names=[r"a\x00b"], cwd=tmp_path).isprintable()
+
+
+@pytest.mark.parametrize("module", ["csnn_jax.predict", "csnn_jax.report"])
+def test_a_command_starts_in_its_own_process(module):
+    assert passed_by_process(module, "--version") == f"{module.replace('_jax.', '-')} {version('csnn-jax')}\n"
 
 
 def test_ascii_terminals_get_escaped_output():

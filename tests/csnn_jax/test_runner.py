@@ -27,8 +27,8 @@ def drawn(config: ModelConfig, batch: int) -> np.ndarray:
 
 KINDS = [
     dict(reset="zero", pool="avg", learn_beta=True),
-    dict(neuron="synaptic", reset=("zero", "subtract", "none"), per_channel=("alpha",), alpha=0.25, threshold=8.0),
-    dict(readout="membrane"),
+    dict(neuron="synaptic", reset=("zero", "subtract", "none"), per_channel=("alpha",), alpha=0.25, threshold=8.0)
+    | dict(readout="membrane"),
     dict(neuron="synaptic", output="integrator"),
 ]
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 from bundles import SMALL, make_run
-from commands import passed, passed_by_process
+from commands import passed
 from digits import few_digits
 from refusals import refused
 
@@ -14,7 +14,7 @@ REPORT = "csnn_jax.report"
 
 def test_a_run_becomes_one_file(small_run, tmp_path):
     out = tmp_path / "a report.html"
-    printed = passed_by_process(REPORT, small_run, "--out", out)
+    printed = passed(REPORT, small_run, "--out", out)
     size = out.stat().st_size
     assert printed == f"{small_run}: running 10,000 test images\nReport: {out} ({size / 1e6:.1f} MB)\n"
     assert size < 8e6
