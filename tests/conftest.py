@@ -48,19 +48,22 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Every layer fires. The training output is in the file `printed` next to it.
     """
-    return once(tmp_path_factory, "small", lambda folder: _train(folder, *SMALL, "--max-iters", 60)) / "run"
+    return (
+        once(tmp_path_factory, "small", lambda folder: _train(folder, *SMALL, "--max-iters", 60, "--eval-every", 60))
+        / "run"
+    )
 
 
 @pytest.fixture(scope="session")
 def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Like `small_run`, but with the stack `bundles.SMALL` and the scan engine in float64."""
     stack = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--pool", "avg", "--reset", "zero")
-    job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 20, "--seed", 3)
+    job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 20, "--eval-every", 0, "--seed", 3)
     return once(tmp_path_factory, "scan", lambda folder: _train(folder, *stack, *job)) / "run"
 
 
 def _train(folder: Path, *flags: object) -> None:
-    (folder / "printed").write_text(passed("csnn_jax.train", *flags, "--eval-every", 60, "--out", folder / "run"))
+    (folder / "printed").write_text(passed("csnn_jax.train", *flags, "--out", folder / "run"))
     jax.config.update("jax_enable_x64", False)
 
 

@@ -64,22 +64,8 @@ def test_a_run_on_training_images_alone(tmp_path):
 @pytest.mark.slow
 def test_the_companion_and_the_comparison_support_pictures(tmp_path):
     name = write_shapes(tmp_path / "data", {"train": 64, "test": 16})
-    flags = (
-        *STACK,
-        "--batch-size",
-        8,
-        "--dataset",
-        name,
-        "--input-shape",
-        16,
-        16,
-        3,
-        "--eval-every",
-        0,
-        "--out",
-        tmp_path / "run",
-    )
-    printed = passed("csnn_torch.train", *flags, "--max-iters", 4)
+    job = ("--batch-size", 8, "--max-iters", 4, "--eval-every", 0, "--input-shape", 16, 16, 3)
+    printed = passed("csnn_torch.train", "--dataset", name, *STACK, *job, "--out", tmp_path / "run")
     assert "Final Test Accuracy: " in printed and f"Data: {name}: gray repeated to color" in printed
     assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
     words = ("--run", tmp_path / "run", "--quick", "--questions", "network", "--out", tmp_path / "compared")

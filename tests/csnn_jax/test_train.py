@@ -52,21 +52,6 @@ def test_a_finished_run_is_not_replaced_unless_asked(small_run, dataset, tmp_pat
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_a_thread_may_train_and_a_run_without_out_gets_its_own_directory(dataset, tmp_path):
-    codes = []
-
-    def train() -> None:
-        flags = (*TINIEST, "--dataset", dataset, "--max-iters", 1)
-        codes.append(call(MODULE, *flags, cwd=tmp_path).returncode)
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    thread.join()
-    assert codes == [0]
-    (made,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", made.name)
-
-
 def test_a_run_whose_weights_blow_up_stops_and_keeps_the_last_good_ones(dataset, tmp_path):
     out = tmp_path / "run"
     flags = (*BRIEF, "--dataset", dataset, "--init", "torch", "--max-iters", 20, "--eval-every", 0, "--out", out)
@@ -108,25 +93,28 @@ def test_out_must_be_a_directory(dataset, tmp_path):
             csnn_jax.save(model, TINY, path)
 
 
-def test_a_terminal_gets_a_live_bar(dataset, tmp_path, monkeypatch):
+def test_a_thread_trains_with_a_live_bar_in_a_directory_of_its_own(dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.chdir(tmp_path)
     leader, follower = pty.openpty()
-    shown = []
+    codes, shown = [], []
 
-    def read() -> None:
-        with suppress(OSError):  # the other end is closed
-            while True:
-                shown.append(os.read(leader, 65536))
+    def job() -> None:
+        with open(follower, "w") as terminal, redirect_stdout(terminal), redirect_stderr(terminal):
+            codes.append(train.main([*map(str, TINIEST), "--dataset", dataset, "--max-iters", "5"]))
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    job = (*TINIEST, "--dataset", dataset, "--max-iters", 5, "--out", tmp_path / "run")
-    with open(follower, "w") as terminal, redirect_stdout(terminal), redirect_stderr(terminal):
-        assert train.main([*map(str, job)]) == 0
-    reader.join(timeout=60)
+    thread = threading.Thread(target=job)
+    thread.start()
+    with suppress(OSError):  # the other end is closed
+        while True:
+            shown.append(os.read(leader, 65536))
+    thread.join()
     os.close(leader)
     text = b"".join(shown).decode()
+    assert codes == [0]
     assert "5/5" in text and "images/s" in text and "loss" in text and "Final Test Accuracy" in text
+    (made,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", made.name)
 
 
 def test_a_short_job_is_evaluated_on_the_first_images(dataset, tmp_path):
