@@ -48,10 +48,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Every layer fires. The training output is in the file `printed` next to it.
     """
-    return (
-        once(tmp_path_factory, "small", lambda folder: _train(folder, *SMALL, "--max-iters", 60, "--eval-every", 60))
-        / "run"
-    )
+    job = (*SMALL, "--max-iters", 60, "--eval-every", 60)
+    return once(tmp_path_factory, "small", lambda folder: _train(folder, *job)) / "run"
 
 
 @pytest.fixture(scope="session")
