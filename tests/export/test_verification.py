@@ -59,7 +59,7 @@ def test_a_bundle_that_is_read_from_membranes_verifies_and_a_changed_state_is_fo
         values.flat[5] = np.nextafter(values.flat[5], np.float32(9))
         path.write_bytes(numpy_helper.from_array(values, tensor.name).SerializeToString())
         rehash(copy)
-        code, said = lines(copy)
+        code, said = lines(copy, None)
         wrong = f"golden/step/test_data_set_3/{name}: raw_data doesn't match what this version makes from the weights"
         assert code == 1 and said["golden/"] == wrong
         path.write_bytes(whole)
