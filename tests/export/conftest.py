@@ -32,13 +32,11 @@ def spikes(tmp_path_factory):
     """A bundle of `SPIKES` with its own data set, in `images` next to it."""
 
     def make(folder: Path) -> None:
-        mnist, size = data.load("mnist", SPIKES.input_shape), 64
+        mnist = data.load("mnist", (28, 28, 1))
+        inside = slice(64), slice(4, 24), slice(4, 24), 0
         (folder / "images").mkdir()
-        write_folder(
-            folder / "images",
-            (mnist.train.images[:size, ..., 0], mnist.train.labels[:size]),
-            (mnist.test.images[:size, ..., 0], mnist.test.labels[:size]),
-        )
+        splits = ((split.images[inside], split.labels[:64]) for split in (mnist.train, mnist.test))
+        write_folder(folder / "images", *splits)
         make_bundle(folder, SPIKES, f"idx:{folder / 'images'}")
 
     return once(tmp_path_factory, "spikes", make) / "bundle"
