@@ -3,6 +3,7 @@
 import functools
 from dataclasses import dataclass, replace
 
+import exporter  # noqa: F401
 import numpy as np
 import onnx
 import torch

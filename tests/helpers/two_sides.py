@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import exporter  # noqa: F401
 import onnx
 from bundles import make_run
 
