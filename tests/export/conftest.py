@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import ClassVar
 
-import exporter  # noqa: F401
 import pytest
 from bundles import BRIEF, INTEGRATOR, SPIKES, export, make_bundle
 from idx_files import write_folder

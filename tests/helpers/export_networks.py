@@ -3,7 +3,6 @@
 import functools
 from dataclasses import dataclass, replace
 
-import exporter  # noqa: F401
 import numpy as np
 import onnx
 import torch

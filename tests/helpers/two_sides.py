@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import exporter  # noqa: F401
 import onnx
 from bundles import make_run
 
