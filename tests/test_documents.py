@@ -7,6 +7,7 @@ one folder. `prints`: the output of the previous block. `train`, `test`, `librar
 test_search.py. `not run: REASON`: it isn't run. The pages of docs/extend have other markers, see test_guides.py.
 """
 
+import functools
 import re
 import shlex
 import shutil
@@ -95,13 +96,14 @@ def commands(block: Block) -> list[tuple[str, list[str]]]:
     return [(module, shlex.split(re.sub(r"\bN\b", "1", words), comments=True)) for module, words in found]
 
 
-def take(module: str, arguments: list[str]) -> None:
+@functools.cache
+def take(module: str, *arguments: str) -> None:
     """Parses the flags as the command does; raises UserError for invalid ones."""
     kind = COMMANDS[module]
     if issubclass(kind, TrainFlags):
         parse_train(kind, module, "", arguments, lambda flags: Config(), lambda path: ModelConfig())
     else:
-        parse(kind, module, "", arguments)
+        parse(kind, module, "", list(arguments))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(commands, blocks(read(page))))])
@@ -112,7 +114,7 @@ def test_commands_accept_the_flags_shown_on_a_page(page: str) -> None:
                 assert arguments == []
                 continue
             try:
-                take(module, arguments)
+                take(module, *arguments)
             except UserError as error:  # guides add the values and flags they show
                 added = ": expected one of " in str(error) or str(error).startswith("Unrecognized options")
                 assert page.startswith("docs/extend/") and added, error

@@ -18,14 +18,15 @@ from csnn_jax.data.image_folders import read_picture
 from csnn_jax.runs.rundir import RunDir
 from export.demo import facts
 
-STACK = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--batch-size", 8)
+STACK = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6)
 NAMES = ('"a" ??! \\ é', "b, spike counts 1")
 """Folder names with characters that C, JSON and the program's output must escape or separate."""
 
 
 def trained(folder: Path, name: str, *flags: object) -> str:
     """Trains a network in `folder`/run; returns the output."""
-    return passed("csnn_jax.train", "--dataset", name, *STACK, "--eval-every", 0, "--out", folder / "run", *flags)
+    job = ("--batch-size", 8, "--schedule", "constant", "--eval-every", 0)
+    return passed("csnn_jax.train", "--dataset", name, *job, "--out", folder / "run", *flags)
 
 
 def built(bundle: Path, folder: Path) -> Path:
@@ -35,9 +36,11 @@ def built(bundle: Path, folder: Path) -> Path:
     return folder / "csnn"
 
 
-def test_without_test_images_held_out_ones_give_the_final_accuracy(tmp_path):
+def test_a_run_on_training_images_alone(tmp_path):
+    """Held-out ones give the final accuracy, and the run resumes only with its original classes."""
     name = write_shapes(tmp_path / "data", {"train": 24})
-    printed = trained(tmp_path, name, "--validation", 8, "--input-shape", 16, 16, 1)
+    stack = ("--conv-channels", 2, "--hidden", "--time-steps", 4, "--input-shape", 16, 16, 1)
+    printed = trained(tmp_path, name, *stack, "--validation", 8, "--max-iters", 2)
     assert f"Data: {name}, 40 training and 8 validation images, 2 classes" in printed
     assert f"Data: {name}: has no test images; the final accuracy is measured on the held-out images" in printed
     (end,) = RunDir(tmp_path / "run").records("end")
@@ -48,26 +51,21 @@ def test_without_test_images_held_out_ones_give_the_final_accuracy(tmp_path):
     assert printed.startswith(f"Validation Accuracy: {end['accuracy']:.2%} (8 images of {name})\n\nclass ")
     assert found["classes"] == ["circle", "cross"] and "\n0 circle  " in printed and "\n1 cross   " in printed
 
-
-def test_a_run_resumes_only_with_its_original_classes(tmp_path):
-    name = write_shapes(tmp_path / "data", {"train": 16, "test": 4})
-    trained(tmp_path, name, "--max-iters", 2)
-    for part in ("train", "test"):
-        (tmp_path / "data" / part / "cross").rename(tmp_path / "data" / part / "plus")
+    cross = tmp_path / "data/train/cross"
+    plus = cross.rename(cross.with_name("plus"))
     out, names = ("--out", tmp_path / "run"), (f"--dataset {name}", 1, "plus", "cross")
     refused("csnn_jax.train", "--resume", *out, "--max-iters", 4, names=names)
     refused("csnn_jax.evaluate", tmp_path / "run", names=names)
-    for part in ("train", "test"):
-        (tmp_path / "data" / part / "plus").rename(tmp_path / "data" / part / "cross")
-    assert "Final Test Accuracy" in passed("csnn_jax.train", "--resume", *out, "--max-iters", 4)
+    plus.rename(cross)
+    assert "Final Validation Accuracy" in passed("csnn_jax.train", "--resume", *out, "--max-iters", 4)
     assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
 
 
 @pytest.mark.slow
 def test_the_companion_and_the_comparison_support_pictures(tmp_path):
     name = write_shapes(tmp_path / "data", {"train": 64, "test": 16})
-    flags = (*STACK, "--dataset", name, "--input-shape", 16, 16, 3, "--eval-every", 0, "--out", tmp_path / "run")
-    printed = passed("csnn_torch.train", *flags, "--max-iters", 4)
+    job = ("--batch-size", 8, "--max-iters", 4, "--eval-every", 0, "--input-shape", 16, 16, 3)
+    printed = passed("csnn_torch.train", "--dataset", name, *STACK, *job, "--out", tmp_path / "run")
     assert "Final Test Accuracy: " in printed and f"Data: {name}: gray repeated to color" in printed
     assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
     words = ("--run", tmp_path / "run", "--quick", "--questions", "network", "--out", tmp_path / "compared")
@@ -78,7 +76,7 @@ def test_the_companion_and_the_comparison_support_pictures(tmp_path):
 def test_from_a_folder_of_pictures_to_a_c_program_that_prints_a_class(tmp_path):
     """There are no test images, which all outputs say."""
     name = write_shapes(tmp_path / "data", {"train": 80}, NAMES)
-    trained(tmp_path, name, "--validation", 32, "--input-shape", 16, 16, 1, "--epochs", 4)
+    trained(tmp_path, name, *STACK, "--validation", 32, "--input-shape", 16, 16, 1, "--epochs", 4)
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     model, test = csnn_jax.load(run), data.load(name, (16, 16, 1), 32).test
     assert model.config.class_names == NAMES and model.evaluate(test).accuracy > 0.9
@@ -111,7 +109,7 @@ def test_from_recordings_to_a_c_program_that_prints_a_class(tmp_path):
             for number in range(count):
                 events = bar(9 * label, 100 * label + number + 50 * (part == "test"))
                 (folder / f"{number}.bin").write_bytes(nmnist_bytes(events))
-    trained(tmp_path, f"events:{tmp_path / 'data'}", "--epochs", 8, "--cache", "off")
+    trained(tmp_path, f"events:{tmp_path / 'data'}", *STACK, "--epochs", 8, "--cache", "off")
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     model, path = csnn_jax.load(run), tmp_path / "data/test" / NAMES[1] / "3.bin"
     answer = model.classify(frames_of(str(path), model.config)[None])

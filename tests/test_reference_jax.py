@@ -1,4 +1,7 @@
-"""The reference network in JAX against the one in NumPy, and its derivatives of every order against each other."""
+"""The reference network in JAX against the one in NumPy, and its derivatives of every order against each other.
+
+These test tests, so most are slow: only a change to a reference could break them.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -79,6 +82,7 @@ def assert_close(actual, expected, name):
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-10 * np.abs(expected).max(), err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", STACKS)
 def test_states_and_gradients_are_those_of_numpy(stack):
     def program(tensors, x, masks, weights):
@@ -125,6 +129,7 @@ def test_surrogates_are_those_of_numpy(name):
         np.testing.assert_allclose(actual, reference.surrogate(settings)(x), rtol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [None, 2, 3, 4, 6])
 def test_grids_are_those_of_numpy(bits):
     """Also for few and large weights, large biases, exact powers of two, zeros and saved exponents."""
@@ -154,6 +159,7 @@ def test_grids_are_those_of_numpy(bits):
                 np.testing.assert_array_equal(bias, grids[f"{layer.name}.bias"])
 
 
+@pytest.mark.slow
 def test_higher_derivatives_agree_in_every_mode():
     neurons = {"neuron": ("leaky", "synaptic"), "reset": ("subtract", "zero")}
     one = {"input_shape": (1, 1, 2), "conv_channels": (), "hidden": (2,), "num_classes": 2, "time_steps": 2}

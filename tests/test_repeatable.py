@@ -1,6 +1,6 @@
 """Training is bit-identical on every processor and with any number of threads.
 
-These tests set the environment of the processes they start, so they don't need the mark `numeric`.
+Processes that these tests start have their own environment.
 """
 
 import json
@@ -14,11 +14,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from commands import OPTIMISED, UNOPTIMISED
+from commands import OPTIMISED
 from jax import Array, lax
 from long_sums import MOST, long_sums
 from once import once
-from trained_digests import RECORDED, first_difference
+from trained_digests import JOBS, RECORDED, digests, first_difference, frames, started
 
 SCRIPT = Path(__file__).parent / "helpers" / "trained_digests.py"
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
@@ -90,18 +90,20 @@ def recorded() -> dict[str, list[str]]:
     return json.loads(RECORDED.read_text())
 
 
-def test_training_is_bit_identical_to_the_recorded_digests():
+@pytest.mark.numeric
+@pytest.mark.parametrize("job", [pytest.param(job, marks=[pytest.mark.slow] * (job == "default")) for job in JOBS])
+def test_training_is_bit_identical_to_the_recorded_digests(job: str, tmp_path: Path):
     """From another processor, compiler or JAX version. Run `trained_digests.py --record` if training changes.
 
     Nothing is optimized, which takes a third of the time and must change no bit.
     """
-    assert first_difference(trained(xla=UNOPTIMISED), recorded()) is None
+    ours = digests(started(JOBS[job].format(frames=frames(tmp_path))))
+    assert first_difference({job: ours}, recorded()) is None
 
 
-@pytest.mark.parametrize("jobs", [("average",), pytest.param((), id="all jobs", marks=pytest.mark.slow)])
-def test_optimized_training_is_bit_identical_to_the_recorded_digests(jobs, request):
-    ours = trained(*jobs) if jobs else request.getfixturevalue("here")
-    assert first_difference(ours, recorded()) is None
+@pytest.mark.slow
+def test_optimized_training_is_bit_identical_to_the_recorded_digests(here):
+    assert first_difference(here, recorded()) is None
 
 
 @pytest.mark.slow

@@ -32,23 +32,16 @@ def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
     assert (out / "confusion.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_accuracy_against_the_steps_used(small_run, tmp_path):
+def test_the_accuracy_against_the_steps_used_and_the_bits_of_the_weights(small_run, tmp_path):
     copy = shutil.copytree(small_run, tmp_path / "run")
-    some = few_digits(tmp_path / "digits", train=320, test=1000)
-    printed = passed("csnn_jax.evaluate", copy, "--by-steps", "--dataset", some)
+    some = few_digits(tmp_path / "digits", train=320, test=300)
+    printed = passed("csnn_jax.evaluate", copy, "--by-steps", "--by-bits", "--dataset", some)
     result = json.loads((copy / "evaluation.json").read_text())
     by_steps = result["accuracy_by_steps"]
     assert len(by_steps) == 10 and by_steps[0] < by_steps[-1] == pytest.approx(result["accuracy"], abs=2e-4)
-    table = printed.split("Accuracy if the window ended after this many steps:\n")[1].splitlines()[1:]
+    table = printed.split("Accuracy if the window ended after this many steps:\n")[1].splitlines()[1:9]
     assert [line.split() for line in table] == [[str(t), f"{by_steps[t - 1]:.2%}"] for t in (1, 2, 3, 4, 5, 6, 8, 10)]
     assert (copy / "steps.png").exists()
-
-
-def test_the_accuracy_against_the_bits_of_the_weights(small_run, tmp_path):
-    copy = shutil.copytree(small_run, tmp_path / "run")
-    some = few_digits(tmp_path / "digits", train=320, test=1000)
-    printed = passed("csnn_jax.evaluate", copy, "--by-bits", "--dataset", some)
-    result = json.loads((copy / "evaluation.json").read_text())
     by_bits = result["by_bits"]
     assert [one["bits"] for one in by_bits] == list(range(2, 9))
     assert by_bits[0]["accuracy"] < by_bits[-1]["accuracy"] == pytest.approx(result["accuracy"], abs=0.01)
@@ -58,15 +51,16 @@ def test_the_accuracy_against_the_bits_of_the_weights(small_run, tmp_path):
 
 
 def test_a_checkpoints_network(tmp_path):
-    out = make_run(tmp_path / "run", SMALL)
+    some = few_digits(tmp_path / "digits", train=20, test=100)
+    out = make_run(tmp_path / "run", SMALL, some)
     folder = make_checkpoint(out, 40)
     make_checkpoint(out, 20)
     printed = passed("csnn_jax.evaluate", out, "--checkpoint", "last")
-    assert "(10000 images of mnist, checkpoint 40)" in printed
+    assert f"(100 images of {some}, checkpoint 40)" in printed
     result = json.loads((out / "evaluation.json").read_text())
     assert result["checkpoint"] == 40
     (out / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
-    assert "(10000 images of mnist)" in passed("csnn_jax.evaluate", out)
+    assert f"(100 images of {some})" in passed("csnn_jax.evaluate", out)
     assert {"checkpoint": 40} | json.loads((out / "evaluation.json").read_text()) == result
     refused("csnn_jax.evaluate", out, "--checkpoint", 50, names=("--checkpoint 50", "20, 40"), unchanged=out)
 

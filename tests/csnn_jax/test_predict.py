@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bundles import SMALL, make_checkpoint, make_run
-from commands import call, passed, passed_by_process
+from commands import call, passed
 from picture_files import write_shapes
 from PIL import Image
 from recordings import drawn, faerys_bytes, nmnist_bytes
@@ -31,7 +31,7 @@ def test_digits_bright_and_dark(small_run, digits, tmp_path):
     paths = [tmp_path / f"{label}.png" for label in range(10)]
     for label, (path, digit) in enumerate(zip(paths, digits, strict=True)):
         Image.fromarray(255 - digit if label % 2 else digit).save(path)
-    printed = passed_by_process("csnn_jax.predict", small_run, *paths)
+    printed = passed("csnn_jax.predict", small_run, *paths)
     assert printed.count("dark on light: inverted") == 5
     assert np.equal(classes(printed), range(10)).sum() >= 8
     assert len(re.findall(r"first output spike at step \d+", printed)) == 10

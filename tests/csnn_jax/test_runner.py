@@ -26,10 +26,9 @@ def drawn(config: ModelConfig, batch: int) -> np.ndarray:
 
 
 KINDS = [
-    {},
-    dict(readout="membrane"),
     dict(reset="zero", pool="avg", learn_beta=True),
-    dict(neuron="synaptic", reset=("zero", "subtract", "none"), per_channel=("alpha",), alpha=0.25, threshold=8.0),
+    dict(neuron="synaptic", reset=("zero", "subtract", "none"), per_channel=("alpha",), alpha=0.25, threshold=8.0)
+    | dict(readout="membrane"),
     dict(neuron="synaptic", output="integrator"),
 ]
 

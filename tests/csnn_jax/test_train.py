@@ -1,24 +1,25 @@
 import os
 import pty
 import re
-import select
 import shutil
 import threading
-import time
+from contextlib import redirect_stderr, redirect_stdout, suppress
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import ENVIRONMENT, call, passed, start
+from commands import call, passed
 from refusals import assert_line, refused, refusing
 from trainings import BRIEF, losses, records
 
 import csnn_jax
-from csnn_jax import ModelConfig
+from csnn_jax import ModelConfig, train
 from csnn_jax.errors import UserError
 
 TINY = ModelConfig(conv_channels=(), hidden=(), time_steps=2)
 MODULE = "csnn_jax.train"
+TINIEST = ("--conv-channels", "--hidden", "--time-steps", 2, "--batch-size", 32, "--eval-every", 0)
+"""A stack of one layer, for jobs whose weights don't matter."""
 
 
 @pytest.mark.parametrize(("name", "best"), [("small_run", 0.8), ("scan_run", 0.3)])
@@ -42,37 +43,13 @@ def test_metrics_hold_every_loss_and_the_density_of_every_layer(small_run):
 
 def test_a_finished_run_is_not_replaced_unless_asked(small_run, dataset, tmp_path):
     out = shutil.copytree(small_run, tmp_path / "run")
-    flags = (*BRIEF, "--dataset", dataset, "--max-iters", 1, "--eval-every", 0, "--out", out)
+    flags = (*TINIEST, "--dataset", dataset, "--max-iters", 1, "--out", out)
     before = (out / "weights.safetensors").read_bytes()
     (out / "notes.txt").write_text("mine")
     refused(MODULE, *flags, names=(f"--out {out}", "finished", "--overwrite"))
     passed(MODULE, *flags, "--overwrite")
     assert (out / "weights.safetensors").read_bytes() != before
     assert (out / "notes.txt").read_text() == "mine"
-
-
-def test_a_thread_may_train_and_a_run_without_out_gets_its_own_directory(dataset, tmp_path):
-    codes = []
-
-    def train() -> None:
-        flags = (*BRIEF, "--dataset", dataset, "--max-iters", 2, "--eval-every", 0)
-        codes.append(call(MODULE, *flags, cwd=tmp_path).returncode)
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    thread.join()
-    assert codes == [0]
-    (made,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", made.name)
-
-
-def test_another_network_trains_and_evaluates(dataset, tmp_path):
-    stack = ("--conv-channels", 4, "--kernel-size", 5, "--hidden", "--input-shape", 14, 16, 3, "--time-steps", 5)
-    neurons = ("--reset", "zero", "--pool", "avg", "--learn-beta", "--learn-threshold", "--beta", 0.9)
-    job = ("--dataset", dataset, "--batch-size", 32, "--max-iters", 2, "--eval-every", 0, "--out", tmp_path / "run")
-    passed(MODULE, *stack, *neurons, *job)
-    final = records(tmp_path / "run", "end")[0]["accuracy"]
-    assert f"Test Accuracy: {final:.2%}" in passed("csnn_jax.evaluate", tmp_path / "run")
 
 
 def test_a_run_whose_weights_blow_up_stops_and_keeps_the_last_good_ones(dataset, tmp_path):
@@ -90,49 +67,59 @@ def test_a_run_whose_weights_blow_up_stops_and_keeps_the_last_good_ones(dataset,
 @pytest.mark.parametrize(
     ("flags", "names"),
     [
-        (("--batch-size", "60001"), ("--batch-size 60001", "1 to 60000")),
+        (("--batch-size", "321"), ("--batch-size 321", "1 to 320")),
         (("--dataset", "idx:/nowhere"), ("--dataset idx:/nowhere", "no such folder")),
         (("--dataset", "images:nope"), ("--dataset images:nope: no such folder",)),
         (("--dataset", "events:nope/"), ("--dataset events:nope/: no such folder",)),
         (("--out", "/proc/run"), ("--out /proc/run", "can't be written")),
-        (("--warmup", "469"), ("--warmup 469", 468)),
+        (("--batch-size", "32", "--warmup", "11"), ("--warmup 11", 10)),
         (("--rate-target", "0.1", "--engine", "event"), ("--engine event", "--rate-target")),
     ],
 )
-def test_bad_flags_are_refused_in_one_line(flags, names, tmp_path):
-    refused(MODULE, *flags, names=names, cwd=tmp_path)
+def test_bad_flags_are_refused_in_one_line(flags, names, dataset, tmp_path):
+    data = () if "--dataset" in flags else ("--dataset", dataset)
+    refused(MODULE, *data, *flags, names=names, cwd=tmp_path)
 
 
-def test_out_must_be_a_directory(tmp_path):
+def test_out_must_be_a_directory(dataset, tmp_path):
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
     model = csnn_jax.CSNN(TINY)
     for path in (tmp_path / "file", tmp_path / "pipe"):
         for overwrite in ((), ("--overwrite",)):
-            refused(MODULE, "--out", path, *overwrite, names=(f"--out {path}", "directory"), unchanged=tmp_path)
+            flags = ("--dataset", dataset, "--out", path, *overwrite)
+            refused(MODULE, *flags, names=(f"--out {path}", "directory"), unchanged=tmp_path)
         with refusing(UserError, f"path {path}", "directory", unchanged=tmp_path):
             csnn_jax.save(model, TINY, path)
 
 
-def test_a_terminal_gets_a_live_bar(dataset, tmp_path):
+def test_a_thread_trains_with_a_live_bar_in_a_directory_of_its_own(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.chdir(tmp_path)
     leader, follower = pty.openpty()
-    job = (*BRIEF, "--dataset", dataset, "--max-iters", 5, "--eval-every", 0, "--out", tmp_path / "run")
-    process = start(MODULE, *job, stdout=follower, stderr=follower, env=ENVIRONMENT | {"TERM": "xterm"})
-    os.close(follower)
-    shown, deadline = b"", time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if select.select([leader], [], [], 1)[0]:
-            try:
-                shown += os.read(leader, 65536)
-            except OSError:  # the other end is closed
-                break
-    assert process.wait(timeout=60) == 0
-    text = shown.decode()
+    codes, shown = [], []
+
+    def job() -> None:
+        with open(follower, "w") as terminal, redirect_stdout(terminal), redirect_stderr(terminal):
+            codes.append(train.main([*map(str, TINIEST), "--dataset", dataset, "--max-iters", "5"]))
+
+    thread = threading.Thread(target=job)
+    thread.start()
+    with suppress(OSError):  # the other end is closed
+        while True:
+            shown.append(os.read(leader, 65536))
+    thread.join()
+    os.close(leader)
+    text = b"".join(shown).decode()
+    assert codes == [0]
     assert "5/5" in text and "images/s" in text and "loss" in text and "Final Test Accuracy" in text
+    (made,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", made.name)
 
 
 def test_a_short_job_is_evaluated_on_the_first_images(dataset, tmp_path):
-    flags = (*BRIEF, "--dataset", dataset, "--eval-every", 2, "--eval-images", 16, "--out", tmp_path / "run")
+    job = (*TINIEST[:-1], 2, "--schedule", "constant", "--dataset", dataset)
+    flags = (*job, "--eval-images", 16, "--out", tmp_path / "run")
     printed = passed(MODULE, *flags, "--max-iters", 3)
     assert "accuracy is measured on the first 16 images (--eval-images)" in printed
     assert printed.count("% (of 16 images)\n") == 3

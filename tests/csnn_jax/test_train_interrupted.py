@@ -95,6 +95,7 @@ def test_a_closed_output_stops_the_run_with_a_checkpoint(dataset, tmp_path):
     assert f"resumed after {done} iterations" in passed_by_process(MODULE, "--out", tmp_path / "run", "--resume")
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_first_iteration(dataset, tmp_path):
     process = start(MODULE, *BRIEF, "--dataset", dataset, "--out", tmp_path / "run")
     wait_for(process, "Run directory")

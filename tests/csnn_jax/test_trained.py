@@ -1,6 +1,6 @@
 """A loaded run gives the same answers as the commands and engines."""
 
-import json
+import functools
 import subprocess
 import sys
 
@@ -29,7 +29,9 @@ def digits():
     return data.load("mnist", (28, 28, 1)).test
 
 
+@functools.cache
 def tiny(**changes) -> Trained:
+    """A network with random weights; read-only."""
     model = ModelConfig(**{**vars(TINY), **changes})
     return Trained(Config(model), tensors(CSNN(model, 1)), "scan")
 
@@ -38,10 +40,8 @@ def pictures(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def test_the_accuracy_is_the_one_training_measured(small_run, digits):
-    found = json.loads((small_run / "metrics.jsonl").read_text().splitlines()[-1])
+def test_both_engines_classify_a_trained_runs_images(small_run, digits):
     event, scan = (csnn_jax.load(small_run, engine) for engine in ("event", "scan"))
-    assert event.evaluate(digits).accuracy == pytest.approx(found["accuracy"], abs=2e-4)
     answer = event.classify(digits.images[:300])
     assert answer.classes.shape == (300,) and answer.scores.shape == (300, 10)
     assert (answer.classes == digits.labels[:300]).mean() > 0.5
@@ -74,10 +74,10 @@ def test_several_batches_are_classified_in_order():
     assert whole.scores.any(0).sum() > 1
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"encoding": "latency"}, {"learn_threshold": True, "threshold": (0.1, 0.2, 0.3)}]
-)
-@pytest.mark.parametrize("engine", ["scan", "event"])
+LATENCY = {"encoding": "latency", "learn_threshold": True, "threshold": (0.1, 0.2, 0.3)}
+
+
+@pytest.mark.parametrize(("engine", "changes"), [("scan", {}), ("event", LATENCY)])
 def test_a_look_matches_a_trace(engine, changes):
     model = ModelConfig(**{**vars(TINY), **changes})
     trained = Trained(Config(model), tensors(CSNN(model, 1)), engine)
@@ -235,8 +235,7 @@ def test_invalid_networks_are_not_saved(tmp_path):
         csnn_jax.save(model, TINY, tmp_path / "run")
 
 
-@pytest.mark.parametrize("engine", ["scan", "event"])
-@pytest.mark.parametrize("readout", ["spikes", "membrane"])
+@pytest.mark.parametrize(("engine", "readout"), [("scan", "spikes"), ("event", "membrane")])
 def test_the_accuracy_by_steps_uses_the_scores_so_far(engine, readout):
     model = ModelConfig(**{**vars(TINY), "time_steps": 6, "readout": readout})
     trained = Trained(Config(model), drawn(model, 2), engine)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from digits import few_digits
 from foreign_networks import foreign
 from recordings import write_nmnist
 from refusals import refused
@@ -51,8 +52,9 @@ def with_weights(tensors: dict[str, np.ndarray]) -> nn.Sequential:
 
 @pytest.mark.parametrize("scale", [(), pytest.param(("--scale", "200"), marks=pytest.mark.slow)], ids=str)
 def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale):
-    out = tmp_path / "run"
-    assert convert.main([str(file), "--out", str(out), "--time-steps", "12", *scale]) == 0
+    out, few = tmp_path / "run", few_digits(tmp_path / "digits", test=200)
+    words = [str(file), "--out", str(out), "--time-steps", "12", "--dataset", few]
+    assert convert.main([*words, *scale]) == 0
     printed = capsys.readouterr().out
     divided = float(scale[1]) if scale else 255.0
     assert "from flags: padding same, stride 1, pool max, atan, direct, 12 steps" in printed
@@ -74,7 +76,7 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
     assert {name: tensor.tobytes() for name, tensor in tensors.items()} == {k: v.tobytes() for k, v in rounded.items()}
 
     test = data.load("mnist", (28, 28, 1)).test
-    images, labels = test.images[:1000], test.labels[:1000]
+    images, labels = test.images[:200], test.labels[:200]
     x = torch.tensor(images).permute(0, 3, 1, 2) / 256
     before, after = (spikes_of(with_weights(one), x, 12) for one in (masters, rounded))
     for layer in after:
@@ -84,8 +86,8 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
     spikes, predictions = sum(layer.size for layer in before), (one != other).sum()
     assert 0 < changed < 1e-2 * spikes
     assert (
-        f"Rounding the weights, on the first 1,000 test images: changed {changed:,} of {spikes:,} spikes and "
-        f"{predictions:,} of 1,000 predictions; accuracy {(one == labels).mean():.2%} before, "
+        f"Rounding the weights, on the first 200 test images: changed {changed:,} of {spikes:,} spikes and "
+        f"{predictions:,} of 200 predictions; accuracy {(one == labels).mean():.2%} before, "
         f"{(other == labels).mean():.2%} after\n"
     ) in printed
 
@@ -94,7 +96,7 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
     for ours, theirs in zip(Trained(config, tensors).trace(images[:40]).spikes, after, strict=True):
         np.testing.assert_array_equal(ours, np.moveaxis(theirs, 2, -1)[:, :40])
     (end,) = run.records("end")
-    assert run.finished and f"Final Test Accuracy: {end['accuracy']:.2%} (10000 images of mnist)" in printed
+    assert run.finished and f"Final Test Accuracy: {end['accuracy']:.2%} (200 images of {few})" in printed
 
 
 def test_weights_of_few_bits(file, tmp_path, capsys):
@@ -127,22 +129,21 @@ def small(channels: int, pixels: int) -> nn.Sequential:
 
 
 @pytest.mark.parametrize(
-    ("channels", "flags", "why", "dataset"),
-    [
-        (3, (), "measured; use", "arrays"),
-        (1, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); use", "mnist"),
-    ],
+    ("channels", "why"),
+    [(3, "measured; use"), (1, "measured: {}: resized to 32x32 (bilinear, antialiased); use")],
 )
-def test_no_accuracy_is_measured_on_images_of_another_shape(tmp_path, capsys, channels, flags, why, dataset):
+def test_no_accuracy_is_measured_on_images_of_another_shape(dataset, tmp_path, capsys, channels, why):
+    flags = ("--dataset", dataset) if channels == 1 else ()
     torch.save(small(channels, 32).state_dict(), tmp_path / "net.pt")
     shape = ("--input-shape", "32", "32", str(channels), "--padding", "valid", "--time-steps", "2")
     assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *shape, *flags]) == 0
     printed = capsys.readouterr().out
-    assert "Final Test Accuracy" not in printed and f"No accuracy was {why}" in printed
+    assert "Final Test Accuracy" not in printed and f"No accuracy was {why.format(dataset)}" in printed
     assert f"images of 32x32x{channels} and at most 10 classes" in printed
     run, config, _ = rundir.open_run(str(tmp_path / "run"))
     (end,) = run.records("end")
-    assert end["accuracy"] is None and run.finished and config.data.dataset == dataset
+    assert end["accuracy"] is None and run.finished
+    assert config.data.dataset == (dataset if flags else "arrays")
 
 
 def test_the_flags_for_norms_and_normalized_images_are_accepted(dataset, tmp_path, capsys):
@@ -244,7 +245,7 @@ def test_floats_are_quantized_with_their_own_step(tmp_path, capsys):
     np.testing.assert_array_equal(tensors["conv1.weight"], np.moveaxis(kernel, -1, 0))
 
 
-def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(tmp_path, capsys):
+def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(dataset, tmp_path, capsys):
     """Layer by layer, these are the spikes of snnTorch's own modules."""
     neurons = dict(beta=0.5, init_hidden=True)
     layers = nn.Conv2d(1, 3, 3, padding=1), snn.Leaky(**neurons), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(147, 10)
@@ -256,7 +257,8 @@ def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(tmp_path, 
             layer.bias.copy_(torch.randint(-8, 9, layer.bias.shape, generator=draw) / 8)
     torch.save(network.state_dict(), tmp_path / "net.pt")
     flags = ("--pool", "avg", "--pool-size", "4", "--pool-after", "--time-steps", "6", "--scale", "256")
-    assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *flags]) == 0
+    words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--dataset", dataset]
+    assert convert.main([*words, *flags]) == 0
     printed = capsys.readouterr().out
     assert "; from flags: padding same, stride 1, pool avg of 4 after the neurons, atan, direct, 6 steps" in printed
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))

@@ -106,8 +106,10 @@ def test_a_step_in_micro_batches_equals_one_on_the_whole_batch(split, x64):
     settings = config({"dtype": "float64", "batch_size": 6, "microbatch": 2}, encoding="rate")
     whole = replace(settings, train=replace(settings.train, microbatch="off"))
     weights, index = loud(settings), np.arange(6)
-    ours = [jax_trainer.Trainer(one, split, weights) for one in (whole, settings)]
-    sides = [*ours, *(trainer(split, one, weights) for one in (whole, settings))]
+    sides = [
+        jax_trainer.Trainer(settings, split, weights),
+        *(trainer(split, one, weights) for one in (whole, settings)),
+    ]
     first = step(sides[0], split, 0, index, 1e-2).fetched()
     for other in sides[1:]:
         found = step(other, split, 0, index, 1e-2).fetched()
@@ -118,19 +120,17 @@ def test_a_step_in_micro_batches_equals_one_on_the_whole_batch(split, x64):
             np.testing.assert_allclose(other.masters()[name], tensor, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("made", "scale"), [("direct", None), ("direct", 128.0), ("rate", 128.0), ("latency", None), ("frames", None)]
-)
+@pytest.mark.parametrize(("made", "scale"), [("direct", 128.0), ("rate", 128.0), ("latency", None), ("frames", None)])
 def test_both_learn_from_the_same_augmented_and_encoded_images(made, scale, split, x64):
     plain = config({"dtype": "float64"}, encoding="direct" if made == "frames" else made, scale=scale)
     moved = replace(plain, data=DataConfig(augment=(2.0, 20.0, 0.1)))
     if made == "frames":
         split = data.Split(np.random.default_rng(1).integers(0, 256, (20, 6, 8, 8, 1), np.uint8), split.labels)
     weights, index = loud(plain), [7, 3, 3, 11, 0]
-    ours, without = (step(jax_trainer.Trainer(one, split, weights), split, 2, index, 1e-2) for one in (moved, plain))
-    theirs = step(trainer(split, moved, weights), split, 2, index, 1e-2)
+    ours = step(jax_trainer.Trainer(moved, split, weights), split, 2, index, 1e-2)
+    theirs, without = (step(trainer(split, one, weights), split, 2, index, 1e-2) for one in (moved, plain))
     np.testing.assert_allclose(ours.densities, theirs.densities, rtol=1e-12)
-    assert theirs.loss == pytest.approx(float(ours.loss), rel=1e-12) and ours.loss != without.loss
+    assert theirs.loss == pytest.approx(float(ours.loss), rel=1e-12) and theirs.loss != without.loss
 
 
 def test_a_step_can_be_undone_and_one_that_is_not_finite_changes_nothing(split):
@@ -181,7 +181,9 @@ def test_a_restored_trainer_continues_bit_for_bit(changes, model, split, tmp_pat
 @pytest.mark.parametrize("changes", [{}, {"ema": 0.6}], ids=str)
 def test_exponents_are_chosen_for_a_tenth_of_training_and_kept(changes, split):
     settings = config({"epochs": 8, "batch_size": 5} | changes, weight_bits=3)  # 32 iterations
-    sides = trainer(split, settings), jax_trainer.Trainer(settings, split)
+    sides = [trainer(split, settings)]
+    if not changes:  # helpers/trained_digests.py has the bits of csnn_jax's training with an average
+        sides.append(jax_trainer.Trainer(settings, split))
     for side in sides:
         seen = []
         for iteration in range(8):

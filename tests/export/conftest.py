@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from bundles import INTEGRATOR, SPIKES, export, make_bundle
+from bundles import BRIEF, INTEGRATOR, SPIKES, export, make_bundle
 from idx_files import write_folder
 from once import once
 
 from csnn_jax import data
-from export import verification
+from csnn_jax.config import Config
+from csnn_jax.runs import weights
+from csnn_jax.runs.layouts import Tensors
+from export import claims, verification
+from export.claims import trained_accuracy
 from export.parts.part import CheckResult
-from export.settings import Effort
+from export.settings import EXTENTS, Effort
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +31,11 @@ def spikes(tmp_path_factory):
     """A bundle of `SPIKES` with its own data set, in `images` next to it."""
 
     def make(folder: Path) -> None:
-        mnist, size = data.load("mnist", SPIKES.input_shape), 64
+        mnist = data.load("mnist", (28, 28, 1))
+        inside = slice(64), slice(4, 24), slice(4, 24), 0
         (folder / "images").mkdir()
-        write_folder(
-            folder / "images",
-            (mnist.train.images[:size, ..., 0], mnist.train.labels[:size]),
-            (mnist.test.images[:size, ..., 0], mnist.test.labels[:size]),
-        )
+        splits = ((split.images[inside], split.labels[:64]) for split in (mnist.train, mnist.test))
+        write_folder(folder / "images", *splits)
         make_bundle(folder, SPIKES, f"idx:{folder / 'images'}")
 
     return once(tmp_path_factory, "spikes", make) / "bundle"
@@ -85,10 +87,23 @@ class Remembered(verification.Verification):
         return self.known[place]
 
 
+ACCURACIES: dict[tuple, float] = {}
+
+
+def accuracy(config: Config, tensors: Tensors, test: data.Split) -> float:
+    """`claims.trained_accuracy`, measured once for each network and number of images."""
+    key = config, weights.digest(tensors), len(test.labels)
+    if key not in ACCURACIES:
+        ACCURACIES[key] = trained_accuracy(config, tensors, test)
+    return ACCURACIES[key]
+
+
 @pytest.fixture
 def lines(capsys, monkeypatch, tmp_path_factory):
     """Verifies a bundle: (exit code, message for each file; the last line's key is its first word)."""
     monkeypatch.setattr(verification, "Verification", Remembered)
+    monkeypatch.setattr(claims, "trained_accuracy", accuracy)
+    monkeypatch.setitem(EXTENTS, "quick", BRIEF)
 
     def verified(folder: Path, effort: Effort | None = "quick", dataset: str | None = None):
         capsys.readouterr()

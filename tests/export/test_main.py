@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import INTEGRATOR, SMALL, make_run
+from bundles import INTEGRATOR, SMALL, export, make_run
 from commands import call
 from demos import unpacked
 from digits import few_digits
@@ -95,11 +95,11 @@ def test_a_bundle_with_fewer_steps_and_more_images_than_there_are(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
-def test_a_bundle_with_fewer_bits(finished, tmp_path):
+def test_a_bundle_with_fewer_bits(dataset, tmp_path):
     """Its network is the rounded one, its accuracy was measured on that, and `export.verify` finds no difference."""
-    done = call("export", finished, "--out", tmp_path / "bundle", "--quick", "--weight-bits", 3)
-    assert done.returncode == 0, done.stderr
-    said = re.match(r"--weight-bits 3: accuracy (\S+) before, (\S+) after \(10,000 test images\)\n", done.stdout)
+    run = make_run(tmp_path / "run", SMALL, dataset)
+    printed = (export(run, tmp_path, "--weight-bits", 3).parent / "printed").read_text()
+    said = re.search(r"^--weight-bits 3: accuracy (\S+) before, (\S+) after \(64 test images\)$", printed, re.M)
     config, tensors = weights.load(tmp_path / "bundle/weights.safetensors")
     assert config == replace(SMALL, weight_bits=3) and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
     made = json.loads((tmp_path / "bundle/manifest.json").read_text())
@@ -108,11 +108,11 @@ def test_a_bundle_with_fewer_bits(finished, tmp_path):
     assert said and f"{made['training']['accuracy']:.2%}" == said[2] and f"{made['rounded']['accuracy']:.2%}" == said[1]
     report = (tmp_path / "bundle/report.md").read_text()
     assert "Each weight has 3 bits, including the sign." in report and "**Made with `--weight-bits 3`**" in report
-    few = make_run(tmp_path / "few", replace(SMALL, weight_bits=3))
+    few = make_run(tmp_path / "few", replace(SMALL, weight_bits=3), dataset)
     refused("export", few, "--out", tmp_path / "more", "--quick", "--weight-bits", 8, names=("--weight-bits 8", 3))
     whole = tmp_path / "bundle"
     refused("csnn_jax.evaluate", whole, names=(whole, "bundle"), unchanged=whole)
-    assert call("export.verify", tmp_path / "bundle", "--quick").returncode == 0
+    assert call("export.verify", tmp_path / "bundle", "--quick", "--dataset", dataset).returncode == 0
 
 
 @pytest.mark.slow

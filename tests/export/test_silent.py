@@ -1,5 +1,6 @@
 """Channels that never fire can be removed, and nothing else changes."""
 
+import functools
 import json
 from dataclasses import replace
 
@@ -16,8 +17,7 @@ from csnn_jax.config import Config
 from csnn_jax.data import Dataset, Split
 from csnn_jax.runs import weights
 from csnn_jax.runs.layouts import on_grid
-from csnn_jax.trained import Trained
-from export import silent
+from export import reference, silent
 from export.work import Work
 
 STACKS = {
@@ -39,26 +39,37 @@ def quiet(model, seed=0):
     return on_grid(model, tensors)
 
 
-def digits(model, train=40, test=30) -> Dataset:
-    found = data.load("mnist", model.input_shape)
+@functools.cache
+def mnist() -> Dataset:
+    return data.load("mnist", SMALL.input_shape)
+
+
+def digits(train=40, test=30) -> Dataset:
+    found = mnist()
     parts = (Split(one.images[:n], one.labels[:n]) for one, n in ((found.train, train), (found.test, test)))
     return replace(found, **dict(zip(("train", "test"), parts, strict=True)))
 
 
+def traced(model, tensors, dataset: Dataset):
+    """torch's results on the test images."""
+    x = reference.inputs(model, dataset.test.images)
+    return reference.trace(reference.Step(model, tensors), x, model.time_steps)
+
+
 @pytest.mark.parametrize("model", STACKS.values(), ids=STACKS)
 def test_a_network_without_its_silent_channels_has_the_same_spikes(model):
-    tensors, dataset, config = quiet(model), digits(model), Config(model)
+    tensors, dataset, config = quiet(model), digits(), Config(model)
     dataset = replace(dataset, test=dataset.train)  # channels silent there can't fire here
     smaller, left, found = silent.drop(config, tensors, dataset, Work("Exporting"))
     for (name, kept, of), layer in zip(found.layers, model.layers, strict=False):
         assert name == layer.name and of == layer.channels and 0 < kept <= of // 2
     assert found.fired_on == 0 and found.other_answers == 0 and found.test_images == 40
     assert found.parameters[1] == sum(value.size for value in left.values()) < found.parameters[0]
-    before, after = (Trained(*one).trace(dataset.test.images) for one in ((config, tensors), (smaller, left)))
+    before, after = (traced(one.model, held, dataset) for one, held in ((config, tensors), (smaller, left)))
     for old, new in zip(before.spikes[:-1], after.spikes[:-1], strict=True):
         assert new.sum() == old.sum() > 0, "kept channels spike as often, and dropped ones never did"
-    np.testing.assert_array_equal(before.membranes[-1], after.membranes[-1])
-    assert before.membranes[-1].any()
+    np.testing.assert_array_equal(before.states[-1], after.states[-1])
+    assert before.states[-1].any()
 
 
 def test_a_channel_that_fires_only_on_test_images_is_counted():
@@ -68,11 +79,12 @@ def test_a_channel_that_fires_only_on_test_images_is_counted():
     tensors["fc1.weight"][:] = 0.05
     tensors["fc1.bias"][:] = (2.0, 2.0, 0.0, 0.0)  # two fire without light
     tensors = on_grid(model, tensors)
-    real = digits(model)
+    real = digits()
     dark = replace(real, train=Split(np.zeros_like(real.train.images), real.train.labels))
-    _, left, found = silent.drop(Config(model), tensors, dark, Work("Exporting"))
+    smaller, left, found = silent.drop(Config(model), tensors, dark, Work("Exporting"))
     assert found.layers == [("fc1", 2, 4)] and found.fired_on == 30
-    answers = [Trained(*one).classify(real.test.images).classes for one in ((Config(model), tensors), (_, left))]
+    sides = ((model, tensors), (smaller.model, left))
+    answers = [traced(*side, real).output.numpy().sum(0).argmax(1) for side in sides]
     assert found.other_answers == (answers[0] != answers[1]).sum()
     said = f"on 30 of 30 test images, one of the others would have fired; {found.other_answers} answers"
     assert said in found.lines()[-1]
@@ -84,7 +96,7 @@ def test_a_layer_that_would_be_empty_is_refused_by_name():
     tensors["fc2.weight"][:] = -1.0
     tensors["fc2.bias"][:] = -1.0
     with refusing(csnn_jax.UserError, "drop_silent", "fc2", 40):
-        silent.drop(Config(model), tensors, digits(model), Work("Exporting"))
+        silent.drop(Config(model), tensors, digits(), Work("Exporting"))
 
 
 def test_weights_with_more_bits_than_a_smaller_layer_allows_are_refused():
@@ -125,7 +137,7 @@ def test_only_the_frames_within_the_window_count():
     frames = np.zeros((30, 4, *model.input_shape), np.uint8)
     frames[:, 2:] = 1
     split = Split(frames, np.arange(30) % 10)
-    dataset = replace(digits(model), train=split, test=split)
+    dataset = replace(digits(), train=split, test=split)
     whole = silent.drop(Config(replace(model, time_steps=4)), tensors, dataset, Work("Exporting"))[2]
     first = silent.drop(Config(model), tensors, dataset, Work("Exporting"))[2]
     assert whole.layers == [("fc1", 2, 2)] and first.layers == [("fc1", 1, 2)]

@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+import shipped  # noqa: F401
 from idx_files import write_folder
 
 from csnn_jax import data

@@ -263,8 +263,8 @@ OWN: dict[str, dict[str, Make]] = {
     "images": {"bomb": _large, "postscript": _postscript},
     "events npz": {"bomb": npz(x=(f"({LARGE},)", LARGE), **EVENTS)},
     "dvsgesture": {
-        "no packets": lambda path: (path.write_bytes(b"#!AER-DAT3.1\n"), os.truncate(path, 2**32)),
-        "long line": lambda path: (path.write_bytes(b"#!AER-DAT3.1\n#"), os.truncate(path, 2**32 - 1)),
+        "no packets": lambda path: (path.write_bytes(b"#!AER-DAT3.1\n"), os.truncate(path, 2**31)),
+        "long line": lambda path: (path.write_bytes(b"#!AER-DAT3.1\n#"), os.truncate(path, 2**31 - 1)),
     },
     "config.json": {
         "arrays:/dev/zero": _changed(data={"dataset": "arrays:/dev/zero"}),

@@ -1,12 +1,12 @@
-"""The event engine's gradients against scan's, its refusals, and any thread count and instruction set.
+"""The event engine's gradients against the NumPy reference's, its refusals, and any threads and instruction set.
 
-tests/test_matrix.py compares what it computes; tests/csnn_jax/engine/test_derivatives.py compares derivatives of small
-networks with a reference.
+tests/test_matrix.py compares what it computes.
 """
 
 import functools
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,26 +15,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference_numpy as reference
 from commands import ENVIRONMENT
 from flax import nnx
 from networks import COUNTS, IMAGES, NETWORKS, RECIPES, Network, Recipe, made, network
 from reasons import REASONS
+from reference_settings import settings_of
 from refusals import refusing
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import ModelConfig, surrogate_of
 from csnn_jax.data import dropout
 from csnn_jax.data.entry import as_floats
 from csnn_jax.engine import event, scan
 from csnn_jax.network import surrogate
-from csnn_jax.network.model import CSNN, from_tensors
+from csnn_jax.network.model import CSNN, from_tensors, tensors
 from csnn_jax.update.objective import ce_membrane, ce_rate
 
 pytestmark = pytest.mark.numeric
 
 SMALL = ModelConfig((13, 10, 2), conv_channels=(20, 7), hidden=(70,), num_classes=5, time_steps=36)
-DERIVATIVES = dict(surrogate.BY_NAME) | {
-    "fast_sigmoid, slope 3": functools.partial(surrogate.fast_sigmoid, slope=3.0),
-    "the user's": lambda x: jnp.exp(-3 * x * x),
+ELSEWHERE = ("atan", "sigmoid", "straight_through")  # in `TRAINED` and test_derivatives.py
+DERIVATIVES = {name: dict(surrogate=name) for name in surrogate.BY_NAME if name not in ELSEWHERE} | {
+    "fast_sigmoid, slope 3": dict(surrogate="fast_sigmoid", slope=3.0),
+    "the user's": dict(surrogate="heaviside"),
 }
 
 
@@ -43,12 +46,12 @@ def build(one: Network) -> tuple[CSNN, jax.Array]:
     return from_tensors(one.config, one.masters), jnp.asarray(as_floats(one.x, one.config))
 
 
-def changed(dark: int | None = None, gain: float = 2.0, **changes) -> tuple[CSNN, jax.Array]:
+def recipe(dark: int | None = None, gain: float = 2.0, **changes) -> Network:
     """`SMALL` with changes; `dark` is as in `Recipe`."""
-    return build(made(Recipe(replace(SMALL, **changes), gain, dark=dark), 1))
+    return made(Recipe(replace(SMALL, **changes), gain, dark=dark), 1)
 
 
-def trained(engine, model: CSNN, x: jax.Array, reads="spikes", dropped: scan.Dropout | None = None):
+def trained(model: CSNN, x: jax.Array, reads="spikes", dropped: scan.Dropout | None = None):
     """((loss, (output, densities)), gradients of the parameters and the input) of a batch."""
     graphdef, params = nnx.split(model)
     labels = jnp.arange(IMAGES) % model.config.num_classes
@@ -56,27 +59,69 @@ def trained(engine, model: CSNN, x: jax.Array, reads="spikes", dropped: scan.Dro
     @jax.jit
     @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
     def compute(params, x):
-        output, densities = engine.watch(nnx.merge(graphdef, params), x, reads, dropped)
+        output, densities = event.watch(nnx.merge(graphdef, params), x, reads, dropped)
         return (ce_membrane if reads == "membrane" else ce_rate)(output, labels), (output, densities)
 
     return jax.device_get(compute(params, x))
 
 
-def check_training(model: CSNN, x: jax.Array, *how) -> np.ndarray:
-    """Checks the loss, output, densities and gradients against the scan engine; returns the output."""
-    (loss, (output, densities)), (gradient, of_x) = trained(scan, model, x, *how)
-    (own_loss, (own_output, own_densities)), (own_gradient, own_of_x) = trained(event, model, x, *how)
+def cross_entropy(output: np.ndarray) -> tuple[float, np.ndarray]:
+    """The loss of `trained` on an output, and its gradient."""
+    steps, images, classes = output.shape
+    powers, right = np.exp(output.astype(float)), np.eye(classes)[np.arange(images) % classes]
+    shares = powers / powers.sum(-1, keepdims=True)
+    return -np.log((shares * right).sum(-1)).mean(), (shares - right) / (steps * images)
+
+
+def by_name(config: ModelConfig, dropped: scan.Dropout) -> dict[str, np.ndarray]:
+    """Dropout's masks in torch's order of features, for the reference."""
+    linear = [layer for layer in config.layers[1:] if layer.kind == "linear"]
+    masks = {layer.name: np.asarray(mask) for layer, mask in zip(linear, dropped.masks, strict=True)}
+    for layer in linear:
+        if len(layer.in_shape) == 3:
+            masks[layer.name] = np.moveaxis(masks[layer.name].reshape(IMAGES, *layer.in_shape), -1, 1)
+        masks[layer.name] = masks[layer.name].reshape(IMAGES, -1)
+    return masks
+
+
+def check_training(one: Network, reads="spikes", drops: bool = False, derivative: Callable | None = None) -> None:
+    """Checks the loss, output, densities and gradients against the reference.
+
+    Args:
+        one: the network.
+        reads: the output that the loss takes, spikes or membranes.
+        drops: whether to drop half of the neurons; doubled weights are still multiples of the unit.
+        derivative: a surrogate instead of the network's.
+    """
+    model, x = build(one)
+    config, half, masks = one.config, None, None
+    settings = settings_of(config) | {"surrogate": derivative or surrogate_of(config), "dropout": 0.5}
+    if drops:
+        half = scan.Dropout(tuple(map(jnp.asarray, dropout.draw(config, 0.5, 0, 0, IMAGES))), 2.0)
+        masks = by_name(config, half)
+    if derivative is not None:
+        for block in model.blocks:
+            block.derivative = derivative
+    (own_loss, (own_output, own_densities)), (own_gradient, own_of_x) = trained(model, x, reads, half)
+
+    layers = reference.trace(settings, one.masters, np.asarray(x), masks=masks)
+    *_, (last, states) = layers.items()
+    output = states[reads]
+    assert not drops or not np.array_equal(output, one.layers[last][reads])
+    loss, cotangent = cross_entropy(output)
+    gradient = reference.gradients(settings, one.masters, np.asarray(x), {last: {reads: cotangent}}, layers, masks)
     np.testing.assert_array_equal(own_output, output)
-    np.testing.assert_allclose(own_densities, densities, rtol=1e-6)
-    assert own_loss == pytest.approx(float(loss), rel=1e-6)
-    assert all(np.linalg.norm(block.kernel) > 0 for block in nnx.merge(nnx.graphdef(model), gradient).blocks)
-    for (path, got), want in zip(jax.tree.leaves_with_path(own_gradient), jax.tree.leaves(gradient), strict=True):
+    np.testing.assert_allclose(own_densities, [layer["spikes"].mean() for layer in layers.values()], rtol=1e-6)
+    assert own_loss == pytest.approx(loss, rel=1e-6)
+    for name, got in tensors(nnx.merge(nnx.graphdef(model), own_gradient)).items():
+        want = gradient.get(name, np.zeros_like(got))  # that of an exponent is 0
+        assert np.linalg.norm(want) > 0 or not name.endswith("weight")
         # An output layer's threshold may get no gradient if its membranes are read.
-        assert np.linalg.norm(got - want) <= 5e-5 * np.linalg.norm(want) + 1e-6, jax.tree_util.keystr(path)
+        assert np.linalg.norm(got - want) <= 5e-5 * np.linalg.norm(want) + 1e-6, name
     # Saliency maps and attacks use the input's gradient, which is dense even where a sequence is 0.
+    of_x = gradient["x"]
     assert x.ndim == 4 or (of_x[np.asarray(x) == 0] != 0).any()
     np.testing.assert_allclose(own_of_x, of_x, rtol=0, atol=1e-4 * np.abs(of_x).max())
-    return output
 
 
 FAST = (
@@ -94,9 +139,9 @@ FAST = (
         if name not in REASONS["event"] and not RECIPES[name].power  # slopes there are near 0
     ],
 )
-def test_the_gradients_of_a_network_equal_the_scan_engines(name):
-    model, x = build(network(name))
-    check_training(model, x, "membrane" if model.config.output == "integrator" else "spikes")
+def test_the_gradients_of_a_network_equal_the_references(name):
+    one = network(name)
+    check_training(one, "membrane" if one.config.output == "integrator" else "spikes")
 
 
 AVERAGE, LEARNED = dict(pool="avg", reset="zero"), dict(learn_beta=True, learn_threshold=True)
@@ -110,45 +155,35 @@ TRAINED = {
 }
 
 
-def dropped(model: CSNN) -> scan.Dropout:
-    """Drops half of the neurons; doubled weights are still multiples of the unit."""
-    return scan.Dropout(tuple(map(jnp.asarray, dropout.draw(model.config, 0.5, 0, 0, IMAGES))), 2.0)
-
-
 @pytest.mark.parametrize(("changes", "reads", "drops"), TRAINED.values(), ids=TRAINED.keys())
-def test_the_gradient_equals_the_scan_engines(changes, reads, drops):
-    model, x = changed(**changes)
-    output = check_training(model, x, reads, dropped(model) if drops else None)
-    if drops:
-        assert not np.array_equal(scan.watch(model, x, reads)[0], output)
+def test_the_gradient_equals_the_references(changes, reads, drops):
+    check_training(recipe(**changes), reads, drops)
 
 
-@pytest.fixture(scope="module")
-def high() -> tuple[CSNN, jax.Array]:
-    """A network with membranes above 2, below which sparse_fast_sigmoid is 0."""
-    return changed(conv_channels=(), hidden=(18,), time_steps=32, beta=0.9, reset="none")
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_gradients_of_every_surrogate(name):
+    """With membranes above 2, below which sparse_fast_sigmoid is 0."""
+    one = recipe(conv_channels=(), hidden=(18,), time_steps=32, beta=0.9, reset="none", **DERIVATIVES[name])
+    check_training(one, derivative=bell if name == "the user's" else None)
 
 
-@pytest.mark.parametrize("derivative", DERIVATIVES.values(), ids=DERIVATIVES.keys())
-def test_gradients_of_every_surrogate(derivative, high):
-    model, x = high
-    for block in model.blocks:
-        block.derivative = derivative
-    check_training(model, x)
+def bell(x):
+    return np.exp(-3 * x * x) if isinstance(x, np.ndarray) else jnp.exp(-3 * x * x)
 
 
 @pytest.mark.parametrize(
     ("changes", "wrong", "fact", "most"),
     [
-        (COUNTS, lambda x: x.at[0, 0, 0, 0, 0].set(16), "0 to 15", 15),
-        (COUNTS, lambda x: x.at[0, 0, 0, 0, 0].set(-1), -1, 15),
-        (COUNTS, lambda x: x.at[-1].set(jnp.nan), "nan", 15),
-        (dict(encoding="rate"), lambda x: 2 * x, "0 to 1", 1),
+        (COUNTS, 16, "0 to 15", 15),
+        (COUNTS, -1, -1, 15),
+        (COUNTS, np.nan, "nan", 15),
+        (dict(encoding="rate"), 2, "0 to 1", 1),
     ],
 )
 def test_other_sequences_are_refused(changes, wrong, fact, most):
-    model = CSNN(replace(SMALL, **changes))
-    x = wrong(jnp.ones((36, IMAGES, 13, 10, 2)))
+    model = CSNN(replace(SMALL, conv_channels=(), hidden=(), **changes))
+    x = np.ones((36, IMAGES, 13, 10, 2), np.float32)
+    x[-1, 0, 0, 0, 0] = wrong
     with refusing(ValueError, "x", fact):
         event.tally(model, x)
     with refusing(jax.errors.JaxRuntimeError, f"0 to {most}", "sequence"):
@@ -159,11 +194,11 @@ CHILD = """
 import os, sys; sys.path[:0] = sys.argv[2:]
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:int(sys.argv[1])])
 import hashlib, jax, numpy as np
-from test_event import changed, event, trained
+from test_event import build, event, recipe, trained
 digest = hashlib.sha256()
 for surrogate in ("fast_sigmoid", "sigmoid"):
-    model, x = changed(time_steps=30, hidden=(), surrogate=surrogate)
-    output, (gradient, _) = trained(event, model, x)  # XLA computes the input's gradient, which training doesn't need
+    model, x = build(recipe(time_steps=30, hidden=(), surrogate=surrogate))
+    output, (gradient, _) = trained(model, x)  # XLA computes the input's gradient, which training doesn't need
     for leaf in jax.tree.leaves((output, gradient, event.tally(model, x))):
         digest.update(np.asarray(leaf).tobytes())
 print(digest.hexdigest())

@@ -1,5 +1,7 @@
 """Sums in a fixed order, against float64. test_repeatable.py checks that their bits are the same on every machine."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,9 +22,16 @@ def numbers(*shape: int) -> np.ndarray:
 @pytest.mark.parametrize("shape, axis", [((), None), ((7,), None), ((3, 50_000), None), ((5, 4, 3), 1), ((6, 9), -1)])
 def test_sums_equal_float64_rounded_once(shape, axis):
     x = numbers(*shape)
-    found, gradient = jax.value_and_grad(lambda x: (fixed.add_up(x, axis) ** 2).sum())(jnp.asarray(x))
+
+    @jax.jit
+    @partial(jax.value_and_grad, has_aux=True)
+    def squared(x):
+        sums = fixed.add_up(x, axis)
+        return (sums**2).sum(), sums
+
+    (found, sums), gradient = squared(x)
     exact = x.sum(axis, dtype=np.float64)
-    assert np.array_equal(fixed.add_up(jnp.asarray(x), axis), exact.astype(np.float32))
+    assert np.array_equal(sums, exact.astype(np.float32))
     assert np.isclose(found, (exact**2).sum(), rtol=1e-6)
     wanted = 2 * (exact if axis is None else np.expand_dims(exact, axis))
     assert gradient.shape == shape and np.allclose(gradient, np.broadcast_to(wanted, shape), rtol=1e-6)
@@ -32,7 +41,7 @@ def test_sums_equal_float64_rounded_once(shape, axis):
 def test_products_are_close_to_float64(rows, inner, columns):
     left, right = numbers(rows, inner), numbers(inner, columns)
     exact, most = left.astype(np.float64) @ right.astype(np.float64), np.abs(left) @ np.abs(right)
-    assert np.all(np.abs(fixed.multiply(jnp.asarray(left), jnp.asarray(right)) - exact) <= 1e-6 * most)
+    assert np.all(np.abs(jax.jit(fixed.multiply)(left, right) - exact) <= 1e-6 * most)
 
 
 STACKS = {
@@ -45,8 +54,8 @@ STACKS = {
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_first_current_and_its_gradients_match_the_block(stack, x64):
-    config = ModelConfig(input_shape=(9, 8, 3), **STACKS[stack])
-    block = CSNN(config, dtype=jnp.float64).blocks[0]
+    config = ModelConfig(input_shape=(9, 8, 3), **({"hidden": ()} | STACKS[stack]))
+    block = jax.jit(lambda: CSNN(config, dtype=jnp.float64))().blocks[0]
     rng = np.random.default_rng(0)
     image, weight = rng.integers(0, 256, (5, 9, 8, 3)) / 256, rng.normal(size=(5, *block.layer.out_shape))
     rounded = block.layer.grid.round(np.asarray(block.kernel[...], np.float32), np.asarray(block.biases, np.float32))

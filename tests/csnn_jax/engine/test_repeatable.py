@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from functools import cache
 from typing import get_args
 
 import jax
@@ -73,8 +74,9 @@ def test_what_is_the_same_everywhere_passes(name):
 
 
 OPTIMIZERS = [
-    dict(zip(("optimizer", "momentum", "weight_decay", "clip_norm", "ema"), values, strict=True))
-    for values in itertools.product(get_args(Optimizer), (0.0, 0.9), (0.0, 0.01), (None, 0.5), (None, 0.99))
+    dict(zip(("optimizer", "momentum", "weight_decay", "clip_norm"), values, strict=True))
+    | {"ema": 0.99 if values[2] else None}  # averages whatever was updated
+    for values in itertools.product(get_args(Optimizer), (0.0, 0.9), (0.0, 0.01), (None, 0.5))
     if values[0] == "sgd" or not values[1]
 ]
 TINY = ModelConfig(input_shape=(6, 6, 1), conv_channels=(3,), hidden=(4,), num_classes=3, time_steps=4)
@@ -86,9 +88,15 @@ NETWORKS = {
 }
 
 
+@cache
+def drawn(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
+    graph = nnx.graphdef(nnx.eval_shape(lambda: CSNN(config)))
+    return graph, jax.jit(lambda: nnx.state(CSNN(config)))()
+
+
 def updated(config: ModelConfig, settings: TrainConfig, of_batch=None) -> list[str]:
     """The problems of a training step on the event engine."""
-    graph, params = nnx.split(CSNN(config))
+    graph, params = drawn(config)
     made = optimizer.make(settings, event.add_up)
     of_batch = of_batch or gradient.make(
         graph, objective.make(settings, event.add_up), event, settings.part, dropout=settings.dropout
@@ -104,7 +112,7 @@ def updated(config: ModelConfig, settings: TrainConfig, of_batch=None) -> list[s
 
 @pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda settings: " ".join(map(str, settings.values())))
 def test_every_combination_of_the_optimizer_is_repeatable(settings):
-    zeros = jax.tree.map(jnp.zeros_like, nnx.state(CSNN(TINY)))
+    zeros = jax.tree.map(np.zeros_like, drawn(TINY)[1])
 
     def of_batch(params, x, labels):
         """A gradient that is a product, as the compiler might merge it with what follows."""
@@ -113,9 +121,16 @@ def test_every_combination_of_the_optimizer_is_repeatable(settings):
     assert updated(TINY, TrainConfig(**settings), of_batch) == []
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("loss", get_args(Loss))
-def test_every_loss_of_every_kind_of_network_is_repeatable(network, loss):
+@pytest.mark.parametrize(
+    ("network", "loss"),
+    [
+        *(("leaky", loss) for loss in get_args(Loss)),
+        ("learned, zero", "ce_membrane"),
+        ("dense, few bits", "ce_rate"),
+        ("encoded", "mse_count"),
+    ],
+)
+def test_every_loss_and_every_kind_of_network_is_repeatable(network, loss):
     more = {"leaky": dict(dropout=0.5, batch_size=4, microbatch=2), "dense, few bits": dict(label_smoothing=0.1)}
     settings = TrainConfig(loss=loss, **{"microbatch": "off"} | more.get(network, {}))
     assert updated(NETWORKS[network], settings) == []
@@ -124,7 +139,7 @@ def test_every_loss_of_every_kind_of_network_is_repeatable(network, loss):
 @pytest.mark.parametrize("add_up", [event.add_up, jnp.sum], ids=["ours", "XLA's"])
 def test_an_own_loop_gives_the_same_bits_with_its_data_closed_over(add_up):
     """XLA's sums of constants may give others, which the check says."""
-    config = replace(TINY, conv_channels=(20, 17), hidden=(30,), time_steps=12, surrogate="atan", slope=1.0)
+    config = replace(TINY, conv_channels=(20,), hidden=(), time_steps=12, surrogate="atan", slope=1.0)
     graph, params = nnx.split(CSNN(config))
     rng = np.random.default_rng(0)
     x, labels = rng.integers(0, 256, (40, 6, 6, 1), dtype=np.uint8), rng.integers(0, 3, 40)
@@ -136,11 +151,11 @@ def test_an_own_loop_gives_the_same_bits_with_its_data_closed_over(add_up):
     def alone(params):
         return loss(params, jnp.asarray(x), jnp.asarray(labels))
 
+    problems = repeatable.problems(jax.value_and_grad(alone), params)
+    if add_up is jnp.sum:
+        assert any("adds constants" in line for line in problems)
+        return
     passed = jax.jit(jax.value_and_grad(loss))(params, x, labels)
     closed = jax.jit(jax.value_and_grad(alone))(params)
     pairs = zip(jax.tree.leaves(passed), jax.tree.leaves(closed), strict=True)
-    problems = repeatable.problems(jax.value_and_grad(alone), params)
-    if add_up is event.add_up:
-        assert all(np.array_equal(one, other) for one, other in pairs) and problems == []
-    else:
-        assert any("adds constants" in line for line in problems)
+    assert all(np.array_equal(one, other) for one, other in pairs) and problems == []

@@ -56,8 +56,8 @@ def test_the_mean_loss_is_in_the_middle_of_its_window(run):
     assert (raised.min() + raised.max()) / 2 == 60 and len(raised) == accuracy.WIDTH
 
 
-@pytest.mark.parametrize("name", ["\u6570\u5b57", "a $\\frac$ {run", "<script>"])
-def test_a_run_may_have_any_name(name, tmp_path):
+def test_a_run_may_have_any_name(tmp_path):
+    name = "\u6570\u5b57 $\\frac$ {<script>"
     run = rundir.create(str(tmp_path / name), Config())
     run.record("train", iter=0, loss=2.0)
     figure = accuracy.draw(run)

@@ -19,10 +19,9 @@ def sample(shape=(8, 8, 1), layers=((14, 14, 8), (7, 7, 4), (30,), (3,)), steps=
 @pytest.mark.parametrize(
     "kind",
     [
-        *({"shape": shape} for shape in ((8, 8, 3), (50, 8, 8, 2), (34, 20, 1))),
-        {"layers": ((3,),), "steps": 1},
-        {"layers": ((30,), (200,)), "steps": 1000},
-        {"layers": ((5, 4, 300), (12,), (40,), (20,)), "steps": 7},
+        {"shape": (8, 8, 3), "layers": ((3,),), "steps": 1},
+        {"shape": (50, 8, 8, 2), "layers": ((30,), (200,)), "steps": 1000},
+        {"shape": (34, 20, 1), "layers": ((5, 4, 300), (12,), (40,), (20,)), "steps": 7},
     ],
     ids=str,
 )
@@ -32,7 +31,7 @@ def test_images_stacks_and_windows_of_any_kind_are_drawn(kind):
 
 def test_classes_have_their_names():
     names = ("cat", "$dog$", "a spider that is very long")
-    figure = spikes.draw(sample()._replace(names=names))
+    figure = spikes.draw(sample(layers=((7, 7, 4), (3,)))._replace(names=names))
     check_printable(figure)
     found = words(figure)
     assert found.count("a spider\N{HORIZONTAL ELLIPSIS}") == found.count("cat") == 2  # raster and bars
@@ -41,9 +40,9 @@ def test_classes_have_their_names():
 
 
 def test_a_silent_network_can_be_drawn():
-    figure = spikes.draw(sample(threshold=np.inf)._replace(thresholds=[1.0] * 4))
+    figure = spikes.draw(sample(layers=((7, 7, 4), (30,), (3,)), threshold=np.inf)._replace(thresholds=[1.0] * 3))
     check_printable(figure)
-    assert words(figure).count("no spike") == 3
+    assert words(figure).count("no spike") == 2
 
 
 def test_an_integrator_has_sums_of_membranes_and_no_raster():

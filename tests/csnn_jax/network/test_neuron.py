@@ -1,5 +1,7 @@
 """The LIF neuron against traces worked out by hand and against closed recurrences for its gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,18 +115,24 @@ def recurrences(current, beta, theta, reset, d_spikes):
     return s, d_u, (d_u * kept * before).sum() * (0 <= beta <= 1), d_theta
 
 
+@partial(jax.jit, static_argnums=4)
+def gradients(current, beta, theta, d_spikes, reset):
+    """The gradients of the currents, beta and theta, and the spikes."""
+
+    def loss(current, beta, theta):
+        spikes = window(current, beta, theta, reset, surrogate.atan)[1]
+        return (spikes * d_spikes).sum(), spikes
+
+    return jax.grad(loss, (0, 1, 2), has_aux=True)(current, beta, theta)
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.7, 1.0, 1.5])
 @pytest.mark.parametrize("reset", RESETS)
 def test_gradients_match_the_closed_recurrences(reset, beta, x64):
     rng = np.random.default_rng(0)
     current, d_spikes, theta = rng.uniform(-0.8, 1.4, (20, 30)), rng.normal(size=(20, 30)), 0.9
 
-    def loss(current, beta, theta):
-        spikes = window(current, beta, theta, reset, surrogate.atan)[1]
-        return (spikes * d_spikes).sum(), spikes
-
-    arguments = (jnp.asarray(current), jnp.asarray(beta), jnp.asarray(theta))
-    found, spikes = jax.grad(loss, (0, 1, 2), has_aux=True)(*arguments)
+    found, spikes = gradients(current, beta, theta, d_spikes, reset)
     expected_spikes, *expected = recurrences(current, beta, theta, reset, d_spikes)
     assert 0.1 < expected_spikes.mean() < 0.9
     np.testing.assert_array_equal(spikes, expected_spikes)

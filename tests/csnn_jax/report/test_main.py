@@ -3,9 +3,9 @@ import re
 import numpy as np
 import pytest
 from bundles import SMALL, make_run
-from commands import passed, passed_by_process
+from commands import passed
 from digits import few_digits
-from refusals import refused, refused_by_process
+from refusals import refused
 
 from csnn_jax.config import ModelConfig
 
@@ -14,7 +14,7 @@ REPORT = "csnn_jax.report"
 
 def test_a_run_becomes_one_file(small_run, tmp_path):
     out = tmp_path / "a report.html"
-    printed = passed_by_process(REPORT, small_run, "--out", out)
+    printed = passed(REPORT, small_run, "--out", out)
     size = out.stat().st_size
     assert printed == f"{small_run}: running 10,000 test images\nReport: {out} ({size / 1e6:.1f} MB)\n"
     assert size < 8e6
@@ -27,11 +27,13 @@ def test_a_run_becomes_one_file(small_run, tmp_path):
 def test_a_report_is_replaced_and_nothing_else(tmp_path):
     one = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
     out = tmp_path / "page.html"
-    for _ in range(2):
-        passed(REPORT, one, "--out", out)
+    passed(REPORT, one, "--out", out)
+    first = out.read_text()
+    passed(REPORT, one, "--details", 0, "--out", out)
+    assert first != out.read_text() and "<h2" in out.read_text()
     other = tmp_path / "mine.html"
     other.write_text("<p>mine</p>")
-    refused_by_process(REPORT, one, "--out", other, names=(f"--out {other}", "report"))
+    refused(REPORT, one, "--out", other, names=(f"--out {other}", "report"))
     refused(REPORT, one, "--out", one, names=(f"--out {one}", "report"))
 
 

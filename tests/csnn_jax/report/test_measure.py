@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from bundles import INTEGRATOR, SMALL, SPIKES, make_run
+from bundles import INTEGRATOR, SPIKES, make_run
 from digits import few_digits
 from tfds_files import prepare_frames
 
@@ -11,7 +11,7 @@ from csnn_jax.trained import Trained
 EVENTS = ModelConfig(input_shape=(8, 8, 2), conv_channels=(4,), hidden=(12,), num_classes=2, time_steps=5, scale=1.0)
 
 
-@pytest.fixture(scope="module", params=["direct", "rate", "membranes", "frames"])
+@pytest.fixture(scope="module", params=["rate", "membranes", "frames"])
 def measured(request, tmp_path_factory):
     """(subject, measurements, network)."""
     tmp_path = tmp_path_factory.mktemp(request.param)
@@ -19,7 +19,7 @@ def measured(request, tmp_path_factory):
         frames = np.random.default_rng(0).integers(0, 3, (40, 5, 8, 8, 2), np.uint8)
         run = make_run(tmp_path / "run", EVENTS, prepare_frames(tmp_path, frames, np.arange(40) % 2))
     else:
-        model = {"direct": SMALL, "rate": SPIKES, "membranes": INTEGRATOR}[request.param]
+        model = {"rate": SPIKES, "membranes": INTEGRATOR}[request.param]
         run = make_run(tmp_path / "run", model, few_digits(tmp_path / "digits", train=20, test=150))
     found = subject.read(str(run), 0, None)
     return found, measure.measure(found), Trained(found.config, found.tensors)

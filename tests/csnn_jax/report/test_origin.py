@@ -29,7 +29,7 @@ def by_layer(config: Config) -> Config:
     return replace(config, model=replace(model, beta=model.each("beta"), threshold=model.each("threshold")))
 
 
-@settings(max_examples=12)  # reading flags takes a third of a second
+@settings(max_examples=8)  # reading flags takes a tenth of a second
 @given(CONFIGS)
 def test_the_command_trains_the_same_job(config):
     model = replace(config.model, input_bits=None)  # determined by the data

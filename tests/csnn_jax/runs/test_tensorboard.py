@@ -10,14 +10,14 @@ from commands import ENVIRONMENT, passed
 from disk import largest_file
 from event_files import events, pictures, scalars
 from refusals import refused_by_process, refusing
-from trainings import BRIEF
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
 
-JOB = (*BRIEF, "--max-iters", 10, "--eval-every", 4, "--schedule", "cosine", "--warmup", 3)
+STACK = ("--conv-channels", 2, "--hidden", "--time-steps", 4, "--batch-size", 32)
+JOB = (*STACK, "--max-iters", 6, "--eval-every", 4, "--schedule", "cosine", "--warmup", 3)
 TRAIN = {"loss": 2.0, "images_per_s": 10.0, "density": {"lif1": 0.25}, "gradient": {"conv1": 0.5}}
 
 
@@ -35,12 +35,12 @@ def compare(out: Path) -> None:
     train, ends = RunDir(out).records("train"), RunDir(out).records("end")
     assert list(found["learning_rate"]) == [r["iter"] for r in train]
     expected = {tag: {r["iter"]: r[tag] for r in train} for tag in ("loss", "images_per_s")}
-    for key, layers in (("density", ("lif1", "lif2", "lif3")), ("gradient", ("conv1", "fc1", "fc2"))):
+    for key, layers in (("density", ("lif1", "lif2")), ("gradient", ("conv1", "fc1"))):
         expected |= {f"{key}/{layer}": {r["iter"]: r[key][layer] for r in train} for layer in layers}
     for name, records in (("test", RunDir(out).records("test")), ("final", ends[-1:])):
         expected[f"accuracy/{name}"] = {r["iter"]: r["accuracy"] for r in records}
         for key in ("density", "dead"):
-            for layer in ("lif1", "lif2", "lif3"):
+            for layer in ("lif1", "lif2"):
                 expected[f"{key}_{name}/{layer}"] = {r["iter"]: r[key][layer] for r in records}
     assert found.keys() == expected.keys() | {"learning_rate"}
     for tag, values in expected.items():
@@ -50,22 +50,22 @@ def compare(out: Path) -> None:
 def test_event_files_hold_the_figures_of_metrics_jsonl(watched):
     compare(watched)
     rates = scalars(watched / "tensorboard")["learning_rate"]
-    assert rates[3] == pytest.approx(5e-3) and rates[1] == pytest.approx(5e-3 / 3) and rates[10] < rates[6] < rates[4]
+    assert rates[3] == pytest.approx(5e-3) and rates[1] == pytest.approx(5e-3 / 3) and rates[6] < rates[5] < rates[4]
 
 
 def test_each_evaluation_has_a_raster_and_the_last_is_spikes_png(watched):
     found = pictures(watched / "tensorboard")
-    assert list(found) == [0, 4, 8, 10] and len(set(found.values())) == 4
+    assert list(found) == [0, 4, 6] and len(set(found.values())) == 3
     assert all(png.startswith(b"\x89PNG") for png in found.values())
-    assert found[10] == (watched / "spikes.png").read_bytes()
+    assert found[6] == (watched / "spikes.png").read_bytes()
 
 
 def test_a_run_that_had_no_event_files_gets_its_earlier_records(watched, tmp_path):
     out = shutil.copytree(watched, tmp_path / "run")
     shutil.rmtree(out / "tensorboard")
-    followed = tensorboard.follow(RunDir(out), 10, np.ones(12), lambda: b"")
-    followed.record("train", iter=11, **TRAIN)
-    assert list(scalars(out / "tensorboard")["loss"]) == [*range(1, 12)]
+    followed = tensorboard.follow(RunDir(out), 6, np.ones(12), lambda: b"")
+    followed.record("train", iter=7, **TRAIN)
+    assert list(scalars(out / "tensorboard")["loss"]) == [*range(1, 8)]
 
 
 def test_a_file_truncated_by_a_kill_is_repaired(tmp_path):

@@ -37,9 +37,8 @@ def make(config, split, tmp_path, kind=Trainer):
 
 
 @pytest.mark.parametrize("kind", [Trainer, TorchTrainer])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_later_steps_do_not_change_a_checkpoint_being_written(kind, optimizer, split, tmp_path):
-    run, trainer, writer = make(job(optimizer=optimizer), split, tmp_path, kind)
+def test_later_steps_do_not_change_a_checkpoint_being_written(kind, split, tmp_path):
+    run, trainer, writer = make(job(), split, tmp_path, kind)
     with writer:
         step(trainer, split, 0, np.arange(5), 0.1)
         then = {name: array.copy() for name, array in trainer.snapshot().items()}

@@ -1,6 +1,8 @@
 """The order of training in both frameworks: one step ahead of the reports, and no report is lost."""
 
+import functools
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -28,8 +30,7 @@ def job(**changes) -> Config:
     return decided(Config(MODEL, DataConfig(validation=4), TrainConfig(**train)))
 
 
-@pytest.fixture
-def dataset():
+def drawn() -> data.Dataset:
     rng = np.random.default_rng(0)
 
     def split(count: int) -> data.Split:
@@ -38,24 +39,45 @@ def dataset():
     return data.Dataset("drawn", split(20), split(4), split(6), ("0", "1", "2"), data.Entry(256.0, 8), ())
 
 
+@pytest.fixture
+def dataset() -> data.Dataset:
+    return drawn()
+
+
 def begin(kind, config, dataset, go_on=lambda: True) -> tuple[Trainer, Loop]:
     trainer = kind(config, dataset.train)
     rates = plan.learning_rates(config.train, plan.iterations(config.train, len(dataset.train.labels)))
     return trainer, Loop(config, dataset, trainer, rates, go_on)
 
 
-def stepped(kind, config, dataset, iterations: int) -> Trainer:
-    """A trainer after this many iterations of the job, each fetched immediately."""
+class Reached(NamedTuple):
+    """What a trainer has after an iteration."""
+
+    snapshot: dict[str, np.ndarray]
+    tensors: dict[str, np.ndarray]
+    look: dict
+
+
+@functools.cache
+def reached(kind) -> list[Reached]:
+    """What a trainer has before the job and after each iteration, fetched immediately."""
+    config, dataset = job(), drawn()
     trainer = kind(config, dataset.train)
+
+    def now() -> Reached:
+        return Reached(trainer.snapshot(), trainer.tensors(), trainer.look(dataset.train.images))
+
+    history = [now()]
     for iteration, index in plan.batches(config.train, len(dataset.train.labels)):
-        if iteration == iterations:
-            break
         assert step(trainer, dataset.train, iteration, index, config.train.lr).fetched().finite
-    return trainer
+        history.append(now())
+    if kind is Trainer:
+        assert trainer._update._cache_size() == 1  # compiled once
+    return history
 
 
-def state(trainer) -> dict[str, bytes]:
-    return {name: array.tobytes() for name, array in trainer.snapshot().items()}
+def in_bytes(snapshot: dict[str, np.ndarray]) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in snapshot.items()}
 
 
 def test_a_step_is_reported_once_the_next_one_is_dispatched(kind, dataset):
@@ -115,9 +137,9 @@ def test_an_interrupt_keeps_the_iterations_done_and_their_records(kind, asked, d
     run = rundir.create(str(tmp_path / "run"), config)
     assert loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look)) == asked
     assert [record["iter"] for record in run.records("train")] == list(range(1, asked + 1))
-    expected = stepped(kind, config, dataset, asked)
-    assert state(trainer) == state(expected)
-    assert run.weights.read_bytes() == weights.to_bytes(expected.tensors(), MODEL)
+    expected = reached(kind)[asked]
+    assert in_bytes(trainer.snapshot()) == in_bytes(expected.snapshot)
+    assert run.weights.read_bytes() == weights.to_bytes(expected.tensors, MODEL)
 
 
 def test_reports_on_neurons_belong_to_their_iteration(kind, dataset):
@@ -129,7 +151,7 @@ def test_reports_on_neurons_belong_to_their_iteration(kind, dataset):
             seen.append(loop.look())
 
     loop.run(0, Looking())
-    looks = [stepped(kind, config, dataset, done).look(dataset.train.images) for done in range(1, 9)]
+    looks = [one.look for one in reached(kind)[1:]]
     assert seen == looks and looks[3] != looks[4]
 
 
@@ -146,17 +168,11 @@ def test_steps_after_a_nonfinite_one_change_nothing(kind, dataset, tmp_path):
     with refusing(UserError, "iteration 5", "finite"):
         loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look))
     assert [record["iter"] for record in run.records("train")] == [1, 2, 3, 4]
-    expected = stepped(kind, config, dataset, 3).tensors()
+    expected = reached(kind)[3].tensors
     for name, tensor in weights.load(run.weights)[1].items():
         np.testing.assert_array_equal(tensor, expected[name])
-    before = state(trainer)
+    before = in_bytes(trainer.snapshot())
     assert not step(trainer, dataset.train, 5, range(5), 0.1).fetched().finite
-    assert state(trainer) == before
-    trainer.restore(stepped(kind, config, dataset, 2).snapshot())
+    assert in_bytes(trainer.snapshot()) == before
+    trainer.restore(reached(kind)[2].snapshot)
     assert step(trainer, dataset.train, 2, range(5), 0.1).fetched().finite
-
-
-def test_a_step_is_compiled_once(kind, dataset):
-    if kind is Trainer:
-        trainer = stepped(kind, job(), dataset, 3)
-        assert trainer._update._cache_size() == 1

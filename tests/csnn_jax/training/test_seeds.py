@@ -8,7 +8,7 @@ import pytest
 from commands import passed
 from disk import files
 from refusals import refused, refusing
-from trainings import BRIEF, losses
+from trainings import losses
 
 from csnn_jax.config import Config, TrainConfig, decided
 from csnn_jax.errors import UserError
@@ -18,6 +18,8 @@ from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import pictures, seeds
 
 MODULE = "csnn_jax.train"
+BRIEF = ("--conv-channels", 2, "--hidden", "--time-steps", 4, "--batch-size", 32)
+"""10 iterations are an epoch."""
 
 
 @pytest.fixture(scope="module")

@@ -18,21 +18,22 @@ LOSSES = (ce_rate, ce_membrane, mse_count)
 LABELS = np.array([3, 0, 9, 3])
 
 
-@pytest.mark.parametrize("classes", [2, 10, 26])
+@pytest.mark.parametrize("classes", [2, 10])
 def test_a_silent_networks_loss_is_the_logarithm_of_the_classes(classes, x64):
-    assert ce_rate(jnp.zeros((5, 4, classes)), jnp.asarray(LABELS % classes)) == pytest.approx(math.log(classes), 1e-14)
+    loss = jax.jit(ce_rate)(np.zeros((5, 4, classes)), LABELS % classes)
+    assert loss == pytest.approx(math.log(classes), 1e-14)
 
 
 def test_the_loss_is_lowest_if_only_the_right_neuron_spikes_at_every_step(x64):
-    spikes = jnp.broadcast_to(jax.nn.one_hot(LABELS, 10), (5, 4, 10))
-    assert ce_rate(spikes, jnp.asarray(LABELS)) == pytest.approx(math.log(1 + 9 / math.e), 1e-14)
+    spikes = np.broadcast_to(np.eye(10)[LABELS], (5, 4, 10))
+    assert jax.jit(ce_rate)(spikes, LABELS) == pytest.approx(math.log(1 + 9 / math.e), 1e-14)
     assert math.log(1 + 9 / math.e) == pytest.approx(1.461150, abs=1e-6)
 
 
 @pytest.mark.parametrize("label_type", ["uint8", "int32"])
 def test_loss_and_gradient_match_the_softmax_of_every_step(label_type, x64):
     spikes = np.random.default_rng(0).integers(0, 2, (6, 4, 10)).astype(float)
-    value, found = jax.value_and_grad(ce_rate)(jnp.asarray(spikes), jnp.asarray(LABELS, label_type))
+    value, found = jax.jit(jax.value_and_grad(ce_rate))(spikes, LABELS.astype(label_type))
     softmax = np.exp(spikes) / np.exp(spikes).sum(-1, keepdims=True)
     truth = np.eye(10)[LABELS]
     assert value == pytest.approx(-(truth * np.log(softmax)).sum(-1).mean(), 1e-14)
@@ -40,24 +41,24 @@ def test_loss_and_gradient_match_the_softmax_of_every_step(label_type, x64):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("labels", [[0, -1], [0, 3], [3, 3], [-1, -2]], ids=str)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_labels_outside_the_classes_are_refused_or_make_loss_and_gradient_nan(loss, labels, smoothing):
-    spikes, labels = jnp.ones((2, 2, 3)), np.array(labels, np.int8)
-    wrong = labels[(labels < 0) | (labels > 2)]
-    known = partial(loss, labels=labels, smoothing=smoothing)
-    for function in (known, jax.grad(known), jax.jit(known)):
-        with refusing(ValueError, "labels", wrong.min() if wrong.min() < 0 else wrong.max(), "0 to 2"):
-            function(spikes)
+def test_labels_outside_the_classes_are_refused_or_make_loss_and_gradient_nan(loss, smoothing):
+    spikes = np.ones((2, 2, 3), np.float32)
     traced = jax.jit(jax.value_and_grad(lambda spikes, labels: loss(spikes, labels, smoothing)))
-    assert all(np.isnan(part).all() for part in traced(spikes, labels))
     assert all(np.isfinite(part).all() for part in traced(spikes, np.array([0, 2], np.int8)))
+    for pair, wrong in (([0, -1], -1), ([0, 3], 3), ([3, 3], 3), ([-1, -2], -2)):
+        labels = np.array(pair, np.int8)
+        known = partial(loss, labels=labels, smoothing=smoothing)
+        for function in (known, jax.grad(known), jax.jit(known)):
+            with refusing(ValueError, "labels", wrong, "0 to 2"):
+                function(spikes)
+        assert all(np.isnan(part).all() for part in traced(spikes, labels))
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 0.7])
 def test_label_smoothing_spreads_a_share_of_the_target_over_all_classes(smoothing, x64):
     spikes = np.random.default_rng(0).integers(0, 2, (6, 4, 10)).astype(float)
-    value, found = jax.value_and_grad(ce_rate)(jnp.asarray(spikes), jnp.asarray(LABELS), smoothing)
+    value, found = jax.jit(jax.value_and_grad(ce_rate), static_argnums=2)(spikes, LABELS, smoothing)
     softmax = np.exp(spikes) / np.exp(spikes).sum(-1, keepdims=True)
     truth = (1 - smoothing) * np.eye(10)[LABELS] + smoothing / 10
     assert value == pytest.approx(-(truth * np.log(softmax)).sum(-1).mean(), 1e-14)
@@ -80,25 +81,31 @@ def test_mse_count_is_the_squared_distance_from_all_steps_and_none(x64):
 
 
 def test_the_objective_is_the_cross_entropy_plus_the_rate_cost(x64):
-    spikes, labels, densities = jnp.ones((2, 4, 10)), jnp.asarray(LABELS), jnp.array([0.0, 0.5])
-    assert make(TrainConfig()).cost(spikes, labels, densities) == ce_rate(spikes, labels)
-    found = make(TrainConfig(label_smoothing=0.5, rate_target=0.1, rate_weight=4)).cost(spikes, labels, densities)
-    assert found == pytest.approx(float(ce_rate(spikes, labels, 0.5)) + 0.04, 1e-14)
-    found = make(TrainConfig(rate_target=0.1)).cost(spikes, labels, densities)
-    assert found == pytest.approx(float(ce_rate(spikes, labels)) + 10 * 0.01, 1e-14)
+    arguments = np.ones((2, 4, 10)), LABELS, np.array([0.0, 0.5])
+    smoothed = TrainConfig(label_smoothing=0.5, rate_target=0.1, rate_weight=4)
+
+    @jax.jit
+    def costs(spikes, labels, densities):
+        settings = TrainConfig(), smoothed, TrainConfig(rate_target=0.1)
+        plain = ce_rate(spikes, labels), ce_rate(spikes, labels, 0.5)
+        return *plain, *(make(one).cost(spikes, labels, densities) for one in settings)
+
+    rate, smooth, *found = map(float, costs(*arguments))
+    assert found[0] == rate
+    assert found[1:] == [pytest.approx(smooth + 0.04, 1e-14), pytest.approx(rate + 10 * 0.01, 1e-14)]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_arguments_of_another_shape_or_type_are_refused(loss):
-    output, labels = jnp.zeros((5, 4, 10)), jnp.zeros(4, int)
-    for wrong in (jnp.zeros(1, int), jnp.zeros((4, 1), int), jnp.zeros(4), jnp.zeros(4, bool)):
+    output, labels = np.zeros((5, 4, 10), np.float32), np.zeros(4, np.int32)
+    for wrong in (np.zeros(1, np.int32), np.zeros((4, 1), np.int32), np.zeros(4, np.float32), np.zeros(4, bool)):
         with refusing(ValueError, "labels", wrong.dtype, list(wrong.shape), [4], [5, 4, 10]):
             loss(output, wrong)
     for wrong in (None, ["cat"] * 4, "cat"):
         with refusing(ValueError, "labels", type(wrong).__name__):
             loss(output, wrong)
     name = "membranes" if loss is ce_membrane else "spikes"
-    for wrong in (jnp.zeros((4, 10)), jnp.zeros((5, 4, 10), int), jnp.zeros((5, 4, 10), jnp.bfloat16)):
+    for wrong in (np.zeros((4, 10), np.float32), np.zeros((5, 4, 10), np.int32), np.zeros((5, 4, 10), jnp.bfloat16)):
         with refusing(ValueError, name, wrong.dtype, list(wrong.shape), "[time, batch, classes]"):
             loss(wrong, labels)
     with refusing(ValueError, name, "NoneType"):
@@ -106,7 +113,7 @@ def test_arguments_of_another_shape_or_type_are_refused(loss):
     for wrong in (-0.1, 1.5, math.nan, "0.1", None):
         with refusing(ValueError, "smoothing", repr(wrong), "0 to 1"):
             loss(output, labels, wrong)
-    assert jnp.isfinite(loss(output, labels, np.float32(1)))
+    assert np.isfinite(jax.jit(partial(loss, smoothing=np.float32(1)))(output, labels))
 
 
 def test_small_labels_reach_many_classes():

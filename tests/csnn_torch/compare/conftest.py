@@ -18,10 +18,13 @@ STACK = ModelConfig(
 
 
 NEURONS = {
-    "synaptic": {"neuron": "synaptic", "alpha": 0.25, "learn_alpha": True, "learn_beta": True},
-    "mixed resets": {"reset": ("zero", "none", "subtract")},
-    "integrator": {"output": "integrator", "learn_threshold": True},
-    "per channel": {"per_channel": ("beta", "threshold"), "learn_beta": True},
+    "synaptic, per channel": {"neuron": "synaptic", "alpha": 0.25, "learn_alpha": True, "learn_beta": True}
+    | {"per_channel": ("beta", "threshold")},
+    "integrator, mixed resets": {
+        "output": "integrator",
+        "learn_threshold": True,
+        "reset": ("zero", "none", "subtract"),
+    },
 }
 """Neurons other than leaky ones with a single reset."""
 

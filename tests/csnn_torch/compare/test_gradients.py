@@ -16,9 +16,9 @@ pytestmark = pytest.mark.numeric
 
 
 def test_equal_networks_stay_within_every_bound(case):
-    found = list(gradients.compare(case, ("scan", "event"), ("fast_sigmoid", "leaky_spike")))
-    assert broken(found) == [] and sum(len(result.checks()) for result in found) == 6
-    assert [r.side for r in found if r.refused] == ["event", "event"]  # in float64
+    found = list(gradients.compare(case, ("scan", "event"), ("fast_sigmoid",)))
+    assert broken(found) == [] and sum(len(result.checks()) for result in found) == 3
+    assert [r.side for r in found if r.refused] == ["event"]  # in float64
 
 
 def test_equal_networks_with_other_neurons_stay_within_every_bound(other):

@@ -9,21 +9,22 @@ from bundles import make_run
 from commands import OPTIMISED, call, run
 from refusals import refused, refusing
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.network import model, neuron
 from csnn_jax.runs import rundir
 from csnn_torch.compare import __main__ as command
+from csnn_torch.compare import questions
 from csnn_torch.compare.comparison import make_folder
 from csnn_torch.compare.plan import Plan
 
 MODULE = "csnn_torch.compare"
 
 
-def test_a_wrong_run_or_folder_is_refused_before_anything_is_compared(small_run, tmp_path):
-    out = tmp_path / "out"
+def test_a_wrong_run_or_folder_is_refused_before_anything_is_compared(of_arrays, tmp_path):
+    out, run = tmp_path / "out", of_arrays / "run"
     refused(MODULE, "--run", tmp_path / "nope", "--out", out, names=[tmp_path / "nope"])
-    refused(MODULE, "--run", small_run, "--out", small_run, names=(f"--out {small_run}", "run directory"))
+    refused(MODULE, "--run", run, "--dataset", "mnist", "--out", run, names=(f"--out {run}", "run directory"))
     refused(MODULE, "--dataset", "mnist", "--out", out, names=("--dataset mnist", "--run"))
 
 
@@ -94,8 +95,11 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     assert make_folder(str(tmp_path), overwrite=True) == tmp_path
 
 
-def test_without_a_run_the_default_network_is_trained_first(tmp_path):
+def test_without_a_run_the_default_network_is_trained_first(tmp_path, monkeypatch):
+    """Here the default network is a small one."""
+    stack = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=8)
+    monkeypatch.setattr(questions, "Config", lambda: Config(stack))
     flags = command.CompareFlags(out=str(tmp_path), questions=())
     assert command.compare(flags, replace(Plan.quick(), variant_iterations=1), "") == 0
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
-    assert config.model.layers == ModelConfig().layers and len(tensors) == 8
+    assert config.model.layers == stack.layers and len(tensors) == 6

@@ -34,7 +34,7 @@ def train(found: Comparison, **numbers) -> list[Trajectory]:
     return found.trajectories
 
 
-def test_every_seed_is_trained_and_data_with_a_time_axis_keep_their_steps(tmp_path):
+def test_every_seed_is_trained_and_data_with_a_time_axis_keep_their_steps(tmp_path, monkeypatch):
     frames = np.random.default_rng(0).integers(0, 9, (4, 7, 8, 8, 1)).astype(np.uint8)
     name = prepare_frames(tmp_path, frames, np.arange(4))
     model = ModelConfig(input_shape=(8, 8, 1), conv_channels=(2,), hidden=(), num_classes=4, time_steps=7)
@@ -45,8 +45,9 @@ def test_every_seed_is_trained_and_data_with_a_time_axis_keep_their_steps(tmp_pa
     assert [(t.dtype, t.seed, t.start) for t in (one, other, exact)] == started
     assert {t.time_steps for t in (one, other, exact)} == {7}
     assert len(one.losses["csnn_jax"]) == 2 and len(exact.losses["csnn_jax"]) == 1
-    of_run, _ = train(Comparison("run", job, tensors), time_steps=100, exact_batch=4)
-    assert (of_run.seed, of_run.time_steps, of_run.start) == (0, 7, "the run's")
+    monkeypatch.setattr(training, "together", lambda *task: task)  # what would be trained without seeds
+    (config, _, count, start, origin), _ = train(Comparison("run", job, tensors), time_steps=100, exact_batch=4)
+    assert (config.train.seed, config.model.time_steps, count, origin) == (0, 7, 2, "the run's") and start is tensors
 
 
 def test_every_epoch_has_different_batches():

@@ -5,23 +5,27 @@ import json
 from dataclasses import replace
 
 import numpy as np
-from bundles import make_run
+from bundles import drawn, make_run
 from recordings import write_nmnist
 from refusals import refusing
 
 from csnn_jax import data
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
-from csnn_jax.runs import rundir
 from csnn_torch.compare import worker
 
+STACK = ModelConfig((8, 8, 1), (4,), hidden=(8,), num_classes=3, time_steps=6)
 
-def test_all_sides_predict_the_same_and_learn(small_run):
-    _, config, tensors = rundir.open_run(str(small_run))
-    config = replace(config, train=replace(config.train, rate_target=0.1))  # which not every side supports
-    whole = data.load("mnist", config.model.input_shape)
-    few = replace(whole, train=data.Split(whole.train.images[:32], whole.train.labels[:32]))
-    index = np.arange(24)
+
+def dataset_of(split: data.Split) -> data.Dataset:
+    return data.Dataset("few", split, None, split, ("0", "1", "2"), data.Entry(256.0, 8), ())
+
+
+def test_all_sides_predict_the_same_and_learn():
+    config = decided(Config(STACK, train=TrainConfig(rate_target=0.1, lr=0.01)))  # which not every side supports
+    random = np.random.default_rng(0)
+    split = data.Split(random.integers(0, 256, (32, 8, 8, 1), np.uint8), random.integers(0, 3, 32).astype(np.int32))
+    few, tensors, index = dataset_of(split), drawn(STACK, 5), np.arange(24)
     sides = {name: worker.SIDES[name](config, few, tensors) for name in worker.SIDES}
     before = {name: side.densities(index) for name, side in sides.items()}
     for name, side in sides.items():
@@ -46,8 +50,8 @@ def test_messages_of_a_data_source_are_not_mixed_with_the_answer(tmp_path, monke
     assert "caching the frames of 130 recordings" in err
 
 
-def test_an_input_that_changes_at_every_step_is_not_computed_once(small_run):
-    _, config, tensors = rundir.open_run(str(small_run))
-    rate = replace(config, model=replace(config.model, encoding="rate"))
+def test_an_input_that_changes_at_every_step_is_not_computed_once():
+    rate = decided(Config(replace(STACK, encoding="rate")))
+    split = data.Split(np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int32))
     with refusing(UserError, "every step"):
-        worker.SIDES["snntorch first convolution once"](rate, data.load("mnist", rate.model.input_shape), tensors)
+        worker.SIDES["snntorch first convolution once"](rate, dataset_of(split), drawn(STACK))

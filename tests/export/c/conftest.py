@@ -6,7 +6,7 @@ from networks import network
 from export.c import program
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory):
     """Writes and builds one of the shared networks once, as users do; returns the folder of sources and programs."""
     folders = {}
