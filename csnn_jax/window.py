@@ -104,6 +104,15 @@ def start(graph: Graph, library: Library, batch: int) -> Carry:
     return Carry(states, {name: (library.zeros(batch, graph[name]),) * delay for name, delay in graph.delays.items()})
 
 
+def constants(graph: Graph, library: Library, parameters: Parameters, image: Any) -> dict[str, Any]:
+    """The outputs of the nodes that depend only on the image, if it's the same at every step."""
+    known = {IMAGE: image}
+    for name in graph.constant:
+        node = graph[name]
+        known[name] = library.evaluate(node, parameters.get(name, {}), known[graph.source(node).name])
+    return known
+
+
 def step(
     graph: Graph, library: Library, parameters: Parameters, carry: Carry, known: Mapping[str, Any]
 ) -> tuple[Carry, Step]:
@@ -143,11 +152,7 @@ def window(graph: Graph, library: Library, parameters: Parameters, x: Any, time_
     """
     sequence = x.ndim > 1 + len(graph[IMAGE].shape)
     carry = start(graph, library, x.shape[1 if sequence else 0])
-    known = {} if sequence else {IMAGE: x}
-    if not sequence and time_steps > 1:
-        for name in graph.constant:
-            node = graph[name]
-            known[name] = library.evaluate(node, parameters.get(name, {}), known[graph.source(node).name])
+    known = {} if sequence else constants(graph, library, parameters, x)
     for frame in x if sequence else range(time_steps):
         carry, result = step(graph, library, parameters, carry, {IMAGE: frame} if sequence else known)
         yield result

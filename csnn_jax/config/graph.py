@@ -198,7 +198,7 @@ class Misfit(UserError):
         self.node, self.reason = node, reason
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """A network's nodes by name, in the order of their execution; the first one is the image."""
 
@@ -237,6 +237,41 @@ class Graph:
         """The longest delay with which each node is read, if there's one."""
         edges = [edge for node in self for edge in node.inputs if edge.delay]
         return {source: max(delay for one, delay in edges if one == source) for source, _ in edges}
+
+    @cached_property
+    def segments(self) -> tuple["Graph", ...]:
+        """Parts that can go through the window one after the other.
+
+        The first goes step by step. Each of the others has one layer of neurons behind a linear layer, whose currents
+        can be computed for all steps at once, because its inputs are the spikes of the part before.
+        """
+        parts: list[dict[str, Node]] = [{}]
+        after: dict[str, Node] = {}  # nodes since the last neurons
+        for node in self:
+            after[node.name] = node
+            if isinstance(node.operation, Linear) and parts[-1] and not self.delays:
+                parts.append({})
+            if isinstance(node.operation, Neurons):
+                parts[-1] |= after
+                after = {}
+        return tuple(map(Graph, parts))
+
+    def path(self, neurons: Node) -> tuple[Node, ...]:
+        """The nodes that turn the image or the spikes of other neurons into the current of these, in order."""
+        nodes: list[Node] = []
+        node = self.source(neurons)
+        while node.operation is not None and not isinstance(node.operation, Neurons):
+            nodes.insert(0, node)
+            node = self.source(node)
+        return tuple(nodes)
+
+    def multiplies_spikes(self, node: Node) -> bool:
+        """Whether a weighted node's inputs are the spikes of neurons, or maxima of them, so 0 or 1."""
+        entering = self.source(node)
+        spikes = entering.values == Signal()
+        while entering.operation is not None and not isinstance(entering.operation, Neurons):
+            entering = self.source(entering)
+        return spikes and entering.operation is not None
 
     def source(self, node: Node) -> Node:
         """The node that a node with one input reads."""

@@ -1,7 +1,8 @@
 """A graph's blocks of weights, pools and neurons, for code that goes through a chain layer by layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from csnn_jax.config.graph import Convolution, Flatten, Graph, Linear, Node, Pooling
@@ -112,16 +113,23 @@ class Layer:
         return f"{self.name}: {self.operation}"
 
 
-def layers_of(graph: Graph) -> Iterator[Layer]:
+@lru_cache(256)
+def layers_of(graph: Graph) -> tuple[Layer, ...]:
     """The blocks of a chain in order."""
-    for firing in graph.neurons:
-        node = graph.source(firing)
-        pool, before = node.operation if isinstance(node.operation, Pooling) else None, None
-        node = graph.source(node) if pool else node
-        entering = graph.source(node)
-        if isinstance(entering.operation, Flatten):
-            entering = graph.source(entering)
-        if isinstance(entering.operation, Pooling):
-            before = entering.operation
-        assert isinstance(firing.operation, Neurons)
-        yield Layer(node, firing.operation, entering.shape, firing.shape, pool, before)
+    return tuple(_layer(graph, firing) for firing in graph.neurons)
+
+
+def _layer(graph: Graph, firing: Node) -> Layer:
+    nodes = graph.path(firing)
+    (number,) = (number for number, node in enumerate(nodes) if node.grid is not None)
+    entering = graph.source(nodes[number])
+    if isinstance(entering.operation, Flatten):
+        entering = graph.source(entering)
+    assert isinstance(firing.operation, Neurons)
+    pools = _pool(nodes[number:]), _pool(nodes[:number])
+    return Layer(nodes[number], firing.operation, entering.shape, firing.shape, *pools)
+
+
+def _pool(nodes: Iterable[Node]) -> Pooling | None:
+    """The pool among some nodes."""
+    return next((node.operation for node in nodes if isinstance(node.operation, Pooling)), None)

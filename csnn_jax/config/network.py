@@ -1,7 +1,6 @@
 """The network: its layers, its neurons and the number of time steps."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, get_args
 
 from csnn_jax.config import grid
@@ -167,15 +166,15 @@ class ModelConfig(NeuronFields):
         even = any(k % 2 == 0 and padding == "same" for k, padding in zip(sizes, paddings, strict=True))
         check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones need valid", not even)
 
-    @cached_property
+    @property
     def graph(self) -> Graph:
         """The network as a graph."""
         return chain(self)
 
-    @cached_property
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The blocks in order, with their geometry and their neurons."""
-        return tuple(layers_of(self.graph))
+        return layers_of(self.graph)
 
     @property
     def narrower(self) -> tuple[str, ...]:

@@ -66,11 +66,8 @@ def current(graph: Graph, neurons: Node, weights: Values, x: np.ndarray) -> np.n
     Returns:
         [time, batch, ...] float32.
     """
-    nodes = [node := graph.source(neurons)]
-    while node.operation is not None and not isinstance(graph.source(node).operation, Neurons | None):
-        nodes.insert(0, node := graph.source(node))
     frames = list(x.astype(np.float32))
-    for node in nodes:
+    for node in graph.path(neurons):
         frames = [NumPy().evaluate(node, weights, frame) for frame in frames]
     return np.stack(frames)
 
