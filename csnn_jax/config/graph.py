@@ -265,13 +265,21 @@ class Graph:
             node = self.source(node)
         return tuple(nodes)
 
+    def origin(self, node: Node) -> Node:
+        """The neurons whose spikes a node reads, directly or through pools, or the image."""
+        node = self.source(node)
+        while node.operation is not None and not isinstance(node.operation, Neurons):
+            node = self.source(node)
+        return node
+
+    def feeding(self, kind: type) -> tuple[Node, ...]:
+        """The neurons whose spikes the nodes of a kind read, in the order of these."""
+        origins = (self.origin(node) for node in self if isinstance(node.operation, kind))
+        return tuple(node for node in origins if node.operation is not None)
+
     def multiplies_spikes(self, node: Node) -> bool:
         """Whether a weighted node's inputs are the spikes of neurons, or maxima of them, so 0 or 1."""
-        entering = self.source(node)
-        spikes = entering.values == Signal()
-        while entering.operation is not None and not isinstance(entering.operation, Neurons):
-            entering = self.source(entering)
-        return spikes and entering.operation is not None
+        return self.source(node).values == Signal() and self.origin(node).operation is not None
 
     def source(self, node: Node) -> Node:
         """The node that a node with one input reads."""

@@ -94,11 +94,6 @@ class Layer:
         return None if self.grid.most is None else self.grid.most + 1
 
     @property
-    def takes_spikes(self) -> bool:
-        """Whether its weights multiply only 0 or 1 when spikes come in: not after average or sum pools."""
-        return self.before is None or self.before.kind == "max"
-
-    @property
     def operation(self) -> str:
         """The operations before the neurons, in words."""
         bias = "" if self.bias else ", no bias"
