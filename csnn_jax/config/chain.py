@@ -1,7 +1,6 @@
 """The graph that flags describe: convolutions with pools and neurons, then linear layers with neurons."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from csnn_jax.config.checks import flag_of, show
@@ -17,7 +16,6 @@ _FLAGS = {Convolution: "conv_channels", Pooling: "pool_size", Linear: "hidden"}
 _HINT = "expected smaller kernels, strides or pools, fewer channels or neurons, or larger images"
 
 
-@lru_cache(256)
 def chain(config: Any) -> Graph:
     """The graph of a `ModelConfig`.
 

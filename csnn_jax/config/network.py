@@ -1,6 +1,7 @@
 """The network: its layers, its neurons and the number of time steps."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from csnn_jax.config import grid
@@ -166,7 +167,7 @@ class ModelConfig(NeuronFields):
         even = any(k % 2 == 0 and padding == "same" for k, padding in zip(sizes, paddings, strict=True))
         check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones need valid", not even)
 
-    @property
+    @cached_property
     def graph(self) -> Graph:
         """The network as a graph."""
         return chain(self)

@@ -1,7 +1,7 @@
 """The graph's operations in JAX, with the parameters of a network's blocks."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -12,23 +12,20 @@ from csnn_jax.network.neuron import Operations, fire
 from csnn_jax.neurons.neuron import Neurons, State, Values
 from csnn_jax.window import Library
 
-if TYPE_CHECKING:
-    from csnn_jax.network.model import Block
-
 
 class Jax(Operations, Library):
     """JAX's operations, channels last, for a network.
 
     Args:
         graph: its graph.
-        blocks: its blocks.
+        blocks: its blocks, see `csnn_jax.network.model.Block`.
 
     Attributes:
         parameters: the parameters of each node by name. A bias is added by the pool after its convolution, where its
             gradient is cheaper to compute.
     """
 
-    def __init__(self, graph: Graph, blocks: Iterable["Block"]):
+    def __init__(self, graph: Graph, blocks: Iterable[Any]):
         self.parameters: dict[str, dict[str, Any]] = {}
         self._blocks = {block.layer.neurons.name: block for block in blocks}
         self._dtype = jnp.float32
