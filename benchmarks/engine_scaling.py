@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # importing JAX starts threads for the CPUs available at that
     from matplotlib.axes import Axes
 
     from csnn_jax.network.model import CSNN, Block
+    from csnn_jax.neurons.neuron import State
 
 DENSITIES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 TIME_STEPS = (10, 30, 100, 300, 1000)
@@ -139,8 +140,8 @@ def density(run: str) -> dict[str, Any]:
     for index in (number, number + 1):
         block = blocks[index]
         random = [jax.random.bernoulli(jax.random.key(0), d, spikes[index - 1].shape) for d in DENSITIES]
-        rows = [{"density": d} | one_layer(block, x) for d, x in zip(DENSITIES, random, strict=True)]
-        real = {"density": float(spikes[index - 1].mean())} | one_layer(block, spikes[index - 1])
+        rows = [{"density": d} | one_layer(network, block, x) for d, x in zip(DENSITIES, random, strict=True)]
+        real = {"density": float(spikes[index - 1].mean())} | one_layer(network, block, spikes[index - 1])
         layers[block.layer.name] = {"random": rows, "real": real, "crossover_density": crossover(rows)}
     both = [
         {"density": d} | {f"{e}_ms": sum(layer["random"][i][f"{e}_ms"] for layer in layers.values()) for e in ENGINES}
@@ -149,29 +150,38 @@ def density(run: str) -> dict[str, Any]:
     return {"layers": layers, "both": both, "crossover_density": crossover(both)}
 
 
-def one_layer(block: "Block", spikes: "Array") -> dict[str, float]:
+def one_layer(network: "CSNN", block: "Block", spikes: "Array") -> dict[str, float]:
     """Milliseconds of one layer over the window with each engine; spikes [time, batch, ...]."""
     import jax
     import jax.numpy as jnp
 
     from csnn_jax.engine import bits, event_ops, scan
     from csnn_jax.engine.bits import Rule
+    from csnn_jax.network.library import Jax
 
     spikes = spikes.astype(jnp.float32)
     time_steps, batch = spikes.shape[:2]
-    outputs, rule = block.layer.out_shape[-1], Rule(block.reset, "fast_sigmoid", 25.0, keep=False)
+    outputs, rule = block.layer.out_shape[-1], Rule(block.layer.neurons.reset, "fast_sigmoid", 25.0, keep=False)
     values = bits.NeuronValues(*(jnp.float32(block.in_use[name]) for name in ("beta", "threshold")))
     kernel, bias = block.kernel[...], block.bias[...]
 
-    def dense(spikes: "Array") -> "Array":
-        def step(membrane: "Array", x: "Array") -> "tuple[Array, Array]":
-            return block.fire(membrane, block.current(x))
+    graph, library = network.config.graph, Jax(network.config.graph, network.blocks)
+    neurons = graph[block.layer.neurons.name]
 
-        membrane = jnp.zeros((batch, *block.layer.out_shape))
+    def dense(spikes: "Array") -> "Array":
+        def current(x: "Array") -> "Array":
+            for node in graph.path(neurons):
+                x = library.evaluate(node, library.parameters.get(node.name, {}), x)
+            return x
+
+        def fire(state: "State", current: "Array") -> "tuple[State, Array]":
+            return library.fire(neurons, library.parameters[neurons.name], state, current)
+
+        state = {"mem": jnp.zeros((batch, *block.layer.out_shape))}
         if block.layer.kind == "conv":
-            return jax.lax.scan(step, membrane, spikes)[1]
-        current = block.current(spikes.reshape(-1, *block.layer.in_shape)).reshape(time_steps, batch, -1)
-        return jax.lax.scan(block.fire, membrane, current)[1]
+            return jax.lax.scan(lambda state, x: fire(state, current(x)), state, spikes)[1]
+        currents = current(spikes.reshape(-1, *block.layer.in_shape)).reshape(time_steps, batch, -1)
+        return jax.lax.scan(fire, state, currents)[1]
 
     packed = bits.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, block.layer.in_shape[-1]))
     if block.layer.kind == "conv":

@@ -7,7 +7,7 @@ Gradients are root mean squares over a kernel.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 def look(name: str, model: ModelConfig, init, surrogate, images: data.Split) -> Seen:
     """Runs the first iteration of a job."""
-    model = ModelConfig(**(vars(model) | {"surrogate": surrogate, "scale": 255.0}))
+    model = replace(model, surrogate=surrogate, scale=255.0)
     trainer = Trainer(decided(Config(model, train=TrainConfig(init=init))), images)
     batch = data.epoch_batches(0, 0, len(images.labels), 128)[0]
     membranes, spikes = trainer.trace(images.images[batch[:32]])

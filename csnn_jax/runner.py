@@ -13,6 +13,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
+from csnn_jax.config.graph import IMAGE
 from csnn_jax.data import Images, Split, as_images, as_input, as_learned, eval_batches
 from csnn_jax.data.images import check_floats
 from csnn_jax.devices.mesh import Devices
@@ -212,8 +213,7 @@ class Stream:
 
         def step(params, states: States, scores: Array, frame: Array) -> tuple[States, Array, Array]:
             network = nnx.merge(graphdef, params)
-            current = network.blocks[0].current(enter(network, frame))
-            states, spikes = advance(network.blocks, states, current)
+            states, spikes = advance(network, states, {IMAGE: enter(network, frame)})
             return states, spikes[-1], scores + (states[-1][MEMBRANE] if membrane else spikes[-1])
 
         self._step = jax.jit(step, donate_argnums=(1, 2))

@@ -14,13 +14,13 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from csnn_jax.config import NEVER, Layer, ModelConfig, Readout
+from csnn_jax.config import NEVER, ModelConfig, Neurons, Pooling, Readout
 from csnn_jax.config.checks import show
+from csnn_jax.config.graph import Convolution, Flatten, Linear, Node
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.blocks import before_neurons
 from csnn_torch.network import Network, exactly
 from csnn_torch.surrogates import spike_function
 
@@ -65,19 +65,49 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
     if "clear" in config.resets:
         raise UserError(f"--reset {show(config.reset)}: snnTorch doesn't support it, expected csnn_jax.train")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    modules: list[nn.Module] = []
-    layers = config.layers
-    for number, layer in enumerate(layers, 1):
-        modules += before_neurons(layer, number, layer.bias).values()
-        modules.append(_neurons(layer, config, dtype, output=layer is layers[-1]))
-    return Network(modules, [layer.grid for layer in layers]).to(dtype)
+    modules = [_module(node, config, dtype) for node in config.graph]
+    return Network(modules, [node.grid for node in config.graph.weighted if node.grid]).to(dtype)
 
 
-def _neurons(layer: Layer, config: ModelConfig, dtype: torch.dtype, output: bool) -> snn.SpikingNeuron:
+class SumPool2d(nn.AvgPool2d):
+    """Sums every window of size x size pixels: the average times the number of pixels, a power of two.
+
+    Attributes:
+        pixels: that number.
+    """
+
+    pixels: torch.Tensor
+
+    def __init__(self, size: int, stride: int):
+        super().__init__(size, stride)
+        self.register_buffer("pixels", torch.tensor(float(size**2)), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * self.pixels
+
+
+_POOLS: dict[str, Callable[[int, int], nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d, "sum": SumPool2d}
+
+
+def _module(node: Node, config: ModelConfig, dtype: torch.dtype) -> nn.Module:
+    """The module of a node."""
+    match node.operation:
+        case Convolution(channels, kernel, stride, padding, bias):
+            return nn.Conv2d(node.kernel_shape[-2], channels, kernel, stride, padding, bias=bias)
+        case Linear(channels, bias):
+            return nn.Linear(node.kernel_shape[0], channels, bias)
+        case Pooling(kind, size, stride):
+            return _POOLS[kind](size, stride)
+        case Flatten():
+            return nn.Flatten()
+    assert isinstance(node.operation, Neurons)
+    return _neurons(node.operation, len(node.shape), config, dtype, output=node is config.graph.neurons[-1])
+
+
+def _neurons(neurons: Neurons, rank: int, config: ModelConfig, dtype: torch.dtype, output: bool) -> snn.SpikingNeuron:
     """A layer's neurons. Unlearned values per channel are parameters without a gradient, because files store them."""
-    neurons = layer.neurons
     values = {name: torch.tensor(value, dtype=dtype) for name, value in neurons.configured}
-    wide = (layer.channels, 1, 1) if layer.kind == "conv" else (layer.channels,)
+    wide = (neurons.channels, *[1] * (rank - 1))
     made = getattr(snn, neurons.kind.name.capitalize())(
         **{name: value.repeat(wide) if name in neurons.per_channel else value for name, value in values.items()},
         **{f"learn_{name}": name in neurons.stored for name in values},

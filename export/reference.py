@@ -9,14 +9,16 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config import ModelConfig
+from csnn_jax.config.graph import IMAGE
 from csnn_jax.data.encode import as_input
 from csnn_jax.data.entry import as_floats
 from csnn_jax.neurons.neuron import MEMBRANE
-from csnn_jax.runs.layouts import Tensors, bias_of
-from csnn_torch.blocks import Operations, before_neurons
+from csnn_jax.runs.layouts import Tensors
+from csnn_jax.window import Carry, step
+from csnn_torch.library import Torch
 
 T = TypeVar("T")
 States = tuple[Tensor, ...]
@@ -40,89 +42,29 @@ class Trace(NamedTuple):
     spikes: States
 
 
-class Neurons(nn.Module):
-    """One time step of a layer of neurons (docs/design.md, section 2), as in snnTorch with its reset delay.
-
-    Every operation rounds once in float32, as in snnTorch. Parameters are buffers: scalars, or one value per channel
-    [channels, 1, 1], or [features] for linear layers.
-
-    Args:
-        layer: the layer of the neurons.
-        tensors: the network's parameters.
-        read: whether to output membranes instead of spikes.
-    """
-
-    threshold: Tensor
-
-    def __init__(self, layer: Layer, tensors: Tensors, read: bool = False):
-        super().__init__()
-        self.read = read
-        self.kind, self.reset = layer.neurons.kind, layer.neurons.reset
-        for name, value in layer.neurons.values(tensors).items():
-            value = torch.tensor(value, dtype=torch.float32)
-            ones = (1,) * (len(layer.out_shape) - 1)
-            self.register_buffer(name, value.reshape(-1, *ones) if value.ndim else value)
-
-    @property
-    def values(self) -> dict[str, Tensor]:
-        """The parameters by name."""
-        return {name: getattr(self, name) for name in self.kind.parameters}
-
-    def forward(self, current: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Maps I[t] and the state before the step to the output, S[t] or U[t], and the state after the step.
-
-        States are in the order of the neuron model's `states`.
-        """
-        before = dict(zip(self.kind.states, state, strict=True))
-        found = self.kind.step(Operations(), self.values, before, current, self.reset)
-        after = [found[name] for name in self.kind.states]
-        return found[MEMBRANE].clone() if self.read else self.fire(*after), *after
-
-    def fire(self, *state: Tensor) -> Tensor:
-        """H(U - theta): 1.0 if the membrane is above the threshold, 0.0 at or below it."""
-        after = dict(zip(self.kind.states, state, strict=True))
-        return Operations().fired(after[MEMBRANE], self.kind.threshold(self.values, after))
-
-
-class Step(nn.Module):
+class Step:
     """One time step of the whole network in torch's layouts, float32.
 
     Args:
         config: the model's configuration.
         tensors: its parameters on their grids, as returned by `weights.load`.
+
+    Attributes:
+        config: the configuration.
+        parameters: the parameters of each node by name. Those of neurons are scalars, or one value per channel
+            [channels, 1, 1], or [features] for linear layers.
     """
 
     def __init__(self, config: ModelConfig, tensors: Tensors):
-        super().__init__()
-        self.config = config
-        self.blocks: list[tuple[str, ...]] = []
-        for number, layer in enumerate(config.layers, 1):
-            # Networks without biases get biases of 0, which change no bit, so every file has the same operators.
-            block = before_neurons(layer, number, bias=True)
-            for name, module in block.items():
-                self.add_module(name, module)
-            read = number == len(config.layers) and config.readout == "membrane"
-            self.add_module(layer.neurons.name, Neurons(layer, tensors, read))
-            self.blocks.append(tuple(block))
-        complete = tensors | {f"{layer.name}.bias": bias_of(layer, tensors) for layer in config.layers}
-        clipped = {name: value for name, value in self.state_dict().items() if name.startswith("lif")}
-        weighted = {
-            name: torch.tensor(complete[name], dtype=torch.float32) for name in self.state_dict() if name in complete
-        }
-        self.load_state_dict(weighted | clipped)
-        self.requires_grad_(False)
-        self.eval()
-
-    @property
-    def neurons(self) -> list[Neurons]:
-        """The neurons of every layer, in order."""
-        return [module for module in self.children() if isinstance(module, Neurons)]
+        self.config, self._library = config, Torch()
+        self.parameters = self._library.parameters(config.graph, tensors)
 
     def initial_states(self, batch: int) -> States:
         """The states before the first step, zeros [batch, ...], see `state_shapes`."""
         return tuple(torch.zeros(batch, *shape) for shape in state_shapes(self.config).values())
 
-    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+    @torch.no_grad()
+    def __call__(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One time step, with arguments and results in the order of step.onnx: states last.
 
         Args:
@@ -133,19 +75,25 @@ class Step(nn.Module):
             (output, states): output spikes [batch, classes], or membranes if the readout is the membrane, and the
                 states after this step, with membranes before the reset by their own spike.
         """
-        new: list[Tensor] = []
-        left = list(states)
-        for names, neurons in zip(self.blocks, self.neurons, strict=True):
-            for name in names:
-                x = self.get_submodule(name)(x)
-            x, *after = neurons(x, *(left.pop(0) for _ in neurons.kind.states))
-            new += after
-        return x, *new
+        graph = self.config.graph
+        carry = Carry(self._by_node(states), {})
+        _, after = step(graph, self._library, self.parameters, carry, {IMAGE: x})
+        last = graph.neurons[-1].name
+        output = after.states[last][MEMBRANE] if self.config.readout == "membrane" else after.values[last]
+        return output, *(state for one in after.states.values() for state in one.values())
 
+    @torch.no_grad()
     def fire(self, states: States) -> States:
         """The spikes S[t] of every layer, from the states after the step."""
-        left = list(states)
-        return tuple(one.fire(*(left.pop(0) for _ in one.kind.states)) for one in self.neurons)
+        spikes = []
+        for name, after in self._by_node(states).items():
+            values = self.parameters[name]
+            spikes.append(self._library.fired(after[MEMBRANE], self.config.kind.threshold(values, after)))
+        return tuple(spikes)
+
+    def _by_node(self, states: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
+        names, left = self.config.kind.states, iter(states)
+        return {node.name: {name: next(left) for name in names} for node in self.config.graph.neurons}
 
 
 def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -190,20 +138,19 @@ def frames(x: Tensor, time_steps: int) -> Iterator[Tensor]:
     return iter(x) if x.ndim == 5 else (x for _ in range(time_steps))
 
 
-@torch.no_grad()
-def trace(step: Step, x: Tensor, time_steps: int) -> Trace:
+def trace(network: Step, x: Tensor, time_steps: int) -> Trace:
     """Runs the window step by step from zero states, without hoisting anything, and records every layer.
 
     Args:
-        step: the network.
+        network: the network.
         x: see `inputs`.
         time_steps: length of the window if `x` is a single image.
     """
-    states = step.initial_states(x.shape[-4])
-    outputs, found = [], []
+    states: Sequence[Tensor] = network.initial_states(x.shape[-4])
+    outputs, recorded = [], []
     for frame in frames(x, time_steps):
-        output, *states = step(frame, *states)
+        output, *states = network(frame, *states)
         outputs.append(output)
-        found.append(tuple(states))
-    stacked = tuple(torch.stack(layer) for layer in zip(*found, strict=True))
-    return Trace(torch.stack(outputs), stacked, step.fire(stacked))
+        recorded.append(tuple(states))
+    stacked = tuple(torch.stack(layer) for layer in zip(*recorded, strict=True))
+    return Trace(torch.stack(outputs), stacked, network.fire(stacked))

@@ -7,10 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.config.network import NEVER
+from csnn_jax.config import NEVER, ModelConfig
 from csnn_jax.neurons.neuron import MEMBRANE
-from export.reference import Neurons, Step, state_shapes
+from export.reference import Step, state_shapes
 
 FIRES, FIRED = "U[t] > threshold", "U[t-1] > threshold"
 """The conditions for S[t] = 1 and for R[t] = 1."""
@@ -65,7 +64,10 @@ def of_graph(step: Step) -> dict[str, str]:
     return {
         "neuron": _neuron(config),
         "equation": f"{terse(_equations(config))}{resets}; S[t] = {_heaviside(FIRES)}; H(x) = 1 where x > 0, else 0",
-        **{name: json.dumps([_value(neurons, name) for neurons in step.neurons]) for name in config.kind.parameters},
+        **{
+            name: json.dumps([_value(step, neurons.name, name) for neurons in config.graph.neurons])
+            for name in config.kind.parameters
+        },
         "spike_condition": "U > threshold (strict)",
         "reset": _by_layer(config.resets),
         "membranes": "U[t], before the reset caused by the spike of step t",
@@ -97,10 +99,10 @@ def of_bundle(step: Step, time_steps: int, sequence: bool, names: Sequence[str])
                 "operation": layer.operation,
                 "neurons": f"lif{number}",
                 "shape": list(shapes[f"{MEMBRANE}{number}"]),
-                "reset": neurons.reset,
-                **{name: _value(neurons, name) for name in config.kind.parameters},
+                "reset": layer.neurons.reset,
+                **{name: _value(step, layer.neurons.name, name) for name in config.kind.parameters},
             }
-            for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1)
+            for number, layer in enumerate(config.layers, 1)
         ],
         "equations": {
             "reset": "none" if set(config.resets) == {"none"} else f"R[t] = 1 where {FIRED}, else 0",
@@ -133,9 +135,9 @@ def _neuron(config: ModelConfig) -> str:
     return f"{config.kind.description}{last}"
 
 
-def _value(neurons: Neurons, name: str) -> float | list[float] | None:
+def _value(step: Step, neurons: str, name: str) -> float | list[float] | None:
     """The value of a parameter, or a list for all channels; None for the threshold of neurons that never spike."""
-    value = neurons.values[name]
+    value = step.parameters[neurons][name]
     if value.ndim:
         return value.flatten().tolist()
     return None if name == "threshold" and value == NEVER else value.item()

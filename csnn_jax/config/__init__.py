@@ -6,12 +6,12 @@ share it.
 """
 
 from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of
-from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
+from csnn_jax.config.chain import GEOMETRY
+from csnn_jax.config.graph import Padding, Pool, Pooling
 from csnn_jax.config.grid import Grid
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
+from csnn_jax.config.layers import Layer
 from csnn_jax.config.network import (
-    GEOMETRY,
-    NEVER,
     RECORDED,
     SLOPELESS,
     Encoding,
@@ -21,7 +21,7 @@ from csnn_jax.config.network import (
     SurrogateName,
 )
 from csnn_jax.neurons import PARAMETERS, NeuronFields
-from csnn_jax.neurons.neuron import Neurons, Reset
+from csnn_jax.neurons.neuron import NEVER, Neurons, Reset
 
 __all__ = [
     "GEOMETRY",

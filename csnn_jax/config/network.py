@@ -1,19 +1,19 @@
 """The network: its layers, its neurons and the number of time steps."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar, get_args
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
 
 from csnn_jax.config import grid
-from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle, show
-from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
-from csnn_jax.config.neuron_checks import NEVER, check_neurons
+from csnn_jax.config.chain import GEOMETRY, chain, per_convolution
+from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle
+from csnn_jax.config.graph import Graph, Padding, Pool
+from csnn_jax.config.layers import Layer, layers_of
+from csnn_jax.config.neuron_checks import check_neurons
 from csnn_jax.config.sizes import check_sizes
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
-from csnn_jax.neurons.neuron import Neuron, Neurons, Reset
-
-T = TypeVar("T")
+from csnn_jax.neurons.neuron import Neuron, Reset
 
 Encoding = Literal["direct", "rate", "latency"]
 Readout = Literal["spikes", "membrane"]
@@ -31,8 +31,6 @@ SurrogateName = Literal[
 ]
 SLOPELESS = ("straight_through", "heaviside")
 """Surrogates without a slope; setting `slope` for one of them is an error."""
-GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
-"""Fields with one value for all convolutions or one per convolution."""
 RECORDED = ("input_bits", "classes")
 """Fields that follow from the data and have no flag."""
 PIXEL = 256.0
@@ -139,24 +137,7 @@ class ModelConfig(NeuronFields):
         check_neurons(self, self.kind, PARAMETERS)
         if self.output == "integrator":
             object.__setattr__(self, "readout", "membrane")
-        for layer in self.layers:
-            if 0 in layer.in_shape:  # only after a pool
-                raise UserError(
-                    f"--pool-size {show(self.pool_size)}: leaves {layer.name} no input, because a window is larger "
-                    "than the outputs before it; expected smaller windows, fewer blocks, or larger images"
-                )
-            if 0 in layer.out_shape:
-                size = "x".join(map(str, layer.in_shape[:2]))
-                raise UserError(
-                    f"--conv-channels {show(self.conv_channels)}: {layer.name} has no output pixels for {size} inputs "
-                    f"({layer.operation}); expected fewer blocks, smaller kernels or strides, or larger images"
-                )
-            if (room := layer.grid.room) < grid.LEAST:
-                inputs = f"{layer.grid.terms:,} inputs of {layer.grid.input_bits} bits"
-                raise UserError(
-                    f"{layer.name}: {inputs} per neuron leave {max(0, room)} bits for its weights, "
-                    f"expected at least {grid.LEAST}; use fewer channels or hidden neurons, or smaller kernels or pools"
-                )
+        _ = self.graph  # raises UserError if a node doesn't fit
 
     def _check_geometry(self) -> None:
         """Raises UserError for an impossible geometry; collapses equal values for all convolutions into one."""
@@ -180,53 +161,21 @@ class ModelConfig(NeuronFields):
                 check(flag, value, several, n > 0 and len(value) == n)
                 if len(set(value)) == 1:
                     object.__setattr__(self, name, value[0])
-        if all(pool == "none" for pool in self._per_convolution(self.pool)):
+        if all(pool == "none" for pool in per_convolution(self, self.pool)):
             object.__setattr__(self, "pool_after", False)
-        sizes, paddings = self._per_convolution(self.kernel_size), self._per_convolution(self.padding)
+        sizes, paddings = per_convolution(self, self.kernel_size), per_convolution(self, self.padding)
         even = any(k % 2 == 0 and padding == "same" for k, padding in zip(sizes, paddings, strict=True))
         check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones need valid", not even)
 
-    def _per_convolution(self, value: T | tuple[T, ...]) -> tuple[T, ...]:
-        return value if isinstance(value, tuple) else (value,) * len(self.conv_channels)
+    @cached_property
+    def graph(self) -> Graph:
+        """The network as a graph."""
+        return chain(self)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The blocks in order, with their geometry and their neurons."""
-        blocks: list[Layer] = []
-        neurons = iter(self._neurons())
-        shape: tuple[int, ...] = self.input_shape
-        before: Pooling | None = None
-        of_each = (self._per_convolution(getattr(self, name)) for name in GEOMETRY)
-        for number, (channels, *geometry) in enumerate(zip(self.conv_channels, *of_each, strict=True), 1):
-            kernel, stride, padding, pool, size = geometry
-            zeros = kernel // 2 if padding == "same" else 0
-            pooling = None if pool == "none" else Pooling(pool, size, size)
-            name, sizes = f"conv{number}", (kernel, stride, zeros)
-            pools = None if self.pool_after else pooling, before
-            blocks.append(Layer(name, "conv", shape, channels, *sizes, *pools, self.bias, neurons=next(neurons)))
-            before = pooling if self.pool_after else None
-            shape = before.shape(blocks[-1].out_shape) if before else blocks[-1].out_shape
-        for number, features in enumerate((*self.hidden, self.num_classes), 1):
-            name, own = f"fc{number}", next(neurons)
-            blocks.append(Layer(name, "linear", shape, features, before=before, bias=self.bias, neurons=own))
-            before, shape = None, blocks[-1].out_shape
-        blocks[0] = replace(blocks[0], input_bits=self.entering_bits, input_step=1 / self.input_scale)
-        return tuple(replace(block, weight_bits=self.weight_bits) for block in blocks)
-
-    def _neurons(self) -> Iterator[Neurons]:
-        """The neurons of each layer."""
-        kind = self.kind
-        learned = tuple(name for name in kind.parameters if getattr(self, f"learn_{name}"))
-        channels = (*self.conv_channels, *self.hidden, self.num_classes)
-        columns = zip(channels, self.each("reset"), *map(self.each, kind.parameters), strict=True)
-        for number, (width, reset, *values) in enumerate(columns, 1):
-            configured = dict(zip(kind.parameters, values, strict=True))
-            one = Neurons(f"lif{number}", kind, reset, width, tuple(configured.items()), learned, self.per_channel)
-            if number == self._depth and self.output == "integrator":
-                never = tuple((configured | {"threshold": NEVER}).items())
-                left = (tuple(name for name in names if name != "threshold") for names in (learned, self.per_channel))
-                one = Neurons(one.name, kind, "none", width, never, *left)
-            yield one
+        return layers_of(self.graph)
 
     @property
     def narrower(self) -> tuple[str, ...]:

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config.checks import check, flag_of, is_number
-from csnn_jax.neurons.neuron import Neuron
+from csnn_jax.neurons.neuron import NEVER, Neuron
 
 SMALLEST = 2.0**-100
 """Smallest threshold: keeps subnormals, which some programs flush to 0, from affecting spikes."""
-NEVER = 2.0**100
-"""The threshold of an integrator: no membrane reaches it, and no arithmetic with it overflows. Others are below it."""
 THRESHOLDS = "from 2^-100 to below 2^100"
 """The magnitudes that a threshold may have, in words. Only training makes one negative."""
 

@@ -1,11 +1,11 @@
 """Draws the hidden neurons that a training iteration drops, in NumPy, so JAX and torch drop the same ones."""
 
-import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from csnn_jax.config.graph import Linear
 from csnn_jax.config.network import ModelConfig
 
 STREAM = 4
@@ -15,8 +15,7 @@ number)."""
 
 def sizes(model: ModelConfig) -> list[int]:
     """The number of neurons of each layer that dropout applies to, in order: those that feed a linear layer."""
-    pairs = itertools.pairwise(model.layers)
-    return [math.prod(before.out_shape) for before, layer in pairs if layer.kind == "linear"]
+    return [math.prod(neurons.shape) for neurons in model.graph.feeding(Linear)]
 
 
 def draw(model: ModelConfig, share: float, seed: int, iteration: int, batch: int) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ from jax import Array
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from csnn_jax.config import Readout
+from csnn_jax.config.graph import Linear
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import ConstantCurrent, LayerOutput, NeuronValues, Rule, Spikes
@@ -178,14 +179,12 @@ def _forward(
 
 def _masks(model: CSNN, dropout: Dropout | None) -> list[Array | None]:
     """For each layer, bits of the neurons that dropout keeps [batch, neurons / 16]; None if it keeps all."""
-    layers = model.config.layers
-    found: list[Array | None] = [None] * len(layers)
+    kept: dict[str, Array] = {}
     if dropout is not None:
-        linear = [index for index, layer in enumerate(layers) if layer.kind == "linear" and index]
-        for index, stays in zip(linear, dropout.masks, strict=True):
-            stays = stays.reshape(1, len(stays), -1, layers[index - 1].channels).astype(jnp.uint8)
-            found[index - 1] = bits.pack(stays).bits[:, 0]
-    return found
+        for neurons, stays in zip(model.config.graph.feeding(Linear), dropout.masks, strict=True):
+            stays = stays.reshape(1, len(stays), -1, neurons.shape[-1]).astype(jnp.uint8)
+            kept[neurons.name] = bits.pack(stays).bits[:, 0]
+    return [kept.get(neurons.name) for neurons in model.config.graph.neurons]
 
 
 def _output(model: CSNN, outputs: list[LayerOutput], reads: Readout = "spikes") -> Array:
@@ -279,9 +278,8 @@ def weight_bits(block: Block, planes: int = 1) -> int:
 
 def _input_channels(model: CSNN, block: Block) -> int:
     """Channels at each position of a linear block's input."""
-    layers = model.config.layers
-    index = layers.index(block.layer)
-    return layers[index - 1].out_shape[-1] if index else math.prod(block.layer.in_shape)
+    origin = model.config.graph.origin(block.layer.weights)
+    return origin.shape[-1] if origin.operation else math.prod(block.layer.in_shape)
 
 
 def _values(block: Block, mask: Array | None) -> NeuronValues:

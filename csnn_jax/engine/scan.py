@@ -12,10 +12,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from csnn_jax.config import Readout
+from csnn_jax.config.graph import IMAGE, Node
 from csnn_jax.network import inputs
-from csnn_jax.network.model import CSNN, Block, States, advance, enter, exact
+from csnn_jax.network.library import Jax
+from csnn_jax.network.model import CSNN, States, advance, enter, exact
 from csnn_jax.network.surrogate import reverse_mode_only
 from csnn_jax.neurons.neuron import MEMBRANE, State
+from csnn_jax.window import constants
 
 # On the CPU, XLA uses YNNPACK for matrix products and convolutions by default; for the default network's convolution,
 # its own Eigen code takes less than half the time (4.6 vs. 10.9 ms per step).
@@ -73,6 +76,8 @@ class SpikeCounts(NamedTuple):
     fired: Array
 
 
+Known = dict[str, Array]
+"""The outputs of nodes that are computed before a step."""
 Seen = tuple[Array, ...]
 """For each layer, whether a channel has fired [batch, channels]."""
 
@@ -173,32 +178,37 @@ def _window(
     """
     model, x = ready(model, x)
     reads = reads or usual_output(model)
-    split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
-    first, rest = model.blocks[:split], model.blocks[split:]
+    graph, library = model.config.graph, Jax(model.config.graph, model.blocks)
+    first, *rest = graph.segments
 
-    def seen(block: Block, state: State) -> Array | None:
-        """The membranes of a block if they are to be returned."""
-        return state[MEMBRANE] if reads == "membrane" and block is model.blocks[-1] else None
+    def seen(node: Node, state: State) -> Array | None:
+        """The membranes of neurons if they are to be returned."""
+        return state[MEMBRANE] if reads == "membrane" and node is graph.neurons[-1] else None
 
-    def together(states: States, current: Array) -> tuple[States, tuple[Array, Array | None, list[Array]]]:
-        states, spikes = advance(first, states, current)
-        return states, (spikes[-1], seen(first[-1], states[-1]), [layer.mean() for layer in spikes])
+    def together(states: States, known: Known) -> tuple[States, tuple[Array, Array | None, list[Array]]]:
+        states, spikes = advance(model, states, known, first)
+        return states, (spikes[-1], seen(first.neurons[-1], states[-1]), [layer.mean() for layer in spikes])
 
+    split = len(first.neurons)
     start = model.initial_states(x.shape[-4])
     run = jax.checkpoint(together, policy=_KEPT, prevent_cse=False)
     last, (spikes, watched, shares) = _loop(model, x, run, start[:split])
     densities = [share.mean() for share in shares]
-    for number, (block, state) in enumerate(zip(rest, start[split:], strict=True)):
+    for number, (part, state) in enumerate(zip(rest, start[split:], strict=True)):
+        *before, neurons = part
 
-        def fire(state: State, current: Array, block: Block = block) -> tuple[State, tuple[Array, Array | None]]:
-            state, spikes = block.fire(state, current)
-            return state, (spikes, seen(block, state))
+        def fire(state: State, current: Array, node: Node = neurons) -> tuple[State, tuple[Array, Array | None]]:
+            state, spikes = library.fire(node, library.parameters[node.name], state, current)
+            return state, (spikes, seen(node, state))
 
         window = spikes.shape[:2]
         if dropout is not None:
             stays = dropout.masks[number].reshape(spikes.shape[1:]).astype(spikes.dtype)
             spikes = spikes * (stays * dropout.scale)
-        currents = block.current(spikes.reshape(-1, *spikes.shape[2:])).reshape(*window, -1)
+        currents = spikes.reshape(-1, *spikes.shape[2:])
+        for node in before:
+            currents = library.evaluate(node, library.parameters.get(node.name, {}), currents)
+        currents = currents.reshape(*window, -1)
         state, (spikes, watched) = lax.scan(jax.checkpoint(fire, policy=_KEPT, prevent_cse=False), state, currents)
         last = (*last, state)
         densities.append(spikes.mean())
@@ -227,8 +237,8 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
     """
     model, x = ready(model, x)
 
-    def everything(states: States, current: Array) -> tuple[States, Trace]:
-        states, spikes = advance(model.blocks, states, current)
+    def everything(states: States, known: Known) -> tuple[States, Trace]:
+        states, spikes = advance(model, states, known)
         return states, Trace(states, spikes)
 
     return _loop(model, x, everything, model.initial_states(x.shape[-4]))
@@ -249,9 +259,9 @@ def tally(model: CSNN, x: Array) -> SpikeCounts:
     """
     model, x = ready(model, x)
 
-    def add(carry: tuple[States, SpikeCounts], current: Array) -> tuple[tuple[States, SpikeCounts], None]:
+    def add(carry: tuple[States, SpikeCounts], known: Known) -> tuple[tuple[States, SpikeCounts], None]:
         states, (scores, fired) = carry
-        states, spikes = advance(model.blocks, states, current)
+        states, spikes = advance(model, states, known)
         now = jnp.stack([s.reshape(s.shape[0], -1).sum(1) for s in spikes], axis=1)
         output = states[-1][MEMBRANE] if model.config.readout == "membrane" else spikes[-1]
         return (states, SpikeCounts(scores + output, fired + now)), None
@@ -279,8 +289,8 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
     """
     model, x = ready(model, x)
 
-    def mark(carry: tuple[States, Seen], current: Array) -> tuple[tuple[States, Seen], None]:
-        states, spikes = advance(model.blocks, carry[0], current)
+    def mark(carry: tuple[States, Seen], known: Known) -> tuple[tuple[States, Seen], None]:
+        states, spikes = advance(model, carry[0], known)
         now = tuple(by_channel(layer > 0) for layer in spikes)
         return (states, tuple(a | b for a, b in zip(carry[1], now, strict=True))), None
 
@@ -296,8 +306,8 @@ def by_channel(fired: Array) -> Array:
 
 @reverse_mode_only()
 def _loop(model: CSNN, x: Array, body: Callable, carry):
-    """Scans `body(carry, first block's current) -> (carry, output)` over the window, from `carry`."""
+    """Scans `body(carry, known outputs of nodes) -> (carry, output)` over the window, from `carry`."""
     if x.ndim == 5:
-        return lax.scan(lambda carry, image: body(carry, model.blocks[0].current(image)), carry, x)
-    current = model.blocks[0].current(x)
-    return lax.scan(lambda carry, _: body(carry, current), carry, length=model.config.time_steps)
+        return lax.scan(lambda carry, image: body(carry, {IMAGE: image}), carry, x)
+    known = constants(model.config.graph, library := Jax(model.config.graph, model.blocks), library.parameters, x)
+    return lax.scan(lambda carry, _: body(carry, known), carry, length=model.config.time_steps)

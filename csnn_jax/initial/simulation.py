@@ -3,16 +3,42 @@
 Slow and simple. Uses no engine, so results don't depend on one (docs/design.md, section 2).
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig, Pooling
-from csnn_jax.neurons.neuron import MEMBRANE, Neurons
+from csnn_jax.config import ModelConfig, Pooling
+from csnn_jax.config.graph import Convolution, Graph, Node
+from csnn_jax.neurons.neuron import MEMBRANE, Neurons, Values
+from csnn_jax.window import Library
 
 
-class Operations:
-    """NumPy's operations for a neuron's step, in float32, see `csnn_jax.neurons.neuron`."""
+class NumPy(Library):
+    """NumPy's operations in float32, channels last. Spikes are booleans."""
+
+    def zeros(self, batch: int, node: Node) -> np.ndarray:
+        """Zeros [batch, ...]."""
+        return np.zeros((batch, *node.shape), np.float32)
+
+    def convolution(self, operation: Convolution, own: Values, x: np.ndarray) -> np.ndarray:
+        """Cross-correlation with weights [k, k, in, out]."""
+        zeros = (operation.padding, operation.padding)
+        patches = _windows(np.pad(x, ((0, 0), zeros, zeros, (0, 0))), operation.kernel, operation.stride)
+        columns = patches.transpose(0, 1, 2, 4, 5, 3).reshape(*patches.shape[:3], -1)
+        return columns @ own["weight"].reshape(columns.shape[-1], -1) + own["bias"]
+
+    def linear(self, own: Values, x: np.ndarray) -> np.ndarray:
+        """A product with weights [in, out]."""
+        return x @ own["weight"] + own["bias"]
+
+    def pool(self, operation: Pooling, own: Values, x: np.ndarray) -> np.ndarray:
+        """Pooling; incomplete windows at the edges are dropped."""
+        windows = _windows(x, operation.size, operation.stride)
+        if operation.kind == "max":
+            return windows.max((-2, -1))
+        return windows.sum((-2, -1)) * np.float32(operation.step)
+
+    def flatten(self, x: np.ndarray) -> np.ndarray:
+        """Features in H, W, C order."""
+        return x.reshape(len(x), -1)
 
     def fired(self, membrane: np.ndarray, threshold: np.ndarray) -> np.ndarray:
         """Where a membrane is above the threshold."""
@@ -27,37 +53,34 @@ class Operations:
         return factor * x
 
 
-def current(layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Input current of a layer.
+def current(graph: Graph, neurons: Node, weights: Values, x: np.ndarray) -> np.ndarray:
+    """Input current of neurons.
 
     Args:
-        layer: one of a network's layers.
-        kernel: [k, k, in, out] or [in, out].
-        bias: [out], or 0 if there is none.
-        x: an image, or the previous layer's spikes [time, batch, ...], numbers or booleans. If time is 1, x is the
-            input of every step.
+        graph: the network.
+        neurons: a node of neurons.
+        weights: the `weight` and `bias` of the convolution or linear layer before them.
+        x: the image, or the spikes of the neurons before [time, batch, ...], numbers or booleans. If time is 1, x is
+            the input of every step.
 
     Returns:
-        [time, batch, *out_shape] float32.
+        [time, batch, ...] float32.
     """
-    frames = [_pool(frame.astype(np.float32), layer.before) for frame in x]
-    if layer.kind == "linear":
-        frames = [frame.reshape(len(frame), -1) @ kernel for frame in frames]
-    else:
-        frames = [_pool(_conv(frame, kernel, layer), layer.pool) for frame in frames]
-    return np.stack(frames) + bias
+    frames = list(x.astype(np.float32))
+    for node in graph.path(neurons):
+        frames = [NumPy().evaluate(node, weights, frame) for frame in frames]
+    return np.stack(frames)
 
 
-def spikes(current: np.ndarray, model: ModelConfig, index: int) -> np.ndarray:
-    """Spikes of layer `index` for its current [time or 1, batch, ...]: bool [time, batch, ...]."""
-    neurons = model.layers[index].neurons
-    kind, values = neurons.kind, {name: np.float32(value) for name, value in neurons.configured}
+def spikes(current: np.ndarray, model: ModelConfig, neurons: Node) -> np.ndarray:
+    """Spikes of neurons for their current [time or 1, batch, ...]: bool [time, batch, ...]."""
+    assert isinstance(neurons.operation, Neurons)
+    values = {name: np.float32(value) for name, value in neurons.operation.configured}
     steps = model.time_steps if len(current) == 1 else len(current)
-    state = {name: np.zeros(current.shape[1:], np.float32) for name in kind.states}
+    state = {name: np.zeros(current.shape[1:], np.float32) for name in neurons.operation.kind.states}
     fired = np.zeros((steps, *current.shape[1:]), bool)
     for step in range(steps):
-        state = kind.step(Operations(), values, state, current[step % len(current)], neurons.reset)
-        fired[step] = state[MEMBRANE] > kind.threshold(values, state)
+        state, fired[step] = NumPy().fire(neurons, values, state, current[step % len(current)])
     return fired
 
 
@@ -70,34 +93,13 @@ def response(neurons: Neurons, steps: int = 4000) -> np.ndarray:
     decays = {name for name, parameter in neurons.kind.parameters.items() if parameter.decays}
     values = {name: min(value, 0.99) if name in decays else value for name, value in neurons.configured}
     state = {name: np.zeros(()) for name in neurons.kind.states}
-    found = np.zeros(steps)
+    membranes = np.zeros(steps)
     for step in range(steps):
-        state = neurons.kind.step(Operations(), values, state, float(step == 0), "none")
-        found[step] = state[MEMBRANE]
-    return found
+        state = neurons.kind.step(NumPy(), values, state, float(step == 0), "none")
+        membranes[step] = state[MEMBRANE]
+    return membranes
 
 
-def _conv(x: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:
-    """Cross-correlation [batch, rows, columns, out]."""
-    x = np.pad(x, ((0, 0), (layer.padding, layer.padding), (layer.padding, layer.padding), (0, 0)))
-    rows, columns, channels = layer.conv_shape
-    patches = np.concatenate(list(_shifted(x, layer.kernel, layer.stride, rows, columns)), -1)
-    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(patches.shape[-1], -1)
-    return product.reshape(len(x), rows, columns, channels)
-
-
-def _pool(x: np.ndarray, pool: Pooling | None) -> np.ndarray:
-    """Pooling; incomplete windows at the edges are dropped."""
-    if pool is None:
-        return x
-    members = np.stack(list(_shifted(x, pool.size, pool.stride, *map(pool.positions, x.shape[1:3]))))
-    if pool.kind == "max":
-        return members.max(0)
-    return members.mean(0) if pool.kind == "avg" else members.sum(0)
-
-
-def _shifted(x: np.ndarray, window: int, stride: int, rows: int, columns: int) -> Iterator[np.ndarray]:
-    """For each element of a window, its values at all positions: [batch, rows, columns, channels]."""
-    high, wide = stride * (rows - 1) + 1, stride * (columns - 1) + 1
-    for row, column in np.ndindex(window, window):
-        yield x[:, row : row + high : stride, column : column + wide : stride]
+def _windows(x: np.ndarray, size: int, stride: int) -> np.ndarray:
+    """All windows of images: [batch, rows, columns, channels, size, size]."""
+    return np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))[:, ::stride, ::stride]

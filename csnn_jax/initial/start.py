@@ -14,6 +14,7 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, Layer, ModelConfig
+from csnn_jax.config.graph import Node
 from csnn_jax.errors import UserError
 from csnn_jax.initial import simulation
 from csnn_jax.runs import rundir
@@ -152,8 +153,8 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
 
 def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
     """Spikes and density of each layer in turn."""
-    for index, layer in enumerate(model.layers):
-        x = simulation.spikes(simulation.current(layer, *_parameters(layer, arrays), x), model, index)
+    for layer, neurons in zip(model.layers, model.graph.neurons, strict=True):
+        x = simulation.spikes(simulation.current(model.graph, neurons, _weights(layer, arrays), x), model, neurons)
         yield x, float(x.mean())
 
 
@@ -163,11 +164,11 @@ def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarra
     A layer's current is proportional to the gain, even after max pooling, so it's computed once, and bisection finds
     the gain. An integrator keeps torch's weights.
     """
-    for index, layer in enumerate(_spiking(model)):
-        current = simulation.current(layer, *_parameters(layer, arrays), x)
+    for layer, neurons in zip(_spiking(model), model.graph.neurons, strict=False):
+        current = simulation.current(model.graph, neurons, _weights(layer, arrays), x)
 
-        def at(step: int, current: np.ndarray = current, index: int = index) -> np.ndarray:
-            return simulation.spikes(current * np.float32(2 ** (step / GRID)), model, index)
+        def at(step: int, current: np.ndarray = current, neurons: Node = neurons) -> np.ndarray:
+            return simulation.spikes(current * np.float32(2 ** (step / GRID)), model, neurons)
 
         low, high = LOWEST, HIGHEST
         while high - low > 1:
@@ -213,9 +214,10 @@ def _scaled(arrays: Arrays, layer: Layer, step: int) -> Arrays:
     return arrays | {name: arrays[name] * arrays[name].dtype.type(2 ** (step / GRID)) for name in names}
 
 
-def _parameters(layer: Layer, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """(kernel, bias), float32, rounded to the layer's grid, as in the network; the bias is 0 if there is none."""
+def _weights(layer: Layer, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Weight and bias, float32, rounded to the layer's grid, as in the network; the bias is 0 if there is none."""
     bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels)
     kernel, bias = arrays[f"{layer.name}.kernel"].astype(np.float32), bias.astype(np.float32)
     exponents = layer.grid.choose(kernel, bias) if layer.grid.chosen else None
-    return layer.grid.round(kernel, bias, exponents=exponents)
+    weight, bias = layer.grid.round(kernel, bias, exponents=exponents)
+    return {"weight": weight, "bias": bias}

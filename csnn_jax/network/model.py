@@ -1,7 +1,7 @@
 """The convolutional spiking neural network: parameters in flax.nnx modules, neuron state as an explicit carry."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -12,11 +12,13 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from csnn_jax.config import Layer, ModelConfig, surrogate_of
+from csnn_jax.config.graph import IMAGE, Graph
 from csnn_jax.config.grid import Grid
-from csnn_jax.network import inputs, layers, surrogate
-from csnn_jax.network.neuron import fire
+from csnn_jax.network import inputs, surrogate
+from csnn_jax.network.library import Jax
 from csnn_jax.neurons.neuron import State
 from csnn_jax.runs import layouts
+from csnn_jax.window import Carry, step
 
 States = tuple[State, ...]
 """The state of every layer."""
@@ -36,7 +38,6 @@ class Block(nnx.Module):
     def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype: DTypeLike):
         layer = config.layers[index]
         self.layer: Layer = layer
-        self.after_spikes = index > 0 and layer.takes_spikes
         self.derivative = derivative
         shape = layer.kernel_shape
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
@@ -51,19 +52,6 @@ class Block(nnx.Module):
         self.values = nnx.data(
             {name: stored.get(f"{neurons.name}.{name}", number) for name, number in neurons.configured}
         )
-
-    def current(self, x: Array) -> Array:
-        """Input current I [batch, *out_shape] from an image or the previous layer's spikes."""
-        if self.layer.before is not None:
-            x = layers.pool(x, jnp.zeros(x.shape[-1:], x.dtype), self.layer.before)
-        if self.layer.kind == "linear":
-            x = x.reshape(x.shape[0], -1)
-            product = layers.linear if self.after_spikes else layers.matmul
-            return product(x, self.kernel[...]) + self.biases
-        x = layers.conv(x, self.kernel[...], self.layer.stride, self.layer.padding, self.after_spikes)
-        if self.layer.pool is None:
-            return x + self.biases
-        return layers.pool(x, self.biases, self.layer.pool)
 
     @property
     def biases(self) -> Array:
@@ -100,11 +88,6 @@ class Block(nnx.Module):
     def dtype(self) -> np.dtype:
         """Floating-point type of the parameters."""
         return self.kernel[...].dtype
-
-    def fire(self, state: State, current: Array) -> tuple[State, Array]:
-        """One step of this block's neurons: (state, spikes), arrays [batch, *out_shape]."""
-        neurons = self.layer.neurons
-        return fire(neurons.kind, self.in_use, state, current, neurons.reset, self.derivative)
 
     @property
     def in_use(self) -> dict[str, Array | float]:
@@ -213,8 +196,7 @@ class CSNN(nnx.Module):
         expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: self.initial_states(len(x))))
         if (shapes := jax.tree.map(jnp.shape, states)) != expected:
             raise ValueError(f"states have shapes {shapes}, expected those of initial_states({len(x)})")
-        blocks = exact(self).blocks
-        return advance(blocks, states, blocks[0].current(enter(self, x)))
+        return advance(exact(self), states, {IMAGE: enter(self, x)})
 
 
 def derivative_of(config: ModelConfig) -> surrogate.Derivative:
@@ -223,21 +205,25 @@ def derivative_of(config: ModelConfig) -> surrogate.Derivative:
     return derivative if config.slope is None else partial(derivative, slope=config.slope)
 
 
-def advance(blocks: Sequence[Block], states: States, current: Array) -> tuple[States, tuple[Array, ...]]:
-    """One time step of consecutive blocks, given the first one's input current [batch, *out_shape].
+def advance(
+    model: CSNN, states: States, known: Mapping[str, Array], part: Graph | None = None
+) -> tuple[States, tuple[Array, ...]]:
+    """One time step, without rounding anything.
+
+    Args:
+        model: the network.
+        states: of the neurons in order.
+        known: the outputs of some nodes, such as the image.
+        part: the nodes to run; None: all.
 
     Returns:
-        (states, spikes) of each block, arrays [batch, *out_shape].
+        (states, spikes) of each layer of neurons, arrays [batch, *out_shape].
     """
-    new: list[State] = []
-    spikes: list[Array] = []
-    for block, state in zip(blocks, states, strict=True):
-        if spikes:
-            current = block.current(spikes[-1])
-        state, spike = block.fire(state, current)
-        new.append(state)
-        spikes.append(spike)
-    return tuple(new), tuple(spikes)
+    graph, library = part or model.config.graph, Jax(model.config.graph, model.blocks)
+    names = [node.name for node in graph.neurons]
+    carry = Carry(dict(zip(names, states, strict=True)), {})
+    _, after = step(graph, library, library.parameters, carry, known)
+    return tuple(after.states[name] for name in names), tuple(after.values[name] for name in names)
 
 
 def exact(model: CSNN) -> CSNN:

@@ -14,6 +14,8 @@ State = dict[str, Any]
 Values = Mapping[str, Any]
 """A layer's parameters by name: scalars, or arrays that broadcast against its state."""
 
+NEVER = 2.0**100
+"""The threshold of an integrator: no membrane reaches it, and no arithmetic with it overflows. Others are below it."""
 MEMBRANE = "mem"
 """The state that every neuron has. It's compared with the threshold and recorded."""
 

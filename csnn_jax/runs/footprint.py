@@ -147,11 +147,11 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
         reached = fan_out(layer, weight)
         met = int((activity.inputs[number - 1].reshape(reached.shape) * reached).sum()) / activity.images
         fired = int(activity.spikes[number - 1].sum()) / activity.images
-        first = number == 1
+        first, spikes = number == 1, config.graph.multiplies_spikes(layer.weights)
         found.append(
             {
                 "name": layer.name,
-                "operation": "MAC" if (first and activity.graded) or not layer.takes_spikes else "AC",
+                "operation": "AC" if spikes or (first and not activity.graded) else "MAC",
                 "neurons": neurons,
                 "parameters": parameters,
                 "bytes": FLOAT_BYTES * parameters,

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from csnn_jax.config.geometry import Layer
 from csnn_jax.config.grid import SMALLEST
+from csnn_jax.config.layers import Layer
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
 from csnn_jax.errors import UserError

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from csnn_jax.config import Layer, ModelConfig
-from csnn_jax.config.network import NEVER
-from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Operations, Reset, State, Values
-from csnn_jax.runs.layouts import Tensors, bias_of
-from csnn_torch.blocks import before_neurons
+from csnn_jax.config import NEVER, ModelConfig
+from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
+from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Neurons, Operations, Reset, State, Values
+from csnn_jax.runs.layouts import Tensors
+from csnn_jax.window import window
 from csnn_torch.first_difference.recording import Recording, stacked
+from csnn_torch.library import Torch
 
 Fires = Callable[[Tensor, Tensor], Tensor]
 """(membranes, threshold) -> the spikes of a step."""
@@ -58,59 +59,30 @@ class Network:
     dtype: torch.dtype = torch.float32
 
 
-@dataclass(frozen=True, eq=False)
-class TorchOperations:
-    """Torch's operations for a neuron's step, see `csnn_jax.neurons.neuron`; spikes are numbers."""
+class _Library(Torch):
+    """Torch with the neurons of a network."""
 
-    fires: Fires
+    def __init__(self, network: Network):
+        super().__init__(network.dtype)
+        self._network = network
 
     def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
         """The spikes of a membrane."""
-        return self.fires(membrane, threshold)
+        return self._network.fires(membrane, threshold)
 
-    def masked(self, fired: Tensor, x: Tensor) -> Tensor:
-        """x if a neuron fired, else 0."""
-        return fired * x
+    def value(self, node: Node, name: str, value: Any) -> Tensor:
+        """A neuron's parameter as the network runs with it."""
+        assert isinstance(node.operation, Neurons)
+        decays = node.operation.kind.parameters[name].decays
+        return super().value(node, name, self._network.decays(value) if decays else value)
 
-    def decayed(self, factor: Tensor, x: Tensor) -> Tensor:
-        """The product."""
-        return factor * x
-
-
-class _Block:
-    """A layer with its state, which turns a step's input into spikes."""
-
-    def __init__(self, network: Network, layer: Layer, number: int):
-        self._network, self._neurons, kind = network, layer.neurons, layer.neurons.kind
-        self.spikes_at_all = layer.neurons["threshold"] != NEVER
-        modules = before_neurons(layer, number, bias=True)
-        self._current = nn.Sequential(*modules.values()).to(network.dtype).requires_grad_(False)
-        weighted: Any = modules[layer.name]
-        weighted.weight.copy_(torch.tensor(network.tensors[f"{layer.name}.weight"], dtype=network.dtype))
-        weighted.bias.copy_(torch.tensor(bias_of(layer, network.tensors), dtype=network.dtype))
-        ones = (1,) * (len(layer.out_shape) - 1)
-        self._values: dict[str, Tensor] = {}
-        for name, value in layer.neurons.values(network.tensors).items():
-            used = network.decays(value) if kind.parameters[name].decays else value
-            typed = torch.tensor(used, dtype=torch.float32).to(network.dtype)
-            self._values[name] = typed.reshape(-1, *ones) if typed.ndim else typed
-        self._ops = TorchOperations(network.fires)
-        self._shape = (layer.out_shape[-1], *layer.out_shape[:-1])
-        self._kind: Neuron = kind
-        self.state: State = {}
-        self._last: tuple[Tensor, Tensor] | None = None
-
-    def start(self, batch: int) -> None:
-        """Sets the state before the first step."""
-        self.state = {name: torch.zeros(batch, *self._shape, dtype=self._network.dtype) for name in self._kind.states}
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._last is None or not torch.equal(self._last[0], x):  # a constant image is convolved only once
-            self._last = x, self._current(x)
-        current, reset = self._last[1], self._neurons.reset
-        found = self._network.step(self._kind, self._ops, self._values, self.state, current, reset)
-        self.state = {name: value.to(self._network.dtype) for name, value in found.items()}
-        return self._network.fires(self.state[MEMBRANE], self._kind.threshold(self._values, self.state))
+    def fire(self, node: Node, own: Values, state: State, current: Tensor) -> tuple[State, Tensor]:
+        """The network's step of neurons."""
+        neurons = node.operation
+        assert isinstance(neurons, Neurons)
+        after = self._network.step(neurons.kind, self, own, state, current, neurons.reset)
+        after = {name: value.to(self.dtype) for name, value in after.items()}
+        return after, self.fired(after[MEMBRANE], neurons.kind.threshold(own, after))
 
 
 @torch.no_grad()
@@ -121,31 +93,25 @@ def simulate(network: Network, x: Tensor) -> Recording:
         network: the network, and how it's computed.
         x: inputs [time, batch, C, H, W].
     """
-    blocks = [_Block(network, layer, number) for number, layer in enumerate(network.model.layers, 1)]
-    lines = [_Line(network.delays[min(number, 1)]) for number in range(len(blocks))]
-    for block in blocks:
-        block.start(x.shape[1])
+    library, graph = _Library(network), _delayed(network)
+    x = x.to(network.dtype) * network.gain
+    image = (x == x[:1]).all()  # a constant image is convolved only once
+    steps = window(graph, library, library.parameters(graph, network.tensors), x[0] if image else x, len(x))
     spikes: list[list[Tensor | None]] = []
     membranes: list[list[Tensor]] = []
-    for frame in x.to(network.dtype) * network.gain:
-        found: list[Tensor | None] = []
-        for block, line in zip(blocks, lines, strict=True):
-            frame = block(line(frame))
-            found.append(frame if block.spikes_at_all else None)
-        spikes.append(found)
-        membranes.append([block.state[MEMBRANE] for block in blocks])
+    silent = {layer.neurons.name for layer in network.model.layers if layer.neurons["threshold"] == NEVER}
+    for one in steps:
+        spikes.append([None if node.name in silent else one.values[node.name] for node in graph.neurons])
+        membranes.append([one.states[node.name][MEMBRANE] for node in graph.neurons])
     return Recording(stacked(spikes), stacked(membranes))
 
 
-class _Line:
-    """A delay line: returns the input from some steps before, and zeros at first."""
-
-    def __init__(self, delay: int):
-        self._delay, self._held = delay, list[Tensor]()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self._held.append(x)
-        return self._held.pop(0) if len(self._held) > self._delay else torch.zeros_like(x)
+def _delayed(network: Network) -> Graph:
+    """The network's graph with its delays, from the image or spikes to what reads them."""
+    first, later = network.delays
+    graph = network.model.graph
+    signals = [graph[IMAGE], *graph.neurons]
+    return graph.delayed({Edge(node.name): Edge(node.name, later if node.operation else first) for node in signals})
 
 
 def resetting(step: Step, reset: Reset, now: bool) -> Step:

@@ -1,18 +1,18 @@
 """The effect of rounding a network's weights to their grids."""
 
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from csnn_jax.config import Config, Layer, ModelConfig
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Images, as_floats, as_input
-from csnn_jax.neurons.neuron import MEMBRANE, State
+from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.blocks import Operations, before_neurons
+from csnn_jax.window import window
+from csnn_torch.library import Torch
 from csnn_torch.model import channels_first
 
 IMAGES = 1000
@@ -62,7 +62,8 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         labels: their classes; None: unknown.
     """
     model = config.model
-    sides = [_Network(model, one) for one in (tensors, layouts.on_grid(model, tensors))]
+    library, output = Torch(), model.graph.neurons[-1].name
+    sides = [library.parameters(model.graph, one) for one in (tensors, layouts.on_grid(model, tensors))]
     count = min(IMAGES, len(images))
     spikes = changed = others = 0
     fired = np.zeros(len(model.layers), bool)
@@ -70,13 +71,16 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
     for start in range(0, count, CHUNK):
         rows = np.arange(start, min(start + CHUNK, count))
         x = channels_first(as_floats(as_input(images[rows], model, (config.train.seed, 2, 0)), model))
-        frames = x if x.ndim == 5 else [x] * model.time_steps
         scores: list[Tensor | int] = [0, 0]
-        for before, after in zip(*(side.run(frames) for side in sides), strict=True):
-            fired |= [bool(layer.any()) for layer in before.spikes]
-            spikes += sum(layer.numel() for layer in before.spikes)
-            changed += sum(int((a != b).sum()) for a, b in zip(before.spikes, after.spikes, strict=True))
-            scores = [total + side.read for total, side in zip(scores, (before, after), strict=True)]
+        for steps in zip(*(window(model.graph, library, side, x, model.time_steps) for side in sides), strict=True):
+            before, after = ([one.values[node.name] for node in model.graph.neurons] for one in steps)
+            fired |= [bool(layer.any()) for layer in before]
+            spikes += sum(layer.numel() for layer in before)
+            changed += sum(int((a != b).sum()) for a, b in zip(before, after, strict=True))
+            read = (
+                one.states[output][MEMBRANE] if model.readout == "membrane" else one.values[output] for one in steps
+            )
+            scores = [total + one for total, one in zip(scores, read, strict=True)]
         classes = [np.asarray(total).argmax(1) for total in scores]
         others += int(np.sum(classes[0] != classes[1]))
         if labels is not None:
@@ -93,43 +97,3 @@ def drawn(model: ModelConfig, count: int) -> Images:
     shape = (count, *model.input_shape)
     most = min(255, 2**model.pixel_bits)
     return (random.integers(1, most, shape, endpoint=True) * (random.random(shape) < INK)).astype(np.uint8)
-
-
-class _Step(NamedTuple):
-    """The results of a step: the spikes of every layer, and what determines the class, [batch, ...]."""
-
-    spikes: list[Tensor]
-    read: Tensor
-
-
-class _Network:
-    """A network with any neurons and weights, rounded or not; results equal snnTorch's if it has these neurons."""
-
-    def __init__(self, model: ModelConfig, tensors: Tensors):
-        self.model = model
-        self.blocks = [before_neurons(layer, number, layer.bias) for number, layer in enumerate(model.layers, 1)]
-        self.values = [_values(layer, tensors) for layer in model.layers]
-        for layer, modules in zip(model.layers, self.blocks, strict=True):
-            for name, parameter in modules[layer.name].named_parameters():
-                parameter.copy_(torch.from_numpy(tensors[f"{layer.name}.{name}"]))
-
-    def run(self, frames: Iterable[Tensor]) -> Iterator[_Step]:
-        """The steps for these inputs [batch, C, H, W], from states of 0."""
-        states: list[State | None] = [None] * len(self.blocks)
-        for x in frames:
-            spikes: list[Tensor] = []
-            for number, (layer, modules) in enumerate(zip(self.model.layers, self.blocks, strict=True)):
-                for module in modules.values():
-                    x = module(x)
-                neurons, values = layer.neurons, self.values[number]
-                state = states[number] or dict.fromkeys(neurons.kind.states, torch.zeros_like(x))
-                states[number] = state = neurons.kind.step(Operations(), values, state, x, neurons.reset)
-                x = Operations().fired(state[MEMBRANE], neurons.kind.threshold(values, state))
-                spikes.append(x)
-            yield _Step(spikes, state[MEMBRANE] if self.model.readout == "membrane" else x)
-
-
-def _values(layer: Layer, tensors: Tensors) -> dict[str, Tensor]:
-    ones = (1,) * (len(layer.out_shape) - 1)
-    found = {name: torch.tensor(value, dtype=torch.float32) for name, value in layer.neurons.values(tensors).items()}
-    return {name: value.reshape(-1, *ones) if value.ndim else value for name, value in found.items()}

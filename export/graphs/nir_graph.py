@@ -14,11 +14,10 @@ import h5py
 import nir
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig
-from csnn_jax.config.geometry import Pooling
+from csnn_jax.config import Layer, ModelConfig, Neurons, Pooling
+from csnn_jax.config.graph import Node
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors, bias_of
-from export import reference
 from export.graphs.nir_dialect import DEFINITION, Dialect, Given, Inexact
 
 _RESETS = {"leaky": "zero", "synaptic": "clear"}
@@ -49,15 +48,16 @@ def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEF
             "snnTorch, which reads NIR, supports one value for all neurons of a layer; train without --per-channel for "
             "a network.nir"
         )
-    for number, neurons in enumerate(reference.Step(config, tensors).neurons, 1):
-        if neurons.threshold < 0:
+    for neurons in config.graph.neurons:
+        given = _given(neurons, tensors, (1,))
+        if (threshold := given.values["threshold"]) < 0:
             return (
-                f"NIR's readers start at 0, above lif{number}'s learned threshold of {neurons.threshold:.6g}, and "
+                f"NIR's readers start at 0, above {neurons.name}'s learned threshold of {threshold:.6g}, and "
                 "reset there first; train without --learn-threshold for a network.nir"
             )
         try:
-            DEFINITION.neurons(_given(number, neurons, (1,)))
-            dialect.neurons(_given(number, neurons, (1,)))
+            DEFINITION.neurons(given)
+            dialect.neurons(given)
         except Inexact as error:
             return str(error)
     return None
@@ -73,13 +73,12 @@ def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) 
     """
     height, width, channels = config.input_shape
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
-    step = reference.Step(config, tensors)
     digits = len(str(len(config.layers)))
-    for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1):
+    for number, (layer, neurons) in enumerate(zip(config.layers, config.graph.neurons, strict=True), 1):
         if layer.before is not None:
             nodes[f"{list(nodes)[-1]}_pool"] = _pool(layer.before, dialect)
-        shape = reference.state_shapes(config)[f"mem{number}"]
-        written = dialect.neurons(_given(number, neurons, (1,) if dialect.legacy else shape))
+        shape = (1,) if dialect.legacy else (neurons.shape[-1], *neurons.shape[:-1])
+        written = dialect.neurons(_given(neurons, tensors, shape))
         weight = _scaled(tensors[f"{layer.name}.weight"], written.gain, dialect, layer.before, layer.pool)
         bias = _scaled(bias_of(layer, tensors), written.gain, dialect, layer.pool)
         prefix = f"layer{number:0{digits}}_"
@@ -101,8 +100,9 @@ def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) 
     return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata, type_check=not dialect.legacy)
 
 
-def _given(number: int, neurons: reference.Neurons, shape: tuple[int, ...]) -> Given:
-    return Given(f"lif{number}", shape, {name: np.float32(value) for name, value in neurons.values.items()})
+def _given(node: Node, tensors: Tensors, shape: tuple[int, ...]) -> Given:
+    assert isinstance(node.operation, Neurons)
+    return Given(node.name, shape, {name: np.float32(value) for name, value in node.operation.values(tensors).items()})
 
 
 def _scaled(values: np.ndarray, gain: float, dialect: Dialect, *pools: Pooling | None) -> np.ndarray:

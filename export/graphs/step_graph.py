@@ -5,7 +5,7 @@ other files of a bundle are built from this graph by these names.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from torch import nn
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.config import ModelConfig, Pooling
+from csnn_jax.config.graph import IMAGE, Convolution, Node
+from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.blocks import SumPool2d
+from csnn_jax.window import Carry, Library
+from csnn_jax.window import step as run_step
 from export import semantics
 from export.graphs.onnx_file import finish, metadata_of, output_name, spikes_name
-from export.reference import Neurons, Step, state_shapes
+from export.reference import Step, state_shapes
 
 _FLOAT = onnx.TensorProto.FLOAT
 
@@ -41,32 +42,49 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
         The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, a Sum
             after a Conv without a pool, and one Identity if `membrane` equals the last layer's next `mem`.
     """
-    network = Step(config, tensors)
-    parameters = {name: value.numpy() for name, value in (*network.named_parameters(), *network.named_buffers())}
-    made = _Graph()
+    network, made = Step(config, tensors), _Graph()
+    carry = Carry(
+        {
+            node.name: {name: made.input(f"{name}{number}") for name in config.kind.states}
+            for number, node in enumerate(config.graph.neurons, 1)
+        },
+        {},
+    )
+    parameters = {
+        node: {name: made.input(f"{node}.{name}") for name in values} for node, values in network.parameters.items()
+    }
+    _, after = run_step(config.graph, made, parameters, carry, {IMAGE: made.input(IMAGE)})
     named: dict[str, _Tensor] = {}
-    x = made.input("image")
-    for number, (names, neurons) in enumerate(zip(network.blocks, network.neurons, strict=True), 1):
-        for made.layer in names:
-            x = _applied(made, network.get_submodule(made.layer), x)
-        made.layer = config.layers[number - 1].neurons.name
-        after, x = _fire(made, neurons, number, x)
-        named |= {f"{name}{number}_next": value for name, value in after.items()}
-        named[spikes_name(config, number)] = x
+    for number, node in enumerate(config.graph.neurons, 1):
+        made.layer = node.name
+        states = {name: made.computed(value) for name, value in after.states[node.name].items()}
+        named |= {f"{name}{number}_next": value for name, value in states.items()}
+        named[spikes_name(config, number)] = after.values[node.name]
+    if config.readout == "membrane":
+        named[output_name(config)] = made.add("Identity", states[MEMBRANE])
     outputs = [output_name(config), *(f"{name}_next" for name in state_shapes(config))]
     nodes = list(_nodes(made, {named[name] for name in outputs}, named))
     used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
         "csnn_step",
-        [_value("image", (config.input_shape[-1], *config.input_shape[:2]))]
+        [_value(IMAGE, (config.input_shape[-1], *config.input_shape[:2]))]
         + [_value(name, shape) for name, shape in state_shapes(config).items()],
         [_value(outputs[0], (config.num_classes,))]
         + [_value(f"{name}_next", shape) for name, shape in state_shapes(config).items()],
-        [numpy_helper.from_array(v, name) for name, v in (parameters | made.constants).items() if name in used],
+        [numpy_helper.from_array(v, name) for name, v in (_arrays(network) | made.constants).items() if name in used],
     )
     model = helper.make_model(graph, producer_name="csnn_jax", opset_imports=[helper.make_opsetid("", opset)])
     return finish(model, semantics.of_graph(network))
+
+
+def _arrays(network: Step) -> dict[str, np.ndarray]:
+    """The parameters by their names in the graph, weights first."""
+    graph = network.config.graph
+    order = dict.fromkeys([node.name for node in (*graph.weighted, *graph)])
+    return {
+        f"{node}.{name}": value.numpy() for node in order for name, value in network.parameters.get(node, {}).items()
+    }
 
 
 def static(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -85,7 +103,7 @@ class _Tensor:
 
     Attributes:
         graph: the graph.
-        layer: the module of `reference.Step` that computes it: conv1, pool1, lif1, flatten3, fc1, ...
+        layer: the node that computes it: conv1, pool1, lif1, flatten3, fc1, ...
         name: its name; "": not decided yet.
         operator: what computes it; "": nothing.
         operands: the operator's inputs.
@@ -112,11 +130,11 @@ class _Tensor:
         return self.graph.add("Sub", other, self)
 
 
-class _Graph:
-    """A graph under construction, which is also the operations of a neuron's step, see `csnn_jax.neurons.neuron`.
+class _Graph(Library):
+    """A graph under construction, as an array library.
 
     Attributes:
-        layer: the module whose operators are added.
+        layer: the node whose operators are added.
         results: the operators' results in order.
         constants: numbers in a neuron's step by name.
     """
@@ -141,6 +159,45 @@ class _Graph:
         after_conv = any(isinstance(one, _Tensor) and one.operator == "Conv" for one in operands)
         return self.add("Sum" if after_conv else "Add", *operands)
 
+    def computed(self, value: _Tensor) -> _Tensor:
+        """A tensor that an operator computes, which outputs must be."""
+        return value if value.operator else self.add("Identity", value)
+
+    def evaluate(self, node: Node, own: Values, x: _Tensor) -> _Tensor:
+        """Adds the operators of a node."""
+        self.layer = node.name
+        return super().evaluate(node, own, x)
+
+    def fire(self, node: Node, own: Values, state: State, current: _Tensor) -> tuple[State, _Tensor]:
+        """Adds the operators of neurons."""
+        self.layer = node.name
+        return super().fire(node, own, state, current)
+
+    def convolution(self, operation: Convolution, own: Values, x: _Tensor) -> _Tensor:
+        """Adds a Conv."""
+        sizes = _sizes(operation.kernel, operation.stride, operation.padding)
+        return self.add("Conv", x, own["weight"], own["bias"], **sizes, dilations=[1, 1], group=1)
+
+    def linear(self, own: Values, x: _Tensor) -> _Tensor:
+        """Adds a Gemm."""
+        return self.add("Gemm", x, own["weight"], own["bias"], alpha=1.0, beta=1.0, transA=0, transB=1)
+
+    def pool(self, operation: Pooling, own: Values, x: _Tensor) -> _Tensor:
+        """Adds a MaxPool or AveragePool; a sum is the average times the number of pixels."""
+        sizes = _sizes(operation.size, operation.stride)
+        if operation.kind == "max":
+            return self.add("MaxPool", x, **sizes, dilations=[1, 1], ceil_mode=0, storage_order=0)
+        average = self.add("AveragePool", x, **sizes, ceil_mode=0, count_include_pad=1)
+        return self.add("Mul", average, own["pixels"]) if operation.kind == "sum" else average
+
+    def flatten(self, x: _Tensor) -> _Tensor:
+        """Adds a Flatten."""
+        return self.add("Flatten", x, axis=1)
+
+    def zeros(self, batch: int, node: Node) -> _Tensor:
+        """The states are inputs."""
+        raise NotImplementedError
+
     def fired(self, membrane: _Tensor, threshold: _Tensor | float) -> _Tensor:
         """1 for membranes above the threshold, else 0."""
         return self.add("Cast", self.add("Greater", membrane, threshold), to=_FLOAT)
@@ -159,50 +216,6 @@ class _Graph:
         return self.input(name)
 
 
-def _applied(graph: _Graph, module: nn.Module, x: _Tensor) -> _Tensor:
-    """Adds the operators of a module before the neurons."""
-    parameters = [graph.input(f"{graph.layer}.{name}") for name, _ in module.named_parameters()]
-    return _OPERATORS[type(module)](graph, module, x, *parameters)
-
-
-def _conv(graph: _Graph, conv: nn.Conv2d, x: _Tensor, weight: _Tensor, bias: _Tensor) -> _Tensor:
-    sizes = _sizes(conv.kernel_size[0], conv.stride[0], int(conv.padding[0]))
-    return graph.add("Conv", x, weight, bias, **sizes, dilations=[1, 1], group=1)
-
-
-def _max_pool(graph: _Graph, pool: Any, x: _Tensor) -> _Tensor:
-    sizes = _sizes(pool.kernel_size, pool.stride)
-    return graph.add("MaxPool", x, **sizes, dilations=[1, 1], ceil_mode=0, storage_order=0)
-
-
-def _average_pool(graph: _Graph, pool: Any, x: _Tensor) -> _Tensor:
-    sizes = _sizes(pool.kernel_size, pool.stride)
-    return graph.add("AveragePool", x, **sizes, ceil_mode=0, count_include_pad=1)
-
-
-def _sum_pool(graph: _Graph, pool: SumPool2d, x: _Tensor) -> _Tensor:
-    return graph.add("Mul", _average_pool(graph, pool, x), graph.input(f"{graph.layer}.pixels"))
-
-
-def _flatten(graph: _Graph, flatten: nn.Flatten, x: _Tensor) -> _Tensor:
-    return graph.add("Flatten", x, axis=flatten.start_dim)
-
-
-def _linear(graph: _Graph, linear: nn.Linear, x: _Tensor, weight: _Tensor, bias: _Tensor) -> _Tensor:
-    del linear
-    return graph.add("Gemm", x, weight, bias, alpha=1.0, beta=1.0, transA=0, transB=1)
-
-
-_OPERATORS: dict[type, Callable[..., _Tensor]] = {
-    nn.Conv2d: _conv,
-    nn.MaxPool2d: _max_pool,
-    nn.AvgPool2d: _average_pool,
-    SumPool2d: _sum_pool,
-    nn.Flatten: _flatten,
-    nn.Linear: _linear,
-}
-
-
 def _sizes(kernel: int, stride: int, padding: int = 0) -> dict[str, Any]:
     """The attributes of a square window."""
     return {
@@ -211,19 +224,6 @@ def _sizes(kernel: int, stride: int, padding: int = 0) -> dict[str, Any]:
         "strides": [stride, stride],
         "pads": [padding] * 4,
     }
-
-
-def _fire(graph: _Graph, neurons: Neurons, number: int, current: _Tensor) -> tuple[dict[str, _Tensor], _Tensor]:
-    """Adds a step of neurons: (states after it, spikes or membranes)."""
-    kind = neurons.kind
-    values = {name: graph.input(f"{graph.layer}.{name}") for name in kind.parameters}
-    before = {name: graph.input(f"{name}{number}") for name in kind.states}
-    after = kind.step(graph, values, before, current, neurons.reset)
-    # An output needs an operator of its own.
-    after = {name: value if value.operator else graph.add("Identity", value) for name, value in after.items()}
-    if neurons.read:
-        return after, graph.add("Identity", after[MEMBRANE])
-    return after, graph.fired(after[MEMBRANE], kind.threshold(values, after))
 
 
 def _nodes(graph: _Graph, outputs: Iterable[_Tensor], named: dict[str, _Tensor]) -> Iterator[onnx.NodeProto]:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from export.graphs.nir_dialect import Dialect, Given, Inexact, Written, node
-from export.parts.nir_reader import Reader, Rule, State, Values, part, reset
+from export.parts.nir_reader import Reader, Rule, States, Values, part, reset
 from export.proof import Figures
 from export.report import snippets
 
@@ -53,7 +53,7 @@ def _gain_and_tau(decay: np.float32) -> tuple[float, np.float32]:
 def _neurons(leaky: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Rule:
     """Norse's neurons; `leaky` maps a state, its rate and its input to the next state."""
 
-    def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: States) -> tuple[Tensor, States]:
         current, membrane = state
         if isinstance(kind, nir.CubaLIF):
             current = leaky(current, _rate(values["tau_syn"]), values["w_in"] * x)

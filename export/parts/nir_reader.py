@@ -12,11 +12,13 @@ import nir
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import ModelConfig, Neurons, Pooling
+from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Operation, Signal, graph
+from csnn_jax.neurons.neuron import Neuron, State, Values
 from csnn_jax.runs.layouts import Tensors
-from export import reference
+from csnn_jax.window import window
+from csnn_torch.library import Torch
 from export.bundle import Manifest
 from export.graphs import hdf5, nir_graph
 from export.graphs.nir_dialect import Dialect
@@ -26,11 +28,13 @@ from export.proof import Figures
 from export.proof.equality import Comparison, problems
 from export.proof.evidence import Evidence
 
-Values = dict[str, Tensor]
-"""A node's parameters by name."""
-State = tuple[Tensor, ...]
-Rule = Callable[[nir.NIRNode, Values, Tensor, State], tuple[Tensor, State]]
+States = tuple[Tensor, ...]
+Rule = Callable[[nir.NIRNode, Values, Tensor, States], tuple[Tensor, States]]
 """One step of a program's neurons: (node, its values, input, state, initially two zeros) -> (spikes, state)."""
+_NEURON = Neuron(
+    "nir", "neurons with a program's rule", ("first", "second"), {}, lambda ops, values, state, *_: state, {}
+)
+"""Its step is never used."""
 
 
 class Reader(NamedTuple):
@@ -56,12 +60,30 @@ def reset(fired: Tensor, membrane: Tensor) -> Tensor:
     return torch.where(fired, 0.0, membrane)
 
 
+class _Program(Torch):
+    """Torch with a program's neurons.
+
+    Args:
+        rule: the neurons.
+        nodes: the file's nodes by name.
+    """
+
+    def __init__(self, rule: Rule, nodes: dict[str, nir.NIRNode]):
+        super().__init__()
+        self._rule, self._nodes = rule, nodes
+
+    def fire(self, node: Node, own: Values, state: State, current: Tensor) -> tuple[State, Tensor]:
+        """The program's step of neurons."""
+        fired, after = self._rule(self._nodes[node.name], dict(own), current, tuple(state.values()))
+        return dict(zip(state, after, strict=True)), fired.float()
+
+
 @torch.no_grad()
-def run(graph: nir.NIRGraph, rule: Rule, x: Tensor, time_steps: int) -> list[Tensor]:
+def run(read: nir.NIRGraph, rule: Rule, x: Tensor, time_steps: int) -> list[Tensor]:
     """Runs one of our graphs with a program's rule.
 
     Args:
-        graph: the graph from `nir_graph.read`.
+        read: the graph from `nir_graph.read`.
         rule: the neurons.
         x: see `reference.inputs`.
         time_steps: length of the window if `x` is one image.
@@ -69,44 +91,54 @@ def run(graph: nir.NIRGraph, rule: Rule, x: Tensor, time_steps: int) -> list[Ten
     Returns:
         The spikes [time, batch, *shape] of every layer.
     """
-    follows, name, chain = dict(graph.edges), "input", []
-    while (name := follows[name]) != "output":
-        chain.append((name, graph.nodes[name]))
-    arrays = {name: {k: torch.as_tensor(v) for k, v in _arrays(node).items()} for name, node in chain}
-    states: dict[str, State] = {name: (torch.zeros(()), torch.zeros(())) for name, _ in chain}
-    spikes: dict[str, list[Tensor]] = {name: [] for name, node in chain if _fires(node)}
-    for value in reference.frames(x, time_steps):
-        for name, node in chain:
-            if _fires(node):
-                fired, states[name] = rule(node, arrays[name], value, states[name])
-                value = fired.float()
-                spikes[name].append(value)
-            else:
-                value = _stateless(node, arrays[name], value)
-    return [torch.stack(layer) for layer in spikes.values()]
+    network, parameters = _network(read)
+    steps = window(network, _Program(rule, read.nodes), parameters, x, time_steps)
+    layers = zip(*([one.values[node.name] for node in network.neurons] for one in steps), strict=True)
+    return [torch.stack(layer) for layer in layers]
 
 
-def _fires(node: nir.NIRNode) -> bool:
-    return isinstance(node, (nir.IF, nir.LIF, nir.CubaLIF))
+def _network(read: nir.NIRGraph) -> tuple[Graph, dict[str, dict[str, Tensor]]]:
+    """The network that a file describes, whose neurons have no step of their own, and its arrays as tensors."""
+    sources = {reader: source for source, reader in read.edges}
+    channels, *size = read.nodes["input"].input_type["input"].tolist()
+    wide, name = channels, "output"
+    nodes: list[str] = []
+    while (name := sources[name]) != "input":
+        nodes.insert(0, name)
+    described = []
+    for name in nodes:
+        node = read.nodes[name]
+        wide = len(node.weight) if isinstance(node, nir.Conv2d | nir.Affine) else wide
+        source = IMAGE if sources[name] == "input" else sources[name]
+        described.append((name, _operation(node, name, wide), source))
+    arrays = {
+        name: {
+            key: torch.as_tensor(v)
+            for key, v in vars(read.nodes[name]).items()
+            if isinstance(v, np.ndarray | np.generic)
+        }
+        for name in nodes
+    }
+    pools = {
+        name: {"pixels": torch.tensor(float(one.window))} for name, one, _ in described if isinstance(one, Pooling)
+    }
+    return graph((*size, channels), Signal(), described), arrays | pools
 
 
-def _arrays(node: nir.NIRNode) -> dict:
-    return {name: value for name, value in vars(node).items() if isinstance(value, (np.ndarray, np.generic))}
-
-
-def _stateless(node: nir.NIRNode, values: Values, x: Tensor) -> Tensor:
-    if isinstance(node, nir.Conv2d):
-        stride, padding = (tuple(map(int, size)) for size in (node.stride, node.padding))
-        return functional.conv2d(x, values["weight"], values["bias"], stride, padding)
-    if isinstance(node, nir.Affine):
-        return functional.linear(x, values["weight"], values["bias"])
-    if isinstance(node, nir.Flatten):
-        return x.flatten(int(node.start_dim), int(node.end_dim))
-    size, stride = (tuple(values[name].tolist()) for name in ("kernel_size", "stride"))
-    if isinstance(node, nir.AvgPool2d):
-        return functional.avg_pool2d(x, size, stride)
-    assert isinstance(node, nir.SumPool2d)
-    return functional.lp_pool2d(x, 1, size, stride)
+def _operation(node: nir.NIRNode, name: str, channels: int) -> Operation:
+    match node:
+        case nir.Conv2d():
+            (stride, _), (padding, _) = (tuple(map(int, sizes)) for sizes in (node.stride, node.padding))
+            return Convolution(channels, node.weight.shape[-1], stride, padding)
+        case nir.Affine():
+            return Linear(channels)
+        case nir.Flatten():
+            return Flatten()
+        case nir.AvgPool2d():
+            return Pooling("avg", int(node.kernel_size[0]), int(node.stride[0]))
+        case nir.SumPool2d():
+            return Pooling("sum", int(node.kernel_size[0]), int(node.stride[0]))
+    return Neurons(name, _NEURON, "none", channels, ())
 
 
 def _compared(evidence: Evidence, graph: nir.NIRGraph, rule: Rule) -> Figures:

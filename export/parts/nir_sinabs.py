@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from export.graphs.nir_dialect import Dialect, Given, Inexact, Written, node
-from export.parts.nir_reader import Reader, State, Values, part, reset
+from export.parts.nir_reader import Reader, States, Values, part, reset
 from export.proof import Figures
 from export.report import snippets
 
@@ -40,7 +40,7 @@ def decay(tau: Tensor) -> Tensor:
     return torch.exp(-1.0 / tau)
 
 
-def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Tensor, State]:
+def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: States) -> tuple[Tensor, States]:
     """Sinabs' LIF with SingleSpike and MembraneReset."""
     current, membrane = state
     membrane = decay(values["tau"]) * membrane + x

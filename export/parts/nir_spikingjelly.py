@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from export.graphs.nir_dialect import DT, Dialect, Given, Written, node
-from export.parts.nir_reader import Reader, State, Values, part, reset
+from export.parts.nir_reader import Reader, States, Values, part, reset
 from export.proof import Figures
 from export.report import snippets
 
@@ -38,7 +38,7 @@ def _decay(tau: float) -> np.float32:
     return np.float32(1.0 - DT / tau)
 
 
-def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Tensor, State]:
+def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: States) -> tuple[Tensor, States]:
     """SpikingJelly's LIFNode without decay of its input, and its CUBALIFNode."""
     current, membrane = state
     if isinstance(kind, nir.LIF):

@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -32,7 +33,7 @@ def digits():
 @functools.cache
 def tiny(**changes) -> Trained:
     """A network with random weights; read-only."""
-    model = ModelConfig(**{**vars(TINY), **changes})
+    model = replace(TINY, **changes)
     return Trained(Config(model), tensors(CSNN(model, 1)), "scan")
 
 
@@ -79,7 +80,7 @@ LATENCY = {"encoding": "latency", "learn_threshold": True, "threshold": (0.1, 0.
 
 @pytest.mark.parametrize(("engine", "changes"), [("scan", {}), ("event", LATENCY)])
 def test_a_look_matches_a_trace(engine, changes):
-    model = ModelConfig(**{**vars(TINY), **changes})
+    model = replace(TINY, **changes)
     trained = Trained(Config(model), tensors(CSNN(model, 1)), engine)
     images = pictures(32, 8, 6, 2)
     trace, seen = trained.trace(images), trained.look(images)
@@ -184,7 +185,7 @@ def test_invalid_networks_are_refused():
 
 
 def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
-    model = CSNN(ModelConfig(**vars(TINY) | {"learn_beta": True}), 3)
+    model = CSNN(replace(TINY, learn_beta=True), 3)
     csnn_jax.save(model, model.config, tmp_path / "run")
     found = csnn_jax.load(tmp_path / "run", "scan")
     for name, tensor in tensors(found.model).items():
@@ -237,7 +238,7 @@ def test_invalid_networks_are_not_saved(tmp_path):
 
 @pytest.mark.parametrize(("engine", "readout"), [("scan", "spikes"), ("event", "membrane")])
 def test_the_accuracy_by_steps_uses_the_scores_so_far(engine, readout):
-    model = ModelConfig(**{**vars(TINY), "time_steps": 6, "readout": readout})
+    model = replace(TINY, time_steps=6, readout=readout)
     trained = Trained(Config(model), drawn(model, 2), engine)
     images = pictures(140, *model.input_shape)
     trace = trained.trace(images)

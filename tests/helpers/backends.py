@@ -133,10 +133,11 @@ def in_numpy(name: str) -> Values:
         raise ValueError("it has the values with which training starts")
     x = as_floats(network(name).x, config)
     values, frames = {}, x if x.ndim == 5 else x[None]
-    for index, layer in enumerate(config.layers):
+    for layer, neurons in zip(config.layers, config.graph.neurons, strict=True):
         kernel = layouts.from_torch(layer, tensors[f"{layer.name}.weight"])
-        current = simulation.current(layer, kernel, layouts.bias_of(layer, tensors), frames)
-        frames = simulation.spikes(current, config, index)
+        weights = {"weight": kernel, "bias": layouts.bias_of(layer, tensors)}
+        current = simulation.current(config.graph, neurons, weights, frames)
+        frames = simulation.spikes(current, config, neurons)
         constant = (config.time_steps, *current.shape[1:])
         values[f"{layer.name}.current"] = np.broadcast_to(current, constant) if len(current) == 1 else current
         values[f"{layer.name}.spikes"] = frames

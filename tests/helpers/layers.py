@@ -1,10 +1,37 @@
 """Individual layers whose neurons don't matter."""
 
-from typing import Any
+from dataclasses import replace
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config import Layer, ModelConfig, Pooling
+from csnn_jax.config.graph import Convolution, Flatten, Linear, Operation, Signal, graph
+from csnn_jax.config.layers import layers_of
 
 
-def lone_layer(*values: Any, **fields: Any) -> Layer:
-    """A layer with the default neurons; the arguments are those of `Layer`."""
-    return Layer(*values, neurons=ModelConfig().layers[0].neurons, **fields)
+def lone_layer(
+    name: str,
+    kind: str,
+    in_shape: tuple[int, ...],
+    channels: int,
+    kernel: int = 1,
+    stride: int = 1,
+    padding: int = 0,
+    pool: Pooling | None = None,
+    *,
+    input_bits: int = 0,
+    input_step: float = 1.0,
+    weight_bits: int | None = None,
+) -> Layer:
+    """A convolution or linear layer with the default neurons and a bias."""
+    first: list[Operation] = []
+    if kind == "conv":
+        first = [Convolution(channels, kernel, stride, padding), *([pool] if pool else [])]
+    else:
+        first = [*([Flatten()] if len(in_shape) == 3 else []), Linear(channels)]
+    neurons = replace(ModelConfig().layers[0].neurons, channels=channels)
+    nodes, last = [], "image"
+    for operation in (*first, neurons):
+        label = name if isinstance(operation, Convolution | Linear) else type(operation).__name__
+        nodes.append((label, operation, last))
+        last = label
+    (layer,) = layers_of(graph(in_shape, Signal(input_bits, input_step), nodes, weight_bits))
+    return layer

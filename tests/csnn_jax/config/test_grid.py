@@ -203,11 +203,11 @@ def test_layers_of_every_framework_are_exact(layer, batch, dense):
     rng = np.random.default_rng(batch)
     kernel = rng.uniform(-1, 1, layer.kernel_shape).astype(np.float32)
     bias = rng.uniform(-1, 1, layer.channels).astype(np.float32)
-    largest = 2.0**layer.input_bits * layer.input_step
+    largest = 2.0**layer.grid.input_bits * layer.grid.input_step
     kernel[..., :4], bias[:4] = np.nextafter(np.float32(1), np.float32(0)), 7.99 * largest
     kernel[..., 4:8] = -kernel[..., :4]
     kernel, bias = layer.grid.round(kernel, bias)
-    values = rng.integers(1, 2**layer.input_bits + 1, (batch, *layer.in_shape)) * layer.input_step
+    values = rng.integers(1, 2**layer.grid.input_bits + 1, (batch, *layer.in_shape)) * layer.grid.input_step
     values[0] = largest
     x = (values * (rng.random(values.shape) < dense)).astype(np.float32)
     linear = layer.kind == "linear"
@@ -217,7 +217,7 @@ def test_layers_of_every_framework_are_exact(layer, batch, dense):
 
     with jax.enable_x64(True):
         true = np.asarray(ours(*map(jnp.float64, (x, kernel, bias))))
-    assert abs(true).max() < 2.0**24 * layer.input_step
+    assert abs(true).max() < 2.0**24 * layer.grid.input_step
     np.testing.assert_array_equal(np.asarray(jax.jit(ours)(x, kernel, bias)), true)
     weight, images = (torch.tensor(np.moveaxis(a, -1, to)) for a, to in ((kernel, 0), (x, 1)))
     if not linear:

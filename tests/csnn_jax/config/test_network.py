@@ -20,8 +20,8 @@ INVALID = [
     ("padding", "full", ("padding full", "same", "valid")),
     ("pool", ("max", "min"), ("pool min", "max", "avg", "sum", "none")),
     ("bias", 1, ("bias 1", "true or false")),
-    ("conv_channels", (1,) * 5, ("conv_channels 1 1 1 1 1", "conv5", "1x1")),
-    ("stride", (30, 1), ("conv_channels 32 64", "conv1", "28x28")),
+    ("conv_channels", (1,) * 5, ("pool_size 2", "pool5", "1x1")),
+    ("stride", (30, 1), ("pool_size 2", "pool1", "1x1")),
     ("conv_channels", (8, 0), ("conv_channels 8 0", "positive", "whole numbers")),
     ("hidden", (16, -1), ("hidden 16 -1", "positive", "whole numbers")),
     ("hidden", 64, ("hidden 64", "tuple", "positive", "whole numbers")),
@@ -73,17 +73,17 @@ def test_without_pools_nothing_follows_the_neurons():
 
 
 @pytest.mark.parametrize(
-    ("changes", "layer"),
+    ("changes", "node"),
     [
         (
             {"input_shape": (6, 6, 1), "kernel_size": 5, "padding": "valid", "conv_channels": (4,), "pool_size": 4},
-            "fc1",
+            "pool1",
         ),
-        ({"input_shape": (8, 3, 1), "pool_size": 2}, "fc1"),
-        ({"input_shape": (8, 3, 1), "pool_size": (4, 2)}, "conv2"),
+        ({"input_shape": (8, 3, 1), "pool_size": 2}, "pool2"),
+        ({"input_shape": (8, 3, 1), "pool_size": (4, 2)}, "pool1"),
     ],
 )
-def test_a_window_larger_than_the_outputs_is_refused_after_neurons_too(changes, layer):
+def test_a_window_larger_than_the_outputs_is_refused_after_neurons_too(changes, node):
     size = " ".join(map(str, np.ravel(changes["pool_size"])))
-    with refusing(UserError, f"pool_size {size}", layer):
+    with refusing(UserError, f"pool_size {size}", node):
         ModelConfig(pool_after=True, **changes)

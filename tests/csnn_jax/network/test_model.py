@@ -11,6 +11,7 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
+from csnn_jax.network.library import Jax
 from csnn_jax.network.model import CSNN, from_tensors, load_tensors, tensors
 from csnn_jax.runs import layouts
 
@@ -130,7 +131,9 @@ def test_fc1_in_torchs_layout_acts_on_the_input_flattened_in_torchs_order(x64):
     found = tensors(model)
     flat = np.stack([[image[i, j, c] for c in range(5) for i in range(4) for j in range(6)] for image in spikes])
     expected = flat @ found["fc1.weight"].T + found["fc1.bias"]
-    np.testing.assert_allclose(model.blocks[1].current(jnp.asarray(spikes)), expected, rtol=1e-12, atol=1e-13)
+    library = Jax(config.graph, model.blocks)
+    current = library.linear(library.parameters["fc1"], library.flatten(jnp.asarray(spikes)))
+    np.testing.assert_allclose(current, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_a_custom_derivative_replaces_the_configured_one(x64):

@@ -18,7 +18,7 @@ VALUES = {"beta": np.float32(0.5), "threshold": np.float32(1)}
 def test_a_spike_resets_one_step_later(reset):
     state, found = {"mem": np.float32(0)}, []
     for _ in range(3):
-        state = step(simulation.Operations(), VALUES, state, np.float32(0.75), reset)
+        state = step(simulation.NumPy(), VALUES, state, np.float32(0.75), reset)
         found.append(state["mem"])
     assert found == BY_HAND[reset]
 

@@ -15,7 +15,7 @@ from csnn_jax.initial import simulation
 from csnn_jax.network import neuron
 from csnn_jax.network.neuron import clip
 from csnn_jax.neurons import NEURONS, NeuronFields
-from export import reference
+from csnn_torch.library import Torch
 
 SEVERAL = ModelConfig(hidden=(), beta=(0.1, 0.2, 0.3), threshold=2.0)
 LEARNED = ModelConfig(hidden=(), conv_channels=(), learn_beta=True, learn_threshold=True)
@@ -38,10 +38,10 @@ def test_all_frameworks_give_the_same_bits(kind, reset, wide):
     rng = np.random.default_rng(0)
     currents = rng.normal(0.3, 0.6, (40, 64, 33)).astype(np.float32)
     values = {name: rng.uniform(0.6, 0.9, 33 if wide else ()).astype(np.float32) for name in kind.parameters}
-    expected = window(kind, simulation.Operations(), np.asarray, currents, values, reset)
+    expected = window(kind, simulation.NumPy(), np.asarray, currents, values, reset)
     fired = expected["mem"] > values["threshold"]
     assert 0.1 < fired.mean() < 0.9
-    for ops, array in ((neuron.Operations(), jnp.asarray), (reference.Operations(), torch.tensor)):
+    for ops, array in ((neuron.Operations(), jnp.asarray), (Torch(), torch.tensor)):
         found = window(kind, ops, array, currents, values, reset)
         for name, states in expected.items():
             np.testing.assert_array_equal(found[name], states)

@@ -29,7 +29,7 @@ def test_a_spike_resets_the_membrane_and_not_the_current(reset):
     values = {name: np.float32(value) for name, value in {"alpha": 0.5, "beta": 0.5, "threshold": 1}.items()}
     state, found = {"syn": np.float32(0), "mem": np.float32(0)}, []
     for current in CURRENTS:
-        state = step(simulation.Operations(), values, state, np.float32(current), reset)
+        state = step(simulation.NumPy(), values, state, np.float32(current), reset)
         found.append(state)
     assert [one["syn"] for one in found] == [0.75, 0.375, 1.1875, 0.59375]
     assert [one["mem"] for one in found] == BY_HAND[reset]

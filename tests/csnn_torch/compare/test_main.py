@@ -11,7 +11,7 @@ from refusals import refused, refusing
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.network import model, neuron
+from csnn_jax.network import library, neuron
 from csnn_jax.runs import rundir
 from csnn_torch.compare import __main__ as command
 from csnn_torch.compare import questions
@@ -83,7 +83,7 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     def other(kind, values, *rest):
         return neuron.fire(kind, {**values, "threshold": 1.01 * values["threshold"]}, *rest)
 
-    monkeypatch.setattr(model, "fire", other)
+    monkeypatch.setattr(library, "fire", other)
     data = ("--run", str(of_arrays / "run"), "--dataset", f"arrays:{of_arrays / 'test.npz'}")
     assert command.main((*data, "--out", str(tmp_path), "--quick", "--questions", "network")) == 1
     printed, text = capsys.readouterr().out, (tmp_path / "comparison.md").read_text()

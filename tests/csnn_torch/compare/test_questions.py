@@ -8,7 +8,7 @@ from tfds_files import prepare_frames
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
-from csnn_jax.network import model as jax_model
+from csnn_jax.network import library
 from csnn_jax.network.neuron import fire
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch.compare import questions, training
@@ -66,7 +66,7 @@ def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, m
     def other(kind, values, *rest):
         return fire(kind, {**values, "threshold": off * values["threshold"]}, *rest)
 
-    monkeypatch.setattr(jax_model, "fire", other)
+    monkeypatch.setattr(library, "fire", other)
     config = decided(Config(case.config, train=TrainConfig(batch_size=6, engine="scan", lr=1e-6)))
     split = data.Split(case.images, case.labels.astype(np.int32))
     found = training.together(config, split, 1, case.tensors, "the run's")

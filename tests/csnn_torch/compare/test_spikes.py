@@ -8,8 +8,7 @@ import pytest
 from comparisons import broken
 
 from csnn_jax.engine import scan
-from csnn_jax.network import model as jax_model
-from csnn_jax.network import neuron
+from csnn_jax.network import library, neuron
 from csnn_jax.network.model import from_tensors
 from csnn_torch import model as companion
 from csnn_torch.compare import spikes
@@ -43,7 +42,7 @@ def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
         state, _ = neuron.fire(kind, values, *rest)
         return state, (state["mem"] >= values["threshold"]).astype(state["mem"].dtype)  # should be >
 
-    monkeypatch.setattr(jax_model, "fire", at_least)
+    monkeypatch.setattr(library, "fire", at_least)
     (result,) = compared(case)
     assert result.spikes > 0 and "run, scan: spikes that differ" in [check.name for check in broken([result])]
     assert (result.first.layer, result.first.step, result.first.image) == (1, 0, 0)
@@ -56,7 +55,7 @@ def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, mon
         membrane = state["mem"]
         return state | {"mem": membrane.at[5, ..., 3].set(jnp.nextafter(membrane[5, ..., 3], 9))}, fired
 
-    monkeypatch.setattr(jax_model, "fire", off)
+    monkeypatch.setattr(library, "fire", off)
     (result,) = spikes.compare(case, ("scan",))
     assert [check.name for check in broken([result])] == ["run, scan: membranes that differ"]
     assert (result.spikes, result.first.step, result.first.layer, result.first.image) == (0, 0, 1, 5)
@@ -82,7 +81,7 @@ def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch
 
     read = replace(case, config=replace(case.config, readout="membrane"))
     assert compared(read)[0].predictions == 0
-    monkeypatch.setattr(jax_model, "fire", less)
+    monkeypatch.setattr(library, "fire", less)
     model, network = from_tensors(case.config, case.tensors), case.in_snntorch("float32")
     ours = scan.trace(model, case.pixels("float32"))[1]
     theirs = companion.trace(network, companion.channels_first(case.pixels("float32")), case.config.time_steps)
@@ -96,7 +95,7 @@ def test_chunks_of_images_add_up(case, monkeypatch):
     def forgetful(kind, values, *rest):
         return neuron.fire(kind, {**values, "beta": 0.9 * values["beta"]}, *rest)
 
-    monkeypatch.setattr(jax_model, "fire", forgetful)
+    monkeypatch.setattr(library, "fire", forgetful)
     (whole,) = compared(case)
     assert whole.first is not None
     monkeypatch.setattr(spikes, "CHUNK", 4)  # the second chunk has two images

@@ -68,11 +68,10 @@ def test_a_membrane_at_its_threshold_has_not_spiked(built, name):
     config, step = network(name).config, reference.Step(network(name).config, network(name).tensors)
     at = []
     for number, (state, u) in enumerate(zip(state_shapes(config), step.initial_states(IMAGES), strict=True)):
-        threshold = step.neurons[number // len(config.kind.states)].threshold
+        threshold = step.parameters[f"lif{number // len(config.kind.states) + 1}"]["threshold"]
         at.append((torch.zeros_like(u) + (threshold if state.startswith("mem") else 0.3)).numpy())
     frame = next(reference.frames(torch_input(name), 1))
-    with torch.no_grad():
-        _, *after = step(frame, *map(torch.from_numpy, at))
+    _, *after = step(frame, *map(torch.from_numpy, at))
     library = program.Library(built(name) / "libcsnn.so", config)
     for mine, theirs in zip(library.step(at, frame.numpy())[0], after, strict=True):
         np.testing.assert_array_equal(mine, theirs.numpy())

@@ -23,8 +23,9 @@ def test_every_file_passes_the_full_check_and_documents_itself(config, file, tmp
     assert said["encoding"].startswith(made.config.encoding)
     pixels = "pixel / 128: whole multiples of 1/128 from 0 to 2, for which all sums are exact"
     assert said["image"].endswith(f"width], {pixels if config is OTHER else 'spikes of the step, 0 or 1'}")
-    assert said["threshold"] == str([neurons.threshold.item() for neurons in made.step.neurons])
-    assert said["beta"] == str([neurons.beta.item() for neurons in made.step.neurons])
+    for name in ("threshold", "beta"):
+        values = [made.step.parameters[node.name][name].item() for node in made.config.graph.neurons]
+        assert said[name] == str(values)
 
 
 def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):

@@ -43,7 +43,8 @@ def test_the_step_graph_is_plain_and_readable(name):
         assert batch.dim_param == "N" and all(dim.dim_value > 0 for dim in rest)
     plain = reference.Step(made.config, made.tensors)
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for key, value in (*plain.named_parameters(), *plain.named_buffers()):
+    parameters = {f"{node}.{name}": v for node, values in plain.parameters.items() for name, v in values.items()}
+    for key, value in parameters.items():
         if key in held:
             np.testing.assert_array_equal(held.pop(key), value.numpy())
         else:

@@ -1,0 +1,79 @@
+"""The graph that flags describe: convolutions with pools and neurons, then linear layers with neurons."""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from csnn_jax.config.checks import flag_of, show
+from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Misfit, Operation, Pooling, Signal, graph
+from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import NEVER, Neurons
+
+T = TypeVar("T")
+GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
+"""Fields with one value for all convolutions or one per convolution."""
+_FLAGS = {Convolution: "conv_channels", Pooling: "pool_size", Linear: "hidden"}
+"""The field to change if a node doesn't fit."""
+_HINT = "expected smaller kernels, strides or pools, fewer channels or neurons, or larger images"
+
+
+def chain(config: Any) -> Graph:
+    """The graph of a `ModelConfig`.
+
+    Raises:
+        UserError: a node has no output, or too many inputs for exact sums.
+    """
+    values = Signal(config.entering_bits, 1 / config.input_scale)
+    try:
+        return graph(config.input_shape, values, _nodes(config), config.weight_bits)
+    except Misfit as error:
+        name = _FLAGS[type(error.node.operation)]
+        if not getattr(config, name):  # a network without hidden layers
+            name = "num_classes"
+        raise UserError(f"{flag_of(name)} {show(getattr(config, name))}: {error}; {_HINT}") from None
+
+
+def per_convolution(config: Any, value: T | tuple[T, ...]) -> tuple[T, ...]:
+    """A field's value for each convolution."""
+    return value if isinstance(value, tuple) else (value,) * len(config.conv_channels)
+
+
+def _nodes(config: Any) -> Iterator[tuple[str, Operation, str]]:
+    """The nodes in order: (name, operation, name of its input)."""
+    last = IMAGE
+    for name, operation in _operations(config):
+        yield name, operation, last
+        last = name
+
+
+def _operations(config: Any) -> Iterator[tuple[str, Operation]]:
+    neurons = _neurons(config)
+    columns = (per_convolution(config, getattr(config, name)) for name in GEOMETRY)
+    for number, row in enumerate(zip(config.conv_channels, *columns, strict=True), 1):
+        channels, kernel, stride, padding, kind, size = row
+        zeros = kernel // 2 if padding == "same" else 0
+        yield f"conv{number}", Convolution(channels, kernel, stride, zeros, config.bias)
+        after: list[tuple[str, Operation]] = [] if kind == "none" else [(f"pool{number}", Pooling(kind, size, size))]
+        firing = next(neurons)
+        after.insert(0 if config.pool_after else len(after), (firing.name, firing))
+        yield from after
+    for number, firing in enumerate(neurons, 1):
+        if number == 1:
+            yield f"flatten{len(config.conv_channels) + 1}", Flatten()
+        yield f"fc{number}", Linear(firing.channels, config.bias)
+        yield firing.name, firing
+
+
+def _neurons(config: Any) -> Iterator[Neurons]:
+    """The neurons of each layer."""
+    kind = config.kind
+    learned = tuple(name for name in kind.parameters if getattr(config, f"learn_{name}"))
+    channels = (*config.conv_channels, *config.hidden, config.num_classes)
+    columns = zip(channels, config.each("reset"), *map(config.each, kind.parameters), strict=True)
+    for number, (width, reset, *values) in enumerate(columns, 1):
+        configured = dict(zip(kind.parameters, values, strict=True))
+        one = Neurons(f"lif{number}", kind, reset, width, tuple(configured.items()), learned, config.per_channel)
+        if number == len(channels) and config.output == "integrator":
+            never = tuple((configured | {"threshold": NEVER}).items())
+            left = (tuple(name for name in names if name != "threshold") for names in (learned, config.per_channel))
+            one = Neurons(one.name, kind, "none", width, never, *left)
+        yield one

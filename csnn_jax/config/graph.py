@@ -1,0 +1,365 @@
+"""A network as a graph of named nodes, with their shapes and the grids of their values.
+
+A node's output is either a signal or a current. Signals are the image, spikes, and pools of these: multiples of a step
+that's known when the graph is built. Currents are what weights make of signals, and pools of them: their grids depend
+on the weights (docs/design.md, section 2).
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+from csnn_jax.config.grid import LEAST, Grid
+from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import Neurons
+
+Pool = Literal["max", "avg", "sum", "none"]
+Padding = Literal["same", "valid"]
+IMAGE = "image"
+"""The node that every graph begins with."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of rows, columns and channels: a current.
+
+    Attributes:
+        channels: output channels.
+        kernel: height and width of the kernel, in pixels.
+        stride: distance between its positions, in pixels.
+        padding: zeros on every side of the input, in pixels.
+        bias: whether each output channel has a bias.
+    """
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    bias: bool = True
+
+    def shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
+        """The output shape."""
+        padded = (size + 2 * self.padding for size in entering[:2])
+        return (*(_positions(size, self.kernel, self.stride) for size in padded), self.channels)
+
+    def kernel_shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of its weights, [k, k, in, out]."""
+        return self.kernel, self.kernel, entering[-1], self.channels
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A product of features with a matrix: a current.
+
+    Attributes:
+        channels: output features.
+        bias: whether each has a bias.
+    """
+
+    channels: int
+    bias: bool = True
+
+    def shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
+        """The output shape."""
+        return (self.channels,)
+
+    def kernel_shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of its weights, [in, out]."""
+        return entering[-1], self.channels
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """The pooling between a convolution and its neurons, or after the neurons. Incomplete windows are dropped.
+
+    Attributes:
+        kind: `max`, `avg` or `sum`.
+        size: height and width of a window, in pixels.
+        stride: distance between windows, in pixels.
+    """
+
+    kind: Literal["max", "avg", "sum"]
+    size: int = 2
+    stride: int = 2
+
+    def __post_init__(self):
+        if self.kind != "max" and self.window & (self.window - 1):
+            inexact = f"{self.kind} of {self.window} pixels isn't exact"
+            raise UserError(f"--pool-size {self.size}: {inexact}, expected 2, 4 or 8")
+
+    @property
+    def window(self) -> int:
+        """Pixels in a window."""
+        return self.size**2
+
+    @property
+    def bits(self) -> int:
+        """Extra bits that a sum over a window needs; 0 for a maximum."""
+        return 0 if self.kind == "max" else (self.window - 1).bit_length()
+
+    @property
+    def step(self) -> float:
+        """Pooling integers gives multiples of this."""
+        return 1 / self.window if self.kind == "avg" else 1.0
+
+    def shape(self, of: tuple[int, ...]) -> tuple[int, ...]:
+        """The output shape for an input of (rows, columns, channels)."""
+        *sizes, channels = of
+        return (*map(self.positions, sizes), channels)
+
+    def positions(self, length: int) -> int:
+        """How many windows fit into `length` pixels."""
+        return _positions(length, self.size, self.stride)
+
+    def __str__(self) -> str:
+        apart = "" if self.stride == self.size else f" every {self.stride} pixels"
+        return f"{self.size}x{self.size} {self.kind}{apart}"
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Rows, columns and channels as features, in this order."""
+
+    def shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
+        """The output shape."""
+        return (math.prod(entering),)
+
+
+def _positions(length: int, window: int, stride: int) -> int:
+    """How many positions a window has within a length; 0 if it doesn't fit."""
+    return max(0, (length - window) // stride + 1)
+
+
+Operation = Convolution | Linear | Pooling | Flatten | Neurons
+Weighted = Convolution | Linear
+
+
+class Edge(NamedTuple):
+    """An input of a node.
+
+    Attributes:
+        source: the node that it comes from.
+        delay: how many steps later it arrives; before that, it's 0.
+    """
+
+    source: str
+    delay: int = 0
+
+
+class Signal(NamedTuple):
+    """The grid of a signal: multiples of `step`, a power of two, from 0 to 2^`bits` of them."""
+
+    bits: int = 0
+    step: float = 1.0
+
+
+class Current(NamedTuple):
+    """What a current consists of: sums of 2^`added` values of a weighted node."""
+
+    source: str
+    added: int = 0
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operation in a graph.
+
+    Attributes:
+        name: `conv1`, `pool1`, `lif1`, `flatten3`, `fc1`, ...: the prefix of its parameters and of tensors in files.
+        operation: what it computes; None: nothing, it's the image.
+        inputs: the nodes that it reads.
+        shape: of its output, without the batch: (rows, columns, channels) or (features,).
+        values: the grid of a signal, or what a current consists of.
+        kernel_shape: shape of its weights in this package's layout, [k, k, in, out] or [in, out]; (): it has none.
+        grid: the grid of its weights; None: it has none.
+    """
+
+    name: str
+    operation: Operation | None
+    inputs: tuple[Edge, ...]
+    shape: tuple[int, ...] = ()
+    values: Signal | Current = field(default=Signal())
+    kernel_shape: tuple[int, ...] = ()
+    grid: Grid | None = None
+
+
+class Misfit(UserError):
+    """A node doesn't fit its inputs, or has too many of them.
+
+    Attributes:
+        node: the node.
+        reason: the rest of the message.
+    """
+
+    def __init__(self, node: Node, reason: str):
+        super().__init__(f"{node.name}: {reason}")
+        self.node, self.reason = node, reason
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network's nodes by name, in the order of their execution; the first one is the image."""
+
+    nodes: Mapping[str, Node]
+
+    def __getitem__(self, name: str) -> Node:
+        return self.nodes[name]
+
+    def __iter__(self) -> Iterator[Node]:
+        """The nodes in order, without the image."""
+        return (node for node in self.nodes.values() if node.operation is not None)
+
+    @cached_property
+    def neurons(self) -> tuple[Node, ...]:
+        """The nodes of neurons, in order."""
+        return tuple(node for node in self if isinstance(node.operation, Neurons))
+
+    @cached_property
+    def weighted(self) -> tuple[Node, ...]:
+        """The nodes with weights, in order."""
+        return tuple(node for node in self if node.grid is not None)
+
+    @cached_property
+    def constant(self) -> tuple[str, ...]:
+        """The nodes that depend only on the image of the same step, which may be the same at every step."""
+        names = [IMAGE]
+        for node in self:
+            if not isinstance(node.operation, Neurons) and all(
+                one in names and not delay for one, delay in node.inputs
+            ):
+                names.append(node.name)
+        return tuple(names[1:])
+
+    @cached_property
+    def delays(self) -> dict[str, int]:
+        """The longest delay with which each node is read, if there's one."""
+        edges = [edge for node in self for edge in node.inputs if edge.delay]
+        return {source: max(delay for one, delay in edges if one == source) for source, _ in edges}
+
+    @cached_property
+    def segments(self) -> tuple["Graph", ...]:
+        """Parts that can go through the window one after the other.
+
+        The first goes step by step. Each of the others has one layer of neurons behind a linear layer, whose currents
+        can be computed for all steps at once, because its inputs are the spikes of the part before.
+        """
+        parts: list[dict[str, Node]] = [{}]
+        after: dict[str, Node] = {}  # nodes since the last neurons
+        for node in self:
+            after[node.name] = node
+            if isinstance(node.operation, Linear) and parts[-1] and not self.delays:
+                parts.append({})
+            if isinstance(node.operation, Neurons):
+                parts[-1] |= after
+                after = {}
+        return tuple(map(Graph, parts))
+
+    def path(self, neurons: Node) -> tuple[Node, ...]:
+        """The nodes that turn the image or the spikes of other neurons into the current of these, in order."""
+        nodes: list[Node] = []
+        node = self.source(neurons)
+        while node.operation is not None and not isinstance(node.operation, Neurons):
+            nodes.insert(0, node)
+            node = self.source(node)
+        return tuple(nodes)
+
+    def origin(self, node: Node) -> Node:
+        """The neurons whose spikes a node reads, directly or through pools, or the image."""
+        node = self.source(node)
+        while node.operation is not None and not isinstance(node.operation, Neurons):
+            node = self.source(node)
+        return node
+
+    def feeding(self, kind: type) -> tuple[Node, ...]:
+        """The neurons whose spikes the nodes of a kind read, in the order of these."""
+        origins = (self.origin(node) for node in self if isinstance(node.operation, kind))
+        return tuple(node for node in origins if node.operation is not None)
+
+    def multiplies_spikes(self, node: Node) -> bool:
+        """Whether a weighted node's inputs are the spikes of neurons, or maxima of them, so 0 or 1."""
+        return self.source(node).values == Signal() and self.origin(node).operation is not None
+
+    def source(self, node: Node) -> Node:
+        """The node that a node with one input reads."""
+        ((name, _),) = node.inputs
+        return self.nodes[name]
+
+    def delayed(self, edges: Mapping[Edge, Edge]) -> "Graph":
+        """The same graph with some edges replaced by others of another delay."""
+        changed = {
+            name: replace(node, inputs=tuple(edges.get(edge, edge) for edge in node.inputs))
+            for name, node in self.nodes.items()
+        }
+        return Graph(changed)
+
+
+def graph(
+    shape: tuple[int, ...], values: Signal, nodes: Iterable[tuple[str, Operation, str]], weight_bits: int | None = None
+) -> Graph:
+    """Derives shapes and grids.
+
+    Args:
+        shape: of an image: (rows, columns, channels).
+        values: the grid of its pixels.
+        nodes: (name, operation, name of its input), each after its input.
+        weight_bits: maximum bits of a weight, including its sign; None: as many as stay exact.
+
+    Raises:
+        Misfit: a node has no output, or no input that it can read, or there are too few bits for its weights.
+    """
+    made = {IMAGE: Node(IMAGE, None, (), shape, values)}
+    for name, operation, source in nodes:
+        node = Node(name, operation, (Edge(source),))
+        if name in made:
+            raise Misfit(node, "another node has this name")
+        if source not in made:
+            raise Misfit(node, f"reads {source}, expected one of {', '.join(made)}")
+        made[name] = _derived(node, operation, made[source])
+    most = None if weight_bits is None else weight_bits - 1
+    return Graph({name: _with_grid(node, made, most) for name, node in made.items()})
+
+
+def _derived(node: Node, operation: Operation, entering: Node) -> Node:
+    """A node with its shape and values."""
+    ranks = {Convolution: 3, Pooling: 3, Flatten: 3, Linear: 1}
+    if (rank := ranks.get(type(operation), len(entering.shape))) != len(entering.shape):
+        raise Misfit(node, f"reads {entering.name} of shape {entering.shape}, expected a shape of {rank}")
+    is_current = isinstance(entering.values, Current)
+    if isinstance(operation, Neurons):
+        if not is_current or operation.channels != entering.shape[-1]:
+            raise Misfit(node, f"reads {entering.name}, expected a current of {operation.channels} channels")
+        return replace(node, shape=entering.shape, values=Signal())
+    if isinstance(operation, Weighted | Flatten) and is_current:
+        raise Misfit(node, f"reads the current {entering.name}, expected spikes or the image")
+    shape = operation.shape(entering.shape)
+    if 0 in shape:
+        raise Misfit(node, f"has no output for {'x'.join(map(str, entering.shape[:2]))} inputs")
+    if isinstance(operation, Weighted):
+        return replace(
+            node, shape=shape, values=Current(node.name), kernel_shape=operation.kernel_shape(entering.shape)
+        )
+    values: Any = entering.values
+    if isinstance(operation, Pooling):
+        values = (
+            values._replace(added=values.added + operation.bits)
+            if is_current
+            else Signal(values.bits + operation.bits, values.step * operation.step)
+        )
+    return replace(node, shape=shape, values=values)
+
+
+def _with_grid(node: Node, nodes: Mapping[str, Node], most: int | None) -> Node:
+    """A node with the grid of its weights, which follows from its inputs and from the currents that it enters."""
+    if not isinstance(node.operation, Weighted):
+        return node
+    entering = nodes[node.inputs[0].source].values
+    assert isinstance(entering, Signal)
+    currents = (one.values for one in nodes.values() if isinstance(one.values, Current))
+    added = max(current.added for current in currents if current.source == node.name)
+    grid = Grid(math.prod(node.kernel_shape[:-1]), entering.bits, entering.step, added, most)
+    if grid.room < LEAST:
+        inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits per neuron"
+        raise Misfit(node, f"{inputs} leave {max(0, grid.room)} bits for its weights, expected at least {LEAST}")
+    return replace(node, grid=grid)
