@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -57,14 +58,13 @@ def started(words: str) -> Job:
     return prepared(flags, partial(make_trainer, flags))
 
 
-def digests(job: Job) -> list[str]:
+def digests(job: Job) -> Iterator[str]:
     """NAME=DIGEST of every parameter at the start, and of every parameter and the metrics after each iteration."""
-    found = [_of(job.trainer.snapshot())]
+    yield _of(job.trainer.snapshot())
     for batch in Feed(job.config, job.dataset.train, job.trainer.rows).batches():
         metrics = job.trainer.step(batch, job.rates[batch.iteration])
-        told = {name: np.asarray(getattr(metrics, name)) for name in ("loss", "densities", "gradients")}
-        found.append(_of(told | job.trainer.snapshot()))
-    return found
+        measured = {name: np.asarray(getattr(metrics, name)) for name in ("loss", "densities", "gradients")}
+        yield _of(measured | job.trainer.snapshot())
 
 
 def _of(state: dict[str, np.ndarray]) -> str:
@@ -99,7 +99,7 @@ def main(words: list[str]) -> None:
     make = sums if "--sums" in words else digests
     with tempfile.TemporaryDirectory() as folder:
         path = frames(Path(folder))
-        found = {name: make(started(JOBS[name].format(frames=path))) for name in names}
+        found = {name: list(make(started(JOBS[name].format(frames=path)))) for name in names}
     if "--record" in words:
         RECORDED.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
