@@ -12,6 +12,8 @@ import xml.etree.ElementTree as ET
 from collections import defaultdict
 from pathlib import Path
 
+from mutations import PACKAGES
+
 ROOT = Path(__file__).parents[2]
 QUICKEST = 150
 """At most this many tests of a line run before all tests do."""
@@ -83,9 +85,9 @@ class Laboratory:
     def measure_lines(self, out: Path) -> None:
         """Writes which tests execute which lines: {path: {line: [test, ...]}}, the quickest tests first."""
         report, times = self.clone / "lines.json", self.clone / "times.xml"
-        code, output = self.run(
-            *("-m", "pytest", "-n0", "--cov", "--cov-context=test", f"--junitxml={times}", "-o", "junit_family=xunit1")
-        )
+        measured = [f"--cov={package}" for package in PACKAGES]
+        report_times = (f"--junitxml={times}", "-o", "junit_family=xunit1")
+        code, output = self.run("-m", "pytest", "-n0", *measured, "--cov-context=test", "--cov-report=", *report_times)
         if code != 0:
             sys.exit(f"the tests fail without a change:\n{output[-3000:]}")
         if self.run("-m", "coverage", "json", "-q", "--show-contexts", "-o", report)[0] != 0:
