@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from csnn_jax.runs.equality import Place
 from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
 
@@ -16,22 +17,19 @@ LAST = 20
 
 @dataclass(frozen=True, order=True)
 class Difference:
-    """The first difference of two sides: in the earliest step, its first layer, and there the first image and neuron.
+    """The first difference of two sides.
 
     Attributes:
-        layer: its number, from 1.
+        place: where it is.
         ours, theirs: the two membranes, which are equal if only the spikes differ.
     """
 
-    step: int
-    layer: int
-    image: int
-    neuron: tuple[int, ...]
+    place: Place
     ours: float
     theirs: float
 
     def __str__(self) -> str:
-        place = f"lif{self.layer}, step {self.step}, image {self.image}, neuron {' '.join(map(str, self.neuron))}"
+        place = self.place.text(f"lif{self.place.layer + 1}")
         return f"{place}: membrane {self.ours:.9g}, snnTorch's {self.theirs:.9g}"
 
 
@@ -78,7 +76,8 @@ class SpikeResult:
         return f"{start}{counts}, {self.predictions} of {self.images} predictions{where}"
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"counted": self.counted}
+        first = self.first and self.first.place._asdict() | {"ours": self.first.ours, "theirs": self.first.theirs}
+        return asdict(self) | {"counted": self.counted, "first": first}
 
 
 @dataclass(frozen=True)

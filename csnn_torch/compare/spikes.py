@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from csnn_jax.engine import scan
-from csnn_jax.runs.equality import canonical, differ
+from csnn_jax.runs.equality import canonical, differ, first_place
 from csnn_torch import model as companion
 from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import Case
@@ -71,9 +71,8 @@ class Total:
         self.sizes += [layer.size for layer in their_spikes]
         classes, their_classes = (companion.predictions(self.case.config, *side) for side in (ours, theirs))
         self.predictions += int(np.count_nonzero(classes != their_classes))
-        if any(different):
-            found = _first(start, ours, theirs)
-            self.first = found if self.first is None else min(self.first, found)
+        firsts = [one for one in (self.first, _first(start, ours, theirs)) if one is not None]
+        self.first = min(firsts, default=None)
 
     @property
     def result(self) -> SpikeResult:
@@ -91,16 +90,19 @@ class Total:
         )
 
 
-def _first(start: int, ours: tuple[Layers, Layers], theirs: tuple[Layers, Layers]) -> Difference:
-    """The first difference in a chunk that has one; `start`: index of its first image."""
-    found = []
-    for layer, (membranes, spikes, their_membranes, their_spikes) in enumerate(zip(*ours, *theirs, strict=True), 1):
-        differs = (canonical(membranes) != canonical(their_membranes)) | (spikes != their_spikes)
-        if differs.any():
-            step, image, *neuron = map(int, np.argwhere(differs)[0])
-            values = (float(side[(step, image, *neuron)]) for side in (membranes, their_membranes))
-            found.append(Difference(step, layer, start + image, tuple(neuron), *values))
-    return min(found)
+def _first(start: int, ours: tuple[Layers, Layers], theirs: tuple[Layers, Layers]) -> Difference | None:
+    """The first difference in a chunk; `start`: index of its first image."""
+    differs = {
+        layer: np.moveaxis((canonical(a) != canonical(b)) | (spikes != their_spikes), -1, 2)
+        for layer, (a, spikes, b, their_spikes) in enumerate(zip(*ours, *theirs, strict=True))
+    }
+    place = first_place(differs)
+    if place is None:
+        return None
+    channel, *position = place.neuron
+    at = (place.step, place.image, *position, channel)
+    values = (float(membranes[place.layer][at]) for membranes in (ours[0], theirs[0]))
+    return Difference(place._replace(image=start + place.image), *values)
 
 
 def _traced(case: Case, engine: str) -> Callable[[np.ndarray], scan.Trace] | str:

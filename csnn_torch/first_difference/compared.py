@@ -55,7 +55,7 @@ def names(sides: Sides, layers: int) -> list[str]:
     """The names of the layers."""
     for side in sides:
         if side.network and len(side.network.model.layers) == layers:
-            return [layer.name for layer in side.network.model.layers]
+            return [node.name for node in side.network.model.graph.neurons]
     return [f"layer {number}" for number in range(1, layers + 1)]
 
 

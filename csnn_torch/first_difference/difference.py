@@ -6,27 +6,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from csnn_jax.runs.equality import Place, first_place
 from csnn_torch.first_difference.recording import Recording
 
 What = Literal["spikes", "membranes", None]
 """What is compared in a layer; None: nothing that both sides provide."""
 Signals = list[np.ndarray]
 """One array for every compared layer, in order: [time, batch, *shape]."""
-
-
-class Place(NamedTuple):
-    """A neuron at a step. Everything counts from 0, and places sort in this order.
-
-    Attributes:
-        image, step: as recorded.
-        layer: index among all layers.
-        neuron: (channel, row, column), or (number,) in a linear layer.
-    """
-
-    image: int
-    step: int
-    layer: int
-    neuron: tuple[int, ...]
 
 
 class Seen(NamedTuple):
@@ -90,9 +76,11 @@ class Comparison:
             count.differ += int((a != b).sum())
             count.active = count.active[0] + int((a != 0).sum()), count.active[1] + int((b != 0).sum())
         place = first([a != b for a, b in zip(*both, strict=True)], self.what)
-        if self.place is None and place is not None:
-            self.place = place._replace(image=place.image + self.images)
-            self.seen = _seen(one, self.what, place), _seen(other, self.what, place)
+        if place is not None:
+            among_all = place._replace(image=place.image + self.images)
+            if self.place is None or among_all < self.place:
+                self.place = among_all
+                self.seen = _seen(one, self.what, place), _seen(other, self.what, place)
         self.images += both[0][0].shape[1]
         for side, found in zip(self.kept, both, strict=True):
             side.append([_small(x) for x in found])
@@ -134,14 +122,8 @@ def first(differ: Sequence[np.ndarray], what: Sequence[What]) -> Place | None:
         differ: where they differ in each compared layer, bool [time, batch, *shape].
         what: what is compared in every layer.
     """
-    places = []
     layers = [layer for layer, kind in enumerate(what) if kind]
-    for layer, where in zip(layers, differ, strict=True):
-        if where.any():
-            by_image = where.swapaxes(0, 1)
-            image, step, *neuron = map(int, np.unravel_index(by_image.argmax(), by_image.shape))
-            places.append(Place(image, step, layer, tuple(neuron)))
-    return min(places, default=None)
+    return first_place(dict(zip(layers, differ, strict=True)))
 
 
 def _small(x: np.ndarray) -> np.ndarray:
@@ -151,7 +133,7 @@ def _small(x: np.ndarray) -> np.ndarray:
 
 
 def _seen(recording: Recording, what: Sequence[What], place: Place) -> Seen:
-    image, step, layer, neuron = place
+    step, layer, image, neuron = place
     kind, membranes = what[layer], recording.membranes[layer]
     signal = recording.spikes[layer] if kind == "spikes" else membranes
     assert signal is not None

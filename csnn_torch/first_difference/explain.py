@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from csnn_jax.errors import UserError
+from csnn_jax.runs.equality import Place
 from csnn_torch.first_difference.causes import CAUSES, Cause, of_other
-from csnn_torch.first_difference.difference import Place, Signals, What, first, signals
+from csnn_torch.first_difference.difference import Signals, What, first, signals
 from csnn_torch.first_difference.simulation import Network, simulate
 
 BATCH = 16

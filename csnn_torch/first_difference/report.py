@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from csnn_torch.first_difference.difference import Comparison, Place
+from csnn_torch.first_difference.difference import Comparison
 from csnn_torch.first_difference.explain import Finding
 from csnn_torch.first_difference.images import Inputs
 from csnn_torch.first_difference.side import Side
@@ -33,7 +33,7 @@ def place(comparison: Comparison, sides: tuple[Side, Side], names: Sequence[str]
     """The first difference, as each side shows it."""
     where, seen = comparison.place, comparison.seen
     assert where is not None and seen is not None
-    yield f"First difference: image {where.image}, step {where.step}, {names[where.layer]}, {_neuron(where)}"
+    yield f"First difference: {where.text(names[where.layer])}"
     yield _row("", "A", "B")
     if comparison.what[where.layer] == "spikes":
         yield _row("spikes", *(f"{one.signal:g}" for one in seen))
@@ -44,13 +44,6 @@ def place(comparison: Comparison, sides: tuple[Side, Side], names: Sequence[str]
         yield f"  Membranes on both sides are {sides[0].held} the reset that a spike causes."
     else:
         yield f"  A's membranes are {sides[0].held} the reset that a spike causes, B's {sides[1].held} it."
-
-
-def _neuron(place: Place) -> str:
-    if len(place.neuron) == 1:
-        return f"neuron {place.neuron[0]}"
-    channel, row, column = place.neuron
-    return f"channel {channel}, row {row}, column {column}"
 
 
 def _row(text: str, a: str, b: str) -> str:

@@ -89,7 +89,7 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     printed, text = capsys.readouterr().out, (tmp_path / "comparison.md").read_text()
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
-    assert "- run, scan: lif1, step " in text
+    assert "- run, scan: step 0, lif1, image " in text
     with refusing(UserError, tmp_path, "overwrite", unchanged=tmp_path):
         make_folder(str(tmp_path))
     assert make_folder(str(tmp_path), overwrite=True) == tmp_path

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from csnn_jax.config import Config
+from csnn_jax.runs.equality import Place
 from csnn_torch.compare import report
 from csnn_torch.compare.comparison import Comparison
 from csnn_torch.compare.results import Difference, GradientResult, SpikeResult, Trajectory
 from csnn_torch.compare.timings import Cost, Rounds
 
 DENSITIES = {"lif1": 0.1, "lif2": 0.25}
-DIFFERENCE = Difference(3, 1, 7, (1, 2, 3), 1.0000001, 1.0)
+DIFFERENCE = Difference(Place(3, 0, 7, (1, 2, 3)), 1.0000001, 1.0)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_differences_and_gradients_are_shown_in_tables(found):
     assert "| other | 10.0, 25.0 | 1,000,000 | 1,200, spikes 12, predictions 1 | 0 |" in shown
     assert "| silent (2 images) **(not counted)** | 0.0, 0.0 | 100,000 | 0 | not run |" in shown
     assert "Not run: event: it has no reset zero." in shown
-    first = "lif1, step 3, image 7, neuron 1 2 3: membrane 1.0000001, snnTorch's 1"
+    first = "step 3, lif1, image 7, channel 1, row 2, column 3: membrane 1.0000001, snnTorch's 1"
     assert f"- other, scan: {first}" in shown
     assert "| run | atan | 1.0e-12 | 1.0e-05 |" in shown
     broken = [line for line in shown if line.startswith("- **Broken**")]

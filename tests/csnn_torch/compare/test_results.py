@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from comparisons import broken
 
+from csnn_jax.runs.equality import Place
 from csnn_torch.compare import bounds
 from csnn_torch.compare.results import LAST, Difference, GradientResult, SpikeResult, Trajectory, groups
 
@@ -53,11 +54,13 @@ def test_a_single_difference_breaks_a_bound():
 
 
 def test_the_first_difference_is_by_step_then_layer_then_image():
-    one = Difference(3, 10, 7, (1, 2), 1.0, math.nan)
-    assert min(one, replace(one, step=4, layer=1), replace(one, layer=11, image=0), replace(one, image=8)) == one
+    place = Place(3, 9, 7, (1,))
+    later = place._replace(step=4, layer=0), place._replace(layer=10, image=0), place._replace(image=8)
+    one = Difference(place, 1.0, math.nan)
+    assert min(one, *(replace(one, place=other) for other in later)) == one
     assert str(replace(SPIKES, membranes=2, first=one)) == (
         "run, event: 2 of 10000000 membranes differ, 0 spikes, 0 of 1 predictions; "
-        "first in lif10, step 3, image 7, neuron 1 2: membrane 1, snnTorch's nan"
+        "first in step 3, lif10, image 7, neuron 1: membrane 1, snnTorch's nan"
     )
 
 

@@ -10,6 +10,7 @@ from comparisons import broken
 from csnn_jax.engine import scan
 from csnn_jax.network import library, neuron
 from csnn_jax.network.model import from_tensors
+from csnn_jax.runs.equality import Place
 from csnn_torch import model as companion
 from csnn_torch.compare import spikes
 
@@ -45,8 +46,8 @@ def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
     monkeypatch.setattr(library, "fire", at_least)
     (result,) = compared(case)
     assert result.spikes > 0 and "run, scan: spikes that differ" in [check.name for check in broken([result])]
-    assert (result.first.layer, result.first.step, result.first.image) == (1, 0, 0)
-    assert result.first.ours == result.first.theirs == 1 and len(result.first.neuron) == 3
+    assert result.first.place[:3] == (0, 0, 0) and len(result.first.place.neuron) == 3
+    assert result.first.ours == result.first.theirs == 1
 
 
 def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, monkeypatch):
@@ -58,8 +59,8 @@ def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, mon
     monkeypatch.setattr(library, "fire", off)
     (result,) = spikes.compare(case, ("scan",))
     assert [check.name for check in broken([result])] == ["run, scan: membranes that differ"]
-    assert (result.spikes, result.first.step, result.first.layer, result.first.image) == (0, 0, 1, 5)
-    assert result.first.neuron == (0, 0, 3) and 0 < result.first.ours - result.first.theirs < 1e-6
+    assert (result.spikes, result.first.place) == (0, Place(0, 0, 5, (3, 0, 0)))
+    assert 0 < result.first.ours - result.first.theirs < 1e-6
 
 
 def test_densities_of_images_with_a_time_axis_use_their_own_number_of_steps(case):

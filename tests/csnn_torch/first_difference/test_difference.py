@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from csnn_torch.first_difference.difference import Comparison, Counts, Place, Seen, comparable, first
+from csnn_jax.runs.equality import Place
+from csnn_torch.first_difference.difference import Comparison, Counts, Seen, comparable, first
 from csnn_torch.first_difference.recording import Recording
 
 STEPS, IMAGES = 4, 3
@@ -13,20 +14,20 @@ def recording(*places: Place, hidden: bool = True) -> Recording:
     """Two layers, [2, 3, 3] and [5], with a spike at each place; the membranes count steps from 1."""
     shapes = (2, 3, 3), (5,)
     spikes = [np.zeros((STEPS, IMAGES, *shape), np.float32) for shape in shapes]
-    for image, step, layer, neuron in places:
+    for step, layer, image, neuron in places:
         spikes[layer][step, image, *neuron] = 1
     steps = np.arange(1, STEPS + 1, dtype=np.float32)
     membranes = tuple(np.broadcast_to(steps.reshape(-1, *[1] * (x.ndim - 1)), x.shape) for x in spikes)
     return Recording((spikes[0] if hidden else None, spikes[1]), membranes)
 
 
-EARLY, DEEP, LATE = Place(1, 0, 1, (4,)), Place(0, 2, 1, (0,)), Place(0, 2, 0, (1, 2, 0))
+EARLY, DEEP, LATE = Place(0, 1, 1, (4,)), Place(2, 1, 0, (0,)), Place(2, 0, 0, (1, 2, 0))
 
 
 @pytest.mark.parametrize(
     ("places", "expected"),
-    [((EARLY,), EARLY), ((EARLY, DEEP), DEEP), ((DEEP, LATE, EARLY), LATE), ((), None)],
-    ids=["alone", "the image counts first", "then the step, then the layer", "none"],
+    [((EARLY,), EARLY), ((DEEP, LATE, EARLY), EARLY), ((DEEP, LATE), LATE), ((), None)],
+    ids=["alone", "the step counts first", "then the layer", "none"],
 )
 def test_the_first_place(places, expected):
     one, other = recording(*places), recording()
@@ -36,12 +37,12 @@ def test_the_first_place(places, expected):
 
 def test_batches_are_counted_together():
     comparison = Comparison(["spikes", "spikes"])
-    comparison.add(recording(LATE), recording(LATE))
+    comparison.add(recording(LATE), recording())
     comparison.add(recording(EARLY, LATE), recording())
-    assert comparison.counts == [Counts(2 * STEPS * IMAGES * 18, 1, (2, 1)), Counts(2 * STEPS * IMAGES * 5, 1, (1, 0))]
-    assert comparison.differ == 2
-    assert comparison.place == LATE._replace(image=3)
-    assert comparison.seen == (Seen(1, 2, 3), Seen(0, 2, 3))
+    assert comparison.counts == [Counts(2 * STEPS * IMAGES * 18, 2, (2, 0)), Counts(2 * STEPS * IMAGES * 5, 1, (1, 0))]
+    assert comparison.differ == 3
+    assert comparison.place == EARLY._replace(image=EARLY.image + IMAGES)
+    assert comparison.seen == (Seen(1, 0, 1), Seen(0, 0, 1))
     assert [len(side[0][0]) for side in comparison.signals] == [6, 6]
     assert comparison.signals[0][0].dtype == np.uint8
 

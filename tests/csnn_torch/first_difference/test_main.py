@@ -34,7 +34,7 @@ def test_equal_networks(run, tmp_path):
     assert lines[0].startswith(f"A  {run}: the run's network in torch ")
     assert lines[1].startswith(f"B  {tmp_path / 'bundle' / 'step.onnx'}: ONNX Runtime ")
     assert lines[2].startswith("On the first 20 test images of mnist, 6 steps. ")
-    assert lines[3].startswith("  conv1  0 of 94,080 spikes differ; A has ")
+    assert lines[3].startswith("  lif1  0 of 94,080 spikes differ; A has ")
     assert lines[-1] == "No spike differs."
 
 
@@ -43,7 +43,7 @@ def test_a_spike_at_the_threshold(run, tmp_path, swapped):
     sides = [run, step_of(run, tmp_path / "edited", at_least=True)]
     printed = found(*sides[:: -1 if swapped else 1])
     own, other = "BA" if swapped else "AB"
-    assert "First difference: image 0, step 0, conv1, channel 0, row 3, column 5" in printed
+    assert "First difference: step 0, lif1, image 0, channel 0, row 3, column 5" in printed
     spikes = next(line for line in printed.splitlines() if line.startswith("  spikes")).split()
     assert spikes == ["spikes", *("10" if swapped else "01")]
     assert "  membrane after step 0                 0.5            0.5" in printed
