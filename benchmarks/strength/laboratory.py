@@ -22,13 +22,16 @@ QUICKEST = 150
 class Laboratory:
     """A clone of the repository with its own environment, temporary folder and caches.
 
+    Messages shorten long paths, so the temporary folder has a short one.
+
     Args:
         folder: where it is, or will be.
     """
 
     def __init__(self, folder: Path):
         self.clone, self._python, self._folder = folder / "clone", folder / "venv/bin/python", folder
-        self._environment = os.environ | {"TMPDIR": str(folder / "tmp"), "XDG_CACHE_HOME": str(folder / "cache")}
+        self._temporary = Path(tempfile.gettempdir()) / f"lab{folder.name}"
+        self._environment = os.environ | {"TMPDIR": str(self._temporary), "XDG_CACHE_HOME": str(folder / "cache")}
         if (folder / "ready").exists():
             return
         shutil.rmtree(folder, ignore_errors=True)
@@ -46,9 +49,9 @@ class Laboratory:
 
     def run(self, *arguments: object, seconds: float | None = None) -> tuple[int | None, str]:
         """Runs Python in the clone: (exit code, or None after the time limit; output)."""
-        for name in ("tmp", "cache"):
-            shutil.rmtree(self._folder / name, ignore_errors=True)
-            (self._folder / name).mkdir()
+        for used in (self._temporary, self._folder / "cache"):
+            shutil.rmtree(used, ignore_errors=True)
+            used.mkdir()
         with tempfile.TemporaryFile("w+") as output:
             command = [self._python, *map(str, arguments)]
             process = subprocess.Popen(

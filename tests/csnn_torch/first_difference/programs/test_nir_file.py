@@ -53,7 +53,7 @@ def test_a_network_that_a_program_does_not_support_is_refused(tmp_path):
     ones = np.ones(3, np.float32)
     leaking = nir.LIF(tau=ones, r=ones, v_leak=ones, v_threshold=ones)
     nir.write(path, graph(nir.Linear(np.ones((3, 4), np.float32)), leaking))
-    with refusing(UserError, path, "v_leak"):
+    with refusing(UserError, "network.nir", "v_leak"):
         open_side(f"snntorch:{path}")
 
 
