@@ -51,7 +51,7 @@ class Laboratory:
         """Runs Python in the clone: (exit code, or None after the time limit; output)."""
         for used in (self._temporary, self._folder / "cache"):
             shutil.rmtree(used, ignore_errors=True)
-            used.mkdir()
+            used.mkdir(exist_ok=True)
         with tempfile.TemporaryFile("w+") as output:
             command = [self._python, *map(str, arguments)]
             process = subprocess.Popen(
@@ -90,7 +90,9 @@ class Laboratory:
         report, times = self.clone / "lines.json", self.clone / "times.xml"
         measured = [f"--cov={package}" for package in PACKAGES]
         report_times = (f"--junitxml={times}", "-o", "junit_family=xunit1")
-        code, output = self.run("-m", "pytest", "-n0", *measured, "--cov-context=test", "--cov-report=", *report_times)
+        code, output = self.run(
+            "-m", "pytest", "-n0", "--dist=no", *measured, "--cov-context=test", "--cov-report=", *report_times
+        )
         if code != 0:
             sys.exit(f"the tests fail without a change:\n{output[-3000:]}")
         if self.run("-m", "coverage", "json", "-q", "--show-contexts", "-o", report)[0] != 0:
