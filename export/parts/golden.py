@@ -122,8 +122,7 @@ def set_counts(folder: Path) -> dict[str, int]:
 
 def of_step(step: reference.Step, inputs: list[np.ndarray]) -> Golden:
     """One step of the reference from these inputs: frame and states."""
-    with torch.no_grad():
-        return Golden(inputs, [canonical(value.numpy()) for value in step(*map(torch.from_numpy, inputs))])
+    return Golden(inputs, [canonical(value.numpy()) for value in step(*map(torch.from_numpy, inputs))])
 
 
 def of_window(step: reference.Step, x: torch.Tensor, time_steps: int) -> Golden:

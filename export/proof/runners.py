@@ -41,8 +41,7 @@ class TorchRunner:
         self._network = network
 
     def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        with torch.no_grad():
-            output, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, states))
+        output, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, states))
         return [u.numpy() for u in after], output.numpy()
 
 
