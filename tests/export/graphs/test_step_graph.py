@@ -54,6 +54,13 @@ def test_the_step_graph_is_plain_and_readable(name):
     assert not re.search(rb"\.py|site-packages|\baten\b", text)
 
 
+def test_a_convolutions_result_is_added_by_a_sum_which_no_runtime_fuses_into_it():
+    nodes = onnx_file.load(written(step, "no pool, no bias, membranes") / "step.onnx").graph.node
+    convolutions = {node.output[0] for node in nodes if node.op_type == "Conv"}
+    adders = [node.op_type for node in nodes if convolutions & {*node.input}]
+    assert adders == ["Sum"] * len(convolutions)
+
+
 @pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (21, 10)])
 def test_the_opset_is_the_requested_one(opset, ir_version):
     made = firing(FLAT)
