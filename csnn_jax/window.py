@@ -4,7 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Pooling
@@ -40,10 +40,6 @@ class Step(NamedTuple):
 
 class Library(ABC):
     """An array library's operations. Those of a neuron's step are described in `csnn_jax.neurons.neuron`."""
-
-    @abstractmethod
-    def zeros(self, batch: int, node: Node) -> Any:
-        """Zeros of the shape of a node's output."""
 
     @abstractmethod
     def convolution(self, operation: Convolution, own: Values, x: Any) -> Any:
@@ -94,14 +90,19 @@ class Library(ABC):
         raise AssertionError(node)
 
 
-def start(graph: Graph, library: Library, batch: int) -> Carry:
-    """Zeros: what the first step needs."""
+def start(graph: Graph, zeros: Callable[[Node], Any]) -> Carry:
+    """What the first step needs.
+
+    Args:
+        graph: the network.
+        zeros: makes zeros of the shape of a node's output.
+    """
     states = {
-        node.name: {name: library.zeros(batch, node) for name in node.operation.kind.states}
+        node.name: {name: zeros(node) for name in node.operation.kind.states}
         for node in graph.neurons
         if isinstance(node.operation, Neurons)
     }
-    return Carry(states, {name: (library.zeros(batch, graph[name]),) * delay for name, delay in graph.delays.items()})
+    return Carry(states, {name: (zeros(graph[name]),) * delay for name, delay in graph.delays.items()})
 
 
 def constants(graph: Graph, library: Library, parameters: Parameters, image: Any) -> dict[str, Any]:
@@ -140,18 +141,20 @@ def step(
     return Carry(states, past), Step(values, states)
 
 
-def window(graph: Graph, library: Library, parameters: Parameters, x: Any, time_steps: int) -> Iterator[Step]:
+def window(
+    graph: Graph, library: Library, parameters: Parameters, carry: Carry, x: Any, time_steps: int
+) -> Iterator[Step]:
     """The steps of a window.
 
     Args:
         graph: the network.
         library: the array library.
         parameters: as in `step`.
+        carry: the result of `start`, for the batch of x.
         x: an image [batch, ...] for every step, or a sequence [time, batch, ...].
         time_steps: length of the window for an image.
     """
     sequence = x.ndim > 1 + len(graph[IMAGE].shape)
-    carry = start(graph, library, x.shape[1 if sequence else 0])
     known = {} if sequence else constants(graph, library, parameters, x)
     for frame in x if sequence else range(time_steps):
         carry, result = step(graph, library, parameters, carry, {IMAGE: frame} if sequence else known)

@@ -1,15 +1,16 @@
 """Networks in plain torch, without snnTorch: the array library of the exports and of the tools that explain them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from csnn_jax.config.graph import Convolution, Graph, Node, Pooling, Weighted
+from csnn_jax.config.graph import IMAGE, Convolution, Graph, Node, Pooling, Weighted
 from csnn_jax.neurons.neuron import Neurons, Values
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import Library
+from csnn_jax.window import Library, Parameters, Step, start, window
 
 
 class Torch(Library):
@@ -51,9 +52,11 @@ class Torch(Library):
         typed = torch.tensor(value, dtype=torch.float32).to(self.dtype)
         return typed.reshape(-1, *[1] * (len(node.shape) - 1)) if typed.ndim else typed
 
-    def zeros(self, batch: int, node: Node) -> Tensor:
-        """Zeros [batch, channels, rows, columns] or [batch, features]."""
-        return torch.zeros(batch, node.shape[-1], *node.shape[:-1], dtype=self.dtype)
+    def run(self, graph: Graph, parameters: Parameters, x: Tensor, time_steps: int) -> Iterator[Step]:
+        """The steps of a window from states of 0, see `window`."""
+        batch = x.shape[-1 - len(graph[IMAGE].shape)]
+        carry = start(graph, lambda node: torch.zeros(batch, node.shape[-1], *node.shape[:-1], dtype=self.dtype))
+        return window(graph, self, parameters, carry, x, time_steps)
 
     def convolution(self, operation: Convolution, own: Values, x: Tensor) -> Tensor:
         """A convolution with weights [out, in, k, k]."""

@@ -14,10 +14,6 @@ from csnn_jax.window import Library
 class NumPy(Library):
     """NumPy's operations in float32, channels last. Spikes are booleans."""
 
-    def zeros(self, batch: int, node: Node) -> np.ndarray:
-        """Zeros [batch, ...]."""
-        return np.zeros((batch, *node.shape), np.float32)
-
     def convolution(self, operation: Convolution, own: Values, x: np.ndarray) -> np.ndarray:
         """Cross-correlation with weights [k, k, in, out]."""
         zeros = (operation.padding, operation.padding)

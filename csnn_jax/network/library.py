@@ -28,7 +28,6 @@ class Jax(Operations, Library):
     def __init__(self, graph: Graph, blocks: Iterable[Any]):
         self.parameters: dict[str, dict[str, Any]] = {}
         self._blocks = {block.layer.neurons.name: block for block in blocks}
-        self._dtype = jnp.float32
         for name, block in self._blocks.items():
             weights, last = block.layer.weights, graph.source(graph[name])
             self.parameters[weights.name] = {
@@ -37,11 +36,6 @@ class Jax(Operations, Library):
             }
             self.parameters.setdefault(last.name, {})["bias"] = block.biases
             self.parameters[name] = block.in_use
-            self._dtype = block.dtype
-
-    def zeros(self, batch: int, node: Node) -> Array:
-        """Zeros [batch, ...]."""
-        return jnp.zeros((batch, *node.shape), self._dtype)
 
     def convolution(self, operation: Convolution, own: Values, x: Array) -> Array:
         """A convolution with weights [k, k, in, out]."""

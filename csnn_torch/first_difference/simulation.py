@@ -14,7 +14,6 @@ from csnn_jax.config import NEVER, ModelConfig
 from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
 from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Neurons, Operations, Reset, State, Values
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import window
 from csnn_torch.first_difference.recording import Recording, stacked
 from csnn_torch.library import Torch
 
@@ -96,7 +95,7 @@ def simulate(network: Network, x: Tensor) -> Recording:
     library, graph = _Library(network), _delayed(network)
     x = x.to(network.dtype) * network.gain
     image = (x == x[:1]).all()  # a constant image is convolved only once
-    steps = window(graph, library, library.parameters(graph, network.tensors), x[0] if image else x, len(x))
+    steps = library.run(graph, library.parameters(graph, network.tensors), x[0] if image else x, len(x))
     spikes: list[list[Tensor | None]] = []
     membranes: list[list[Tensor]] = []
     silent = {layer.neurons.name for layer in network.model.layers if layer.neurons["threshold"] == NEVER}

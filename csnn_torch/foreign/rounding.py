@@ -11,7 +11,6 @@ from csnn_jax.data import Images, as_floats, as_input
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import window
 from csnn_torch.library import Torch
 from csnn_torch.model import channels_first
 
@@ -72,7 +71,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         rows = np.arange(start, min(start + CHUNK, count))
         x = channels_first(as_floats(as_input(images[rows], model, (config.train.seed, 2, 0)), model))
         scores: list[Tensor | int] = [0, 0]
-        for steps in zip(*(window(model.graph, library, side, x, model.time_steps) for side in sides), strict=True):
+        for steps in zip(*(library.run(model.graph, side, x, model.time_steps) for side in sides), strict=True):
             before, after = ([one.values[node.name] for node in model.graph.neurons] for one in steps)
             fired |= [bool(layer.any()) for layer in before]
             spikes += sum(layer.numel() for layer in before)

@@ -194,10 +194,6 @@ class _Graph(Library):
         """Adds a Flatten."""
         return self.add("Flatten", x, axis=1)
 
-    def zeros(self, batch: int, node: Node) -> _Tensor:
-        """The states are inputs."""
-        raise NotImplementedError
-
     def fired(self, membrane: _Tensor, threshold: _Tensor | float) -> _Tensor:
         """1 for membranes above the threshold, else 0."""
         return self.add("Cast", self.add("Greater", membrane, threshold), to=_FLOAT)

@@ -17,7 +17,6 @@ from csnn_jax.config import ModelConfig, Neurons, Pooling
 from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Operation, Signal, graph
 from csnn_jax.neurons.neuron import Neuron, State, Values
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import window
 from csnn_torch.library import Torch
 from export.bundle import Manifest
 from export.graphs import hdf5, nir_graph
@@ -92,7 +91,7 @@ def run(read: nir.NIRGraph, rule: Rule, x: Tensor, time_steps: int) -> list[Tens
         The spikes [time, batch, *shape] of every layer.
     """
     network, parameters = _network(read)
-    steps = window(network, _Program(rule, read.nodes), parameters, x, time_steps)
+    steps = _Program(rule, read.nodes).run(network, parameters, x, time_steps)
     layers = zip(*([one.values[node.name] for node in network.neurons] for one in steps), strict=True)
     return [torch.stack(layer) for layer in layers]
 

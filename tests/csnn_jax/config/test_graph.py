@@ -7,7 +7,6 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig, Pooling
 from csnn_jax.config.graph import Convolution, Current, Edge, Flatten, Linear, Misfit, Signal, graph
-from csnn_jax.window import window
 from csnn_torch.library import Torch
 
 CONFIG = ModelConfig(input_shape=(6, 6, 1), conv_channels=(2,), hidden=(), num_classes=3, time_steps=5, pool="avg")
@@ -51,8 +50,8 @@ def test_grids_follow_from_a_nodes_inputs_and_from_the_sums_it_enters():
 def test_a_constant_image_is_computed_once_with_the_same_results():
     assert CONFIG.graph.constant == ("conv1", "pool1")
     x, parameters = torch.rand(2, 1, 6, 6), drawn()
-    once = [*window(CONFIG.graph, Torch(), parameters, x, 5)]
-    each = [*window(CONFIG.graph, Torch(), parameters, x.expand(5, *x.shape), 5)]
+    once = [*Torch().run(CONFIG.graph, parameters, x, 5)]
+    each = [*Torch().run(CONFIG.graph, parameters, x.expand(5, *x.shape), 5)]
     for one, other in zip(once, each, strict=True):
         assert all(torch.equal(one.values[name], other.values[name]) for name in ("pool1", "lif1", "lif2"))
 
@@ -61,8 +60,8 @@ def test_an_edge_with_a_delay_reads_earlier_steps():
     late = CONFIG.graph.delayed({Edge("lif1"): Edge("lif1", 2)})
     assert late.delays == {"lif1": 2} and late.constant == CONFIG.graph.constant
     x, parameters = torch.rand(5, 2, 1, 6, 6), drawn()
-    steps = [*window(CONFIG.graph, Torch(), parameters, x, 5)]
-    delayed = [*window(late, Torch(), parameters, x, 5)]
+    steps = [*Torch().run(CONFIG.graph, parameters, x, 5)]
+    delayed = [*Torch().run(late, parameters, x, 5)]
     assert any(step.values["lif1"].any() for step in steps[:3])
     assert [bool(step.values["flatten2"].any()) for step in delayed[:2]] == [False, False]
     for one, other in zip(steps, delayed[2:], strict=False):

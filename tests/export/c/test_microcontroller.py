@@ -6,11 +6,11 @@ import microcontroller
 import pytest
 from commands import call
 
-needed = [name for name in ("arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(name)]
+missing = [name for name in ("arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(name)]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(needed), reason=f"no {' and no '.join(needed)}")
+@pytest.mark.skipif(bool(missing), reason=f"no {' and no '.join(missing)}")
 @pytest.mark.parametrize(("bits", "board"), [(None, "Cortex-M7"), (8, "Cortex-M7"), (4, "Cortex-M4")])
 def test_a_microcontroller_counts_the_golden_spikes(scan_run, tmp_path, bits, board):
     flags = ["--weight-bits", str(bits)] if bits else []
