@@ -50,8 +50,9 @@ class Laboratory:
     def run(self, *arguments: object, seconds: float | None = None) -> tuple[int | None, str]:
         """Runs Python in the clone: (exit code, or None after the time limit; output)."""
         for used in (self._temporary, self._folder / "cache"):
-            shutil.rmtree(used, ignore_errors=True)
-            used.mkdir(exist_ok=True)
+            # A test that's stopped leaves folders nested more deeply than shutil.rmtree goes.
+            subprocess.run(["rm", "-rf", used], check=True)
+            used.mkdir()
         with tempfile.TemporaryFile("w+") as output:
             command = [self._python, *map(str, arguments)]
             process = subprocess.Popen(
