@@ -25,9 +25,10 @@ from flax import nnx
 
 import csnn_jax
 from csnn_jax import data, machine
-from csnn_jax.config import Config, DataConfig, Layer, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.engine import process
 from csnn_jax.engine.bits import padded
+from csnn_jax.engine.plan import Stage, stages
 from csnn_jax.network import model as models
 from csnn_jax.runner import Runners
 from csnn_jax.runs import rundir
@@ -76,10 +77,10 @@ def firing(config: Config, density: float) -> models.CSNN:
     runner = Runners(network, "event", 0).of(images)
     x = runner.present(runner.hold(images), np.arange(BATCH), (0, 0))
     tally = runner.tally.lower(nnx.split(network)[1], x).compile()
-    for index, layer in enumerate(config.model.layers[:-1]):
+    for index, neurons in enumerate(config.model.graph.neurons[:-1]):
         bias, low, high = network.blocks[index].bias, -4.0, 4.0
         assert bias is not None
-        drawn, spikes = bias[...], math.prod(layer.out_shape) * BATCH * config.model.time_steps
+        drawn, spikes = bias[...], neurons.size * BATCH * config.model.time_steps
         for _ in range(14):
             bias.set_value(drawn + jnp.float32((low + high) / 2))
             fired = float(tally(nnx.split(network)[1], x).fired[:, index].sum()) / spikes
@@ -111,21 +112,22 @@ def layers(run: str) -> list[dict[str, Any]]:
     training, inference = engine_profile.compiled(config, tensors, data.load_for(config))
     found = []
     forward, both = (engine_profile.spent_and_total(*work)[0] for work in (inference, training))
-    for index, layer in enumerate(config.model.layers):
-        gflop = 2e-9 * math.prod(layer.conv_shape[:-1]) * math.prod(layer.kernel_shape) * BATCH
+    for index, stage in enumerate(stages(config.model.graph)):
+        node = stage.weights
+        gflop = 2e-9 * math.prod(node.shape[:-1]) * math.prod(node.kernel_shape) * BATCH
         gflop *= config.model.time_steps if index else 1
-        of = re.compile(pattern(layer, BATCH))
+        of = re.compile(pattern(stage, BATCH))
         ms = [sum(time for name, time in times.items() if of.search(name)) for times in (forward, both)]
-        found.append({"layer": layer.name, "inference": share(gflop, ms[0]), "training": share(3 * gflop, ms[1])})
+        found.append({"layer": node.name, "inference": share(gflop, ms[0]), "training": share(3 * gflop, ms[1])})
     return found
 
 
-def pattern(layer: Layer, batch: int) -> str:
-    """A pattern for the results of a layer's operations: its spikes, or its weights' gradient."""
-    wide = padded(layer.channels)
-    words = math.prod(layer.out_shape[:-1]) * wide // 16
-    weights = ",".join(map(str, (*layer.kernel_shape[:-2], padded(layer.kernel_shape[-2]), wide)))
-    raw = ",".join(map(str, (*layer.kernel_shape[:-1], wide)))
+def pattern(stage: Stage, batch: int) -> str:
+    """A pattern for the results of a stage's operations: its spikes, or its weights' gradient."""
+    wide, shape = padded(stage.channels), stage.weights.kernel_shape
+    words = math.prod(stage.shape[:-1]) * wide // 16
+    weights = ",".join(map(str, (*shape[:-2], padded(shape[-2]), wide)))
+    raw = ",".join(map(str, (*shape[:-1], wide)))
     return rf"u16\[{batch},\d+,{words}\]|f32\[{weights}\]|f32\[{raw}\]|\(f32\[{batch},{16 * words}\]"
 
 

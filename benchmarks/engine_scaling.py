@@ -134,7 +134,7 @@ def density(run: str) -> dict[str, Any]:
 
     network, images = load(run, 100, 128)
     blocks = network.blocks
-    number = max(i for i, block in enumerate(blocks) if block.layer.kind == "conv")
+    number = max(i for i, block in enumerate(blocks) if block.weights.is_convolution)
     spikes = jax.jit(lambda x: event.trace(network, x)[1].spikes)(images)
     layers = {}
     for index in (number, number + 1):
@@ -142,7 +142,7 @@ def density(run: str) -> dict[str, Any]:
         random = [jax.random.bernoulli(jax.random.key(0), d, spikes[index - 1].shape) for d in DENSITIES]
         rows = [{"density": d} | one_layer(network, block, x) for d, x in zip(DENSITIES, random, strict=True)]
         real = {"density": float(spikes[index - 1].mean())} | one_layer(network, block, spikes[index - 1])
-        layers[block.layer.name] = {"random": rows, "real": real, "crossover_density": crossover(rows)}
+        layers[block.weights.name] = {"random": rows, "real": real, "crossover_density": crossover(rows)}
     both = [
         {"density": d} | {f"{e}_ms": sum(layer["random"][i][f"{e}_ms"] for layer in layers.values()) for e in ENGINES}
         for i, d in enumerate(DENSITIES)
@@ -157,16 +157,18 @@ def one_layer(network: "CSNN", block: "Block", spikes: "Array") -> dict[str, flo
 
     from csnn_jax.engine import bits, event_ops, scan
     from csnn_jax.engine.bits import Rule
+    from csnn_jax.engine.plan import stages
     from csnn_jax.network.library import Jax
 
     spikes = spikes.astype(jnp.float32)
     time_steps, batch = spikes.shape[:2]
-    outputs, rule = block.layer.out_shape[-1], Rule(block.layer.neurons.reset, "fast_sigmoid", 25.0, keep=False)
+    outputs, rule = block.neurons.shape[-1], Rule(block.neurons.operation.reset, "fast_sigmoid", 25.0, keep=False)
     values = bits.NeuronValues(*(jnp.float32(block.in_use[name]) for name in ("beta", "threshold")))
     kernel, bias = block.kernel[...], block.bias[...]
 
     graph, library = network.config.graph, Jax(network.config.graph, network.blocks)
-    neurons = graph[block.layer.neurons.name]
+    neurons = block.neurons
+    (stage,) = (stage for stage in stages(graph) if stage.neurons == neurons)
 
     def dense(spikes: "Array") -> "Array":
         def current(x: "Array") -> "Array":
@@ -177,15 +179,15 @@ def one_layer(network: "CSNN", block: "Block", spikes: "Array") -> dict[str, flo
         def fire(state: "State", current: "Array") -> "tuple[State, Array]":
             return library.fire(neurons, library.parameters[neurons.name], state, current)
 
-        state = {"mem": jnp.zeros((batch, *block.layer.out_shape))}
-        if block.layer.kind == "conv":
+        state = {"mem": jnp.zeros((batch, *block.neurons.shape))}
+        if block.weights.is_convolution:
             return jax.lax.scan(lambda state, x: fire(state, current(x)), state, spikes)[1]
-        currents = current(spikes.reshape(-1, *block.layer.in_shape)).reshape(time_steps, batch, -1)
+        currents = current(spikes.reshape(-1, *stage.source.shape)).reshape(time_steps, batch, -1)
         return jax.lax.scan(fire, state, currents)[1]
 
-    packed = bits.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, block.layer.in_shape[-1]))
-    if block.layer.kind == "conv":
-        event = jax.jit(lambda s: event_ops.conv_lif(s, kernel, bias, values, rule, block.layer))
+    packed = bits.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, stage.source.shape[-1]))
+    if block.weights.is_convolution:
+        event = jax.jit(lambda s: event_ops.conv_lif(s, kernel, bias, values, rule, stage))
     else:
         event = jax.jit(lambda s: event_ops.linear_lif(s, kernel, bias, values, rule, outputs))
     scanned = scan.jit(dense)

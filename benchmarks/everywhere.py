@@ -102,7 +102,7 @@ class Case:
     def shaped(self, words: bytes | np.ndarray) -> np.ndarray:
         """Hashes [images, layers, steps, 3]."""
         values = np.frombuffer(words, np.uint32) if isinstance(words, bytes) else words
-        return values.reshape(-1, len(self.model.layers), self.model.time_steps, 3)
+        return values.reshape(-1, len(self.model.graph.neurons), self.model.time_steps, 3)
 
 
 def python_side(case: Case, side: str) -> np.ndarray:
@@ -162,7 +162,7 @@ def web_side(case: Case, side: str) -> np.ndarray:
     x = reference.inputs(case.model, case.images)
     frames = x.shape[0] if x.ndim == 5 else 1
     (site / "images.bin").write_bytes(np.ascontiguousarray((x.swapaxes(0, 1) if x.ndim == 5 else x).numpy()).tobytes())
-    shapes = [(layer.out_shape[-1], *layer.out_shape[:-1]) for layer in case.model.layers]
+    shapes = [node.channels_first for node in case.model.graph.neurons]
     thresholds = [one.threshold.flatten() for one in reference.Step(case.model, case.tensors).neurons]
     height, width, channels = case.model.input_shape
     facts = {"batch": 10, "frames": frames, "steps": case.model.time_steps, "shape": [channels, height, width]}
@@ -220,7 +220,7 @@ def missing(side: str) -> str | None:
 
 def compared(case: Case, hashes: np.ndarray, side: str, first: np.ndarray) -> dict[str, Any]:
     """Counts a side's membranes, and the (image, layer, step) combinations in which any membrane or spike differs."""
-    neurons = sum(int(np.prod(layer.out_shape)) for layer in case.model.layers)
+    neurons = sum(node.size for node in case.model.graph.neurons)
     same = hashes == first[: len(hashes)]
     found: dict[str, Any] = {
         "side": side,

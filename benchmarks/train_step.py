@@ -89,8 +89,8 @@ def figures(side: Cost) -> dict[str, Any]:
 
 def is_default(config: Config) -> bool:
     """Whether the network, its images and its batches are the default job's."""
-    found = config.model.layers, config.model.time_steps, config.data.dataset, config.train.batch_size
-    return found == (ModelConfig().layers, ModelConfig.time_steps, "mnist", TrainConfig.batch_size)
+    found = [*config.model.graph], config.model.time_steps, config.data.dataset, config.train.batch_size
+    return found == ([*ModelConfig().graph], ModelConfig.time_steps, "mnist", TrainConfig.batch_size)
 
 
 def default_job(side: Cost) -> float:

@@ -78,7 +78,7 @@ class Trained:
 
     def __repr__(self) -> str:
         model = self.config.model
-        stack = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
+        stack = ", ".join(f"{node.name.rstrip('0123456789')}{node.channels}" for node in model.graph.weighted)
         shape, name = "x".join(map(str, model.input_shape)), self._runners.of().engine.__name__.rpartition(".")[2]
         return f"Trained({shape}, {stack}; {model.time_steps} steps; {self.config.data.dataset}; {name} engine)"
 

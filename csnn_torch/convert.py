@@ -22,6 +22,7 @@ from csnn_jax.config import (
     TrainConfig,
 )
 from csnn_jax.config.checks import flag_of, show
+from csnn_jax.config.graph import Convolution
 from csnn_jax.errors import UserError
 from csnn_jax.flags import parse, run_command
 from csnn_torch import require_torch
@@ -223,7 +224,8 @@ def _size(shape: Sequence[int]) -> str:
 def _text(model: ModelConfig, has_geometry: bool) -> str:
     """The network in one line; `has_geometry`: padding, strides and pools were also read from the file."""
     shape = _size(model.input_shape)
-    layers = [f"{one.channels}C{one.kernel}" if one.kind == "conv" else f"fc{one.channels}" for one in model.layers]
+    nodes = ((node.channels, node.operation) for node in model.graph.weighted)
+    layers = [f"{n}C{one.kernel}" if isinstance(one, Convolution) else f"fc{n}" for n, one in nodes]
     bias = "" if model.bias else ", no bias"
     values = [
         f"{name} {'per channel' if name in model.per_channel else show(getattr(model, name))}"

@@ -16,7 +16,7 @@ from torch import nn
 
 from csnn_jax.config import NEVER, ModelConfig, Neurons, Pooling, Readout
 from csnn_jax.config.checks import show
-from csnn_jax.config.graph import Convolution, Flatten, Linear, Node
+from csnn_jax.config.graph import Convolution, Flatten, Linear, Node, WeightedNode
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
 from csnn_jax.neurons.neuron import MEMBRANE
@@ -91,11 +91,12 @@ _POOLS: dict[str, Callable[[int, int], nn.Module]] = {"max": nn.MaxPool2d, "avg"
 
 def _module(node: Node, config: ModelConfig, dtype: torch.dtype) -> nn.Module:
     """The module of a node."""
+    inputs = node.kernel_shape[-2] if isinstance(node, WeightedNode) else 0
     match node.operation:
         case Convolution(channels, kernel, stride, padding, bias):
-            return nn.Conv2d(node.kernel_shape[-2], channels, kernel, stride, padding, bias=bias)
+            return nn.Conv2d(inputs, channels, kernel, stride, padding, bias=bias)
         case Linear(channels, bias):
-            return nn.Linear(node.kernel_shape[0], channels, bias)
+            return nn.Linear(inputs, channels, bias)
         case Pooling(kind, size, stride):
             return _POOLS[kind](size, stride)
         case Flatten():

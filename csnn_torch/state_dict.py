@@ -97,7 +97,7 @@ def convert(
     config = _config(stated, fields, shapes, placed.layers, source, input_shape is None)
     if by is not None:
         check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
-        weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
+        weighted[0] = folding.normalized(weighted[0], config, by)
     weighted[0] = folding.entered(weighted[0], config, divided_by)
     notes = [*placed.notes, *(note for one in weighted for note in one.notes), *_changes(placed.layers, weighted)]
     if input_shape is None and config.input_shape[2] != 1:
@@ -149,14 +149,14 @@ def _config(
     except UserError as error:
         advice = _advice(stated, fields, shapes, sized)
         raise UserError(f"{source}: {error}{advice if advice.endswith('would fit') else ''}") from None
-    for number, (layer, module, shape) in enumerate(zip(config.layers, layers, shapes, strict=True)):
-        *window, inputs, out = layer.kernel_shape
+    for number, (node, module, shape) in enumerate(zip(config.graph.weighted, layers, shapes, strict=True)):
+        *window, inputs, out = node.kernel_shape
         expected = (out, inputs, *window)
         if tuple(shape) == expected:
             continue
         size = " ".join(map(str, config.input_shape))
         hint = "; use --map NAME=conv1 ... if the order in the file isn't that of the network"
-        if layer.kind == "linear" and len(layer.in_shape) == 3:
+        if not node.is_convolution and len(config.graph.unflattened(node)) == 3:
             hint = f", because --input-shape {size} gives it {inputs} inputs{_advice(stated, fields, shapes, sized)}"
         elif number == 0:
             hint = f" for --input-shape {size}"
@@ -192,7 +192,7 @@ def _sizes(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tupl
             config = ModelConfig(**stated | fields | padding | {"input_shape": (size, size, channels)})
         except UserError:
             continue
-        if config.layers[count].kernel_shape[0] == shapes[count][1]:
+        if config.graph.weighted[count].kernel_shape[0] == shapes[count][1]:
             found.append((size, f"--input-shape {size} {size} {channels}" + " --padding valid" * valid))
     usual = [flags for size, flags in found if size in USUAL]
     plain = [flags for _, flags in found if flags not in usual and "--padding" not in flags]
@@ -212,7 +212,7 @@ def _fitting(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tu
         plain = {name: one[0] if len(set(one)) == 1 else one for name, one in flags.items()}
         new = {name: one for name, one in plain.items() if fields.get(name, getattr(ModelConfig, name)) != one}
         try:
-            first = ModelConfig(**stated | fields | new).layers[count]
+            first = ModelConfig(**stated | fields | new).graph.weighted[count]
         except UserError:
             continue
         if new and first.kernel_shape[0] == shapes[count][1]:

@@ -8,6 +8,7 @@ import snntorch
 import torch
 
 from csnn_jax.config import Config, check_decided
+from csnn_jax.config.graph import Linear
 from csnn_jax.data import Images, Split, as_input, check_split, dropout
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
@@ -221,13 +222,13 @@ class Trainer:
 
     def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
         """The factors of spikes in an iteration, for `dropping`, in torch's layouts; see dropout."""
-        settings, layers = self.config.train, self.config.model.layers
+        settings, graph = self.config.train, self.config.model.graph
         if not settings.dropout:
             return []
         drawn = dropout.draw(self.config.model, settings.dropout, settings.seed, iteration, batch)
         masks = []
-        for stays, layer in zip(drawn, layers[-1 - len(drawn) :], strict=False):
-            shaped = np.moveaxis(stays.reshape(batch, *layer.out_shape), -1, 1)
+        for stays, neurons in zip(drawn, graph.feeding(Linear), strict=True):
+            shaped = np.moveaxis(stays.reshape(batch, *neurons.shape), -1, 1)
             masks.append(torch.tensor(shaped, dtype=self.dtype, device=self.device) * (1 / (1 - settings.dropout)))
         return masks
 
@@ -251,7 +252,7 @@ class Trainer:
         if self.watching:
             return model.watch(self.network, x, self.config.model.time_steps, self.config.train.reads)
         output = model.run_for(self.network, x, self.config.model.time_steps, self.config.train.reads, self.once)
-        return output, torch.full((len(self.config.model.layers),), torch.nan)
+        return output, torch.full((len(self.config.model.graph.neurons),), torch.nan)
 
     def _loss(self, output: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:
         """The loss that's minimized; see `csnn_jax.update.objective`."""

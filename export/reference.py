@@ -102,9 +102,9 @@ def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     Shapes are without the batch: (channels, height, width) or (features,).
     """
     return {
-        f"{name}{number}": (layer.out_shape[-1], *layer.out_shape[:-1])
-        for number, layer in enumerate(config.layers, 1)
-        for name in layer.neurons.kind.states
+        f"{name}{number}": node.channels_first
+        for number, node in enumerate(config.graph.neurons, 1)
+        for name in node.operation.kind.states
     }
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from csnn_jax.config import NEVER, ModelConfig
-from csnn_jax.neurons.neuron import MEMBRANE
-from export.reference import Step, state_shapes
+from csnn_jax.config.graph import Convolution, Graph, WeightedNode
+from export.reference import Step
 
 FIRES, FIRED = "U[t] > threshold", "U[t-1] > threshold"
 """The conditions for S[t] = 1 and for R[t] = 1."""
@@ -90,19 +90,19 @@ def of_bundle(step: Step, time_steps: int, sequence: bool, names: Sequence[str])
         sequence: whether the input is one frame per step, instead of one image for all steps.
         names: the class names.
     """
-    config, shapes = step.config, state_shapes(step.config)
+    config = step.config
     return {
         "neuron": _neuron(config),
         "layers": [
             {
-                "layer": layer.name,
-                "operation": layer.operation,
-                "neurons": f"lif{number}",
-                "shape": list(shapes[f"{MEMBRANE}{number}"]),
-                "reset": layer.neurons.reset,
-                **{name: _value(step, layer.neurons.name, name) for name in config.kind.parameters},
+                "layer": config.graph.weights(neurons).name,
+                "operation": _operation(config.graph, config.graph.weights(neurons)),
+                "neurons": neurons.name,
+                "shape": list(neurons.channels_first),
+                "reset": neurons.operation.reset,
+                **{name: _value(step, neurons.name, name) for name in config.kind.parameters},
             }
-            for number, layer in enumerate(config.layers, 1)
+            for neurons in config.graph.neurons
         ],
         "equations": {
             "reset": "none" if set(config.resets) == {"none"} else f"R[t] = 1 where {FIRED}, else 0",
@@ -133,6 +133,17 @@ _BEST = {"spikes": "most output spikes", "membrane": "largest sum of output memb
 def _neuron(config: ModelConfig) -> str:
     last = "; those of the last layer never spike" if config.output == "integrator" else ""
     return f"{config.kind.description}{last}"
+
+
+def _operation(graph: Graph, node: WeightedNode) -> str:
+    """A convolution or linear layer with its pools, in words."""
+    operation, before, after = node.operation, graph.pool_before(node), graph.pool_after(node)
+    bias, pooled = "" if node.bias else ", no bias", f"pool {before}, " if before else ""
+    if not isinstance(operation, Convolution):
+        return f"{pooled}linear{bias}"
+    padded = f"padding {operation.padding}" if operation.padding else "no padding"
+    pool = f"pool {after}" if after else "no pool"
+    return f"{pooled}kernel {operation.kernel}, stride {operation.stride}, {padded}, {pool}{bias}"
 
 
 def _value(step: Step, neurons: str, name: str) -> float | list[float] | None:
@@ -167,11 +178,12 @@ def _equations(config: ModelConfig) -> str:
 
 def _pooling(config: ModelConfig) -> str:
     """The pools after the convolutions, before or after their neurons."""
-    afterwards = [layer.before for layer in config.layers[1:]]
+    graph = config.graph
+    pairs = ((graph.weights(neurons), neurons) for neurons in graph.neurons)
     pools = {
-        layer.name: str(layer.pool or after or "none")
-        for layer, after in zip(config.layers, afterwards, strict=False)
-        if layer.kind == "conv"
+        node.name: str(graph.pool_after(node) or graph.pool_after(neurons) or "none")
+        for node, neurons in pairs
+        if node.is_convolution
     }
     if set(pools.values()) <= {"none"}:
         return "none"

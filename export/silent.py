@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config.graph import NeuronNode
 from csnn_jax.data import Dataset, Images
 from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
@@ -74,7 +75,7 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
         UserError: a layer would be empty.
     """
     trained = Trained(config, tensors)
-    hidden = config.model.layers[:-1]
+    hidden = config.model.graph.weighted[:-1]
     alive = _alive(trained, dataset.train.images, work)
     for layer, channels in zip(hidden, alive, strict=True):
         if not channels.any():
@@ -111,20 +112,21 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
         UserError: a layer with so many inputs that each neuron has its own grid would get a coarser one.
     """
     left = dict(tensors)
-    outputs = [*alive, np.ones(config.num_classes, bool)]
-    before = None
-    for layer, stays in zip(config.layers, outputs, strict=True):
-        weight = tensors[f"{layer.name}.weight"][stays]
-        if before is not None:
+    graph = config.graph
+    outputs = dict(zip(graph.neurons, [*alive, np.ones(config.num_classes, bool)], strict=True))
+    for neurons, stays in outputs.items():
+        node = graph.weights(neurons)
+        weight = tensors[f"{node.name}.weight"][stays]
+        source = graph.origin(node)
+        if isinstance(source, NeuronNode):
             # Torch flattens channel by channel: each channel has one input per position.
-            positions = math.prod(layer.in_shape[:-1]) if layer.kind == "linear" else 1
-            weight = weight[:, np.repeat(before, positions)]
-        left[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
-        own = (f"{layer.name}.bias", f"{layer.name}.exponents")
-        for name in (*own, *(f"{layer.neurons.name}.{one}" for one in layer.neurons.per_channel)):
+            positions = 1 if node.is_convolution else math.prod(graph.unflattened(node)[:-1])
+            weight = weight[:, np.repeat(outputs[source], positions)]
+        left[f"{node.name}.weight"] = np.ascontiguousarray(weight)
+        own = (f"{node.name}.bias", f"{node.name}.exponents")
+        for name in (*own, *(f"{neurons.name}.{one}" for one in neurons.operation.per_channel)):
             if name in tensors:
                 left[name] = tensors[name][stays]
-        before = stays
     counts = [int(stays.sum()) for stays in alive]
     convolutions = len(config.conv_channels)
     smaller = replace(config, conv_channels=tuple(counts[:convolutions]), hidden=tuple(counts[convolutions:]))
@@ -137,7 +139,7 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
 
 def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
     """For every hidden layer, which channels fire on some image, bool [channels]."""
-    found = [np.zeros(layer.channels, bool) for layer in trained.config.model.layers[:-1]]
+    found = [np.zeros(node.channels, bool) for node in trained.config.model.graph.weighted[:-1]]
     for batch in map(trained.fires, _pieces(trained, images)):
         for ever, layer in zip(found, batch[:-1], strict=True):
             ever |= layer.any(0)

@@ -10,7 +10,6 @@ from csnn_jax.config.chain import GEOMETRY
 from csnn_jax.config.graph import Padding, Pool, Pooling
 from csnn_jax.config.grid import Grid
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
-from csnn_jax.config.layers import Layer
 from csnn_jax.config.network import (
     RECORDED,
     SLOPELESS,
@@ -33,7 +32,6 @@ __all__ = [
     "DataConfig",
     "Encoding",
     "Grid",
-    "Layer",
     "ModelConfig",
     "NeuronFields",
     "Neurons",

@@ -4,7 +4,6 @@ The choice depends only on the flags that describe the stack, its input and its 
 the batch or the data doesn't change it.
 """
 
-import math
 from dataclasses import replace
 from typing import Literal
 
@@ -26,7 +25,7 @@ def is_original(model: ModelConfig) -> bool:
 
 def is_delicate(model: ModelConfig) -> bool:
     """Returns whether neurons have no reset, a decay other than the default, or learned parameters."""
-    learned = any(layer.neurons.learned for layer in model.layers)
+    learned = any(node.operation.learned for node in model.graph.neurons)
     decays = [name for name, parameter in model.kind.parameters.items() if parameter.decays]
     usual = all(set(model.each(name)) == {model.kind.parameters[name].default} for name in decays)
     return "none" in model.each("reset") or learned or not usual or model.neuron != ModelConfig.neuron
@@ -72,7 +71,7 @@ def schedule_of(config: Config) -> Schedule:
 
 def membranes(config: Config) -> int:
     """Bytes of the neuron states of all layers over the window, for one image."""
-    neurons = len(config.model.kind.states) * sum(math.prod(layer.out_shape) for layer in config.model.layers)
+    neurons = len(config.model.kind.states) * sum(node.size for node in config.model.graph.neurons)
     return neurons * config.model.time_steps * (8 if config.train.dtype == "float64" else 4)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from csnn_jax.config.grid import LEAST, Grid
 from csnn_jax.errors import UserError
-from csnn_jax.neurons.neuron import Neurons
+from csnn_jax.neurons.neuron import NEVER, Neurons
 
 Pool = Literal["max", "avg", "sum", "none"]
 Padding = Literal["same", "valid"]
@@ -172,8 +172,6 @@ class Node:
         inputs: the nodes that it reads.
         shape: of its output, without the batch: (rows, columns, channels) or (features,).
         values: the grid of a signal, or what a current consists of.
-        kernel_shape: shape of its weights in this package's layout, [k, k, in, out] or [in, out]; (): it has none.
-        grid: the grid of its weights; None: it has none.
     """
 
     name: str
@@ -181,8 +179,52 @@ class Node:
     inputs: tuple[Edge, ...]
     shape: tuple[int, ...] = ()
     values: Signal | Current = field(default=Signal())
-    kernel_shape: tuple[int, ...] = ()
-    grid: Grid | None = None
+
+    @property
+    def channels_first(self) -> tuple[int, ...]:
+        """Its shape in torch's layout."""
+        return self.shape[-1], *self.shape[:-1]
+
+
+@dataclass(frozen=True)
+class NeuronNode(Node):
+    """A layer of neurons."""
+
+    operation: Neurons
+
+    @property
+    def size(self) -> int:
+        """How many neurons it has."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class WeightedNode(Node):
+    """A convolution or a linear layer.
+
+    Attributes:
+        kernel_shape: shape of its weights in this package's layout, [k, k, in, out] or [in, out].
+        grid: the grid of its weights.
+    """
+
+    operation: Weighted
+    kernel_shape: tuple[int, ...] = field(kw_only=True)
+    grid: Grid = field(kw_only=True)
+
+    @property
+    def channels(self) -> int:
+        """Output channels, or features of a linear layer."""
+        return self.kernel_shape[-1]
+
+    @property
+    def bias(self) -> bool:
+        """Whether each output channel has a bias."""
+        return self.operation.bias
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether it's a convolution, not a linear layer."""
+        return isinstance(self.operation, Convolution)
 
 
 class Misfit(UserError):
@@ -212,23 +254,36 @@ class Graph:
         return (node for node in self.nodes.values() if node.operation is not None)
 
     @cached_property
-    def neurons(self) -> tuple[Node, ...]:
+    def neurons(self) -> tuple[NeuronNode, ...]:
         """The nodes of neurons, in order."""
-        return tuple(node for node in self if isinstance(node.operation, Neurons))
+        return tuple(node for node in self if isinstance(node, NeuronNode))
 
     @cached_property
-    def weighted(self) -> tuple[Node, ...]:
+    def initial(self) -> dict[str, Any]:
+        """The initial values of the neurons' parameters that are stored with the weights, by their names in files."""
+        return {name: value for node in self.neurons for name, value in node.operation.initial.items()}
+
+    @cached_property
+    def spiking(self) -> tuple[NeuronNode, ...]:
+        """The neurons that can fire, so all but integrators."""
+        return tuple(node for node in self.neurons if node.operation["threshold"] < NEVER)
+
+    @cached_property
+    def weighted(self) -> tuple[WeightedNode, ...]:
         """The nodes with weights, in order."""
-        return tuple(node for node in self if node.grid is not None)
+        return tuple(node for node in self if isinstance(node, WeightedNode))
+
+    @cached_property
+    def pools(self) -> tuple[Pooling, ...]:
+        """The pools in order."""
+        return tuple(node.operation for node in self if isinstance(node.operation, Pooling))
 
     @cached_property
     def constant(self) -> tuple[str, ...]:
         """The nodes that depend only on the image of the same step, which may be the same at every step."""
         names = [IMAGE]
         for node in self:
-            if not isinstance(node.operation, Neurons) and all(
-                one in names and not delay for one, delay in node.inputs
-            ):
+            if not isinstance(node, NeuronNode) and all(one in names and not delay for one, delay in node.inputs):
                 names.append(node.name)
         return tuple(names[1:])
 
@@ -251,26 +306,42 @@ class Graph:
             after[node.name] = node
             if isinstance(node.operation, Linear) and parts[-1] and not self.delays:
                 parts.append({})
-            if isinstance(node.operation, Neurons):
+            if isinstance(node, NeuronNode):
                 parts[-1] |= after
                 after = {}
         return tuple(map(Graph, parts))
 
-    def path(self, neurons: Node) -> tuple[Node, ...]:
-        """The nodes that turn the image or the spikes of other neurons into the current of these, in order."""
+    def path(self, node: Node) -> tuple[Node, ...]:
+        """The nodes between the image or the neurons whose spikes a node reads, and this node, in order."""
         nodes: list[Node] = []
-        node = self.source(neurons)
-        while node.operation is not None and not isinstance(node.operation, Neurons):
+        while _is_computed(node := self.source(node)):
             nodes.insert(0, node)
-            node = self.source(node)
         return tuple(nodes)
+
+    def weights(self, neurons: NeuronNode) -> WeightedNode:
+        """The node whose weights make the current of neurons."""
+        (node,) = (node for node in self.path(neurons) if isinstance(node, WeightedNode))
+        return node
 
     def origin(self, node: Node) -> Node:
         """The neurons whose spikes a node reads, directly or through pools, or the image."""
-        node = self.source(node)
-        while node.operation is not None and not isinstance(node.operation, Neurons):
-            node = self.source(node)
+        while _is_computed(node := self.source(node)):
+            pass
         return node
+
+    def unflattened(self, node: WeightedNode) -> tuple[int, ...]:
+        """The shape of a node's input before it was flattened, or as it is."""
+        source = self.source(node)
+        return (self.source(source) if isinstance(source.operation, Flatten) else source).shape
+
+    def pool_before(self, node: Node) -> Pooling | None:
+        """The pool through which a node reads spikes; None: it reads them as they are."""
+        return next((one.operation for one in self.path(node) if isinstance(one.operation, Pooling)), None)
+
+    def pool_after(self, node: Node) -> Pooling | None:
+        """The pool that reads a node; None: there's none."""
+        pools = (one for one in self if isinstance(one.operation, Pooling) and self.source(one) is node)
+        return next((one.operation for one in pools if isinstance(one.operation, Pooling)), None)
 
     def feeding(self, kind: type) -> tuple[Node, ...]:
         """The neurons whose spikes the nodes of a kind read, in the order of these."""
@@ -293,6 +364,11 @@ class Graph:
             for name, node in self.nodes.items()
         }
         return Graph(changed)
+
+
+def _is_computed(node: Node) -> bool:
+    """Whether a node has no state, and isn't the image."""
+    return node.operation is not None and not isinstance(node, NeuronNode)
 
 
 def graph(
@@ -318,7 +394,7 @@ def graph(
             raise Misfit(node, f"reads {source}, expected one of {', '.join(made)}")
         made[name] = _derived(node, operation, made[source])
     most = None if weight_bits is None else weight_bits - 1
-    return Graph({name: _with_grid(node, made, most) for name, node in made.items()})
+    return Graph({name: _specific(node, made, most) for name, node in made.items()})
 
 
 def _derived(node: Node, operation: Operation, entering: Node) -> Node:
@@ -337,9 +413,7 @@ def _derived(node: Node, operation: Operation, entering: Node) -> Node:
     if 0 in shape:
         raise Misfit(node, f"has no output for {'x'.join(map(str, entering.shape[:2]))} inputs")
     if isinstance(operation, Weighted):
-        return replace(
-            node, shape=shape, values=Current(node.name), kernel_shape=operation.kernel_shape(entering.shape)
-        )
+        return replace(node, shape=shape, values=Current(node.name))
     values: Any = entering.values
     if isinstance(operation, Pooling):
         values = (
@@ -350,16 +424,21 @@ def _derived(node: Node, operation: Operation, entering: Node) -> Node:
     return replace(node, shape=shape, values=values)
 
 
-def _with_grid(node: Node, nodes: Mapping[str, Node], most: int | None) -> Node:
-    """A node with the grid of its weights, which follows from its inputs and from the currents that it enters."""
-    if not isinstance(node.operation, Weighted):
+def _specific(node: Node, nodes: Mapping[str, Node], most: int | None) -> Node:
+    """A node of its class. The grid of weights follows from their inputs, and from the currents that they enter."""
+    operation = node.operation
+    if isinstance(operation, Neurons):
+        return NeuronNode(node.name, operation, node.inputs, node.shape, node.values)
+    if not isinstance(operation, Weighted):
         return node
-    entering = nodes[node.inputs[0].source].values
-    assert isinstance(entering, Signal)
+    entering = nodes[node.inputs[0].source]
+    assert isinstance(entering.values, Signal)
     currents = (one.values for one in nodes.values() if isinstance(one.values, Current))
     added = max(current.added for current in currents if current.source == node.name)
-    grid = Grid(math.prod(node.kernel_shape[:-1]), entering.bits, entering.step, added, most)
+    shape = operation.kernel_shape(entering.shape)
+    grid = Grid(math.prod(shape[:-1]), entering.values.bits, entering.values.step, added, most)
     if grid.room < LEAST:
         inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits per neuron"
         raise Misfit(node, f"{inputs} leave {max(0, grid.room)} bits for its weights, expected at least {LEAST}")
-    return replace(node, grid=grid)
+    fields = (node.name, operation, node.inputs, node.shape, node.values)
+    return WeightedNode(*fields, kernel_shape=shape, grid=grid)

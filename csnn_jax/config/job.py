@@ -247,7 +247,7 @@ class Config:
     Examples:
         >>> from csnn_jax import Config, ModelConfig, TrainConfig
         >>> config = Config(ModelConfig(conv_channels=(8, 16), hidden=()), train=TrainConfig(epochs=2))
-        >>> [layer.out_shape for layer in config.model.layers]
+        >>> [node.shape for node in config.model.graph.neurons]
         [(14, 14, 8), (7, 7, 16), (10,)]
         >>> Config(train=TrainConfig(lr=-1))
         Traceback (most recent call last):
@@ -276,7 +276,7 @@ class Config:
         read = f"spikes with --loss {self.train.loss}, which trains the spike counts"
         check("--readout", self.model.readout, read, not counts or self.model.readout == "spikes")
         target = self.train.rate_target
-        hidden = len(self.model.layers) > 1
+        hidden = len(self.model.graph.neurons) > 1
         check("--rate-target", target, "a network with a hidden layer", target is None or hidden)
         check("--dropout", self.train.dropout, "a network with a hidden layer", not self.train.dropout or hidden)
 

@@ -8,7 +8,6 @@ from csnn_jax.config import grid
 from csnn_jax.config.chain import GEOMETRY, chain, per_convolution
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle
 from csnn_jax.config.graph import Graph, Padding, Pool
-from csnn_jax.config.layers import Layer, layers_of
 from csnn_jax.config.neuron_checks import check_neurons
 from csnn_jax.config.sizes import check_sizes
 from csnn_jax.errors import UserError
@@ -173,15 +172,10 @@ class ModelConfig(NeuronFields):
         return chain(self)
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The blocks in order, with their geometry and their neurons."""
-        return layers_of(self.graph)
-
-    @property
     def narrower(self) -> tuple[str, ...]:
         """A line for each layer whose weights have fewer bits than requested."""
-        kept = ((layer.name, layer.grid.finest + 1) for layer in self.layers)
-        return tuple(f"{name} uses {n} bits, all that stay exact" for name, n in kept if n < (self.weight_bits or 0))
+        exact = ((node.name, node.grid.finest + 1) for node in self.graph.weighted)
+        return tuple(f"{name} uses {n} bits, all that stay exact" for name, n in exact if n < (self.weight_bits or 0))
 
     @property
     def pixel_scale(self) -> float:
@@ -226,12 +220,12 @@ class ModelConfig(NeuronFields):
     @property
     def resets(self) -> tuple[Reset, ...]:
         """The reset of each layer; "none" for an integrator."""
-        return tuple(layer.neurons.reset for layer in self.layers)
+        return tuple(node.operation.reset for node in self.graph.neurons)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
         """One threshold per layer."""
-        return tuple(layer.neurons["threshold"] for layer in self.layers)
+        return tuple(node.operation["threshold"] for node in self.graph.neurons)
 
     @property
     def _depth(self) -> int:

@@ -77,7 +77,7 @@ def _entry(model: ModelConfig, dataset: Dataset) -> Entry:
         return Entry(model.scale or scale, bits)
     if model.scale is None:
         if bits == FLOAT_BITS:
-            spare = replace(model.layers[0].grid, input_bits=0).room - FEW
+            spare = replace(model.graph.weighted[0].grid, input_bits=0).room - FEW
             bits = min(bits, max(8, spare))
         return Entry(scale * 2.0 ** (bits - dataset.entry.bits), bits)
     needed = max(0, bits + math.frexp(model.scale / scale)[1] - 1)

@@ -4,9 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.config import Layer
+from csnn_jax.config.graph import Convolution, NeuronNode
 from csnn_jax.data.images import Images, highest_count
 from csnn_jax.engine import bits, library
+from csnn_jax.engine.library import Unsupported
+from csnn_jax.engine.plan import Stage, stages
 from csnn_jax.network.model import CSNN
 
 
@@ -27,18 +29,15 @@ def lacking(model: CSNN, frames: bool) -> str | None:
     if model.blocks[0].dtype != jnp.float32:
         return f"the event engine computes in float32, not {model.blocks[0].dtype}"
     limits = library.limits()
-    if reason := model.config.kind.lacks("event"):
-        return reason
-    if model.config.per_channel:
-        return f"the event engine supports one {' and '.join(model.config.per_channel)} per layer, not per channel"
-    if other := set(model.config.resets) - set(limits.resets):
-        return f"the event engine doesn't support reset {' or '.join(sorted(other))}"
-    if model.config.pool_after:
-        return "the event engine only pools before the neurons; --pool-after needs --engine scan"
     planes = planes_of(model) if frames else 1
-    for index, layer in enumerate(model.config.layers):
-        if layer.kind == "conv" and (reason := _not_covered(layer, limits, 1 if index else planes)):
-            return reason
+    try:
+        for neurons in model.config.graph.neurons:
+            _check_neurons(neurons, limits)
+        for stage in stages(model.config.graph):
+            if stage.convolution:
+                _check_convolution(stage, stage.convolution, limits, 1 if stage.source.operation else planes)
+    except Unsupported as error:
+        return str(error)
     return None
 
 
@@ -54,21 +53,34 @@ def _no_counts(images: Images | Array, scale: float) -> str | None:
     return f"{takes}, but these go up to {highest}" if highest > most else None
 
 
-def _not_covered(layer: Layer, limits: library.Limits, planes: int) -> str | None:
-    """Why the kernels can't run this convolution, in one line; None if they can."""
-    if layer.stride != 1:
-        return f"the event engine supports stride 1, but {layer.name} has stride {layer.stride}"
-    if layer.kernel not in limits.kernel_sizes:
+def _check_neurons(node: NeuronNode, limits: library.Limits) -> None:
+    """Raises Unsupported unless the kernels can run these neurons."""
+    neurons = node.operation
+    if reason := neurons.kind.lacks("event"):
+        raise Unsupported(f"{reason}, as in {node.name}")
+    if neurons.per_channel:
+        names = " and ".join(neurons.per_channel)
+        raise Unsupported(f"the event engine supports one {names} per layer, not per channel, as in {node.name}")
+    if neurons.reset not in limits.resets:
+        raise Unsupported(f"the event engine doesn't support reset {neurons.reset}, as in {node.name}")
+
+
+def _check_convolution(stage: Stage, convolution: Convolution, limits: library.Limits, planes: int) -> None:
+    """Raises Unsupported unless the kernels can run this convolution and its pooling."""
+    name, pool, inputs = stage.name, stage.pool, stage.source.shape[-1]
+    if convolution.stride != 1:
+        raise Unsupported(f"the event engine supports stride 1, but {name} has stride {convolution.stride}")
+    if convolution.kernel not in limits.kernel_sizes:
         largest = max(limits.kernel_sizes)
-        return f"the event engine supports kernels of up to {largest} pixels, but {layer.name} has {layer.kernel}"
-    if layer.pool and (layer.pool.size not in limits.pool_sizes or layer.pool.stride != layer.pool.size):
-        return f"the event engine supports 2x2 pooling or none, but {layer.name} has {layer.pool}"
-    if layer.pool and layer.pool.kind == "sum":
-        return f"the event engine doesn't support sum pooling, as in {layer.name}"
-    if layer.kernel**2 * bits.padded(planes * layer.in_shape[-1]) > limits.inputs:
-        bound = f"at most {limits.inputs:,} inputs"
-        return f"the event engine sums {bound}, but {layer.name} has {layer.in_shape[-1]} channels"
-    return None
+        raise Unsupported(
+            f"the event engine supports kernels of up to {largest} pixels, but {name} has {convolution.kernel}"
+        )
+    if pool and (pool.size not in limits.pool_sizes or pool.stride != pool.size):
+        raise Unsupported(f"the event engine supports 2x2 pooling or none, but {name} has {pool}")
+    if pool and pool.kind == "sum":
+        raise Unsupported(f"the event engine doesn't support sum pooling, as in {name}")
+    if convolution.kernel**2 * bits.padded(planes * inputs) > limits.inputs:
+        raise Unsupported(f"the event engine sums at most {limits.inputs:,} inputs, but {name} has {inputs} channels")
 
 
 def planes_of(model: CSNN) -> int:

@@ -16,13 +16,14 @@ from jax import Array
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from csnn_jax.config import Readout
-from csnn_jax.config.graph import Linear
+from csnn_jax.config.graph import IMAGE, Graph, Linear, WeightedNode
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import ConstantCurrent, LayerOutput, NeuronValues, Rule, Spikes
 from csnn_jax.engine.coverage import lacking, planes_of
 from csnn_jax.engine.fixed import add_up, image_current
 from csnn_jax.engine.library import Unsupported
+from csnn_jax.engine.plan import Stage, reader, stages
 from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input, usual_output
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.model import CSNN, Block, States, enter, exact
@@ -83,7 +84,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
     outputs = _forward(model, x, keep=True, reads=reads, dropout=dropout)
     output = _output(model, outputs, reads)
     time, batch = output.shape[:2]
-    parts = jnp.asarray([1 / (math.prod(layer.out_shape) * time * batch) for layer in model.config.layers], jnp.float32)
+    parts = jnp.asarray([1 / (node.size * time * batch) for node in model.config.graph.neurons], jnp.float32)
     densities = rounded(add_up(_fired(outputs), 0) * parts)
     return output, _refusing("densities; use scan.watch", densities, model, x)
 
@@ -100,7 +101,7 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
         batch, time, _ = values.shape
         return _unpadded(values.reshape(batch * time, -1), shape).reshape(batch, time, *shape).swapaxes(0, 1)
 
-    pairs = list(zip(outputs, [layer.out_shape for layer in model.config.layers], strict=True))
+    pairs = list(zip(outputs, [node.shape for node in model.config.graph.neurons], strict=True))
     states = tuple({MEMBRANE: dense(output.membranes, shape)} for output, shape in pairs)
     spikes = tuple(dense(bits.unpack(output.spikes), shape) for output, shape in pairs)
     last = _refusing(LAST, _last(model, outputs), model, x)
@@ -126,7 +127,7 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
     model, x = _ready(model, x)
     outputs = _forward(model, x, keep=False)
     ever = [bits.unpack(output.spikes._replace(bits=bits.ever(output.spikes.bits))) for output in outputs]
-    shapes = [layer.out_shape for layer in model.config.layers]
+    shapes = [node.shape for node in model.config.graph.neurons]
     return tuple(by_channel(_unpadded(spikes > 0, shape)) for spikes, shape in zip(ever, shapes, strict=True))
 
 
@@ -161,30 +162,32 @@ def _forward(
     its `ConstantCurrent`, and store nothing. `reads`: what the caller reads from the output layer. `dropout`: neurons
     to drop.
     """
-    masks = _masks(model, dropout)
-    outputs: list[LayerOutput] = []
-    for index, (block, mask) in enumerate(zip(model.blocks, masks, strict=True)):
-        rule = _rule(block, keep)._replace(masked=mask is not None)
-        if reads == "membrane" and block is model.blocks[-1]:
+    graph, masks = model.config.graph, _masks(model, dropout)
+    outputs: dict[str, LayerOutput] = {}
+    for stage, block in zip(stages(graph), model.blocks, strict=True):
+        name, source = stage.neurons.name, stage.source.name
+        rule = _rule(block, keep)._replace(masked=name in masks)
+        if reads == "membrane" and stage.neurons is graph.neurons[-1]:
             rule = rule._replace(keep=True, read=True)
-        if index == 0 and x.ndim == 4:
-            outputs.append(_first(model, x, rule, sums, mask))
+        if source == IMAGE and x.ndim == 4:
+            outputs[name] = _constant(model, stage, block, x, rule, sums, masks.get(name))
             continue
-        before, scale = outputs[-1].spikes if index else _pack(x, block, planes_of(model)), 1.0
-        if index and dropout is not None and (kept := masks[index - 1]) is not None:
-            before, scale = Spikes(before.bits & kept[:, None], before.port), dropout.scale
-        outputs.append(_layer(model, block, before, rule, mask, scale, 1 if index else planes_of(model)))
-    return outputs
+        planes, scale = planes_of(model) if source == IMAGE else 1, 1.0
+        before = _pack(x, stage, planes) if source == IMAGE else outputs[source].spikes
+        if dropout is not None and source in masks:
+            before, scale = Spikes(before.bits & masks[source][:, None], before.port), dropout.scale
+        outputs[name] = _spiking(graph, stage, block, before, rule, masks.get(name), scale, planes)
+    return list(outputs.values())
 
 
-def _masks(model: CSNN, dropout: Dropout | None) -> list[Array | None]:
-    """For each layer, bits of the neurons that dropout keeps [batch, neurons / 16]; None if it keeps all."""
-    kept: dict[str, Array] = {}
+def _masks(model: CSNN, dropout: Dropout | None) -> dict[str, Array]:
+    """Bits of the neurons that dropout keeps [batch, neurons / 16], by node, for those that may lose spikes."""
+    masks: dict[str, Array] = {}
     if dropout is not None:
         for neurons, stays in zip(model.config.graph.feeding(Linear), dropout.masks, strict=True):
             stays = stays.reshape(1, len(stays), -1, neurons.shape[-1]).astype(jnp.uint8)
-            kept[neurons.name] = bits.pack(stays).bits[:, 0]
-    return [kept.get(neurons.name) for neurons in model.config.graph.neurons]
+            masks[neurons.name] = bits.pack(stays).bits[:, 0]
+    return masks
 
 
 def _output(model: CSNN, outputs: list[LayerOutput], reads: Readout = "spikes") -> Array:
@@ -199,34 +202,35 @@ def _fired(outputs: list[LayerOutput]) -> Array:
 
 
 def _last(model: CSNN, outputs: list[LayerOutput]) -> States:
-    shapes = [layer.out_shape for layer in model.config.layers]
+    shapes = [node.shape for node in model.config.graph.neurons]
     return tuple({MEMBRANE: _unpadded(output.last, shape)} for output, shape in zip(outputs, shapes, strict=True))
 
 
-def _pack(x: Array, block: Block, planes: int) -> Spikes:
-    """A sequence [time, batch, H, W, C] as bits, in the first block's layout."""
+def _pack(x: Array, stage: Stage, planes: int) -> Spikes:
+    """A sequence [time, batch, H, W, C] as bits, in the layout of the stage that reads it."""
     time, batch, height, width, channels = x.shape
     x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
-    if block.layer.kind == "conv":
+    if stage.convolution:
         return bits.pack(x.reshape(time, batch, height * width, channels), planes)
     return bits.pack(x.reshape(time, batch, 1, -1), planes)
 
 
-def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None) -> LayerOutput:
-    """The first layer, which gets the same image at every step, so its current is computed once."""
-    block = model.blocks[0]
-    channels = block.layer.out_shape[-1]
+def _constant(
+    model: CSNN, stage: Stage, block: Block, image: Array, rule: Rule, sums: bool, mask: Array | None
+) -> LayerOutput:
+    """A stage that reads the same image at every step, so its current is computed once."""
+    channels = stage.channels
     width = bits.padded(channels)
     kernel, bias = block.kernel[...], block.biases
     kernel, bias = (jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(0, width - channels)]) for w in (kernel, bias))
-    current = image_current(image.astype(jnp.float32), kernel, bias, block.layer)
+    current = image_current(image.astype(jnp.float32), kernel, bias, stage)
     values = _values(block, mask)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time, so nothing is kept here.
-    after = model.config.layers[1:2]  # its kernel uses its own reset for both
-    next_is_conv = any(layer.kind == "conv" and layer.neurons.reset == rule.reset for layer in after)
+    after = reader(model.config.graph, stage)  # its kernel uses its own reset for both
+    next_is_conv = after is not None and after.convolution and after.neurons.operation.reset == rule.reset
     few = channels <= library.limits().constant_channels
-    summed = next_is_conv and not block.layer.neurons.learned and rule.reset in ("subtract", "none") and few
+    summed = next_is_conv and not stage.neurons.operation.learned and rule.reset in ("subtract", "none") and few
     if sums and summed and isinstance(rule.surrogate, str):
         constant = ConstantCurrent(current, values.beta, values.threshold)
         current, beta, threshold = jax.lax.stop_gradient(constant)
@@ -236,31 +240,38 @@ def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None
     return ops.constant_lif(current, values, rule, time, (channels, width))
 
 
-def _layer(
-    model: CSNN, block: Block, before: Spikes, rule: Rule, mask: Array | None, scale: float, planes: int
+def _spiking(
+    graph: Graph,
+    stage: Stage,
+    block: Block,
+    before: Spikes,
+    rule: Rule,
+    mask: Array | None,
+    scale: float,
+    planes: int,
 ) -> LayerOutput:
-    """A layer whose input is spikes, each multiplied by `scale`, or counts of `planes` bits."""
-    values = _values(block, mask)
-    channels = block.layer.out_shape[-1]
+    """A stage whose input is spikes, each multiplied by `scale`, or counts of `planes` bits."""
+    values, channels = _values(block, mask), stage.channels
     extra = bits.padded(channels) - channels
     bias = jnp.pad(block.biases, (0, extra))
     kernel = block.kernel[...]
     if scale == 1:
-        rule = rule._replace(weight_bits=weight_bits(block, planes))
+        rule = rule._replace(weight_bits=weight_bits(stage.weights, planes))
     if planes > 1:
         kernel = bits.with_planes(kernel, planes)
-    if block.layer.kind == "conv":
-        inputs = planes * block.layer.in_shape[-1]
+    if stage.convolution:
+        inputs = planes * stage.source.shape[-1]
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
-        after = model.config.layers[model.config.layers.index(block.layer) + 1]
+        after = reader(graph, stage)
         # Parts of the product settle only after a constant current, in a long window; the kernel skips them. Otherwise,
         # a product of all images at once is better: it reads the weights less often than the kernel's, image by image.
         settles = isinstance(before.port, ConstantCurrent) and before.bits.shape[1] > SETTLING
-        product = bits.padded(after.out_shape[0]) if settles and after.kind == "linear" else None
-        return ops.conv_lif(before, kernel, bias, values, rule, block.layer, product)
+        product = bits.padded(after.channels) if settles and after and not after.convolution else None
+        return ops.conv_lif(before, kernel, bias, values, rule, stage, product)
     # After a convolution, the channels of every position are padded.
     neurons = before.bits.shape[-1] * bits.LANES
-    inputs = planes * _input_channels(model, block)
+    source = stage.source
+    inputs = planes * (source.shape[-1] if source.operation else math.prod(source.shape))  # at each position
     if scale != 1:
         kernel = kernel * scale
     kernel = kernel.reshape(-1, inputs, channels)
@@ -268,18 +279,11 @@ def _layer(
     return ops.linear_lif(before, kernel, bias, values, rule, channels)
 
 
-def weight_bits(block: Block, planes: int = 1) -> int:
-    """Bits of a block's weights, without the sign, if kernels add them as integers; 0 if they add floats."""
-    layer = block.layer
-    bits = layer.grid.finest + planes - 1
-    worth = layer.kind == "linear" or layer.weight_bits is not None  # with more bits, int16 can add up only a few
+def weight_bits(node: WeightedNode, planes: int = 1) -> int:
+    """Bits of a node's weights, without the sign, if kernels add them as integers; 0 if they add floats."""
+    bits = node.grid.finest + planes - 1
+    worth = node.grid.most is not None or not node.is_convolution  # with more bits, int16 can add up only a few
     return bits if worth and bits <= library.limits().weight_bits else 0
-
-
-def _input_channels(model: CSNN, block: Block) -> int:
-    """Channels at each position of a linear block's input."""
-    origin = model.config.graph.origin(block.layer.weights)
-    return origin.shape[-1] if origin.operation else math.prod(block.layer.in_shape)
 
 
 def _values(block: Block, mask: Array | None) -> NeuronValues:
@@ -290,7 +294,7 @@ def _values(block: Block, mask: Array | None) -> NeuronValues:
 
 def _rule(block: Block, keep: bool) -> Rule:
     name, slope = surrogate.named(block.derivative)
-    return Rule(block.layer.neurons.reset, name or block.derivative, slope, keep)
+    return Rule(block.neurons.operation.reset, name or block.derivative, slope, keep)
 
 
 def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:

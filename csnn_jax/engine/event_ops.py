@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config import Layer
 from csnn_jax.engine import fixed, kernels
 from csnn_jax.engine.bits import (
     LANES,
@@ -30,6 +29,7 @@ from csnn_jax.engine.bits import (
     Spikes,
     no_gradient,
 )
+from csnn_jax.engine.plan import Stage
 
 
 def _without_values(spikes: Spikes) -> Spikes:
@@ -188,7 +188,7 @@ def conv_lif(
     bias: Array,
     values: NeuronValues,
     rule: Rule,
-    layer: Layer,
+    stage: Stage,
     product_width: int | None = None,
 ) -> LayerOutput:
     """Convolution, pooling and the neurons.
@@ -199,13 +199,13 @@ def conv_lif(
         bias: [out].
         values: the neurons' parameters.
         rule: the neurons' settings.
-        layer: its geometry, with channels without padding.
+        stage: its geometry, with channels without padding.
         product_width: number of outputs of the linear layer that follows, if the gradient is a `Product`.
 
     Returns:
         The layer's window, of rows * columns * out neurons.
     """
-    return _conv_lif_forward(spikes, kernel, bias, values, rule, layer, product_width)[0]
+    return _conv_lif_forward(spikes, kernel, bias, values, rule, stage, product_width)[0]
 
 
 class _Conv(NamedTuple):
@@ -223,11 +223,11 @@ def _conv_lif_forward(
     bias: Array,
     values: NeuronValues,
     rule: Rule,
-    layer: Layer,
+    stage: Stage,
     product_width: int | None = None,
 ) -> tuple[LayerOutput, _Conv]:
     operands = kernels.LayerOperands(spikes.bits, kernel, bias, values.beta, values.threshold)
-    fired = kernels.conv_lif(operands, rule, layer)
+    fired = kernels.conv_lif(operands, rule, stage)
     port = None
     if product_width is not None:
         batch, time, words = fired.bits.shape
@@ -237,12 +237,12 @@ def _conv_lif_forward(
 
 
 def _conv_lif_backward(
-    rule: Rule, layer: Layer, product_width: int | None, saved: _Conv, cotangent: LayerOutput
+    rule: Rule, stage: Stage, product_width: int | None, saved: _Conv, cotangent: LayerOutput
 ) -> tuple[Spikes, Array, Array, NeuronValues]:
     del product_width
     spikes, kernel, winners, neurons = saved
     beta, threshold, _ = neurons.values
-    dspikes, left, right = _factors(cotangent.spikes.port, layer, kernel.shape[-1])
+    dspikes, left, right = _factors(cotangent.spikes.port, stage, kernel.shape[-1])
     current_in, beta_in, threshold_in = spikes.port if isinstance(spikes.port, ConstantCurrent) else (None, None, None)
     source = _source(spikes)
     operands = kernels.ConvBackward(
@@ -261,12 +261,12 @@ def _conv_lif_backward(
         beta_in=beta_in,
         threshold_in=threshold_in,
     )
-    gradients = kernels.conv_backward(operands, rule, layer, source)
+    gradients = kernels.conv_backward(operands, rule, stage, source)
     port: Port = gradients.din
     if source == "data":
         # A separate pass, which XLA drops if this gradient isn't used.
         wanted = isinstance(spikes.port, Outside)
-        port = Outside(kernels.conv_backward(operands, rule, layer, "spikes").din) if wanted else None
+        port = Outside(kernels.conv_backward(operands, rule, stage, "spikes").din) if wanted else None
     elif source == "constant":  # only if beta and threshold aren't learned
         port = ConstantCurrent(gradients.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
     into = Spikes(no_gradient(spikes.bits), port)
@@ -284,11 +284,11 @@ def _source(spikes: Spikes) -> kernels.Source:
     return "constant" if isinstance(spikes.port, ConstantCurrent) else "spikes"
 
 
-def _factors(dspikes: Port, layer: Layer, channels: int) -> tuple[Array | None, ...]:
+def _factors(dspikes: Port, stage: Stage, channels: int) -> tuple[Array | None, ...]:
     """The kernel's (dspikes, left, right): either the gradient of the spikes, or the factors of a product."""
     if not isinstance(dspikes, Product):
         return cast(Array, dspikes), None, None
-    cells = math.prod(layer.out_shape[:2])
+    cells = math.prod(stage.shape[:2])
     return None, dspikes.left, dspikes.right.reshape(cells, channels, -1).swapaxes(1, 2)
 
 

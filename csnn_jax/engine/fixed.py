@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config import Layer
 from csnn_jax.engine import kernels
 from csnn_jax.engine.bits import padded
+from csnn_jax.engine.plan import Stage
 from csnn_jax.network import layers
 
 LEAST = 64  # a total is first summed to this many columns, with vector instructions
@@ -47,50 +47,50 @@ def multiply(left: Array, right: Array) -> Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
+def image_current(image: Array, kernel: Array, bias: Array, stage: Stage) -> Array:
     """The current of the first layer, which gets the same image at every step.
 
     Args:
         image: [batch, height, width, in].
         kernel: [k, k, in, out] or [inputs, out], out a multiple of 16.
         bias: [out].
-        layer: its geometry.
+        stage: its geometry.
 
     Returns:
         [batch, neurons].
     """
-    return _image_current_forward(image, kernel, bias, layer)[0]
+    return _image_current_forward(image, kernel, bias, stage)[0]
 
 
-def _current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
+def _current(image: Array, kernel: Array, bias: Array, stage: Stage) -> Array:
     """The same in XLA, which can differentiate it."""
     with jax.named_scope("exact"):
-        if layer.kind == "linear":
+        if stage.convolution is None:
             return layers.matmul(image.reshape(len(image), -1), kernel) + bias
-        current = layers.conv(image, kernel, layer.stride, layer.padding)
-        current = current + bias if layer.pool is None else layers.pool(current, bias, layer.pool)
+        current = layers.conv(image, kernel, stage.convolution.stride, stage.convolution.padding)
+        current = current + bias if stage.pool is None else layers.pool(current, bias, stage.pool)
     return current.reshape(len(image), -1)
 
 
 Saved = tuple[Array, Array, Array, Array | None]
 
 
-def _image_current_forward(image: Array, kernel: Array, bias: Array, layer: Layer) -> tuple[Array, Saved]:
-    if layer.kind == "linear":
-        current, winners = _current(image, kernel, bias, layer), None
+def _image_current_forward(image: Array, kernel: Array, bias: Array, stage: Stage) -> tuple[Array, Saved]:
+    if stage.convolution is None:
+        current, winners = _current(image, kernel, bias, stage), None
     else:
-        current, winners = kernels.image_current(image, kernel, bias, layer)
+        current, winners = kernels.image_current(image, kernel, bias, stage)
     return current, (image, kernel, bias, winners)
 
 
-def _image_current_backward(layer: Layer, saved: Saved, dcurrent: Array) -> tuple[Array, Array, Array]:
+def _image_current_backward(stage: Stage, saved: Saved, dcurrent: Array) -> tuple[Array, Array, Array]:
     image, kernel, bias, winners = saved
-    if layer.kind == "linear":
+    if stage.convolution is None:
         dkernel, dbias = multiply(image.reshape(len(image), -1).T, dcurrent), add_up(dcurrent, 0)
     else:
-        dkernel, dbias = kernels.image_weights(image, dcurrent, winners, kernel, layer)
+        dkernel, dbias = kernels.image_weights(image, dcurrent, winners, kernel, stage)
     # A separate pass, which XLA drops if this gradient isn't used.
-    (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, layer), image)[1](dcurrent)
+    (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, stage), image)[1](dcurrent)
     return dimage, dkernel, dbias
 
 

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from csnn_jax.config import Layer
 from csnn_jax.engine.bits import LANES, ConstantCurrent, Rule
 from csnn_jax.engine.library import call, float_of, words_of
+from csnn_jax.engine.plan import Stage
 
 Source = Literal["data", "spikes", "constant"]
 """Where a convolution's input came from."""
@@ -161,19 +161,19 @@ class ConvGradients(NamedTuple, Generic[A]):
     din: A
 
 
-def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> tuple[Array, Array | None]:
+def image_current(image: Array, kernel: Array, bias: Array, stage: Stage) -> tuple[Array, Array | None]:
     """A convolution of the same image at every step, and its pooling.
 
     Args:
         image: [batch, height, width, in].
         kernel: [k, k, in, out], out a multiple of 16.
         bias: [out].
-        layer: its geometry.
+        stage: its geometry.
 
     Returns:
         The current [batch, neurons], and the winning place of each max-pool [batch, neurons] uint8; None without one.
     """
-    geometry, batch, neurons = _geometry(layer), len(image), math.prod(layer.out_shape[:2]) * kernel.shape[-1]
+    geometry, batch, neurons = _geometry(stage), len(image), math.prod(stage.shape[:2]) * kernel.shape[-1]
     winners = jax.ShapeDtypeStruct((batch if geometry["max"] else 0, neurons), np.uint8)
     results = {"current": float_of(batch, neurons), "winners": winners}
     found = call("image_current", {"image": image, "kernel": kernel, "bias": bias}, results, **geometry)
@@ -196,18 +196,18 @@ def linear_lif(operands: LayerOperands, rule: Rule, channels: int) -> Fired[Arra
     return Fired(**call("linear_lif", operands._asdict(), results._asdict(), reset=rule.reset, **sizes))
 
 
-def conv_lif(operands: LayerOperands, rule: Rule, layer: Layer) -> ConvFired[Array]:
-    """A convolution, its pooling and the neurons; `layer` has their geometry."""
+def conv_lif(operands: LayerOperands, rule: Rule, stage: Stage) -> ConvFired[Array]:
+    """A convolution, its pooling and the neurons; `stage` has their geometry."""
     batch, time, _ = operands.bits_in.shape
-    neurons = math.prod(layer.out_shape[:2]) * operands.kernel.shape[-1]
-    geometry = _geometry(layer)
+    neurons = math.prod(stage.shape[:2]) * operands.kernel.shape[-1]
+    geometry = _geometry(stage)
     winners = words_of(batch if rule.keep and geometry["max"] else 0, time, 2, neurons // LANES)
     found = call(
         "conv_lif",
         operands._asdict(),
         _fired(batch, time, neurons, rule)._asdict() | {"winners": winners},
         reset=rule.reset,
-        channels=np.int64(layer.channels),
+        channels=np.int64(stage.channels),
         weight_bits=np.int64(rule.weight_bits),
         **geometry,
     )
@@ -233,7 +233,7 @@ def linear_weights(bits_in: Array, dcurrent: Array) -> Array:
     return call("linear_weights", {"bits_in": bits_in, "dcurrent": dcurrent}, results)["dkernel"]
 
 
-def conv_backward(operands: ConvBackward, rule: Rule, layer: Layer, source: Source) -> ConvGradients[Array]:
+def conv_backward(operands: ConvBackward, rule: Rule, stage: Stage, source: Source) -> ConvGradients[Array]:
     """The backward pass of a convolution, its pooling and its neurons, whose input came from `source`."""
     batch, time, words = operands.bits_in.shape
     inputs = words * LANES
@@ -246,12 +246,12 @@ def conv_backward(operands: ConvBackward, rule: Rule, layer: Layer, source: Sour
         din=into[source],
     )
     behind = {"surrogate_in": rule.surrogate} if source == "constant" else {}
-    attributes = rule.attributes | behind | {"source": source} | _geometry(layer)
+    attributes = rule.attributes | behind | {"source": source} | _geometry(stage)
     return ConvGradients(**call("conv_backward", operands._asdict(), results._asdict(), **attributes))
 
 
 def image_weights(
-    image: Array, dcurrent: Array, winners: Array | None, kernel: Array, layer: Layer
+    image: Array, dcurrent: Array, winners: Array | None, kernel: Array, stage: Stage
 ) -> tuple[Array, Array]:
     """Gradient of the weights and biases of a convolution of the same image at every step.
 
@@ -260,14 +260,14 @@ def image_weights(
         dcurrent: gradient of the pooled current [batch, neurons].
         winners: as returned by `image_current`.
         kernel: [k, k, in, out], out a multiple of 16.
-        layer: its geometry.
+        stage: its geometry.
 
     Returns:
         [k, k, in, out] and [out].
     """
     operands = {"image": image, "dcurrent": dcurrent, "winners": winners, "kernel": kernel}
     results = {"dkernel": float_of(*kernel.shape), "dbias": float_of(kernel.shape[-1])}
-    found = call("image_weights", operands, results, **_geometry(layer))
+    found = call("image_weights", operands, results, **_geometry(stage))
     return found["dkernel"], found["dbias"]
 
 
@@ -281,13 +281,14 @@ def add_rows(x: Array) -> Array:
     return call("add_rows", {"x": x}, {"sums": float_of(x.shape[1])})["sums"]
 
 
-def _geometry(layer: Layer) -> dict[str, Any]:
+def _geometry(stage: Stage) -> dict[str, Any]:
     """The attributes that describe a convolution's windows and cells to a kernel."""
+    assert stage.convolution is not None
     return {
-        "size": np.array(layer.in_shape[:2], np.int64),
-        "padding": np.int64(layer.padding),
-        "pool": np.int64(layer.pool.size if layer.pool else 1),
-        "max": np.bool_(layer.pool is not None and layer.pool.kind == "max"),
+        "size": np.array(stage.source.shape[:2], np.int64),
+        "padding": np.int64(stage.convolution.padding),
+        "pool": np.int64(stage.pool.size if stage.pool else 1),
+        "max": np.bool_(stage.pool is not None and stage.pool.kind == "max"),
     }
 
 

@@ -87,7 +87,7 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
             )
         return f"{NAMES[what]}: {figures['loss']:.3f} is not below {bound} after {after} iterations"
     if what == "dead":
-        channels = {f"lif{number}": layer.out_shape[-1] for number, layer in enumerate(config.model.layers, 1)}
+        channels = {node.name: node.shape[-1] for node in config.model.graph.neurons}
         counts = ", ".join(f"{figures['dead'][name]} of {channels[name]}" for name in layers)
         shown = f"{counts} channels without a spike in {LOOKED_AT} images"
     elif what in ("vanishing", "exploding"):

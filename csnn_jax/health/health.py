@@ -103,8 +103,8 @@ class Detectors:
     def __init__(self, config: Config, total: int):
         self.loss, self.densities, self.gradients = math.nan, np.zeros(0), np.zeros(0)
         model, self._train = config.model, config.train
-        layers = len(model.layers)
-        self.channels = np.array([layer.out_shape[-1] for layer in model.layers])  # an integrator's are never dead
+        layers = len(model.graph.neurons)
+        self.channels = np.array([node.shape[-1] for node in model.graph.neurons])  # an integrator's are never dead
         self.silent = silence(model)
         self.floor, self.chance = bounds_of_loss(config)
         self.fifth = max(PATIENCE, -(-total // 5))
@@ -185,7 +185,7 @@ def silence(config: ModelConfig) -> np.ndarray:
 
     An integrator is never silent.
     """
-    bounds = np.full(len(config.layers), SILENT)
+    bounds = np.full(len(config.graph.neurons), SILENT)
     bounds[-1] = min(SILENT, 0.05 / config.num_classes) if config.output == "spiking" else -1  # below any density
     return bounds
 
@@ -227,8 +227,8 @@ class HealthMonitor:
     ):
         self.config, self.total, self.run, self.look = config, total, run, look
         self.detectors = Detectors(config, total)
-        self.names = [f"lif{number}" for number in range(1, len(config.model.layers) + 1)]
-        self.weights = [layer.name for layer in config.model.layers]
+        self.names = [node.name for node in config.model.graph.neurons]
+        self.weights = [node.name for node in config.model.graph.weighted]
 
     def resume(self) -> None:
         """Restores the state from the run's records."""

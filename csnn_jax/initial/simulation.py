@@ -6,7 +6,7 @@ Slow and simple. Uses no engine, so results don't depend on one (docs/design.md,
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import Convolution, Graph, Node
+from csnn_jax.config.graph import Convolution, Graph, NeuronNode
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, Values
 from csnn_jax.window import Library
 
@@ -49,7 +49,7 @@ class NumPy(Library):
         return factor * x
 
 
-def current(graph: Graph, neurons: Node, weights: Values, x: np.ndarray) -> np.ndarray:
+def current(graph: Graph, neurons: NeuronNode, weights: Values, x: np.ndarray) -> np.ndarray:
     """Input current of neurons.
 
     Args:
@@ -68,9 +68,8 @@ def current(graph: Graph, neurons: Node, weights: Values, x: np.ndarray) -> np.n
     return np.stack(frames)
 
 
-def spikes(current: np.ndarray, model: ModelConfig, neurons: Node) -> np.ndarray:
+def spikes(current: np.ndarray, model: ModelConfig, neurons: NeuronNode) -> np.ndarray:
     """Spikes of neurons for their current [time or 1, batch, ...]: bool [time, batch, ...]."""
-    assert isinstance(neurons.operation, Neurons)
     values = {name: np.float32(value) for name, value in neurons.operation.configured}
     steps = model.time_steps if len(current) == 1 else len(current)
     state = {name: np.zeros(current.shape[1:], np.float32) for name in neurons.operation.kind.states}

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax import data
-from csnn_jax.config import Config, Layer, ModelConfig
-from csnn_jax.config.graph import Node
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config.graph import NeuronNode, WeightedNode
 from csnn_jax.errors import UserError
 from csnn_jax.initial import simulation
 from csnn_jax.runs import rundir
@@ -98,12 +98,12 @@ def _given(config: Config) -> Start:
     model, path = config.model, config.train.init_from
     assert path is not None
     origin, theirs = rundir.origin(path)
-    shapes, last = expected_shapes(model), model.layers[-1].name
+    shapes, last = expected_shapes(model), model.graph.weighted[-1].name
     weight = f"{last}.weight"
     before, after = theirs[weight].shape if weight in theirs else (), shapes[weight]
     refits = before[:1] != after[:1] and before[1:] == after[1:]
     redrawn = to_tensors(model, drawn(config)) if refits else {}
-    neurons = {name: value for layer in model.layers for name, value in layer.neurons.initial.items()}
+    neurons = model.graph.initial
     kept = [name for name in model.per_channel if name in origin.per_channel and model.each(name) == origin.each(name)]
     made: Tensors = {}
     for name, shape in shapes.items():
@@ -131,12 +131,12 @@ def summary(made: Start, config: Config) -> str | None:
         line = f"Initial weights: from {config.train.init_from}"
         if made.classes is None:
             return line
-        last, classes = made.model.layers[-1].name, made.model.num_classes
+        last, classes = made.model.graph.weighted[-1].name, made.model.num_classes
         return f"{line}; {last} is reinitialized for {classes} classes instead of {made.classes}"
     if made.before is None or made.after is None:
         return None
-    rows = zip(_spiking(made.model), made.before, made.after, strict=False)
-    shares = [f"{layer.neurons.name} {before:.2%} to {after:.2%}" for layer, before, after in rows]
+    rows = zip(made.model.graph.spiking, made.before, made.after, strict=False)
+    shares = [f"{node.name} {before:.2%} to {after:.2%}" for node, before, after in rows]
     return f"Initial weights: {config.train.init}; densities change from torch's: " + ", ".join(shares)
 
 
@@ -153,8 +153,8 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
 
 def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
     """Spikes and density of each layer in turn."""
-    for layer, neurons in zip(model.layers, model.graph.neurons, strict=True):
-        x = simulation.spikes(simulation.current(model.graph, neurons, _weights(layer, arrays), x), model, neurons)
+    for neurons in model.graph.neurons:
+        x = simulation.spikes(_current(model, neurons, arrays, x), model, neurons)
         yield x, float(x.mean())
 
 
@@ -164,10 +164,10 @@ def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarra
     A layer's current is proportional to the gain, even after max pooling, so it's computed once, and bisection finds
     the gain. An integrator keeps torch's weights.
     """
-    for layer, neurons in zip(_spiking(model), model.graph.neurons, strict=False):
-        current = simulation.current(model.graph, neurons, _weights(layer, arrays), x)
+    for neurons in model.graph.spiking:
+        current = _current(model, neurons, arrays, x)
 
-        def at(step: int, current: np.ndarray = current, neurons: Node = neurons) -> np.ndarray:
+        def at(step: int, current: np.ndarray = current, neurons: NeuronNode = neurons) -> np.ndarray:
             return simulation.spikes(current * np.float32(2 ** (step / GRID)), model, neurons)
 
         low, high = LOWEST, HIGHEST
@@ -176,7 +176,7 @@ def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarra
             low, high = (middle, high) if at(middle).mean() < density else (low, middle)
         step = min((low, high), key=lambda step: abs(math.log(max(at(step).mean(), 1e-9) / density)))
         x = at(step)
-        arrays = _scaled(arrays, layer, step)
+        arrays = _scaled(arrays, model.graph.weights(neurons), step)
     return arrays
 
 
@@ -191,33 +191,31 @@ def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarr
     network training", 2022.
     """
     xi = NormalDist().inv_cdf(1 - density) if density < 0.5 else 0.1
-    for index, layer in enumerate(_spiking(model)):
-        response = simulation.response(layer.neurons)
-        constant = index == 0 and x.shape[0] == 1
-        power = IMAGE_POWER if index == 0 else density
+    for neurons in model.graph.spiking:
+        node = model.graph.weights(neurons)
+        response = simulation.response(neurons.operation)
+        first = model.graph.origin(node).operation is None
+        constant = first and x.shape[0] == 1
+        power = IMAGE_POWER if first else density
         per_weight = power * (response.sum() ** 2 if constant else (response**2).sum())  # times n s; torch's is 1/3
-        gain = layer.neurons["threshold"] / xi * math.sqrt(3 / per_weight)
-        arrays = _scaled(arrays, layer, round(GRID * math.log2(gain)))
-        if layer.bias:
-            arrays[f"{layer.name}.bias"] = np.zeros_like(arrays[f"{layer.name}.bias"])
+        gain = neurons.operation["threshold"] / xi * math.sqrt(3 / per_weight)
+        arrays = _scaled(arrays, node, round(GRID * math.log2(gain)))
+        if node.bias:
+            arrays[f"{node.name}.bias"] = np.zeros_like(arrays[f"{node.name}.bias"])
     return arrays
 
 
-def _spiking(model: ModelConfig) -> tuple[Layer, ...]:
-    """The layers that fire: all, or all but an integrator."""
-    return model.layers[:-1] if model.output == "integrator" else model.layers
-
-
-def _scaled(arrays: Arrays, layer: Layer, step: int) -> Arrays:
-    """The parameters with one layer's kernel and bias times 2^(step / 8)."""
-    names = [name for name in (f"{layer.name}.kernel", f"{layer.name}.bias") if name in arrays]
+def _scaled(arrays: Arrays, node: WeightedNode, step: int) -> Arrays:
+    """The parameters with one node's kernel and bias times 2^(step / 8)."""
+    names = [name for name in (f"{node.name}.kernel", f"{node.name}.bias") if name in arrays]
     return arrays | {name: arrays[name] * arrays[name].dtype.type(2 ** (step / GRID)) for name in names}
 
 
-def _weights(layer: Layer, arrays: Arrays) -> dict[str, np.ndarray]:
-    """Weight and bias, float32, rounded to the layer's grid, as in the network; the bias is 0 if there is none."""
-    bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels)
-    kernel, bias = arrays[f"{layer.name}.kernel"].astype(np.float32), bias.astype(np.float32)
-    exponents = layer.grid.choose(kernel, bias) if layer.grid.chosen else None
-    weight, bias = layer.grid.round(kernel, bias, exponents=exponents)
-    return {"weight": weight, "bias": bias}
+def _current(model: ModelConfig, neurons: NeuronNode, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    """The current of neurons, from weights and a bias (or 0) rounded to their grid, as in the network."""
+    node = model.graph.weights(neurons)
+    bias = arrays[f"{node.name}.bias"] if node.bias else np.zeros(node.channels)
+    kernel, bias = arrays[f"{node.name}.kernel"].astype(np.float32), bias.astype(np.float32)
+    exponents = node.grid.choose(kernel, bias) if node.grid.chosen else None
+    weight, bias = node.grid.round(kernel, bias, exponents=exponents)
+    return simulation.current(model.graph, neurons, {"weight": weight, "bias": bias}, x)

@@ -27,12 +27,12 @@ class Jax(Operations, Library):
 
     def __init__(self, graph: Graph, blocks: Iterable[Any]):
         self.parameters: dict[str, dict[str, Any]] = {}
-        self._blocks = {block.layer.neurons.name: block for block in blocks}
+        self._blocks = {block.neurons.name: block for block in blocks}
         for name, block in self._blocks.items():
-            weights, last = block.layer.weights, graph.source(graph[name])
-            self.parameters[weights.name] = {
+            last = graph.source(graph[name])
+            self.parameters[block.weights.name] = {
                 "weight": block.kernel[...],
-                "after_spikes": graph.multiplies_spikes(weights),
+                "after_spikes": graph.multiplies_spikes(block.weights),
             }
             self.parameters.setdefault(last.name, {})["bias"] = block.biases
             self.parameters[name] = block.in_use

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,8 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from csnn_jax.config import Layer, ModelConfig, surrogate_of
-from csnn_jax.config.graph import IMAGE, Graph
+from csnn_jax.config import ModelConfig, surrogate_of
+from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, WeightedNode
 from csnn_jax.config.grid import Grid
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.library import Jax
@@ -25,7 +26,14 @@ States = tuple[State, ...]
 
 
 class Block(nnx.Module):
-    """One conv-pool-LIF or linear-LIF block.
+    """The parameters of a layer of neurons, and of the node with weights whose output is their current.
+
+    Args:
+        weights: that node.
+        neurons: the neurons.
+        derivative: their surrogate derivative.
+        key: draws the weights.
+        dtype: floating-point type of the parameters.
 
     Attributes:
         kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
@@ -35,28 +43,33 @@ class Block(nnx.Module):
             otherwise a number.
     """
 
-    def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype: DTypeLike):
-        layer = config.layers[index]
-        self.layer: Layer = layer
-        self.derivative = derivative
-        shape = layer.kernel_shape
+    def __init__(
+        self,
+        weights: WeightedNode,
+        neurons: NeuronNode,
+        derivative: surrogate.Derivative,
+        key: Array,
+        dtype: DTypeLike,
+    ):
+        self.weights, self.neurons, self.derivative = weights, neurons, derivative
+        shape = weights.kernel_shape
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         for_kernel, for_bias = jax.random.split(key)
 
         self.kernel = nnx.Param(_uniform(for_kernel, shape, bound, dtype))
-        bias = nnx.Param(_uniform(for_bias, shape[-1:], bound, dtype)) if layer.bias else None
+        bias = nnx.Param(_uniform(for_bias, shape[-1:], bound, dtype)) if weights.bias else None
         self.bias = nnx.data(bias)
-        self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if layer.grid.chosen else None)
-        neurons = layer.neurons
-        stored = {name: nnx.Param(jnp.asarray(value, dtype)) for name, value in neurons.initial.items()}
+        self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if weights.grid.chosen else None)
+        initial = neurons.operation.initial
+        stored = {name: nnx.Param(jnp.asarray(value, dtype)) for name, value in initial.items()}
         self.values = nnx.data(
-            {name: stored.get(f"{neurons.name}.{name}", number) for name, number in neurons.configured}
+            {name: stored.get(f"{neurons.name}.{name}", number) for name, number in neurons.operation.configured}
         )
 
     @property
     def biases(self) -> Array:
         """The biases [out], or zeros if the network has none."""
-        return jnp.zeros(self.layer.channels, self.dtype) if self.bias is None else self.bias[...]
+        return jnp.zeros(self.weights.channels, self.dtype) if self.bias is None else self.bias[...]
 
     def rounded(self) -> tuple[Array, Array]:
         """Kernel and biases rounded to their grids."""
@@ -64,25 +77,21 @@ class Block(nnx.Module):
         exponents = (
             None if self.exponents is None else jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
         )
-        return _rounded(self.layer.grid, kernel, biases, exponents)
+        return _rounded(self.weights.grid, kernel, biases, exponents)
 
     def best_exponents(self, add_up: Callable[..., Array]) -> Array:
         """The best exponents of the grids for the current weights, see `Grid.choose`."""
         with jax.named_scope("exact"):  # rounding to grids is; `add_up` keeps the order of its sums
-            exponents = self.layer.grid.choose(self.kernel[...], self.biases, jnp, add_up)
+            exponents = self.weights.grid.choose(self.kernel[...], self.biases, jnp, add_up)
         return exponents.astype(self.dtype)
 
     @property
     def parameters(self) -> dict[str, nnx.Param]:
         """The trainable parameters, by the names of `layouts.Arrays`."""
-        learned = {f"{self.layer.name}.kernel": self.kernel}
-        if self.bias is not None:
-            learned[f"{self.layer.name}.bias"] = self.bias
-        if self.exponents is not None:
-            learned[f"{self.layer.name}.exponents"] = self.exponents
-        neurons = self.layer.neurons
-        stored = {name: value for name, value in self.values.items() if isinstance(value, nnx.Param)}
-        return learned | {f"{neurons.name}.{name}": value for name, value in stored.items()}
+        weights: dict[str, Any] = {"kernel": self.kernel, "bias": self.bias, "exponents": self.exponents}
+        named = {f"{self.weights.name}.{name}": value for name, value in weights.items()}
+        named |= {f"{self.neurons.name}.{name}": value for name, value in self.values.items()}
+        return {name: value for name, value in named.items() if isinstance(value, nnx.Param)}
 
     @property
     def dtype(self) -> np.dtype:
@@ -92,7 +101,7 @@ class Block(nnx.Module):
     @property
     def in_use(self) -> dict[str, Array | float]:
         """The neurons' parameters by name: numbers, scalars, or [out]. Gradients flow only to learned ones."""
-        learned = self.layer.neurons.learned
+        learned = self.neurons.operation.learned
 
         def used(name: str, value: nnx.Param | float) -> Array | float:
             if not isinstance(value, nnx.Param):
@@ -159,7 +168,8 @@ class CSNN(nnx.Module):
         derivative = derivative or derivative_of(config)
         self.config = config
         self.blocks = nnx.List(
-            Block(config, i, derivative, jax.random.fold_in(key, i), dtype) for i in range(len(config.layers))
+            Block(config.graph.weights(neurons), neurons, derivative, jax.random.fold_in(key, i), dtype)
+            for i, neurons in enumerate(config.graph.neurons)
         )
 
     @property
@@ -177,8 +187,8 @@ class CSNN(nnx.Module):
             raise ValueError(f"batch is {batch!r}, expected a whole number of at least 1")
         dtype = self.blocks[0].dtype
         return tuple(
-            {name: jnp.zeros((batch, *layer.out_shape), dtype) for name in layer.neurons.kind.states}
-            for layer in self.config.layers
+            {name: jnp.zeros((batch, *node.shape), dtype) for name in node.operation.kind.states}
+            for node in self.config.graph.neurons
         )
 
     @surrogate.reverse_mode_only()

@@ -72,7 +72,7 @@ def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> 
 
 def _described(subject: ReportedRun) -> str:
     config, model = subject.config, subject.config.model
-    sizes = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
+    sizes = ", ".join(f"{node.name.rstrip('0123456789')}{node.channels}" for node in model.graph.weighted)
     number = subject.measured_at
     at = "" if number is None else f" Measurements are for its weights after {number:,} iterations."
     dataset = subject.dataset

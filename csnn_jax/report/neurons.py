@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from csnn_jax.config import Layer
+from csnn_jax.config.graph import NeuronNode
 from csnn_jax.health import health
 from csnn_jax.report import charts, page, tiles
 from csnn_jax.report.measure import Example, Measured, dead, histogram, rates
@@ -20,18 +20,19 @@ WIDE = 16  # filters per row
 
 def neurons(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     """Sections on the neurons of one run."""
-    layers = subject.config.model.layers
-    yield page.subsection("Layers", _table(subject, measured), *_dead(measured, layers))
+    graph = subject.config.model.graph
+    yield page.subsection("Layers", _table(subject, measured), *_dead(measured, graph.neurons))
     lead = (
         f"On {measured.activity.images} test images, at all steps. Bars of firing rates are on a logarithmic scale. "
         "The first and the last bar of membranes include all values beyond them, 0.1% of the total on either side."
     )
-    histograms = [part for number in range(len(layers)) for part in _histograms(measured, number)]
+    names = enumerate(node.name for node in graph.neurons)
+    histograms = [part for number, name in names for part in _histograms(measured, number, name)]
     yield page.subsection("Firing rates and membranes", page.paragraph(lead), page.grid(histograms))
-    if layers[0].kind == "conv":
+    if (first := graph.weighted[0]).is_convolution:
         assert subject.tensors is not None
-        weights = subject.tensors[f"{layers[0].name}.weight"]
-        title = f"Filters of {layers[0].name}, and their feature maps"
+        weights = subject.tensors[f"{first.name}.weight"]
+        title = f"Filters of {first.name}, and their feature maps"
         yield page.subsection(title, *_filters(weights, measured, subject.classes))
     else:
         yield page.note("Filters and feature maps: not shown, because this network has no convolution.")
@@ -61,10 +62,10 @@ def _number(figure: float | None) -> str:
     return "-" if figure is None else f"{figure:.3g}"
 
 
-def _dead(measured: Measured, layers: Sequence[Layer]) -> Iterator[Html]:
+def _dead(measured: Measured, nodes: Sequence[NeuronNode]) -> Iterator[Html]:
     """The numbers of the dead channels, if any."""
-    spiking = [number for number in range(len(layers)) if measured.thresholds[number] is not None]
-    rows = [(f"lif{number + 1}", _listed(dead(measured.activity, number))) for number in spiking]
+    spiking = [number for number, threshold in enumerate(measured.thresholds) if threshold is not None]
+    rows = [(nodes[number].name, _listed(dead(measured.activity, number))) for number in spiking]
     rows = [row for row in rows if row[1]]
     if rows:
         yield page.folded("Dead channels by number", page.table("No spikes", ("layer", "channels"), rows))
@@ -76,21 +77,21 @@ def _listed(numbers: np.ndarray) -> str:
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _histograms(measured: Measured, number: int) -> Iterator[Html]:
+def _histograms(measured: Measured, number: int, name: str) -> Iterator[Html]:
     threshold = measured.thresholds[number]
     if threshold is not None:
-        yield _firing(measured, number)
+        yield _firing(measured, number, name)
     levels = measured.membranes[number]
-    caption = f"lif{number + 1}, membranes" + ("" if threshold is None else "; dashed: the threshold")
+    caption = f"{name}, membranes" + ("" if threshold is None else "; dashed: the threshold")
     lines = () if threshold is None else (threshold,)
     labels = ("membrane U", "membranes (%)")
     yield charts.bars(caption, levels.centres, 100 * levels.shares, labels, number=number, x_lines=lines)
 
 
-def _firing(measured: Measured, number: int) -> Html:
+def _firing(measured: Measured, number: int, name: str) -> Html:
     firing = histogram(100 * rates(measured.activity, number), 0, 100)
     silent = float((rates(measured.activity, number) == 0).mean())
-    caption = f"lif{number + 1}, firing rates: {silent:.0%} of the neurons never spike"
+    caption = f"{name}, firing rates: {silent:.0%} of the neurons never spike"
     of_neurons = ("steps with a spike (%)", "neurons (%)")
     shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
     half = math.log10(50 / measured.activity.spikes[number].size)  # half a neuron

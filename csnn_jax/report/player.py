@@ -1,13 +1,13 @@
 """Spike rasters that play over the window, with membranes and the output's scores: the HTML and data of player.js."""
 
 import base64
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from csnn_jax.config import NEVER, Layer
+from csnn_jax.config import NEVER
+from csnn_jax.config.graph import NeuronNode
 from csnn_jax.report import tiles
 from csnn_jax.report.measure import Example, Measured
 from csnn_jax.report.page import Content, Html, data, element
@@ -22,9 +22,13 @@ KEYS = "When the player has focus, space plays and pauses, arrow keys move by a 
 
 def player(subject: ReportedRun, measured: Measured) -> Html:
     """The player of a run's examples, which initially shows the whole window."""
-    layers = subject.config.model.layers
+    layers = subject.config.model.graph.neurons
     steps = len(measured.examples[0].spikes[0])
-    head = [_head(layer, number, measured, subject) for number, layer in enumerate(layers)]
+    head: list[dict[str, Any]] = [
+        {"name": node.name, "shape": node.shape, "threshold": threshold, "classes": None}
+        for node, threshold in zip(layers, measured.thresholds, strict=True)
+    ]
+    head[-1]["classes"] = subject.classes
     examples = [_example(example, layers, subject.classes) for example in measured.examples]
     film = {"steps": steps, "classes": subject.classes, "layers": head, "examples": examples}
     stage = element("div", _side(subject), _strips(head), class_="stage")
@@ -35,12 +39,6 @@ def player(subject: ReportedRun, measured: Measured) -> Html:
     return element(
         "div", *parts, class_="player", role="group", aria_label=label, tabindex=0, data_sums=sums, needs=needs
     )
-
-
-def _head(layer: Layer, number: int, measured: Measured, subject: ReportedRun) -> dict[str, Any]:
-    last = number == len(subject.config.model.layers) - 1
-    fixed = {"name": f"lif{number + 1}", "shape": layer.out_shape, "threshold": measured.thresholds[number]}
-    return fixed | {"classes": subject.classes if last else None}
 
 
 def _controls(titles: Sequence[str], steps: int) -> Html:
@@ -87,7 +85,7 @@ def _strips(head: Sequence[dict[str, Any]]) -> Html:
     return element("div", *strips, pointed, class_="strips")
 
 
-def _example(example: Example, layers: Sequence[Layer], classes: Sequence[str]) -> dict[str, Any]:
+def _example(example: Example, layers: Sequence[NeuronNode], classes: Sequence[str]) -> dict[str, Any]:
     name, answer = classes[example.label], classes[example.answer]
     said = name if name == answer else f"{name}, classified as {answer}"
     frames = len(example.image) if example.image.ndim == 4 else 0
@@ -104,19 +102,19 @@ def _example(example: Example, layers: Sequence[Layer], classes: Sequence[str]) 
         "aspect": width / height,
         "frames": frames,
         "key": ": blue darker, orange brighter" if example.image.shape[-1] == 2 else "",
-        "layers": [_layer(*pair, last=layer == len(layers) - 1) for layer, pair in enumerate(pairs)],
+        "layers": [_layer(*each, last=each[0] is layers[-1]) for each in pairs],
     }
 
 
-def _layer(layer: Layer, membranes: np.ndarray, spikes: np.ndarray, last: bool) -> dict[str, Any]:
+def _layer(node: NeuronNode, membranes: np.ndarray, spikes: np.ndarray, last: bool) -> dict[str, Any]:
     """One layer's part of an example: the neurons shown, their spikes as bits, membranes of a few as float32."""
-    steps, neurons = len(spikes), math.prod(layer.out_shape)
+    steps, neurons = len(spikes), node.size
     flat, levels = spikes.reshape(steps, -1), membranes.reshape(steps, -1)
     active = np.flatnonzero(flat.any(0))
-    rows = np.arange(neurons) if last else in_order(evenly(active, ROWS), layer)
+    rows = np.arange(neurons) if last else in_order(evenly(active, ROWS), node)
     traced = rows if last else spread(active, flat.sum(0))
     what = f"{len(active):,} of {neurons:,} neurons spike, density {flat.mean():.1%}"
-    if layer.neurons["threshold"] == NEVER:
+    if node.operation["threshold"] == NEVER:
         what = f"membranes of {neurons:,} neurons that never spike"
     if not last and len(rows) < len(active):
         what += f"; {len(rows)} shown"
@@ -135,9 +133,9 @@ def evenly(neurons: np.ndarray, most: int) -> np.ndarray:
     return neurons[np.linspace(0, len(neurons) - 1, min(len(neurons), most)).astype(int)]
 
 
-def in_order(neurons: np.ndarray, layer: Layer) -> np.ndarray:
+def in_order(neurons: np.ndarray, node: NeuronNode) -> np.ndarray:
     """Sorts neurons by channel, then by position, because spikes are stored by position first."""
-    channels = layer.out_shape[-1] if layer.kind == "conv" else 1
+    channels = node.shape[-1] if len(node.shape) == 3 else 1
     return neurons[np.lexsort((neurons // channels, neurons % channels))]
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig, Pooling
+from csnn_jax.config import ModelConfig, Pooling
+from csnn_jax.config.graph import IMAGE, Convolution, Graph, Node, WeightedNode
 from csnn_jax.runs.layouts import Tensors
 
 PJ_PER_ADD = 0.9
@@ -38,8 +39,8 @@ class Activity:
         time_steps: T.
         held: whether the same image was presented at every step.
         graded: whether the input had values other than 0 and 1.
-        inputs: number of nonzero values in every layer's input, [C, H, W] or [features]: spikes, or pooled spikes if
-            pools follow neurons.
+        inputs: number of nonzero values in the input of every node with weights, [C, H, W] or [features]: the image,
+            spikes, or pooled spikes.
         spikes: spikes of every layer, [C, H, W] or [features].
     """
 
@@ -61,11 +62,22 @@ class Activity:
         """
         time_steps, batch = spikes[0].shape[:2]
         held = x.ndim == 4
-        inputs = [(x != 0).sum(0) * time_steps if held else (x != 0).sum((0, 1))]
+        active = {IMAGE: x[None] != 0 if held else x != 0}
+        active |= {node.name: one.astype(bool) for node, one in zip(config.graph.neurons, spikes, strict=True)}
+
+        def entering(node: Node) -> np.ndarray:
+            source = config.graph.source(node)
+            if source.name in active:
+                return active[source.name]
+            below = entering(source)
+            return _active(below, source.operation) if isinstance(source.operation, Pooling) else below
+
+        often = {IMAGE: time_steps if held else 1}
+        inputs = [
+            entering(node).sum((0, 1)) * often.get(config.graph.origin(node).name, 1) for node in config.graph.weighted
+        ]
         graded = bool(((x != 0) & (x != 1)).any())
-        fired = tuple(layer.astype(bool).sum((0, 1)) for layer in spikes)
-        for layer, one, each in zip(config.layers[1:], spikes, fired, strict=False):
-            inputs.append(_active(one, layer.before).sum((0, 1)) if layer.before else each)
+        fired = tuple(active[node.name].sum((0, 1)) for node in config.graph.neurons)
         return cls(batch, time_steps, held, graded, tuple(inputs), fired)
 
     def __add__(self, other: "Activity") -> "Activity":
@@ -75,13 +87,13 @@ class Activity:
         return Activity(self.images + other.images, self.time_steps, self.held, self.graded or other.graded, *summed)
 
 
-def _active(spikes: np.ndarray, pool: Pooling) -> np.ndarray:
-    """Where a window has a spike [time, batch, C, rows, columns], from spikes [time, batch, C, H, W]."""
-    rows, columns = map(pool.positions, spikes.shape[-2:])
+def _active(values: np.ndarray, pool: Pooling) -> np.ndarray:
+    """Where a pool's window has a nonzero value [time, batch, C, rows, columns], from values [time, batch, C, H, W]."""
+    rows, columns = map(pool.positions, values.shape[-2:])
     high, wide = (pool.stride * (n - 1) + 1 for n in (rows, columns))
-    found = np.zeros((*spikes.shape[:-2], rows, columns), bool)
+    found = np.zeros((*values.shape[:-2], rows, columns), bool)
     for i, j in np.ndindex(pool.size, pool.size):
-        found |= spikes[..., i : i + high : pool.stride, j : j + wide : pool.stride] != 0
+        found |= values[..., i : i + high : pool.stride, j : j + wide : pool.stride] != 0
     return found
 
 
@@ -111,71 +123,78 @@ def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[s
     }
 
 
-def fan_out(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """How many nonzero weights each input of a layer meets in one step.
+def fan_out(graph: Graph, node: WeightedNode, weight: np.ndarray) -> np.ndarray:
+    """How many nonzero weights each input of a node meets in one step.
 
     Args:
-        layer: one of a network's layers.
+        graph: the network.
+        node: one of its nodes with weights.
         weight: in torch's layout, [out, in, k, k] or [out, in].
 
     Returns:
-        int64, [C, H, W] or [features]: by input, in the layout of the incoming spikes (flattened C, H, W for the linear
-        layer after a convolution).
+        int64, [C, H, W] or [features]: by input, in torch's layout (flattened C, H, W for the linear layer after a
+        convolution).
     """
     present = (weight != 0).astype(np.int64).sum(0)
-    if layer.kind == "linear":
+    operation = node.operation
+    if not isinstance(operation, Convolution):
         return present
-    height, width, channels = layer.in_shape
-    pad, stride = layer.padding, layer.stride
-    high, wide = (stride * (n - 1) + 1 for n in layer.conv_shape[:2])
+    height, width, channels = graph.source(node).shape
+    pad, stride = operation.padding, operation.stride
+    high, wide = (stride * (n - 1) + 1 for n in node.shape[:2])
     reached = np.zeros((channels, height + 2 * pad, width + 2 * pad), np.int64)
-    for i, j in np.ndindex(layer.kernel, layer.kernel):  # the inputs under kernel element (i, j)
+    for i, j in np.ndindex(operation.kernel, operation.kernel):  # the inputs under kernel element (i, j)
         reached[:, i : i + high : stride, j : j + wide : stride] += present[:, i, j, None, None]
     return reached[:, pad : pad + height, pad : pad + width]
 
 
 def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[dict[str, Any]]:
-    found = []
-    for number, layer in enumerate(config.layers, 1):
-        weight = tensors[f"{layer.name}.weight"]
+    rows = []
+    graph = config.graph
+    for firing, spikes in zip(graph.neurons, activity.spikes, strict=True):
+        node = graph.weights(firing)
+        weight = tensors[f"{node.name}.weight"]
         own = [
             value
             for name, value in tensors.items()
-            if name.startswith((f"{layer.name}.", f"lif{number}.")) and not name.endswith(".exponents")
+            if name.startswith((f"{node.name}.", f"{firing.name}.")) and not name.endswith(".exponents")
         ]
-        parameters, neurons = sum(value.size for value in own), int(np.prod(layer.out_shape))
-        reached = fan_out(layer, weight)
-        met = int((activity.inputs[number - 1].reshape(reached.shape) * reached).sum()) / activity.images
-        fired = int(activity.spikes[number - 1].sum()) / activity.images
-        first, spikes = number == 1, config.graph.multiplies_spikes(layer.weights)
-        found.append(
+        parameters = sum(value.size for value in own)
+        reached = fan_out(graph, node, weight)
+        met = int((activity.inputs[graph.weighted.index(node)].reshape(reached.shape) * reached).sum())
+        met_per_image, fired = met / activity.images, int(spikes.sum()) / activity.images
+        first = graph.origin(node).operation is None
+        is_binary = not activity.graded if first else graph.multiplies_spikes(node)
+        rows.append(
             {
-                "name": layer.name,
-                "operation": "AC" if spikes or (first and not activity.graded) else "MAC",
-                "neurons": neurons,
+                "name": node.name,
+                "operation": "AC" if is_binary else "MAC",
+                "neurons": firing.size,
                 "parameters": parameters,
                 "bytes": FLOAT_BYTES * parameters,
-                "membrane_bytes": FLOAT_BYTES * neurons * len(layer.neurons.kind.states),
+                "membrane_bytes": FLOAT_BYTES * firing.size * len(firing.operation.kind.states),
                 "spikes": fired,
-                "density": fired / (neurons * activity.time_steps),
-                "dense_macs_per_step": int(fan_out(layer, np.ones_like(weight)).sum()),
-                "synaptic_operations": met,
-                "synaptic_operations_first_layer_once": met / activity.time_steps if first and activity.held else met,
+                "density": fired / (firing.size * activity.time_steps),
+                "dense_macs_per_step": int(fan_out(graph, node, np.ones_like(weight)).sum()),
+                "synaptic_operations": met_per_image,
+                "synaptic_operations_first_layer_once": met_per_image / activity.time_steps
+                if first and activity.held
+                else met_per_image,
             }
         )
-    return found
+    return rows
 
 
 def _neurobench(
     config: ModelConfig, tensors: Tensors, layers: list[dict[str, Any]], total: dict[str, Any], time_steps: int
 ) -> dict[str, Any]:
     """The metrics under NeuroBench's names, as it computes them for the companion model in `csnn_torch.model`."""
-    weights = [tensors[f"{layer.name}.weight"] for layer in config.layers]
+    weights = [tensors[f"{node.name}.weight"] for node in config.graph.weighted]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     # Scalars that are buffers there, not parameters: the neurons', and the window size that turns averages into sums.
-    fixed = sum(len(layer.neurons.configured) - len(layer.neurons.learned) for layer in config.layers)
-    pools = [pool for layer in config.layers for pool in (layer.pool, layer.before) if pool]
-    fixed += sum(pool.kind == "sum" for pool in pools)
+    neurons = [node.operation for node in config.graph.neurons]
+    fixed = sum(len(one.configured) - len(one.learned) for one in neurons)
+    fixed += sum(pool.kind == "sum" for pool in config.graph.pools)
     effective = {
         kind: sum(x["synaptic_operations"] for x in layers if x["operation"] == kind) for kind in ("MAC", "AC")
     }

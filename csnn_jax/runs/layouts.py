@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from csnn_jax.config.graph import NeuronNode, WeightedNode
 from csnn_jax.config.grid import SMALLEST
-from csnn_jax.config.layers import Layer
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
 from csnn_jax.errors import UserError
@@ -25,14 +25,16 @@ Arrays = dict[str, np.ndarray]
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor in a model's file, in order."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in config.layers:
-        *window, inputs, out = layer.kernel_shape
-        shapes[f"{layer.name}.weight"] = (out, inputs, *window)
-        if layer.bias:
-            shapes[f"{layer.name}.bias"] = (out,)
-        if layer.grid.chosen:
-            shapes[f"{layer.name}.exponents"] = (out,)
-        shapes |= layer.neurons.shapes
+    for node in config.graph:
+        if isinstance(node, NeuronNode):
+            shapes |= node.operation.shapes
+        elif isinstance(node, WeightedNode):
+            *window, inputs, out = node.kernel_shape
+            shapes[f"{node.name}.weight"] = (out, inputs, *window)
+            if node.bias:
+                shapes[f"{node.name}.bias"] = (out,)
+            if node.grid.chosen:
+                shapes[f"{node.name}.exponents"] = (out,)
     return shapes
 
 
@@ -42,7 +44,7 @@ def out_of_range(config: ModelConfig, name: str, values: np.ndarray) -> str | No
     if part == "threshold":
         outside, expected = ~is_threshold(values), f"magnitudes {THRESHOLDS}"
     elif part in ("weight", "bias", "exponents"):
-        grid = next(layer.grid for layer in config.layers if layer.name == owner)
+        grid = next(node.grid for node in config.graph.weighted if node.name == owner)
         if part == "exponents":
             most = grid.largest_exponent
             outside, expected = (values < SMALLEST) | (values > most), f"whole numbers from {SMALLEST} to {most}"
@@ -54,13 +56,13 @@ def out_of_range(config: ModelConfig, name: str, values: np.ndarray) -> str | No
     return f"has a value of {values[outside][0]:g}, expected {expected}" if outside.any() else None
 
 
-def bias_of(layer: Layer, tensors: Tensors) -> np.ndarray:
-    """The bias of a layer [out]; zeros if it has none."""
-    return tensors[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels, np.float32)
+def bias_of(node: WeightedNode, tensors: Tensors) -> np.ndarray:
+    """The bias of a node [out]; zeros if it has none."""
+    return tensors[f"{node.name}.bias"] if node.bias else np.zeros(node.channels, np.float32)
 
 
 def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
-    """The network as it runs, evaluates and is exported: weights and biases rounded to their grids (`Layer.grid`).
+    """The network as it runs, evaluates and is exported: weights and biases rounded to the grids of their nodes.
 
     Chosen exponents of grids are kept; missing ones are chosen.
 
@@ -68,15 +70,15 @@ def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
         UserError: all weights of a layer become 0.
     """
     rounded = with_exponents(config, tensors)
-    for layer in config.layers:
-        weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
-        values, biases = _for_grid(layer, tensors)
-        exponents = rounded[f"{layer.name}.exponents"].astype(np.int32) if layer.grid.chosen else None
-        kernel, biases = layer.grid.round(values, biases, exponents=exponents)
+    for node in config.graph.weighted:
+        weight, bias = f"{node.name}.weight", f"{node.name}.bias"
+        values, biases = _for_grid(node, tensors)
+        exponents = rounded[f"{node.name}.exponents"].astype(np.int32) if node.grid.chosen else None
+        kernel, biases = node.grid.round(values, biases, exponents=exponents)
         if values.any() and not kernel.any():
-            raise UserError(f"{layer.name}: all weights become 0 with {layer.weight_bits} bits, expected more bits")
+            raise UserError(f"{node.name}: all weights become 0 with {config.weight_bits} bits, expected more bits")
         rounded[weight] = np.ascontiguousarray(np.moveaxis(kernel, -1, 0))
-        if layer.bias:
+        if node.bias:
             rounded[bias] = biases
     return rounded
 
@@ -84,33 +86,33 @@ def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
 def with_exponents(config: ModelConfig, tensors: Tensors) -> Tensors:
     """A network's parameters, with chosen exponents of grids: the given ones, or else the best."""
     made = {}
+    nodes = {f"{node.name}.exponents": node for node in config.graph.weighted}
     for name in expected_shapes(config):
-        layer = next((layer for layer in config.layers if name == f"{layer.name}.exponents"), None)
-        if layer is None or name in tensors:
-            made[name] = tensors[name]
+        if name in nodes and name not in tensors:
+            values, biases = _for_grid(nodes[name], tensors)
+            made[name] = nodes[name].grid.choose(values, biases).astype(values.dtype)
         else:
-            values, biases = _for_grid(layer, tensors)
-            made[name] = layer.grid.choose(values, biases).astype(values.dtype)
+            made[name] = tensors[name]
     return made
 
 
-def _for_grid(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [..., out] and biases of a layer."""
-    values = np.moveaxis(tensors[f"{layer.name}.weight"], 0, -1)
-    return values, bias_of(layer, tensors).astype(values.dtype)
+def _for_grid(node: WeightedNode, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [..., out] and biases of a node."""
+    values = np.moveaxis(tensors[f"{node.name}.weight"], 0, -1)
+    return values, bias_of(node, tensors).astype(values.dtype)
 
 
-def units(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
-    """A layer's few-bit weights as integers, int8 in torch's layout, and each neuron's step, float32 [out].
+def units(node: WeightedNode, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """A node's few-bit weights as integers, int8 in torch's layout, and each output channel's step, float32 [out].
 
     Args:
-        layer: a layer with `weight_bits`.
+        node: a node of a network with `weight_bits`.
         tensors: parameters on their grids.
     """
-    kernel, bias = _for_grid(layer, tensors)
-    steps = layer.grid.steps(kernel, bias, tensors[f"{layer.name}.exponents"] if layer.grid.chosen else None)
+    kernel, bias = _for_grid(node, tensors)
+    steps = node.grid.steps(kernel, bias, tensors[f"{node.name}.exponents"] if node.grid.chosen else None)
     whole = (kernel / steps).astype(np.int8)
-    assert np.array_equal(whole * steps, kernel), f"{layer.name} isn't on its grid"
+    assert np.array_equal(whole * steps, kernel), f"{node.name} isn't on its grid"
     return np.ascontiguousarray(np.moveaxis(whole, -1, 0)), steps
 
 
@@ -132,33 +134,38 @@ def parameters(tensors: Tensors) -> int:
 def kilobytes(config: ModelConfig, tensors: Tensors) -> float:
     """Packed size of the parameters: weights in their bits, one byte per exponent, four per other number."""
     bits = 0
+    nodes = {f"{node.name}.weight": node for node in config.graph.weighted}
     for name, value in tensors.items():
-        layer = next((layer for layer in config.layers if name.startswith(f"{layer.name}.")), None)
         each = 8 if name.endswith(".exponents") else 32
-        if layer and name.endswith(".weight"):
-            each = min(32, layer.grid.finest + 1)
-            bits += 8 * layer.channels * (not layer.grid.chosen)  # the largest weight's exponent
+        if node := nodes.get(name):
+            each = min(32, node.grid.finest + 1)
+            bits += 8 * node.channels * (not node.grid.chosen)  # the largest weight's exponent
         bits += each * value.size
     return bits / 8000
 
 
-def to_torch(layer: Layer, kernel: np.ndarray) -> np.ndarray:
-    """Converts one of our kernels to torch's layout."""
-    if layer.kind == "conv":
+def to_torch(kernel: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
+    """Converts one of our kernels to torch's layout.
+
+    Args:
+        kernel: [k, k, in, out] or [in, out].
+        entering: shape of a linear layer's input before it was flattened, `Graph.unflattened`.
+    """
+    if kernel.ndim == 4:
         return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
     out = kernel.shape[-1]
-    if len(layer.in_shape) == 3:  # flattened H, W, C here and C, H, W there
-        return np.ascontiguousarray(kernel.reshape(*layer.in_shape, out).transpose(3, 2, 0, 1)).reshape(out, -1)
+    if len(entering) == 3:  # flattened H, W, C here and C, H, W there
+        return np.ascontiguousarray(kernel.reshape(*entering, out).transpose(3, 2, 0, 1)).reshape(out, -1)
     return np.ascontiguousarray(kernel.T)
 
 
-def from_torch(layer: Layer, weight: np.ndarray) -> np.ndarray:
+def from_torch(weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
     """Converts a weight from torch's layout to ours: the inverse of `to_torch`."""
-    if layer.kind == "conv":
+    if weight.ndim == 4:
         return np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
     out = weight.shape[0]
-    if len(layer.in_shape) == 3:
-        height, width, channels = layer.in_shape
+    if len(entering) == 3:
+        height, width, channels = entering
         weight = weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, out)
         return np.ascontiguousarray(weight)
     return np.ascontiguousarray(weight.T)
@@ -179,13 +186,13 @@ def _converted(
     values: dict[str, np.ndarray],
     old: str,
     new: str,
-    convert: Callable[[Layer, np.ndarray], np.ndarray],
+    convert: Callable[[np.ndarray, tuple[int, ...]], np.ndarray],
 ) -> dict[str, np.ndarray]:
-    layers = {f"{layer.name}.{old}": layer for layer in config.layers}
-    found = {}
+    converted = {}
+    nodes = {f"{node.name}.{old}": node for node in config.graph.weighted}
     for name, value in values.items():
-        if layer := layers.get(name):
-            found[f"{layer.name}.{new}"] = convert(layer, value)
+        if node := nodes.get(name):
+            converted[f"{node.name}.{new}"] = convert(value, config.graph.unflattened(node))
         else:
-            found[name] = value
-    return found
+            converted[name] = value
+    return converted

@@ -70,7 +70,7 @@ def evaluate(
     Returns:
         The result, or None if `go_on` returned False.
     """
-    predictions, fired = [], np.zeros(len(model.layers))
+    predictions, fired = [], np.zeros(len(model.graph.neurons))
     index, valid = eval_batches(len(split.labels), min(BATCH, len(split.labels)))
     for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
         if not go_on():
@@ -79,8 +79,8 @@ def evaluate(
         predictions.append(classes[real])
         fired += spikes.astype(np.float64)[real].sum(0)
     time_steps = split.images.shape[1] if split.images.ndim == 5 else model.time_steps
-    neurons = np.array([np.prod(layer.out_shape) for layer in model.layers]) * time_steps * len(split.labels)
-    densities = {f"lif{i}": float(d) for i, d in enumerate(fired / neurons, 1)}
+    neurons = np.array([node.size for node in model.graph.neurons]) * time_steps * len(split.labels)
+    densities = dict(zip((node.name for node in model.graph.neurons), (fired / neurons).tolist(), strict=True))
     return Evaluation(split.labels, np.concatenate(predictions), densities, model.num_classes)
 
 
@@ -178,12 +178,14 @@ def look(
     """
     rows = np.linspace(0, len(images) - 1, LOOKED_AT).astype(int)  # repeats images if there are fewer
     time_steps = images.shape[1] if images.ndim == 5 else model.time_steps
-    each = 8 * time_steps * sum(math.prod(layer.out_shape) for layer in model.layers)
+    each = 8 * time_steps * sum(node.size for node in model.graph.neurons)
     size = LOOKED_AT
     while size > 1 and size * each > ROOM:
         size //= 2
     parts = [run(images[rows[i : i + size]], number) for number, i in enumerate(range(0, LOOKED_AT, size))]
-    return {f"lif{i}": _together(layer) for i, layer in enumerate(zip(*parts, strict=True), 1)}
+    return {
+        node.name: _together(layer) for node, layer in zip(model.graph.neurons, zip(*parts, strict=True), strict=True)
+    }
 
 
 def _together(parts: Sequence[Moments]) -> NeuronSummary:

@@ -258,7 +258,7 @@ def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
     """
     try:
         model, tensors = _network(path)
-        neurons = [layer.neurons for layer in model.layers]
+        neurons = [node.operation for node in model.graph.neurons]
         learned = {name for one in neurons for name in one.learned if name not in one.per_channel}
         values: dict[str, Any] = {}
         for name in learned:

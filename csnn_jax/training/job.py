@@ -227,7 +227,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
     changeable, kept = (*LENGTH, *KEPT), f"{', '.join(map(flag_of, KEPT))}, --cache, --figures and --tensorboard"
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     tied = "with --schedule cosine, training depends" if before.train.schedule == "cosine" else ""
-    if any(layer.grid.chosen for layer in before.model.layers):
+    if any(node.grid.chosen for node in before.model.graph.weighted):
         tied = "with --weight-bits below 5, training depends"
     if tied:
         changeable, allowed = KEPT, f"only change {kept}, because {tied} on the number of iterations"

@@ -48,8 +48,8 @@ class Check:
 
 def of_spiking(model: ModelConfig, densities: Sequence[float]) -> dict[str, float]:
     """The densities of the spiking layers by name, from those of all layers; an integrator is left out."""
-    layers = model.layers if model.output == "spiking" else model.layers[:-1]
-    return {layer.neurons.name: density for layer, density in zip(layers, densities, strict=False)}
+    pairs = zip(model.graph.neurons, densities, strict=True)
+    return {node.name: density for node, density in pairs if node in model.graph.spiking}
 
 
 def fires(densities: Mapping[str, float]) -> bool:

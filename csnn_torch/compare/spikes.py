@@ -52,8 +52,8 @@ class Total:
         self.case, self.engine = case, engine
         self.compared = self.membranes = self.spikes = self.predictions = 0
         self.first: Difference | None = None
-        self.fired = np.zeros(len(case.config.layers))
-        self.sizes = np.zeros(len(case.config.layers))
+        self.fired = np.zeros(len(case.config.graph.neurons))
+        self.sizes = np.zeros(len(case.config.graph.neurons))
 
     def add(self, start: int, ours: tuple[Layers, Layers], theirs: tuple[Layers, Layers]) -> None:
         """Adds one chunk.

@@ -40,7 +40,7 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
             parted = iteration
         for name, side in sides.items():
             losses[name].append(side.step(feed.batch(iteration, index), lr_of(config)).fetched().loss)
-    each = [layer.neurons for layer in config.model.layers]
+    each = [node.operation for node in config.model.graph.neurons]
     fixed = {f"{one.name}.{name}" for one in each for name in one.stored if name not in one.learned}
     moved = {name: tensor for name, tensor in sides["snntorch"].masters().items() if name not in fixed}
     return Trajectory(

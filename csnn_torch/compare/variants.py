@@ -39,7 +39,7 @@ def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[C
 
 def variants(model: ModelConfig) -> Iterator[Variant]:
     """Every reset with every pool, other neurons and another output, and three blocks on color images."""
-    pooled = any(layer.pool or layer.before for layer in model.layers)
+    pooled = bool(model.graph.pools)
     kinds: tuple[Pool, ...] = ("max", "avg") if pooled else ("none",)
     for reset in ("subtract", "zero", "none"):
         for pool in kinds:
@@ -107,9 +107,7 @@ def _fires(trainer: Trainer, split: data.Split) -> bool:
 
 def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:
     """The weights for a model of the same shapes, with that model's betas and thresholds; None for other shapes."""
-    neurons = {
-        name: np.asarray(value, np.float32) for layer in model.layers for name, value in layer.neurons.initial.items()
-    }
+    neurons = {name: np.asarray(value, np.float32) for name, value in model.graph.initial.items()}
     fitting = tensors | neurons
     shapes = expected_shapes(model)
     if any(name not in fitting or fitting[name].shape != shape for name, shape in shapes.items()):

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from csnn_jax.config import Layer
 from csnn_jax.config.checks import show
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Operations, Reset, State, Values
@@ -129,33 +128,35 @@ def _several(membrane: Tensor, threshold: Tensor) -> Tensor:
     return torch.where(membrane > 0, torch.trunc(membrane / threshold), 0)
 
 
-def _weights(convert: Callable[[Layer, np.ndarray], np.ndarray]) -> Change:
-    """Changes the weights of every layer, in torch's layout."""
+def _weights(convert: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]) -> Change:
+    """Changes all weights: calls `convert` with each in torch's layout, and with its input's shape in ours."""
 
     def changed(network: Network) -> Network:
-        names = {layer: f"{layer.name}.weight" for layer in network.model.layers}
-        made = {name: np.ascontiguousarray(convert(layer, network.tensors[name])) for layer, name in names.items()}
+        graph = network.model.graph
+        shapes = {f"{node.name}.weight": graph.unflattened(node) for node in graph.weighted}
+        made = {name: np.ascontiguousarray(convert(network.tensors[name], shape)) for name, shape in shapes.items()}
         return replace(network, tensors=network.tensors | made)
 
     return changed
 
 
-def _flipped(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    return weight[..., ::-1, ::-1] if layer.kind == "conv" else weight
+def _flipped(weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
+    del entering
+    return weight[..., ::-1, ::-1] if weight.ndim == 4 else weight
 
 
-def _channels_last(layer: Layer, weight: np.ndarray) -> np.ndarray:
+def _channels_last(weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
     """Reorders a weight for inputs flattened as H, W, C to C, H, W."""
-    if layer.kind == "conv" or len(layer.in_shape) != 3:
+    if weight.ndim == 4 or len(entering) != 3:
         return weight
-    return weight.reshape(len(weight), *layer.in_shape).transpose(0, 3, 1, 2).reshape(len(weight), -1)
+    return weight.reshape(len(weight), *entering).transpose(0, 3, 1, 2).reshape(len(weight), -1)
 
 
-def _channels_first(layer: Layer, weight: np.ndarray) -> np.ndarray:
+def _channels_first(weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
     """Reorders a weight for inputs flattened as C, H, W to H, W, C."""
-    if layer.kind == "conv" or len(layer.in_shape) != 3:
+    if weight.ndim == 4 or len(entering) != 3:
         return weight
-    height, width, channels = layer.in_shape
+    height, width, channels = entering
     return weight.reshape(len(weight), channels, height, width).transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
 

@@ -54,7 +54,7 @@ def _shapes(recording: Recording) -> list[tuple[int, ...]]:
 def names(sides: Sides, layers: int) -> list[str]:
     """The names of the layers."""
     for side in sides:
-        if side.network and len(side.network.model.layers) == layers:
+        if side.network and len(side.network.model.graph.neurons) == layers:
             return [node.name for node in side.network.model.graph.neurons]
     return [f"layer {number}" for number in range(1, layers + 1)]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from csnn_jax.config import NEVER, ModelConfig
+from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
 from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Neurons, Operations, Reset, State, Values
 from csnn_jax.runs.layouts import Tensors
@@ -98,9 +98,9 @@ def simulate(network: Network, x: Tensor) -> Recording:
     steps = library.run(graph, library.parameters(graph, network.tensors), x[0] if image else x, len(x))
     spikes: list[list[Tensor | None]] = []
     membranes: list[list[Tensor]] = []
-    silent = {layer.neurons.name for layer in network.model.layers if layer.neurons["threshold"] == NEVER}
+    spiking = network.model.graph.spiking
     for one in steps:
-        spikes.append([None if node.name in silent else one.values[node.name] for node in graph.neurons])
+        spikes.append([one.values[node.name] if node in spiking else None for node in graph.neurons])
         membranes.append([one.states[node.name][MEMBRANE] for node in graph.neurons])
     return Recording(stacked(spikes), stacked(membranes))
 

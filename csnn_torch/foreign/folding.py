@@ -1,14 +1,14 @@
 """Weights and biases of layers, with linear operations folded in: BatchNorms and the normalization of images."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config import ModelConfig
 from csnn_jax.config.checks import check, is_number
+from csnn_jax.config.graph import Convolution
 from csnn_jax.config.network import PIXEL
 from csnn_jax.errors import UserError, naming_arguments
 from csnn_torch.foreign.modules import Module
@@ -103,33 +103,34 @@ def _folded(
     return scaled, shifted * gain + of.get("bias", 0.0), note
 
 
-def normalized(first: Weighted, layer: Layer, channels: int, by: Normalization) -> Weighted:
+def normalized(first: Weighted, config: ModelConfig, by: Normalization) -> Weighted:
     """Adapts the first layer to images that aren't normalized, without changing its results.
 
     Args:
         first: the layer for normalized images, in torch's layout.
-        layer: its geometry.
-        channels: number of channels of the images.
+        config: configuration of the converted network.
         by: their normalization.
 
     Raises:
         UserError: the convolution is padded (zeros are the mean of normalized images, but black in others), or the
             number of means doesn't match the channels.
     """
-    if layer.padding:
+    node, (height, width, channels) = config.graph.weighted[0], config.input_shape
+    padding = node.operation.padding if isinstance(node.operation, Convolution) else 0
+    if padding:
         raise UserError(
-            f"--normalize: {layer.name} pads its input by {layer.padding} with zeros, which are the mean of normalized "
-            "images but black in others, expected a first layer without padding (--padding valid)"
+            f"--normalize: {node.name} pads its input by {padding} with zeros, which are the mean of normalized images "
+            " but black in others, expected a first layer without padding (--padding valid)"
         )
     if len(by.mean) not in (1, channels):
         raise UserError(f"--normalize: {len(by.mean)} means, expected one, or one for each of the {channels} channels")
     out, inputs = first.weight.shape[:2]
     of_channels = Normalization(*(np.broadcast_to(values, channels) for values in by))
-    each = math.prod(layer.in_shape) // channels if layer.kind == "linear" else 1  # flattened in C, H, W order
+    each = 1 if node.is_convolution else height * width  # flattened in C, H, W order
     mean, std = (np.repeat(values, each).reshape(1, inputs, *[1] * (first.weight.ndim - 2)) for values in of_channels)
     weight = first.weight / std
     shift = (weight * mean).reshape(out, -1).sum(1)
-    note = f"the normalization of images by {by} is folded into {layer.name}"
+    note = f"the normalization of images by {by} is folded into {node.name}"
     bias = (0 if first.bias is None else first.bias) - shift
     return first._replace(weight=weight, bias=bias, notes=(*first.notes, note))
 
@@ -156,7 +157,7 @@ def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weight
         check("--scale", given, "no --scale for images of floats", config.takes_bytes)
     if given == taken:
         return first
-    layer = config.layers[0].name
+    layer = config.graph.weighted[0].name
     note = (
         f"assuming your images were divided by {given:g} (--scale): here it's {taken:g}, and {layer} compensates for it"
     )

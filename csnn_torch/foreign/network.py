@@ -38,11 +38,11 @@ def weights_of(config: ModelConfig, names: Sequence[str], weighted: Sequence[Wei
         UserError: a value exceeds the range in which sums are exact.
     """
     tensors: Tensors = {}
-    for layer, own, one in zip(config.layers, names, weighted, strict=True):
-        both = {"weight": one.weight, "bias": np.zeros(layer.channels) if one.bias is None else one.bias}
+    for node, own, one in zip(config.graph.weighted, names, weighted, strict=True):
+        both = {"weight": one.weight, "bias": np.zeros(node.channels) if one.bias is None else one.bias}
         for name, values in both.items() if config.bias else [("weight", one.weight)]:
             with np.errstate(over="ignore"):
-                tensors[f"{layer.name}.{name}"] = values.astype(np.float32)
-            if reason := out_of_range(config, f"{layer.name}.{name}", values):
+                tensors[f"{node.name}.{name}"] = values.astype(np.float32)
+            if reason := out_of_range(config, f"{node.name}.{name}", values):
                 raise UserError(f"{source}: {own}.{name} {reason}")
     return tensors

@@ -36,10 +36,10 @@ class FoundNeurons(NamedTuple):
     def stored(self, config: ModelConfig) -> Tensors:
         """The values stored with the weights, by their names in files; `config` has these `fields`."""
         found: Tensors = {}
-        for number, layer in enumerate(config.layers):
-            for name in layer.neurons.stored:
-                values = np.broadcast_to(self.values[name][number], layer.channels)
-                found[f"{layer.neurons.name}.{name}"] = values.copy()
+        for number, node in enumerate(config.graph.neurons):
+            for name in node.operation.stored:
+                values = np.broadcast_to(self.values[name][number], node.operation.channels)
+                found[f"{node.name}.{name}"] = values.copy()
         return found
 
 

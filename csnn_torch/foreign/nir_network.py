@@ -81,7 +81,7 @@ def read(
     weighted = [folding.Weighted(block.weight, block.bias, set()) for block in blocks]
     if by is not None:
         check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
-        weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
+        weighted[0] = folding.normalized(weighted[0], config, by)
     if divided_by is None and config.encoding == "direct" and config.takes_bytes:
         divided_by = said.get("scale")
     weighted[0] = folding.entered(weighted[0], config, divided_by)

@@ -65,7 +65,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
     sides = [library.parameters(model.graph, one) for one in (tensors, layouts.on_grid(model, tensors))]
     count = min(IMAGES, len(images))
     spikes = changed = others = 0
-    fired = np.zeros(len(model.layers), bool)
+    fired = np.zeros(len(model.graph.neurons), bool)
     correct = np.zeros(2, np.int64)
     for start in range(0, count, CHUNK):
         rows = np.arange(start, min(start + CHUNK, count))
@@ -85,8 +85,9 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         if labels is not None:
             correct += [np.count_nonzero(found == labels[rows]) for found in classes]
     were, are = correct.tolist()
-    spiking = model.layers[: -1 if model.output == "integrator" else None]
-    silent = tuple(layer.name for layer, ever in zip(spiking, fired, strict=False) if not ever)
+    graph = model.graph
+    never = [node for node, ever in zip(graph.neurons, fired, strict=True) if not ever and node in graph.spiking]
+    silent = tuple(graph.weights(node).name for node in never)
     return Effect(count, spikes, changed, silent, others, None if labels is None else (were, are))
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig, Pooling
+from csnn_jax.config import ModelConfig, Pooling
+from csnn_jax.config.graph import Convolution, Graph, NeuronNode, WeightedNode
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
@@ -37,13 +38,18 @@ def _padded(channels: int) -> int:
 
 def _maps(config: ModelConfig) -> list[tuple[int, int, int]]:
     """Height, width and channels of the input and every layer; a linear layer is one pixel."""
-    shapes = [config.input_shape, *(layer.out_shape for layer in config.layers)]
+    shapes = [config.input_shape, *(node.shape for node in config.graph.neurons)]
     return [shape if len(shape) == 3 else (1, 1, *shape) for shape in shapes]  # type: ignore[misc]
 
 
 def _pooled(config: ModelConfig) -> tuple[int, int]:
     """The largest number of events after pooling spikes for a layer, and the largest size of its `begin` list."""
-    pools = [(layer.before, layer.in_shape) for layer in config.layers if layer.before]
+    graph = config.graph
+    pools = [
+        (node.operation, node.shape)
+        for node in graph
+        if isinstance(node.operation, Pooling) and isinstance(graph.source(node), NeuronNode)
+    ]
     events = [math.prod(shape) * (1 if pool.kind == "max" else pool.window) for pool, shape in pools]
     return max(events, default=0), max((shape[0] * shape[1] + 1 for _, shape in pools), default=0)
 
@@ -59,8 +65,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     sizes = [int(np.prod(shape)) for shape in maps]
     cells = sum(height * width + 1 for height, width, _ in maps[1:])
     events, places = _pooled(config)
-    widest = _padded(max(layer.channels for layer in config.layers))
-    pooled = _padded(max((layer.channels for layer in config.layers if layer.pool), default=1))
+    widest = _padded(max(node.channels for node in config.graph.weighted))
+    pooled = _padded(max((node.channels for node in config.graph.weighted if config.graph.pool_after(node)), default=1))
     if frames is None:
         frames = 1 if config.encoding == "direct" else config.time_steps
     most = min(255, 2**config.entering_bits)
@@ -98,7 +104,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 {_events(window)}
 #define CSNN_STATES {len(states)} /* state variables of each neuron, see neurons.h */
 {numbers}
-#define CSNN_LAYERS {len(config.layers)}
+#define CSNN_LAYERS {len(config.graph.neurons)}
 #define CSNN_INPUTS {sizes[0]} /* values in a frame */
 #define CSNN_NEURONS {neurons} /* in all layers */
 #define CSNN_FIRST_NEURONS {sizes[1]} /* in the first layer */
@@ -150,37 +156,39 @@ static const char *const csnn_class_names[] = {{
 
 def _weight_shapes(config: ModelConfig) -> list[tuple[int, int]]:
     """Number of weight rows and of weights per row, for every layer."""
-    return [(math.prod(layer.kernel_shape[:-1]), layer.channels) for layer in config.layers]
+    return [(math.prod(node.kernel_shape[:-1]), node.channels) for node in config.graph.weighted]
 
 
-def _window(layer: Layer, pool: Pooling | None) -> tuple[int, ...]:
+def _window(graph: Graph, node: WeightedNode, pool: Pooling | None) -> tuple[int, ...]:
     """The fields of `struct layer` from kernel_height to pool_is_max; a linear layer is one window over its input."""
-    if layer.kind == "linear":
-        height, width = layer.in_shape[:2] if len(layer.in_shape) == 3 else (1, 1)
+    operation = node.operation
+    if not isinstance(operation, Convolution):
+        height, width = graph.unflattened(node)[:2] if len(graph.unflattened(node)) == 3 else (1, 1)
         return height, width, 1, 0, 1, 1, 0
     pooled = (pool.size, pool.stride, int(pool.kind == "max")) if pool else (1, 1, 0)
-    return layer.kernel, layer.kernel, layer.stride, layer.padding, *pooled
+    return operation.kernel, operation.kernel, operation.stride, operation.padding, *pooled
 
 
 def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
     """`weights.h`, in pieces."""
     yield "/* The parameters, exact to the last bit: floats are hexadecimal. Included by csnn.c only. */\n"
-    rows, bits = [], weight_bits(config)
-    afterwards = [layer.before for layer in config.layers[1:]] + [None]
-    for number, layer in enumerate(config.layers):
-        weight, scale = tensors[f"{layer.name}.weight"], np.ones(layer.channels, np.float32)
+    rows, bits, graph = [], weight_bits(config), config.graph
+    for neurons in graph.neurons:
+        node = graph.weights(neurons)
+        weight, scale = tensors[f"{node.name}.weight"], np.ones(node.channels, np.float32)
         if bits < 32:
-            weight, scale = units(layer, tensors)
-        averaged = [pool.window for pool in (layer.before, layer.pool) if pool and pool.kind == "avg"]
-        scale /= math.prod(averaged) * (config.input_scale if number == 0 else 1)
-        weight = from_torch(layer, weight).reshape(-1, layer.channels)
-        weight = np.pad(weight, ((0, 0), (0, _padded(layer.channels) - layer.channels)))
-        yield from array("csnn_weight", f"{layer.name}_weight", weight if bits == 32 else _packed(weight, bits))
-        yield from array("float", f"{layer.name}_scale", scale)
-        often = layer.pool.window if layer.pool and layer.pool.kind == "sum" else 1  # each term of the sum adds it
-        yield from array("float", f"{layer.name}_bias", bias_of(layer, tensors) * np.float32(often))
-        numbers = ", ".join(map(str, _window(layer, layer.pool or afterwards[number])))
-        constants = ", ".join(f"{layer.name}_{what}" for what in ("weight", "scale", "bias"))
+            weight, scale = units(node, tensors)
+        before, after = graph.pool_before(node), graph.pool_after(node)
+        averaged = [pool.window for pool in (before, after) if pool and pool.kind == "avg"]
+        scale /= math.prod(averaged) * (1 if graph.origin(node).operation else config.input_scale)
+        weight = from_torch(weight, graph.unflattened(node)).reshape(-1, node.channels)
+        weight = np.pad(weight, ((0, 0), (0, _padded(node.channels) - node.channels)))
+        yield from array("csnn_weight", f"{node.name}_weight", weight if bits == 32 else _packed(weight, bits))
+        yield from array("float", f"{node.name}_scale", scale)
+        often = after.window if after and after.kind == "sum" else 1  # each term of the sum adds it
+        yield from array("float", f"{node.name}_bias", bias_of(node, tensors) * np.float32(often))
+        numbers = ", ".join(map(str, _window(graph, node, after or graph.pool_after(neurons))))
+        constants = ", ".join(f"{node.name}_{what}" for what in ("weight", "scale", "bias"))
         rows.append(f"{constants}, {numbers}")
     yield table("layer layers[CSNN_LAYERS]", rows)
     first = begin = 0
@@ -191,8 +199,10 @@ def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
         first += height * width * channels
         begin += height * width + 1
     yield table("map maps[CSNN_LAYERS + 1]", maps)
-    if any(afterwards):
-        scratch = (_map(layer.in_shape, first, begin) if layer.before else None for layer in config.layers)
+    if any(map(graph.pool_before, graph.weighted)):
+        scratch = (
+            _map(graph.unflattened(node), first, begin) if graph.pool_before(node) else None for node in graph.weighted
+        )
         inputs = [one or before for one, before in zip(scratch, maps, strict=False)]
         yield table("map inputs[CSNN_LAYERS]", inputs)
 

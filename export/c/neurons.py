@@ -153,17 +153,17 @@ def _parameters(config: ModelConfig, tensors: Tensors, resets: Sequence[Reset]) 
         fields.append(f"int32_t reset; /* {', '.join(f'{number}: {reset}' for number, reset in enumerate(resets))} */")
     yield f"struct neurons {{\n{_indented(fields)}}};\n"
     rows = []
-    for layer in config.layers:
+    for node in config.graph.neurons:
         row = []
-        for name, value in layer.neurons.values(tensors).items():
+        for name, value in node.operation.values(tensors).items():
             if name in config.per_channel:
-                row.append(f"{layer.neurons.name}_{name}")
+                row.append(f"{node.name}_{name}")
                 # An integrator's threshold is a single value even so.
-                yield from array("float", row[-1], np.broadcast_to(value, layer.channels))
+                yield from array("float", row[-1], np.broadcast_to(value, node.operation.channels))
             else:
                 row.append(literal(value))
         if len(resets) > 1:
-            row.append(str(resets.index(layer.neurons.reset)))
+            row.append(str(resets.index(node.operation.reset)))
         rows.append(", ".join(row))
     yield table("neurons neurons[CSNN_LAYERS]", rows)
 

@@ -183,7 +183,7 @@ class Library:
     def _places(self) -> Iterator[Any]:
         """Pointers to the states, in the order of `reference.state_shapes`."""
         count = ctypes.c_int32()
-        for layer in range(len(self.config.layers)):
+        for layer in range(len(self.config.graph.neurons)):
             for number in range(len(self.config.kind.states)):
                 yield self._c.csnn_values(self._state, number, layer, ctypes.byref(count))
 

@@ -136,7 +136,7 @@ def _checked(source: DemoInputs) -> int:
         stated = _shapes(source.manifest["semantics"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: isn't in the format of `python -m export`: {error!r}") from None
-    layers = [[layer.out_shape[-1], *layer.out_shape[:-1]] for layer in config.layers]
+    layers = [list(node.channels_first) for node in config.graph.neurons]
     if stated[1:] != ([config.input_shape[2], *config.input_shape[:2]], layers, config.num_classes):
         raise UserError(f"{path}: its semantics don't match {CONFIG}")
     *steps, height, width, channels = source.samples.images.shape[1:]

@@ -57,11 +57,11 @@ def packed(plain: onnx.ModelProto, config: ModelConfig, tensors: Tensors) -> onn
     model.CopyFrom(plain)
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = []
-    for layer in config.layers:
-        weight = f"{layer.name}.weight"
-        whole, scale = units(layer, tensors)
+    for node in config.graph.weighted:
+        weight = f"{node.name}.weight"
+        whole, scale = units(node, tensors)
         names = [f"{weight}_int", f"{weight}_scale"]
-        nodes.append(helper.make_node(DEQUANTIZE, names, [weight], name=f"{layer.name}.{DEQUANTIZE}", axis=0))
+        nodes.append(helper.make_node(DEQUANTIZE, names, [weight], name=f"{node.name}.{DEQUANTIZE}", axis=0))
         model.graph.initializer.remove(held[weight])
         for array, name in zip((whole.astype(kind), scale), names, strict=True):
             model.graph.initializer.append(numpy_helper.from_array(array, name))

@@ -14,8 +14,8 @@ import h5py
 import nir
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig, Neurons, Pooling
-from csnn_jax.config.graph import Node
+from csnn_jax.config import ModelConfig, Pooling
+from csnn_jax.config.graph import Convolution, Flatten, NeuronNode, WeightedNode
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors, bias_of
 from export.graphs.nir_dialect import DEFINITION, Dialect, Given, Inexact
@@ -27,7 +27,7 @@ _RESETS = {"leaky": "zero", "synaptic": "clear"}
 def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) -> str | None:
     """Why this network can't be written as such a file with the same spikes, and the remedy; None: it can."""
     wanted = []
-    if "max" in {pool.kind for layer in config.layers for pool in (layer.before, layer.pool) if pool}:
+    if "max" in {pool.kind for pool in config.graph.pools}:
         wanted.append(("has no max-pooling", "--pool avg"))
     reset = _RESETS.get(config.neuron, "zero")
     if reason := config.kind.lacks("nir"):
@@ -73,24 +73,28 @@ def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) 
     """
     height, width, channels = config.input_shape
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
-    digits = len(str(len(config.layers)))
-    for number, (layer, neurons) in enumerate(zip(config.layers, config.graph.neurons, strict=True), 1):
-        if layer.before is not None:
-            nodes[f"{list(nodes)[-1]}_pool"] = _pool(layer.before, dialect)
-        shape = (1,) if dialect.legacy else (neurons.shape[-1], *neurons.shape[:-1])
-        written = dialect.neurons(_given(neurons, tensors, shape))
-        weight = _scaled(tensors[f"{layer.name}.weight"], written.gain, dialect, layer.before, layer.pool)
-        bias = _scaled(bias_of(layer, tensors), written.gain, dialect, layer.pool)
+    network, digits = config.graph, len(str(len(config.graph.neurons)))
+    for number, neurons in enumerate(network.neurons, 1):
+        written = dialect.neurons(_given(neurons, tensors, (1,) if dialect.legacy else neurons.channels_first))
         prefix = f"layer{number:0{digits}}_"
-        if layer.kind == "conv":
-            nodes[prefix + "conv"] = _conv(layer, weight, bias)
-            if layer.pool is not None:
-                nodes[prefix + "pool"] = _pool(layer.pool, dialect)
-        else:
-            if len(layer.in_shape) == 3:
-                flat = np.array([layer.in_shape[-1], *layer.in_shape[:-1]])
+        for node in network.path(neurons):
+            if isinstance(node.operation, Pooling):
+                last = list(nodes)[-1]
+                name = f"{last}_pool" if last.endswith("spikes") else prefix + "pool"
+                nodes[name] = _pool(node.operation, dialect)
+            elif isinstance(node.operation, Flatten):
+                flat = np.array(network.source(node).channels_first)
                 nodes[prefix + "flatten"] = nir.Flatten({"input": flat}, start_dim=-3, end_dim=-1)
-            nodes[prefix + "linear"] = nir.Affine(weight, bias)
+            elif isinstance(node, WeightedNode):
+                after = network.pool_after(node)
+                pools = network.pool_before(node), after
+                weight = _scaled(tensors[f"{node.name}.weight"], written.gain, dialect, *pools)
+                bias = _scaled(bias_of(node, tensors), written.gain, dialect, after)
+                if isinstance(node.operation, Convolution):
+                    size = network.source(node).shape[:2]
+                    nodes[prefix + "conv"] = _conv(node.operation, size, weight, bias)
+                else:
+                    nodes[prefix + "linear"] = nir.Affine(weight, bias)
         nodes[prefix + "spikes"] = written.node
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
     metadata: dict[str, Any] = {"time_steps": config.time_steps, "encoding": config.encoding}
@@ -100,8 +104,7 @@ def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) 
     return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata, type_check=not dialect.legacy)
 
 
-def _given(node: Node, tensors: Tensors, shape: tuple[int, ...]) -> Given:
-    assert isinstance(node.operation, Neurons)
+def _given(node: NeuronNode, tensors: Tensors, shape: tuple[int, ...]) -> Given:
     return Given(node.name, shape, {name: np.float32(value) for name, value in node.operation.values(tensors).items()})
 
 
@@ -117,12 +120,12 @@ def _pool(pool: Pooling, dialect: Dialect) -> nir.NIRNode:
     return kind(kernel_size=np.full(2, pool.size), stride=np.full(2, pool.stride), padding=np.array([0, 0]))
 
 
-def _conv(layer: Layer, weight: np.ndarray, bias: np.ndarray) -> nir.Conv2d:
+def _conv(operation: Convolution, size: tuple[int, ...], weight: np.ndarray, bias: np.ndarray) -> nir.Conv2d:
     return nir.Conv2d(
-        input_shape=layer.in_shape[:2],
+        input_shape=size,
         weight=weight,
-        stride=(layer.stride, layer.stride),
-        padding=(layer.padding, layer.padding),
+        stride=(operation.stride, operation.stride),
+        padding=(operation.padding, operation.padding),
         dilation=(1, 1),
         groups=1,
         bias=bias,

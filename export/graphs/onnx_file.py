@@ -13,8 +13,8 @@ from csnn_jax.files import write_atomic
 
 def current_name(config: ModelConfig, number: int) -> str:
     """The input tensor of the neurons of layer `number` (from 1), I[t]."""
-    layer = config.layers[number - 1]
-    return f"pool{number}" if layer.pool is not None else layer.name
+    graph = config.graph
+    return graph.source(graph.neurons[number - 1]).name
 
 
 def output_name(config: ModelConfig) -> str:
@@ -24,7 +24,7 @@ def output_name(config: ModelConfig) -> str:
 
 def spikes_name(config: ModelConfig, number: int) -> str:
     """The output tensor of the neurons of layer `number` (from 1): spikes S[t], or the output for the last layer."""
-    return output_name(config) if number == len(config.layers) else f"spikes{number}"
+    return output_name(config) if number == len(config.graph.neurons) else f"spikes{number}"
 
 
 def load(path: Path) -> onnx.ModelProto:

@@ -216,7 +216,7 @@ def implausible(recorded: float, here: float) -> bool:
 
 def belied_by_network(dropped: dict[str, Any], model: ModelConfig, tensors: Tensors) -> Iterator[str]:
     """How the stated effect of --drop-silent contradicts the actual network; one line each."""
-    hidden = [[layer.name, layer.channels] for layer in model.layers[:-1]]
+    hidden = [[node.name, node.channels] for node in model.graph.weighted[:-1]]
     if [row[:2] for row in dropped["layers"]] != hidden:
         yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, but the network has {hidden}"
     count = parameters(tensors)

@@ -157,7 +157,7 @@ def test_the_flags_for_norms_and_normalized_images_are_accepted(dataset, tmp_pat
     assert f"images of {dataset})" in printed
     folded = rundir.open_run(str(tmp_path / "run"))[2]["conv1.weight"]
     expected = network[0].weight.detach().numpy().astype(np.float64) / 0.3081 * 256 / 255
-    step = 2.0 ** -ModelConfig().layers[0].grid.bits * abs(expected).max()
+    step = 2.0 ** -ModelConfig().graph.weighted[0].grid.bits * abs(expected).max()
     np.testing.assert_allclose(folded, expected, rtol=0, atol=step)
 
 
@@ -241,7 +241,7 @@ def test_floats_are_quantized_with_their_own_step(tmp_path, capsys):
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert (config.model.scale, config.model.input_bits) == (2048, 11)
     weight, bias = (one.detach().numpy() for one in (network[0].weight, network[0].bias))
-    kernel, _ = config.model.layers[0].grid.round(np.moveaxis(weight, 0, -1), bias)
+    kernel, _ = config.model.graph.weighted[0].grid.round(np.moveaxis(weight, 0, -1), bias)
     np.testing.assert_array_equal(tensors["conv1.weight"], np.moveaxis(kernel, -1, 0))
 
 

@@ -113,9 +113,9 @@ def test_neuron_parameters_train_identically_and_never_decay(neurons, split, x64
     changes = {"optimizer": "adamw", "weight_decay": 0.5, "clip_norm": 1.0}
     stack = replace(STACK, **neurons)
     ours, _ = same_steps(split, changes, stack)
-    for layer in stack.layers:
-        for name, value in layer.neurons.initial.items():
-            learned = name.partition(".")[2] in layer.neurons.learned
+    for node in stack.graph.neurons:
+        for name, value in node.operation.initial.items():
+            learned = name.partition(".")[2] in node.operation.learned
             assert ours[name].shape == value.shape and np.array_equal(ours[name], value) != learned
 
 

@@ -32,7 +32,7 @@ STACKS = {
 def quiet(model, seed=0):
     """Parameters where every second hidden channel can never fire, because its weights and bias are negative."""
     tensors = drawn(model, seed)
-    for layer in model.layers[:-1]:
+    for layer in model.graph.weighted[:-1]:
         tensors[f"{layer.name}.weight"][::2] = -np.abs(tensors[f"{layer.name}.weight"][::2])
         if f"{layer.name}.bias" in tensors:
             tensors[f"{layer.name}.bias"][::2] = -0.1
@@ -61,7 +61,7 @@ def test_a_network_without_its_silent_channels_has_the_same_spikes(model):
     tensors, dataset, config = quiet(model), digits(), Config(model)
     dataset = replace(dataset, test=dataset.train)  # channels silent there can't fire here
     smaller, left, found = silent.drop(config, tensors, dataset, Work("Exporting"))
-    for (name, kept, of), layer in zip(found.layers, model.layers, strict=False):
+    for (name, kept, of), layer in zip(found.layers, model.graph.weighted, strict=False):
         assert name == layer.name and of == layer.channels and 0 < kept <= of // 2
     assert found.fired_on == 0 and found.other_answers == 0 and found.test_images == 40
     assert found.parameters[1] == sum(value.size for value in left.values()) < found.parameters[0]

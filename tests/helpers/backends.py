@@ -83,7 +83,8 @@ def expected(name: str) -> Values:
 
 def by_layer(config: ModelConfig, kind: str, layers: Layers) -> Values:
     """The values of every layer by name."""
-    return {f"{layer.name}.{kind}": np.asarray(values) for layer, values in zip(config.layers, layers, strict=True)}
+    nodes = config.graph.weighted
+    return {f"{node.name}.{kind}": np.asarray(values) for node, values in zip(nodes, layers, strict=True)}
 
 
 def last_channels(layers: Layers) -> list[np.ndarray]:
@@ -129,18 +130,19 @@ def engine(engine: Any, name: str) -> Values:
 def in_numpy(name: str) -> Values:
     """The simulation that calibrates initial weights."""
     config, tensors = network(name).config, network(name).tensors
-    if any(layer.neurons.stored for layer in config.layers):
+    if config.graph.initial:
         raise ValueError("it has the values with which training starts")
     x = as_floats(network(name).x, config)
     values, frames = {}, x if x.ndim == 5 else x[None]
-    for layer, neurons in zip(config.layers, config.graph.neurons, strict=True):
-        kernel = layouts.from_torch(layer, tensors[f"{layer.name}.weight"])
-        weights = {"weight": kernel, "bias": layouts.bias_of(layer, tensors)}
+    for neurons in config.graph.neurons:
+        node = config.graph.weights(neurons)
+        kernel = layouts.from_torch(tensors[f"{node.name}.weight"], config.graph.unflattened(node))
+        weights = {"weight": kernel, "bias": layouts.bias_of(node, tensors)}
         current = simulation.current(config.graph, neurons, weights, frames)
         frames = simulation.spikes(current, config, neurons)
         constant = (config.time_steps, *current.shape[1:])
-        values[f"{layer.name}.current"] = np.broadcast_to(current, constant) if len(current) == 1 else current
-        values[f"{layer.name}.spikes"] = frames
+        values[f"{node.name}.current"] = np.broadcast_to(current, constant) if len(current) == 1 else current
+        values[f"{node.name}.spikes"] = frames
     return values
 
 
@@ -237,16 +239,16 @@ class Library(program.Library):
     def __init__(self, path: Path, config: ModelConfig):
         super().__init__(path, config)
         self._c.csnn_spikes.restype = ctypes.POINTER(headers.index_type(config))
-        self.spikes: list[list[np.ndarray]] = [[] for _ in config.layers]
+        self.spikes: list[list[np.ndarray]] = [[] for _ in config.graph.neurons]
 
     def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         result = super().step(states, x)
         count = ctypes.c_int32()
-        for number, layer in enumerate(self.config.layers):
+        for number, node in enumerate(self.config.graph.neurons):
             indices = self._c.csnn_spikes(self._state, number, ctypes.byref(count))[: count.value]
-            spikes = np.zeros((1, int(np.prod(layer.out_shape))), np.float32)
+            spikes = np.zeros((1, node.size), np.float32)
             spikes[0, indices] = 1
-            self.spikes[number].append(spikes.reshape(1, *layer.out_shape))
+            self.spikes[number].append(spikes.reshape(1, *node.shape))
         return result
 
 

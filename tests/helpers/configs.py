@@ -124,7 +124,7 @@ def train_configs(draw) -> TrainConfig:
 def _fits(parts: tuple[ModelConfig, TrainConfig]) -> bool:
     model, train = parts
     unread = train.loss == "mse_count" and model.readout == "membrane"
-    return not unread and ((train.rate_target is None and not train.dropout) or len(model.layers) > 1)
+    return not unread and ((train.rate_target is None and not train.dropout) or len(model.graph.neurons) > 1)
 
 
 @st.composite

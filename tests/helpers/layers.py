@@ -1,10 +1,10 @@
-"""Individual layers whose neurons don't matter."""
+"""Individual stages whose neurons don't matter."""
 
 from dataclasses import replace
 
-from csnn_jax.config import Layer, ModelConfig, Pooling
+from csnn_jax.config import ModelConfig, Pooling
 from csnn_jax.config.graph import Convolution, Flatten, Linear, Operation, Signal, graph
-from csnn_jax.config.layers import layers_of
+from csnn_jax.engine.plan import Stage, stages
 
 
 def lone_layer(
@@ -20,18 +20,18 @@ def lone_layer(
     input_bits: int = 0,
     input_step: float = 1.0,
     weight_bits: int | None = None,
-) -> Layer:
+) -> Stage:
     """A convolution or linear layer with the default neurons and a bias."""
     first: list[Operation] = []
     if kind == "conv":
         first = [Convolution(channels, kernel, stride, padding), *([pool] if pool else [])]
     else:
         first = [*([Flatten()] if len(in_shape) == 3 else []), Linear(channels)]
-    neurons = replace(ModelConfig().layers[0].neurons, channels=channels)
+    neurons = replace(ModelConfig().graph.neurons[0].operation, channels=channels)
     nodes, last = [], "image"
     for operation in (*first, neurons):
         label = name if isinstance(operation, Convolution | Linear) else type(operation).__name__
         nodes.append((label, operation, last))
         last = label
-    (layer,) = layers_of(graph(in_shape, Signal(input_bits, input_step), nodes, weight_bits))
-    return layer
+    (stage,) = stages(graph(in_shape, Signal(input_bits, input_step), nodes, weight_bits))
+    return stage

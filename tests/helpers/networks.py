@@ -281,7 +281,7 @@ def network(name: str) -> Network:
 def made(recipe: Recipe, seed: int) -> Network:
     """Draws a network's parameters and input."""
     rng, config, masters = np.random.default_rng(seed), recipe.config, dict[str, np.ndarray]()
-    gains = iter(recipe.gain if isinstance(recipe.gain, tuple) else (recipe.gain,) * len(config.layers))
+    gains = iter(recipe.gain if isinstance(recipe.gain, tuple) else (recipe.gain,) * len(config.graph.neurons))
     for key, shape in expected_shapes(config).items():
         if key.startswith("lif"):
             masters[key] = np.asarray(recipe.values.get(key, rng.uniform(0.3, 0.9, shape)), np.float32)

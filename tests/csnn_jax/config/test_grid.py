@@ -56,12 +56,12 @@ def rounded(grid: Grid, kernel: np.ndarray, bias: np.ndarray, xp: ModuleType = n
 
 def test_bits_follow_from_the_shape():
     """11, 15, 12 and 14 for the default network, as in design.md."""
-    assert [layer.grid.bits for layer in ModelConfig().layers] == [11, 15, 12, 14]
-    assert [layer.grid.bits for layer in ModelConfig(weight_bits=8).layers] == [7] * 4
+    assert [node.grid.bits for node in ModelConfig().graph.weighted] == [11, 15, 12, 14]
+    assert [node.grid.bits for node in ModelConfig(weight_bits=8).graph.weighted] == [7] * 4
     dense = ModelConfig(conv_channels=(), weight_bits=8)
-    assert [layer.grid.bits for layer in dense.layers] == [6, 7] and dense.narrower == ()
+    assert [node.grid.bits for node in dense.graph.weighted] == [6, 7] and dense.narrower == ()
     pixels = ModelConfig(input_shape=(64, 60, 1), conv_channels=(), weight_bits=8)
-    assert pixels.layers[0].grid.bits == 4 and pixels.narrower == ()
+    assert pixels.graph.weighted[0].grid.bits == 4 and pixels.narrower == ()
     assert ModelConfig(weight_bits=4).narrower == ModelConfig().narrower == ()
     assert Grid(9, added=2).bits == 17
 
@@ -192,39 +192,41 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("stage", LAYERS.values(), ids=LAYERS)
 @pytest.mark.parametrize("batch", [16, 33])
 @pytest.mark.parametrize("dense", [0.05, 1.0])
-def test_layers_of_every_framework_are_exact(layer, batch, dense):
+def test_layers_of_every_framework_are_exact(stage, batch, dense):
     """XLA's and torch's products against float64, some at the bound; both layouts, batches of at least 16.
 
     With 16 images or more, torch without oneDNN may use NNPACK's Winograd transform, which isn't exact.
     """
     rng = np.random.default_rng(batch)
-    kernel = rng.uniform(-1, 1, layer.kernel_shape).astype(np.float32)
-    bias = rng.uniform(-1, 1, layer.channels).astype(np.float32)
-    largest = 2.0**layer.grid.input_bits * layer.grid.input_step
+    node, grid = stage.weights, stage.weights.grid
+    padding = stage.convolution.padding if stage.convolution else 0
+    kernel = rng.uniform(-1, 1, node.kernel_shape).astype(np.float32)
+    bias = rng.uniform(-1, 1, node.channels).astype(np.float32)
+    largest = 2.0**grid.input_bits * grid.input_step
     kernel[..., :4], bias[:4] = np.nextafter(np.float32(1), np.float32(0)), 7.99 * largest
     kernel[..., 4:8] = -kernel[..., :4]
-    kernel, bias = layer.grid.round(kernel, bias)
-    values = rng.integers(1, 2**layer.grid.input_bits + 1, (batch, *layer.in_shape)) * layer.grid.input_step
+    kernel, bias = grid.round(kernel, bias)
+    values = rng.integers(1, 2**grid.input_bits + 1, (batch, *stage.source.shape)) * grid.input_step
     values[0] = largest
     x = (values * (rng.random(values.shape) < dense)).astype(np.float32)
-    linear = layer.kind == "linear"
+    linear = stage.convolution is None
 
     def ours(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-        return (layers.matmul(x, kernel) if linear else layers.conv(x, kernel, 1, layer.padding)) + bias
+        return (layers.matmul(x, kernel) if linear else layers.conv(x, kernel, 1, padding)) + bias
 
     with jax.enable_x64(True):
         true = np.asarray(ours(*map(jnp.float64, (x, kernel, bias))))
-    assert abs(true).max() < 2.0**24 * layer.grid.input_step
+    assert abs(true).max() < 2.0**24 * grid.input_step
     np.testing.assert_array_equal(np.asarray(jax.jit(ours)(x, kernel, bias)), true)
     weight, images = (torch.tensor(np.moveaxis(a, -1, to)) for a, to in ((kernel, 0), (x, 1)))
     if not linear:
         weight = weight.movedim(-1, 1).contiguous()
     for layout in (torch.contiguous_format,) if linear else (torch.contiguous_format, torch.channels_last):
         given = images.contiguous(memory_format=layout), weight.contiguous(memory_format=layout), torch.tensor(bias)
-        theirs = F.linear(*given) if linear else F.conv2d(*given, padding=layer.padding)
+        theirs = F.linear(*given) if linear else F.conv2d(*given, padding=padding)
         np.testing.assert_array_equal(theirs.movedim(1, -1).numpy(), true)
 
 

@@ -103,17 +103,17 @@ def made(config: ModelConfig, values: dict[str, jax.Array]) -> CSNN:
     """A network with these tensors, which JAX may be differentiating."""
     model = nnx.merge(*shapes(config))
     for block in model.blocks:
-        layer, weight = block.layer, values[f"{block.layer.name}.weight"]
-        if layer.kind == "conv":
+        name, weight = block.weights.name, values[f"{block.weights.name}.weight"]
+        if block.weights.is_convolution:
             kernel = weight.transpose(2, 3, 1, 0)
         else:
-            *sizes, channels = layer.in_shape
+            *sizes, channels = config.graph.unflattened(block.weights)
             planes = (channels, *sizes)  # torch's order of features
             kernel = jnp.moveaxis(weight.reshape(-1, *planes), 1, -1).reshape(len(weight), -1).T
         block.kernel = nnx.Param(kernel)
-        block.bias = nnx.Param(values[f"{layer.name}.bias"])
-        for name in layer.neurons.stored:
-            block.values[name] = nnx.Param(values[f"{layer.neurons.name}.{name}"])
+        block.bias = nnx.Param(values[f"{name}.bias"])
+        for one in block.neurons.operation.stored:
+            block.values[one] = nnx.Param(values[f"{block.neurons.name}.{one}"])
     return model
 
 
@@ -383,14 +383,14 @@ def test_single_steps_equal_the_reference(x64):
     config = replace(BRIEF, reset=("zero", "subtract"))
     values, x = network(config, jnp.float64)
     rng = np.random.default_rng(9)
-    before = [jnp.asarray(rng.uniform(0.3, 1.3, (BATCH, *layer.out_shape))) for layer in config.layers]
+    before = [jnp.asarray(rng.uniform(0.3, 1.3, (BATCH, *node.shape))) for node in config.graph.neurons]
 
     def stepped(values: Any, x: Any, before: Any) -> Any:
         after, spikes = made(config, values).step(tuple({"mem": membrane} for membrane in before), x)
         return [state["mem"] for state in after], spikes
 
     def same(values: Any, x: Any, before: Any) -> Any:
-        names = {layer.name: {"membrane": membrane} for layer, membrane in zip(config.layers, before, strict=True)}
+        names = {node.name: {"membrane": one} for node, one in zip(config.graph.weighted, before, strict=True)}
         layers = reference.outputs(settings_of(config) | {"time_steps": 1}, values, x, dtype=x.dtype, before=names)
         return [s["membrane"][0] for s in layers.values()], tuple(s["spikes"][0] for s in layers.values())
 

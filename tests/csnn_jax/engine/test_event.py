@@ -75,12 +75,12 @@ def cross_entropy(output: np.ndarray) -> tuple[float, np.ndarray]:
 
 def by_name(config: ModelConfig, dropped: scan.Dropout) -> dict[str, np.ndarray]:
     """Dropout's masks in torch's order of features, for the reference."""
-    linear = [layer for layer in config.layers[1:] if layer.kind == "linear"]
-    masks = {layer.name: np.asarray(mask) for layer, mask in zip(linear, dropped.masks, strict=True)}
-    for layer in linear:
-        if len(layer.in_shape) == 3:
-            masks[layer.name] = np.moveaxis(masks[layer.name].reshape(IMAGES, *layer.in_shape), -1, 1)
-        masks[layer.name] = masks[layer.name].reshape(IMAGES, -1)
+    masks = {}
+    linear = [node for node in config.graph.weighted[1:] if not node.is_convolution]
+    for node, mask in zip(linear, dropped.masks, strict=True):
+        entering = config.graph.unflattened(node)
+        shaped = np.asarray(mask).reshape(IMAGES, *entering)
+        masks[node.name] = (np.moveaxis(shaped, -1, 1) if len(entering) == 3 else shaped).reshape(IMAGES, -1)
     return masks
 
 

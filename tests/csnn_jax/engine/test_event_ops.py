@@ -152,8 +152,8 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
     size = tuple(
         int((pool.size if pool else 1) * n + k - 1 - 2 * padding + m) for n, m in zip(cells, left, strict=True)
     )
-    layer = lone_layer("conv2", "conv", (*size, inputs), outputs, k, 1, padding, pool)
-    assert layer.out_shape == (*cells, outputs)
+    stage = lone_layer("conv2", "conv", (*size, inputs), outputs, k, 1, padding, pool)
+    assert stage.shape == (*cells, outputs)
     x = draw(generator, (batch, time, *size, inputs), density)
     kernel, bias = generator.integers(-2, 3, (k, k, inputs, outputs)), generator.integers(-1, 2, outputs)
 
@@ -161,7 +161,7 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
         spikes = bits.pack(jnp.asarray(x).reshape(batch, time, -1, inputs).swapaxes(0, 1))
         spikes = spikes._replace(port=pad_last(port).reshape(batch, time, -1))
         values = bits.NeuronValues(beta, threshold)
-        window = ops.conv_lif(spikes, pad_last(kernel, 2), pad_last(bias), values, rule_of(neuron), layer)
+        window = ops.conv_lif(spikes, pad_last(kernel, 2), pad_last(bias), values, rule_of(neuron), stage)
         found = bits.unpack(window.spikes).reshape(batch, time, cells[0] * cells[1], -1)
         return found[..., :outputs].reshape(batch, time, -1)
 

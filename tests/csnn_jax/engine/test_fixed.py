@@ -10,6 +10,7 @@ from flax import nnx
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import fixed
+from csnn_jax.engine.plan import stages
 from csnn_jax.network.library import Jax
 from csnn_jax.network.model import CSNN
 from csnn_jax.window import constants
@@ -58,12 +59,12 @@ STACKS = {
 def test_the_first_current_and_its_gradients_match_the_block(stack, x64):
     config = ModelConfig(input_shape=(9, 8, 3), **({"hidden": ()} | STACKS[stack]))
     block = jax.jit(lambda: CSNN(config, dtype=jnp.float64))().blocks[0]
-    rng = np.random.default_rng(0)
-    image, weight = rng.integers(0, 256, (5, 9, 8, 3)) / 256, rng.normal(size=(5, *block.layer.out_shape))
-    rounded = block.layer.grid.round(np.asarray(block.kernel[...], np.float32), np.asarray(block.biases, np.float32))
+    (stage, *_), rng = stages(config.graph), np.random.default_rng(0)
+    image, weight = rng.integers(0, 256, (5, 9, 8, 3)) / 256, rng.normal(size=(5, *stage.shape))
+    rounded = stage.weights.grid.round(np.asarray(block.kernel[...], np.float32), np.asarray(block.biases, np.float32))
 
     def ours(image, kernel, bias):
-        return (fixed.image_current(image, kernel, bias, block.layer).reshape(weight.shape) * weight).sum()
+        return (fixed.image_current(image, kernel, bias, stage).reshape(weight.shape) * weight).sum()
 
     def current(image, kernel, bias):
         replaced = nnx.merge(*nnx.split(block))
@@ -78,7 +79,7 @@ def test_the_first_current_and_its_gradients_match_the_block(stack, x64):
     single = [jnp.asarray(value, jnp.float32) for value in (image, *rounded)]
     double = [jnp.asarray(value, jnp.float64) for value in (image, *rounded)]
     exactly = jax.jit(current)(*double).reshape(5, -1)
-    assert np.array_equal(jax.jit(fixed.image_current, static_argnums=3)(*single, block.layer), exactly)
+    assert np.array_equal(jax.jit(fixed.image_current, static_argnums=3)(*single, stage), exactly)
     found, exact = (jax.jit(jax.grad(of, (0, 1, 2)))(*values) for of, values in ((ours, single), (its, double)))
     for one, other in zip(found, exact, strict=True):
         assert np.allclose(one, other, rtol=1e-5, atol=1e-5)

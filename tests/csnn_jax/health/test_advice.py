@@ -27,7 +27,7 @@ def test_a_hint_is_one_existing_flag(hint):
 @given(CONFIGS, st.sampled_from(list(EVIDENCE)), st.booleans())
 def test_hints_suggest_no_flag_already_in_use(config, what, early):
     made = decided(config)
-    ((flag, value),) = FLAG.findall(advice.hint(what, made, range(len(config.model.layers)), early))
+    ((flag, value),) = FLAG.findall(advice.hint(what, made, range(len(config.model.graph.neurons)), early))
     now = vars(made.model) | vars(made.train)
     assert not value or str(now[flag.replace("-", "_")]) != value
 
@@ -51,7 +51,7 @@ def test_hints_suggest_no_flag_already_in_use(config, what, early):
 )
 def test_the_first_applicable_cause_is_used(what, model, early, hint):
     config = decided(Config(ModelConfig(**model), train=TrainConfig(lr=0.01)))
-    assert advice.hint(what, config, range(len(config.model.layers)), early) == hint
+    assert advice.hint(what, config, range(len(config.model.graph.neurons)), early) == hint
 
 
 @pytest.mark.parametrize("surrogate", advice.FAULTS)

@@ -71,7 +71,7 @@ def test_a_gain_scales_torchs_draw_on_a_grid(init, small):
     config = job(init, conv_channels=(8, 16), hidden=(32,))
     torchs = initial.Start(config.model, initial.drawn(config)).tensors
     made = initial.start(config, small).tensors
-    for layer in config.model.layers:
+    for layer in config.model.graph.weighted:
         gain = made[f"{layer.name}.weight"] / torchs[f"{layer.name}.weight"]
         step = 8 * np.log2(gain.mean())
         assert gain.std() < 1e-5 * gain.mean() and abs(step - round(step)) < 1e-3

@@ -141,7 +141,7 @@ def test_max_pool_equals_the_loop_over_windows(seed, shape, pool):
     rng = np.random.default_rng(seed)
     x = rng.integers(-1, 2, shape).astype(np.float32)  # three values: most windows contain ties
     bias = rng.integers(-3, 4, shape[-1]).astype(np.float32)
-    size = lone_layer("conv1", "conv", shape[1:], shape[3], pool=pool).out_shape
+    size = lone_layer("conv1", "conv", shape[1:], shape[3], pool=pool).shape
     dy = rng.integers(-9, 10, (shape[0], *size)).astype(np.float32)
     y, dx, dbias = pooled(x, bias, dy, pool)
     expected, expected_dx = looped_pool(x + bias, dy, pool)

@@ -63,14 +63,14 @@ def test_type_checkers_see_only_existing_fields():
 
 
 def test_layers_use_the_configured_values_and_files_hold_none():
-    neurons = [layer.neurons for layer in SEVERAL.layers]
+    neurons = [node.operation for node in SEVERAL.graph.neurons]
     assert [one.values({}) for one in neurons] == [{"beta": beta, "threshold": 2.0} for beta in (0.1, 0.2, 0.3)]
     assert [(one.name, one.initial) for one in neurons] == [("lif1", {}), ("lif2", {}), ("lif3", {})]
 
 
 @pytest.mark.parametrize("beta, kept", [(-0.25, 0.0), (0.75, 0.75), (1.5, 1.0)])
 def test_learned_values_come_from_the_tensors_with_decays_clipped(beta, kept):
-    neurons = LEARNED.layers[0].neurons
+    neurons = LEARNED.graph.neurons[0].operation
     assert neurons.initial == {"lif1.beta": 0.5, "lif1.threshold": 1.0}
     tensors = {"lif1.beta": np.float32(beta), "lif1.threshold": np.float64(0.3)}
     assert neurons.values(tensors) == {"beta": kept, "threshold": 0.3}
@@ -78,19 +78,20 @@ def test_learned_values_come_from_the_tensors_with_decays_clipped(beta, kept):
 
 
 def test_values_per_channel_are_stored_whether_learned_or_not():
-    first, *_, last = replace(SEVERAL, per_channel=("threshold", "beta"), learn_beta=True).layers
-    assert first.neurons.per_channel == ("beta", "threshold")  # in the order that the neuron declares
-    assert {name: value.shape for name, value in first.neurons.initial.items()} == {
+    config = replace(SEVERAL, per_channel=("threshold", "beta"), learn_beta=True)
+    first, *_, last = (node.operation for node in config.graph.neurons)
+    assert first.per_channel == ("beta", "threshold")  # in the order that the neuron declares
+    assert {name: value.shape for name, value in first.initial.items()} == {
         "lif1.beta": (32,),
         "lif1.threshold": (32,),
     }
-    values = last.neurons.values({"lif3.beta": np.linspace(-1, 2, 10), "lif3.threshold": np.full(10, 3, np.float32)})
+    values = last.values({"lif3.beta": np.linspace(-1, 2, 10), "lif3.threshold": np.full(10, 3, np.float32)})
     np.testing.assert_array_equal(values["beta"], np.linspace(-1, 2, 10).clip(0, 1))
     np.testing.assert_array_equal(values["threshold"], np.full(10, 3.0))
 
 
 def test_an_integrator_has_no_reset_and_no_threshold_to_learn():
     config = replace(LEARNED, output="integrator", per_channel=("threshold",), reset="zero")
-    (only,) = (layer.neurons for layer in config.layers)
+    (only,) = (node.operation for node in config.graph.neurons)
     assert (only.reset, only.learned, only.per_channel) == ("none", ("beta",), ())
     assert only["threshold"] == 2.0**100 and config.readout == "membrane"

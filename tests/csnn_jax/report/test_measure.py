@@ -47,8 +47,8 @@ def test_the_neurons_match_a_look(measured):
 
 def test_examples_match_traces(measured):
     one, found, network = measured
-    split, layers = one.dataset.test, one.config.model.layers
-    thresholds = [np.float32(layer.neurons.values(one.tensors)["threshold"]) for layer in layers]
+    split, layers = one.dataset.test, one.config.model.graph.neurons
+    thresholds = [np.float32(layer.operation.values(one.tensors)["threshold"]) for layer in layers]
     assert found.thresholds == [None if (theta == NEVER).all() else theta.mean() for theta in thresholds]
     shown = [example.label for example in found.examples]
     assert set(shown) == set(split.labels.tolist())
@@ -57,7 +57,7 @@ def test_examples_match_traces(measured):
         np.testing.assert_array_equal(example.image, split.images[example.index])
         output = example.membranes[-1] if one.sums_membranes else example.spikes[-1]
         assert example.answer == output.cumsum(0)[-1].argmax()
-        assert [layer.shape[1:] for layer in example.spikes] == [layer.out_shape for layer in layers]
+        assert [layer.shape[1:] for layer in example.spikes] == [layer.shape for layer in layers]
         for membranes, spikes, threshold in zip(example.membranes, example.spikes, thresholds, strict=True):
             np.testing.assert_array_equal(spikes, membranes > threshold)
         if one.config.model.encoding == "direct":

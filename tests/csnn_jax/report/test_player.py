@@ -40,9 +40,9 @@ def test_spikes_and_membranes_match_the_trace(measured):
 
 
 def test_neurons_are_ordered_by_channel():
-    layer = lone_layer("conv1", "conv", (4, 4, 1), 3, pool=Pooling("max"))
-    assert player.in_order(np.arange(12), layer).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
-    assert player.in_order(np.array([5, 7]), lone_layer("fc1", "linear", (4,), 9)).tolist() == [5, 7]
+    neurons = lone_layer("conv1", "conv", (4, 4, 1), 3, pool=Pooling("max")).neurons
+    assert player.in_order(np.arange(12), neurons).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
+    assert player.in_order(np.array([5, 7]), lone_layer("fc1", "linear", (4,), 9).neurons).tolist() == [5, 7]
 
 
 def test_membranes_are_of_busy_and_quiet_neurons():

@@ -85,7 +85,8 @@ def test_figures_match_neurobench(config):
     mine = ours(config, tensors, x)
     theirs, densities = neurobench(config, tensors, x)
     assert [layer["operation"] for layer in mine["layers"][1:]] == [
-        "MAC" if layer.before and layer.before.kind != "max" else "AC" for layer in config.layers[1:]
+        "MAC" if (pool := config.graph.pool_before(node)) and pool.kind != "max" else "AC"
+        for node in config.graph.weighted[1:]
     ]
     assert theirs["SynapticOperations"] == pytest.approx(mine["neurobench"].pop("SynapticOperations"), rel=1e-12)
     for name in ("Footprint", "ConnectionSparsity", "ActivationSparsity"):

@@ -178,7 +178,7 @@ def test_a_restored_trainer_continues_bit_for_bit():
         if iteration > 1:
             step(other, split, iteration, range(8), 0.05)
     before, after = trainer.start.tensors, trainer.tensors()
-    learned = {name for layer in config.model.layers for name in layer.neurons.learned}
+    learned = {name for node in config.model.graph.neurons for name in node.operation.learned}
     for name, value in before.items():
         assert (after[name] != value).any() == (not name.startswith("lif") or name.partition(".")[2] in learned), name
     for name, value in after.items():

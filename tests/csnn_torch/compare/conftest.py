@@ -33,7 +33,7 @@ NEURONS = {
 def other(request, case) -> Case:
     """`case` with other neurons; some values differ per channel."""
     config = replace(case.config, **request.param)
-    neurons = {name: value for layer in config.layers for name, value in layer.neurons.initial.items()}
+    neurons = config.graph.initial
     spread = {name: (value + np.arange(value.size) % 3 / 8).reshape(value.shape) for name, value in neurons.items()}
     values = {name: value.astype(np.float32) for name, value in spread.items()}
     return replace(case, config=config, tensors={**case.tensors, **values})

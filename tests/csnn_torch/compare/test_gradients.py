@@ -24,7 +24,7 @@ def test_equal_networks_stay_within_every_bound(case):
 def test_equal_networks_with_other_neurons_stay_within_every_bound(other):
     found = list(gradients.compare(gradients.steady(other, 4), ("scan",), ("atan",)))
     assert broken(found) == [] and sum(len(result.checks()) for result in found) == 2
-    learned = {name for layer in other.config.layers for name in layer.neurons.learned}
+    learned = {name for node in other.config.graph.neurons for name in node.operation.learned}
     assert {name.split(".")[1] for name in found[0].errors} == {"weight", "bias"} | learned
 
 

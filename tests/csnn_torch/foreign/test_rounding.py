@@ -45,7 +45,7 @@ def test_it_counts_spikes_that_differ_from_the_reference(name, labelled):
     )
     classes = [np.concatenate([run.output.sum(0).argmax(1).numpy() for run in runs]) for runs in traces]
     assert found.images == 70 and found.changed == changed > 0
-    assert found.spikes == 70 * model.time_steps * sum(np.prod(layer.out_shape) for layer in model.layers)
+    assert found.spikes == 70 * model.time_steps * sum(node.size for node in model.graph.neurons)
     assert found.predictions == (classes[0] != classes[1]).sum()
     expected = tuple(int((one == labels).sum()) for one in classes)
     assert found.correct == (expected if labelled else None)
@@ -69,5 +69,5 @@ def test_random_images_are_mostly_dark_and_within_the_input_range(bits, most):
 def test_layers_that_never_spike_are_named():
     quiet = {name: -abs(value) if name.startswith("fc") else value for name, value in drawn(SMALL).items()}
     found = rounding.effect(Config(SMALL), quiet, rounding.drawn(SMALL, 3))
-    assert found.silent == tuple(layer.name for layer in SMALL.layers if layer.kind == "linear")
+    assert found.silent == tuple(node.name for node in SMALL.graph.weighted if not node.is_convolution)
     assert str(found).endswith(f"predictions; no neuron of {', '.join(found.silent)} spikes")

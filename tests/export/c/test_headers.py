@@ -28,7 +28,8 @@ int main(void) { return fwrite(fc1_weight, sizeof fc1_weight, 1, stdout) != 1; }
     subprocess.run(["cc", "-std=c99", "dump.c", "-o", "dump"], cwd=tmp_path, check=True)
     dumped = subprocess.run([tmp_path / "dump"], capture_output=True, check=True).stdout
     found = np.frombuffer(dumped, np.float32).reshape(-1, 8)
-    assert found[:, :4].tobytes() == from_torch(config.layers[1], tensors["fc1.weight"]).tobytes()
+    entering = config.graph.unflattened(config.graph["fc1"])
+    assert found[:, :4].tobytes() == from_torch(tensors["fc1.weight"], entering).tobytes()
     assert not found[:, 4:].any()
 
 
@@ -47,7 +48,7 @@ def test_the_stated_memory_is_correct(built):
         )
         assert flash == 4 * sum(map(int, lengths))
         each = 4 * len(config.kind.states)
-        assert states == each * sum(int(np.prod(layer.out_shape)) for layer in config.layers)
+        assert states == each * sum(node.size for node in config.graph.neurons)
 
 
 @pytest.mark.parametrize(

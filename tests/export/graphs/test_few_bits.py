@@ -35,15 +35,15 @@ def test_files_with_few_bits_are_small_and_hold_the_same_network(config, bits):
     case = made(config, bits)
     step, static, whole = (case.models[file] for file in ("step.onnx", "step_b1.onnx", "sequence.onnx"))
     kind, in_a_byte = (onnx.TensorProto.INT4, 2) if bits <= 4 else (onnx.TensorProto.INT8, 1)
-    for layer in case.config.layers:
+    for node in case.config.graph.weighted:
         for tensors in map(held, (step, static, whole)):
-            weight, scale = (tensors[f"{layer.name}.weight_{what}"] for what in ("int", "scale"))
+            weight, scale = (tensors[f"{node.name}.weight_{what}"] for what in ("int", "scale"))
             count = int(np.prod(weight.dims))
             assert weight.data_type == kind and len(weight.raw_data) == -(-count // in_a_byte)
-            assert (np.frexp(numpy_helper.to_array(scale))[0] == 0.5).all() and [*scale.dims] == [layer.channels]
-            assert f"{layer.name}.weight" not in tensors
+            assert (np.frexp(numpy_helper.to_array(scale))[0] == 0.5).all() and [*scale.dims] == [node.channels]
+            assert f"{node.name}.weight" not in tensors
     assert [node.name for node in whole.graph.node if node.op_type == few_bits.DEQUANTIZE] == [
-        f"{layer.name}.DequantizeLinear" for layer in case.config.layers
+        f"{node.name}.DequantizeLinear" for node in case.config.graph.weighted
     ]
     loop = [node for graph in [*onnx_facts.graphs(whole.graph)][1:] for node in graph.node]
     assert loop and all(node.op_type != few_bits.DEQUANTIZE for node in loop)

@@ -98,7 +98,7 @@ def test_sums_have_the_weights_of_averages_divided_by_the_window(after: bool) ->
     tensors = drawn(config)
     nodes = nir_graph.graph(config, tensors, replace(DEFINITION, sums=True)).nodes
     divided = {"conv1": 4, "conv2": 16} if not after else {"conv2": 4, "fc1": 16}
-    for name, layer in zip(("layer1_conv", "layer2_conv", "layer3_linear"), config.layers, strict=False):
+    for name, layer in zip(("layer1_conv", "layer2_conv", "layer3_linear"), config.graph.weighted, strict=False):
         pixels = np.float32(divided.get(layer.name, 1))
         np.testing.assert_array_equal(nodes[name].weight * pixels, tensors[f"{layer.name}.weight"])
         np.testing.assert_array_equal(nodes[name].bias * (1 if after else pixels), tensors[f"{layer.name}.bias"])

@@ -32,7 +32,7 @@ def test_the_step_graph_is_plain_and_readable(name):
     copied = {"Identity"} if made.config.readout == "membrane" else set()
     assert {node.op_type for node in model.graph.node} <= PLAIN | copied
     assert {node.domain for node in model.graph.node} == {""} and not model.functions
-    layers = range(1, len(made.config.layers) + 1)
+    layers = range(1, len(made.config.graph.neurons) + 1)
     names = ("mem",) if made.config.neuron == "leaky" else ("syn", "mem")
     states = [f"{name}{i}" for i in layers for name in names]
     output = "membrane" if made.config.readout == "membrane" else "spikes"

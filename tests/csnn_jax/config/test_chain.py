@@ -1,0 +1,52 @@
+"""The graphs that flags describe."""
+
+import itertools
+
+from configs import model_configs
+from hypothesis import given
+
+from csnn_jax.config.graph import Flatten, Pooling
+
+
+def _of(value, number):
+    return value[number] if isinstance(value, tuple) else value
+
+
+@given(model_configs())
+def test_nodes_have_the_flags_names_and_shapes(model):
+    graph = model.graph
+    count = len(model.conv_channels)
+    conv, linear = graph.weighted[:count], graph.weighted[count:]
+    assert [node.name for node in graph.weighted] == [
+        *(f"conv{i}" for i in range(1, count + 1)),
+        *(f"fc{i}" for i in range(1, len(linear) + 1)),
+    ]
+    assert [node.name for node in graph.neurons] == [f"lif{i}" for i in range(1, count + len(linear) + 1)]
+    assert all(node.is_convolution for node in conv) and not any(node.is_convolution for node in linear)
+    shape = model.input_shape
+    for number, (node, firing, channels) in enumerate(zip(conv, graph.neurons, model.conv_channels, strict=False)):
+        kernel, stride, padding, pool, size = (
+            _of(value, number)
+            for value in (model.kernel_size, model.stride, model.padding, model.pool, model.pool_size)
+        )
+        zeros = kernel // 2 if padding == "same" else 0
+        positions = [len(range(0, n + 2 * zeros - kernel + 1, stride)) for n in shape[:2]]
+        assert node.shape == (*positions, channels) and node.kernel_shape == (kernel, kernel, shape[-1], channels)
+        assert padding == "valid" or stride > 1 or node.shape[:2] == shape[:2]
+        pooled = node.shape if pool == "none" else (*(n // size for n in positions), channels)
+        shape = pooled
+        assert firing.shape == (node.shape if model.pool_after else pooled) and min(pooled) >= 1
+        pools = graph.pool_after(node), graph.pool_after(firing)
+        assert [one is not None for one in pools] == [pool != "none" and after == model.pool_after for after in (0, 1)]
+    assert graph.unflattened(linear[0]) == shape
+    assert [node.shape for node in linear] == [(n,) for n in (*model.hidden, model.num_classes)]
+    assert {node.bias for node in graph.weighted} == {model.bias}
+    assert len(model.each("beta")) == len(model.thresholds) == len(graph.neurons)
+
+
+@given(model_configs())
+def test_each_node_reads_the_one_before(model):
+    for before, after in itertools.pairwise(model.graph.nodes.values()):
+        assert model.graph.source(after) is before
+        if not isinstance(after.operation, Flatten | Pooling):
+            assert after.shape[-1] == after.operation.channels
