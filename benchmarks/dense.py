@@ -78,7 +78,7 @@ def firing(config: Config, density: float) -> models.CSNN:
     x = runner.present(runner.hold(images), np.arange(BATCH), (0, 0))
     tally = runner.tally.lower(nnx.split(network)[1], x).compile()
     for index, neurons in enumerate(config.model.graph.neurons[:-1]):
-        bias, low, high = network.blocks[index].bias, -4.0, 4.0
+        bias, low, high = list(network.weights.values())[index].bias, -4.0, 4.0
         assert bias is not None
         drawn, spikes = bias[...], neurons.size * BATCH * config.model.time_steps
         for _ in range(14):

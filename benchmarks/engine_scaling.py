@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # importing JAX starts threads for the CPUs available at that
     from jax import Array
     from matplotlib.axes import Axes
 
-    from csnn_jax.network.model import CSNN, Block
+    from csnn_jax.engine.plan import Stage
+    from csnn_jax.network.model import CSNN
     from csnn_jax.neurons.neuron import State
 
 DENSITIES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
@@ -131,18 +132,19 @@ def density(run: str) -> dict[str, Any]:
     import jax
 
     from csnn_jax.engine import event
+    from csnn_jax.engine.plan import stages
 
     network, images = load(run, 100, 128)
-    blocks = network.blocks
-    number = max(i for i, block in enumerate(blocks) if block.weights.is_convolution)
+    found = stages(network.config.graph)
+    number = max(i for i, stage in enumerate(found) if stage.convolution)
     spikes = jax.jit(lambda x: event.trace(network, x)[1].spikes)(images)
     layers = {}
     for index in (number, number + 1):
-        block = blocks[index]
+        stage = found[index]
         random = [jax.random.bernoulli(jax.random.key(0), d, spikes[index - 1].shape) for d in DENSITIES]
-        rows = [{"density": d} | one_layer(network, block, x) for d, x in zip(DENSITIES, random, strict=True)]
-        real = {"density": float(spikes[index - 1].mean())} | one_layer(network, block, spikes[index - 1])
-        layers[block.weights.name] = {"random": rows, "real": real, "crossover_density": crossover(rows)}
+        rows = [{"density": d} | one_layer(network, stage, x) for d, x in zip(DENSITIES, random, strict=True)]
+        real = {"density": float(spikes[index - 1].mean())} | one_layer(network, stage, spikes[index - 1])
+        layers[stage.name] = {"random": rows, "real": real, "crossover_density": crossover(rows)}
     both = [
         {"density": d} | {f"{e}_ms": sum(layer["random"][i][f"{e}_ms"] for layer in layers.values()) for e in ENGINES}
         for i, d in enumerate(DENSITIES)
@@ -150,25 +152,24 @@ def density(run: str) -> dict[str, Any]:
     return {"layers": layers, "both": both, "crossover_density": crossover(both)}
 
 
-def one_layer(network: "CSNN", block: "Block", spikes: "Array") -> dict[str, float]:
+def one_layer(network: "CSNN", stage: "Stage", spikes: "Array") -> dict[str, float]:
     """Milliseconds of one layer over the window with each engine; spikes [time, batch, ...]."""
     import jax
     import jax.numpy as jnp
 
     from csnn_jax.engine import bits, event_ops, scan
     from csnn_jax.engine.bits import Rule
-    from csnn_jax.engine.plan import stages
     from csnn_jax.network.library import Jax
 
     spikes = spikes.astype(jnp.float32)
     time_steps, batch = spikes.shape[:2]
-    outputs, rule = block.neurons.shape[-1], Rule(block.neurons.operation.reset, "fast_sigmoid", 25.0, keep=False)
-    values = bits.NeuronValues(*(jnp.float32(block.in_use[name]) for name in ("beta", "threshold")))
-    kernel, bias = block.kernel[...], block.bias[...]
+    neurons, weights = stage.neurons, network.weights[stage.name]
+    outputs, rule = stage.channels, Rule(neurons.operation.reset, "fast_sigmoid", 25.0, keep=False)
+    used = network.neurons[neurons.name].in_use
+    values = bits.NeuronValues(*(jnp.float32(used[name]) for name in ("beta", "threshold")))
+    kernel, bias = weights.kernel[...], weights.bias[...]
 
-    graph, library = network.config.graph, Jax(network.config.graph, network.blocks)
-    neurons = block.neurons
-    (stage,) = (stage for stage in stages(graph) if stage.neurons == neurons)
+    graph, library = network.config.graph, Jax(network.config.graph, network.nodes)
 
     def dense(spikes: "Array") -> "Array":
         def current(x: "Array") -> "Array":
@@ -179,14 +180,14 @@ def one_layer(network: "CSNN", block: "Block", spikes: "Array") -> dict[str, flo
         def fire(state: "State", current: "Array") -> "tuple[State, Array]":
             return library.fire(neurons, library.parameters[neurons.name], state, current)
 
-        state = {"mem": jnp.zeros((batch, *block.neurons.shape))}
-        if block.weights.is_convolution:
+        state = {"mem": jnp.zeros((batch, *neurons.shape))}
+        if stage.convolution:
             return jax.lax.scan(lambda state, x: fire(state, current(x)), state, spikes)[1]
         currents = current(spikes.reshape(-1, *stage.source.shape)).reshape(time_steps, batch, -1)
         return jax.lax.scan(fire, state, currents)[1]
 
     packed = bits.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, stage.source.shape[-1]))
-    if block.weights.is_convolution:
+    if stage.convolution:
         event = jax.jit(lambda s: event_ops.conv_lif(s, kernel, bias, values, rule, stage))
     else:
         event = jax.jit(lambda s: event_ops.linear_lif(s, kernel, bias, values, rule, outputs))

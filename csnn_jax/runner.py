@@ -93,8 +93,8 @@ class BatchRunner:
             return engine.fires(nnx.merge(graphdef, params), x)
 
         def membranes(params, x: Array) -> list[tuple[Array, Array]]:
-            blocks = nnx.merge(graphdef, params).blocks
-            thresholds = [jnp.asarray(block.in_use["threshold"], block.dtype) for block in blocks]
+            model = nnx.merge(graphdef, params)
+            thresholds = [jnp.asarray(own.in_use["threshold"], model.dtype) for own in model.neurons.values()]
             return list(zip(trace(params, x).membranes, thresholds, strict=True))
 
         def look(params, x: Array) -> list[Moments]:

@@ -340,8 +340,11 @@ class Graph:
 
     def pool_after(self, node: Node) -> Pooling | None:
         """The pool that reads a node; None: there's none."""
-        pools = (one for one in self if isinstance(one.operation, Pooling) and self.source(one) is node)
-        return next((one.operation for one in pools if isinstance(one.operation, Pooling)), None)
+        return next((one.operation for one in self.readers(node) if isinstance(one.operation, Pooling)), None)
+
+    def readers(self, node: Node) -> tuple[Node, ...]:
+        """The nodes that read a node."""
+        return tuple(one for one in self if any(source == node.name for source, _ in one.inputs))
 
     def feeding(self, kind: type) -> tuple[Node, ...]:
         """The neurons whose spikes the nodes of a kind read, in the order of these."""

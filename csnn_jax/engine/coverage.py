@@ -26,8 +26,8 @@ def lacking(model: CSNN, frames: bool) -> str | None:
     """Why the engine can't run this model with frames or with single images, in one line; None if it can."""
     if not library.available():
         return library.failure()
-    if model.blocks[0].dtype != jnp.float32:
-        return f"the event engine computes in float32, not {model.blocks[0].dtype}"
+    if model.dtype != jnp.float32:
+        return f"the event engine computes in float32, not {model.dtype}"
     limits = library.limits()
     planes = planes_of(model) if frames else 1
     try:

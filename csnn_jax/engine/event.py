@@ -26,7 +26,7 @@ from csnn_jax.engine.library import Unsupported
 from csnn_jax.engine.plan import Stage, reader, stages
 from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input, usual_output
 from csnn_jax.network import inputs, surrogate
-from csnn_jax.network.model import CSNN, Block, States, enter, exact
+from csnn_jax.network.model import CSNN, NeuronParameters, States, Weights, enter, exact
 from csnn_jax.network.neuron import clip
 from csnn_jax.network.rounding import rounded
 from csnn_jax.neurons.neuron import MEMBRANE
@@ -164,19 +164,20 @@ def _forward(
     """
     graph, masks = model.config.graph, _masks(model, dropout)
     outputs: dict[str, LayerOutput] = {}
-    for stage, block in zip(stages(graph), model.blocks, strict=True):
+    for stage in stages(graph):
         name, source = stage.neurons.name, stage.source.name
-        rule = _rule(block, keep)._replace(masked=name in masks)
+        own, values = model.weights[stage.name], _values(model.neurons[name], masks.get(name))
+        rule = _rule(model.neurons[name], keep)._replace(masked=name in masks)
         if reads == "membrane" and stage.neurons is graph.neurons[-1]:
             rule = rule._replace(keep=True, read=True)
         if source == IMAGE and x.ndim == 4:
-            outputs[name] = _constant(model, stage, block, x, rule, sums, masks.get(name))
+            outputs[name] = _constant(model, stage, own, values, x, rule, sums)
             continue
         planes, scale = planes_of(model) if source == IMAGE else 1, 1.0
         before = _pack(x, stage, planes) if source == IMAGE else outputs[source].spikes
         if dropout is not None and source in masks:
             before, scale = Spikes(before.bits & masks[source][:, None], before.port), dropout.scale
-        outputs[name] = _spiking(graph, stage, block, before, rule, masks.get(name), scale, planes)
+        outputs[name] = _spiking(graph, stage, own, values, before, rule, scale, planes)
     return list(outputs.values())
 
 
@@ -216,15 +217,14 @@ def _pack(x: Array, stage: Stage, planes: int) -> Spikes:
 
 
 def _constant(
-    model: CSNN, stage: Stage, block: Block, image: Array, rule: Rule, sums: bool, mask: Array | None
+    model: CSNN, stage: Stage, own: Weights, values: NeuronValues, image: Array, rule: Rule, sums: bool
 ) -> LayerOutput:
     """A stage that reads the same image at every step, so its current is computed once."""
     channels = stage.channels
     width = bits.padded(channels)
-    kernel, bias = block.kernel[...], block.biases
+    kernel, bias = own.kernel[...], own.biases
     kernel, bias = (jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(0, width - channels)]) for w in (kernel, bias))
     current = image_current(image.astype(jnp.float32), kernel, bias, stage)
-    values = _values(block, mask)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time, so nothing is kept here.
     after = reader(model.config.graph, stage)  # its kernel uses its own reset for both
@@ -243,18 +243,18 @@ def _constant(
 def _spiking(
     graph: Graph,
     stage: Stage,
-    block: Block,
+    own: Weights,
+    values: NeuronValues,
     before: Spikes,
     rule: Rule,
-    mask: Array | None,
     scale: float,
     planes: int,
 ) -> LayerOutput:
     """A stage whose input is spikes, each multiplied by `scale`, or counts of `planes` bits."""
-    values, channels = _values(block, mask), stage.channels
+    channels = stage.channels
     extra = bits.padded(channels) - channels
-    bias = jnp.pad(block.biases, (0, extra))
-    kernel = block.kernel[...]
+    bias = jnp.pad(own.biases, (0, extra))
+    kernel = own.kernel[...]
     if scale == 1:
         rule = rule._replace(weight_bits=weight_bits(stage.weights, planes))
     if planes > 1:
@@ -286,15 +286,15 @@ def weight_bits(node: WeightedNode, planes: int = 1) -> int:
     return bits if worth and bits <= library.limits().weight_bits else 0
 
 
-def _values(block: Block, mask: Array | None) -> NeuronValues:
-    """The parameters of a block's neurons: clipped beta and threshold, as float32 scalars."""
-    beta, threshold = (jnp.asarray(block.in_use[name], jnp.float32) for name in ("beta", "threshold"))
+def _values(own: NeuronParameters, mask: Array | None) -> NeuronValues:
+    """The parameters of neurons: clipped beta and threshold, as float32 scalars."""
+    beta, threshold = (jnp.asarray(own.in_use[name], jnp.float32) for name in ("beta", "threshold"))
     return NeuronValues(clip(beta), threshold, mask)
 
 
-def _rule(block: Block, keep: bool) -> Rule:
-    name, slope = surrogate.named(block.derivative)
-    return Rule(block.neurons.operation.reset, name or block.derivative, slope, keep)
+def _rule(own: NeuronParameters, keep: bool) -> Rule:
+    name, slope = surrogate.named(own.derivative)
+    return Rule(own.node.operation.reset, name or own.derivative, slope, keep)
 
 
 def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:

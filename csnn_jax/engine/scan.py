@@ -178,7 +178,7 @@ def _window(
     """
     model, x = ready(model, x)
     reads = reads or usual_output(model)
-    graph, library = model.config.graph, Jax(model.config.graph, model.blocks)
+    graph, library = model.config.graph, Jax(model.config.graph, model.nodes)
     first, *rest = graph.segments
 
     def seen(node: Node, state: State) -> Array | None:
@@ -309,5 +309,5 @@ def _loop(model: CSNN, x: Array, body: Callable, carry):
     """Scans `body(carry, known outputs of nodes) -> (carry, output)` over the window, from `carry`."""
     if x.ndim == 5:
         return lax.scan(lambda carry, image: body(carry, {IMAGE: image}), carry, x)
-    known = constants(model.config.graph, library := Jax(model.config.graph, model.blocks), library.parameters, x)
+    known = constants(model.config.graph, library := Jax(model.config.graph, model.nodes), library.parameters, x)
     return lax.scan(lambda carry, _: body(carry, known), carry, length=model.config.time_steps)

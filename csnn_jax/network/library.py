@@ -1,4 +1,4 @@
-"""The graph's operations in JAX, with the parameters of a network's blocks."""
+"""The graph's operations in JAX, with a network's parameters."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config.graph import Convolution, Graph, Node, Pooling
+from csnn_jax.config.graph import Convolution, Graph, Node, Pooling, WeightedNode
 from csnn_jax.network import layers
 from csnn_jax.network.neuron import Operations, fire
 from csnn_jax.neurons.neuron import Neurons, State, Values
@@ -18,24 +18,25 @@ class Jax(Operations, Library):
 
     Args:
         graph: its graph.
-        blocks: its blocks, see `csnn_jax.network.model.Block`.
+        nodes: the parameters of its nodes, see `csnn_jax.network.model.CSNN`.
 
     Attributes:
         parameters: the parameters of each node by name. A bias is added by the pool after its convolution, where its
             gradient is cheaper to compute.
     """
 
-    def __init__(self, graph: Graph, blocks: Iterable[Any]):
+    def __init__(self, graph: Graph, nodes: Iterable[Any]):
         self.parameters: dict[str, dict[str, Any]] = {}
-        self._blocks = {block.neurons.name: block for block in blocks}
-        for name, block in self._blocks.items():
-            last = graph.source(graph[name])
-            self.parameters[block.weights.name] = {
-                "weight": block.kernel[...],
-                "after_spikes": graph.multiplies_spikes(block.weights),
-            }
-            self.parameters.setdefault(last.name, {})["bias"] = block.biases
-            self.parameters[name] = block.in_use
+        self._derivatives = {}
+        for own in nodes:
+            node = own.node
+            if isinstance(node, WeightedNode):
+                weight = {"weight": own.kernel[...], "after_spikes": graph.multiplies_spikes(node)}
+                pools = (one for one in graph.readers(node) if isinstance(one.operation, Pooling))
+                self.parameters[node.name] = weight
+                self.parameters.setdefault(next(pools, node).name, {})["bias"] = own.biases
+            else:
+                self.parameters[node.name], self._derivatives[node.name] = own.in_use, own.derivative
 
     def convolution(self, operation: Convolution, own: Values, x: Array) -> Array:
         """A convolution with weights [k, k, in, out]."""
@@ -60,5 +61,4 @@ class Jax(Operations, Library):
         """One step of neurons; their spikes have the surrogate's gradient."""
         neurons = node.operation
         assert isinstance(neurons, Neurons)
-        derivative = self._blocks[node.name].derivative
-        return fire(neurons.kind, own, state, current, neurons.reset, derivative)
+        return fire(neurons.kind, own, state, current, neurons.reset, self._derivatives[node.name])

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,51 +24,32 @@ States = tuple[State, ...]
 """The state of every layer."""
 
 
-class Block(nnx.Module):
-    """The parameters of a layer of neurons, and of the node with weights whose output is their current.
+class Weights(nnx.Module):
+    """The parameters of a convolution or linear layer.
 
     Args:
-        weights: that node.
-        neurons: the neurons.
-        derivative: their surrogate derivative.
-        key: draws the weights.
-        dtype: floating-point type of the parameters.
+        node: its node.
+        key: draws them.
+        dtype: their floating-point type.
 
     Attributes:
         kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
         bias: [out], drawn likewise; None if the network has no biases.
         exponents: of the neurons' grids, integers [out], if `Grid.choose` sets them; otherwise None.
-        values: the neurons' parameters by name: an `nnx.Param`, scalar or [out], if it's stored with the weights,
-            otherwise a number.
     """
 
-    def __init__(
-        self,
-        weights: WeightedNode,
-        neurons: NeuronNode,
-        derivative: surrogate.Derivative,
-        key: Array,
-        dtype: DTypeLike,
-    ):
-        self.weights, self.neurons, self.derivative = weights, neurons, derivative
-        shape = weights.kernel_shape
+    def __init__(self, node: WeightedNode, key: Array, dtype: DTypeLike):
+        self.node, shape = node, node.kernel_shape
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         for_kernel, for_bias = jax.random.split(key)
-
         self.kernel = nnx.Param(_uniform(for_kernel, shape, bound, dtype))
-        bias = nnx.Param(_uniform(for_bias, shape[-1:], bound, dtype)) if weights.bias else None
-        self.bias = nnx.data(bias)
-        self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if weights.grid.chosen else None)
-        initial = neurons.operation.initial
-        stored = {name: nnx.Param(jnp.asarray(value, dtype)) for name, value in initial.items()}
-        self.values = nnx.data(
-            {name: stored.get(f"{neurons.name}.{name}", number) for name, number in neurons.operation.configured}
-        )
+        self.bias = nnx.data(nnx.Param(_uniform(for_bias, shape[-1:], bound, dtype)) if node.bias else None)
+        self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if node.grid.chosen else None)
 
     @property
     def biases(self) -> Array:
         """The biases [out], or zeros if the network has none."""
-        return jnp.zeros(self.weights.channels, self.dtype) if self.bias is None else self.bias[...]
+        return jnp.zeros(self.node.channels, self.kernel.dtype) if self.bias is None else self.bias[...]
 
     def rounded(self) -> tuple[Array, Array]:
         """Kernel and biases rounded to their grids."""
@@ -77,31 +57,50 @@ class Block(nnx.Module):
         exponents = (
             None if self.exponents is None else jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
         )
-        return _rounded(self.weights.grid, kernel, biases, exponents)
+        return _rounded(self.node.grid, kernel, biases, exponents)
 
     def best_exponents(self, add_up: Callable[..., Array]) -> Array:
         """The best exponents of the grids for the current weights, see `Grid.choose`."""
         with jax.named_scope("exact"):  # rounding to grids is; `add_up` keeps the order of its sums
-            exponents = self.weights.grid.choose(self.kernel[...], self.biases, jnp, add_up)
-        return exponents.astype(self.dtype)
+            exponents = self.node.grid.choose(self.kernel[...], self.biases, jnp, add_up)
+        return exponents.astype(self.kernel.dtype)
 
     @property
     def parameters(self) -> dict[str, nnx.Param]:
-        """The trainable parameters, by the names of `layouts.Arrays`."""
-        weights: dict[str, Any] = {"kernel": self.kernel, "bias": self.bias, "exponents": self.exponents}
-        named = {f"{self.weights.name}.{name}": value for name, value in weights.items()}
-        named |= {f"{self.neurons.name}.{name}": value for name, value in self.values.items()}
-        return {name: value for name, value in named.items() if isinstance(value, nnx.Param)}
+        """The trainable parameters by name."""
+        named = {"kernel": self.kernel, "bias": self.bias, "exponents": self.exponents}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+class NeuronParameters(nnx.Module):
+    """The parameters of a layer of neurons.
+
+    Args:
+        node: its node.
+        derivative: the surrogate derivative of its spikes.
+        dtype: floating-point type of the parameters.
+
+    Attributes:
+        values: by name: an `nnx.Param`, scalar or [out], if it's stored with the weights, otherwise a number.
+    """
+
+    def __init__(self, node: NeuronNode, derivative: surrogate.Derivative, dtype: DTypeLike):
+        self.node, self.derivative = node, derivative
+        initial = node.operation.initial
+        stored = {name: nnx.Param(jnp.asarray(value, dtype)) for name, value in initial.items()}
+        self.values = nnx.data(
+            {name: stored.get(f"{node.name}.{name}", number) for name, number in node.operation.configured}
+        )
 
     @property
-    def dtype(self) -> np.dtype:
-        """Floating-point type of the parameters."""
-        return self.kernel[...].dtype
+    def parameters(self) -> dict[str, nnx.Param]:
+        """The trainable parameters by name."""
+        return {name: value for name, value in self.values.items() if isinstance(value, nnx.Param)}
 
     @property
     def in_use(self) -> dict[str, Array | float]:
-        """The neurons' parameters by name: numbers, scalars, or [out]. Gradients flow only to learned ones."""
-        learned = self.neurons.operation.learned
+        """All parameters by name: numbers, scalars, or [out]. Gradients flow only to learned ones."""
+        learned = self.node.operation.learned
 
         def used(name: str, value: nnx.Param | float) -> Array | float:
             if not isinstance(value, nnx.Param):
@@ -125,13 +124,17 @@ def _rounded(grid: Grid, kernel: Array, biases: Array, exponents: Array | None) 
 
 
 class CSNN(nnx.Module):
-    """The spiking network: a stack of blocks, with their weights as `nnx.Param`s.
+    """The spiking network, with its weights as `nnx.Param`s.
 
     Args:
         config: the stack and its neurons.
         key: a `jax.random.key` or a seed for the initial weights.
         derivative: your own surrogate derivative, any JAX function of x = U - threshold; None: `config.surrogate`.
         dtype: floating-point type of the parameters.
+
+    Attributes:
+        config: the configuration.
+        nodes: the parameters of each node that has some, in the graph's order.
 
     Raises:
         ValueError: the config or the key has the wrong type, or a seed is out of range.
@@ -167,15 +170,35 @@ class CSNN(nnx.Module):
             raise ValueError(f"derivative is {derivative!r}, expected {named}")
         derivative = derivative or derivative_of(config)
         self.config = config
-        self.blocks = nnx.List(
-            Block(config.graph.weights(neurons), neurons, derivative, jax.random.fold_in(key, i), dtype)
-            for i, neurons in enumerate(config.graph.neurons)
-        )
+        made: list[Weights | NeuronParameters] = []
+        for node in config.graph:
+            if isinstance(node, NeuronNode):
+                made.append(NeuronParameters(node, derivative, dtype))
+            elif isinstance(node, WeightedNode):
+                drawn = jax.random.fold_in(key, config.graph.weighted.index(node))
+                made.append(Weights(node, drawn, dtype))
+        self.nodes = nnx.List(made)
+
+    @property
+    def weights(self) -> dict[str, Weights]:
+        """The convolutions and linear layers by name, in order."""
+        return {one.node.name: one for one in self.nodes if isinstance(one, Weights)}
+
+    @property
+    def neurons(self) -> dict[str, NeuronParameters]:
+        """The layers of neurons by name, in order."""
+        return {one.node.name: one for one in self.nodes if isinstance(one, NeuronParameters)}
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating-point type of the parameters."""
+        return next(iter(self.weights.values())).kernel.dtype
 
     @property
     def parameters(self) -> dict[str, nnx.Param]:
-        """The trainable parameters of all blocks, by the names of `layouts.Arrays`."""
-        return {name: parameter for block in self.blocks for name, parameter in block.parameters.items()}
+        """The trainable parameters of all nodes, by the names of `layouts.Arrays`."""
+        named = ((one.node.name, one.parameters) for one in self.nodes)
+        return {f"{node}.{name}": value for node, own in named for name, value in own.items()}
 
     def initial_states(self, batch: int) -> States:
         """The states before the first step, zeros [batch, *out_shape], by layer and name.
@@ -185,9 +208,8 @@ class CSNN(nnx.Module):
         """
         if not isinstance(batch, int | np.integer) or batch < 1:
             raise ValueError(f"batch is {batch!r}, expected a whole number of at least 1")
-        dtype = self.blocks[0].dtype
         return tuple(
-            {name: jnp.zeros((batch, *node.shape), dtype) for name in node.operation.kind.states}
+            {name: jnp.zeros((batch, *node.shape), self.dtype) for name in node.operation.kind.states}
             for node in self.config.graph.neurons
         )
 
@@ -229,7 +251,7 @@ def advance(
     Returns:
         (states, spikes) of each layer of neurons, arrays [batch, *out_shape].
     """
-    graph, library = part or model.config.graph, Jax(model.config.graph, model.blocks)
+    graph, library = part or model.config.graph, Jax(model.config.graph, model.nodes)
     names = [node.name for node in graph.neurons]
     carry = Carry(dict(zip(names, states, strict=True)), {})
     _, after = step(graph, library, library.parameters, carry, known)
@@ -242,11 +264,11 @@ def exact(model: CSNN) -> CSNN:
     Gradients pass through the rounding unchanged, so training updates the unrounded weights.
     """
     rounded = nnx.merge(*nnx.split(model))
-    for block in rounded.blocks:
-        kernel, biases = block.rounded()
-        block.kernel = nnx.Param(_straight_through(block.kernel[...], kernel))
-        if block.bias is not None:
-            block.bias = nnx.Param(_straight_through(block.bias[...], biases))
+    for own in rounded.weights.values():
+        kernel, biases = own.rounded()
+        own.kernel = nnx.Param(_straight_through(own.kernel[...], kernel))
+        if own.bias is not None:
+            own.bias = nnx.Param(_straight_through(own.bias[...], biases))
     return rounded
 
 
@@ -265,7 +287,7 @@ def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Arra
 def enter(model: CSNN, x: Array) -> Array:
     """An input in the network's dtype: bytes divided by its scale, floats rounded to multiples of 1 / scale."""
     scale, x = model.config.input_scale, jnp.asarray(x)
-    units = x.astype(model.blocks[0].dtype)
+    units = x.astype(model.dtype)
     if x.dtype == jnp.uint8:
         return units / scale
     return _straight_through(units, jnp.rint(lax.stop_gradient(units) * scale) / scale)

@@ -140,7 +140,7 @@ class _Network:
         self.engine, self.params = runners.describe(split.images), nnx.split(trained.model)[1]
         self.model: ModelConfig = config.model
         self.split, self.runner = split, runners.of(split.images)
-        self.thresholds = [np.asarray(block.in_use["threshold"]) for block in trained.model.blocks]
+        self.thresholds = [np.asarray(own.in_use["threshold"]) for own in trained.model.neurons.values()]
         self.activities: list[Activity] = []
         self._drawn: list[list[np.ndarray]] = []
         self._size = LOOKED_AT

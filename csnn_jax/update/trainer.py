@@ -62,10 +62,10 @@ def make_update(
     def with_exponents(params: Any, before: Any, choosing: Array | bool) -> Any:
         """The parameters with newly chosen exponents, or those of `before`."""
         model, old = nnx.merge(graphdef, params), nnx.merge(graphdef, before)
-        for block, as_was in zip(model.blocks, old.blocks, strict=True):
-            if block.exponents is not None:
-                choose, kept = partial(block.best_exponents, add_up), as_was.exponents[...]
-                block.exponents = nnx.Param(lax.cond(choosing, choose, lambda kept=kept: kept))
+        for name, own in model.weights.items():
+            if own.exponents is not None:
+                choose, kept = partial(own.best_exponents, add_up), old.weights[name].exponents[...]
+                own.exponents = nnx.Param(lax.cond(choosing, choose, lambda kept=kept: kept))
         return nnx.split(model)[1]
 
     def update(
@@ -90,7 +90,7 @@ def make_update(
             mean = jax.tree.map(lambda old, new: old + rounded(renewal * (new - old)), average, params)
             average = with_exponents(mean, average, choosing)
         new = State(params, state.params, moments, average)
-        kernels = [block.kernel[...] for block in nnx.merge(graphdef, gradients).blocks]
+        kernels = [own.kernel[...] for own in nnx.merge(graphdef, gradients).weights.values()]
         norms = jnp.stack([jnp.sqrt(add_up(kernel * kernel)) for kernel in kernels])
         new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
         return new, StepMetrics(loss, finite, densities, norms)

@@ -179,7 +179,7 @@ def _file(*modules: str) -> Target:
 def _weights(model: ModelConfig) -> Tensors:
     """Weights as after training: learned parameters of neurons differ from their initial values."""
     found = {name: np.ones(shape, np.float32) for name, shape in layouts.expected_shapes(model).items()}
-    for neurons in (layer.neurons for layer in model.layers):
+    for neurons in (node.operation for node in model.graph.neurons):
         moved = {f"{neurons.name}.{name}" for name in neurons.learned}
         starts = neurons.initial.items()
         found |= {name: np.float32(0.95 * value if name in moved else value) for name, value in starts}

@@ -153,7 +153,7 @@ print({{n for n in names if getattr(jax.config, n) != before[n]}} or "nothing", 
 
 def test_a_float64_job_is_float64_with_x64(x64):
     trained = Trained(Config(TINY, train=TrainConfig(dtype="float64")), tensors(CSNN(TINY, 1)), "scan")
-    assert trained.model.blocks[0].bias.dtype == np.float64
+    assert trained.model.nodes[0].bias.dtype == np.float64
     assert trained.trace(pictures(2, 8, 6, 2)).membranes[0].dtype == np.float64
 
 
@@ -231,7 +231,7 @@ def test_invalid_networks_are_not_saved(tmp_path):
     ):
         with refusing(ValueError, *facts, unchanged=tmp_path):
             csnn_jax.save(wrong, config, tmp_path / "run")
-    model.blocks[0].kernel[...] = model.blocks[0].kernel[...] * np.nan
+    model.nodes[0].kernel[...] = model.nodes[0].kernel[...] * np.nan
     with refusing(UserError, "model", "conv1.weight", "finite", unchanged=tmp_path):
         csnn_jax.save(model, TINY, tmp_path / "run")
 

@@ -37,7 +37,7 @@ def test_any_stack_becomes_a_bundle_that_verifies_and_is_only_read(spikes, lines
 def test_every_file_has_a_line(small_bundle, lines):
     code, said = lines(small_bundle, None)
     assert code == 0 and said.pop("all") == "ok"
-    latency = r"here \(recorded\), median ms per call: step.onnx 0\.\d+ \(0\.\d+\), .* c/ 0\.\d+ "
+    latency = r"here \(recorded\), median ms per call: step.onnx \d+\.\d+ \(\d+\.\d+\), .* c/ \d+\.\d+ "
     assert re.match(latency, said.pop("latency"))
     names = {name for part in parts.every() for name in part.what}
     assert set(said) == {"SHA-256", *names, "manifest.json", "report.md", "report.html"}

@@ -8,9 +8,9 @@ from csnn_jax.network.model import CSNN, exact
 
 def test_membranes_match_a_loop():
     model = CSNN(ModelConfig((4, 4, 1), (), hidden=(), num_classes=20, neuron="adaptive", beta=0.8, jump=0.3))
-    model.blocks[0].kernel[...] *= 3  # otherwise it would be silent
+    model.weights["fc1"].kernel[...] *= 3  # otherwise it would be silent
     x = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), np.uint8)
-    found, weights = trace(model, x)[1], exact(model).blocks[0]
+    found, weights = trace(model, x)[1], exact(model).weights["fc1"]
     current = x.reshape(8, -1) / np.float32(256) @ np.asarray(weights.kernel) + np.asarray(weights.bias)
     beta, rho, jump = (np.float32(value) for value in (0.8, 0.9, 0.3))
     membrane = rise = np.zeros((8, 20), np.float32)

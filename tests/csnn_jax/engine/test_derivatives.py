@@ -102,18 +102,19 @@ def shapes(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
 def made(config: ModelConfig, values: dict[str, jax.Array]) -> CSNN:
     """A network with these tensors, which JAX may be differentiating."""
     model = nnx.merge(*shapes(config))
-    for block in model.blocks:
-        name, weight = block.weights.name, values[f"{block.weights.name}.weight"]
-        if block.weights.is_convolution:
+    for name, own in model.weights.items():
+        weight = values[f"{name}.weight"]
+        if own.node.is_convolution:
             kernel = weight.transpose(2, 3, 1, 0)
         else:
-            *sizes, channels = config.graph.unflattened(block.weights)
+            *sizes, channels = config.graph.unflattened(own.node)
             planes = (channels, *sizes)  # torch's order of features
             kernel = jnp.moveaxis(weight.reshape(-1, *planes), 1, -1).reshape(len(weight), -1).T
-        block.kernel = nnx.Param(kernel)
-        block.bias = nnx.Param(values[f"{name}.bias"])
-        for one in block.neurons.operation.stored:
-            block.values[one] = nnx.Param(values[f"{block.neurons.name}.{one}"])
+        own.kernel = nnx.Param(kernel)
+        own.bias = nnx.Param(values[f"{name}.bias"])
+    for name, neurons in model.neurons.items():
+        for one in neurons.parameters:
+            neurons.values[one] = nnx.Param(values[f"{name}.{one}"])
     return model
 
 

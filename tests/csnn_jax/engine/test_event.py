@@ -100,8 +100,8 @@ def check_training(one: Network, reads="spikes", drops: bool = False, derivative
         half = scan.Dropout(tuple(map(jnp.asarray, dropout.draw(config, 0.5, 0, 0, IMAGES))), 2.0)
         masks = by_name(config, half)
     if derivative is not None:
-        for block in model.blocks:
-            block.derivative = derivative
+        for neurons in model.neurons.values():
+            neurons.derivative = derivative
     (own_loss, (own_output, own_densities)), (own_gradient, own_of_x) = trained(model, x, reads, half)
 
     layers = reference.trace(settings, one.masters, np.asarray(x), masks=masks)

@@ -58,16 +58,16 @@ STACKS = {
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_first_current_and_its_gradients_match_the_block(stack, x64):
     config = ModelConfig(input_shape=(9, 8, 3), **({"hidden": ()} | STACKS[stack]))
-    block = jax.jit(lambda: CSNN(config, dtype=jnp.float64))().blocks[0]
+    own = jax.jit(lambda: CSNN(config, dtype=jnp.float64))().nodes[0]
     (stage, *_), rng = stages(config.graph), np.random.default_rng(0)
     image, weight = rng.integers(0, 256, (5, 9, 8, 3)) / 256, rng.normal(size=(5, *stage.shape))
-    rounded = stage.weights.grid.round(np.asarray(block.kernel[...], np.float32), np.asarray(block.biases, np.float32))
+    rounded = stage.weights.grid.round(np.asarray(own.kernel[...], np.float32), np.asarray(own.biases, np.float32))
 
     def ours(image, kernel, bias):
         return (fixed.image_current(image, kernel, bias, stage).reshape(weight.shape) * weight).sum()
 
     def current(image, kernel, bias):
-        replaced = nnx.merge(*nnx.split(block))
+        replaced = nnx.merge(*nnx.split(own))
         replaced.kernel, replaced.bias = nnx.Param(kernel), nnx.Param(bias)
         library = Jax(config.graph, [replaced])
         known = constants(config.graph, library, library.parameters, image)

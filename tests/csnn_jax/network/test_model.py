@@ -57,15 +57,15 @@ def test_shapes_of_membranes_spikes_and_weights(name):
 
 
 def test_initial_weights_are_uniform_within_torchs_bound():
-    for block in CSNN(ModelConfig(), key=3).blocks:
-        kernel = np.asarray(block.kernel[...])
+    for own in CSNN(ModelConfig(), key=3).weights.values():
+        kernel = np.asarray(own.kernel[...])
         bound = 1 / math.sqrt(math.prod(kernel.shape[:-1]))
-        assert np.abs(block.bias[...]).max() <= bound and np.abs(kernel).max() <= bound
+        assert np.abs(own.bias[...]).max() <= bound and np.abs(kernel).max() <= bound
         assert np.abs(kernel).max() > 0.97 * bound and np.abs(kernel.mean()) < 0.1 * bound
         assert kernel.std() == pytest.approx(bound / math.sqrt(3), rel=0.1)
-        assert np.abs(block.bias[...]).max() > 0.5 * bound and np.ptp(block.bias[...]) > bound
+        assert np.abs(own.bias[...]).max() > 0.5 * bound and np.ptp(own.bias[...]) > bound
     config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(4, 4), num_classes=4)
-    first, second, third = (np.asarray(b.kernel[...]) for b in CSNN(config).blocks)
+    first, second, third = (np.asarray(own.kernel[...]) for own in CSNN(config).weights.values())
     assert not np.array_equal(first, second) and not np.array_equal(second, third)
 
 
@@ -93,8 +93,8 @@ def test_every_layer_has_its_own_neurons():
         input_shape=(1, 1, 1), conv_channels=(), hidden=(1,), num_classes=2, beta=(0.5, 0.25), threshold=(0.5, 4.0)
     )
     model = CSNN(config)
-    for block, weight in zip(model.blocks, (1.0, 3.0), strict=True):
-        block.kernel[...], block.bias[...] = jnp.full_like(block.kernel[...], weight), 0 * block.bias[...]
+    for own, weight in zip(model.weights.values(), (1.0, 3.0), strict=True):
+        own.kernel[...], own.bias[...] = jnp.full_like(own.kernel[...], weight), 0 * own.bias[...]
     before = {"mem": jnp.ones((1, 1))}, {"mem": jnp.full((1, 2), 8.0)}
     (first, last), spikes = jax.jit(model.step)(before, np.ones((1, 1, 1, 1), np.float32))
     assert first["mem"] == 0.5 * 1 + 1 - 0.5 and spikes[0] == 1  # reset by 0.5, then 1.0 > 0.5
@@ -131,7 +131,7 @@ def test_fc1_in_torchs_layout_acts_on_the_input_flattened_in_torchs_order(x64):
     found = tensors(model)
     flat = np.stack([[image[i, j, c] for c in range(5) for i in range(4) for j in range(6)] for image in spikes])
     expected = flat @ found["fc1.weight"].T + found["fc1.bias"]
-    library = Jax(config.graph, model.blocks)
+    library = Jax(config.graph, model.nodes)
     current = library.linear(library.parameters["fc1"], library.flatten(jnp.asarray(spikes)))
     np.testing.assert_allclose(current, expected, rtol=1e-12, atol=1e-13)
 

@@ -68,7 +68,7 @@ def test_a_step_applies_adam_to_the_gradient_of_the_loss(firing, batch):
         new = optax.apply_updates(params, updates)
         average = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, before, new)
         adam = optimizer.Adam(jnp.array([0.9, 0.999]), moments.mu, moments.nu)
-        norms = [jnp.sqrt((block.kernel[...] ** 2).sum()) for block in nnx.merge(graph, gradient).blocks]
+        norms = [jnp.sqrt((own.kernel[...] ** 2).sum()) for own in nnx.merge(graph, gradient).weights.values()]
         densities = [layer.mean() for layer in scan.trace(nnx.merge(graph, params), images)[1].spikes]
         return value, norms, densities, State(new, params, (adam, optax.EmptyState()), average)
 
@@ -90,7 +90,8 @@ def test_a_nonfinite_gradient_changes_nothing(batch):
     update = jax.jit(make_update(graph, ADAM, gradient_of(graph)))
     for value in (math.nan, math.inf, -math.inf):
         model = nnx.merge(graph, state.params)
-        model.blocks[1].kernel[...] = model.blocks[1].kernel[...].at[0, 0].set(value)
+        kernel = list(model.weights.values())[1].kernel
+        kernel[...] = kernel[...].at[0, 0].set(value)
         _, wrong = beginning(model)
         after, seen = update(wrong, *batch, RATE)
         assert not seen.finite and math.isfinite(seen.loss)  # a neuron with a NaN membrane just never fires
