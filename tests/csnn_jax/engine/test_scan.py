@@ -21,7 +21,7 @@ SMALL = ModelConfig((8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, tim
 def test_a_sequence_sets_the_number_of_steps(engine):
     model = CSNN(SMALL)
     x = jax.ShapeDtypeStruct((7, 2, 8, 8, 1), np.float32)
-    outputs = jax.eval_shape(lambda x: (engine.run(model, x)[1], *engine.trace(model, x)[1].spikes), x)
+    outputs = jax.eval_shape(lambda x: (engine.run(model, x)[1], *engine.trace(model, x)[1].spikes.values()), x)
     assert {spikes.shape[:2] for spikes in outputs} == {(7, 2)}
 
 
