@@ -135,7 +135,7 @@ def density(run: str) -> dict[str, Any]:
     network, images = load(run, 100, 128)
     blocks = network.blocks
     number = max(i for i, block in enumerate(blocks) if block.layer.kind == "conv")
-    spikes = jax.jit(lambda x: event.trace(network, x)[1].spikes)(images)
+    spikes = jax.jit(lambda x: [*event.trace(network, x)[1].spikes.values()])(images)
     layers = {}
     for index in (number, number + 1):
         block = blocks[index]

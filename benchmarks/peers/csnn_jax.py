@@ -36,6 +36,7 @@ def build(job):
         return trainer.evaluate(Split(images[..., None], np.zeros(len(images), np.int32))).predictions
 
     def spikes(images):
-        return trainer.trace(images[..., None])[1][-1]
+        *_, last = trainer.trace(images[..., None]).spikes.values()
+        return last
 
     return step, infer, spikes

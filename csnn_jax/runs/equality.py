@@ -60,12 +60,8 @@ class Place(NamedTuple):
         return f"step {self.step}, {self.node}, image {self.image}, {neuron}"
 
 
-def first_place(differ: Mapping[str, np.ndarray]) -> Place | None:
-    """The first place where two programs differ; None: they don't.
-
-    Args:
-        differ: where they do, by node in order: bool [time, batch, channels, rows, columns] or [time, batch, neurons].
-    """
+def _first_place(differ: Mapping[str, np.ndarray]) -> Place | None:
+    """The first place where two programs differ, from where they do by node; None: nowhere."""
     places = []
     for number, (node, where) in enumerate(differ.items()):
         if where.any():
@@ -140,7 +136,7 @@ class Comparison:
                     one, two = (int(np.count_nonzero(array)) for array in pair)
                     count.active = count.active[0] + one, count.active[1] + two
                 self.time_steps, images = where.shape[:2]
-        if place := first_place(differ):
+        if place := _first_place(differ):
             at = place.step, place.image, *place.neuron
             values = {name: (float(one[at]), float(two[at])) for name, (one, two) in pairs[place.node].items()}
             place = place._replace(image=place.image + self.images)
@@ -151,6 +147,11 @@ class Comparison:
             classes, others = (summed(output(self.model, *trace)).argmax(1) for trace in (expected, other))
             self.predictions.compared += images
             self.predictions.different += int(np.count_nonzero(classes != others))
+
+    @property
+    def different(self) -> int:
+        """Number of spikes and membranes that differ."""
+        return sum(count.different for count in (*self.spikes.values(), *self.membranes.values()))
 
     def figures(self) -> dict[str, int]:
         """The counts over all nodes, for files."""
@@ -169,25 +170,30 @@ class Comparison:
         """
         if self.first is None:
             return []
-        nodes = []
-        for node in dict.fromkeys((*self.spikes, *self.membranes)):
-            counts = {kind: getattr(self, kind).get(node, Count()).different for kind in KINDS[:2]}
-            here = [f"{count:,} {kind}" for kind, count in counts.items() if count]
-            nodes += [f"{' and '.join(here)} in {node}"] if here else []
+        nodes = {}
+        for kind, counts in (("spikes", self.spikes), ("membranes", self.membranes)):
+            if here := [f"{count.different:,} in {node}" for node, count in counts.items() if count.different]:
+                nodes[kind] = f" ({', '.join(here)})"
         values = (f"{name} {two:.9g}, {whose}'s {one:.9g}" for name, (one, two) in self.first.values.items())
-        total = f"{in_words(self.figures(), whose)}: {', '.join(nodes)}"
-        return [total, f"first at {self.first.place}: {'; '.join(values)}"]
+        return [in_words(self.figures(), whose, nodes=nodes), f"first at {self.first.place}: {'; '.join(values)}"]
 
 
-def in_words(figures: Mapping[str, int], whose: str, kinds: Iterable[str] = KINDS) -> str:
+def in_words(
+    figures: Mapping[str, int], whose: str, kinds: Iterable[str] = KINDS, nodes: Mapping[str, str] | None = None
+) -> str:
     """How many of the compared values differ.
 
     Args:
         figures: of a `Comparison`.
         whose: the program that gave the expected values.
         kinds: which of `KINDS` to state, if they were compared.
+        nodes: what to add to a kind: where its values differ.
     """
-    counts = [f"{figures[f'different_{kind}']:,} of {figures[kind]:,} {kind}" for kind in kinds if figures[kind]]
+    counts = [
+        f"{figures[f'different_{kind}']:,} of {figures[kind]:,} {kind}{(nodes or {}).get(kind, '')}"
+        for kind in kinds
+        if figures[kind]
+    ]
     return f"{' and '.join([', '.join(counts[:-1]), counts[-1]][-len(counts) :])} differ from those of {whose}"
 
 

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in report.differences(found, sides):
             print(line, flush=True)
         print("Looking for causes: running the network once for each", flush=True)
-        for line in report.causes(compared.explained(sides, given, found), found.different, sides):
+        for line in report.causes(compared.explained(sides, given, found), found.comparison.different, sides):
             print(line)
         return 1
 

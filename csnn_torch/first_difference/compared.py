@@ -1,26 +1,19 @@
 """Runs both sides on the same images and compares them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.equality import Comparison, Place
 from csnn_jax.window import Trace, joined
 from csnn_torch.first_difference.explain import BATCH, Experiment, Finding
 from csnn_torch.first_difference.images import Inputs
 from csnn_torch.first_difference.side import Side
-from csnn_torch.first_difference.signals import comparable
 
 Sides = tuple[Side, Side]
-
-
-class Membranes(NamedTuple):
-    """A neuron's membrane after the previous step and after this one."""
-
-    before: float
-    after: float
 
 
 @dataclass
@@ -30,18 +23,13 @@ class Compared:
     Attributes:
         comparison: B compared with A.
         signals: what was compared on each side, for all images.
-        membranes: the membranes of the neuron with the first difference, on each side; empty if nothing differs.
+        membranes: (before, after) the step with the first difference, of that neuron on each side; empty if nothing
+            differs.
     """
 
     comparison: Comparison
     signals: tuple[Trace, Trace]
-    membranes: tuple[Membranes, ...]
-
-    @property
-    def different(self) -> int:
-        """Number of values that differ."""
-        figures = self.comparison.figures()
-        return figures["different_spikes"] + figures["different_membranes"]
+    membranes: Sequence[tuple[float, float]]
 
 
 def compare(sides: Sides, given: Inputs) -> Compared:
@@ -51,7 +39,7 @@ def compare(sides: Sides, given: Inputs) -> Compared:
         UserError: their layers differ, or they have nothing in common that can be compared.
     """
     comparison = Comparison()
-    membranes: tuple[Membranes, ...] = ()
+    membranes: Sequence[tuple[float, float]] = ()
     parts: list[tuple[Trace, Trace]] = []
     for start in range(0, given.each[0].shape[1], BATCH):
         one, other = (side.record(x[:, start : start + BATCH]) for side, x in zip(sides, given.each, strict=True))
@@ -81,10 +69,27 @@ def _check(sides: Sides, one: Trace, other: Trace) -> None:
             raise UserError(f"{sides[1].name}: {node} has {found} neurons, expected {expected}, as in {sides[0].name}")
 
 
-def _around(trace: Trace, place: Place) -> Membranes:
-    """The membranes of a neuron around a step."""
+def comparable(one: Trace, other: Trace, alike: bool) -> tuple[Trace, Trace]:
+    """What can be compared of two traces: the spikes of a node, or its membranes, or nothing.
+
+    Args:
+        one: a trace with the membranes of all nodes.
+        other: another, with the same nodes.
+        alike: whether their membranes are read at the same moment of a step.
+    """
+    spikes = one.spikes.keys() & other.spikes.keys()
+
+    def of(trace: Trace) -> Trace:
+        states = {node: {MEMBRANE: m} if alike and node not in spikes else {} for node, m in trace.membranes.items()}
+        return Trace(states, {node: trace.spikes[node] for node in states if node in spikes})
+
+    return of(one), of(other)
+
+
+def _around(trace: Trace, place: Place) -> tuple[float, float]:
+    """A neuron's membranes before and after a step."""
     of_node = trace.membranes[place.node][:, place.image, *place.neuron]
-    return Membranes(float(of_node[place.step - 1]) if place.step else 0.0, float(of_node[place.step]))
+    return float(of_node[place.step - 1]) if place.step else 0.0, float(of_node[place.step])
 
 
 def _small(x: np.ndarray) -> np.ndarray:

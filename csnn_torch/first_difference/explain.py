@@ -8,10 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from csnn_jax.errors import UserError
-from csnn_jax.runs.equality import Place, differing, first_place
+from csnn_jax.runs.equality import Comparison, Place
 from csnn_jax.window import Trace
 from csnn_torch.first_difference.causes import CAUSES, Cause, of_other
-from csnn_torch.first_difference.signals import signals
 from csnn_torch.first_difference.simulation import Network, simulate
 
 BATCH = 16
@@ -56,8 +55,7 @@ class Experiment:
     def reproduces(self, own: Trace) -> bool:
         """Whether the unchanged network reproduces its own side on the image with the first difference."""
         images = [self.place.image]
-        found, expected = signals(simulate(self.network, self.x[:, images]), own), signals(own, own)
-        return all(np.array_equal(found[node], expected[node][:, images]) for node in found)
+        return _compared(_of(own, images), self._computed((), images)).first is None
 
     def findings(self, other: Network | None) -> list[Finding]:
         """What explains the first difference, most complete first; if nothing does, what leaves the fewest values.
@@ -110,34 +108,43 @@ class Experiment:
 
     def _tried(self, sets: Sequence[tuple[Cause, ...]], images: list[int]) -> list[Finding]:
         """Tries sets of causes on images, the one with the first difference first; skips those that don't apply."""
-        found = []
+        found, here = [], self.place._replace(image=0)
         for causes in sets:
             try:
-                differ = self._differ(causes, images)
-            except UserError:  # the network can't be computed that way
+                comparison = _compared(_of(self.wanted, images), self._computed(causes, images))
+            except (UserError, ValueError):  # the network can't be computed that way, or has layers of another shape
                 continue
-            at = first_place(differ)
-            here = self.place._replace(image=0)
-            found.append(Finding(causes, sum(int(x.sum()) for x in differ.values()), at is None or at > here))
+            explains = comparison.first is None or comparison.first.place > here
+            found.append(Finding(causes, comparison.different, explains))
         return found
 
     def _left(self, causes: tuple[Cause, ...]) -> np.ndarray:
         """Number of values of each image that differ with some causes [images]."""
-        count = self.x.shape[1]
-        parts = [self._differ(causes, [*range(i, min(i + BATCH, count))]) for i in range(0, count, BATCH)]
-        layers = [[x.swapaxes(0, 1).reshape(x.shape[1], -1).sum(1) for x in part.values()] for part in parts]
-        return np.concatenate([sum(part) for part in layers])
+        left: list[int] = []
+        for start in range(0, self.x.shape[1], BATCH):
+            images = range(self.x.shape[1])[start : start + BATCH]
+            trace = self._computed(causes, images)
+            pairs = ((_of(self.wanted, [image]), _of(trace, [number])) for number, image in enumerate(images))
+            left += [_compared(*pair).different for pair in pairs]
+        return np.array(left)
 
-    def _differ(self, causes: tuple[Cause, ...], images: list[int]) -> dict[str, np.ndarray]:
-        """Where the network with some causes differs from the other side, by node: bool [time, images, *shape]."""
+    def _computed(self, causes: tuple[Cause, ...], images: Sequence[int]) -> Trace:
+        """The network with some causes, on some images."""
         network = self.network
         for cause in causes:
             network = cause.change(network)
-        found = signals(simulate(network, self.x[:, images]), self.wanted)
-        wanted = {node: signal[:, images] for node, signal in signals(self.wanted, self.wanted).items()}
-        if any(found[node].shape != wanted[node].shape for node in found):
-            raise UserError("layers of another shape")
-        return {node: differing(found[node], wanted[node]) for node in found}
+        return simulate(network, self.x[:, list(images)])
+
+
+def _of(trace: Trace, images: Sequence[int]) -> Trace:
+    """A trace of some of its images."""
+    return trace.map(lambda x: x[:, images])
+
+
+def _compared(expected: Trace, other: Trace) -> Comparison:
+    comparison = Comparison()
+    comparison.add(expected, other)
+    return comparison
 
 
 def _rank(finding: Finding) -> tuple[bool, int, int]:

@@ -8,8 +8,8 @@ from export_networks import FEW, Case, firing
 
 from csnn_jax.runs.equality import Comparison
 from csnn_torch.first_difference.causes import Cause
+from csnn_torch.first_difference.compared import comparable
 from csnn_torch.first_difference.explain import Experiment, Finding
-from csnn_torch.first_difference.signals import comparable
 from csnn_torch.first_difference.simulation import Network, simulate
 
 NETWORKS = {

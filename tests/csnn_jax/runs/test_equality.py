@@ -67,7 +67,7 @@ def test_batches_are_counted_together():
     assert found.first.place == EARLY._replace(image=EARLY.image + IMAGES)
     assert found.first.values == {"spike": (0, 1), "membrane": (1, 1)}
     assert found.sentences("A") == [
-        "3 of 552 spikes and 0 of 552 membranes differ from those of A: 2 spikes in lif2, 1 spikes in lif10",
+        "3 of 552 spikes (2 in lif2, 1 in lif10) and 0 of 552 membranes differ from those of A",
         "first at step 0, lif10, image 4, neuron 4: spike 1, A's 0; membrane 1, A's 1",
     ]
 
@@ -82,7 +82,7 @@ def test_a_membrane_or_another_state_differs_before_the_spikes():
     assert found.first.place == Place(1, 0, 2, (0, 1, 2), "lif2")
     assert found.membranes["lif2"].compared == 2 * found.spikes["lif2"].compared
     total, first = found.sentences("torch")
-    assert total.endswith("differ from those of torch: 1 spikes and 1 membranes in lif2")
+    assert total == "1 of 276 spikes (1 in lif2) and 1 of 492 membranes (1 in lif2) differ from those of torch"
     assert first.endswith("channel 0, row 1, column 2: spike 0, torch's 0; membrane 2, torch's 2; syn nan, torch's 2")
 
 

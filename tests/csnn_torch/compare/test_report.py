@@ -64,7 +64,9 @@ def test_differences_and_gradients_are_shown_in_tables(found):
     assert "| silent (2 images) **(not counted)** | 0.0, 0.0 | 100,000 | 0 | not run |" in shown
     assert "Not run: event: it has no reset zero." in shown
     first = "first at step 3, lif1, image 7, channel 1, row 2, column 3: membrane 1.0000001, snnTorch's 1"
-    assert any(line.startswith("- other, scan: 12 of 1,000,000 spikes, 1,2") and first in line for line in shown)
+    assert any(
+        line.startswith("- other, scan: 12 of 1,000,000 spikes (12 in lif1), 1,2") and first in line for line in shown
+    )
     assert "| run | atan | 1.0e-12 | 1.0e-05 |" in shown
     broken = [line for line in shown if line.startswith("- **Broken**")]
     assert len(broken) == len(found.broken) == 3, "a variant may be silent"

@@ -70,8 +70,8 @@ def test_a_result_in_words():
     result = spikes(membranes=2)
     result.comparison.first = Difference(Place(3, 0, 7, (1,), "lif1"), {"membrane": (math.nan, 1.0)})
     assert str(result) == (
-        "run, event: 0 of 1,000 spikes, 2 of 1,000 membranes and 0 of 1 predictions differ from those of snnTorch: "
-        "2 membranes in lif1; first at step 3, lif1, image 7, neuron 1: membrane 1, snnTorch's nan"
+        "run, event: 0 of 1,000 spikes, 2 of 1,000 membranes (2 in lif1) and 0 of 1 predictions differ from those of "
+        "snnTorch; first at step 3, lif1, image 7, neuron 1: membrane 1, snnTorch's nan"
     )
     shown = result.as_json()
     assert (shown["membranes"], shown["different_membranes"], shown["first"]["node"]) == (1000, 2, "lif1")

@@ -62,8 +62,9 @@ def test_a_flipped_output_spike_is_found(made):
 
     found = equality(made.step, Altered(made.step, flip), windows(made.step, [made.x]))
     (line,) = problems("it", found)
-    assert line.startswith(f"in it, 1 of {3 * 12 * NEURONS:,} spikes, 0 of {3 * 12 * NEURONS:,} membranes and ")
-    assert ": 1 spikes in lif4; first at step 3, lif4, image 1, neuron 4: spike " in line
+    total = 3 * 12 * NEURONS
+    assert line.startswith(f"in it, 1 of {total:,} spikes (1 in lif4), 0 of {total:,} membranes and ")
+    assert "; first at step 3, lif4, image 1, neuron 4: spike " in line
 
 
 def test_a_membrane_that_differs_in_the_last_bit_is_found(made):
