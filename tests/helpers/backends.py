@@ -317,7 +317,7 @@ BACKENDS = {
     "torch": backend(in_torch, kinds=f"{STEP}, spikes"),
     "snnTorch": backend(in_snntorch, torch.contiguous_format, kinds=OF_ENGINE),
     "snnTorch, channels last": backend(in_snntorch, torch.channels_last, kinds=OF_ENGINE),
-    "experiments": backend(in_experiments, kinds="membrane, spikes"),
+    "experiments": backend(in_experiments, kinds=f"{STATES}, spikes"),
     "step.onnx": backend(in_onnxruntime, "step.onnx", kinds=STEP),
     "step_b1.onnx": backend(in_onnxruntime, "step_b1.onnx", kinds=STEP),
     "step.onnx, evaluator": backend(in_evaluator, kinds=STEP, whole=False),
