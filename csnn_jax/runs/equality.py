@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
     Attributes:
         step, image: as recorded.
-        number: of the node among those that could be compared.
+        number: of the node in the expected trace.
         neuron: (channel, row, column), or (number,) in a linear layer.
         node: the node's name.
     """
@@ -58,16 +58,6 @@ class Place(NamedTuple):
         names = ("neuron",) if len(self.neuron) == 1 else ("channel", "row", "column")
         neuron = ", ".join(f"{name} {number}" for name, number in zip(names, self.neuron, strict=True))
         return f"step {self.step}, {self.node}, image {self.image}, {neuron}"
-
-
-def _first_place(differ: Mapping[str, np.ndarray]) -> Place | None:
-    """The first place where two programs differ, from where they do by node; None: nowhere."""
-    places = []
-    for number, (node, where) in enumerate(differ.items()):
-        if where.any():
-            step, image, *neuron = map(int, np.unravel_index(where.argmax(), where.shape))
-            places.append(Place(step, number, image, tuple(neuron), node))
-    return min(places, default=None)
 
 
 class Difference(NamedTuple):
@@ -121,27 +111,24 @@ class Comparison:
         Raises:
             ValueError: the shapes differ.
         """
-        differ: dict[str, np.ndarray] = {}
-        pairs, images = {}, 0
-        for node in dict.fromkeys((*expected.states, *expected.spikes)):
+        firsts, images = [] if self.first is None else [self.first], 0
+        for number, node in enumerate(dict.fromkeys((*expected.states, *expected.spikes))):
             wanted, shown = _by_name(expected, node), _by_name(other, node)
-            pairs[node] = {name: (wanted[name], shown[name]) for name in wanted if name in shown}
-            for name, pair in pairs[node].items():
+            pairs = {name: (wanted[name], shown[name]) for name in wanted if name in shown}
+            for name, pair in pairs.items():
                 where = differing(*pair)
-                differ[node] = differ[node] | where if node in differ else where
+                self.time_steps, images = where.shape[:2]
                 count = (self.spikes if name == "spike" else self.membranes).setdefault(node, Count())
                 count.compared += where.size
                 count.different += int(np.count_nonzero(where))
                 if name == "spike":
                     one, two = (int(np.count_nonzero(array)) for array in pair)
                     count.active = count.active[0] + one, count.active[1] + two
-                self.time_steps, images = where.shape[:2]
-        if place := _first_place(differ):
-            at = place.step, place.image, *place.neuron
-            values = {name: (float(one[at]), float(two[at])) for name, (one, two) in pairs[place.node].items()}
-            place = place._replace(image=place.image + self.images)
-            if self.first is None or place < self.first.place:
-                self.first = Difference(place, values)
+                if where.any():
+                    at = step, image, *neuron = tuple(map(int, np.unravel_index(where.argmax(), where.shape)))
+                    values = {name: (float(one[at]), float(two[at])) for name, (one, two) in pairs.items()}
+                    firsts.append(Difference(Place(step, number, self.images + image, tuple(neuron), node), values))
+        self.first = min(firsts, key=lambda one: one.place, default=None)
         self.images += images
         if self.model is not None:
             classes, others = (summed(output(self.model, *trace)).argmax(1) for trace in (expected, other))

@@ -61,13 +61,12 @@ class SpikeResult:
 
     def as_json(self) -> dict[str, Any]:
         about = {"network": self.network, "engine": self.engine, "refused": self.refused, "counted": self.counted}
-        first: dict[str, Any] | None = None
-        if found := self.comparison.first:
-            sides = zip(("snntorch", "csnn_jax"), zip(*found.values.values(), strict=True), strict=True)
-            first = found.place._asdict() | {
-                side: dict(zip(found.values, values, strict=True)) for side, values in sides
-            }
-        return about | self.figures | {"densities": self.densities, "first": first}
+        place: dict[str, Any] | None = None
+        if first := self.comparison.first:
+            place = first.place._asdict()
+            for number, side in enumerate(("snntorch", "csnn_jax")):
+                place[side] = {name: pair[number] for name, pair in first.values.items()}
+        return about | self.figures | {"densities": self.densities, "first": place}
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,8 @@ def compare(case: Case, engines: Sequence[str], device: str = "cpu") -> list[Spi
         for name, side in sides.items():
             if not isinstance(side, str):
                 comparisons[name].add(theirs, side(pixels).map(lambda layer: np.moveaxis(np.asarray(layer), -1, 2)))
-    return [
-        SpikeResult(case.name, name, len(case.images), side)
-        if isinstance(side, str)
-        else SpikeResult(case.name, name, len(case.images), None, comparisons[name])
-        for name, side in sides.items()
-    ]
+    refused = {name: side if isinstance(side, str) else None for name, side in sides.items()}
+    return [SpikeResult(case.name, name, len(case.images), refused[name], comparisons[name]) for name in engines]
 
 
 def _traced(case: Case, engine: str) -> Callable[[np.ndarray], Trace] | str:

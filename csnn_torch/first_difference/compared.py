@@ -98,15 +98,15 @@ def _small(x: np.ndarray) -> np.ndarray:
     return small if np.array_equal(small, x) else x
 
 
-def explained(sides: Sides, given: Inputs, found: Compared) -> tuple[int, list[Finding]] | None:
+def explained(sides: Sides, given: Inputs, result: Compared) -> tuple[int, list[Finding]] | None:
     """What explains the difference: (the side whose network was changed, findings).
 
     Uses a side whose network, as computed here, reproduces what the side itself gave; None if there's no such side.
     """
-    assert found.comparison.first is not None
+    assert result.comparison.first is not None
     for number, network in ((number, side.network) for number, side in enumerate(sides) if side.network):
-        own, wanted = found.signals[number], found.signals[1 - number]
-        experiment = Experiment(network, given.each[number], wanted, found.comparison.first.place)
+        own, wanted = result.signals[number], result.signals[1 - number]
+        experiment = Experiment(network, given.each[number], wanted, result.comparison.first.place)
         if experiment.reproduces(own):
             return number, experiment.findings(sides[1 - number].network)
     return None

@@ -17,28 +17,28 @@ def heading(sides: tuple[Side, Side], inputs: Inputs) -> Iterator[str]:
     yield f"On {inputs.what}, {inputs.steps} steps. Images, steps and neurons count from 0."
 
 
-def counts(found: Compared) -> Iterator[str]:
+def counts(result: Compared) -> Iterator[str]:
     """A line for each layer."""
-    nodes = found.signals[0].states
+    nodes = result.signals[0].states
     width = max(map(len, nodes))
     for node in nodes:
         text = "not compared: one of the sides doesn't show its spikes"
-        if count := found.comparison.spikes.get(node):
+        if count := result.comparison.spikes.get(node):
             text = f"{count.compared:,} spikes compared; A has {count.active[0]:,}, B {count.active[1]:,}"
-        elif count := found.comparison.membranes.get(node):
+        elif count := result.comparison.membranes.get(node):
             text = f"{count.compared:,} membranes compared"
         yield f"  {node:{width}}  {text}"
 
 
-def differences(found: Compared, sides: tuple[Side, Side]) -> Iterator[str]:
+def differences(result: Compared, sides: tuple[Side, Side]) -> Iterator[str]:
     """What differs, and the membrane with the first difference on each side."""
-    first = found.comparison.first
+    first = result.comparison.first
     assert first is not None
-    yield from found.comparison.sentences("A")
+    yield from result.comparison.sentences("A")
     yield _row("", "A", "B")
     step = first.place.step
     before = "at the start" if step == 0 else f"after step {step - 1}"
-    for text, values in zip((before, f"after step {step}"), zip(*found.membranes, strict=True), strict=True):
+    for text, values in zip((before, f"after step {step}"), zip(*result.membranes, strict=True), strict=True):
         yield _row(f"membrane {text}", *map(_membrane, values))
     if sides[0].held == sides[1].held:
         yield f"  Membranes on both sides are {sides[0].held} the reset that a spike causes."

@@ -90,7 +90,7 @@ def test_only_what_both_show_is_compared():
     found = Comparison()
     found.add(spiking(), Trace({}, {"lif10": spiking(DEEP).spikes["lif10"]}))
     assert ([*found.spikes], [*found.membranes]) == (["lif10"], [])
-    assert found.first.place == DEEP._replace(number=0) and found.first.values == {"spike": (0, 1)}
+    assert found.first.place == DEEP and found.first.values == {"spike": (0, 1)}
     assert found.figures()["images"] == IMAGES and found.figures()["time_steps"] == STEPS
     with refusing(ValueError, [4, 3, 5], [3, 3, 5]):
         found.add(spiking(), Trace({}, {"lif10": spiking().spikes["lif10"][:3]}))
