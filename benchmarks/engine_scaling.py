@@ -137,7 +137,7 @@ def density(run: str) -> dict[str, Any]:
     network, images = load(run, 100, 128)
     found = stages(network.config.graph)
     number = max(i for i, stage in enumerate(found) if stage.convolution)
-    spikes = jax.jit(lambda x: event.trace(network, x)[1].spikes)(images)
+    spikes = jax.jit(lambda x: [*event.trace(network, x)[1].spikes.values()])(images)
     layers = {}
     for index in (number, number + 1):
         stage = found[index]

@@ -202,7 +202,7 @@ def write_job(path: Path, options: argparse.Namespace, rounds: int) -> None:
     """
     _, config, tensors = rundir.open_run(options.run)
     default = ModelConfig(scale=config.model.scale, input_bits=config.model.input_bits)
-    if config.model.layers != default.layers or config.data.dataset != "mnist":
+    if [*config.model.graph] != [*default.graph] or config.data.dataset != "mnist":
         raise SystemExit(f"RUN {options.run}: expected a run of the default network on MNIST")
     dataset = data.load_for(config)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), options.batch_size)[: rounds + 1]

@@ -108,7 +108,7 @@ def activity(model: Trained, config: Config, images: np.ndarray) -> Activity:
     parts = []
     for start in range(0, COUNTED, 100):
         batch = chosen[start : start + 100]
-        spikes = [layer if layer.ndim == 3 else np.moveaxis(layer, -1, 2) for layer in model.trace(batch).spikes]
+        spikes = [np.moveaxis(layer, -1, 2) for layer in model.trace(batch).spikes.values()]
         values = batch / np.float32(config.model.pixel_scale)
         x = np.moveaxis(values.swapaxes(0, 1) if values.ndim == 5 else values, -1, -3)
         parts.append(Activity.of(config.model, x, spikes))

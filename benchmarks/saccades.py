@@ -54,14 +54,12 @@ def drawn(run: str) -> Figure:
         ax.imshow(np.stack([1 - dark, 1 - 0.55 * (dark + bright).clip(0, 1), 1 - bright], -1))
         ax.set(title=f"step {step}", xticks=[], yticks=[])
         ax.grid(False)
-    for number, (ax, spikes) in enumerate(zip(below.subplots(1, len(trace.spikes)), trace.spikes, strict=True), 1):
-        flat = np.asarray(spikes[:, 0]).reshape(len(spikes), -1)
+    for ax, (node, spikes) in zip(below.subplots(1, len(trace.spikes)), trace.spikes.items(), strict=True):
+        flat = spikes[:, 0].reshape(len(spikes), -1)
         seen = flat[:, np.linspace(0, flat.shape[1] - 1, min(ROWS, flat.shape[1])).astype(int)]
         step, neuron = np.nonzero(seen)
         ax.plot(step, neuron, "|", color=BLUE, markersize=2.5, markeredgewidth=0.6)
-        ax.set(
-            title=f"lif{number}, {seen.shape[1]} of {flat.shape[1]:,} neurons", xlabel="step", xlim=(-1, len(spikes))
-        )
+        ax.set(title=f"{node}, {seen.shape[1]} of {flat.shape[1]:,} neurons", xlabel="step", xlim=(-1, len(spikes)))
     below.supylabel("neuron")
     return figure
 

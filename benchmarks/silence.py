@@ -60,7 +60,8 @@ def look(name: str, model: ModelConfig, init, surrogate, images: data.Split) -> 
     model = replace(model, surrogate=surrogate, scale=255.0)
     trainer = Trainer(decided(Config(model, train=TrainConfig(init=init))), images)
     batch = data.epoch_batches(0, 0, len(images.labels), 128)[0]
-    membranes, spikes = trainer.trace(images.images[batch[:32]])
+    trace = trainer.trace(images.images[batch[:32]])
+    membranes, spikes = trace.membranes.values(), trace.spikes.values()
     step = trainer.step(Feed(trainer.config, images).batch(0, batch), 0.0).fetched()
     sizes = [tensor.size for key, tensor in trainer.tensors().items() if key.endswith(".weight")]
     return Seen(

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config, ModelConfig, Readout
 from csnn_jax.flags import parse, run_command
+from csnn_jax.window import output
 
 DESCRIPTION = """Classifies PNG or JPEG pictures, or event-camera recordings, with a trained network.
 
@@ -54,10 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"error: {error}", file=sys.stderr)
                 code = 2
                 continue
-            trace = model.trace(sample[None])
-            spikes, membranes = (np.asarray(layers[-1])[:, 0] for layers in (trace.spikes, trace.membranes))
-            read = membranes if config.model.readout == "membrane" else None
-            print(_text(path, notes, config.class_names, spikes, read), flush=True)
+            trace, reads = model.trace(sample[None]), config.model.readout
+            print(_text(path, notes, config.class_names, output(config.model, *trace)[:, 0], reads), flush=True)
         return code
 
     return run_command(command, arguments)
@@ -96,19 +95,18 @@ def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
     return np.rint(pixels * (config.brightest / 255)).astype(np.uint8)
 
 
-def _text(
-    path: str, notes: Sequence[str], names: Sequence[str], spikes: np.ndarray, membranes: np.ndarray | None
-) -> str:
-    """The printed result for output spikes [time, classes], or for membranes if they are the readout."""
-    scores = spikes.sum(0).astype(int) if membranes is None else membranes.sum(0)
-    steps = np.flatnonzero(spikes.any(1))
+def _text(path: str, notes: Sequence[str], names: Sequence[str], read: np.ndarray, readout: Readout) -> str:
+    """The printed result for output spikes or membranes [time, classes]."""
+    counts = readout == "spikes"
+    scores = read.sum(0).astype(int) if counts else read.sum(0)
+    steps = np.flatnonzero(read.any(1))
     first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spikes"
-    first = first if membranes is None else ""
+    first = first if counts else ""
     best = [name for name, score in zip(names, scores, strict=True) if score == scores.max()]
     tie = f" (tie between {', '.join(best)})" if len(best) > 1 else ""
     lines = [f"{path}: class {best[0]}{tie}{first}"]
     lines += [f"  {note}" for note in notes]
-    said, form = ("spikes", "d") if membranes is None else ("summed membranes", ".2f")
+    said, form = ("spikes", "d") if counts else ("summed membranes", ".2f")
     lines.append(f"  {said}: " + "  ".join(f"{name}:{score:{form}}" for name, score in zip(names, scores, strict=True)))
     return "\n".join(lines)
 

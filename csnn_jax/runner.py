@@ -22,6 +22,7 @@ from csnn_jax.network.model import CSNN, States, advance, enter, exact
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
+from csnn_jax.window import SpikeCounts, Trace
 
 
 class Runners:
@@ -74,8 +75,7 @@ class BatchRunner:
 
     Attributes:
         engine: as given.
-        tally: (parameters, input) -> sums over the window, `scan.SpikeCounts`.
-        trace: (parameters, input) -> all states and spikes, `scan.Trace`.
+        tally: (parameters, input) -> sums over the window, `SpikeCounts`.
         fires: (parameters, input) -> which channels ever spike in the window, `scan.Seen`.
     """
 
@@ -83,10 +83,10 @@ class BatchRunner:
         graphdef, config = nnx.split(model)[0], model.config
         self.engine, self._config, self._seed, self._devices = engine, config, seed, devices
 
-        def tally(params, x: Array) -> scan.SpikeCounts:
+        def tally(params, x: Array) -> SpikeCounts:
             return engine.tally(nnx.merge(graphdef, params), x)
 
-        def trace(params, x: Array) -> scan.Trace:
+        def trace(params, x: Array) -> Trace:
             return engine.trace(nnx.merge(graphdef, params), x)[1]
 
         def fires(params, x: Array) -> scan.Seen:
@@ -95,7 +95,7 @@ class BatchRunner:
         def membranes(params, x: Array) -> list[tuple[Array, Array]]:
             model = nnx.merge(graphdef, params)
             thresholds = [jnp.asarray(own.in_use["threshold"], model.dtype) for own in model.neurons.values()]
-            return list(zip(trace(params, x).membranes, thresholds, strict=True))
+            return list(zip(trace(params, x).membranes.values(), thresholds, strict=True))
 
         def look(params, x: Array) -> list[Moments]:
             return [metrics.moments(*layer) for layer in membranes(params, x)]
@@ -105,9 +105,13 @@ class BatchRunner:
 
         self._outputs = scan.jit(outputs)
         self.tally = scan.jit(devices.spread(tally, devices.gather) if devices else tally)
-        self.trace = scan.jit(trace)
+        self._trace = scan.jit(trace)
         self.fires = scan.jit(fires)
         self._membranes, self._look = scan.jit(membranes), scan.jit(look)
+
+    def trace(self, params, x: Array) -> Trace:
+        """All states and spikes of an input, NumPy arrays."""
+        return self._trace(params, x).map(np.asarray).ordered(self._config.graph)
 
     def hold(self, images: Images | Array) -> Images | Array:
         """Prepares the images for `present`: on the device if they are already there, unless they must be encoded."""

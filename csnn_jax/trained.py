@@ -16,7 +16,6 @@ from jax import Array
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.data import Images, Split, as_learned, eval_batches, is_recorded
-from csnn_jax.engine import scan
 from csnn_jax.errors import naming_arguments
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
@@ -24,6 +23,7 @@ from csnn_jax.runner import BatchRunner, Runners, Stream, to_run
 from csnn_jax.runs import layouts, metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary
+from csnn_jax.window import Trace
 
 
 class Answer(NamedTuple):
@@ -111,23 +111,22 @@ class Trained:
             summed = summed.astype(np.int64)
         return Answer(summed.argmax(1), summed)
 
-    def trace(self, images: Any) -> scan.Trace:
+    def trace(self, images: Any) -> Trace:
         """Runs the window and keeps every layer's membranes and spikes, all in memory at once.
 
         Args:
             images: as in `classify`.
 
         Returns:
-            NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape]; `states` has all states
-                of the neurons, by name.
+            NumPy arrays by the name of their neurons, `lif1`, `lif2`, ...: `membranes` and `spikes`, each
+                [time, batch, *shape]; `states` has all states, by name.
 
         Raises:
             ValueError, UserError: as in `classify`.
         """
         images = to_run(images, self.config.model.brightest)
         runner, images = self._for(images)
-        found = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
-        return jax.tree.map(np.asarray, found)
+        return runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
 
     def stream(self, batch: int | None = None) -> Stream:
         """Returns a `Stream`, which runs the network on frames as they arrive and keeps its state.

@@ -1,14 +1,19 @@
-"""Runs a network's graph over a window, step by step, in any array library.
+"""Runs a network's graph over a window, step by step, in any array library, and records what it gives.
 
 `Library` is what an array library has to provide. A program whose neurons differ is a library with another `fire`.
 """
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Pooling
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
+
+if TYPE_CHECKING:  # importing it would make every import chain longer
+    from csnn_jax.config import ModelConfig
 
 Parameters = Mapping[str, Values]
 """The parameters of each node by its name, and then by theirs: `weight`, `bias`, `beta`, ..."""
@@ -36,6 +41,72 @@ class Step(NamedTuple):
 
     values: dict[str, Any]
     states: dict[str, State]
+
+
+class Trace(NamedTuple):
+    """What neurons did in a window: arrays [time, batch, *shape] in the layout of the library in use.
+
+    Nodes whose states or spikes a program doesn't show are missing.
+
+    Attributes:
+        states: the states after each step by node and name, with membranes before the reset by their own spikes.
+        spikes: by node, 0 or 1; some programs spike several times in a step.
+    """
+
+    states: dict[str, State]
+    spikes: dict[str, Any]
+
+    @property
+    def membranes(self) -> dict[str, Any]:
+        """The membranes by node."""
+        return {node: state[MEMBRANE] for node, state in self.states.items() if MEMBRANE in state}
+
+    def map(self, function: Callable[[Any], Any]) -> "Trace":
+        """The results of a function for each array."""
+        return joined([self], lambda arrays: function(arrays[0]))
+
+    def ordered(self, graph: Graph) -> "Trace":
+        """The same with the nodes in the graph's order, because JAX sorts them by name."""
+        names = [node.name for node in graph.neurons]
+        return Trace(*({name: by_node[name] for name in names if name in by_node} for by_node in self))
+
+
+class SpikeCounts(NamedTuple):
+    """Sums over the window, for accuracy and densities: the class scores, and how often each layer spiked.
+
+    Attributes:
+        scores: per image and class [batch, classes]: number of output spikes, or the sum of the output membranes if the
+            network's readout is the membrane.
+        fired: spikes per image and layer [batch, layers].
+    """
+
+    scores: Any
+    fired: Any
+
+
+def joined(parts: Iterable[Trace], join: Callable[[list[Any]], Any]) -> Trace:
+    """One trace from those of steps, or of batches.
+
+    Args:
+        parts: the traces, in order.
+        join: joins their arrays for a node.
+    """
+    states, spikes = zip(*parts, strict=True)
+    by_node = {
+        node: {name: join([part[node][name] for part in states]) for name in state} for node, state in states[0].items()
+    }
+    return Trace(by_node, {node: join([part[node] for part in spikes]) for node in spikes[0]})
+
+
+def output(config: "ModelConfig", states: Mapping[str, State], spikes: Mapping[str, Any]) -> Any:
+    """What the class is read from: the last neurons' spikes, or their membranes."""
+    last = config.graph.neurons[-1].name
+    return states[last][MEMBRANE] if config.readout == "membrane" else spikes[last]
+
+
+def summed(steps: Any) -> Any:
+    """The sum over the first axis, step by step in every library, because sums of membranes round."""
+    return reduce(operator.add, steps)
 
 
 class Library(ABC):

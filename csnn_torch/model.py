@@ -4,10 +4,9 @@ Its input x is an image [batch, channels, height, width], presented at every ste
 [time, batch, channels, height, width].
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
-from typing import NamedTuple, TypeVar
 
 import numpy as np
 import snntorch as snn
@@ -19,36 +18,10 @@ from csnn_jax.config.checks import show
 from csnn_jax.config.graph import Convolution, Flatten, Linear, Node, WeightedNode
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
-from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors
+from csnn_jax.window import SpikeCounts, Trace, joined, summed
 from csnn_torch.network import Network, exactly
 from csnn_torch.surrogates import spike_function
-
-T = TypeVar("T", np.ndarray, torch.Tensor)
-
-
-class Trace(NamedTuple):
-    """The state and spikes of every layer at every step: tensors [time, batch, *shape], channels last."""
-
-    states: tuple[dict[str, torch.Tensor], ...]
-    spikes: tuple[torch.Tensor, ...]
-
-    @property
-    def membranes(self) -> tuple[torch.Tensor, ...]:
-        """The membranes of every layer."""
-        return tuple(state[MEMBRANE] for state in self.states)
-
-
-class SpikeCounts(NamedTuple):
-    """Sums over the window: the class scores, and how often each layer spiked.
-
-    Attributes:
-        scores: per image and class [batch, classes]: output spikes, or the sum of the output membranes.
-        fired: spikes per image and layer [batch, layers].
-    """
-
-    scores: torch.Tensor
-    fired: torch.Tensor
 
 
 def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Network:
@@ -262,20 +235,19 @@ def watch(
 
 @torch.no_grad()
 def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
-    """Runs the window (see `run`) and records every layer at every step."""
-    layers = neurons(network)
-    states: list[list[dict[str, torch.Tensor]]] = [[] for _ in layers]
-    spikes: list[list[torch.Tensor]] = [[] for _ in layers]
+    """Runs the window (see `run`) and records every layer, `lif1`, `lif2`, ..., at every step."""
+    steps: list[Trace] = []
 
-    def keep(number: int, neuron: snn.SpikingNeuron, fired: torch.Tensor) -> None:
-        names = NEURONS[type(neuron).__name__.lower()].states
-        states[number].append({name: _channels_last(getattr(neuron, name)) for name in names})
-        spikes[number].append(_channels_last(fired))
+    def record(number: int, neuron: snn.SpikingNeuron, fired: torch.Tensor) -> None:
+        if number == 0:
+            steps.append(Trace({}, {}))
+        node, names = f"lif{number + 1}", NEURONS[type(neuron).__name__.lower()].states
+        steps[-1].states[node] = {name: getattr(neuron, name) for name in names}
+        steps[-1].spikes[node] = fired
 
-    with _watched(network, keep):
+    with _watched(network, record):
         run(network, x, time_steps)
-    stacked = ({name: torch.stack([one[name] for one in layer]) for name in layer[0]} for layer in states)
-    return Trace(tuple(stacked), tuple(map(torch.stack, spikes)))
+    return joined(steps, torch.stack)
 
 
 @torch.no_grad()
@@ -288,18 +260,8 @@ def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Rea
         fired[:, number] += spikes.flatten(1).sum(1)
 
     with _watched(network, add):
-        scores = add_up(run_for(network, x, time_steps, readout))
+        scores = summed(run_for(network, x, time_steps, readout))
     return SpikeCounts(scores, fired)
-
-
-def add_up(steps: T) -> T:
-    """The sum over the first axis, in the order of the steps as in csnn_jax, because sums of membranes round."""
-    return sum(steps[1:], steps[0])
-
-
-def predictions(config: ModelConfig, membranes: Sequence[np.ndarray], spikes: Sequence[np.ndarray]) -> np.ndarray:
-    """The predicted classes [batch], from all layers' membranes and spikes [time, batch, *shape]."""
-    return add_up((membranes if config.readout == "membrane" else spikes)[-1]).argmax(1)
 
 
 @contextmanager
@@ -326,7 +288,3 @@ def channels_first(images: np.ndarray, memory_format: torch.memory_format = torc
     if found.ndim == 4:
         return found.clone(memory_format=memory_format)
     return found.flatten(0, 1).clone(memory_format=memory_format).unflatten(0, found.shape[:2])  # each step's batch
-
-
-def _channels_last(layer: torch.Tensor) -> torch.Tensor:
-    return layer.permute(0, 2, 3, 1) if layer.ndim == 4 else layer

@@ -16,6 +16,7 @@ from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary, StepMetrics, evaluate, look, moments
 from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
+from csnn_jax.window import Trace
 from csnn_torch import losses, model, optimizer
 from csnn_torch.network import dropping
 
@@ -162,10 +163,10 @@ class Trainer:
     def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.input(some, np.arange(len(some)), (3, number))
-            membranes = model.trace(self.network, x, self.config.model.time_steps).membranes
+            membranes = self._traced(x).membranes.values()
             # A convolution's thresholds are [channels, 1, 1]; membranes have channels last.
             thresholds = [neuron.threshold.detach().cpu().numpy().squeeze() for neuron in model.neurons(self.network)]
-            return [moments(m.cpu().numpy(), theta) for m, theta in zip(membranes, thresholds, strict=True)]
+            return [moments(layer, theta) for layer, theta in zip(membranes, thresholds, strict=True)]
 
         with self._holding(self._last_good if before else None):
             return look(images, self.config.model, run)
@@ -183,11 +184,15 @@ class Trainer:
         finally:
             self._set(now)
 
-    def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def trace(self, images: np.ndarray) -> Trace:
         x = self.input(images, np.arange(len(images)), (2, 0))
         with self._holding(self._average or None):
-            found = model.trace(self.network, x, self.config.model.time_steps)
-        return [m.cpu().numpy() for m in found.membranes], [s.cpu().numpy() for s in found.spikes]
+            return self._traced(x)
+
+    def _traced(self, x: torch.Tensor) -> Trace:
+        """The window as NumPy arrays, channels last."""
+        trace = model.trace(self.network, x, self.config.model.time_steps)
+        return trace.map(lambda layer: np.ascontiguousarray(np.moveaxis(layer.cpu().numpy(), 2, -1)))
 
     def tensors(self) -> layouts.Tensors:
         return layouts.on_grid(self.config.model, self.masters())

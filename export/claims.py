@@ -67,7 +67,8 @@ def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
 def _activity(evidence: Evidence) -> footprint.Activity:
     """Activity of the reference network on the images used to compare spikes."""
     model = evidence.network.model
-    return reduce(add, (footprint.Activity.of(model, one.x.numpy(), one.spikes) for one in evidence.compared))
+    batches = ((one.x.numpy(), list(one.trace.spikes.values())) for one in evidence.compared)
+    return reduce(add, (footprint.Activity.of(model, *batch) for batch in batches))
 
 
 def checked(network: Network) -> list[str]:

@@ -4,8 +4,7 @@ It's bit-identical to `csnn_torch.model.sequential` (snnTorch), which hides its 
 from that would silently lose it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,29 +16,13 @@ from csnn_jax.data.encode import as_input
 from csnn_jax.data.entry import as_floats
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import Carry, step
+from csnn_jax.window import Carry, Trace, output, step
 from csnn_torch.library import Torch
 
-T = TypeVar("T")
 States = tuple[Tensor, ...]
 """The state of every layer, in the order of `state_shapes`."""
 Scores = Callable[[Tensor], np.ndarray]
 """A program: maps `inputs` to class scores [batch, classes], which are spike counts or summed membranes."""
-
-
-class Trace(NamedTuple):
-    """All states and spikes at every step: tensors [time, batch, channels, height, width] or [time, batch, features].
-
-    Attributes:
-        output: output spikes or membranes, which determine the class.
-        states: states of every layer, in the order of `state_shapes`; membranes are before the reset by their own
-            spikes.
-        spikes: S[t] of every layer, 0 or 1.
-    """
-
-    output: Tensor
-    states: States
-    spikes: States
 
 
 class Step:
@@ -78,18 +61,18 @@ class Step:
         graph = self.config.graph
         carry = Carry(self._by_node(states), {})
         _, after = step(graph, self._library, self.parameters, carry, {IMAGE: x})
-        last = graph.neurons[-1].name
-        output = after.states[last][MEMBRANE] if self.config.readout == "membrane" else after.values[last]
-        return output, *(state for one in after.states.values() for state in one.values())
+        read = output(self.config, after.states, after.values)
+        return read, *(state for one in after.states.values() for state in one.values())
 
     @torch.no_grad()
-    def fire(self, states: States) -> States:
-        """The spikes S[t] of every layer, from the states after the step."""
-        spikes = []
-        for name, after in self._by_node(states).items():
-            values = self.parameters[name]
-            spikes.append(self._library.fired(after[MEMBRANE], self.config.kind.threshold(values, after)))
-        return tuple(spikes)
+    def trace(self, states: Iterable[Sequence[Tensor]]) -> Trace:
+        """The trace that has these states after each step, in the order of `state_shapes`, with their spikes S[t]."""
+        by_node = self._by_node([torch.stack(state) for state in zip(*states, strict=True)])
+        spikes = {}
+        for node, state in by_node.items():
+            threshold = self.config.kind.threshold(self.parameters[node], state)
+            spikes[node] = self._library.fired(state[MEMBRANE], threshold)
+        return Trace(by_node, spikes)
 
     def _by_node(self, states: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
         names, left = self.config.kind.states, iter(states)
@@ -106,11 +89,6 @@ def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         for number, node in enumerate(config.graph.neurons, 1)
         for name in node.operation.kind.states
     }
-
-
-def membranes(config: ModelConfig, states: Sequence[T]) -> list[T]:
-    """The membranes from the states."""
-    return [one for name, one in zip(state_shapes(config), states, strict=True) if name.startswith(MEMBRANE)]
 
 
 def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 2, 0)) -> Tensor:
@@ -147,10 +125,8 @@ def trace(network: Step, x: Tensor, time_steps: int) -> Trace:
         time_steps: length of the window if `x` is a single image.
     """
     states: Sequence[Tensor] = network.initial_states(x.shape[-4])
-    outputs, recorded = [], []
+    recorded = []
     for frame in frames(x, time_steps):
-        output, *states = network(frame, *states)
-        outputs.append(output)
-        recorded.append(tuple(states))
-    stacked = tuple(torch.stack(layer) for layer in zip(*recorded, strict=True))
-    return Trace(torch.stack(outputs), stacked, network.fire(stacked))
+        _, *states = network(frame, *states)
+        recorded.append(states)
+    return network.trace(recorded)

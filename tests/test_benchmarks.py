@@ -94,7 +94,7 @@ def test_a_network_is_made_to_fire_and_timed_layer_by_layer(tmp_path: Path, monk
     network = dense.firing(config, 0.3)
     images = load(f"arrays:{tmp_path}/noise.npz", (12, 12, 3)).train.images[:8]
     spikes = scan.trace(network, jnp.asarray(images))[1].spikes
-    assert np.allclose([np.mean(layer) for layer in spikes[:2]], 0.3, atol=0.02)
+    assert np.allclose([np.mean(spikes[node]) for node in ("lif1", "lif2")], 0.3, atol=0.02)
     csnn_jax.save(network, config, tmp_path / "run")
     found = dense.layers(str(tmp_path / "run"))
     assert [layer["layer"] for layer in found] == ["conv1", "conv2", "fc1"]

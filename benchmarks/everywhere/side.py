@@ -6,6 +6,7 @@ python side.py SIDE RUN BUNDLE images.npy hashes.npy     # or layers.npz for the
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,7 @@ def torch_eager(run: str, channels_last: bool = False) -> Side:
 
     def window(images: np.ndarray) -> Layers:
         x = model.channels_first(as_floats(as_input(images, config, (0,)), config), layout)
-        trace = model.trace(network, x, config.time_steps)
-        return ((m.numpy(), s.numpy()) for m, s in zip(trace.membranes, trace.spikes, strict=True))
+        return layers(model.trace(network, x, config.time_steps).map(last))
 
     return window
 
@@ -51,15 +51,19 @@ def torch_compiled(run: str) -> Side:
 
     def window(images: np.ndarray) -> Layers:
         trace = reference.trace(step, reference.inputs(job.model, images), job.model.time_steps)
-        membranes = reference.membranes(job.model, trace.states)
-        return ((last(m.numpy()), last(s.numpy())) for m, s in zip(membranes, trace.spikes, strict=True))
+        return layers(trace.map(last))
 
     return window
 
 
-def last(values: np.ndarray) -> np.ndarray:
+def last(values: Any) -> np.ndarray:
     """Moves the channels to the end."""
-    return np.moveaxis(values, 2, -1) if values.ndim == 5 else values
+    return np.moveaxis(np.asarray(values), 2, -1)
+
+
+def layers(trace: Any) -> Layers:
+    """A trace's membranes and spikes."""
+    return zip(trace.membranes.values(), trace.spikes.values(), strict=True)
 
 
 def jax_engine(run: str, engine: str) -> Side:
@@ -68,8 +72,7 @@ def jax_engine(run: str, engine: str) -> Side:
     network = csnn_jax.load(run, engine=engine)
 
     def window(images: np.ndarray) -> Layers:
-        trace = network.trace(images)
-        return zip(trace.membranes, trace.spikes, strict=True)
+        return layers(network.trace(images))
 
     return window
 
@@ -79,15 +82,13 @@ def onnx_runtime(run: str, bundle: str) -> Side:
 
     from csnn_jax.runs import rundir
     from export import reference
-    from export.proof import equality, runners
+    from export.proof import runners
 
     _, job, tensors = rundir.open_run(run)
     step, runner = reference.Step(job.model, tensors), runners.OnnxRunner(onnx.load(f"{bundle}/step.onnx"))
 
     def window(images: np.ndarray) -> Layers:
-        whole = runners.window(runner, job.model, reference.inputs(job.model, images))
-        membranes, spikes = reference.membranes(job.model, whole.states), equality.fired(step, whole)
-        return ((last(m), last(s)) for m, s in zip(membranes, spikes, strict=True))
+        return layers(runners.window(runner, step, reference.inputs(job.model, images)).map(last))
 
     return window
 
@@ -113,8 +114,8 @@ def main() -> None:
         return
     parts = []
     for start in range(0, len(images), BATCH):
-        layers = [of(np.asarray(m), np.asarray(s)) for m, s in window(images[start : start + BATCH])]
-        parts.append(np.stack(layers, 1))
+        hashes = [of(np.asarray(m), np.asarray(s)) for m, s in window(images[start : start + BATCH])]
+        parts.append(np.stack(hashes, 1))
     np.save(target, np.concatenate(parts))
 
 

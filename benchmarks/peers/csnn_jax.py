@@ -21,8 +21,8 @@ def build(job):
     train = replace(config.train, engine=job.variant, batch_size=job.images.shape[1])
     images = job.images.reshape(-1, 28, 28, 1)
     tensors = {
-        f"{layer.name}.{name}": values
-        for layer, pair in zip(model.layers, job.layers, strict=True)
+        f"{node.name}.{name}": values
+        for node, pair in zip(model.graph.weighted, job.layers, strict=True)
         for name, values in zip(("weight", "bias"), pair, strict=True)
     }
     trainer = Trainer(replace(config, model=model, train=train), Split(images, job.labels.reshape(-1)), tensors)
@@ -36,6 +36,7 @@ def build(job):
         return trainer.evaluate(Split(images[..., None], np.zeros(len(images), np.int32))).predictions
 
     def spikes(images):
-        return trainer.trace(images[..., None])[1][-1]
+        *_, last = trainer.trace(images[..., None]).spikes.values()
+        return last
 
     return step, infer, spikes

@@ -24,12 +24,13 @@ from csnn_jax.engine.coverage import lacking, planes_of
 from csnn_jax.engine.fixed import add_up, image_current
 from csnn_jax.engine.library import Unsupported
 from csnn_jax.engine.plan import Stage, reader, stages
-from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input, usual_output
+from csnn_jax.engine.scan import Dropout, by_channel, check_input, usual_output
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.model import CSNN, NeuronParameters, States, Weights, enter, exact
 from csnn_jax.network.neuron import clip
 from csnn_jax.network.rounding import rounded
 from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.window import SpikeCounts, Trace
 
 T = TypeVar("T")
 LAST = "the last states; use csnn_jax.run"
@@ -101,11 +102,11 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
         batch, time, _ = values.shape
         return _unpadded(values.reshape(batch * time, -1), shape).reshape(batch, time, *shape).swapaxes(0, 1)
 
-    pairs = list(zip(outputs, [node.shape for node in model.config.graph.neurons], strict=True))
-    states = tuple({MEMBRANE: dense(output.membranes, shape)} for output, shape in pairs)
-    spikes = tuple(dense(bits.unpack(output.spikes), shape) for output, shape in pairs)
+    pairs = list(zip(model.config.graph.neurons, outputs, strict=True))
+    states = {node.name: {MEMBRANE: dense(output.membranes, node.shape)} for node, output in pairs}
+    spikes = {node.name: dense(bits.unpack(output.spikes), node.shape) for node, output in pairs}
     last = _refusing(LAST, _last(model, outputs), model, x)
-    return last, Trace(_refusing(MEMBRANES, states, model, x), spikes)
+    return last, Trace(_refusing(MEMBRANES, states, model, x), spikes).ordered(model.config.graph)
 
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:

@@ -18,7 +18,7 @@ from csnn_jax.network.library import Jax
 from csnn_jax.network.model import CSNN, States, advance, enter, exact
 from csnn_jax.network.surrogate import reverse_mode_only
 from csnn_jax.neurons.neuron import MEMBRANE, State
-from csnn_jax.window import constants
+from csnn_jax.window import SpikeCounts, Trace, constants
 
 # On the CPU, XLA uses YNNPACK for matrix products and convolutions by default; for the default network's convolution,
 # its own Eigen code takes less than half the time (4.6 vs. 10.9 ms per step).
@@ -39,18 +39,6 @@ def jit(function: Callable, **options: Any) -> Callable:
     return jax.jit(function, **options)
 
 
-class Trace(NamedTuple):
-    """The state and spikes of every layer at every step: arrays [time, batch, *shape]."""
-
-    states: tuple[State, ...]
-    spikes: tuple[Array, ...]
-
-    @property
-    def membranes(self) -> tuple[Array, ...]:
-        """The membranes of every layer."""
-        return tuple(state[MEMBRANE] for state in self.states)
-
-
 class Dropout(NamedTuple):
     """The hidden neurons whose spikes don't reach the next layer.
 
@@ -61,19 +49,6 @@ class Dropout(NamedTuple):
 
     masks: tuple[Array, ...]
     scale: float
-
-
-class SpikeCounts(NamedTuple):
-    """Sums over the window, for accuracy and densities: the class scores, and how often each layer spiked.
-
-    Attributes:
-        scores: per image and class [batch, classes]: number of output spikes, or the sum of the output membranes if the
-            network's readout is the membrane.
-        fired: spikes per image and layer [batch, layers].
-    """
-
-    scores: Array
-    fired: Array
 
 
 Known = dict[str, Array]
@@ -223,7 +198,8 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
         x: as in `run`.
 
     Returns:
-        (last states, trace): `trace.membranes` and `trace.spikes` have one array [time, batch, *shape] per layer.
+        (last states, trace): `trace.membranes` and `trace.spikes` have an array [time, batch, *shape] for each layer's
+            neurons: `lif1`, `lif2`, ...
 
     Raises:
         ValueError: x has the wrong shape or type, or is empty.
@@ -232,16 +208,19 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
         >>> import numpy as np
         >>> from csnn_jax import CSNN, ModelConfig, trace
         >>> model = CSNN(ModelConfig(conv_channels=(8,), hidden=(), time_steps=5))
-        >>> [layer.shape for layer in trace(model, np.zeros((2, 28, 28, 1), np.uint8))[1].membranes]
-        [(5, 2, 14, 14, 8), (5, 2, 10)]
+        >>> states, traced = trace(model, np.zeros((2, 28, 28, 1), np.uint8))
+        >>> {name: membranes.shape for name, membranes in traced.membranes.items()}
+        {'lif1': (5, 2, 14, 14, 8), 'lif2': (5, 2, 10)}
     """
     model, x = ready(model, x)
+    names = [node.name for node in model.config.graph.neurons]
 
     def everything(states: States, known: Known) -> tuple[States, Trace]:
         states, spikes = advance(model, states, known)
-        return states, Trace(states, spikes)
+        return states, Trace(dict(zip(names, states, strict=True)), dict(zip(names, spikes, strict=True)))
 
-    return _loop(model, x, everything, model.initial_states(x.shape[-4]))
+    last, traced = _loop(model, x, everything, model.initial_states(x.shape[-4]))
+    return last, traced.ordered(model.config.graph)
 
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:

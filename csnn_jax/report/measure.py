@@ -183,7 +183,7 @@ class _Network:
 
     def _trace(self, x: Array) -> tuple[list[np.ndarray], list[np.ndarray]]:
         trace = self.runner.trace(self.params, x)
-        return [np.asarray(layer) for layer in trace.membranes], [np.asarray(layer) > 0 for layer in trace.spikes]
+        return list(trace.membranes.values()), [layer > 0 for layer in trace.spikes.values()]
 
     def _activity(self, x: np.ndarray, spikes: Sequence[np.ndarray]) -> Activity:
         """The activity of a batch, channels first."""

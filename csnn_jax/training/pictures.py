@@ -21,6 +21,7 @@ def draw(run: RunDir, config: Config, dataset: data.Dataset, trainer: Trainer, f
 def sample(config: Config, dataset: data.Dataset, trainer: Trainer) -> spikes.Sample:
     """The first image of the final evaluation, and the network's current response to it."""
     image, label = dataset.test.images[:1], int(dataset.test.labels[0])
-    membranes, fired = (list(layer[:, 0] for layer in layers) for layers in trainer.trace(image))
+    trace = trainer.trace(image).map(lambda layer: layer[:, 0])
+    membranes, fired = list(trace.membranes.values()), list(trace.spikes.values())
     thresholds = [None if value == NEVER else value for value in config.model.thresholds]
     return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names, dataset.final)

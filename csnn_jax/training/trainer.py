@@ -9,6 +9,7 @@ from csnn_jax.data import Images, Split
 from csnn_jax.runs.checkpoints import State
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
+from csnn_jax.window import Trace
 
 if TYPE_CHECKING:
     from csnn_jax.initial.start import Start
@@ -55,8 +56,8 @@ class Trainer(Protocol):
         """
         ...
 
-    def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Membranes and spikes of every layer for images uint8 [batch, H, W, C], each [time, batch, *shape]."""
+    def trace(self, images: np.ndarray) -> Trace:
+        """All states and spikes for images uint8 [batch, H, W, C]: NumPy arrays, channels last."""
         ...
 
     def tensors(self) -> Tensors:

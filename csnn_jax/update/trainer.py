@@ -27,6 +27,7 @@ from csnn_jax.training.feed import Batch
 from csnn_jax.update import gradient, objective, optimizer
 from csnn_jax.update.gradient import Gradient
 from csnn_jax.update.objective import AddUp
+from csnn_jax.window import Trace
 
 
 class State(NamedTuple):
@@ -184,11 +185,10 @@ class Trainer:
     def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         return self._runners.of(images).look(mesh.alone(self.state.last_good if before else self.state.params), images)
 
-    def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def trace(self, images: np.ndarray) -> Trace:
         runner = self._runners.of(images)
         x = runner.present(runner.hold(images), np.arange(len(images)), (2, 0))
-        trace = runner.trace(mesh.alone(self._weights), x)
-        return [np.asarray(m) for m in trace.membranes], [np.asarray(s) for s in trace.spikes]
+        return runner.trace(mesh.alone(self._weights), x)
 
     def tensors(self) -> layouts.Tensors:
         return layouts.on_grid(self.config.model, self.masters())

@@ -51,11 +51,8 @@ class Comparison:
     @property
     def checks(self) -> list[Check]:
         """All bounds. The run's network must fire, because otherwise they show nothing; silent variants are skipped."""
-        own = [s for s in self.spikes if s.network == "run" and s.densities]
-        firing = [
-            Check(f"run: density of {layer}", density, *bounds.DENSITY)
-            for layer, density in ((own[0].densities or {}).items() if own else ())
-        ]
+        own = next((result.densities for result in self.spikes if result.network == "run" and result.densities), {})
+        firing = [Check(f"run: density of {layer}", density, *bounds.DENSITY) for layer, density in own.items()]
         results: list[SpikeResult | GradientResult | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
         return firing + [check for result in results for check in result.checks()]
 

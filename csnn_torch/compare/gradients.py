@@ -67,7 +67,7 @@ def steady(case: Case, count: int) -> Case:
             for dtype, network in networks.items()
         )
         same = np.all(
-            [(a == b).all(dim=0).flatten(1).all(dim=1).numpy() for a, b in zip(wide, narrow, strict=True)],
+            [(wide[node] == narrow[node]).all(dim=0).flatten(1).all(dim=1).numpy() for node in wide],
             axis=0,
         )
         found += (start + np.flatnonzero(same)).tolist()

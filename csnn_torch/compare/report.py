@@ -7,6 +7,7 @@ from pathlib import Path
 from csnn_jax.figures import Figures, style
 from csnn_jax.files import write_atomic
 from csnn_jax.markdown import table, two_digits
+from csnn_jax.runs.equality import KINDS, in_words
 from csnn_torch.compare import bounds, figure, trained
 from csnn_torch.compare.comparison import NAME, Comparison, Origin
 from csnn_torch.compare.results import GradientResult, SpikeResult
@@ -70,12 +71,9 @@ def _origins(origins: dict[str, Origin]) -> Iterable[str]:
 def _summary(found: Comparison) -> Iterable[str]:
     """Answers every question in a sentence."""
     if counted := [result for result in found.spikes if result.counted]:
-        yield (
-            f"- Same network: {sum(r.membranes for r in counted):,} of {sum(r.compared for r in counted):,} membranes "
-            f"differ, {sum(r.spikes for r in counted):,} spikes and {sum(r.predictions for r in counted):,} "
-            f"predictions; {_count(len({r.network for r in counted}), 'network')}, "
-            f"{_count(len(counted), 'comparison')}."
-        )
+        total = {name: sum(result.figures[name] for result in counted) for name in counted[0].figures}
+        networks = _count(len({result.network for result in counted}), "network")
+        yield f"- Same network: {in_words(total, 'snnTorch')}; {networks}, {_count(len(counted), 'comparison')}."
     yield from trained.summary(found.trajectories)
     for c, step, infer in _speeds(found.costs):
         if c.side != BASE:
@@ -115,25 +113,25 @@ def _network(results: list[SpikeResult]) -> Iterable[str]:
         if not mine:
             continue
         one = next(iter(mine.values()))
-        densities = ", ".join(f"{100 * d:.1f}" for d in (one.densities or {}).values())
+        densities = ", ".join(f"{100 * d:.1f}" for d in one.densities.values())
         differ = (_differ(mine[engine]) if engine in mine else "not run" for engine in engines)
         status = "" if one.counted else " **(not counted)**"
         few = "" if one.images == results[0].images else f" ({one.images:,} images)"
-        rows.append((name + few + status, densities, f"{one.compared:,}", *differ))
+        rows.append((name + few + status, densities, f"{one.figures['membranes']:,}", *differ))
     header = ("network", "densities by layer (%)", "membranes", *(f"{engine}: differ" for engine in engines))
     yield table(header, rows)
     for reason in dict.fromkeys(f"{r.engine}: {r.refused}" for r in results if r.refused):
         yield f"\nNot run: {reason}."
-    if different := [result for result in results if result.first]:
-        yield "\nThe first difference, by step, then by layer:\n"
-        yield from (f"- {r.network}, {r.engine}: {r.first}" for r in different)
+    if different := [result for result in results if result.comparison.first]:
+        yield "\nWhat differs, and where first, by step, then by layer:\n"
+        yield from (f"- {result}" for result in different)
 
 
 def _differ(result: SpikeResult) -> str:
     """What differs, for a table cell."""
-    if result.first is None and not result.predictions:
+    if result.comparison.first is None:
         return "0"
-    return f"{result.membranes:,}, spikes {result.spikes:,}, predictions {result.predictions:,}"
+    return ", ".join(f"{kind} {result.figures[f'different_{kind}']:,}" for kind in KINDS)
 
 
 def _gradients(results: list[GradientResult]) -> Iterable[str]:

@@ -2,12 +2,12 @@
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from csnn_jax.runs.equality import Place
+from csnn_jax.runs.equality import Comparison, in_words
 from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
 
@@ -15,69 +15,58 @@ LAST = 20
 """Number of final iterations whose losses are averaged, because some batches are easier than others."""
 
 
-@dataclass(frozen=True, order=True)
-class Difference:
-    """The first difference of two sides.
-
-    Attributes:
-        place: where it is.
-        ours, theirs: the two membranes, which are equal if only the spikes differ.
-    """
-
-    place: Place
-    ours: float
-    theirs: float
-
-    def __str__(self) -> str:
-        place = self.place.text(f"lif{self.place.layer + 1}")
-        return f"{place}: membrane {self.ours:.9g}, snnTorch's {self.theirs:.9g}"
-
-
 @dataclass(frozen=True)
 class SpikeResult:
     """The membranes, spikes and predictions of a network in one engine, compared with snnTorch's in float32.
 
     Attributes:
-        refused: why the engine can't run it; the rest is then empty.
-        compared: number of membranes, and of spikes.
-        membranes, spikes, predictions: how many differ.
-        densities: snnTorch's, by layer.
-        first: the first difference, if any.
+        refused: why the engine can't run it; None: it can.
+        comparison: the engine compared with snnTorch; nothing if it can't run.
     """
 
     network: str
     engine: str
     images: int
     refused: str | None = None
-    compared: int = 0
-    membranes: int = 0
-    spikes: int = 0
-    predictions: int = 0
-    densities: dict[str, float] | None = None
-    first: Difference | None = None
+    comparison: Comparison = field(default_factory=Comparison)
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """The comparison's counts."""
+        return self.comparison.figures()
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """snnTorch's, by layer that spikes."""
+        counts = self.comparison.spikes
+        densities = [count.active[0] / count.compared for count in counts.values()]
+        return bounds.of_spiking(self.comparison.model, densities) if self.comparison.model else {}
 
     @property
     def counted(self) -> bool:
         """Whether it proves anything: the engine ran, and every layer's density is within bounds."""
-        return self.densities is not None and bounds.fires(self.densities)
+        return self.refused is None and bounds.fires(self.densities)
 
     def checks(self) -> list[Check]:
         """Everything must be equal; no checks if the result doesn't count."""
-        found = {"membranes": self.membranes, "spikes": self.spikes, "predictions": self.predictions}
         name = f"{self.network}, {self.engine}"
-        return [Check(f"{name}: {what} that differ", count, 0, 0) for what, count in found.items() if self.counted]
+        kinds = ("membranes", "spikes", "predictions") if self.counted else ()
+        return [Check(f"{name}: {kind} that differ", self.figures[f"different_{kind}"], 0, 0) for kind in kinds]
 
     def __str__(self) -> str:
         start = f"{self.network}, {self.engine}: "
         if self.refused:
             return f"{start}not run: {self.refused}"
-        counts = f"{self.membranes} of {self.compared} membranes differ, {self.spikes} spikes"
-        where = "" if self.first is None else f"; first in {self.first}"
-        return f"{start}{counts}, {self.predictions} of {self.images} predictions{where}"
+        return start + ("; ".join(self.comparison.sentences("snnTorch")) or in_words(self.figures, "snnTorch"))
 
     def as_json(self) -> dict[str, Any]:
-        first = self.first and self.first.place._asdict() | {"ours": self.first.ours, "theirs": self.first.theirs}
-        return asdict(self) | {"counted": self.counted, "first": first}
+        about = {"network": self.network, "engine": self.engine, "refused": self.refused, "counted": self.counted}
+        place: dict[str, Any] | None = None
+        if first := self.comparison.first:
+            place = first.place._asdict()
+            for number, side in enumerate(("snntorch", "csnn_jax")):
+                place[side] = {name: pair[number] for name, pair in first.values.items()}
+        return about | self.figures | {"densities": self.densities, "first": place}
 
 
 @dataclass(frozen=True)

@@ -56,17 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = inputs(sides, flags.dataset, flags.images, flags.time_steps, flags.scale)
         for line in report.heading(sides, given):
             print(line, flush=True)
-        comparison = compared.compare(sides, given)
-        names = compared.names(sides, len(comparison.what))
-        for line in report.counts(comparison, names):
+        result = compared.compare(sides, given)
+        for line in report.counts(result):
             print(line)
-        if comparison.place is None:
+        if result.comparison.first is None:
             print("No spike differs.")
             return 0
-        for line in report.place(comparison, sides, names):
+        for line in report.differences(result, sides):
             print(line, flush=True)
         print("Looking for causes: running the network once for each", flush=True)
-        for line in report.causes(compared.explained(sides, given, comparison), comparison.differ, sides):
+        for line in report.causes(compared.explained(sides, given, result), result.comparison.different, sides):
             print(line)
         return 1
 

@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from csnn_jax.errors import UserError
-from csnn_jax.runs.equality import Place
+from csnn_jax.runs.equality import Comparison, Place
+from csnn_jax.window import Trace
 from csnn_torch.first_difference.causes import CAUSES, Cause, of_other
-from csnn_torch.first_difference.difference import Signals, What, first, signals
 from csnn_torch.first_difference.simulation import Network, simulate
 
 BATCH = 16
@@ -43,22 +43,19 @@ class Experiment:
     Attributes:
         network: the side's network.
         x: its inputs [time, images, C, H, W].
-        what: what is compared in every layer.
-        wanted: what the other side gave.
+        wanted: what the other side gave that is compared.
         place: where the sides first differ.
     """
 
     network: Network
     x: Tensor
-    what: Sequence[What]
-    wanted: Signals
+    wanted: Trace
     place: Place
 
-    def reproduces(self, own: Signals) -> bool:
+    def reproduces(self, own: Trace) -> bool:
         """Whether the unchanged network reproduces its own side on the image with the first difference."""
         images = [self.place.image]
-        found = signals(self.what, simulate(self.network, self.x[:, images]))
-        return all(np.array_equal(a, b[:, images]) for a, b in zip(found, own, strict=True))
+        return _compared(_of(own, images), self._computed((), images)).first is None
 
     def findings(self, other: Network | None) -> list[Finding]:
         """What explains the first difference, most complete first; if nothing does, what leaves the fewest values.
@@ -88,7 +85,7 @@ class Experiment:
     def _first_explained(self, sets: Sequence[tuple[Cause, ...]], images: list[int]) -> list[Finding]:
         """The sets of causes that explain the first difference; the others only run the steps up to it."""
         steps = self.place.step + 1
-        short = replace(self, x=self.x[:steps], wanted=[signal[:steps] for signal in self.wanted])
+        short = replace(self, x=self.x[:steps], wanted=self.wanted.map(lambda signal: signal[:steps]))
         return self._tried([one.causes for one in short._tried(sets, images) if one.first], images)
 
     def _complete(self, found: Sequence[Finding]) -> list[Finding]:
@@ -111,33 +108,43 @@ class Experiment:
 
     def _tried(self, sets: Sequence[tuple[Cause, ...]], images: list[int]) -> list[Finding]:
         """Tries sets of causes on images, the one with the first difference first; skips those that don't apply."""
-        found = []
+        found, here = [], self.place._replace(image=0)
         for causes in sets:
             try:
-                differ = self._differ(causes, images)
-            except UserError:  # the network can't be computed that way
+                comparison = _compared(_of(self.wanted, images), self._computed(causes, images))
+            except (UserError, ValueError):  # the network can't be computed that way, or has layers of another shape
                 continue
-            at = first(differ, self.what)
-            here = self.place._replace(image=0)
-            found.append(Finding(causes, sum(int(x.sum()) for x in differ), at is None or at > here))
+            explains = comparison.first is None or comparison.first.place > here
+            found.append(Finding(causes, comparison.different, explains))
         return found
 
     def _left(self, causes: tuple[Cause, ...]) -> np.ndarray:
         """Number of values of each image that differ with some causes [images]."""
-        count = self.x.shape[1]
-        parts = [self._differ(causes, [*range(i, min(i + BATCH, count))]) for i in range(0, count, BATCH)]
-        return np.concatenate([sum(x.swapaxes(0, 1).reshape(x.shape[1], -1).sum(1) for x in part) for part in parts])
+        left: list[int] = []
+        for start in range(0, self.x.shape[1], BATCH):
+            images = range(self.x.shape[1])[start : start + BATCH]
+            trace = self._computed(causes, images)
+            pairs = ((_of(self.wanted, [image]), _of(trace, [number])) for number, image in enumerate(images))
+            left += [_compared(*pair).different for pair in pairs]
+        return np.array(left)
 
-    def _differ(self, causes: tuple[Cause, ...], images: list[int]) -> list[np.ndarray]:
-        """Where the network with some causes differs from the other side, by layer: bool [time, images, *shape]."""
+    def _computed(self, causes: tuple[Cause, ...], images: Sequence[int]) -> Trace:
+        """The network with some causes, on some images."""
         network = self.network
         for cause in causes:
             network = cause.change(network)
-        found = signals(self.what, simulate(network, self.x[:, images]))
-        wanted = [signal[:, images] for signal in self.wanted]
-        if any(a.shape != b.shape for a, b in zip(found, wanted, strict=True)):
-            raise UserError("layers of another shape")
-        return [a != b for a, b in zip(found, wanted, strict=True)]
+        return simulate(network, self.x[:, list(images)])
+
+
+def _of(trace: Trace, images: Sequence[int]) -> Trace:
+    """A trace of some of its images."""
+    return trace.map(lambda x: x[:, images])
+
+
+def _compared(expected: Trace, other: Trace) -> Comparison:
+    comparison = Comparison()
+    comparison.add(expected, other)
+    return comparison
 
 
 def _rank(finding: Finding) -> tuple[bool, int, int]:

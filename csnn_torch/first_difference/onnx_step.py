@@ -12,7 +12,8 @@ from csnn_jax.config import Config
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import rundir
-from csnn_torch.first_difference.recording import BEFORE, Recording, joined, stacked
+from csnn_jax.window import Trace, joined
+from csnn_torch.first_difference.side import BEFORE
 from csnn_torch.first_difference.simulation import Network
 
 
@@ -54,7 +55,7 @@ class OnnxStep:
         self.input_shape: tuple[int, ...] | None = self._shapes[0]
         self._spikes = _spikes(model.graph, sum(self._layers))
         asked = {value.name for value in model.graph.output}
-        hidden = [name for name in self._spikes if name and name not in asked]
+        hidden = [name for name in self._spikes.values() if name not in asked]
         model.graph.output.extend(
             onnx.helper.make_tensor_value_info(one, onnx.TensorProto.FLOAT, None) for one in hidden
         )
@@ -69,16 +70,17 @@ class OnnxStep:
         steps = next((prop.value for prop in model.metadata_props if prop.key == "time_steps"), None)
         self.job, self.network, self.why_unread = _beside(Path(path), steps)
 
-    def record(self, x: Tensor) -> Recording:
+    def record(self, x: Tensor) -> Trace:
         """Runs the window; if the graph's batch size is fixed at 1, image by image."""
         if not self._one:
             return self._window(x.numpy())
-        return joined([self._window(x[:, i : i + 1].numpy()) for i in range(x.shape[1])])
+        images = [self._window(x[:, i : i + 1].numpy()) for i in range(x.shape[1])]
+        return joined(images, lambda arrays: np.concatenate(arrays, axis=1))
 
-    def _window(self, x: np.ndarray) -> Recording:
+    def _window(self, x: np.ndarray) -> Trace:
         states = [np.zeros((x.shape[1], *shape), np.float32) for shape in self._shapes[1:]]
-        asked = [self._session.get_outputs()[0].name, *self._states, *(name for name in self._spikes if name)]
-        spikes, membranes = [], []
+        asked = [self._session.get_outputs()[0].name, *self._states, *self._spikes.values()]
+        steps = []
         for frame in x:
             try:
                 values: list[Any] = self._session.run(asked, dict(zip(self._names, (frame, *states), strict=True)))
@@ -86,17 +88,18 @@ class OnnxStep:
                 raise UserError(f"{self.name}: ONNX Runtime can't run it: {first_line(error)}") from None
             found = dict(zip(asked, values, strict=True))
             states = values[1 : 1 + len(states)]
-            spikes.append([found.get(name) for name in self._spikes])
-            membranes.append([one for one, is_membrane in zip(states, self._layers, strict=True) if is_membrane])
-        return Recording(stacked(spikes), stacked(membranes))
+            membranes = [one for one, is_membrane in zip(states, self._layers, strict=True) if is_membrane]
+            by_node = {f"lif{number}": {MEMBRANE: one} for number, one in enumerate(membranes, 1)}
+            steps.append(Trace(by_node, {node: found[name] for node, name in self._spikes.items()}))
+        return joined(steps, np.stack)
 
 
-def _spikes(graph: Any, layers: int) -> list[str]:
-    """The names of the layers' spikes, `spikes1`, ..., and the output's; "" if the graph has no such tensor."""
+def _spikes(graph: Any, layers: int) -> dict[str, str]:
+    """The names of the spikes, `spikes1`, ..., and the output's, by that of the neurons, if the graph has them."""
     made = {name for node in graph.node for name in node.output}
-    hidden = [f"spikes{number}" for number in range(1, layers)]
-    output = graph.output[0].name
-    return [name if name in made else "" for name in hidden] + [output if output == "spikes" else ""]
+    names = {f"lif{number}": f"spikes{number}" for number in range(1, layers)}
+    hidden = {neurons: name for neurons, name in names.items() if name in made}
+    return hidden | ({f"lif{layers}": "spikes"} if graph.output[0].name == "spikes" else {})
 
 
 def _beside(path: Path, steps: str | None) -> tuple[Config | None, Network | None, str]:

@@ -1,10 +1,10 @@
 """The output, line by line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from csnn_torch.first_difference.difference import Comparison
+from csnn_torch.first_difference.compared import Compared
 from csnn_torch.first_difference.explain import Finding
 from csnn_torch.first_difference.images import Inputs
 from csnn_torch.first_difference.side import Side
@@ -17,29 +17,29 @@ def heading(sides: tuple[Side, Side], inputs: Inputs) -> Iterator[str]:
     yield f"On {inputs.what}, {inputs.steps} steps. Images, steps and neurons count from 0."
 
 
-def counts(comparison: Comparison, names: Sequence[str]) -> Iterator[str]:
+def counts(result: Compared) -> Iterator[str]:
     """A line for each layer."""
-    width = max(map(len, names))
-    for name, what, count in zip(names, comparison.what, comparison.counts, strict=True):
-        if what is None:
-            yield f"  {name:{width}}  not compared: one of the sides doesn't show its spikes"
-            continue
-        differ = f"{count.differ:,} of {count.compared:,} {what} differ"
-        active = "" if what == "membranes" else f"; A has {count.active[0]:,}, B {count.active[1]:,}"
-        yield f"  {name:{width}}  {differ}{active}"
+    nodes = result.signals[0].states
+    width = max(map(len, nodes))
+    for node in nodes:
+        text = "not compared: one of the sides doesn't show its spikes"
+        if count := result.comparison.spikes.get(node):
+            text = f"{count.compared:,} spikes compared; A has {count.active[0]:,}, B {count.active[1]:,}"
+        elif count := result.comparison.membranes.get(node):
+            text = f"{count.compared:,} membranes compared"
+        yield f"  {node:{width}}  {text}"
 
 
-def place(comparison: Comparison, sides: tuple[Side, Side], names: Sequence[str]) -> Iterator[str]:
-    """The first difference, as each side shows it."""
-    where, seen = comparison.place, comparison.seen
-    assert where is not None and seen is not None
-    yield f"First difference: {where.text(names[where.layer])}"
+def differences(result: Compared, sides: tuple[Side, Side]) -> Iterator[str]:
+    """What differs, and the membrane with the first difference on each side."""
+    first = result.comparison.first
+    assert first is not None
+    yield from result.comparison.sentences("A")
     yield _row("", "A", "B")
-    if comparison.what[where.layer] == "spikes":
-        yield _row("spikes", *(f"{one.signal:g}" for one in seen))
-    before = "at the start" if where.step == 0 else f"after step {where.step - 1}"
-    yield _row(f"membrane {before}", *(_membrane(one.before) for one in seen))
-    yield _row(f"membrane after step {where.step}", *(_membrane(one.after) for one in seen))
+    step = first.place.step
+    before = "at the start" if step == 0 else f"after step {step - 1}"
+    for text, values in zip((before, f"after step {step}"), zip(*result.membranes, strict=True), strict=True):
+        yield _row(f"membrane {text}", *map(_membrane, values))
     if sides[0].held == sides[1].held:
         yield f"  Membranes on both sides are {sides[0].held} the reset that a spike causes."
     else:
@@ -50,8 +50,8 @@ def _row(text: str, a: str, b: str) -> str:
     return f"  {text:26} {a:>14} {b:>14}"
 
 
-def _membrane(value: float | None) -> str:
-    return "not shown" if value is None else np.format_float_positional(np.float32(value), trim="-")
+def _membrane(value: float) -> str:
+    return np.format_float_positional(np.float32(value), trim="-")
 
 
 def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tuple[Side, Side]) -> Iterator[str]:

@@ -8,11 +8,11 @@ from torch import Tensor
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.runs import rundir
+from csnn_jax.window import Trace
 from csnn_torch.first_difference.onnx_step import OnnxStep
 from csnn_torch.first_difference.programs import PROGRAMS, NirFile
 from csnn_torch.first_difference.programs.nir_file import defined
-from csnn_torch.first_difference.recording import BEFORE, Recording
-from csnn_torch.first_difference.side import Side
+from csnn_torch.first_difference.side import BEFORE, Side
 from csnn_torch.first_difference.simulation import Network, simulate
 from csnn_torch.foreign import nir_file
 from csnn_torch.foreign.nir_programs import WrittenBy
@@ -57,7 +57,7 @@ class _Computed:
     why_unread = ""
     network: Network | None
 
-    def record(self, x: Tensor) -> Recording:
+    def record(self, x: Tensor) -> Trace:
         """Runs the window."""
         assert self.network is not None
         return simulate(self.network, x)

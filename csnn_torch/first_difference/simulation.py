@@ -14,7 +14,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
 from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Neurons, Operations, Reset, State, Values
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.first_difference.recording import Recording, stacked
+from csnn_jax.window import Trace, joined
 from csnn_torch.library import Torch
 
 Fires = Callable[[Tensor, Tensor], Tensor]
@@ -85,7 +85,7 @@ class _Library(Torch):
 
 
 @torch.no_grad()
-def simulate(network: Network, x: Tensor) -> Recording:
+def simulate(network: Network, x: Tensor) -> Trace:
     """Runs a window; an integrator has no spikes and never resets.
 
     Args:
@@ -96,13 +96,11 @@ def simulate(network: Network, x: Tensor) -> Recording:
     x = x.to(network.dtype) * network.gain
     image = (x == x[:1]).all()  # a constant image is convolved only once
     steps = library.run(graph, library.parameters(graph, network.tensors), x[0] if image else x, len(x))
-    spikes: list[list[Tensor | None]] = []
-    membranes: list[list[Tensor]] = []
-    spiking = network.model.graph.spiking
-    for one in steps:
-        spikes.append([one.values[node.name] if node in spiking else None for node in graph.neurons])
-        membranes.append([one.states[node.name][MEMBRANE] for node in graph.neurons])
-    return Recording(stacked(spikes), stacked(membranes))
+    spiking = [node.name for node in graph.neurons if node in network.model.graph.spiking]
+    return joined(
+        (Trace(one.states, {name: one.values[name] for name in spiking}) for one in steps),
+        lambda arrays: torch.stack(arrays).numpy(),
+    )
 
 
 def _delayed(network: Network) -> Graph:

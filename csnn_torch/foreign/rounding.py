@@ -8,9 +8,9 @@ from torch import Tensor
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Images, as_floats, as_input
-from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
+from csnn_jax.window import output
 from csnn_torch.library import Torch
 from csnn_torch.model import channels_first
 
@@ -61,7 +61,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         labels: their classes; None: unknown.
     """
     model = config.model
-    library, output = Torch(), model.graph.neurons[-1].name
+    library = Torch()
     sides = [library.parameters(model.graph, one) for one in (tensors, layouts.on_grid(model, tensors))]
     count = min(IMAGES, len(images))
     spikes = changed = others = 0
@@ -76,9 +76,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
             fired |= [bool(layer.any()) for layer in before]
             spikes += sum(layer.numel() for layer in before)
             changed += sum(int((a != b).sum()) for a, b in zip(before, after, strict=True))
-            read = (
-                one.states[output][MEMBRANE] if model.readout == "membrane" else one.values[output] for one in steps
-            )
+            read = (output(model, one.states, one.values) for one in steps)
             scores = [total + one for total, one in zip(scores, read, strict=True)]
         classes = [np.asarray(total).argmax(1) for total in scores]
         others += int(np.sum(classes[0] != classes[1]))

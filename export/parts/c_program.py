@@ -8,6 +8,7 @@ import torch
 
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
+from csnn_jax.window import output, summed
 from export.bundle import GOLDEN, Manifest
 from export.c import headers, program
 from export.network import Bundle, Inputs
@@ -15,7 +16,6 @@ from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Us
 from export.proof import Figures, latency
 from export.proof.equality import equality, problems
 from export.proof.evidence import Evidence
-from export.proof.runners import summed
 from export.report.cells import size
 
 NAME = "c/"
@@ -37,19 +37,20 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Compiles the program; it must equal torch, and print torch's scores and the name of the best class."""
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
-    compared = equality(bundle.network.step, library, evidence.compared)
+    comparison = equality(bundle.network.step, library, evidence.compared)
     run = _running(bundle)
     printed = [run(one.x) for one in evidence.compared]
-    pairs = [(scores, summed(one.torch.output)) for (_, scores), one in zip(printed, evidence.compared, strict=True)]
+    expected = [summed(output(model, *one.trace)) for one in evidence.compared]
+    pairs = [(scores, sums) for (_, scores), sums in zip(printed, expected, strict=True)]
     different, count = sum(differ(a, b) for a, b in pairs), sum(a.size for a, _ in pairs)
     accuracy = evidence.accuracy(lambda x: run(x)[1])
-    wrong = problems("the library", compared)
+    wrong = problems("the library", comparison)
     if different:
-        wrong.append(f"{different:,} of {count:,} scores that the program prints differ from torch's")
+        wrong.append(f"{different:,} of {count:,} scores that the program prints differ from those of torch")
     if any((classes != program.classes(scores)).any() for classes, scores in printed):
         wrong.append("the program prints classes that don't match its scores")
     memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
-    figures: Figures = {"library": compared, "program": {"counts": count, "different_counts": different}}
+    figures: Figures = {"library": comparison.figures(), "program": {"counts": count, "different_counts": different}}
     yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
 
 

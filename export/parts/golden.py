@@ -23,13 +23,13 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import canonical
+from csnn_jax.window import output, summed
 from export import reference
 from export.bundle import GOLDEN, IMAGES, SEQUENCE_SETS, STEP_SETS, Manifest, golden_count, golden_images
 from export.graphs import onnx_facts, onnx_file, tensors
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, Part, Usage
 from export.proof.evidence import Evidence
-from export.proof.runners import summed
 from export.report.cells import class_of
 
 NAME = f"{GOLDEN}/"
@@ -127,8 +127,8 @@ def of_step(step: reference.Step, inputs: list[np.ndarray]) -> Golden:
 
 def of_window(step: reference.Step, x: torch.Tensor, time_steps: int) -> Golden:
     """The whole window for an input, see `reference.inputs`: the scores, and the output of every step."""
-    output = reference.trace(step, x, time_steps).output.numpy()
-    return Golden([x.numpy()], [canonical(summed(output)), canonical(output)])
+    read = output(step.config, *reference.trace(step, x, time_steps)).numpy()
+    return Golden([x.numpy()], [canonical(summed(read)), canonical(read)])
 
 
 def _sets(images: int, time_steps: int) -> tuple[int, int]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nir
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from export.graphs.nir_dialect import DEFINITION
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Usage
 from export.proof import Figures
-from export.proof.equality import Comparison, problems
+from export.proof.equality import problems, spikes_equality
 from export.proof.evidence import Evidence
 from export.report import snippets
 
@@ -31,27 +30,17 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Reads the file with `nir` and runs it in snnTorch's importer, where its spikes must equal torch's."""
     network = nir_graph.read(bundle.folder / NAME)
-    figures, accuracy = _in_snntorch(evidence, network)
+    steps = evidence.network.time_steps
+    comparison = spikes_equality(bundle.network.model, evidence.compared, lambda x: run(network, x, steps))
+    accuracy = evidence.accuracy(lambda x: run(network, x, steps, last=True)[-1].sum(0).numpy())
     nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
-    yield CheckResult({"nodes": nodes, "snntorch": figures, "accuracy": accuracy}, problems("snnTorch", figures))
+    proof = {"nodes": nodes, "snntorch": comparison.figures(), "accuracy": accuracy}
+    yield CheckResult(proof, problems("snnTorch", comparison))
 
 
 def same(bundle: Bundle, received: Path) -> Compare:
     """How a received file's HDF5 objects or values differ from those written here."""
     return hdf5.in_folders(bundle.folder, received)
-
-
-def _in_snntorch(evidence: Evidence, network: nir.NIRGraph) -> tuple[Figures, float]:
-    """Runs a graph in snnTorch's importer: (comparison of its spikes with torch's, accuracy)."""
-    steps, found = evidence.network.time_steps, Comparison()
-    for one in evidence.compared:
-        layers = [layer.numpy() for layer in run(network, one.x, steps)]
-        found.add(one, layers[-1], layers)
-
-    def counts(x: Tensor) -> np.ndarray:
-        return run(network, x, steps, last=True)[-1].sum(0).numpy()
-
-    return found.figures(), evidence.accuracy(counts)
 
 
 @torch.no_grad()

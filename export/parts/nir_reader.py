@@ -5,7 +5,6 @@ program (docs/coming-from-nir.md). The scripts in benchmarks/targets run the fil
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 import nir
@@ -16,6 +15,7 @@ from torch import Tensor
 from csnn_jax.config import ModelConfig, Neurons, Pooling
 from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Operation, Signal, graph
 from csnn_jax.neurons.neuron import Neuron, State, Values
+from csnn_jax.runs.equality import Comparison
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.library import Torch
 from export.bundle import Manifest
@@ -24,7 +24,7 @@ from export.graphs.nir_dialect import Dialect
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, ComparedRow, Part, Usage
 from export.proof import Figures
-from export.proof.equality import Comparison, problems
+from export.proof.equality import problems, spikes_equality
 from export.proof.evidence import Evidence
 
 States = tuple[Tensor, ...]
@@ -140,14 +140,6 @@ def _operation(node: nir.NIRNode, name: str, channels: int) -> Operation:
     return Neurons(name, _NEURON, "none", channels, ())
 
 
-def _compared(evidence: Evidence, graph: nir.NIRGraph, rule: Rule) -> Figures:
-    found = Comparison()
-    for one in evidence.compared:
-        layers = [layer.numpy() for layer in run(graph, rule, one.x, evidence.network.time_steps)]
-        found.add(one, layers[-1], layers)
-    return found.figures()
-
-
 def part(reader: Reader) -> Part:
     """The part for a reader's file."""
     dialect = reader.dialect
@@ -160,10 +152,14 @@ def part(reader: Reader) -> Part:
         nir_graph.write(bundle.folder / dialect.file, bundle.network.model, bundle.network.tensors, dialect)
 
     def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-        compared = partial(_compared, evidence, nir_graph.read(bundle.folder / dialect.file, dialect))
-        figures = compared(reader.rule)
-        exact = figures if reader.same_as_ours is None else compared(reader.same_as_ours)
-        yield CheckResult({"arithmetic": figures}, problems(run_by, exact))
+        read, steps = nir_graph.read(bundle.folder / dialect.file, dialect), evidence.network.time_steps
+
+        def compared(rule: Rule) -> Comparison:
+            return spikes_equality(bundle.network.model, evidence.compared, lambda x: run(read, rule, x, steps))
+
+        comparison = compared(reader.rule)
+        exact = comparison if reader.same_as_ours is None else compared(reader.same_as_ours)
+        yield CheckResult({"arithmetic": comparison.figures()}, problems(run_by, exact))
 
     def comparisons(proof: Figures) -> Iterator[ComparedRow]:
         yield ComparedRow(run_by, proof["arithmetic"])

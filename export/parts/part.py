@@ -8,11 +8,11 @@ from typing import Literal, NamedTuple
 import torch
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.runs.equality import KINDS, in_words
 from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest
 from export.network import Bundle, Inputs
 from export.proof import Figures
-from export.proof.equality import KINDS
 from export.proof.evidence import Evidence
 
 Compare = Callable[[str], Iterable[str]]
@@ -39,7 +39,7 @@ class ComparedRow(NamedTuple):
 
     Attributes:
         run_by: the program that ran the file.
-        figures: results of an `equality.Comparison`.
+        figures: those of a `csnn_jax.runs.equality.Comparison`.
         printed: whether export and verify print its counts.
         against: the reference of the comparison.
     """
@@ -56,9 +56,7 @@ class ComparedRow(NamedTuple):
 
     def line(self) -> str:
         """Text for the line of a file that is ok."""
-        found = dict(zip(KINDS, self.counts(), strict=True))
-        told = [f"{found[kind]} {kind}" for kind in ("spikes", "membranes") if found[kind] != "-"]
-        return f"{' and '.join(told)} differ from those of {self.against}"
+        return in_words(self.figures, self.against, ("spikes", "membranes"))
 
 
 class Advice(NamedTuple):

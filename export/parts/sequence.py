@@ -8,7 +8,9 @@ import torch
 from onnx import helper, numpy_helper
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.equality import differ
+from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.runs.equality import Comparison, differ
+from csnn_jax.window import Trace, output, summed
 from export.bundle import Manifest
 from export.graphs import few_bits, onnx_facts, onnx_file
 from export.graphs.onnx_file import current_name, finish, metadata_of, output_name
@@ -16,9 +18,9 @@ from export.network import Bundle, Inputs
 from export.parts import step
 from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
 from export.proof import Figures, latency
-from export.proof.equality import Comparison, TorchWindow, problems
+from export.proof.equality import TorchWindow, compared, problems
 from export.proof.evidence import Evidence
-from export.proof.runners import session, summed
+from export.proof.runners import session
 from export.reference import Scores, state_shapes
 from export.report import snippets
 
@@ -37,11 +39,11 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Compares the outputs in ONNX Runtime with torch: the output at every step, and its sum."""
     model = onnx_file.load(bundle.folder / NAME)
-    compared = equality(model, evidence.compared)
-    figures = {"onnxruntime": compared, "accuracy": evidence.accuracy(scores(model))}
-    wrong = problems("onnxruntime", compared)
-    if other := compared["different_counts"]:
-        wrong.append(f"in onnxruntime, {other:,} of {compared['counts']:,} sums differ from torch's")
+    comparison, sums = equality(bundle.network.model, model, evidence.compared)
+    figures = {"onnxruntime": comparison.figures() | sums, "accuracy": evidence.accuracy(scores(model))}
+    wrong = problems("onnxruntime", comparison)
+    if other := sums["different_counts"]:
+        wrong.append(f"in onnxruntime, {other:,} of {sums['counts']:,} sums differ from those of torch")
     yield CheckResult(figures, wrong, onnx_facts.describe(model))
 
 
@@ -169,24 +171,29 @@ def scores(model: onnx.ModelProto, threads: int = 0) -> Scores:
     return lambda x: runner.run(x)[0]
 
 
-def equality(sequence: onnx.ModelProto, expected: Iterable[TorchWindow]) -> Figures:
+def equality(
+    config: ModelConfig, sequence: onnx.ModelProto, expected: Iterable[TorchWindow]
+) -> tuple[Comparison, dict[str, int]]:
     """Compares the output of `sequence.onnx` and its sum with torch's.
 
     Args:
+        config: the network.
         sequence: the graph.
         expected: windows of the reference.
 
     Returns:
-        The figures of a `Comparison`, and {"counts", "different_counts"}.
+        (comparison of the outputs, {"counts", "different_counts"} of the sums).
     """
-    runner, found = SequenceRunner(sequence), Comparison()
-    compared = different = 0
-    for one in expected:
-        sums, output = runner.run(one.x)
-        found.add(one, output)
-        compared += sums.size
-        different += differ(summed(one.torch.output), sums)
-    return found.figures() | {"counts": compared, "different_counts": different}
+    runner, last = SequenceRunner(sequence), config.graph.neurons[-1].name
+    counts = {"counts": 0, "different_counts": 0}
+
+    def run(one: TorchWindow) -> Trace:
+        sums, each = runner.run(one.x)
+        counts["counts"] += sums.size
+        counts["different_counts"] += differ(summed(output(config, *one.trace)), sums)
+        return Trace({last: {MEMBRANE: each}}, {}) if config.readout == "membrane" else Trace({}, {last: each})
+
+    return compared(config, expected, run), counts
 
 
 def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:

@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import torch
 
+from csnn_jax.runs.equality import Comparison
 from export.bundle import Manifest
 from export.graphs import few_bits, onnx_facts, onnx_file, step_graph
 from export.network import STEP as PLAIN
@@ -45,10 +46,11 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     yield _result(static, evidence, accuracy, {})
 
 
-def _result(model: onnx.ModelProto, evidence: Evidence, accuracy: float, others: Figures) -> CheckResult:
+def _result(model: onnx.ModelProto, evidence: Evidence, accuracy: float, others: dict[str, Comparison]) -> CheckResult:
     """Compares a step graph in ONNX Runtime with torch; `others` are comparisons in other programs."""
-    figures = {"onnxruntime": equality(evidence.network.step, OnnxRunner(model), evidence.compared)} | others
-    wrong = [line for who, one in figures.items() for line in problems(who, one)]
+    compared = {"onnxruntime": equality(evidence.network.step, OnnxRunner(model), evidence.compared)} | others
+    wrong = [line for who, one in compared.items() for line in problems(who, one)]
+    figures = {who: one.figures() for who, one in compared.items()}
     return CheckResult(figures | {"accuracy": accuracy}, wrong, onnx_facts.describe(model))
 
 

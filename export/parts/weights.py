@@ -11,13 +11,15 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.files import write_atomic
 from csnn_jax.network.model import from_tensors
+from csnn_jax.runs.equality import Comparison
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.trained import Trained
+from csnn_jax.window import Trace
 from export.bundle import WEIGHTS
 from export.network import Bundle, Inputs
 from export.parts.part import CheckResult, ComparedRow, Part
 from export.proof import Figures
-from export.proof.equality import Comparison, TorchWindow, problems
+from export.proof.equality import TorchWindow, compared, problems
 from export.proof.evidence import Evidence
 
 
@@ -28,24 +30,23 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Compares csnn_jax with torch."""
     network = bundle.network
-    compared = equality(network.model, network.tensors, evidence.compared)
+    comparison = equality(network.model, network.tensors, evidence.compared)
     config = replace(network.config, train=replace(network.config.train, dtype="float32", engine="auto"))
     result = Trained(config, network.tensors).evaluate(evidence.test)
-    yield CheckResult({"csnn_jax": compared, "accuracy": result.accuracy}, problems("csnn_jax", compared))
+    proof = {"csnn_jax": comparison.figures(), "accuracy": result.accuracy}
+    yield CheckResult(proof, problems("csnn_jax", comparison))
 
 
-def equality(config: ModelConfig, tensors: Tensors, expected: Iterable[TorchWindow]) -> Figures:
-    """Compares csnn_jax (scan engine) with windows of torch's: the figures of a `Comparison`."""
+def equality(config: ModelConfig, tensors: Tensors, expected: Iterable[TorchWindow]) -> Comparison:
+    """Compares csnn_jax (scan engine) with windows of torch's."""
     graph, parameters = nnx.split(from_tensors(config, tensors))
     trace = scan.jit(lambda parameters, x: scan.trace(nnx.merge(graph, parameters), x)[1])
-    found = Comparison()
-    for one in expected:
+
+    def run(one: TorchWindow) -> Trace:
         traced = jax.device_get(trace(parameters, one.x.movedim(-3, -1).numpy()))
-        states = [state[name] for state in traced.states for name in config.kind.states]
-        spikes, states = ([np.moveaxis(layer, -1, 2) for layer in kind] for kind in (traced.spikes, states))
-        output = spikes[-1] if one.counts else np.asarray(traced.membranes[-1])
-        found.add(one, output, spikes, states)
-    return found.figures()
+        return traced.map(lambda layer: np.moveaxis(layer, -1, 2))
+
+    return compared(config, expected, run)
 
 
 def _comparisons(proof: Figures) -> Iterator[ComparedRow]:

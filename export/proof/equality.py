@@ -4,96 +4,19 @@ Weights and inputs lie on grids on which all sums are exact (docs/design.md, sec
 changes no bit. `csnn_jax.runs.equality` compares values without tolerances.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from csnn_jax.runs.equality import differ
-from export.proof import Figures
-from export.proof.runners import Recording, Runner, TorchRunner, summed, window
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.equality import Comparison
+from csnn_jax.window import Trace
+from export.proof.runners import Runner, TorchRunner, window
 from export.reference import Step
 
-KINDS = ("spikes", "membranes", "predictions")
-"""The compared values, by the names of their counts in a `Comparison`."""
 PIECE = 32
 """Number of images to run at a time; 32 take half a gigabyte with the default network."""
-
-
-@dataclass
-class Comparison:
-    """Counts how many of a program's values were compared with torch's, and how many differ.
-
-    Attributes:
-        images: number of images.
-        time_steps: T.
-        spikes, different_spikes: spikes of the layers that the program returns.
-        membranes, different_membranes: membranes and other states of these layers; 0 if it returns none.
-        predictions, different_predictions: classes, one per image.
-    """
-
-    images: int = 0
-    time_steps: int = 0
-    spikes: int = 0
-    different_spikes: int = 0
-    membranes: int = 0
-    different_membranes: int = 0
-    predictions: int = 0
-    different_predictions: int = 0
-
-    def add(
-        self,
-        expected: "TorchWindow",
-        output: np.ndarray,
-        spikes: Sequence[np.ndarray] = (),
-        states: Sequence[np.ndarray] = (),
-    ) -> None:
-        """Compares a window.
-
-        Args:
-            expected: torch's window.
-            output: the other program's output spikes or membranes [time, batch, classes].
-            spikes: spikes of every layer [time, batch, ...]; empty: the program doesn't return them.
-            states: states of every layer, likewise.
-
-        Raises:
-            ValueError: the shapes differ from torch's.
-        """
-        self.time_steps, batch = output.shape[:2]
-        self.images += batch
-        torch = expected.torch
-        read = [(torch.output, output)]  # the spikes of all layers include it
-        for ours, theirs in zip(expected.spikes, spikes, strict=True) if spikes else read * expected.counts:
-            self.spikes += ours.size
-            self.different_spikes += differ(ours, theirs)
-        for ours, theirs in [*zip(torch.states if states else (), states, strict=True), *read * (not expected.counts)]:
-            self.membranes += ours.size
-            self.different_membranes += differ(ours, theirs)
-        self.predictions += batch
-        self.different_predictions += differ(*(summed(one).argmax(1) for one in (torch.output, output)))
-
-    def figures(self) -> Figures:
-        return asdict(self)
-
-
-def problems(who: str, found: Figures) -> list[str]:
-    """Differences in the figures of a `Comparison`, one line for each kind; empty if the program `who` is equal."""
-    return [
-        f"in {who}, {found[f'different_{kind}']:,} of {found[kind]:,} {kind} differ from torch's"
-        for kind in KINDS
-        if found[f"different_{kind}"]
-    ]
-
-
-def fired(network: Step, whole: Recording) -> list[np.ndarray]:
-    """The spikes of every layer in a window, bool [time, batch, ...], computed from its states.
-
-    With spike readout, the last layer's are the output itself.
-    """
-    found = [layer.numpy() > 0 for layer in network.fire(tuple(map(torch.from_numpy, whole.states)))]
-    return [*found[:-1], whole.output > 0] if network.config.readout == "spikes" else found
 
 
 class TorchWindow(NamedTuple):
@@ -101,15 +24,13 @@ class TorchWindow(NamedTuple):
 
     Attributes:
         x: the network's input, see `reference.inputs`.
-        torch: torch's outputs and states.
-        spikes: torch's spikes of every layer, see `fired`.
-        counts: whether the output is spikes, so scores are spike counts.
+        time_steps: length of the window.
+        trace: torch's states and spikes.
     """
 
     x: torch.Tensor
-    torch: Recording
-    spikes: list[np.ndarray]
-    counts: bool
+    time_steps: int
+    trace: Trace
 
 
 def windows(
@@ -123,23 +44,44 @@ def windows(
         size: number of images to run at a time.
         time_steps: length of the window if the inputs are single images; None: the configuration's.
     """
-    counts = network.config.readout == "spikes"
     for batch in inputs:
         for x in batch.split(size, batch.ndim - 4):
-            whole = window(TorchRunner(network), network.config, x, time_steps)
-            yield TorchWindow(x, whole, fired(network, whole), counts)
+            steps = len(x) if x.ndim == 5 else time_steps or network.config.time_steps
+            yield TorchWindow(x, steps, window(TorchRunner(network), network, x, steps))
 
 
-def equality(network: Step, other: Runner, expected: Iterable[TorchWindow]) -> Figures:
-    """Compares a runner's whole windows with torch's: the figures of a `Comparison`.
+def compared(config: ModelConfig, expected: Iterable[TorchWindow], run: Callable[[TorchWindow], Trace]) -> Comparison:
+    """Compares a program with torch.
 
     Args:
-        network: the reference.
-        other: the runner to compare, which continues from its own states.
+        config: the network.
         expected: windows of the reference.
+        run: returns what the program shows of a window, NumPy arrays in torch's layout.
     """
-    found = Comparison()
+    comparison = Comparison(config)
     for one in expected:
-        whole = window(other, network.config, one.x, len(one.torch.output))
-        found.add(one, whole.output, fired(network, whole), whole.states)
-    return found.figures()
+        comparison.add(one.trace, run(one))
+    return comparison
+
+
+def equality(network: Step, runner: Runner, expected: Iterable[TorchWindow]) -> Comparison:
+    """Compares a runner, which continues from its own states, with windows of the reference."""
+    return compared(network.config, expected, lambda one: window(runner, network, one.x, one.time_steps))
+
+
+def spikes_equality(
+    config: ModelConfig, expected: Iterable[TorchWindow], run: Callable[[torch.Tensor], Iterable[torch.Tensor]]
+) -> Comparison:
+    """Compares a program that shows only the spikes of each layer: a function of `reference.inputs`."""
+    names = [node.name for node in config.graph.neurons]
+
+    def spikes(one: TorchWindow) -> Trace:
+        return Trace({}, {node: layer.numpy() for node, layer in zip(names, run(one.x), strict=True)})
+
+    return compared(config, expected, spikes)
+
+
+def problems(who: str, comparison: Comparison) -> list[str]:
+    """How the program `who` differs from torch, in one line; empty if it doesn't."""
+    sentences = comparison.sentences("torch")
+    return [f"in {who}, {'; '.join(sentences)}"] if sentences else []

@@ -60,7 +60,7 @@ class Evidence:
         small = 4 * neurons * self.network.time_steps * self.images <= KEPT
         for one in self._kept if small else self._windows():
             yield one
-            self.work.saw(one.torch.output.shape[1])
+            self.work.saw(one.x.shape[-4])
 
     @cached_property
     def _kept(self) -> list[TorchWindow]:

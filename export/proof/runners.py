@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -13,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from csnn_jax import machine
 from csnn_jax.config import ModelConfig
+from csnn_jax.window import Trace
 from export.reference import Scores, Step, frames, state_shapes
 
 Arrays = list[np.ndarray]
@@ -85,37 +85,38 @@ class ReferenceRunner:
         return list(found[1:]), found[0]
 
 
-class Recording(NamedTuple):
-    """A runner's results at every step.
-
-    Attributes:
-        output: output spikes or membranes [time, batch, classes].
-        states: states of every layer [time, batch, ...].
-    """
-
-    output: np.ndarray
-    states: Arrays
-
-
 def zeros(config: ModelConfig, batch: int) -> Arrays:
     """The states before the first step."""
     return [np.zeros((batch, *shape), np.float32) for shape in state_shapes(config).values()]
 
 
-def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int | None = None) -> Recording:
-    """Runs the window from zero states. `x` is an image or a sequence, see `reference.inputs`."""
+def window(runner: Runner, network: Step, x: torch.Tensor, time_steps: int | None = None) -> Trace:
+    """Runs the window from zero states.
+
+    Args:
+        runner: the program.
+        network: the reference, which computes the spikes of hidden layers from the program's states.
+        x: an image or a sequence, see `reference.inputs`.
+        time_steps: length of the window for an image; None: the configuration's.
+
+    Returns:
+        NumPy arrays. Output membranes are another state of the last neurons, `output`.
+    """
+    config = network.config
     states = zeros(config, x.shape[-4])
-    outputs, kept = [], []
+    outputs, recorded = [], []
     for frame in frames(x, time_steps or config.time_steps):
         states, now = runner.step(states, frame.numpy())
         outputs.append(now)
-        kept.append(states)
-    return Recording(np.stack(outputs), [np.stack(layer) for layer in zip(*kept, strict=True)])
-
-
-def summed(output: np.ndarray) -> np.ndarray:
-    """The scores [batch, classes] of a window's output [time, ...], added step by step: sums of membranes round."""
-    return reduce(np.add, output)
+        recorded.append([torch.from_numpy(state) for state in states])
+    trace, last = network.trace(recorded), config.graph.neurons[-1].name
+    by_node = {node: {name: x.numpy() for name, x in state.items()} for node, state in trace.states.items()}
+    spikes = {node: layer.numpy() > 0 for node, layer in trace.spikes.items()}
+    if config.readout == "spikes":
+        spikes[last] = np.stack(outputs)
+    else:
+        by_node[last]["output"] = np.stack(outputs)
+    return Trace(by_node, spikes)
 
 
 def scores(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:

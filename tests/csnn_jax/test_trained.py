@@ -21,6 +21,7 @@ from csnn_jax.engine.scan import predict
 from csnn_jax.network.model import CSNN, tensors
 from csnn_jax.runs.layouts import on_grid
 from csnn_jax.trained import Trained
+from csnn_jax.window import output
 
 TINY = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4, time_steps=9, threshold=0.1)
 
@@ -62,9 +63,10 @@ def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):
     assert counts.sum() > 0
     np.testing.assert_array_equal(model.classify(images / np.float32(255)).scores, counts)
     trace = model.trace(images)
-    assert [s.shape for s in trace.spikes] == [(10, 5, 14, 14, 8), (10, 5, 7, 7, 16), (10, 5, 64), (10, 5, 10)]
-    assert [m.shape for m in trace.membranes] == [s.shape for s in trace.spikes]
-    np.testing.assert_array_equal(trace.spikes[-1].sum(0), counts)
+    shapes = {"lif1": (10, 5, 14, 14, 8), "lif2": (10, 5, 7, 7, 16), "lif3": (10, 5, 64), "lif4": (10, 5, 10)}
+    assert {node: spikes.shape for node, spikes in trace.spikes.items()} == shapes
+    assert {node: membranes.shape for node, membranes in trace.membranes.items()} == shapes
+    np.testing.assert_array_equal(trace.spikes["lif4"].sum(0), counts)
 
 
 def test_several_batches_are_classified_in_order():
@@ -85,9 +87,9 @@ def test_a_look_matches_a_trace(engine, changes):
     images = pictures(32, 8, 6, 2)
     trace, seen = trained.trace(images), trained.look(images)
     assert list(seen) == ["lif1", "lif2", "lif3"]
-    for fired, spikes in zip(trained.fires(images), trace.spikes, strict=True):
+    for fired, spikes in zip(trained.fires(images), trace.spikes.values(), strict=True):
         np.testing.assert_array_equal(fired, spikes.any(axis=(0, *range(2, spikes.ndim - 1))))
-    layers = zip(trace.membranes, trace.spikes, model.thresholds, seen.values(), strict=True)
+    layers = zip(trace.membranes.values(), trace.spikes.values(), model.thresholds, seen.values(), strict=True)
     for membranes, spikes, threshold, neurons in layers:
         near = np.abs(membranes - threshold) < threshold / 2
         expected = (membranes.mean(), membranes.std(), membranes.max(), near.mean(), threshold)
@@ -154,7 +156,7 @@ print({{n for n in names if getattr(jax.config, n) != before[n]}} or "nothing", 
 def test_a_float64_job_is_float64_with_x64(x64):
     trained = Trained(Config(TINY, train=TrainConfig(dtype="float64")), tensors(CSNN(TINY, 1)), "scan")
     assert trained.model.nodes[0].bias.dtype == np.float64
-    assert trained.trace(pictures(2, 8, 6, 2)).membranes[0].dtype == np.float64
+    assert trained.trace(pictures(2, 8, 6, 2)).membranes["lif1"].dtype == np.float64
 
 
 def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
@@ -242,9 +244,9 @@ def test_the_accuracy_by_steps_uses_the_scores_so_far(engine, readout):
     trained = Trained(Config(model), drawn(model, 2), engine)
     images = pictures(140, *model.input_shape)
     trace = trained.trace(images)
-    output = (trace.membranes if readout == "membrane" else trace.spikes)[-1]
-    labels = output.cumsum(0)[2].argmax(-1)  # correct after the third step
-    expected = (output.cumsum(0).argmax(-1) == labels).mean(1)
+    read = output(model, *trace)
+    labels = read.cumsum(0)[2].argmax(-1)  # correct after the third step
+    expected = (read.cumsum(0).argmax(-1) == labels).mean(1)
     split = data.Split(images, labels)
     np.testing.assert_allclose(trained.by_steps(split), expected, atol=1 / 140 if readout == "membrane" else 0)
     assert trained.by_steps(split)[-1] == pytest.approx(trained.evaluate(split).accuracy)

@@ -93,7 +93,7 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
 
     own = spikes_of(foreign(), torch.tensor(images).permute(0, 3, 1, 2) / divided, 12)
     assert np.count_nonzero(own[-1] != before[-1]) <= 1e-3 * own[-1].size  # folding rounds
-    for ours, theirs in zip(Trained(config, tensors).trace(images[:40]).spikes, after, strict=True):
+    for ours, theirs in zip(Trained(config, tensors).trace(images[:40]).spikes.values(), after, strict=True):
         np.testing.assert_array_equal(ours, np.moveaxis(theirs, 2, -1)[:, :40])
     (end,) = run.records("end")
     assert run.finished and f"Final Test Accuracy: {end['accuracy']:.2%} (200 images of {few})" in printed
@@ -264,7 +264,7 @@ def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(dataset, t
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     images = data.load("mnist", (28, 28, 1)).test.images[:20]
     theirs = spikes_of(network, torch.tensor(images).permute(0, 3, 1, 2) / 256, 6)
-    for ours, expected in zip(Trained(config, tensors).trace(images).spikes, theirs, strict=True):
+    for ours, expected in zip(Trained(config, tensors).trace(images).spikes.values(), theirs, strict=True):
         assert 0.02 < expected.mean() < 0.98
         np.testing.assert_array_equal(ours, np.moveaxis(expected, 2, -1))
 

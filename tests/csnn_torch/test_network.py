@@ -76,7 +76,7 @@ def test_a_weight_that_is_not_finite_is_detected():
     with torch.no_grad():
         network[0].weight[1, 0, 0, 0] = torch.inf
     x = torch.ones(1, 1, 8, 8)
-    assert companion.trace(network, x, 2).membranes[0][..., 1].isnan().any()
+    assert companion.trace(network, x, 2).membranes["lif1"][:, :, 1].isnan().any()
 
 
 def test_tf32_is_off():

@@ -76,8 +76,9 @@ def test_rounded_weights_are_run_and_saved(split):
     assert not np.array_equal(rounded["fc1.weight"], weights["fc1.weight"])
     bare = trainer(split, settings, rounded)
     bare.network.grids = ()
-    for found, expected in zip(one.trace(split.images)[0], bare.trace(split.images)[0], strict=True):
-        np.testing.assert_array_equal(found, expected)
+    found, expected = (side.trace(split.images).membranes for side in (one, bare))
+    for node, membranes in found.items():
+        np.testing.assert_array_equal(membranes, expected[node])
 
 
 def test_floats_are_rounded_to_whole_multiples_as_in_csnn_jax(split):
@@ -86,7 +87,8 @@ def test_floats_are_rounded_to_whole_multiples_as_in_csnn_jax(split):
     mine, theirs = trainer(None, settings, loud(settings)), jax_trainer.Trainer(settings, split, loud(settings))
     entered = mine.input(floats, np.arange(20), (1, 0)).numpy() * 256
     np.testing.assert_array_equal(entered, np.rint(256 * np.moveaxis(floats, -1, 1)))
-    assert list(map(differ, *(side.trace(floats)[0] for side in (mine, theirs)))) == [0, 0, 0]
+    ours, others = (side.trace(floats).membranes for side in (mine, theirs))
+    assert {node: differ(ours[node], others[node]) for node in others} == {"lif1": 0, "lif2": 0, "lif3": 0}
     np.testing.assert_array_equal(mine.input(split.images, [4], (1, 0)).numpy()[0, 0], split.images[4, ..., 0] / 256)
 
 
@@ -94,7 +96,7 @@ def test_images_with_a_time_axis_are_sequences(split):
     settings = config()
     frames = np.random.default_rng(1).integers(0, 256, (5, 7, 8, 8, 1), np.uint8)
     one = trainer(data.Split(frames, split.labels[:5]), settings, loud(settings))
-    spikes, shorter = (one.trace(some)[1][0] for some in (frames, frames[:, :4]))
+    spikes, shorter = (one.trace(some).spikes["lif1"] for some in (frames, frames[:, :4]))
     assert spikes.shape == (7, 5, 4, 4, 4)
     np.testing.assert_array_equal(spikes[3, :, 0, 0], shorter[3, :, 0, 0])
     assert np.isfinite(step(one, data.Split(frames, split.labels[:5]), 0, range(5), 1e-2).loss)
@@ -224,7 +226,7 @@ def test_the_class_can_be_read_from_the_membranes(split, x64):
     one = trainer(split, settings, weights)
     found = one.evaluate(split)
     assert one.evaluate(split, lambda: False) is None
-    membranes = one.trace(split.images)[0][-1].sum(0)
+    membranes = one.trace(split.images).membranes["lif3"].sum(0)
     np.testing.assert_array_equal(found.predictions, membranes.argmax(1))
     spikes = trainer(split, replace(settings, model=replace(settings.model, readout="spikes")), weights)
     assert not np.array_equal(found.predictions, spikes.evaluate(split).predictions)

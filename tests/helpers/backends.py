@@ -29,6 +29,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.initial import simulation
 from csnn_jax.network.model import from_tensors
 from csnn_jax.runs import layouts
+from csnn_jax.window import Trace, output, summed
 from csnn_torch import model as companion
 from csnn_torch.first_difference import simulation as experiment
 from csnn_torch.foreign import nir_network
@@ -39,7 +40,7 @@ from export.network import Bundle, Inputs
 from export.network import Network as Trained
 from export.parts import c_program, nir, nir_norse, nir_reader, nir_sinabs, nir_spikingjelly, sequence, step
 from export.parts.nir_reader import Rule
-from export.proof.runners import OnnxRunner, ReferenceRunner, Runner, summed, window
+from export.proof.runners import OnnxRunner, ReferenceRunner, Runner, window
 
 Values = dict[str, np.ndarray]
 Layers = Iterable[np.ndarray | torch.Tensor]
@@ -87,19 +88,17 @@ def by_layer(config: ModelConfig, kind: str, layers: Layers) -> Values:
     return {f"{node.name}.{kind}": np.asarray(values) for node, values in zip(nodes, layers, strict=True)}
 
 
-def last_channels(layers: Layers) -> list[np.ndarray]:
-    """[time, batch, channels, height, width] as [time, batch, height, width, channels]."""
-    arrays = map(np.asarray, layers)
-    return [layer if layer.ndim == 3 else np.moveaxis(layer, 2, -1) for layer in arrays]
-
-
-def of_states(config: ModelConfig, states: Sequence[np.ndarray | torch.Tensor]) -> Values:
-    """States in the order and the layout of graphs."""
-    kinds = config.kind.states
-    values: Values = {}
-    for number, kind in enumerate(kinds):
-        values |= by_layer(config, NAMES[kind], last_channels(states[number :: len(kinds)]))
+def of_trace(config: ModelConfig, trace: Trace) -> Values:
+    """All that a trace has, with channels last."""
+    values = by_layer(config, "spikes", trace.spikes.values()) if trace.spikes else {}
+    for kind in config.kind.states:
+        values |= by_layer(config, NAMES[kind], [states[kind] for states in trace.states.values()])
     return values
+
+
+def last(x: np.ndarray) -> np.ndarray:
+    """[time, batch, channels, height, width] as [time, batch, height, width, channels]."""
+    return np.moveaxis(np.asarray(x), 2, -1)
 
 
 def torch_input(name: str) -> torch.Tensor:
@@ -120,9 +119,8 @@ def engine(engine: Any, name: str) -> Values:
         return engine.trace(model, x)[1], engine.run(model, x), engine.tally(model, x), engine.fires(model, x)
 
     trace, (last, run), tally, ever = jax.device_get(scan.jit(everything)(parameters, network(name).x))
-    values = by_layer(config, "spikes", trace.spikes) | by_layer(config, "ever", ever)
+    values = of_trace(config, trace.ordered(config.graph)) | by_layer(config, "ever", ever)
     for kind in config.kind.states:
-        values |= by_layer(config, NAMES[kind], [states[kind] for states in trace.states])
         values |= by_layer(config, f"last {NAMES[kind]}", [states[kind] for states in last])
     return values | {"run": run, "scores": tally.scores, "fired": tally.fired}
 
@@ -156,9 +154,7 @@ def in_snntorch(layout: torch.memory_format, name: str) -> Values:
     x = companion.channels_first(as_floats(network(name).x, config), layout)
     trace = companion.trace(made.to(memory_format=layout), x, config.time_steps)
     tally = companion.tally(made, x, config.time_steps, config.readout)
-    values = by_layer(config, "spikes", trace.spikes)
-    for kind in config.kind.states:
-        values |= by_layer(config, NAMES[kind], [states[kind] for states in trace.states])
+    values = of_trace(config, trace.map(last))
     with torch.no_grad():
         values["run"] = companion.run(made, x, config.time_steps).numpy()
     return values | {"scores": tally.scores.numpy(), "fired": tally.fired.numpy()}
@@ -168,11 +164,9 @@ def in_experiments(name: str) -> Values:
     """The simulation that explains differences."""
     config, x = network(name).config, torch_input(name)
     x = x if x.ndim == 5 else x.expand(config.time_steps, *x.shape)
-    recording = experiment.simulate(experiment.Network(config, network(name).tensors), x)
-    spikes = [np.zeros_like(u) if s is None else s for s, u in zip(*recording, strict=True)]
-    return by_layer(config, "spikes", last_channels(spikes)) | by_layer(
-        config, "membrane", last_channels(recording.membranes)
-    )
+    trace = experiment.simulate(experiment.Network(config, network(name).tensors), x)
+    spikes = {node: trace.spikes.get(node, np.zeros_like(u)) for node, u in trace.membranes.items()}
+    return of_trace(config, Trace(trace.states, spikes).map(last))
 
 
 # export
@@ -184,8 +178,7 @@ def in_torch(name: str) -> Values:
 
 def of_step(config: ModelConfig, tensors: layouts.Tensors, x: torch.Tensor) -> Values:
     trace = reference.trace(reference.Step(config, tensors), x, config.time_steps)
-    values = by_layer(config, "spikes", last_channels(trace.spikes)) | of_states(config, trace.states)
-    return values | {"output": trace.output.numpy()}
+    return of_trace(config, trace.map(last)) | {"output": output(config, *trace).numpy()}
 
 
 _FOLDERS = tempfile.TemporaryDirectory(prefix="csnn-test-exports-")
@@ -213,8 +206,16 @@ def in_steps(runner: Runner, name: str, images: int | None = None, steps: int | 
     """A program that runs single steps."""
     config, x = network(name).config, torch_input(name)
     x = x[:steps, :images] if x.ndim == 5 else x[:images]
-    recording = window(runner, config, x, min(steps or config.time_steps, config.time_steps))
-    return of_states(config, recording.states) | {"output": recording.output}
+    return of_runner(runner, name, x, min(steps or config.time_steps, config.time_steps))
+
+
+def of_runner(runner: Runner, name: str, x: torch.Tensor, steps: int | None = None) -> Values:
+    """Without the spikes, which aren't all the program's."""
+    config = network(name).config
+    trace = window(runner, reference.Step(config, network(name).tensors), x, steps)
+    states = trace.states[config.graph.neurons[-1].name]
+    read = states["output"] if config.readout == "membrane" else output(config, *trace)
+    return of_trace(config, Trace(trace.states, {}).map(last)) | {"output": read}
 
 
 def in_onnxruntime(file: str, name: str) -> Values:
@@ -260,9 +261,8 @@ def in_c(name: str) -> Values:
     images = []
     for image in x.split(1, -4):
         library = Library(folder / "libcsnn.so", config)
-        recording = window(library, config, image)
-        spikes = by_layer(config, "spikes", map(np.stack, library.spikes))
-        images.append(of_states(config, recording.states) | {"output": recording.output} | spikes)
+        values = of_runner(library, name, image)
+        images.append(values | by_layer(config, "spikes", map(np.stack, library.spikes)))
     return {key: np.concatenate([image[key] for image in images], 1) for key in images[0]}
 
 
@@ -270,7 +270,7 @@ def in_nir(name: str) -> Values:
     """network.nir: spikes in snnTorch's importer, and states of the network that csnn_torch reads."""
     path = written(nir, name) / nir.NAME
     spikes = nir.run(nir_graph.read(path), torch_input(name), network(name).config.time_steps)
-    return read_back(path, name) | by_layer(network(name).config, "spikes", last_channels(spikes))
+    return read_back(path, name) | by_layer(network(name).config, "spikes", map(last, spikes))
 
 
 def in_dialect(dialect: nir_graph.Dialect, rule: Rule, name: str, **flags: Any) -> Values:
@@ -278,7 +278,7 @@ def in_dialect(dialect: nir_graph.Dialect, rule: Rule, name: str, **flags: Any) 
     config, path = network(name).config, bundle(name).folder / dialect.file
     nir_graph.write(path, config, network(name).tensors, dialect)
     spikes = nir_reader.run(nir_graph.read(path, dialect), rule, torch_input(name), config.time_steps)
-    return read_back(path, name, **flags) | by_layer(config, "spikes", last_channels(spikes))
+    return read_back(path, name, **flags) | by_layer(config, "spikes", map(last, spikes))
 
 
 def read_back(path: Path, name: str, **flags: Any) -> Values:
@@ -319,7 +319,7 @@ BACKENDS = {
     "torch": backend(in_torch, kinds=f"{STEP}, spikes"),
     "snnTorch": backend(in_snntorch, torch.contiguous_format, kinds=OF_ENGINE),
     "snnTorch, channels last": backend(in_snntorch, torch.channels_last, kinds=OF_ENGINE),
-    "experiments": backend(in_experiments, kinds="membrane, spikes"),
+    "experiments": backend(in_experiments, kinds=f"{STATES}, spikes"),
     "step.onnx": backend(in_onnxruntime, "step.onnx", kinds=STEP),
     "step_b1.onnx": backend(in_onnxruntime, "step_b1.onnx", kinds=STEP),
     "step.onnx, evaluator": backend(in_evaluator, kinds=STEP, whole=False),

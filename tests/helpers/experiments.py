@@ -6,8 +6,9 @@ from functools import cache
 import torch
 from export_networks import FEW, Case, firing
 
+from csnn_jax.runs.equality import Comparison
 from csnn_torch.first_difference.causes import Cause
-from csnn_torch.first_difference.difference import Comparison, comparable
+from csnn_torch.first_difference.compared import comparable
 from csnn_torch.first_difference.explain import Experiment, Finding
 from csnn_torch.first_difference.simulation import Network, simulate
 
@@ -35,12 +36,12 @@ def found_for(name: str, *causes: Cause, other: Network | None = None) -> list[F
     x, changed = inputs(case(name)), network
     for cause in causes:
         changed = cause.change(changed)
-    one, two = simulate(network, x), simulate(changed if other is None else other, x)
-    comparison = Comparison(comparable(one, two, True))
+    one, two = comparable(simulate(network, x), simulate(changed if other is None else other, x), True)
+    comparison = Comparison()
     comparison.add(one, two)
-    if comparison.place is None:
+    if comparison.first is None:
         return None
-    experiment = Experiment(network, x, comparison.what, comparison.signals[1], comparison.place)
-    assert experiment.reproduces(comparison.signals[0])
-    assert not replace(experiment, network=changed).reproduces(comparison.signals[0]) or other is not None
+    experiment = Experiment(network, x, two, comparison.first.place)
+    assert experiment.reproduces(one)
+    assert not replace(experiment, network=changed).reproduces(one) or other is not None
     return experiment.findings(other)

@@ -91,9 +91,9 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
                 bound = 3 / np.sqrt(np.prod(shape[1:]))
                 tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
         made = Case(config, on_grid(config, tensors), images)
-        spikes = reference.trace(made.step, made.x, config.time_steps).spikes
+        spikes = reference.trace(made.step, made.x, config.time_steps).spikes.values()
         able = len(spikes) - (config.output == "integrator")
-        if all(0.02 < layer.mean() < 0.7 for layer in spikes[:able]):
+        if all(0.02 < layer.mean() < 0.7 for layer in [*spikes][:able]):
             return made
     raise AssertionError(f"no seed makes every layer of {config} fire")
 

@@ -7,13 +7,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError, first_line, one_line
+from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.window import Trace, joined
 from csnn_torch.first_difference.programs.program import Program
-from csnn_torch.first_difference.recording import AFTER, Recording, joined, stacked
+from csnn_torch.first_difference.side import AFTER
 from csnn_torch.first_difference.simulation import Network
 from csnn_torch.foreign import nir_file, nir_network
 from csnn_torch.foreign.nir_programs import WrittenBy
@@ -53,7 +56,7 @@ class NirFile:
         self._load(1)
 
     @torch.no_grad()
-    def record(self, x: Tensor) -> Recording:
+    def record(self, x: Tensor) -> Trace:
         """Runs the window in a freshly imported network, so in its initial state.
 
         One image at a time if the program can't run more, like snnTorch if Flatten has start_dim 0.
@@ -63,36 +66,36 @@ class NirFile:
                 return self._window(x)
             except UserError:
                 self._one_by_one = True
-        return joined([self._window(x[:, i : i + 1]) for i in range(x.shape[1])])
+        images = [self._window(x[:, i : i + 1]) for i in range(x.shape[1])]
+        return joined(images, lambda arrays: np.concatenate(arrays, axis=1))
 
-    def _window(self, x: Tensor) -> Recording:
+    def _window(self, x: Tensor) -> Trace:
         network, step = self._load(x.shape[1])
-        spikes: list[list[Tensor | None]] = []
-        membranes: list[list[Tensor]] = []
+        steps: list[Trace] = []
 
         def hook(module: Any, _: Any, output: Any) -> None:
-            spike, membrane = self._program.seen(module, output)
-            spikes[-1].append(None if spike is None else _batched(spike))
-            whole = _batched(membrane)
-            membranes[-1].append(whole.expand(x.shape[1], *whole.shape[1:]).clone())
+            (states, spikes), (spike, membrane) = steps[-1], self._program.seen(module, output)
+            node, whole = f"lif{len(states) + 1}", _batched(membrane)
+            states[node] = {MEMBRANE: whole.expand(x.shape[1], *whole.shape[1:]).clone()}
+            if spike is not None:
+                spikes[node] = _batched(spike)
 
         kinds = self._program.neurons()
         for module in network.modules():
             if isinstance(module, kinds):
                 module.register_forward_hook(hook)
         for frame in x:
-            spikes.append([])
-            membranes.append([])
+            steps.append(Trace({}, {}))
             try:
                 step(frame)
             except Exception as error:  # programs raise anything for a network they can't run
                 raise UserError(f"{one_line(self.name)}: the program can't run the network: {_said(error)}") from None
-            if (ran := len(membranes[-1])) != self._layers:
+            if (ran := len(steps[-1].states)) != self._layers:
                 layers = f"{self._program.name} runs {ran} of its {self._layers} layers of neurons"
                 raise UserError(
                     f"{one_line(self.name)}: {layers}, because it silently skips nodes that it doesn't support"
                 )
-        return Recording(stacked(spikes), stacked(membranes))
+        return joined(steps, lambda arrays: torch.stack(arrays).numpy())
 
     def _load(self, batch: int) -> Any:
         logging.getLogger().setLevel(logging.ERROR)  # Norse logs warnings about what it ignores

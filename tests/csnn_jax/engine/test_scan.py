@@ -9,10 +9,11 @@ import pytest
 from flax import nnx
 from refusals import refusing
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.engine import event, scan
 from csnn_jax.engine.library import Unsupported
 from csnn_jax.network.model import CSNN, tensors
+from csnn_jax.trained import Trained
 
 SMALL = ModelConfig((8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=3)
 
@@ -21,8 +22,18 @@ SMALL = ModelConfig((8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, tim
 def test_a_sequence_sets_the_number_of_steps(engine):
     model = CSNN(SMALL)
     x = jax.ShapeDtypeStruct((7, 2, 8, 8, 1), np.float32)
-    outputs = jax.eval_shape(lambda x: (engine.run(model, x)[1], *engine.trace(model, x)[1].spikes), x)
+    outputs = jax.eval_shape(lambda x: (engine.run(model, x)[1], *engine.trace(model, x)[1].spikes.values()), x)
     assert {spikes.shape[:2] for spikes in outputs} == {(7, 2)}
+
+
+@pytest.mark.parametrize("engine", [scan, event])
+def test_a_trace_has_its_layers_in_order(engine):
+    """JAX sorts the keys of dictionaries, lif10 before lif2."""
+    model = CSNN(ModelConfig((4, 4, 1), (), hidden=(2,) * 10, num_classes=2, time_steps=2))
+    images, names = np.zeros((1, 4, 4, 1), np.uint8), [f"lif{number}" for number in range(1, 12)]
+    trained = Trained(Config(model.config), tensors(model), engine.__name__.rpartition(".")[2])
+    for trace in (engine.trace(model, images)[1], trained.trace(images)):
+        assert [*trace.states] == [*trace.membranes] == [*trace.spikes] == names
 
 
 def test_fixed_values_per_channel_get_no_gradient():

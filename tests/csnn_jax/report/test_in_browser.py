@@ -10,6 +10,7 @@ from commands import passed
 from digits import few_digits
 
 import csnn_jax
+from csnn_jax import window
 from csnn_jax.config import ModelConfig
 
 PATIENCE = 120_000  # milliseconds for drawing the charts on a busy machine
@@ -34,7 +35,7 @@ def test_a_report_opens_and_its_player_sums_like_the_network(model: ModelConfig,
             which.select_option(str(number))
             index = int(title.split("(test image ")[1].rstrip(")"))
             trace = network.trace(images[index : index + 1])
-            output = (trace.membranes if model is INTEGRATOR else trace.spikes)[-1][:, 0]
+            output = window.output(model, *trace)[:, 0]
             form = ".2f" if model is INTEGRATOR else ".0f"
             for steps in (0, 4, len(output)):
                 visit.page.locator(".player .at").fill(str(steps))

@@ -62,7 +62,7 @@ def test_examples_match_traces(measured):
             np.testing.assert_array_equal(spikes, membranes > threshold)
         if one.config.model.encoding == "direct":
             trace = network.trace(split.images[example.index : example.index + 1])
-            for mine, theirs in zip(example.spikes, trace.spikes, strict=True):
+            for mine, theirs in zip(example.spikes, trace.spikes.values(), strict=True):
                 np.testing.assert_array_equal(mine, theirs[:, 0] > 0)
 
 

@@ -54,7 +54,7 @@ def network(config):
 
 
 def ours(config, tensors, x):
-    spikes = trace(Step(config, tensors), x, config.time_steps).spikes
+    spikes = trace(Step(config, tensors), x, config.time_steps).spikes.values()
     assert all(0.01 < layer.mean() < 0.99 for layer in spikes)
     halves = [Activity.of(config, part.numpy(), [s[:, rows].numpy() for s in spikes]) for part, rows in _halves(x)]
     return numbers(config, tensors, halves[0] + halves[1])

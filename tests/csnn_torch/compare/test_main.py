@@ -13,6 +13,7 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.network import library, neuron
 from csnn_jax.runs import rundir
+from csnn_jax.runs.equality import KINDS
 from csnn_torch.compare import __main__ as command
 from csnn_torch.compare import questions
 from csnn_torch.compare.comparison import make_folder
@@ -49,7 +50,7 @@ def test_a_network_for_arrays_is_compared_on_an_array_file(of_arrays, tmp_path):
     done = call(MODULE, *flags, *few, "--questions", "network")
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads((out / "comparison.json").read_text())
-    assert [(s["engine"], s["refused"], s["membranes"], s["spikes"], s["predictions"]) for s in values["spikes"]] == [
+    assert [(s["engine"], s["refused"], *(s[f"different_{kind}"] for kind in KINDS)) for s in values["spikes"]] == [
         ("scan", None, 0, 0, 0),
         ("event", None, 0, 0, 0),
     ]
@@ -89,7 +90,7 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     printed, text = capsys.readouterr().out, (tmp_path / "comparison.md").read_text()
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
-    assert "- run, scan: step 0, lif1, image " in text
+    assert "first at step 0, lif1, image " in text
     with refusing(UserError, tmp_path, "overwrite", unchanged=tmp_path):
         make_folder(str(tmp_path))
     assert make_folder(str(tmp_path), overwrite=True) == tmp_path

@@ -6,26 +6,44 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from csnn_jax.config import Config
-from csnn_jax.runs.equality import Place
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.runs.equality import Comparison as Equality
+from csnn_jax.runs.equality import Count, Difference, Place
 from csnn_torch.compare import report
 from csnn_torch.compare.comparison import Comparison
-from csnn_torch.compare.results import Difference, GradientResult, SpikeResult, Trajectory
+from csnn_torch.compare.results import GradientResult, SpikeResult, Trajectory
 from csnn_torch.compare.timings import Cost, Rounds
 
-DENSITIES = {"lif1": 0.1, "lif2": 0.25}
-DIFFERENCE = Difference(Place(3, 0, 7, (1, 2, 3)), 1.0000001, 1.0)
+DIFFERENCE = Difference(Place(3, 0, 7, (1, 2, 3), "lif1"), {"membrane": (1.0, 1.0000001)})
+
+
+def compared(engine, network="run", images=8, size=10**6, active=(0.1, 0.25), different=(0, 0, 0)) -> SpikeResult:
+    """A network of two layers, of which one has all but one tenth of the values."""
+    model = ModelConfig((8, 8, 1), (4,), hidden=())
+    spikes, membranes, predictions = different
+    sizes = {"lif1": size * 9 // 10, "lif2": size // 10}
+    fired = dict(zip(sizes, active, strict=True))
+    comparison = Equality(
+        model,
+        images,
+        5,
+        {node: Count(n, spikes * (node == "lif1"), (round(n * fired[node]), 0)) for node, n in sizes.items()},
+        {node: Count(n, membranes * (node == "lif1")) for node, n in sizes.items()},
+        Count(images, predictions),
+        DIFFERENCE if any(different) else None,
+    )
+    return SpikeResult(network, engine, images, None, comparison)
 
 
 @pytest.fixture
 def found() -> Comparison:
     found = Comparison("run", Config(), {"fc1.bias": np.zeros(2)})
     found.spikes += [
-        SpikeResult("run", "scan", 8, None, 10**6, densities=DENSITIES),
+        compared("scan"),
         SpikeResult("run", "event", 8, "it has no reset zero"),
-        SpikeResult("other", "scan", 8, None, 10**6, 1200, 12, 1, DENSITIES, DIFFERENCE),
-        SpikeResult("other", "event", 8, None, 10**6, densities=DENSITIES),
-        SpikeResult("silent", "scan", 2, None, 10**5, densities={"lif1": 0.0, "lif2": 0.0}),
+        compared("scan", "other", different=(12, 1200, 1)),
+        compared("event", "other"),
+        compared("scan", "silent", 2, 10**5, (0, 0)),
     ]
     found.gradients += [
         GradientResult("run", "atan", "scan", "float64", 4, None, {"fc1.bias": 1e-12}),
@@ -42,17 +60,19 @@ def test_differences_and_gradients_are_shown_in_tables(found):
     shown = lines(found)
     assert "| network | densities by layer (%) | membranes | scan: differ | event: differ |" in shown
     assert "| run | 10.0, 25.0 | 1,000,000 | 0 | not run |" in shown
-    assert "| other | 10.0, 25.0 | 1,000,000 | 1,200, spikes 12, predictions 1 | 0 |" in shown
+    assert "| other | 10.0, 25.0 | 1,000,000 | spikes 12, membranes 1,200, predictions 1 | 0 |" in shown
     assert "| silent (2 images) **(not counted)** | 0.0, 0.0 | 100,000 | 0 | not run |" in shown
     assert "Not run: event: it has no reset zero." in shown
-    first = "step 3, lif1, image 7, channel 1, row 2, column 3: membrane 1.0000001, snnTorch's 1"
-    assert f"- other, scan: {first}" in shown
+    first = "first at step 3, lif1, image 7, channel 1, row 2, column 3: membrane 1.0000001, snnTorch's 1"
+    assert any(
+        line.startswith("- other, scan: 12 of 1,000,000 spikes (12 in lif1), 1,2") and first in line for line in shown
+    )
     assert "| run | atan | 1.0e-12 | 1.0e-05 |" in shown
     broken = [line for line in shown if line.startswith("- **Broken**")]
     assert len(broken) == len(found.broken) == 3, "a variant may be silent"
     assert broken[0] == "- **Broken**: other, scan: membranes that differ: 1200, expected at most 0"
-    compared = "1,200 of 3,000,000 membranes differ, 12 spikes and 1 predictions; 2 networks, 3 comparisons."
-    assert f"- Same network: {compared}" in shown
+    total = "12 of 3,000,000 spikes, 1,200 of 3,000,000 membranes and 1 of 24 predictions differ from those of snnTorch"
+    assert f"- Same network: {total}; 2 networks, 3 comparisons." in shown
 
 
 def test_costs_have_ratios_unless_a_side_failed_turns_disagree_or_the_machine_is_busy(found):

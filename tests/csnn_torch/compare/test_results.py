@@ -7,11 +7,21 @@ import numpy as np
 import pytest
 from comparisons import broken
 
-from csnn_jax.runs.equality import Place
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.equality import Comparison, Count, Difference, Place
 from csnn_torch.compare import bounds
-from csnn_torch.compare.results import LAST, Difference, GradientResult, SpikeResult, Trajectory, groups
+from csnn_torch.compare.results import LAST, GradientResult, SpikeResult, Trajectory, groups
 
-SPIKES = SpikeResult("run", "event", 1, None, 10**7, densities={"lif1": 0.1})
+
+def spikes(fired=100, **different: int) -> SpikeResult:
+    """A network of one layer that spikes, of whose values as many differ."""
+    counts = {kind: Count(1000, different.get(kind, 0), (fired, 0)) for kind in ("spikes", "membranes")}
+    predictions = Count(1, different.get("predictions", 0))
+    model = ModelConfig((2, 2, 1), (), hidden=())
+    comparison = Comparison(model, 1, 5, {"lif1": counts["spikes"]}, {"lif1": counts["membranes"]}, predictions)
+    return SpikeResult("run", "event", 1, None, comparison)
+
+
 GRADIENTS = GradientResult("run", "atan", "scan", "float32", 4, None, {"a": 1e-4, "b": 2e-3})
 TRAJECTORY = Trajectory(
     "the run's",
@@ -43,25 +53,29 @@ def test_a_distance_is_relative_and_nan_for_a_zero_tensor():
 
 
 def test_a_single_difference_breaks_a_bound():
-    assert broken([SPIKES]) == [] and len(SPIKES.checks()) == 3
+    assert broken([spikes()]) == [] and len(spikes().checks()) == 3 and spikes().densities == {"lif1": 0.1}
     for what in ("membranes", "spikes", "predictions"):
-        assert [str(check) for check in broken([replace(SPIKES, **{what: 1})])] == [
+        assert [str(check) for check in broken([spikes(**{what: 1})])] == [
             f"run, event: {what} that differ: 1, expected at most 0"
         ]
     refused = SpikeResult("run", "event", 1, "float32 only")
-    for proves_nothing in (refused, replace(SPIKES, densities={"lif1": 0.0}, spikes=7)):
+    for proves_nothing in (refused, spikes(fired=0, spikes=7)):
         assert not proves_nothing.counted and proves_nothing.checks() == []
 
 
-def test_the_first_difference_is_by_step_then_layer_then_image():
-    place = Place(3, 9, 7, (1,))
-    later = place._replace(step=4, layer=0), place._replace(layer=10, image=0), place._replace(image=8)
-    one = Difference(place, 1.0, math.nan)
-    assert min(one, *(replace(one, place=other) for other in later)) == one
-    assert str(replace(SPIKES, membranes=2, first=one)) == (
-        "run, event: 2 of 10000000 membranes differ, 0 spikes, 0 of 1 predictions; "
-        "first in step 3, lif10, image 7, neuron 1: membrane 1, snnTorch's nan"
+def test_a_result_in_words():
+    assert str(spikes()) == (
+        "run, event: 0 of 1,000 spikes, 0 of 1,000 membranes and 0 of 1 predictions differ from those of snnTorch"
     )
+    result = spikes(membranes=2)
+    result.comparison.first = Difference(Place(3, 0, 7, (1,), "lif1"), {"membrane": (math.nan, 1.0)})
+    assert str(result) == (
+        "run, event: 0 of 1,000 spikes, 2 of 1,000 membranes (2 in lif1) and 0 of 1 predictions differ from those of "
+        "snnTorch; first at step 3, lif1, image 7, neuron 1: membrane 1, snnTorch's nan"
+    )
+    shown = result.as_json()
+    assert (shown["membranes"], shown["different_membranes"], shown["first"]["node"]) == (1000, 2, "lif1")
+    assert shown["first"]["csnn_jax"] == {"membrane": 1.0}
 
 
 def test_the_worst_gradient_is_bounded():

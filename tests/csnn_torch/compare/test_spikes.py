@@ -25,13 +25,14 @@ def compared(case, engines=("scan",)):
 
 def test_equal_networks_stay_within_every_bound(case):
     results = compared(case, ("scan", "event"))
-    assert broken(results) == [] and [(r.membranes, r.spikes, r.predictions) for r in results] == [(0, 0, 0)] * 2
-    assert all(r.compared == 6 * 8 * (64 + 12 + 4) and r.first is None and r.refused is None for r in results)
+    assert broken(results) == [] and [r.comparison.first for r in results] == [None] * 2
+    for kind in ("spikes", "membranes"):
+        assert all(r.figures[kind] == 6 * 8 * (64 + 12 + 4) and r.refused is None for r in results)
 
 
 def test_equal_networks_with_other_neurons_stay_within_every_bound(other):
     results = compared(other, ("scan", "event"))
-    assert [(r.membranes, r.spikes, r.predictions) for r in results] == [(0, 0, 0)] * 2
+    assert [r.comparison.first for r in results] == [None] * 2
     runs = other.config.neuron == "leaky" and not other.config.per_channel
     assert results[0].refused is None and (results[1].refused is None) == runs
     last = "lif3" in results[0].densities
@@ -45,9 +46,12 @@ def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
 
     monkeypatch.setattr(library, "fire", at_least)
     (result,) = compared(case)
-    assert result.spikes > 0 and "run, scan: spikes that differ" in [check.name for check in broken([result])]
-    assert result.first.place[:3] == (0, 0, 0) and len(result.first.place.neuron) == 3
-    assert result.first.ours == result.first.theirs == 1
+    assert result.figures["different_spikes"] > 0 and "run, scan: spikes that differ" in [
+        check.name for check in broken([result])
+    ]
+    first = result.comparison.first
+    assert first.place[:3] == (0, 0, 0) and len(first.place.neuron) == 3
+    assert first.values == {"spike": (0, 1), "membrane": (1, 1)}
 
 
 def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, monkeypatch):
@@ -59,16 +63,18 @@ def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, mon
     monkeypatch.setattr(library, "fire", off)
     (result,) = spikes.compare(case, ("scan",))
     assert [check.name for check in broken([result])] == ["run, scan: membranes that differ"]
-    assert (result.spikes, result.first.place) == (0, Place(0, 0, 5, (3, 0, 0)))
-    assert 0 < result.first.ours - result.first.theirs < 1e-6
+    first = result.comparison.first
+    assert (result.figures["different_spikes"], first.place) == (0, Place(0, 0, 5, (3, 0, 0), "lif1"))
+    theirs, ours = first.values["membrane"]
+    assert 0 < ours - theirs < 1e-6
 
 
 def test_densities_of_images_with_a_time_axis_use_their_own_number_of_steps(case):
     still = replace(case, config=replace(case.config, time_steps=20))
     frames = replace(case, images=np.repeat(case.images[:, None], 20, axis=1))  # the configuration has 8 steps
     (expected,), (found,) = compared(still), compared(frames)
-    assert found.densities == expected.densities and found.compared == expected.compared
-    assert broken(found := compared(frames, ("scan", "event"))) == [] and all(r.first is None for r in found)
+    assert found.densities == expected.densities and found.figures == expected.figures
+    assert broken(found := compared(frames, ("scan", "event"))) == [] and all(r.comparison.first is None for r in found)
     divided = replace(frames, config=replace(case.config, scale=2.0, input_bits=1, threshold=0.5))
     why = [result.refused for result in compared(divided, ("scan", "event"))]
     assert why == [None, "the event engine needs frames of whole numbers from 0 to 15, but these are divided by 2"]
@@ -81,15 +87,15 @@ def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch
         return ({"mem": -state["mem"]} if output else state), fired
 
     read = replace(case, config=replace(case.config, readout="membrane"))
-    assert compared(read)[0].predictions == 0
+    assert compared(read)[0].comparison.predictions.different == 0
     monkeypatch.setattr(library, "fire", less)
     model, network = from_tensors(case.config, case.tensors), case.in_snntorch("float32")
     ours = scan.trace(model, case.pixels("float32"))[1]
     theirs = companion.trace(network, companion.channels_first(case.pixels("float32")), case.config.time_steps)
     for one, found in (("membranes", spikes.compare(read, ("scan",))), ("spikes", spikes.compare(case, ("scan",)))):
-        scores = [np.asarray(getattr(side, one)[-1]).sum(0).argmax(1) for side in (ours, theirs)]
-        assert found[0].predictions == (scores[0] != scores[1]).sum()
-    assert spikes.compare(read, ("scan",))[0].predictions > 0
+        scores = [np.asarray(getattr(side, one)["lif3"]).sum(0).argmax(1) for side in (ours, theirs)]
+        assert found[0].comparison.predictions.different == (scores[0] != scores[1]).sum()
+    assert spikes.compare(read, ("scan",))[0].comparison.predictions.different > 0
 
 
 def test_chunks_of_images_add_up(case, monkeypatch):
@@ -98,7 +104,7 @@ def test_chunks_of_images_add_up(case, monkeypatch):
 
     monkeypatch.setattr(library, "fire", forgetful)
     (whole,) = compared(case)
-    assert whole.first is not None
+    assert whole.comparison.first is not None
     monkeypatch.setattr(spikes, "CHUNK", 4)  # the second chunk has two images
     assert compared(case) == [whole]
 

@@ -30,7 +30,7 @@ def test_rounding_changes_membranes_a_little(cause):
     config = replace(NETWORKS["subtract, max"], beta=0.7)  # so products with a membrane are rounded
     made = firing(config, batch=4)
     network = Network(config, made.tensors)
-    own, other = (simulate(one, inputs(made)).membranes[0] for one in (network, cause.change(network)))
+    own, other = (simulate(one, inputs(made)).membranes["lif1"] for one in (network, cause.change(network)))
     assert 0 < abs(own.astype(np.float64) - other).max() < 1e-5
 
 

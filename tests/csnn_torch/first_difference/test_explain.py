@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from experiments import case, found_for, inputs
 
+from csnn_jax.runs.equality import Comparison
 from csnn_torch.first_difference.causes import CAUSES
-from csnn_torch.first_difference.difference import Comparison, comparable, signals
+from csnn_torch.first_difference.compared import comparable
 from csnn_torch.first_difference.explain import Experiment
 from csnn_torch.first_difference.simulation import Network, simulate
 
@@ -25,10 +26,10 @@ def test_an_unexplained_difference_is_reported_as_such():
     tensors = {name: random.permuted(value) if "fc" in name else value for name, value in made.tensors.items()}
     other = Network(made.config, tensors)
     network = Network(made.config, made.tensors)
-    one, two = simulate(network, inputs(made)), simulate(other, inputs(made))
-    comparison = Comparison(comparable(one, two, True))
+    one, two = comparable(simulate(network, inputs(made)), simulate(other, inputs(made)), True)
+    comparison = Comparison()
     comparison.add(one, two)
-    experiment = Experiment(network, inputs(made), comparison.what, signals(comparison.what, two), comparison.place)
+    experiment = Experiment(network, inputs(made), two, comparison.first.place)
     assert all(finding.left for finding in experiment.findings(None))
     named = experiment.findings(other)[0]
     assert named.left == 0

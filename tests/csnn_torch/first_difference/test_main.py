@@ -34,7 +34,7 @@ def test_equal_networks(run, tmp_path):
     assert lines[0].startswith(f"A  {run}: the run's network in torch ")
     assert lines[1].startswith(f"B  {tmp_path / 'bundle' / 'step.onnx'}: ONNX Runtime ")
     assert lines[2].startswith("On the first 20 test images of mnist, 6 steps. ")
-    assert lines[3].startswith("  lif1  0 of 94,080 spikes differ; A has ")
+    assert lines[3].startswith("  lif1  94,080 spikes compared; A has ")
     assert lines[-1] == "No spike differs."
 
 
@@ -43,9 +43,8 @@ def test_a_spike_at_the_threshold(run, tmp_path, swapped):
     sides = [run, step_of(run, tmp_path / "edited", at_least=True)]
     printed = found(*sides[:: -1 if swapped else 1])
     own, other = "BA" if swapped else "AB"
-    assert "First difference: step 0, lif1, image 0, channel 0, row 3, column 5" in printed
-    spikes = next(line for line in printed.splitlines() if line.startswith("  spikes")).split()
-    assert spikes == ["spikes", *("10" if swapped else "01")]
+    first = "first at step 0, lif1, image 0, channel 0, row 3, column 5: spike {1}, A's {0}"
+    assert first.format(*("10" if swapped else "01")) in printed
     assert "  membrane after step 0                 0.5            0.5" in printed
     *_, head, cause, explains = printed.splitlines()
     assert head == f"Causes: {own}'s network gives {other}'s values when it's computed with"
@@ -89,7 +88,7 @@ def test_no_causes_are_searched_without_a_network(run, tmp_path):
 
 def test_other_networks_are_refused(run, tmp_path):
     other = coarse_run(tmp_path / "other", hidden=(17,))
-    refused(MODULE, run, other, names=(other, "layer 2", 17, 16, run), prints=str(other))
+    refused(MODULE, run, other, names=(other, "lif2", 17, 16, run), prints=str(other))
     deeper = coarse_run(tmp_path / "deeper", hidden=(16, 16))
     refused(MODULE, run, deeper, names=(deeper, "4 layers", 3, run), prints=str(deeper))
     larger = coarse_run(tmp_path / "larger", input_shape=(20, 20, 1))

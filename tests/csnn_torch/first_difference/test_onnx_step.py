@@ -22,18 +22,23 @@ def comparison(run, step):
     return compared.compare(sides, inputs(sides, None, 3, None, None))
 
 
+def compared_nodes(found):
+    """The nodes of which spikes were compared, and membranes."""
+    return [*found.comparison.spikes], [*found.comparison.membranes]
+
+
 @pytest.mark.parametrize("static", [False, True], ids=["any batch", "a batch of one"])
 def test_it_matches_the_run_in_every_layer(tmp_path, static):
     run = coarse_run(tmp_path / "run")
     found = comparison(run, step_of(run, tmp_path / "bundle", static=static))
-    assert (found.what, found.differ) == (["spikes"] * 3, 0)
-    assert all(min(count.active) > 0 for count in found.counts)
+    assert (compared_nodes(found), found.comparison.different) == ((["lif1", "lif2", "lif3"], []), 0)
+    assert all(min(count.active) > 0 for count in found.comparison.spikes.values())
 
 
 def test_membranes_of_an_integrator_are_compared(tmp_path):
     run = make_run(tmp_path / "run", INTEGRATOR)
     found = comparison(run, step_of(run, tmp_path / "bundle"))
-    assert (found.what, found.differ) == (["spikes", "spikes", "membranes"], 0)
+    assert (compared_nodes(found), found.comparison.different) == ((["lif1", "lif2"], ["lif3"]), 0)
 
 
 def test_a_file_alone_has_no_network(tmp_path):
@@ -43,7 +48,7 @@ def test_a_file_alone_has_no_network(tmp_path):
     side = OnnxStep(str(step))
     assert (side.network, side.job, side.input_shape) == (None, None, (1, 28, 28))
     assert side.why_unread == "it's not in a folder with a bundle's config.json and weights.safetensors"
-    assert comparison(run, step).differ == 0
+    assert comparison(run, step).comparison.different == 0
 
 
 def test_without_the_names_of_hidden_spikes_their_membranes_are_compared(tmp_path):
@@ -57,7 +62,7 @@ def test_without_the_names_of_hidden_spikes_their_membranes_are_compared(tmp_pat
         value.name = "hidden" if value.name == "spikes1" else value.name
     onnx.save(model, step)
     found = comparison(run, step)
-    assert (found.what, found.differ) == (["membranes", "spikes", "spikes"], 0)
+    assert (compared_nodes(found), found.comparison.different) == ((["lif2", "lif3"], ["lif1"]), 0)
 
 
 def test_other_graphs_are_refused(tmp_path):

@@ -7,13 +7,13 @@ import pytest
 import torch
 from export_networks import FEW, SYNAPTIC, Case, firing
 
-from csnn_torch.first_difference.recording import Recording
+from csnn_jax.window import Trace
 from csnn_torch.first_difference.simulation import Network, own_step, resetting, simulate
 
 torch.set_num_threads(1)
 
 
-def recorded(case: Case, **changes) -> Recording:
+def recorded(case: Case, **changes) -> Trace:
     x = case.x if case.x.ndim == 5 else case.x.expand(case.config.time_steps, *case.x.shape)
     return simulate(Network(case.config, case.tensors, **changes), x)
 
@@ -32,12 +32,14 @@ def recorded(case: Case, **changes) -> Recording:
 def test_the_networks_own_reset_changes_nothing(config, reset, now):
     case = firing(config)
     own, found = recorded(case), recorded(case, step=resetting(own_step, reset, now))
-    assert all(map(np.array_equal, own.membranes, found.membranes))
+    assert all(np.array_equal(own.membranes[node], found.membranes[node]) for node in own.membranes)
 
 
 def test_a_delay_moves_spikes():
     case = firing(replace(FEW, bias=False))
     own, late, between = (recorded(case, delays=delays) for delays in ((0, 0), (1, 0), (0, 1)))
-    assert all(np.array_equal(a[:-1], b[1:]) and not b[0].any() for a, b in zip(own.spikes, late.spikes, strict=True))
-    for number, (a, b) in enumerate(zip(own.spikes, between.spikes, strict=True)):
+    assert own.spikes.keys() == late.spikes.keys() == between.spikes.keys()
+    for node, a in own.spikes.items():
+        assert np.array_equal(a[:-1], late.spikes[node][1:]) and not late.spikes[node][0].any()
+    for number, (a, b) in enumerate(zip(own.spikes.values(), between.spikes.values(), strict=True)):
         assert np.array_equal(a[: len(a) - number], b[number:]) and not b[:number].any()

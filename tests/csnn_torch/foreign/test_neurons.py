@@ -80,11 +80,12 @@ def test_every_state_at_every_step_matches_the_users_loop(name):
     ours = jax.jit(lambda images: scan.trace(model, images)[1])(images)
     copy = companion.sequential(config)
     companion.load_tensors(copy, tensors)
-    for side in (ours, companion.trace(copy, x, STEPS)):
-        for state, expected in zip(side.states, theirs, strict=True):
+    torch_side = companion.trace(copy, x, STEPS).map(lambda layer: layer.movedim(2, -1))
+    for side in (ours, torch_side):
+        for state, expected in zip(side.states.values(), theirs, strict=True):
             for name, values in zip(reversed(config.kind.states), reversed(expected), strict=False):  # a current: mem
                 assert differ(np.asarray(state[name]), values) == 0
-        spiking = side.spikes[:-1] if config.output == "integrator" else side.spikes
+        spiking = [*side.spikes.values()][: -1 if config.output == "integrator" else None]
         assert all(0.01 < np.asarray(spikes).mean() < 0.95 for spikes in spiking)
 
 

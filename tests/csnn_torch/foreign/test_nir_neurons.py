@@ -9,6 +9,7 @@ from refusals import refusing
 
 from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
+from csnn_jax.window import output
 from csnn_torch.foreign import nir_network
 from export import reference
 
@@ -64,7 +65,7 @@ def test_the_spikes_match_the_definition(tmp_path, name):
     x = torch.randint(0, 3, (9, 1, 4, 4), generator=torch.Generator().manual_seed(0)).float()
     found, trace = ours(path, x)
     theirs = nir_definition.run([FIRST, (kind, {"w_in": 1.0} | values), DENSE, lif()], x.flatten(1), STEPS, 1.0)
-    for layer, expected in zip(trace.spikes, theirs, strict=True):
+    for layer, expected in zip(trace.spikes.values(), theirs, strict=True):
         assert 0.02 < expected.mean() < 0.98
         np.testing.assert_array_equal(layer.numpy(), expected)
     assert bool(found.config.per_channel) == ("own" in name)
@@ -80,8 +81,8 @@ def test_a_last_layer_without_spikes_is_an_integrator(tmp_path, first, last):
     assert found.config.output == "integrator" and found.config.readout == "membrane"
     spikes, *read = nir_definition.run(nodes, x.flatten(1), STEPS, 1.0)
     weight, bias = DENSE[1]["weight"], DENSE[1]["bias"]
-    np.testing.assert_array_equal(trace.spikes[0].numpy(), spikes)
-    np.testing.assert_array_equal(trace.output.numpy(), read[0] if last else spikes @ weight.T + bias)
+    np.testing.assert_array_equal(trace.spikes["lif1"].numpy(), spikes)
+    np.testing.assert_array_equal(output(found.config, *trace).numpy(), read[0] if last else spikes @ weight.T + bias)
     assert any("`2` has no neurons" in note for note in found.notes) == (not last)
 
 

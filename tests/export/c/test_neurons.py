@@ -13,6 +13,7 @@ from networks import Recipe, made
 
 from csnn_jax.neurons import NEURONS
 from csnn_jax.neurons.neuron import Neuron
+from csnn_jax.window import output
 from export import reference
 from export.c import neurons, program
 
@@ -89,10 +90,10 @@ def test_a_user_defined_neuron_has_the_states_of_torch(monkeypatch, tmp_path, na
     library, step = program.Library(tmp_path / "libcsnn.so", config), reference.Step(config, network.tensors)
     x = reference.inputs(config, network.x)
     trace = reference.trace(step, x, config.time_steps)
-    assert all(layer.any() and not layer.all() for layer in trace.spikes)
+    assert all(layer.any() and not layer.all() for layer in trace.spikes.values())
     states = [u.numpy() for u in step.initial_states(len(x))]
     for t in range(config.time_steps):
         states, spikes = library.step(states, x.numpy())
-        np.testing.assert_array_equal(spikes, trace.output[t].numpy())
-        for mine, theirs in zip(states, trace.states, strict=True):
+        np.testing.assert_array_equal(spikes, output(config, *trace)[t].numpy())
+        for mine, theirs in zip(states, (x for state in trace.states.values() for x in state.values()), strict=True):
             np.testing.assert_array_equal(mine, theirs[t].numpy())

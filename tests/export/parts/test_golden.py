@@ -19,6 +19,7 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import canonical
+from csnn_jax.window import output
 from csnn_torch import model as companion
 from export import reference
 from export.network import Bundle, Network
@@ -54,9 +55,8 @@ def test_golden_tensors_match_snntorch(config, tmp_path):
     assert (len(steps), len(windows)) == (36, 3)
     for number, x in enumerate(golden.inputs(made.config, made.images)):
         found = companion.trace(network, x, 12)
-        expected = [state[each] for state in found.states for each in made.config.kind.states]
-        expected.insert(0, found.membranes[-1] if made.config.readout == "membrane" else found.spikes[-1])
-        expected = [canonical(layer.moveaxis(-1, 2).numpy()) for layer in expected]
+        expected = [state[each] for state in found.states.values() for each in made.config.kind.states]
+        expected = [canonical(layer.numpy()) for layer in (output(made.config, *found), *expected)]
         for t, one in enumerate(steps[12 * number :][:12]):
             for ours, layer in zip(one.outputs, expected, strict=True):
                 np.testing.assert_array_equal(ours, layer[t])

@@ -4,7 +4,7 @@ import nir
 import numpy as np
 import pytest
 import torch
-from backends import expected, last_channels, torch_input, written
+from backends import expected, last, torch_input, written
 from networks import network
 from torch.nn import functional
 
@@ -55,5 +55,5 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
 def test_nirs_own_equations_give_the_same_spikes(name: str) -> None:
     graph = nir.read(written(part, name) / part.NAME)
     found = equations(graph, torch_input(name), network(name).config.time_steps)
-    for layer, spikes in zip(network(name).config.graph.weighted, last_channels(found), strict=True):
+    for layer, spikes in zip(network(name).config.graph.weighted, map(last, found), strict=True):
         np.testing.assert_array_equal(spikes, expected(name)[f"{layer.name}.spikes"])

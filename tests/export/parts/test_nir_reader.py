@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from backends import expected, last_channels, torch_input
+from backends import expected, last, torch_input
 from bundles import SMALL, drawn
 from networks import network
 
@@ -36,7 +36,7 @@ def test_norses_own_rounding_gives_the_same_spikes(name: str) -> None:
     """Not in general, but where no membrane is that close to its threshold."""
     graph = nir_graph.graph(network(name).config, network(name).tensors, nir_norse.DIALECT)
     layers = nir_reader.run(graph, nir_norse.rule, torch_input(name), network(name).config.time_steps)
-    for layer, spikes in zip(network(name).config.graph.weighted, last_channels(layers), strict=True):
+    for layer, spikes in zip(network(name).config.graph.weighted, map(last, layers), strict=True):
         np.testing.assert_array_equal(spikes, expected(name)[f"{layer.name}.spikes"])
 
 

@@ -43,6 +43,7 @@ def test_a_sequence_that_counts_incorrectly_is_found():
     made = firing(OTHER)
     whole, expected = made.models["sequence.onnx"], [*windows(made.step, [made.x])]
     with refusing(ValueError, [12, 3, 6], [11, 3, 6]):
-        sequence.equality(changed(whole, "time_steps", lambda value: value - 1), expected)
-    found = sequence.equality(changed(whole, "fc2.bias", lambda value: value + np.float32(0.1)), expected)
-    assert 0 < found["different_spikes"] < found["spikes"] and found["different_counts"] > 0
+        sequence.equality(made.config, changed(whole, "time_steps", lambda value: value - 1), expected)
+    other = changed(whole, "fc2.bias", lambda value: value + np.float32(0.1))
+    found, sums = sequence.equality(made.config, other, expected)
+    assert 0 < found.spikes["lif4"].different < found.spikes["lif4"].compared and sums["different_counts"] > 0

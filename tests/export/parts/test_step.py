@@ -39,7 +39,7 @@ def test_both_files_are_equal_and_onnx_itself_confirms_the_plain_one(tmp_path):
 @pytest.mark.parametrize("name", ["step", "step_b1"])
 def test_a_changed_weight_is_found_by_its_effect(tmp_path, name):
     results = dict(zip(("step", "step_b1"), checked(tmp_path, **{name: "fc1.weight"}), strict=True))
-    assert any(problem.endswith("membranes differ from torch's") for problem in results[name].problems)
+    assert any(" membranes (" in problem for problem in results[name].problems)
 
 
 def test_another_reset_is_found_by_its_effect(tmp_path):

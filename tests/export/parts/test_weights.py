@@ -15,5 +15,6 @@ def test_csnn_jax_agrees_but_not_with_another_bias():
     for more, ok in ((0, True), (1, False)):
         tensors = made.tensors | {"fc1.bias": made.tensors["fc1.bias"] + np.float32(more)}
         found = weights.equality(made.config, tensors, windows(made.step, [made.x]))
-        assert found["images"] == 3 and found["membranes"] >= found["spikes"] > 0
+        figures = found.figures()
+        assert figures["images"] == 3 and figures["membranes"] >= figures["spikes"] > 0
         assert (problems("csnn_jax", found) == []) == ok

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from export_networks import INTEGRATOR, OTHER, firing
 
+from csnn_jax.window import output
 from export.parts import sequence
 from export.proof.runners import TorchRunner, scores, step_scores, window
 
@@ -14,10 +15,10 @@ pytestmark = pytest.mark.numeric
 def test_every_graph_gives_the_same_scores(config):
     """Spikes are counted; membranes are added in float32, step by step."""
     made = firing(config)
-    outputs = window(TorchRunner(made.step), made.config, made.x).output
+    outputs = output(made.config, *window(TorchRunner(made.step), made.step, made.x))
     expected = np.zeros_like(outputs[0])
-    for output in outputs:
-        expected += output
+    for one in outputs:
+        expected += one
     assert expected.any()
     np.testing.assert_array_equal(scores(TorchRunner(made.step), made.config, made.x), expected)
     for file in ("step.onnx", "step_b1.onnx"):

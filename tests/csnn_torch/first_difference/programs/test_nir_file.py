@@ -28,8 +28,8 @@ def test_snntorch_and_the_definition_give_the_runs_spikes(tmp_path):
     assert definition.program.startswith("by NIR's definition, in torch ")
     for side in (snntorch, definition):
         found = comparison(Run(str(run)), side)
-        assert (found.what, found.differ) == (["spikes"] * 3, 0)
-        assert all(min(count.active) > 0 for count in found.counts)
+        assert ([*found.comparison.spikes], found.comparison.different) == (["lif1", "lif2", "lif3"], 0)
+        assert all(min(count.active) > 0 for count in found.comparison.spikes.values())
 
 
 def test_a_flatten_that_includes_the_batch_runs_image_by_image(tmp_path):
@@ -41,7 +41,7 @@ def test_a_flatten_that_includes_the_batch_runs_image_by_image(tmp_path):
         assert starts
         for start in starts:
             start[()] = 0
-    assert comparison(Run(str(run)), open_side(f"snntorch:{file}")).differ == 0
+    assert comparison(Run(str(run)), open_side(f"snntorch:{file}")).comparison.different == 0
 
 
 def graph(*nodes: nir.NIRNode) -> nir.NIRGraph:
