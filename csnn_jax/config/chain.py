@@ -4,7 +4,19 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from csnn_jax.config.checks import flag_of, show
-from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Misfit, Operation, Pooling, Signal, graph
+from csnn_jax.config.graph import (
+    IMAGE,
+    Convolution,
+    Flatten,
+    Graph,
+    Linear,
+    Misfit,
+    NoOutput,
+    Operation,
+    Pooling,
+    Signal,
+    graph,
+)
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import NEVER, Neurons
 
@@ -26,7 +38,8 @@ def chain(config: Any) -> Graph:
     try:
         return graph(config.input_shape, values, _nodes(config), config.weight_bits)
     except Misfit as error:
-        name = _FLAGS[type(error.node.operation)]
+        is_convolution = isinstance(error.node.operation, Convolution)
+        name = "kernel_size" if isinstance(error, NoOutput) and is_convolution else _FLAGS[type(error.node.operation)]
         if not getattr(config, name):  # a network without hidden layers
             name = "num_classes"
         raise UserError(f"{flag_of(name)} {show(getattr(config, name))}: {error}; {_HINT}") from None

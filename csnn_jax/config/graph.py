@@ -240,6 +240,10 @@ class Misfit(UserError):
         self.node, self.reason = node, reason
 
 
+class NoOutput(Misfit):
+    """A node's window doesn't fit into its input."""
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A network's nodes by name, in the order of their execution; the first one is the image."""
@@ -414,7 +418,7 @@ def _derived(node: Node, operation: Operation, entering: Node) -> Node:
         raise Misfit(node, f"reads the current {entering.name}, expected spikes or the image")
     shape = operation.shape(entering.shape)
     if 0 in shape:
-        raise Misfit(node, f"has no output for {'x'.join(map(str, entering.shape[:2]))} inputs")
+        raise NoOutput(node, f"has no output for {'x'.join(map(str, entering.shape[:2]))} inputs")
     if isinstance(operation, Weighted):
         return replace(node, shape=shape, values=Current(node.name))
     values: Any = entering.values
@@ -442,6 +446,6 @@ def _specific(node: Node, nodes: Mapping[str, Node], most: int | None) -> Node:
     grid = Grid(math.prod(shape[:-1]), entering.values.bits, entering.values.step, added, most)
     if grid.room < LEAST:
         inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits per neuron"
-        raise Misfit(node, f"{inputs} leave {max(0, grid.room)} bits for its weights, expected at least {LEAST}")
+        raise Misfit(node, f"{inputs} leave {max(0, grid.room)} bits for its weights, at least {LEAST} are needed")
     fields = (node.name, operation, node.inputs, node.shape, node.values)
     return WeightedNode(*fields, kernel_shape=shape, grid=grid)

@@ -2,10 +2,14 @@
 
 import itertools
 
+import pytest
 from configs import model_configs
 from hypothesis import given
+from refusals import refusing
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import Flatten, Pooling
+from csnn_jax.errors import UserError
 
 
 def _of(value, number):
@@ -50,3 +54,18 @@ def test_each_node_reads_the_one_before(model):
         assert model.graph.source(after) is before
         if not isinstance(after.operation, Flatten | Pooling):
             assert after.shape[-1] == after.operation.channels
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        (dict(kernel_size=31, padding="valid"), ("kernel_size", 31, "conv1", "28x28")),
+        (dict(conv_channels=(4,) * 6), ("pool_size", 2, "pool5", "1x1")),
+        (dict(conv_channels=(8000, 8), kernel_size=15), ("conv_channels", "8000 8", "conv2", "1,800,000", 4)),
+        (dict(conv_channels=(), hidden=(40_000_000, 5)), ("hidden", "fc2", "40,000,000", 4)),
+        (dict(conv_channels=(), hidden=(), input_shape=(64, 64, 3)), ("num_classes", 10, "fc1", "12,288", 4)),
+    ],
+)
+def test_a_node_that_does_not_fit_is_named_with_its_flag(changes, facts):
+    with refusing(UserError, *facts):
+        _ = ModelConfig(**changes).graph

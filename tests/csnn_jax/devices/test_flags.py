@@ -30,6 +30,11 @@ def test_a_mistake_is_named(changes, facts):
         JaxFlags(**changes)
 
 
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_lowest_and_the_highest_port_are_accepted(port):
+    assert split(f"host:{port}") == ("host", port)
+
+
 def test_a_host_and_its_port():
     assert split("10.0.0.1:1234") == ("10.0.0.1", 1234) and split("[::1]:80") == ("::1", 80)
     assert JaxFlags(**MEETING).several and JaxFlags(distributed=True).several and not JaxFlags().several
