@@ -181,7 +181,9 @@ def in_words(
         for kind in kinds
         if figures[kind]
     ]
-    return f"{' and '.join([', '.join(counts[:-1]), counts[-1]][-len(counts) :])} differ from those of {whose}"
+    *before, last = counts
+    listed = f"{', '.join(before)} and {last}" if before else last
+    return f"{listed} differ from those of {whose}"
 
 
 def _by_name(trace: Trace, node: str) -> dict[str, np.ndarray]:
