@@ -92,6 +92,14 @@ def test_floats_are_rounded_to_whole_multiples_as_in_csnn_jax(split):
     np.testing.assert_array_equal(mine.input(split.images, [4], (1, 0)).numpy()[0, 0], split.images[4, ..., 0] / 256)
 
 
+def test_images_are_drawn_as_spikes_as_in_csnn_jax(split):
+    settings = config(encoding="rate")
+    weights = loud(settings)
+    sides = (trainer(split, settings, weights), jax_trainer.Trainer(settings, split, weights))
+    mine, theirs = (side.trace(split.images).spikes for side in sides)
+    assert {node: differ(mine[node], theirs[node]) for node in theirs} == {"lif1": 0, "lif2": 0, "lif3": 0}
+
+
 def test_images_with_a_time_axis_are_sequences(split):
     settings = config()
     frames = np.random.default_rng(1).integers(0, 256, (5, 7, 8, 8, 1), np.uint8)
