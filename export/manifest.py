@@ -190,4 +190,5 @@ def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rul
 
 def _short(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    end = '..."' if isinstance(value, str) else "..."
+    return text if len(text) <= 60 else text[:56] + end

@@ -10,11 +10,11 @@ from csnn_jax.config.graph import (
     Flatten,
     Graph,
     Linear,
-    Misfit,
     NoOutput,
     Operation,
     Pooling,
     Signal,
+    TooManyInputs,
     graph,
 )
 from csnn_jax.errors import UserError
@@ -23,9 +23,10 @@ from csnn_jax.neurons.neuron import NEVER, Neurons
 T = TypeVar("T")
 GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
 """Fields with one value for all convolutions or one per convolution."""
-_FLAGS = {Convolution: "conv_channels", Pooling: "pool_size", Linear: "hidden"}
-"""The field to change if a node doesn't fit."""
-_HINT = "expected smaller kernels, strides or pools, fewer channels or neurons, or larger images"
+_HINTS = {
+    NoOutput: "expected larger images, or smaller or fewer kernels, strides and pools",
+    TooManyInputs: "expected fewer: smaller kernels or images, larger strides or pools, fewer channels or neurons",
+}
 
 
 def chain(config: Any) -> Graph:
@@ -37,12 +38,21 @@ def chain(config: Any) -> Graph:
     values = Signal(config.entering_bits, 1 / config.input_scale)
     try:
         return graph(config.input_shape, values, _nodes(config), config.weight_bits)
-    except Misfit as error:
-        is_convolution = isinstance(error.node.operation, Convolution)
-        name = "kernel_size" if isinstance(error, NoOutput) and is_convolution else _FLAGS[type(error.node.operation)]
-        if not getattr(config, name):  # a network without hidden layers
-            name = "num_classes"
-        raise UserError(f"{flag_of(name)} {show(getattr(config, name))}: {error}; {_HINT}") from None
+    except (NoOutput, TooManyInputs) as error:
+        name = _field(config, error)
+        raise UserError(f"{flag_of(name)} {show(getattr(config, name))}: {error}; {_HINTS[type(error)]}") from None
+
+
+def _field(config: Any, error: NoOutput | TooManyInputs) -> str:
+    """The field that decides about a node that doesn't fit."""
+    name, operation = error.node.name, error.node.operation
+    if isinstance(operation, Pooling):
+        return "pool" if config.pool_size == type(config).pool_size else "pool_size"
+    if isinstance(operation, Convolution):
+        return "kernel_size" if name == "conv1" or isinstance(error, NoOutput) else "conv_channels"
+    if name != "fc1":
+        return "hidden"
+    return "conv_channels" if config.conv_channels else "input_shape"
 
 
 def per_convolution(config: Any, value: T | tuple[T, ...]) -> tuple[T, ...]:

@@ -236,12 +236,16 @@ class Misfit(UserError):
     """
 
     def __init__(self, node: Node, reason: str):
-        super().__init__(f"{node.name}: {reason}")
+        super().__init__(f"{node.name} {reason}")
         self.node, self.reason = node, reason
 
 
 class NoOutput(Misfit):
     """A node's window doesn't fit into its input."""
+
+
+class TooManyInputs(Misfit):
+    """A node adds so many inputs that too few bits are left for exact weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -396,7 +400,7 @@ def graph(
     for name, operation, source in nodes:
         node = Node(name, operation, (Edge(source),))
         if name in made:
-            raise Misfit(node, "another node has this name")
+            raise Misfit(node, "has the name of another node")
         if source not in made:
             raise Misfit(node, f"reads {source}, expected one of {', '.join(made)}")
         made[name] = _derived(node, operation, made[source])
@@ -445,7 +449,8 @@ def _specific(node: Node, nodes: Mapping[str, Node], most: int | None) -> Node:
     shape = operation.kernel_shape(entering.shape)
     grid = Grid(math.prod(shape[:-1]), entering.values.bits, entering.values.step, added, most)
     if grid.room < LEAST:
-        inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits per neuron"
-        raise Misfit(node, f"{inputs} leave {max(0, grid.room)} bits for its weights, at least {LEAST} are needed")
+        inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits" if grid.input_bits else f"{grid.terms:,} spikes"
+        room = f"{max(0, grid.room)} bits for weights, not at least {LEAST}"
+        raise TooManyInputs(node, f"adds {inputs}, which leave {room}")
     fields = (node.name, operation, node.inputs, node.shape, node.values)
     return WeightedNode(*fields, kernel_shape=shape, grid=grid)

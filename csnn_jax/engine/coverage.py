@@ -75,10 +75,10 @@ def _check_convolution(stage: Stage, convolution: Convolution, limits: library.L
         raise Unsupported(
             f"the event engine supports kernels of up to {largest} pixels, but {name} has {convolution.kernel}"
         )
-    if pool and (pool.size not in limits.pool_sizes or pool.stride != pool.size):
-        raise Unsupported(f"the event engine supports 2x2 pooling or none, but {name} has {pool}")
-    if pool and pool.kind == "sum":
-        raise Unsupported(f"the event engine doesn't support sum pooling, as in {name}")
+    if pool and stage.pooling and (pool.size not in limits.pool_sizes or pool.stride != pool.size):
+        raise Unsupported(f"the event engine supports 2x2 pooling or none, but {stage.pooling.name} is {pool}")
+    if pool and stage.pooling and pool.kind == "sum":
+        raise Unsupported(f"the event engine doesn't support sum pooling, as in {stage.pooling.name}")
     if convolution.kernel**2 * bits.padded(planes * inputs) > limits.inputs:
         raise Unsupported(f"the event engine sums at most {limits.inputs:,} inputs, but {name} has {inputs} channels")
 

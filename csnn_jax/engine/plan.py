@@ -14,14 +14,20 @@ class Stage:
     Attributes:
         source: the image, or the neurons whose spikes it reads.
         weights: the convolution or linear layer.
-        pool: the pooling of its output; None: none.
+        pooling: the pool of its output; None: none.
         neurons: the neurons.
     """
 
     source: Node
     weights: WeightedNode
-    pool: Pooling | None
+    pooling: Node | None
     neurons: NeuronNode
+
+    @property
+    def pool(self) -> Pooling | None:
+        """The pool's settings."""
+        operation = self.pooling and self.pooling.operation
+        return operation if isinstance(operation, Pooling) else None
 
     @property
     def name(self) -> str:
@@ -63,7 +69,8 @@ def _stage(graph: Graph, neurons: NeuronNode) -> Stage:
                 f"the event engine only pools before the neurons, but {node.name} pools spikes (--pool-after); "
                 "--engine scan does both"
             )
-    return Stage(graph.origin(weights), weights, graph.pool_after(weights), neurons)
+    pools = (node for node in graph.readers(weights) if isinstance(node.operation, Pooling))
+    return Stage(graph.origin(weights), weights, next(pools, None), neurons)
 
 
 def reader(graph: Graph, stage: Stage) -> Stage | None:

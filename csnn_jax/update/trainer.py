@@ -126,13 +126,14 @@ class Trainer:
         check_split(train, config.model)
         process.set_up(config.train.dtype)
         self.devices = devices or Devices(jax.devices()[:1])
-        given = None if tensors is None else initial.Start.given(config.model, tensors)
-        self.start = given or initial.start(config, train)
-        model = models.from_arrays(config.model, self.start.arrays, jnp.dtype(config.train.dtype))
         settings, self.config = config.train, config
+        model = nnx.eval_shape(lambda: models.CSNN(config.model, dtype=jnp.dtype(settings.dtype)))
         rates = settings.rate_target is not None
         self._runners = Runners(model, settings.engine, settings.seed, self.devices, rates)
-        self._engine = self._runners.describe(train.images)
+        self._engine = self._runners.describe(train.images)  # refuses before weights are calibrated, which takes long
+        given = None if tensors is None else initial.Start.given(config.model, tensors)
+        self.start = given or initial.start(config, train)
+        models.load_arrays(model, self.start.arrays)
         self.graphdef, params = nnx.split(model)
         self._choosing = plan.choosing(settings, len(train.labels))
         engine = self._runners.of(train.images).engine

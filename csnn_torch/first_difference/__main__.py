@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in report.counts(result):
             print(line)
         if result.comparison.first is None:
-            print("No spike differs.")
+            print("No spike differs. Membranes are only compared where a side doesn't show its spikes.")
             return 0
         for line in report.differences(result, sides):
             print(line, flush=True)

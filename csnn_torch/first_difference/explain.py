@@ -35,6 +35,10 @@ class Finding:
     left: int
     first: bool
 
+    def adds_nothing_to(self, other: "Finding") -> bool:
+        """Whether another finding explains as much with some of these causes."""
+        return set(other.causes) < set(self.causes) and _rank(other)[:2] <= _rank(self)[:2]
+
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
@@ -96,7 +100,8 @@ class Experiment:
     def _partial(self, found: Sequence[Finding], best: Finding) -> list[Finding]:
         """The best finding, and some others that explain the first difference, counted on all images."""
         some = [best, *(one for one in sorted(found, key=_rank) if one.first and one is not best)][:LISTED]
-        return sorted((replace(one, left=int(self._left(one.causes).sum())) for one in some), key=_rank)
+        counted = sorted((replace(one, left=int(self._left(one.causes).sum())) for one in some), key=_rank)
+        return [one for number, one in enumerate(counted) if not any(map(one.adds_nothing_to, counted[:number]))]
 
     def _needed(self, finding: Finding) -> Finding:
         """A finding that explains everything, without unnecessary causes."""

@@ -75,8 +75,11 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
     own, other = "AB"[number], "AB"[1 - number]
     if good := [one for one in findings if one.first and one.left < differ]:
         yield f"Causes: {own}'s network gives {other}'s values when it's computed with"
-    else:
+    elif findings[0].left < differ:
         yield f"Causes: no known one makes {own}'s network give {other}'s first difference; the closest is"
+    else:
+        yield f"Causes: none of the known ones explains any of {other}'s values."
+        return
     for one in good or findings[:1]:
         how = "the first of them and " if one.first else ""
         explains = f"all {differ:,}" if not one.left else f"{how}all but {one.left:,} of {differ:,}"

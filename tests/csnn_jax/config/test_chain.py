@@ -60,10 +60,16 @@ def test_each_node_reads_the_one_before(model):
     ("changes", "facts"),
     [
         (dict(kernel_size=31, padding="valid"), ("kernel_size", 31, "conv1", "28x28")),
-        (dict(conv_channels=(4,) * 6), ("pool_size", 2, "pool5", "1x1")),
+        (dict(conv_channels=(4,) * 6), ("pool max", "pool5", "1x1")),
+        (dict(pool_size=8), ("pool_size", 8, "pool2", "3x3")),
         (dict(conv_channels=(8000, 8), kernel_size=15), ("conv_channels", "8000 8", "conv2", "1,800,000", 4)),
         (dict(conv_channels=(), hidden=(40_000_000, 5)), ("hidden", "fc2", "40,000,000", 4)),
-        (dict(conv_channels=(), hidden=(), input_shape=(64, 64, 3)), ("num_classes", 10, "fc1", "12,288", 4)),
+        (
+            dict(conv_channels=(), hidden=(), input_shape=(64, 64, 3)),
+            ("input_shape", "64 64 3", "fc1", "12,288", "8 bits"),
+        ),
+        (dict(conv_channels=(65536,) * 2), ("conv_channels", "65536 65536", "fc1", "3,211,264 spikes", 4)),
+        (dict(conv_channels=(8,), hidden=(4,), pool="none", input_shape=(4096, 4096, 1)), ("conv_channels 8", "fc1")),
     ],
 )
 def test_a_node_that_does_not_fit_is_named_with_its_flag(changes, facts):

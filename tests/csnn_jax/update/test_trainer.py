@@ -17,6 +17,7 @@ from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.errors import UserError
+from csnn_jax.initial import start as initial
 from csnn_jax.network.model import CSNN
 from csnn_jax.update import gradient as gradients
 from csnn_jax.update import objective, optimizer
@@ -83,6 +84,14 @@ def test_a_step_applies_adam_to_the_gradient_of_the_loss(firing, batch):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
     for one, other in zip(jax.tree.leaves(after), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_the_engine_is_chosen_before_weights_are_calibrated(monkeypatch):
+    monkeypatch.setattr(initial, "start", lambda *_: pytest.fail("calibrated"))
+    settings = TrainConfig(engine="event", init="calibrated")
+    split = data.Split(np.zeros((2, 28, 28, 1), np.uint8), np.zeros(2, np.int32))
+    with refusing(UserError, "event", "conv1", 9):
+        Trainer(decided(Config(ModelConfig(kernel_size=9), train=settings)), split)
 
 
 def test_a_nonfinite_gradient_changes_nothing(batch):

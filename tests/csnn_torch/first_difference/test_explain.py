@@ -7,7 +7,7 @@ from experiments import case, found_for, inputs
 from csnn_jax.runs.equality import Comparison
 from csnn_torch.first_difference.causes import CAUSES
 from csnn_torch.first_difference.compared import comparable
-from csnn_torch.first_difference.explain import Experiment
+from csnn_torch.first_difference.explain import Experiment, Finding
 from csnn_torch.first_difference.simulation import Network, simulate
 
 torch.set_num_threads(1)
@@ -34,3 +34,11 @@ def test_an_unexplained_difference_is_reported_as_such():
     named = experiment.findings(other)[0]
     assert named.left == 0
     assert named.causes[0].text.startswith("other weights: fc1.weight (")
+
+
+def test_a_combination_that_explains_no_more_than_a_part_of_it_adds_nothing():
+    one, two = CAUSES[:2]
+    both = Finding((one, two), 5, True)
+    assert both.adds_nothing_to(Finding((two,), 5, True)) and both.adds_nothing_to(Finding((one,), 4, True))
+    assert not both.adds_nothing_to(Finding((one,), 6, True)) and not both.adds_nothing_to(Finding((one,), 5, False))
+    assert not Finding((one,), 5, True).adds_nothing_to(both) and not both.adds_nothing_to(both)
