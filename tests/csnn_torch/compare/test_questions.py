@@ -71,5 +71,6 @@ def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, m
     split = data.Split(case.images, case.labels.astype(np.int32))
     found = training.together(config, split, 1, case.tensors, "the run's")
     assert found.parted == parted and (found.differences[0] < 1e-6) == (parted is None)
+    assert str(found).endswith(f"spike: {'none' if parted is None else f'at iteration {parted}'}")
     assert found.counted and found.checks() == [] and set(found.distance) == set(case.tensors)
     assert found.batch_size == 6 and found.engine.startswith("JAX ") and "scan engine" in found.engine
