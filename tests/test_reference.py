@@ -119,7 +119,7 @@ def test_known_answers(changes: Fields, refused: set[str]) -> None:
 
 
 def test_the_reasons_come_from_the_code() -> None:
-    assert reasons({"pool": "sum"}) == {EVENT: "the event engine doesn't support sum pooling, as in conv1"}
+    assert reasons({"pool": "sum"}) == {EVENT: "the event engine doesn't support sum pooling, as in pool1"}
     assert reasons({"devices": 2}) == {TORCH: "Unrecognized options: --devices"}
     assert reasons({"pool": "max"})[NIR] == "NIR has no max-pooling; train with --pool avg for a network.nir"
     assert reasons({}, "gpu") == {EVENT: "the event engine runs on the CPU, not on gpu"}
@@ -151,7 +151,7 @@ def test_the_table() -> None:
     lines = table(rows, notes, usual).splitlines()
     first, second, third = (line.split(" | ") for line in lines[2:5])
     assert first == ["| [`--pool`](flags.md#pool)", "`avg`, `none`", *["✓"] * 8, "✓ |"]
-    why = "the event engine doesn't support sum pooling, as in conv1"
+    why = "the event engine doesn't support sum pooling, as in pool1"
     assert second[1:4] == ["`sum`", f'no&nbsp;[1](#reason-1 "{why}")', "✓"]
     assert third[7] == '✓&nbsp;[3](#reason-3 "with --reset clear")'
     assert lines[-1] == "These work everywhere: [`--seed`](flags.md#seed)."
