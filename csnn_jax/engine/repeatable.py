@@ -8,7 +8,7 @@ polynomials that change with its version, and it replaces divisions by constants
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -115,8 +115,8 @@ class _Reader:
     def _loop(self, equation: JaxprEqn, values: list[_Value], scope: str) -> list[_Value]:
         """A loop, read twice, because what an iteration returns enters the next one."""
         if equation.primitive.name == "scan":
-            body, constants = equation.params["jaxpr"], equation.params["num_consts"]
-            carried = equation.params["num_carry"]
+            body = equation.params["jaxpr"]
+            constants, carried = _scan_operands(equation.params)
         else:
             body, constants = equation.params["body_jaxpr"], equation.params["body_nconsts"]
             values = values[equation.params["cond_nconsts"] :]
@@ -128,6 +128,14 @@ class _Reader:
             merged = [_Value(_product_of(both)) for both in carry]
             values = [*values[:constants], *merged, *values[after:]]
         return results
+
+
+def _scan_operands(params: Mapping[str, Any]) -> tuple[int, int]:
+    """The number of constants and of carried values among the operands of a scan; its inputs follow."""
+    if "ft_in" in params:  # since JAX 0.12
+        constants, carry, _ = params["ft_in"].unpack()
+        return len(constants), len(carry)
+    return params["num_consts"], params["num_carry"]
 
 
 def _called(equation: JaxprEqn) -> ClosedJaxpr | None:

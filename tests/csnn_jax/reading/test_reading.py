@@ -37,7 +37,7 @@ def test_other_kinds_of_files_are_refused_without_waiting(tmp_path, monkeypatch)
     for name in ("socket", "loop", "n" * 300):
         refused(tmp_path / name, "read")
     refused(tmp_path / "absent", "no such file")
-    with refusing(UserError, r"a\x00b", "null byte"):
+    with refusing(UserError, r"a\x00b", "embedded null"):
         reading.read("a\0b", "a list")
 
 
