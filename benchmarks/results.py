@@ -21,9 +21,9 @@ import peers_tables
 import speed_tables
 from matplotlib.figure import Figure
 
-from csnn_jax.config.words import words
 from csnn_jax.figures.style import BLUE, ORANGE, SKY, new, png, styled
 from csnn_jax.figures.style import PAGE as WIDTH
+from csnn_jax.flags import job_words
 from csnn_jax.markdown import table, two_digits
 from csnn_jax.recipes import RECIPES
 
@@ -130,7 +130,7 @@ SHARED = ("--surrogate atan", "--init calibrated", "--schedule cosine", "--ema 0
 
 def flags(found: Runs) -> str:
     """The flags of each recipe, except those that all but the first share, which the page names."""
-    asked = {recipe: " ".join(words(RECIPES[recipe])) for recipe in dict.fromkeys(recipe for recipe, _ in found)}
+    asked = {recipe: " ".join(job_words(RECIPES[recipe])) for recipe in dict.fromkeys(recipe for recipe, _ in found)}
     for flag in SHARED:
         assert all(flag in ask for recipe, ask in asked.items() if recipe != "original")
         asked = {recipe: ask.replace(flag, "").replace("  ", " ").strip() for recipe, ask in asked.items()}

@@ -1,7 +1,6 @@
 """The exception that commands print as a single line with exit code 2, and helpers for its message."""
 
 import contextlib
-import itertools
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -59,52 +58,6 @@ def first_error(output: str) -> str:
     """The most relevant line of a failed program's output: the first with "error" in it, otherwise the first."""
     lines = output.splitlines() or ["no output"]
     return next((line for line in lines if "error" in line), lines[0]).strip()
-
-
-def refusal(box: str, words: list[str]) -> str:
-    """Turns tyro's boxed error message into one line.
-
-    Args:
-        box: tyro's output: a title, then sections separated by rules, in a frame if standard output is UTF-8.
-        words: the command line.
-    """
-    rows = [row.strip("│ ") for row in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()][1:]
-    parts: list[list[str]] = [[]]
-    for row in rows:
-        if row and not row.strip("─-╰╯"):
-            parts.append([])
-        else:
-            parts[-1].append(row)
-    parts = ["\n".join(part).strip().splitlines() for part in parts]  # without blank rows at the ends
-    parts = [part for part in parts if part] or [["invalid arguments"]]
-    said = " ".join(itertools.takewhile(bool, parts[0])).rstrip(" .")
-    # A period may have wrapped to the next row, so there's a space before it.
-    if choice := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)' ?\. Expected one of \((.*)\)", said):
-        value, flag, choices = choice.groups()
-        known = set(choices.replace("'", "").split(", ")) - {"None"}  # tyro's for a flag that isn't given
-        return f"{flag} {value}: expected one of {', '.join(sorted(known))}"  # tyro's order changes
-    if missing := re.fullmatch(r"Missing value for argument '(.*)' ?\. Expected (.*) values", said):
-        flag, number = missing.groups()
-        return f"{flag}: expected {'a value' if number == '1' else f'{number} values'}"
-    if missing := re.fullmatch(r"Missing from \S+: (.*) \(required\)", said):
-        names = re.findall(r"(?:^|\(required\) )(--\S+ \S+|\S+)", missing[1])
-        return f"expected {' and '.join(names)}"
-    for head, row, *_ in (part for part in parts if len(part) > 1):
-        flag, _, takes = row.partition(" ")
-        if head == "Argument helptext:":
-            kinds = takes.replace("{", "").replace("}", "").replace(",", ", ").split("|")
-            expected = " or ".join(kind for kind in kinds if kind != "None")
-            return f"{flag} {_given(flag, words)}".rstrip() + f": expected {expected}"
-        if head == "Perhaps you meant:":
-            said += f"; perhaps you meant {row}"
-    return said
-
-
-def _given(flag: str, words: list[str]) -> str:
-    """A flag's values on the command line."""
-    after = itertools.dropwhile(lambda word: word.partition("=")[0] != flag, words)
-    first = next(after, "").partition("=")[2]
-    return " ".join([*([first] if first else []), *itertools.takewhile(lambda word: not word.startswith("--"), after)])
 
 
 def in_python(text: str, arguments: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -3,13 +3,14 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import MISSING, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
+from csnn_jax.command import run_command
 from csnn_jax.figures import Figures
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Flags, checkpoint_option, parse
+from csnn_jax.options import option
+from csnn_jax.options.kinds import NAME, RUN, SWITCH, choice
 
 if TYPE_CHECKING:
     from csnn_jax.config import Config
@@ -24,21 +25,19 @@ accuracy after each time step, and writes steps.png."""
 
 
 @dataclass(frozen=True)
-class EvaluateFlags:
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory written by csnn_jax.train."""
-    dataset: str | None = None
-    """Data set to evaluate on, named as for training, or arrays:FILE.npz for a network that was trained on arrays;
-    default: the run's."""
-    checkpoint: str | None = None
-    """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
-    iterations; default: the run's weights."""
-    by_steps: bool = False
-    """Also report the accuracy if the window ended after each of its steps."""
-    by_bits: bool = False
-    """Also report accuracy and size with weights rounded to 2 to 8 bits, without retraining."""
-    figures: Figures = "png"
-    """pdf: also write confusion.pdf, for papers."""
+class EvaluateFlags(Flags):
+    # fmt: off
+    run: str = option(MISSING, RUN, """
+        Run directory written by csnn_jax.train.""", positional=True)
+    dataset: str | None = option(None, NAME, """
+        Data set to evaluate on, named as for training, or arrays:FILE.npz for a network that was trained on arrays;
+        default: the run's.""")
+    checkpoint: str | None = checkpoint_option()
+    by_steps: bool = option(False, SWITCH, "Also report the accuracy if the window ended after each of its steps.")
+    by_bits: bool = option(False, SWITCH, """
+        Also report accuracy and size with weights rounded to 2 to 8 bits, without retraining.""")
+    figures: Figures = option("png", choice(Figures), "pdf: also write confusion.pdf, for papers.")
+    # fmt: on
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,12 +6,11 @@ from typing import Any
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
-from csnn_jax.config.checks import show
-from csnn_jax.config.words import flag
 from csnn_jax.data import Split
 from csnn_jax.data.entry import entry_of, scale_note, to_learn_from
 from csnn_jax.data.images import check_finite
 from csnn_jax.errors import UserError, in_python
+from csnn_jax.options import show, words_of
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.records import Records
@@ -166,7 +165,7 @@ def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:
     """A line that says which of the network's settings were inferred from the arrays."""
     names = ("input_shape", "time_steps", "num_classes", "scale")
     taken = [name for name in names if getattr(asked, name) != getattr(made, name)]
-    values = [" ".join(flag(name, getattr(made, name))) for name in taken]
+    values = [" ".join(words_of(name, getattr(made, name))) for name in taken]
     return f"Inferred from the arrays: {', '.join(values) or 'nothing'}"
 
 

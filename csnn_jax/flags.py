@@ -1,132 +1,140 @@
-"""The flags of the training command lines (one set for csnn_jax and csnn_torch) and how commands end."""
+"""The flags of commands, above all of the training commands: one set for csnn_jax and csnn_torch."""
 
-import errno
-import io
-import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-import tyro
-
-from csnn_jax.config import Config, DataConfig, ModelConfig
-from csnn_jax.config.checks import check, is_count
-from csnn_jax.errors import UserError, first_line, naming_flags, one_line, refusal
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config.job import SEED
+from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures
-from csnn_jax.flag_groups import fill, fill_own, form, plain
-from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
 from csnn_jax.neurons import NEURONS
+from csnn_jax.options import Option, Options, Rule, option, options_of, words_of
+from csnn_jax.options.kinds import SWITCH, choice, several, text
+from csnn_jax.options.parser import given_options
 from csnn_jax.recipes import RECIPES, Recipe
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
 
-T = TypeVar("T")
+GROUPS = {
+    "data": "The data set, and how images become the network's input.",
+    "network": "The layers, and the number of time steps.",
+    "neuron": "The neurons of the layers. docs/design.md has the equations.",
+    "training": "Duration, initial weights, evaluations, checkpoints and engine.",
+    "optimization": "The loss and the optimizer. docs/optimization.md has the formulas.",
+}
+"""The groups of a job's options in the order of the help, and the heading of each."""
+PARTS: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
+"""The parts of a job, by their field of `Config`."""
 
 
 @dataclass(frozen=True)
-class TrainFlags:
-    """The flags of a training command: what to train, and where the run directory goes."""
+class Flags(Options):
+    """The base of dataclasses for the flags of a command.
+
+    Attributes:
+        given: names of the options on the command line, even those with their default value.
+    """
+
+    given: frozenset[str] = field(default=frozenset(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class TrainFlags(Flags):
+    """The flags of a training command: what to train, and where the run directory goes.
+
+    Attributes:
+        config: the job.
+    """
 
     config: Config = field(default_factory=Config)
-    recipe: Recipe = "original"
-    """A complete job, described in docs/results.md; explicit flags override it. original is the job without flags."""
-    out: str | None = None
-    """Run directory to create; default: runs/<date-time>."""
-    overwrite: bool = False
-    """Replace the run in --out."""
-    resume: bool = False
-    """Continue the interrupted run in --out with its own flags. Only --checkpoint-every, --keep-checkpoints, --cache,
-    --figures and --tensorboard can change, and, except with --schedule cosine or --weight-bits below 5, --epochs and
-    --max-iters."""
-    figures: Figures = "png"
-    """pdf: also write the figures as PDF, for papers."""
-    seeds: tuple[int, ...] | None = None
-    """Train with each of these seeds in turn, each in its own run directory inside --out, and summarize the results;
-    default: --seed only."""
-    cache: str | None = None
-    """Event recordings only: folder in which to cache decoded frames, up to 10 GB; off: no caching; default: the user's
-    cache folder."""
-    tensorboard: bool = False
-    """Also write event files for TensorBoard: loss, accuracy, densities, gradient norms, spike rasters."""
+    # fmt: off
+    recipe: Recipe = option("original", choice(Recipe), """
+        A complete job, described in docs/results.md; explicit flags override it. original is the job without flags.""")
+    out: str | None = option(None, text("a path", metavar="DIR"), """
+        Run directory to create; default: runs/<date-time>.""")
+    overwrite: bool = option(False, SWITCH, "Replace the run in --out.")
+    resume: bool = option(False, SWITCH, """
+        Continue the interrupted run in --out with its own flags. Only --checkpoint-every, --keep-checkpoints, --cache,
+        --figures and --tensorboard can change, and, except with --schedule cosine or --weight-bits below 5, --epochs
+        and --max-iters.""")
+    figures: Figures = option("png", choice(Figures), "pdf: also write the figures as PDF, for papers.")
+    seeds: tuple[int, ...] | None = option(None, several(SEED, least=1, distinct=True), """
+        Train with each of these seeds in turn, each in its own run directory inside --out, and summarize the results;
+        default: --seed only.""")
+    cache: str | None = option(None, text("a folder, or off", metavar="DIR"), """
+        Event recordings only: folder in which to cache decoded frames, up to 10 GB; off: no caching; default: the
+        user's cache folder.""")
+    tensorboard: bool = option(False, SWITCH, """
+        Also write event files for TensorBoard: loss, accuracy, densities, gradient norms, spike rasters.""")
+    # fmt: on
 
-    def __post_init__(self):
-        if self.resume and self.overwrite:
-            raise UserError("--overwrite: expected no --resume, which continues the run that --overwrite replaces")
-        if self.cache == "":
-            raise UserError("--cache '': expected a folder, or off")
-        if self.seeds is not None:
-            check_seeds(self.seeds)
+    RULES: ClassVar[Sequence[Rule]] = (
+        Rule(
+            "overwrite",
+            "no --resume, which continues the run that --overwrite replaces",
+            lambda flags: not (flags.resume and flags.overwrite),
+        ),
+    )
 
     def run_of(self, seed: int) -> RunDir:
         """The run directory of one of `seeds`; `out` must be set."""
         return RunDir(Path(self.out or "") / f"seed-{seed}")
 
 
-def check_seeds(seeds: tuple[int, ...]) -> None:
-    """Raises UserError if `--seeds` is empty, repeats a seed or has an invalid one."""
-    if not seeds:
-        raise UserError("--seeds: expected at least one seed")
-    check("--seeds", seeds, "each seed once", len(set(seeds)) == len(seeds))
-    whole = all(is_count(seed, 0) and seed < 2**63 for seed in seeds)
-    check("--seeds", seeds, "whole numbers from 0 to below 2**63", whole)
+T = TypeVar("T", bound=Flags)
+F = TypeVar("F", bound=TrainFlags)
 
 
 def parse(kind: type[T], program: str, description: str, arguments: Sequence[str] | None) -> T:
-    """Parses the command line into a dataclass with one flag per field.
+    """Parses the command line into a dataclass of options.
 
     Args:
         kind: the dataclass.
         program: the program's name in the help.
         description: the program's description in the help.
-        arguments: the command line; None: the process's. `--version` alone prints the version and exits.
+        arguments: the command line; None: the process's.
 
     Raises:
-        UserError: an unknown flag, an invalid value, or an empty `--out`.
+        UserError: an unknown flag, or a missing or invalid value.
     """
-    return _parse(plain(kind), program, description, arguments)
+    given = given_options(options_of(kind), program, description, arguments)
+    return kind(given=frozenset(given), **given)
 
 
-def _parse(
-    kind: type[T], program: str, description: str, arguments: Sequence[str] | None, default: T | None = None
-) -> T:
-    """`parse` for a dataclass with complete help texts; `default` overrides its default values."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if words == ["--version"]:
-        print(f"{program} {version('csnn-jax')}")
-        sys.exit(0)
-    for word in words:
-        if "\0" in word:  # only possible from Python
-            raise UserError(f"{one_line(word)}: expected no NUL byte")
-    # If True may be the default, --no-FLAG is needed too.
-    options = (tyro.conf.OmitArgPrefixes, *(() if default else (tyro.conf.FlagCreatePairsOff,)))
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            found = tyro.cli(
-                kind,
-                prog=program,
-                description=description,
-                args=words,
-                config=options,
-                default=tyro.MISSING_NONPROP if default is None else default,
-            )
-    except SystemExit as end:
-        if end.code == 2:  # tyro's; signals have other codes
-            raise UserError(f"{refusal(said.getvalue(), words)}; see {program} --help") from None
-        raise
-    sys.stderr.write(said.getvalue())  # warnings about a valid command line
-    if vars(found).get("out") == "":
-        raise UserError("--out '': expected a path")
-    return found
+def job_options() -> tuple[Option, ...]:
+    """The options of a job that have flags, in the order of the help."""
+    return tuple(one for part in PARTS.values() for one in options_of(part) if one.has_flag)
 
 
-F = TypeVar("F", bound=TrainFlags)
+def values_of(config: Config) -> dict[str, Any]:
+    """The value of each of a job's options that have a flag, by name."""
+    return {
+        one.name: getattr(getattr(config, part), one.name)
+        for part, kind in PARTS.items()
+        for one in options_of(kind)
+        if one.has_flag
+    }
+
+
+def with_options(config: Config, values: Mapping[str, Any]) -> Config:
+    """A job with some of its options changed; ignores options that aren't a job's."""
+    parts = {}
+    for name, kind in PARTS.items():
+        changes = {one.name: values[one.name] for one in options_of(kind) if one.name in values}
+        parts[name] = replace(getattr(config, name), **changes)
+    return Config(**parts)
+
+
+def checkpoint_option() -> Any:
+    """The option of commands that read a run."""
+    return option(
+        None,
+        text("best, last, or a number of iterations"),
+        """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
+        iterations; default: the run's weights.""",
+    )
 
 
 def begun(flags: TrainFlags) -> Config:
@@ -169,124 +177,66 @@ def parse_train(
     Raises:
         UserError: --resume without --out, or no run there; --seed with --seeds; a recipe for other images.
     """
-    words = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
-    asked = form(kind())
-    based = bool({"--init-from", "--recipe"} & words)
-    filled: Any = _parse(asked, program, description, arguments, asked() if based else None)
-    if filled.seeds is not None and "--seed" in words:
-        raise UserError(f"--seed {filled.training.seed}: expected no --seeds, which already lists all seeds")
-    if filled.resume:
-        for name, own in (("--init-from", "weights"), ("--recipe", "flags")):
-            if name in words:
-                raise UserError(f"--resume: expected no {name}, because the run already has its {own}")
-        base = begun(fill_own(kind, filled))
-    elif based:
-        base = _base(filled, origin)
-    if filled.resume or based:
-        begins = form(replace(kind(), config=_fitted(base, filled, words)))
-        filled = _parse(begins, program, description, arguments, begins())
-    flags = fill(kind, filled)
-    if "--recipe" in words:
-        _check_recipe(flags)
-    if "--readout" in words and filled.network.readout != flags.config.model.readout:
+    job = job_options()
+    given = given_options((*options_of(kind), *job), program, description, arguments, GROUPS)
+    values = {name: given[name] for name in given.keys() & {one.name for one in job}}
+    flags = kind(given=frozenset(given), **{name: given[name] for name in given.keys() - values.keys()})
+    if flags.seeds is not None and "seed" in given:
+        raise UserError(f"--seed {given['seed']}: expected no --seeds, which already lists all seeds")
+    if flags.resume:
+        for name, own in (("init_from", "weights"), ("recipe", "flags")):
+            if name in given:
+                flag = f"--{name.replace('_', '-')}"
+                raise UserError(f"--resume: expected no {flag}, because the run already has its {own}")
+        base = begun(flags)
+    else:
+        base = _base(RECIPES[flags.recipe], given.get("init_from"), origin)
+    config = with_options(_fitted(base, given), values)
+    if "recipe" in given:
+        _check_recipe(flags.recipe, config.model)
+    if given.get("readout") not in (None, config.model.readout):
         raise UserError("--readout spikes: expected membrane with --output integrator, whose neurons never spike")
-    return flags
+    return replace(flags, config=config)
 
 
-def _base(filled: Any, origin: Callable[[str], ModelConfig]) -> Config:
-    """The job that flags override: --recipe's, with the network of --init-from."""
-    config = RECIPES[filled.recipe]
-    source = filled.training.init_from
+def _base(recipe: Config, source: str | None, origin: Callable[[str], ModelConfig]) -> Config:
+    """The job that flags override: the recipe, with the network of --init-from."""
     if source is None:
-        return config
+        return recipe
     model = replace(origin(source), num_classes=ModelConfig.num_classes)  # set from the data set
-    return replace(config, model=model, train=replace(config.train, init="auto"))
+    return replace(recipe, model=model, train=replace(recipe.train, init="auto"))
 
 
-def _fitted(base: Config, filled: Any, words: set[str]) -> Config:
+def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     """The job that flags override, without the parameters that the requested neuron or output doesn't have."""
     model = base.model
-    if "--neuron" in words and filled.neuron.neuron != model.neuron:
-        kind = NEURONS[filled.neuron.neuron]
+    if (name := given.get("neuron", model.neuron)) != model.neuron and name in NEURONS:
+        kind = NEURONS[name]
         lacking = [name for name in model.kind.parameters if name not in kind.parameters]
         values: dict[str, Any] = dict.fromkeys(lacking) | {f"learn_{name}": False for name in lacking}
         wide = tuple(name for name in model.per_channel if name not in lacking)
         model = replace(model, neuron=kind.name, per_channel=wide, **values)
-    if "--output" in words and filled.neuron.output == "spiking" and model.output == "integrator":
+    if given.get("output") == "spiking" and model.output == "integrator":
         model = replace(model, output="spiking", readout="spikes")  # it was membrane only because of the integrator
     return replace(base, model=model)
 
 
-def _check_recipe(flags: TrainFlags) -> None:
+def _check_recipe(name: Recipe, model: ModelConfig) -> None:
     """Raises UserError if a recipe for MNIST gets other images; the one for recordings accepts any sensor size."""
-    recipe = RECIPES[flags.recipe]
-    given, made = flags.config.model.input_shape, recipe.model.input_shape
-    if given != made and recipe.data.dataset == DataConfig.dataset:
-        sizes = ", not ".join("x".join(map(str, shape)) for shape in (made, given))
-        raise UserError(f"--recipe {flags.recipe}: is for {sizes} images; expected no --recipe")
+    recipe = RECIPES[name]
+    if model.input_shape != recipe.model.input_shape and recipe.data.dataset == DataConfig.dataset:
+        sizes = ", not ".join("x".join(map(str, shape)) for shape in (recipe.model.input_shape, model.input_shape))
+        raise UserError(f"--recipe {name}: is for {sizes} images; expected no --recipe")
 
 
-_NO_MEMORY = ("RESOURCE_EXHAUSTED", "can't allocate memory")
-"""What JAX's and torch's errors say, which are RuntimeErrors."""
-
-
-def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:
-    """Runs a command: a user's mistake prints one line on stderr and exits with code 2; Ctrl-C exits with 130.
-
-    A path that is too long for the system counts as a mistake wherever it is used.
-
-    SIGTERM ends the command like an exception, with exit code 143, so half-made folders are removed. The exit code is
-    141, as a shell reports for other programs, if its output is closed early (`| head`).
+def job_words(config: Config, plain: Config | None = None, used: Config | None = None) -> list[str]:
+    """The words of a command line that turn one job into another.
 
     Args:
-        command: returns the exit code.
-        arguments: `main`'s. None: the process is this command, and Ctrl-C ends it without waiting for threads.
+        config: the job.
+        plain: the job without these flags; None: the default job.
+        used: the job whose values the flags get, which may differ from `config`; None: `config`.
     """
-    alone = arguments is None
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a path may have characters that an ASCII terminal doesn't
-            stream.reconfigure(errors="backslashreplace")
-    with _handlers(alone), naming_flags():
-        try:
-            code = command()
-            sys.stdout.flush()
-            return code
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes on exit
-            return 141
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
-                raise
-            print(f"error: not enough memory: {one_line(first_line(error), 200)}", file=sys.stderr)
-            return 2
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            print(f"error: {one_line(str(error.filename))}: expected a shorter path", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            if alone:
-                leave()
-            print("interrupted", file=sys.stderr)
-            return 130
-
-
-@contextmanager
-def _handlers(alone: bool) -> Iterator[None]:
-    """Handles SIGTERM and, in the command's own process, Ctrl-C; restores the caller's handlers at the end."""
-    handlers: dict[int, Callable] = {signal.SIGTERM: terminate}
-    if alone:
-        handlers[signal.SIGINT] = CommandInterrupt()
-    elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        handlers[signal.SIGINT] = interrupt
-    if threading.current_thread() is not threading.main_thread():
-        handlers = {}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    before, values = values_of(plain or Config()), values_of(used or config)
+    changed = [name for name, value in values_of(config).items() if value != before[name]]
+    return [word for name in changed for word in words_of(name, values[name])]

@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import MISSING, dataclass
+from typing import Literal
 
 import numpy as np
-import tyro
 
+from csnn_jax.command import run_command
 from csnn_jax.config import Config, ModelConfig, Readout
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Flags, checkpoint_option, parse
+from csnn_jax.options import option
+from csnn_jax.options.kinds import RUN, choice, several, text
 from csnn_jax.window import output
 
 DESCRIPTION = """Classifies PNG or JPEG pictures, or event-camera recordings, with a trained network.
@@ -19,19 +21,21 @@ a picture of another size is prepared like MNIST's digits: cropped to the digit,
 centered by its center of mass. Dark digits on a light background are inverted. A recording (N-MNIST's .bin, .npz, or a
 format of the package faery) is converted to frames in the same way as the training data."""
 
+Prepare = Literal["auto", "digit", "resize"]
+
 
 @dataclass(frozen=True)
-class PredictFlags:
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory written by csnn_jax.train."""
-    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE...")]
-    """Pictures or recordings."""
-    prepare: Literal["auto", "digit", "resize"] = "auto"
-    """digit: crop, scale and center as in MNIST; resize: only resize; auto: digit for a network trained on MNIST, and
-    as in training for one trained on images:DIR."""
-    checkpoint: str | None = None
-    """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
-    iterations; default: the run's weights."""
+class PredictFlags(Flags):
+    # fmt: off
+    run: str = option(MISSING, RUN, """
+        Run directory written by csnn_jax.train.""", positional=True)
+    files: tuple[str, ...] = option(MISSING, several(text("pictures or recordings", metavar="FILE"), least=1), """
+        Pictures or recordings.""", positional=True)
+    prepare: Prepare = option("auto", choice(Prepare), """
+        digit: crop, scale and center as in MNIST; resize: only resize; auto: digit for a network trained on MNIST, and
+        as in training for one trained on images:DIR.""")
+    checkpoint: str | None = checkpoint_option()
+    # fmt: on
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,8 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.runs import rundir
         from csnn_jax.trained import Trained
 
-        if not flags.files:
-            raise UserError("FILE: expected at least one picture or recording")
         _, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from csnn_jax.command import run_command
 from csnn_jax.config import Config
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.errors import UserError
-from csnn_jax.flags import begun, parse_train, run_command
+from csnn_jax.flags import begun, parse_train
 
 if TYPE_CHECKING:
     from csnn_jax.data import Split

@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
+from csnn_jax.command import run_command
 from csnn_jax.config import (
     Config,
     DataConfig,
@@ -21,10 +20,12 @@ from csnn_jax.config import (
     SurrogateName,
     TrainConfig,
 )
-from csnn_jax.config.checks import flag_of, show
 from csnn_jax.config.graph import Convolution
+from csnn_jax.config.network import WEIGHT_BITS
 from csnn_jax.errors import UserError
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Flags, parse
+from csnn_jax.options import option, show, words_of
+from csnn_jax.options.kinds import NAME, SWITCH, choice, count, each, number, several, text
 from csnn_torch import require_torch
 from csnn_torch.foreign.nir_programs import WrittenBy
 
@@ -58,71 +59,68 @@ DRAWN = 20
 
 
 @dataclass(frozen=True)
-class ConvertFlags:
-    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """NIR file (recognized by its content or the extension .nir) or state_dict."""
-    out: str
-    """Run directory to create."""
-    overwrite: bool = False
-    """Replace the run in --out."""
-    input_shape: tuple[int, int, int] | None = None
-    """Height, width and channels of an image; default: from the NIR file, or 28 28 and the channels of the first
-    convolution for a state_dict."""
-    dt: float | None = None
-    """Time step in seconds, for the time constants of a NIR file; default: from the file, otherwise the program's usual
-    time step, mostly 1e-4."""
-    written_by: WrittenBy | None = None
-    """Program that wrote the NIR file, to apply its rules for time constants, inputs and thresholds; default: NIR's
-    definition."""
-    reset: Reset | None = None
-    """What a spike does to the membrane, which NIR files don't contain; default: the usual reset of NIR or of the
-    program."""
-    norm_input: bool = True
-    """Sinabs' LIF in a NIR file multiplies its input by its leak; --no-norm-input disables this."""
-    map: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=PLACE")] = ()
-    """Places of modules whose order in FILE differs from the network: conv1, ..., fc1, ... for layers, lif1, ... for
-    neurons, and the preceding layer for a BatchNorm."""
-    padding: Padding | tuple[Padding, ...] = ModelConfig.padding
-    """Zero padding of the convolutions: same (half a kernel on each side) or valid (none); one value, or one per
-    convolution."""
-    stride: int | tuple[int, ...] = ModelConfig.stride
-    """Stride of the convolutions: one value, or one per convolution."""
-    pool: Pool | tuple[Pool, ...] = ModelConfig.pool
-    """Pooling after each convolution, or none; one value, or one per convolution."""
-    pool_size: int | tuple[int, ...] = ModelConfig.pool_size
-    """Height, width and stride of the pooling windows; one value, or one per convolution."""
-    pool_after: bool = ModelConfig.pool_after
-    """Pooling comes after the neurons."""
-    output: Output | None = None
-    """Last layer: spiking, or an integrator, which neither spikes nor resets and whose membranes determine the class.
-    Default: integrator if only the last layer has no reset, or if it's a Linear without a neuron."""
-    readout: Readout = ModelConfig.readout
-    """How the class is chosen if the last layer spikes: by its spikes, or by its membranes summed over the window."""
-    surrogate: SurrogateName = "atan"
-    """Surrogate derivative that the network was trained with; snnTorch's default is atan."""
-    slope: float | None = None
-    """Slope of the surrogate; default: snnTorch's."""
-    time_steps: int | None = None
-    """Number of time steps for which each image is presented; default: from a NIR file written by export, otherwise
-    100."""
-    encoding: Encoding | None = None
-    """How images become input; default: from a NIR file written by export, otherwise direct."""
-    batchnorm_eps: float = 1e-5
-    """eps of the BatchNorms."""
-    normalize: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="MEAN... STD...")] = None
-    """Mean and standard deviation of the training images, as in torchvision's Normalize: two numbers, or the means of
-    all channels followed by their standard deviations; default: images aren't normalized."""
-    weight_bits: int | None = None
-    """Round weights to this many bits, 2 to 8 including the sign; default: as many as stay exact."""
-    scale: float | None = None
-    """Any positive number that pixel values were divided by. It's folded into the first weights, because networks here
-    divide by powers of two. Default: from a NIR file written by export, otherwise 255, as in torchvision's ToTensor,
-    and 1 for counts and images of 0 and 1."""
-    reset_delay: bool = True
-    """The snnTorch neurons have reset_delay, the only kind that csnn_jax supports; --no-reset-delay is an error."""
-    dataset: str | None = None
-    """Data set that the network was trained on, named as for csnn_jax.train; default: mnist if image size and number of
-    classes match."""
+class ConvertFlags(Flags):
+    # fmt: off
+    file: str = option(MISSING, text("a file", metavar="FILE"), """
+        NIR file (recognized by its content or the extension .nir) or state_dict.""", positional=True)
+    out: str = option(MISSING, text("a path", metavar="RUN"), "Run directory to create.")
+    overwrite: bool = option(False, SWITCH, "Replace the run in --out.")
+    input_shape: tuple[int, int, int] | None = option(None, several(count(), 3), """
+        Height, width and channels of an image; default: from the NIR file, or 28 28 and the channels of the first
+        convolution for a state_dict.""")
+    dt: float | None = option(None, number(above=0), """
+        Time step in seconds, for the time constants of a NIR file; default: from the file, otherwise the program's
+        usual time step, mostly 1e-4.""")
+    written_by: WrittenBy | None = option(None, choice(WrittenBy), """
+        Program that wrote the NIR file, to apply its rules for time constants, inputs and thresholds; default: NIR's
+        definition.""")
+    reset: Reset | None = option(None, choice(Reset), """
+        What a spike does to the membrane, which NIR files don't contain; default: the usual reset of NIR or of the
+        program.""")
+    norm_input: bool = option(True, SWITCH, """
+        Sinabs' LIF in a NIR file multiplies its input by its leak; --no-norm-input disables this.""")
+    map: tuple[str, ...] = option((), several(text("NAME=PLACE", metavar="NAME=PLACE")), """
+        Places of modules whose order in FILE differs from the network: conv1, ..., fc1, ... for layers, lif1, ... for
+        neurons, and the preceding layer for a BatchNorm.""")
+    padding: Padding | tuple[Padding, ...] = option(ModelConfig.padding, each(choice(Padding), "convolution"), """
+        Zero padding of the convolutions: same (half a kernel on each side) or valid (none); one value, or one per
+        convolution.""")
+    stride: int | tuple[int, ...] = option(ModelConfig.stride, each(count(), "convolution"), """
+        Stride of the convolutions: one value, or one per convolution.""")
+    pool: Pool | tuple[Pool, ...] = option(ModelConfig.pool, each(choice(Pool), "convolution"), """
+        Pooling after each convolution, or none; one value, or one per convolution.""")
+    pool_size: int | tuple[int, ...] = option(ModelConfig.pool_size, each(count(2), "convolution"), """
+        Height, width and stride of the pooling windows; one value, or one per convolution.""")
+    pool_after: bool = option(ModelConfig.pool_after, SWITCH, "Pooling comes after the neurons.")
+    output: Output | None = option(None, choice(Output), """
+        Last layer: spiking, or an integrator, which neither spikes nor resets and whose membranes determine the class.
+        Default: integrator if only the last layer has no reset, or if it's a Linear without a neuron.""")
+    readout: Readout = option(ModelConfig.readout, choice(Readout), """
+        How the class is chosen if the last layer spikes: by its spikes, or by its membranes summed over the window.""")
+    surrogate: SurrogateName = option("atan", choice(SurrogateName), """
+        Surrogate derivative that the network was trained with; snnTorch's default is atan.""")
+    slope: float | None = option(None, number(above=0), "Slope of the surrogate; default: snnTorch's.")
+    time_steps: int | None = option(None, count(), """
+        Number of time steps for which each image is presented; default: from a NIR file written by export, otherwise
+        100.""")
+    encoding: Encoding | None = option(None, choice(Encoding), """
+        How images become input; default: from a NIR file written by export, otherwise direct.""")
+    batchnorm_eps: float = option(1e-5, number(0), "eps of the BatchNorms.")
+    normalize: tuple[float, ...] | None = option(None, several(number()), """
+        Mean and standard deviation of the training images, as in torchvision's Normalize: two numbers, or the means of
+        all channels followed by their standard deviations; default: images aren't normalized.""")
+    weight_bits: int | None = option(None, WEIGHT_BITS, """
+        Round weights to this many bits, 2 to 8 including the sign; default: as many as stay exact.""")
+    scale: float | None = option(None, number(above=0), """
+        Any positive number that pixel values were divided by. It's folded into the first weights, because networks here
+        divide by powers of two. Default: from a NIR file written by export, otherwise 255, as in torchvision's
+        ToTensor, and 1 for counts and images of 0 and 1.""")
+    reset_delay: bool = option(True, SWITCH, """
+        The snnTorch neurons have reset_delay, the only kind that csnn_jax supports; --no-reset-delay is an error.""")
+    dataset: str | None = option(None, NAME, """
+        Data set that the network was trained on, named as for csnn_jax.train; default: mnist if image size and number
+        of classes match.""")
+    # fmt: on
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -194,10 +192,10 @@ def _read(flags: ConvertFlags, **entering: Any) -> "ForeignNetwork":
 
     nir = nir_file.is_nir(flags.file)
     for name in OF_STATE_DICT if nir else OF_NIR:
-        if (value := getattr(flags, name)) != getattr(ConvertFlags, name):
-            flag = f"--no-{name.replace('_', '-')}" if value is False else f"{flag_of(name)} {show(value)}"
+        if name in flags.given:
+            words = " ".join(words_of(name, getattr(flags, name)))
             this, other = ("a NIR file", "a state_dict") if nir else ("a state_dict", "a NIR file")
-            raise UserError(f"{flag}: {flags.file} is {this}, but this flag is only for {other}")
+            raise UserError(f"{words}: {flags.file} is {this}, but this flag is only for {other}")
     said = given(OF_BOTH) | {"divided_by": flags.scale} | entering
     if nir:
         return nir_network.read(flags.file, input_shape=flags.input_shape, **given(OF_NIR) | said)

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from csnn_jax.config import NEVER, ModelConfig, Neurons, Pooling, Readout
-from csnn_jax.config.checks import show
 from csnn_jax.config.graph import Convolution, Flatten, Linear, Node, WeightedNode
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
+from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import SpikeCounts, Trace, joined, summed
 from csnn_torch.network import Network, exactly

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from csnn_jax.config import ModelConfig, Output
-from csnn_jax.config.checks import check, is_number, show
 from csnn_jax.errors import UserError, naming_arguments, worded
+from csnn_jax.options import check, check_value, show
+from csnn_jax.options.kinds import number
 from csnn_torch.foreign import folding, modules, neurons, saved, stack
 from csnn_torch.foreign.modules import Module
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
@@ -83,7 +84,7 @@ def convert(
 
     `ordered`: whether its modules are in the order of their registration; see `stack.stack`.
     """
-    check("--batchnorm-eps", batchnorm_eps, "a number of at least 0", is_number(batchnorm_eps, -1e-30))
+    check_value("--batchnorm-eps", batchnorm_eps, number(0))
     by = None if normalize is None else folding.normalization(normalize)
     placed = stack.stack(modules.modules(saved.plain(state, source), source), places, source, ordered)
     pairs = zip(placed.layers, placed.norms, strict=True)
@@ -149,7 +150,7 @@ def _config(
     except UserError as error:
         advice = _advice(stated, fields, shapes, sized)
         raise UserError(f"{source}: {error}{advice if advice.endswith('would fit') else ''}") from None
-    for number, (node, module, shape) in enumerate(zip(config.graph.weighted, layers, shapes, strict=True)):
+    for place, (node, module, shape) in enumerate(zip(config.graph.weighted, layers, shapes, strict=True)):
         *window, inputs, out = node.kernel_shape
         expected = (out, inputs, *window)
         if tuple(shape) == expected:
@@ -158,7 +159,7 @@ def _config(
         hint = "; use --map NAME=conv1 ... if the order in the file isn't that of the network"
         if not node.is_convolution and len(config.graph.unflattened(node)) == 3:
             hint = f", because --input-shape {size} gives it {inputs} inputs{_advice(stated, fields, shapes, sized)}"
-        elif number == 0:
+        elif place == 0:
             hint = f" for --input-shape {size}"
         raise UserError(f"{source}: {module.name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
     return config

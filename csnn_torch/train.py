@@ -5,9 +5,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from csnn_jax.command import run_command
 from csnn_jax.config import Config
 from csnn_jax.data import Split
-from csnn_jax.flags import TrainFlags, parse_train, run_command
+from csnn_jax.flags import TrainFlags, parse_train
+from csnn_jax.options import option
+from csnn_jax.options.kinds import text
 from csnn_torch import require_torch
 
 DESCRIPTION = """Trains the same network as csnn_jax.train, in snnTorch.
@@ -18,8 +21,10 @@ default job on MNIST, which takes about an hour on two CPU cores."""
 
 @dataclass(frozen=True)
 class TorchFlags(TrainFlags):
-    device: str = "auto"
-    """Where to train: cuda, cuda:N, mps, cpu, or auto: the first of them that's available."""
+    # fmt: off
+    device: str = option("auto", text("cuda, cuda:N, mps, cpu or auto"), """
+        Where to train: cuda, cuda:N, mps, cpu, or auto: the first of them that's available.""")
+    # fmt: on
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,17 +2,17 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
+from csnn_jax.command import run_command
 from csnn_jax.config import Config
-from csnn_jax.config.network import check_bits
+from csnn_jax.config.network import WEIGHT_BITS
 from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Flags, checkpoint_option, parse
+from csnn_jax.options import Rule, option
+from csnn_jax.options.kinds import NAME, RUN, SWITCH, count, text
 from csnn_jax.runs import layouts, rundir
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, require_extras, set_up
@@ -28,42 +28,42 @@ OPSETS = range(18, 22)
 
 
 @dataclass(frozen=True)
-class ExportFlags:
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory written by csnn_jax.train or csnn_torch.train; without --checkpoint, the run must be finished."""
-    out: Annotated[str, tyro.conf.arg(metavar="BUNDLE")]
-    """Bundle directory to create."""
-    dataset: str | None = None
-    """Data set with the test images for the comparison, named as for csnn_jax.train; default: the run's."""
-    opset: int | None = None
-    """ONNX operator set of the graphs, 18 to 21; --weight-bits needs at least 19. Default: 20, or 21 for weights of 2
-    to 4 bits, which are int4 there and int8 in earlier operator sets."""
-    images: int | None = None
-    """Number of test images on which each file is compared with torch, at every time step; default: 32, or 8 with
-    --quick and 1000 with --thorough."""
-    quick: bool = False
-    """Compare spikes on 8 test images (or --images) and accuracy on 100, for a quick trial."""
-    thorough: bool = False
-    """Measure accuracy on the whole test set instead of 1000 images, and latency for longer."""
-    time_steps: int | None = None
-    """Number of time steps that the bundle runs; default: as in training. `csnn_jax.evaluate --by-steps` reports the
-    accuracy of fewer steps."""
-    weight_bits: int | None = None
-    """Round the weights to this many bits first, 2 to 8 including the sign, and report the effect; default: the
-    run's."""
-    drop_silent: bool = False
-    """Remove channels and neurons that never spike on the training images, and report the effect."""
-    checkpoint: str | None = None
-    """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
-    iterations; default: the run's weights."""
-    overwrite: bool = False
-    """Replace the bundle in --out."""
+class ExportFlags(Flags):
+    # fmt: off
+    run: str = option(MISSING, RUN, """
+        Run directory written by csnn_jax.train or csnn_torch.train; without --checkpoint, the run must be finished.""",
+        positional=True)
+    out: str = option(MISSING, text("a path", metavar="BUNDLE"), "Bundle directory to create.")
+    dataset: str | None = option(None, NAME, """
+        Data set with the test images for the comparison, named as for csnn_jax.train; default: the run's.""")
+    opset: int | None = option(None, count(OPSETS[0], OPSETS[-1]), """
+        ONNX operator set of the graphs, 18 to 21; --weight-bits needs at least 19. Default: 20, or 21 for weights of 2
+        to 4 bits, which are int4 there and int8 in earlier operator sets.""")
+    images: int | None = option(None, count(), """
+        Number of test images on which each file is compared with torch, at every time step; default: 32, or 8 with
+        --quick and 1000 with --thorough.""")
+    quick: bool = option(False, SWITCH, """
+        Compare spikes on 8 test images (or --images) and accuracy on 100, for a quick trial.""")
+    thorough: bool = option(False, SWITCH, """
+        Measure accuracy on the whole test set instead of 1000 images, and latency for longer.""")
+    time_steps: int | None = option(None, count(1, MOST_STEPS), """
+        Number of time steps that the bundle runs; default: as in training. `csnn_jax.evaluate --by-steps` reports the
+        accuracy of fewer steps.""")
+    weight_bits: int | None = option(None, WEIGHT_BITS, """
+        Round the weights to this many bits first, 2 to 8 including the sign, and report the effect; default: the
+        run's.""")
+    drop_silent: bool = option(False, SWITCH, """
+        Remove channels and neurons that never spike on the training images, and report the effect.""")
+    checkpoint: str | None = checkpoint_option()
+    overwrite: bool = option(False, SWITCH, "Replace the bundle in --out.")
+    # fmt: on
+
+    RULES = (Rule("quick", "no --thorough", lambda flags: not (flags.quick and flags.thorough)),)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(ExportFlags, "csnn-export", DESCRIPTION, arguments)
-        _check(flags)
         bundle.check_free(Path(flags.out), flags.overwrite)
         run, config, tensors = open_finished(flags.run, flags.checkpoint)
         require_extras()
@@ -110,18 +110,6 @@ def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Con
 def _with_dataset(config: Config, dataset: str | None) -> Config:
     """The job, with the data set from the flag if one is given."""
     return config if dataset is None else replace(config, data=replace(config.data, dataset=dataset))
-
-
-def _check(flags: ExportFlags) -> None:
-    if flags.opset is not None and flags.opset not in OPSETS:
-        raise UserError(f"--opset {flags.opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
-    if flags.images is not None and flags.images < 1:
-        raise UserError(f"--images {flags.images}: expected a whole number of at least 1")
-    if flags.quick and flags.thorough:
-        raise UserError("--quick: expected no --thorough")
-    check_bits(flags.weight_bits)
-    if flags.time_steps is not None and not 1 <= flags.time_steps <= MOST_STEPS:
-        raise UserError(f"--time-steps {flags.time_steps}: expected a whole number from 1 to {MOST_STEPS:,}")
 
 
 if __name__ == "__main__":

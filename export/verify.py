@@ -2,15 +2,15 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
+from csnn_jax.command import run_command
 from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Flags, parse
+from csnn_jax.options import Rule, option
+from csnn_jax.options.kinds import NAME, SWITCH, text
 from export import bundle, hashes, require_extras, set_up
 from export.settings import Effort
 from export.work import Work
@@ -28,28 +28,33 @@ the bytes of files that other versions wrote, or the script in report.html."""
 
 
 @dataclass(frozen=True)
-class VerifyFlags:
-    bundle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
-    """Bundle directory written by `python -m export`."""
-    dataset: str | None = None
-    """Data set for the bundle's figures, named as for csnn_jax.train. Default: MNIST, which ships with the package, if
-    the bundle uses it; otherwise the figures aren't checked."""
-    quick: bool = False
-    """Run the files on only 4 images, and don't compare the manifest's figures, such as accuracy."""
-    thorough: bool = False
-    """Run the files on 1000 test images and measure accuracy on all of them, even if the bundle was made with fewer;
-    the manifest's figures for fewer images aren't compared."""
-    hashes: bool = False
-    """Only compare the SHA-256 of the files, which needs none of the packages for exports."""
+class VerifyFlags(Flags):
+    # fmt: off
+    bundle: str = option(MISSING, text("a bundle", metavar="BUNDLE"), """
+        Bundle directory written by `python -m export`.""", positional=True)
+    dataset: str | None = option(None, NAME, """
+        Data set for the bundle's figures, named as for csnn_jax.train. Default: MNIST, which ships with the package, if
+        the bundle uses it; otherwise the figures aren't checked.""")
+    quick: bool = option(False, SWITCH, """
+        Run the files on only 4 images, and don't compare the manifest's figures, such as accuracy.""")
+    thorough: bool = option(False, SWITCH, """
+        Run the files on 1000 test images and measure accuracy on all of them, even if the bundle was made with fewer;
+        the manifest's figures for fewer images aren't compared.""")
+    hashes: bool = option(False, SWITCH, """
+        Only compare the SHA-256 of the files, which needs none of the packages for exports.""")
+    # fmt: on
+
+    RULES = (
+        Rule("quick", "no --hashes", lambda flags: not (flags.hashes and flags.quick)),
+        Rule("thorough", "no --hashes", lambda flags: not (flags.hashes and flags.thorough)),
+        Rule("thorough", "no --quick", lambda flags: not (flags.quick and flags.thorough)),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(VerifyFlags, "csnn-verify", DESCRIPTION, arguments)
         folder = Path(flags.bundle)
-        wanted = [name for name in ("hashes", "quick", "thorough") if getattr(flags, name)]
-        if len(wanted) > 1:
-            raise UserError(f"--{wanted[1]}: expected no --{wanted[0]}")
         bundle.check_is(folder)
         if flags.hashes:
             return hashes.check(folder)

@@ -1,8 +1,7 @@
 """The configuration: frozen dataclasses, one per concern, checked on creation.
 
-Every field is a command-line flag (`time_steps` is `--time-steps`), and the text below it is the flag's help. The
-fields in `RECORDED` follow from the data and have no flag. Imports no framework, so csnn_jax, csnn_torch and export can
-share it.
+Every field is an option (see csnn_jax.options): `time_steps` is also the flag `--time-steps`. Imports no framework, so
+csnn_jax, csnn_torch and export can share it.
 """
 
 from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of
@@ -11,7 +10,6 @@ from csnn_jax.config.graph import Padding, Pool, Pooling
 from csnn_jax.config.grid import Grid
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
 from csnn_jax.config.network import (
-    RECORDED,
     SLOPELESS,
     Encoding,
     ModelConfig,
@@ -26,7 +24,6 @@ __all__ = [
     "GEOMETRY",
     "NEVER",
     "PARAMETERS",
-    "RECORDED",
     "SLOPELESS",
     "Config",
     "DataConfig",

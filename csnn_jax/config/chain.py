@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from csnn_jax.config.checks import flag_of, show
 from csnn_jax.config.graph import (
     IMAGE,
     Convolution,
@@ -19,6 +18,7 @@ from csnn_jax.config.graph import (
 )
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import NEVER, Neurons
+from csnn_jax.options import flag_of, show
 
 T = TypeVar("T")
 GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax.config.sizes import MOST_CLASSES
+from csnn_jax.config.network import MOST_CLASSES
 from csnn_jax.data.entry import entry_of, to_learn_from
 from csnn_jax.data.images import check_floats, check_shape
 from csnn_jax.data.npz import Header, read_npz

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from csnn_jax.config.checks import check
 from csnn_jax.errors import UserError
+from csnn_jax.options import check
 
 
 def epoch_permutation(seed: int, epoch: int, n: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax.config.checks import is_class_name
+from csnn_jax.config.names import is_class_name
 from csnn_jax.errors import UserError, one_line
 
 PARTS = ("train", "test")

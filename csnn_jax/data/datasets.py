@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csnn_jax.config.job import Config
-from csnn_jax.config.network import ModelConfig
-from csnn_jax.config.sizes import MOST_CLASSES
+from csnn_jax.config.network import MOST_CLASSES, ModelConfig
 from csnn_jax.data.entry import entry_of, scale_note
-from csnn_jax.data.fitted import check_names, learned, named
+from csnn_jax.data.fitted import check_names, is_set, learned, named
 from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
@@ -247,10 +246,13 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
     return Split(images, labels.astype(np.int32))
 
 
-def load_to_train(config: Config, cache: str | None = None) -> Dataset:
+def load_to_train(config: Config, cache: str | None = None, given: Container[str] = ()) -> Dataset:
     """Loads the data set of a training job, including its held-out images.
 
-    Frames of recordings are cached in the folder `cache`; "off": no caching; None: in the user's cache folder.
+    Args:
+        config: the job.
+        cache: folder in which frames of recordings are cached; "off": no caching; None: in the user's cache folder.
+        given: names of options that are set even if they have their default value.
 
     Raises:
         UserError: see `load`; `cache` is given for a data set of images.
@@ -258,7 +260,7 @@ def load_to_train(config: Config, cache: str | None = None) -> Dataset:
     name = config.data.dataset
     if cache is not None and not is_recorded(name) and reader_of(name):
         raise UserError(f"--cache {cache}: expected a data set of recordings, but {name} has images")
-    return require_training(_load(config, name, config.data.validation, cache=cache, trains=True))
+    return require_training(_load(config, name, config.data.validation, cache=cache, trains=True, given=given))
 
 
 def load_for(config: Config, name: str | None = None) -> Dataset:
@@ -295,11 +297,17 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
 
 
 def _load(
-    config: Config, name: str, validation: int = 0, spare: int = 0, cache: str | None = None, trains: bool = False
+    config: Config,
+    name: str,
+    validation: int = 0,
+    spare: int = 0,
+    cache: str | None = None,
+    trains: bool = False,
+    given: Container[str] = (),
 ) -> Dataset:
     model, settings, kept = config.model, config.data, None
     arrays = takes_as_is(name) and not trains  # the run's flags don't describe other arrays
-    shape = None if arrays or model.input_shape == ModelConfig.input_shape else model.input_shape  # None: the default
+    shape = model.input_shape if is_set(model, "input_shape", given) and not arrays else None  # None: the data's
     if is_recorded(name):
         from csnn_jax.data.events.cache import Cache
 
@@ -307,6 +315,6 @@ def _load(
     own = not arrays or name == settings.dataset
     frames, subset = (settings.frames, settings.subset) if own else ("time", None)
     steps = model.time_steps
-    given: Any = {"time_steps": steps, "frames": frames, "cache": kept, "subset": subset, "spare": spare}
+    how: Any = {"time_steps": steps, "frames": frames, "cache": kept, "subset": subset, "spare": spare}
     with naming_arguments(dataset="dataset"):
-        return load(name, shape, validation, every_class=trains, **given)
+        return load(name, shape, validation, every_class=trains, **how)

@@ -1,26 +1,29 @@
 """Fits jobs to data sets, and data sets to trained networks."""
 
 import math
+from collections.abc import Container
 from dataclasses import replace
 
 import numpy as np
 
-from csnn_jax.config.checks import show
 from csnn_jax.config.grid import FEW
 from csnn_jax.config.job import Config
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.entry import FLOAT_BITS, Entry, as_learned
 from csnn_jax.data.split import Dataset, Split
 from csnn_jax.errors import UserError
+from csnn_jax.options import show
 
 
-def fit_config(config: Config, dataset: Dataset) -> Config:
-    """Fills in what the data set determines: the model's part (`fit_model`) and the class names.
+def fit_config(config: Config, dataset: Dataset, given: Container[str] = ()) -> Config:
+    """Fills in what the data set determines: the model's part (see `fit_model`) and the class names.
 
     Raises:
         UserError: see `fit_model`.
     """
-    return replace(config, model=fit_model(config.model, dataset), data=replace(config.data, classes=named(dataset)))
+    return replace(
+        config, model=fit_model(config.model, dataset, given), data=replace(config.data, classes=named(dataset))
+    )
 
 
 def named(dataset: Dataset) -> tuple[str, ...] | None:
@@ -44,23 +47,28 @@ def check_names(dataset: str, names: tuple[str, ...] | None, learned: tuple[str,
             )
 
 
-def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
+def fit_model(model: ModelConfig, dataset: Dataset, given: Container[str] = ()) -> ModelConfig:
     """Fills in what the data set determines: shape, classes, how pixels enter, and the steps of its time axis.
 
     Flags that gave more classes, or a scale, take precedence.
+
+    Args:
+        model: the network.
+        dataset: the data set.
+        given: names of options that are set even if they have their default value.
 
     Raises:
         UserError: the flags gave fewer classes, an encoding for floats or images with a time axis, or a number of steps
             that differs from that axis.
     """
-    if dataset.frames and model.time_steps not in (ModelConfig.time_steps, dataset.frames):
+    if dataset.frames not in (None, model.time_steps) and is_set(model, "time_steps", given):
         steps = f"{dataset.name} has {dataset.frames} frames per example"
-        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected the same number, or the default")
+        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected the same number, or no --time-steps")
     if dataset.frames and model.encoding != "direct":
         raise UserError(f"--encoding {model.encoding}: {dataset.name} already has a time axis, expected direct")
     if model.encoding != "direct" and dataset.train.images.dtype != np.uint8:
         raise UserError(f"--encoding {model.encoding}: {dataset.name} contains floats, expected direct, or bytes")
-    model = _fit_classes(model, dataset)
+    model = _fit_classes(model, dataset, given)
     height, width, channels = dataset.train.images.shape[-3:]
     model = replace(model, input_shape=(height, width, channels), time_steps=dataset.frames or model.time_steps)
     scale, bits = _entry(model, dataset)
@@ -105,8 +113,13 @@ def learned(dataset: Dataset, model: ModelConfig) -> Dataset:
     return replace(dataset, train=part(dataset.train, "train"), validation=held_out, test=part(dataset.test, "test"))
 
 
-def _fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
-    if model.num_classes == ModelConfig.num_classes:
+def is_set(model: ModelConfig, name: str, given: Container[str]) -> bool:
+    """Whether an option of a network was given, or isn't the default."""
+    return name in given or getattr(model, name) != getattr(ModelConfig, name)
+
+
+def _fit_classes(model: ModelConfig, dataset: Dataset, given: Container[str]) -> ModelConfig:
+    if not is_set(model, "num_classes", given):
         return replace(model, num_classes=max(2, dataset.num_classes))
     if model.num_classes < dataset.num_classes:
         raise UserError(

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from csnn_jax.config.network import PIXEL
-from csnn_jax.config.sizes import MOST_CLASSES
+from csnn_jax.config.network import MOST_CLASSES, PIXEL
 from csnn_jax.data.entry import Entry, entry_of
 from csnn_jax.data.images import (
     MOST_COUNT,

@@ -53,7 +53,7 @@ def connect(address: Address, seconds: int) -> None:
     if jax.distributed.is_initialized():
         return
     if address.coordinator is not None:
-        host, port = split(address.coordinator)
+        host, port = split(address.coordinator) or ("", 0)
         if address.process == 0:
             _check_port(address.coordinator, port)
         else:

@@ -1,69 +1,74 @@
 """The flags of csnn_jax.train for devices and for jobs of several processes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from csnn_jax.config.checks import check, is_count
-from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
+from csnn_jax.options import Rule, option
+from csnn_jax.options.kinds import SWITCH, count, either, text
+
+_MEETING = ("coordinator", "num_processes", "process_id")
+
+
+def split(coordinator: str) -> tuple[str, int] | None:
+    """(host, port) of HOST:PORT; None if it's something else."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
+        return None
+    return host.strip("[]"), int(port)
+
+
+def _is_complete(flags: "JaxFlags") -> bool:
+    return len({getattr(flags, name) is None for name in _MEETING}) == 1
 
 
 @dataclass(frozen=True)
 class JaxFlags(TrainFlags):
-    devices: Literal["all"] | int = 1
-    """Number of devices per process that share each batch, or all. --batch-size is the total for all devices."""
-    distributed: bool = False
-    """Run as one of several processes, as set up by the cluster's environment (Slurm, Open MPI, Kubernetes)."""
-    coordinator: str | None = None
-    """Run as one of several processes, which connect to process 0 at HOST:PORT; default: a single process, unless
-    --distributed is given."""
-    num_processes: int | None = None
-    """With --coordinator: number of processes."""
-    process_id: int | None = None
-    """With --coordinator: index of this process, from 0. Only process 0 prints and writes files."""
-    connect_timeout: int = 60
-    """Seconds to wait for all processes to connect."""
+    # fmt: off
+    devices: Literal["all"] | int = option(1, either(("all",), count()), """
+        Number of devices per process that share each batch, or all. --batch-size is the total for all devices.""")
+    distributed: bool = option(False, SWITCH, """
+        Run as one of several processes, as set up by the cluster's environment (Slurm, Open MPI, Kubernetes).""")
+    coordinator: str | None = option(
+        None, text("HOST:PORT, with a port from 1 to 65535", lambda given: split(given) is not None, "HOST:PORT"), """
+        Run as one of several processes, which connect to process 0 at HOST:PORT; default: a single process, unless
+        --distributed is given.""")
+    num_processes: int | None = option(None, count(), "With --coordinator: number of processes.")
+    process_id: int | None = option(None, count(0), """
+        With --coordinator: index of this process, from 0. Only process 0 prints and writes files.""")
+    connect_timeout: int = option(60, count(), "Seconds to wait for all processes to connect.")
+    # fmt: on
 
-    def __post_init__(self):
-        super().__post_init__()
-        check(
-            "--devices",
-            self.devices,
-            "all, or a whole number of at least 1",
-            self.devices == "all" or is_count(self.devices),
-        )
-        check("--connect-timeout", self.connect_timeout, "at least 1 second", is_count(self.connect_timeout))
-        given = (self.coordinator, self.num_processes, self.process_id)
-        if self.distributed and self.coordinator is not None:
-            raise UserError("--distributed: expected no --coordinator; the cluster's environment provides it")
-        if any(one is not None for one in given):
-            self._check_meeting(*given)
-        if self.connect_timeout != type(self).connect_timeout and not self.several:
-            raise UserError(f"--connect-timeout {self.connect_timeout}: expected --coordinator or --distributed, too")
-        if self.several and self.seeds is not None:
-            raise UserError("--seeds: expected neither --distributed nor --coordinator; one process trains all seeds")
+    RULES: ClassVar[Sequence[Rule]] = (
+        *TrainFlags.RULES,
+        Rule(
+            "distributed",
+            "no --coordinator; the cluster's environment provides it",
+            lambda flags: not flags.distributed or flags.coordinator is None,
+        ),
+        *(
+            Rule(name, "--coordinator, --num-processes and --process-id, or none of them", _is_complete)
+            for name in _MEETING
+        ),
+        Rule(
+            "process_id",
+            lambda flags: f"a whole number below {flags.num_processes}, the value of --num-processes",
+            lambda flags: flags.process_id is None or flags.process_id < flags.num_processes,
+        ),
+        Rule(
+            "connect_timeout",
+            "--coordinator or --distributed, too",
+            lambda flags: flags.several or "connect_timeout" not in flags.given,
+        ),
+        Rule(
+            "seeds",
+            "neither --distributed nor --coordinator; one process trains all seeds",
+            lambda flags: flags.seeds is None or not flags.several,
+        ),
+    )
 
     @property
     def several(self) -> bool:
         """Whether this is one of several processes."""
         return self.distributed or self.coordinator is not None
-
-    def _check_meeting(self, coordinator: str | None, number: int | None, process: int | None) -> None:
-        if coordinator is None or number is None or process is None:
-            raise UserError("--coordinator, --num-processes, --process-id: expected all three or none")
-        split(coordinator)
-        check("--num-processes", number, "a whole number of at least 1", is_count(number))
-        expected = f"a whole number below {number}, the value of --num-processes"
-        check("--process-id", process, expected, is_count(process, 0) and process < number)
-
-
-def split(coordinator: str) -> tuple[str, int]:
-    """(host, port) of HOST:PORT.
-
-    Raises:
-        UserError: it isn't HOST:PORT.
-    """
-    host, _, port = coordinator.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise UserError(f"--coordinator {coordinator}: expected HOST:PORT, with a port from 1 to 65535")
-    return host.strip("[]"), int(port)

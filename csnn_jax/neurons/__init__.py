@@ -1,49 +1,49 @@
-"""The neuron models, one file each, and their configuration fields. Imports no framework."""
+"""The neuron models, one file each, and their options. Imports no framework."""
 
-from dataclasses import dataclass, field, make_dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, make_dataclass
+from typing import TYPE_CHECKING, Any
 
 from csnn_jax.neurons import leaky, synaptic
+from csnn_jax.neurons.neuron import THRESHOLDS, is_threshold
+from csnn_jax.options import Options, option
+from csnn_jax.options.kinds import SWITCH, choice, each, number, several
 
 NEURONS = {neuron.name: neuron for neuron in (leaky.NEURON, synaptic.NEURON)}
 PARAMETERS = tuple(dict.fromkeys(name for neuron in NEURONS.values() for name in neuron.parameters))
 """The parameters of all neurons."""
 
 
+DECAY = number(0, 1)
+THRESHOLD = number(limits=THRESHOLDS, also=lambda value: value > 0 and bool(is_threshold(value)))
+
+
 def _fields() -> list[tuple[str, Any, Any]]:
-    """`neuron`, then two fields for each parameter of any neuron."""
-    made: list[tuple[str, Any, Any]] = []
-
-    def add(name: str, kind: Any, default: Any, text: str) -> None:
-        made.append((name, kind, field(default=default, metadata={"help": text})))
-
+    """`neuron`, then two options for each parameter of any neuron."""
     names = ", ".join(NEURONS)
-    add("neuron", Literal[tuple(NEURONS)], "leaky", f"Neuron model of all layers, as in snnTorch: {names}.")
+    model = option("leaky", choice(NEURONS), f"Neuron model of all layers, as in snnTorch: {names}.", "neuron")
+    fields: list[tuple[str, Any, Any]] = [("neuron", str, model)]
     for name in PARAMETERS:
         owners = [neuron for neuron in NEURONS.values() if name in neuron.parameters]
         parameter = owners[0].parameters[name]
         shared = len(owners) == len(NEURONS)
-        default = parameter.default if shared else None
-        of = "" if shared else f", {' and '.join(map(str, owners))} only"
+        only = "" if shared else f", {' and '.join(map(str, owners))} only"
         usual = "" if shared else f"; default: {parameter.default:g}"
-        kind = float | tuple[float, ...] if shared else float | tuple[float, ...] | None
-        add(name, kind, default, f"{parameter.help}{of}: one value for all layers, or one per layer{usual}.")
-    for name in PARAMETERS:
-        add(
-            f"learn_{name}",
-            bool,
-            False,
-            f"Train {name}, one value per layer (or per channel, see --per-channel), starting from --{name}.",
+        text = f"{parameter.help}{only}: one value for all layers, or one per layer{usual}."
+        default = parameter.default if shared else None
+        fields.append(
+            (name, Any, option(default, each(DECAY if parameter.decays else THRESHOLD, "layer"), text, "neuron"))
         )
-    several = "Parameters with one value per channel of a convolution or per neuron of a linear layer."
-    add("per_channel", tuple[Literal[PARAMETERS], ...], (), several)  # type: ignore[valid-type]
-    return made
+    for name in PARAMETERS:
+        text = f"Train {name}, one value per layer (or per channel, see --per-channel), starting from --{name}."
+        fields.append((f"learn_{name}", bool, option(False, SWITCH, text, "neuron")))
+    text = "Parameters with one value per channel of a convolution or per neuron of a linear layer."
+    return [*fields, ("per_channel", tuple, option((), several(choice(PARAMETERS)), text, "neuron"))]
 
 
 if TYPE_CHECKING:  # for editors and type checkers, which don't see generated fields
 
     @dataclass(frozen=True, kw_only=True)
-    class NeuronFields:
+    class NeuronFields(Options):
         """The fields of `ModelConfig` that the neurons declare."""
 
         neuron: str = "leaky"
@@ -55,4 +55,4 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't see generated fi
         learn_alpha: bool = False
         per_channel: tuple[str, ...] = ()
 else:
-    NeuronFields = make_dataclass("NeuronFields", _fields(), frozen=True, kw_only=True)
+    NeuronFields = make_dataclass("NeuronFields", _fields(), bases=(Options,), frozen=True, kw_only=True)

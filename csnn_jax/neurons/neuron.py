@@ -16,8 +16,19 @@ Values = Mapping[str, Any]
 
 NEVER = 2.0**100
 """The threshold of an integrator: no membrane reaches it, and no arithmetic with it overflows. Others are below it."""
+SMALLEST = 2.0**-100
+"""Smallest threshold: keeps subnormals, which some programs flush to 0, from affecting spikes."""
+THRESHOLDS = "from 2^-100 to below 2^100"
+"""The magnitudes that a threshold may have, in words. Only training makes one negative."""
 MEMBRANE = "mem"
 """The state that every neuron has. It's compared with the threshold and recorded."""
+
+
+def is_threshold(values: Any) -> np.ndarray:
+    """Where numbers have the magnitudes of `THRESHOLDS` in float32."""
+    with np.errstate(over="ignore", under="ignore"):
+        sizes = abs(np.asarray(values, np.float32))
+    return (sizes >= SMALLEST) & (sizes < NEVER)
 
 
 class Operations(Protocol):

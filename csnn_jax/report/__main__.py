@@ -3,16 +3,16 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from csnn_jax import reading
+from csnn_jax.command import run_command
 from csnn_jax.errors import UserError
 from csnn_jax.files import check_folder, write_atomic
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Flags, checkpoint_option, parse
+from csnn_jax.options import option
+from csnn_jax.options.kinds import NAME, count, several, text
 from csnn_jax.report import page
 
 PROGRAM = "csnn-jax report"
@@ -23,19 +23,18 @@ Accuracy, rasters and other results are measured again on the test images. An ex
 
 
 @dataclass(frozen=True)
-class ReportFlags:
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
-    """Run directories written by csnn_jax.train or csnn_torch.train."""
-    out: str = "report.html"
-    """File to write."""
-    checkpoint: str | None = None
-    """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
-    iterations; default: the run's weights."""
-    dataset: str | None = None
-    """Data set with the test images, named as for training, if it has moved; default: the run's."""
-    details: int = 3
-    """Number of runs to show in detail, starting with the first; the others only appear in the curves and tables of
-    all runs."""
+class ReportFlags(Flags):
+    # fmt: off
+    runs: tuple[str, ...] = option(MISSING, several(text("run directories", metavar="RUN"), least=1), """
+        Run directories written by csnn_jax.train or csnn_torch.train.""", positional=True)
+    out: str = option("report.html", text("a path", metavar="FILE"), "File to write.")
+    checkpoint: str | None = checkpoint_option()
+    dataset: str | None = option(None, NAME, """
+        Data set with the test images, named as for training, if it has moved; default: the run's.""")
+    details: int = option(3, count(0), """
+        Number of runs to show in detail, starting with the first; the others only appear in the curves and tables of
+        all runs.""")
+    # fmt: on
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,13 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(flags: ReportFlags) -> None:
     """Raises UserError for invalid flags, before the slow part starts."""
-    if not flags.runs:
-        raise UserError("RUN: expected at least one run directory")
     twice = [name for place, name in enumerate(flags.runs) if Path(name).resolve() in _resolved(flags.runs[:place])]
     if twice:
         raise UserError(f"RUN {twice[0]}: given twice, expected each run once")
-    if flags.details < 0:
-        raise UserError(f"--details {flags.details}: expected a whole number of at least 0")
     out = Path(flags.out)
     check_folder(out.parent, out)
     if out.exists() and not (out.is_file() and page.is_made_by(PROGRAM, _start(out))):

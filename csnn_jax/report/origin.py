@@ -2,15 +2,15 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from csnn_jax import data, machine
-from csnn_jax.config import RECORDED, Config, decided
-from csnn_jax.config.checks import flag_of, show
-from csnn_jax.config.words import flag
+from csnn_jax.config import Config, ModelConfig, decided
 from csnn_jax.data import Dataset
+from csnn_jax.flags import values_of
+from csnn_jax.options import flag_of, options_of, show, words_of
 from csnn_jax.report import page
 from csnn_jax.report.page import Content, Html, Section
 from csnn_jax.report.subject import ReportedRun, shown_dataset
@@ -44,10 +44,8 @@ def _differences(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
 
 def flags(config: Config) -> dict[str, str]:
     """Every flag of a job with its value, as text."""
-    parts = (config.data, config.model, config.train)
-    named = [(part, one.name) for part in parts for one in fields(part) if one.name not in RECORDED]
-    values = {flag_of(name): _text(getattr(part, name)) for part, name in named}
-    return values | {"--dataset": shown_dataset(config.data.dataset)}
+    values = values_of(config) | {"dataset": shown_dataset(config.data.dataset)}
+    return {flag_of(name): _text(value) for name, value in values.items()}
 
 
 def _text(value: Any) -> str:
@@ -79,14 +77,11 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
         dataset: its images, which determine part of it; None: not available.
     """
     asked, words = _asked(config, dataset), ["python", "-m", "csnn_jax.train"]
-    for part, plain in ((asked.data, Config().data), (asked.model, Config().model), (asked.train, Config().train)):
-        for one in fields(part):
-            value = getattr(part, one.name)
-            fine_tuned = part is asked.model and asked.train.init_from is not None  # it has other defaults
-            if one.name in RECORDED:
-                continue
-            if value != getattr(plain, one.name) or (fine_tuned and value is not None):
-                words += flag(one.name, shown_dataset(value) if one.name == "dataset" else value)
+    plain, values = values_of(Config()), values_of(asked)
+    if asked.train.init_from is not None:  # the network has other defaults
+        plain |= {one.name: None for one in options_of(ModelConfig)}
+    for name in (name for name, value in values.items() if value != plain[name]):
+        words += words_of(name, shown_dataset(values[name]) if name == "dataset" else values[name])
     return shlex.join(words)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from csnn_jax.config.graph import NeuronNode, WeightedNode
 from csnn_jax.config.grid import SMALLEST
 from csnn_jax.config.network import ModelConfig
-from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
 from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import THRESHOLDS, is_threshold
 
 Tensors = dict[str, np.ndarray]
 """Parameters with torch's names and layouts: `conv1.weight`, `conv1.bias`, `lif1.beta`, ..."""

@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax import data, interrupts
-from csnn_jax.config import RECORDED, Config, auto, decided
-from csnn_jax.config.checks import flag_of
-from csnn_jax.config.words import words
+from csnn_jax.config import Config, auto, decided
 from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures, spikes, style
-from csnn_jax.flags import TrainFlags
+from csnn_jax.flags import TrainFlags, job_words, values_of
 from csnn_jax.initial import start as initial
+from csnn_jax.options import flag_of
 from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
@@ -114,10 +113,10 @@ def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
 
         tensorboard.require()
     given = flags.config
-    dataset = data.load_to_train(given, flags.cache)
+    dataset = data.load_to_train(given, flags.cache, flags.given)
     dataset = data.shortened(dataset, given.train.eval_images)
     data.check_counts(dataset.train.images, given.model)
-    asked = data.fit_config(given, dataset)
+    asked = data.fit_config(given, dataset, flags.given)
     config = decided(asked)
     dataset = data.learned(dataset, config.model)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
@@ -232,13 +231,10 @@ def check_same_job(run: RunDir, config: Config) -> None:
     if tied:
         changeable, allowed = KEPT, f"only change {kept}, because {tied} on the number of iterations"
     data.check_names(config.data.dataset, config.data.classes, before.data.classes)
-    for part, values in asdict(config).items():
-        for name, now in values.items():
-            then = getattr(getattr(before, part), name)
-            if now != then and name not in (*changeable, *RECORDED):
-                raise UserError(
-                    f"{flag_of(name)}: {run.path} was started with {then}, not {now}; --resume can {allowed}"
-                )
+    for name, now in values_of(config).items():
+        then = values_of(before)[name]
+        if now != then and name not in changeable:
+            raise UserError(f"{flag_of(name)}: {run.path} was started with {then}, not {now}; --resume can {allowed}")
 
 
 def _introduce(job: Job, run: RunDir, start: int) -> None:
@@ -270,7 +266,7 @@ def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Itera
 
 def _tell_start(job: Job) -> None:
     """Prints the recipe's flags with the job's values, what `auto` chose, and where the weights come from."""
-    if asked := words(RECIPES[job.flags.recipe], used=job.asked):
+    if asked := job_words(RECIPES[job.flags.recipe], used=job.asked):
         print(f"Recipe: {job.flags.recipe}, {' '.join(asked)}")
     for line in chosen(job.asked, job.config, job.trainer):
         print(line, flush=True)

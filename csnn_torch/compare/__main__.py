@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from csnn_jax.command import run_command
 from csnn_jax.figures import Figures
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Flags, parse
+from csnn_jax.options import option
+from csnn_jax.options.kinds import NAME, RUN, SWITCH, choice, several, text
 from csnn_torch import require_torch
 
 if TYPE_CHECKING:
@@ -27,22 +30,21 @@ Question = Literal["network", "training", "cost"]
 
 
 @dataclass(frozen=True)
-class CompareFlags:
-    run: str | None = None
-    """Run directory with trained weights; default: train the default network briefly first, in OUT/run."""
-    out: str = "comparison"
-    """Directory for the results."""
-    dataset: str | None = None
-    """Data set to compare on, named as for training, or arrays:FILE.npz for a network that was trained on arrays;
-    default: the run's."""
-    overwrite: bool = False
-    """Replace the comparison in --out."""
-    quick: bool = False
-    """Use few images and iterations, and no variants: about 4 minutes on two CPU cores."""
-    questions: tuple[Question, ...] = ("network", "training", "cost")
-    """Questions to answer."""
-    figures: Figures = "png"
-    """pdf: also write comparison.pdf, for papers."""
+class CompareFlags(Flags):
+    # fmt: off
+    run: str | None = option(None, RUN, """
+        Run directory with trained weights; default: train the default network briefly first, in OUT/run.""")
+    out: str = option("comparison", text("a path", metavar="DIR"), "Directory for the results.")
+    dataset: str | None = option(None, NAME, """
+        Data set to compare on, named as for training, or arrays:FILE.npz for a network that was trained on arrays;
+        default: the run's.""")
+    overwrite: bool = option(False, SWITCH, "Replace the comparison in --out.")
+    quick: bool = option(False, SWITCH, """
+        Use few images and iterations, and no variants: about 4 minutes on two CPU cores.""")
+    questions: tuple[Question, ...] = option(
+        ("network", "training", "cost"), several(choice(Question), least=1), "Questions to answer.")
+    figures: Figures = option("png", choice(Figures), "pdf: also write comparison.pdf, for papers.")
+    # fmt: on
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import MISSING, dataclass
 
-import tyro
-
-from csnn_jax.config.checks import check, is_count, is_number
-from csnn_jax.flags import parse, run_command
+from csnn_jax.command import run_command
+from csnn_jax.flags import Flags, parse
+from csnn_jax.options import option
+from csnn_jax.options.kinds import NAME, choice, count, number, text
 from csnn_torch import require_torch
 from csnn_torch.foreign.nir_programs import WrittenBy
 
@@ -21,32 +20,30 @@ The exit code is 0 if no spike differs, 1 if one does, and 2 if the two can't be
 
 
 @dataclass(frozen=True)
-class FirstDifferenceFlags:
-    a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    """First network."""
-    b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
-    """Second network."""
-    dataset: str | None = None
-    """Data set with the test images for both, named as for csnn_jax.train; default: from the run or bundle, or
-    random images if neither side is a run or bundle."""
-    images: int = 32
-    """Number of test images, starting with the first."""
-    time_steps: int | None = None
-    """Number of time steps; default: from the run or bundle, otherwise 100."""
-    scale: float | None = None
-    """A NIR file's network divides pixels by this; default: the scale of the run or bundle on the other side, otherwise
-    256."""
-    written_by: WrittenBy | None = None
-    """Program whose rules apply to a FILE.nir without a PROGRAM; default: NIR's definition."""
-    dt: float | None = None
-    """Time step of a NIR file's network in seconds; default: 0.001 for Norse, 0.0001 for the others. Sinabs counts in
-    steps, and snnTorch's time step is fixed."""
+class FirstDifferenceFlags(Flags):
+    # fmt: off
+    a: str = option(MISSING, text("a network", metavar="A"), "First network.", positional=True)
+    b: str = option(MISSING, text("a network", metavar="B"), "Second network.", positional=True)
+    dataset: str | None = option(None, NAME, """
+        Data set with the test images for both, named as for csnn_jax.train; default: from the run or bundle, or random
+        images if neither side is a run or bundle.""")
+    images: int = option(32, count(), "Number of test images, starting with the first.")
+    time_steps: int | None = option(None, count(), """
+        Number of time steps; default: from the run or bundle, otherwise 100.""")
+    scale: float | None = option(None, number(above=0), """
+        A NIR file's network divides pixels by this; default: the scale of the run or bundle on the other side,
+        otherwise 256.""")
+    written_by: WrittenBy | None = option(None, choice(WrittenBy), """
+        Program whose rules apply to a FILE.nir without a PROGRAM; default: NIR's definition.""")
+    dt: float | None = option(None, number(above=0), """
+        Time step of a NIR file's network in seconds; default: 0.001 for Norse, 0.0001 for the others. Sinabs counts in
+        steps, and snnTorch's time step is fixed.""")
+    # fmt: on
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(FirstDifferenceFlags, "csnn-first-difference", DESCRIPTION, arguments)
-        _check(flags)
         require_torch("torch")
         from csnn_torch.first_difference import compared, report
         from csnn_torch.first_difference.images import inputs
@@ -70,14 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
     return run_command(command, arguments)
-
-
-def _check(flags: FirstDifferenceFlags) -> None:
-    check("--images", flags.images, "a whole number of at least 1", is_count(flags.images))
-    steps = flags.time_steps
-    check("--time-steps", steps, "a whole number of at least 1", steps is None or is_count(steps))
-    for name, value in (("--scale", flags.scale), ("--dt", flags.dt)):
-        check(name, value, "a positive number", value is None or is_number(value, 0.0))
 
 
 if __name__ == "__main__":

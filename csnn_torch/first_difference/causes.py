@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from csnn_jax.config.checks import show
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Operations, Reset, State, Values
+from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.first_difference.simulation import Network, Step, resetting
 

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.config.checks import check, is_number
 from csnn_jax.config.graph import Convolution
 from csnn_jax.config.network import PIXEL
 from csnn_jax.errors import UserError, naming_arguments
+from csnn_jax.options import check, check_value
+from csnn_jax.options.kinds import number
 from csnn_torch.foreign.modules import Module
 
 NORM_EPS = 1e-5
@@ -152,7 +153,7 @@ def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weight
     if given is None:
         given = TO_TENSOR if taken == PIXEL else taken
     else:
-        check("--scale", given, "a positive number", is_number(given, 0.0))
+        check_value("--scale", given, number(above=0))
         check("--encoding", config.encoding, "direct with --scale", config.encoding == "direct")
         check("--scale", given, "no --scale for images of floats", config.takes_bytes)
     if given == taken:

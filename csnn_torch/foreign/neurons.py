@@ -6,9 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Output, Reset
-from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
 from csnn_jax.errors import UserError
-from csnn_jax.neurons.neuron import Neuron
+from csnn_jax.neurons.neuron import THRESHOLDS, Neuron, is_threshold
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.foreign.modules import READ, Module, class_of
 from csnn_torch.foreign.stack import Stack

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Reset
-from csnn_jax.config.checks import check, check_choice, is_number, show
 from csnn_jax.errors import UserError, worded
+from csnn_jax.options import check, check_value, show
+from csnn_jax.options.kinds import choice, number
 from csnn_torch.foreign import folding, nir_blocks, nir_chain, nir_file, nir_neurons, nir_programs
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
 from csnn_torch.foreign.nir_chain import Chain
@@ -58,7 +59,7 @@ def read(
         UserError: it's another kind of file, or csnn_jax can't run the network; the message names the node.
     """
     if written_by is not None:
-        check_choice("--written-by", written_by, WrittenBy)
+        check_value("--written-by", written_by, choice(WrittenBy))
     if not norm_input and written_by != "sinabs":
         raise UserError("--no-norm-input: expected --written-by sinabs, whose neurons have norm_input")
     graph = nir_file.read(path)
@@ -109,7 +110,8 @@ def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:
 
 def _step(program: Program, name: WrittenBy | None, given: float | None, said: float | None) -> float:
     """The time step, seconds; 1 if time constants count steps."""
-    check("--dt", given, "a positive number of seconds", given is None or is_number(given, 0.0))
+    if given is not None:
+        check_value("--dt", given, number(above=0))
     fixed = program.step is None or program.fixed
     if given is not None and fixed:
         counts = "which counts in steps" if program.step is None else f"whose step is {program.step:g} s"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csnn_jax.config import Reset
-from csnn_jax.config.neuron_checks import THRESHOLDS, is_threshold
+from csnn_jax.neurons.neuron import THRESHOLDS, is_threshold
 from csnn_torch.foreign.neurons import FoundNeurons, number, one_or_all
 from csnn_torch.foreign.nir_blocks import Block
 from csnn_torch.foreign.nir_chain import Node

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from csnn_jax.config.checks import show
 from csnn_jax.errors import one_line
+from csnn_jax.options import show
 from csnn_torch.foreign.nir_chain import Node
 
 Shape = tuple[int, ...]

@@ -3,17 +3,14 @@
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass
+from typing import Any, NamedTuple
 
-import tyro
-
-from csnn_jax.config.checks import flag_of
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.evaluate import EvaluateFlags
-from csnn_jax.flag_groups import form, texts
-from csnn_jax.flags import TrainFlags
+from csnn_jax.flags import GROUPS, TrainFlags, job_options
+from csnn_jax.options import Option, flag_of, options_of
+from csnn_jax.options.kinds import Kind
 from csnn_jax.predict import PredictFlags
 from csnn_jax.report.__main__ import ReportFlags
 from csnn_torch.compare.__main__ import CompareFlags
@@ -75,31 +72,19 @@ class Group:
 
 def groups(kind: type) -> list[Group]:
     """A command's flags, in the groups and order of its `--help`."""
-    grouped = issubclass(kind, TrainFlags)
-    shown = form(kind()) if grouped else kind
-    hints = get_type_hints(shown, include_extras=True)
-    inner = [one for one in fields(shown) if is_dataclass(hints[one.name])]
-    told = {} if grouped else texts(kind)
-    alone = tuple(_flag(one, hints[one.name], told.get(one.name)) for one in fields(shown) if one not in inner)
-    found = [Group("", "", alone)]
-    for one in inner:
-        group, own = hints[one.name], get_type_hints(hints[one.name], include_extras=True)
-        flags = tuple(_flag(member, own[member.name]) for member in fields(group))
-        found.append(Group(one.name.capitalize(), group.__doc__ or "", flags))
+    found = [Group("", "", tuple(map(_flag, options_of(kind))))]
+    if issubclass(kind, TrainFlags):
+        job = job_options()
+        for name, head in GROUPS.items():
+            found.append(Group(name.capitalize(), head, tuple(_flag(one) for one in job if one.group == name)))
     return found
 
 
-def _flag(one: Any, hint: Any, text: str | None = None) -> Flag:
-    """A field as a row; `text` is None if the annotation has it."""
-    kind, *marks = get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
-    argument = next((mark for mark in marks if hasattr(mark, "metavar")), tyro.conf.arg())
-    text = " ".join((text or argument.help or "").split())
-    if kind is bool:
-        name = f"no_{one.name}" if one.default else one.name
-        return Flag(flag_of(name), "off", "no value", f"Turns off: {text}" if one.default else text)
-    positional = tyro.conf.Positional in marks
-    name = argument.metavar or one.name.upper() if positional else flag_of(one.name)
-    return Flag(name, _default(one.default), _values(kind, None if positional else argument.metavar), text)
+def _flag(one: Option) -> Flag:
+    if one.kind.words == 0:
+        text = f"Turns off: {one.help}" if one.default else one.help
+        return Flag(flag_of(f"no_{one.name}") if one.default else one.flag, "off", "no value", text)
+    return Flag(one.flag, _default(one.default), _values(one.kind), one.help)
 
 
 def _default(value: Any) -> str:
@@ -109,34 +94,12 @@ def _default(value: Any) -> str:
     return f"`{shown}`" if shown else "none"
 
 
-_WORDS = {int: ("whole number", "whole numbers"), float: ("number", "numbers"), str: ("text", "words")}
-"""Words for one value of a type and for several."""
-
-
-def _values(kind: Any, metavar: str | None = None) -> str:
-    """The values of a type, in words, or the metavar from `--help`."""
-    if metavar:
-        return f"`{metavar}`"
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return ", ".join(f"`{one}`" for one in arguments)
-    if origin in (Union, UnionType):
-        return _any_of([one for one in arguments if one is not NoneType])
-    if origin is not tuple:
-        return _WORDS[kind][0]
-    if arguments[-1] is Ellipsis:
-        return _several(arguments[0])
-    return f"{len(arguments)} {_WORDS[arguments[0]][1]}"
-
-
-def _any_of(kinds: list[Any]) -> str:
-    """The values of a union; if it's one value or a tuple of them, only the tuple."""
-    several = [one for one in kinds if get_origin(one) is tuple]
-    return _values(several[0]) if several else ", or ".join(map(_values, kinds))
-
-
-def _several(kind: Any) -> str:
-    return _WORDS[kind][1] if kind in _WORDS else f"one or more of {_values(kind)}"
+def _values(kind: Kind) -> str:
+    """The values of an option: its choices as code, otherwise in words."""
+    words = re.split("( or|, or)? one value per", kind.expected)[0]
+    for name in kind.choices:
+        words = re.sub(rf"(?<![\w`]){name}(?![\w`])", f"`{name}`", words, count=1)
+    return words.removeprefix("one of ")
 
 
 def render() -> str:

@@ -1,21 +1,18 @@
 """The rows of the support matrix: every flag of a training command with values, and options that aren't flags."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
 import numpy as np
 from reference.targets import Fields, Question, fitted, job, refusal
 
 from csnn_jax.config import Config
-from csnn_jax.config.checks import flag_of
-from csnn_jax.config.words import flag
 from csnn_jax.data.datasets import READERS, reader_of
 from csnn_jax.devices.flags import JaxFlags
-from csnn_jax.flag_groups import TITLES, form
-from csnn_jax.flags import TrainFlags
+from csnn_jax.flags import GROUPS, TrainFlags, job_options
+from csnn_jax.options import Option as Declared
+from csnn_jax.options import options_of, words_of
 from csnn_jax.recipes import RECIPES
 
 SAMPLES: dict[str, tuple[Any, ...]] = {
@@ -68,7 +65,7 @@ class Option(NamedTuple):
     choice: bool = True
 
 
-def of_command(kind: type[TrainFlags] = JaxFlags, groups: Iterable[str] = ("", *TITLES)) -> dict[str, list[Option]]:
+def of_command(kind: type[TrainFlags] = JaxFlags, groups: Iterable[str] = ("", *GROUPS)) -> dict[str, list[Option]]:
     """The flags of a training command with their values, by their group in `--help`.
 
     Args:
@@ -78,41 +75,28 @@ def of_command(kind: type[TrainFlags] = JaxFlags, groups: Iterable[str] = ("", *
     Raises:
         ValueError: `SAMPLES` has no value for a flag that needs one, or nothing in `BESIDE` makes an option possible.
     """
-    asked = form(kind())()
-    found: dict[str, list[Option]] = {}
-    for title in groups:
-        group = getattr(asked, title) if title else asked
-        hints = get_type_hints(type(group))
-        flags = [one for one in fields(group) if not is_dataclass(hints[one.name]) and one.name not in ASIDE]
-        found[title] = [option for one in flags for option in _options(one, hints[one.name], kind)]
-    return found
+    asked = [one for one in (*options_of(kind), *job_options()) if one.name not in ASIDE]
+    return {name: [row for one in asked if one.group == name for row in _rows(one, kind)] for name in groups}
 
 
-def _options(field: Any, hint: Any, command: type[TrainFlags]) -> Iterator[Option]:
-    name, words = field.name, tuple(_words(hint))
-    values = (not field.default,) if hint is bool else words + SAMPLES.get(name, ())
+def _rows(one: Declared, command: type[TrainFlags]) -> Iterator[Option]:
+    several = isinstance(one.default, tuple)
+    words = tuple((word,) if several else word for word in one.kind.choices)
+    values = (not one.default,) if one.kind.words == 0 else words + SAMPLES.get(one.name, ())
     if not values:
-        raise ValueError(f"{flag_of(name)}: no value to ask about, expected one in SAMPLES of {__file__}")
+        raise ValueError(f"{one.flag}: no value to ask about, expected one in SAMPLES of {__file__}")
     for value in values:
-        beside = next((more for more in BESIDE if _is_possible({**more, name: value}, command)), None)
+        beside = next((more for more in BESIDE if _is_possible({**more, one.name: value}, command)), None)
         if beside is None:
-            raise ValueError(f"{' '.join(flag(name, value))}: not possible, expected what it needs in {__file__}")
-        beside = {other: more for other, more in beside.items() if other != name}
-        others = " ".join(f"`{' '.join(flag(other, more))}`" for other, more in beside.items())
-        first, *rest = flag(name, value)
-        shown = "" if hint is bool else f"`{' '.join(rest)}`" if rest else "none"
+            raise ValueError(
+                f"{' '.join(words_of(one.name, value))}: not possible, expected what it needs in {__file__}"
+            )
+        beside = {other: more for other, more in beside.items() if other != one.name}
+        others = " ".join(f"`{' '.join(words_of(other, more))}`" for other, more in beside.items())
+        first, *rest = words_of(one.name, value)
+        shown = "" if one.kind.words == 0 else f"`{' '.join(rest)}`" if rest else "none"
         shown += f" with {others}" if others else ""
-        yield Option(first, shown.strip(), Question({name: value, **beside}), value in words)
-
-
-def _words(hint: Any) -> Iterator[Any]:
-    """The words that a type accepts; words of a tuple are in tuples."""
-    if get_origin(hint) is Literal:
-        yield from get_args(hint)
-    elif get_origin(hint) in (Union, UnionType):
-        yield from (word for one in get_args(hint) if get_origin(one) is not tuple for word in _words(one))
-    elif get_origin(hint) is tuple:
-        yield from ((word,) for word in _words(get_args(hint)[0]))
+        yield Option(first, shown.strip(), Question({one.name: value, **beside}), value in words)
 
 
 def _is_possible(changes: Fields, command: type[TrainFlags]) -> bool:

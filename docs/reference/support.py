@@ -15,9 +15,9 @@ from reference.flags import COMMANDS, groups, linked
 from reference.options import Option
 from reference.targets import TARGETS, Fields, Question, ask
 
-from csnn_jax.config.words import flag
 from csnn_jax.engine import library
 from csnn_jax.errors import UserError
+from csnn_jax.options import words_of
 
 _HEAD = """\
 ---
@@ -91,7 +91,7 @@ def render() -> str:
 
 
 def _flags(needs: Fields) -> str:
-    return " ".join(word for name, value in needs.items() for word in flag(name, value))
+    return " ".join(word for name, value in needs.items() for word in words_of(name, value))
 
 
 def table(rows: Sequence[Option], notes: Notes, usual: Mapping[str, Fields]) -> str:

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,16 +11,15 @@ import numpy as np
 
 from csnn_jax import data, engine
 from csnn_jax.config import Config, DataConfig, ModelConfig, decided
-from csnn_jax.config.words import flag
 from csnn_jax.data import Dataset
 from csnn_jax.devices import mesh
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.errors import UserError
-from csnn_jax.flag_groups import TITLES, fill, form
-from csnn_jax.flags import TrainFlags, parse_train
+from csnn_jax.flags import TrainFlags, job_options, parse_train, with_options
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
-from csnn_jax.recipes import RECIPES, Recipe
+from csnn_jax.options import options_of, words_of
+from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch import trainer as torch_trainer
@@ -85,24 +84,11 @@ def job(changes: Fields, kind: type[TrainFlags] = JaxFlags) -> TrainFlags:
     """
     recipe = changes.get("recipe", "original")
     values = {**_SUBSET, **(_SMALL if recipe == "original" else {}), **changes}
-    asked = _form(kind, recipe)
-    groups = {title: getattr(asked, title) for title in TITLES}
-    own = {title: {one.name for one in fields(group)} for title, group in groups.items()}
-    alone = {one.name for one in fields(asked)} - groups.keys()
-    for name in changes:
-        if name not in alone.union(*own.values()):
-            words = flag(name, changes[name])[:1]
-            parse_train(kind, "csnn-torch-train", "", words)
-    filled = {
-        title: replace(group, **{name: values[name] for name in own[title] & values.keys()})
-        for title, group in groups.items()
-    }
-    return fill(kind, replace(asked, **filled, **{name: values[name] for name in alone & values.keys()}))
-
-
-@functools.cache
-def _form(kind: type[TrainFlags], recipe: Recipe) -> Any:
-    return form(kind(config=RECIPES[recipe]))()
+    own = {one.name for one in options_of(kind)}
+    for name in changes.keys() - own - {one.name for one in job_options()}:
+        parse_train(kind, "csnn-torch-train", "", words_of(name, changes[name])[:1])
+    flags = kind(given=frozenset(changes), **{name: values[name] for name in own & values.keys()})
+    return replace(flags, config=with_options(RECIPES[recipe], values))
 
 
 @functools.cache
@@ -117,7 +103,7 @@ def fitted(flags: TrainFlags) -> tuple[Config, Dataset]:
     like = ModelConfig(given.model.input_shape, time_steps=given.model.time_steps)
     dataset = _dataset(given.data, like, flags.cache)
     data.check_counts(dataset.train.images, given.model)
-    config = decided(replace(given, model=data.fit_model(given.model, dataset)))
+    config = decided(replace(given, model=data.fit_model(given.model, dataset, flags.given)))
     dataset = data.learned(dataset, config.model)
     data.Augmentation.of(config, dataset.train.images)
     return config, dataset

@@ -4,14 +4,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
+from csnn_jax.command import run_command
 from csnn_jax.errors import UserError
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Flags, parse
+from csnn_jax.options import Rule, option
+from csnn_jax.options.kinds import SWITCH, count, several, text
 from export import bundle
 from export.demo import facts, folder, ort_web, server
 
@@ -20,30 +20,30 @@ DESCRIPTION = """Makes a folder with a web page where you draw a digit and watch
 The bundle's step.onnx runs in the browser with ONNX Runtime Web, which is copied into the folder. Any static file
 server can serve it."""
 PORT = 8000
+_NAMES = "distinct names, none of them empty"
 
 
 @dataclass(frozen=True)
-class DemoFlags:
-    bundle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
-    """Bundle directory written by `python -m export`."""
-    out: Annotated[str, tyro.conf.arg(metavar="DIR")]
-    """Folder to create."""
-    class_names: tuple[str, ...] | None = None
-    """Names of the classes, in order; default: those in the bundle."""
-    ort_web: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
-    """Unpacked npm package onnxruntime-web; default: fetch it with `npm pack`."""
-    serve: bool = False
-    """Serve the folder on 127.0.0.1 until Ctrl-C."""
-    port: int | None = None
-    """Port of --serve, or 0 for any free port; default: 8000."""
-    overwrite: bool = False
-    """Replace the demonstration in --out."""
+class DemoFlags(Flags):
+    # fmt: off
+    bundle: str = option(MISSING, text("a bundle", metavar="BUNDLE"), """
+        Bundle directory written by `python -m export`.""", positional=True)
+    out: str = option(MISSING, text("a path", metavar="DIR"), "Folder to create.")
+    class_names: tuple[str, ...] | None = option(None, several(text("text"), distinct=True, expected=_NAMES), """
+        Names of the classes, in order; default: those in the bundle.""")
+    ort_web: str | None = option(None, text("a folder", metavar="DIR"), """
+        Unpacked npm package onnxruntime-web; default: fetch it with `npm pack`.""")
+    serve: bool = option(False, SWITCH, "Serve the folder on 127.0.0.1 until Ctrl-C.")
+    port: int | None = option(None, count(0, 65535), "Port of --serve, or 0 for any free port; default: 8000.")
+    overwrite: bool = option(False, SWITCH, "Replace the demonstration in --out.")
+    # fmt: on
+
+    RULES = (Rule("port", "--serve, too", lambda flags: flags.port is None or flags.serve),)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(DemoFlags, "csnn-demo", DESCRIPTION, arguments)
-        _check(flags)
         out = Path(flags.out)
         bundle.check_free(out, flags.overwrite, folder.KIND)
         source = facts.read(Path(flags.bundle), flags.class_names)
@@ -60,16 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     return run_command(command, arguments)
-
-
-def _check(flags: DemoFlags) -> None:
-    if flags.port is not None and not flags.serve:
-        raise UserError(f"--port {flags.port}: expected --serve, too")
-    if not 0 <= _port(flags) <= 65535:
-        raise UserError(f"--port {flags.port}: expected 0 to 65535")
-    names = flags.class_names or ()
-    if len(set(names)) < len(names) or not all(name.strip() for name in names):
-        raise UserError(f"--class-names {shlex.join(names)}: expected distinct names, none of them empty")
 
 
 def _port(flags: DemoFlags) -> int:

@@ -45,7 +45,7 @@ def test_another_thread_gets_no_signals():
 
 COMMAND = """
 import gc, os, signal, sys, time
-from csnn_jax.flags import run_command
+from csnn_jax.command import run_command
 
 def _xla_gc_callback(phase, info):
     if signals:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from csnn_jax import config as c
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, job
-from csnn_jax.config.checks import is_plain
+from csnn_jax.config.names import is_plain
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from csnn_jax.flags import run_command
+from csnn_jax.command import run_command
 
 lost_files = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """Ignores the warning for a file opened when the signal came: it has no name yet, and its destructor closes it."""

@@ -11,8 +11,8 @@ from trainings import read_flags
 
 import csnn_jax.recipes
 from csnn_jax.config import check_decided, decided
-from csnn_jax.config.words import words
 from csnn_jax.errors import UserError
+from csnn_jax.flags import job_words
 from csnn_jax.recipes import RECIPES, Recipe
 
 
@@ -28,7 +28,7 @@ def test_every_recipe_is_in_both_lists_and_has_its_own_file():
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_can_be_written_as_flags(name):
     config = read_flags("--recipe", name).config
-    assert config == RECIPES[name] == read_flags(*words(config)).config
+    assert config == RECIPES[name] == read_flags(*job_words(config)).config
     check_decided(decided(config))
 
 
@@ -42,8 +42,10 @@ def test_explicit_flags_override_a_recipe():
 
 def test_a_recipes_flags_are_printed_with_the_values_in_use():
     flags = ("--recipe", "nir", "--pool", "max", "--lr", 0.001, "--seed", 5)
-    said = " ".join(words(RECIPES["nir"], used=read_flags(*flags).config))
-    expected = " ".join(words(RECIPES["nir"])).replace("--pool avg", "--pool max").replace("--lr 0.005", "--lr 0.001")
+    said = " ".join(job_words(RECIPES["nir"], used=read_flags(*flags).config))
+    expected = (
+        " ".join(job_words(RECIPES["nir"])).replace("--pool avg", "--pool max").replace("--lr 0.005", "--lr 0.001")
+    )
     assert said == expected and "--pool max" in said and "--seed" not in said
 
 
