@@ -64,7 +64,7 @@ class TrainFlags(Flags):
         Train with each of these seeds in turn, each in its own run directory inside --out, and summarize the results;
         default: --seed only.""")
     cache: str | None = option(None, text("a folder, or off", metavar="DIR"), """
-        Event recordings only: folder in which to cache decoded frames, up to 10 GB; off: no caching; default: the
+        Event recordings only: folder in which to cache decoded frames; off: no caching; default: the
         user's cache folder.""")
     tensorboard: bool = option(False, SWITCH, """
         Also write event files for TensorBoard: loss, accuracy, densities, gradient norms, spike rasters.""")

@@ -74,7 +74,7 @@ def load(
             test nor held-out images; `input_shape` isn't three positive integers.
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
-    reader, shelf = reader_of(name), None
+    reader = reader_of(name)
     if reader is None:
         raise _unknown(name)
     if frames != "time" and not reader.recordings:
@@ -83,8 +83,7 @@ def load(
         from csnn_jax.data.events.cache import Cache
 
         cache = cache or Cache()
-        shelf = cache.shelf
-    wanted = Wanted(shape, time_steps, input_shape is None, frames, shelf, subset)
+    wanted = Wanted(shape, time_steps, input_shape is None, frames, cache, subset)
     with _naming(name):
         raw = reader.read(name.partition(":")[2], wanted)
     names = _classes(raw, name, every_class)
@@ -93,9 +92,11 @@ def load(
         shape = _as_they_are(raw, shape if input_shape is not None else None, name)
     fitted: list[str] = []
     parts = []
+    if reader.recordings and cache:
+        # its reader only returns Recordings
+        train_frames, test_frames = cache.frames(name.partition(":")[0], raw.train[0], raw.test[0])  # type: ignore[arg-type]
+        raw = replace(raw, train=(train_frames, raw.train[1]), test=(test_frames, raw.test[1]))
     for images, labels in (raw.train, raw.test):
-        if reader.recordings and cache:
-            images = cache.keep(images)  # type: ignore[arg-type]  # its reader only returns Recordings
         with _naming(name):
             parts.append(_split((images, labels), shape, len(names), name, fitted))
     train, test = parts

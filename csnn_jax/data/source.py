@@ -9,7 +9,7 @@ import numpy as np
 from csnn_jax.data.images import Images, Shape
 
 if TYPE_CHECKING:
-    from csnn_jax.data.events.shelf import Shelf
+    from csnn_jax.data.events.cache import Cache
     from csnn_jax.data.pictures import Picture
 
 Pair = tuple[Images, np.ndarray]
@@ -33,7 +33,7 @@ class Wanted:
     time_steps: int
     own: bool = False
     frames: str = "time"
-    cache: "Shelf | None" = None
+    cache: "Cache | None" = None
     subset: int | None = None
 
     def of(self, count: int, train: int) -> int:

@@ -171,16 +171,16 @@ def _cached(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         for n in range(3):
             (folder / f"{n}.bin").write_bytes(nmnist_bytes(events(n, 60, SENSOR)))
-        _kept(folder)
-        (found,) = (folder / "cache/sets").iterdir()
-        return found / name
+        _frames_of(folder)
+        (records,) = (folder / "cache").iterdir()
+        return records / name
 
     return make
 
 
-def _kept(folder: Path) -> np.ndarray:
+def _frames_of(folder: Path) -> np.ndarray:
     recordings = Recordings([folder / f"{n}.bin" for n in range(3)], read_bin, Window(3, SENSOR, SENSOR))
-    return np.asarray(Cache(folder / "cache", tell=id).keep(recordings))
+    return np.asarray(Cache(folder / "cache", tell=id).frames("nmnist", recordings, recordings.only([]))[0])
 
 
 def _run(name: str) -> Callable[[Path], Path]:
@@ -317,8 +317,8 @@ FORMATS = {
     "table": Format(_gestures("user01_led_labels.csv"), _read_gestures, ANY, b"\n", "user01_led.aedat"),
     "trials": Format(_gestures("trials_to_train.txt"), _read_gestures, ANY, b"\n"),
     **{
-        name: Format(_cached(name), lambda path: {"frames": _kept(path.parents[3])}, SAME, b"NUMPY", "cache/sets/")
-        for name in ("records", "offsets.npy", "sums.npy", "csnn_jax_set")
+        name: Format(_cached(name), lambda path: {"frames": _frames_of(path.parents[2])}, SAME, other="cache/")
+        for name in ("records", "index")
     },
     "config.json": Format(_run("config.json"), lambda path: {"job": RunDir(path.parent).config()}, ANY, b"\n"),
     "weights": Format(_run("weights.safetensors"), _read_weights, SHAPES, b"\\{|\\}"),

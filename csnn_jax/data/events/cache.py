@@ -1,11 +1,10 @@
 """Frames of recordings, packed on disk: each recording is decoded once, not in every run or epoch.
 
-A set's name is a digest of everything that its frames depend on: the files with their sizes and times, the frame
-settings, and `FORMAT`.
+A data set has one folder for each way to divide it into frames. To free the space, delete the folder.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.data.events.recordings import FrameImages, Recordings
-from csnn_jax.data.events.shelf import LIMIT, FrameSet, Shelf, Unkept
+from csnn_jax.data.events.records import Records, stored
 from csnn_jax.progress import followed
 
-FORMAT = 2
+FORMAT = 3
 """Changes whenever the packing or the computation of frames changes, so old sets are no longer found."""
 CELLS, HALVES = 0, 1
 """The first byte of a packed recording: a list of cells with their values, or every cell in half a byte."""
@@ -27,60 +26,62 @@ class Cache:
     """A cache of frames.
 
     Attributes:
-        folder: folder of the sets; None: no caching.
-        limit: maximum size of all sets in bytes; the least recently used ones are removed first.
+        folder: has a folder for each data set and window; None: no caching.
         tell: called with lines for the user.
     """
 
     folder: Path | None = None
-    limit: float = LIMIT
     tell: Callable[[str], object] = print
 
-    @property
-    def shelf(self) -> Shelf | None:
-        """The shelf of the sets; None without caching."""
-        return None if self.folder is None else Shelf(self.folder, self.limit, self.tell)
+    def frames(self, name: str, train: Recordings, test: Recordings) -> tuple[FrameImages, FrameImages]:
+        """The frames of a data set, from the cache if there is one. Each recording is read once, now or in an earlier
+        run.
 
-    def keep(self, recordings: Recordings) -> FrameImages:
-        """The frames of recordings, from the cache if there is one. Each is decoded once, now or in an earlier run.
+        Args:
+            name: the kind of data set, for the name of the folder.
+            train, test: its recordings.
 
         Raises:
             UserError: a recording can't be used; the message names it.
         """
-        shelf, count = self.shelf, len(recordings)
-        if shelf is not None and (records := self._records(shelf, recordings)) is not None:
-            return Kept(records, recordings)
-        if not recordings.made:
-            for _ in followed((recordings[row] for row in range(count)), f"Data: checking {count:,} recordings", count):
+        every = train.joined(test)
+        records = self.records(_folder(name, every), lambda: _packed(every))
+        if records is not None:
+            cached = CachedFrames(records, every)
+            return cached[: len(train)], cached[len(train) :]
+        if not every.made:
+            count = len(every)
+            for _ in followed((every[row] for row in range(count)), f"Data: checking {count:,} recordings", count):
                 pass
-        return recordings
+        return train, test
 
-    def _records(self, shelf: Shelf, recordings: Recordings) -> FrameSet | None:
-        """The packed frames of all recordings, computed if missing; None if they can't be stored."""
-        name, count = _key(recordings), len(recordings)
-        told = f"Data: caching the frames of {count:,} recordings in {shelf.sets}"
-
-        def packed() -> Iterator[bytes]:
-            yield from followed((pack(recordings[row]) for row in range(count)), told, count)
-
-        try:
-            return shelf.find(name) or shelf.put(name, packed())
-        except OSError as error:
-            self.tell(f"Data: {shelf.sets} can't be written ({error.strerror}); continuing without a cache")
-        except Unkept as error:
-            self.tell(f"Data: {error}; continuing without a cache")
-        return None
+    def records(self, name: str, make: Callable[[], Iterable[bytes]]) -> Records | None:
+        """The records in the folder `name`, see `records.stored`; None without caching."""
+        return None if self.folder is None else stored(self.folder / name, make, self.tell)
 
 
-class Kept(FrameImages):
+def _packed(recordings: Recordings) -> Iterator[bytes]:
+    count = len(recordings)
+    return followed((pack(recordings[row]) for row in range(count)), f"Data: caching {count:,} recordings", count)
+
+
+def _folder(name: str, recordings: Recordings) -> str:
+    """The folder of a data set's frames: its window, and a digest of everything that the frames depend on."""
+    window = recordings.window
+    stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in recordings.files()]
+    digest = sha256(recordings.digest() + f"{FORMAT} {stamps}".encode()).hexdigest()[:16]
+    return f"{name}-{window.steps}x{window.shape[0]}x{window.shape[1]}-{window.by}-{digest}"
+
+
+class CachedFrames(FrameImages):
     """Frames from a cache.
 
     Args:
-        records: the packed frames of a set.
+        records: the packed frames.
         recordings: the recordings they come from.
     """
 
-    def __init__(self, records: FrameSet, recordings: Recordings):
+    def __init__(self, records: Records, recordings: Recordings):
         super().__init__(range(len(recordings)), recordings.window)
         self._records, self._recordings = records, recordings
 
@@ -111,9 +112,3 @@ def unpack(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         flat[np.frombuffer(body[: 4 * count].tobytes(), "<u4")] = body[4 * count :]
         return flat.reshape(shape)
     return np.stack([body >> 4, body & 15], 1).ravel()[:size].reshape(shape)
-
-
-def _key(recordings: Recordings) -> str:
-    """The name of a set: a digest of everything its frames depend on."""
-    stamps = ((path.stat().st_size, path.stat().st_mtime_ns) for path in recordings.files())
-    return sha256(recordings.digest() + f"{FORMAT} {list(stamps)}".encode()).hexdigest()[:32]

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax.data.events import saccades
+from csnn_jax.data.events.cache import Cache
 from csnn_jax.data.events.five_bytes import decoded, encoded
 from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.shelf import FrameSet, Shelf, Unkept
+from csnn_jax.data.events.records import Records
 from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.progress import followed
@@ -26,12 +27,12 @@ BATCH = 250
 
 
 class Place(NamedTuple):
-    """A recording: the file with its digit, its part and number there, and the set that stores it, if any."""
+    """A recording: the file with its digit, its part and number there, and what stores it, if anything does."""
 
     path: Path
     part: int
     number: int
-    kept: FrameSet | None
+    stored: Records | None
 
     def __str__(self) -> str:
         return f"{self.path}, digit {self.number} of part {self.part}, simulated (format {FORMAT})"
@@ -57,38 +58,31 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
 
 def read_place(place: Place) -> Events:
     """Returns the events of a recording, stored or simulated again."""
-    if place.kept is not None:
-        return decoded(place.kept[place.number])
+    if place.stored is not None:
+        return decoded(place.stored[place.number])
     digits = np.asarray(_digits(place.part)[place.number : place.number + 1])
     return next(saccades.simulate(digits, place.part, place.number))
 
 
 def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> Pair:
     images, labels = pair
-    kept = None if wanted.cache is None else _kept(wanted.cache, np.asarray(images[:count])[..., 0], part)
+    records = None if wanted.cache is None else _stored(wanted.cache, np.asarray(images[:count])[..., 0], part)
     path = Path(str(files("csnn_jax.data"))) / "mnist" / f"{('train', 't10k')[part]}-images-idx3-ubyte.gz"
-    places = [Place(path, part, number, kept) for number in range(count)]
+    places = [Place(path, part, number, records) for number in range(count)]
     return Recordings(places, read_place, window, made=True), labels[:count]
 
 
-def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> FrameSet | None:
+def _stored(cache: Cache, digits: np.ndarray, part: int) -> Records | None:
     """All recordings of a part, simulated in batches if missing; None if they can't be stored."""
-    name = f"saccades-{FORMAT}-{part}-{len(digits)}"
-    told = f"Data: simulating {len(digits):,} recordings, stored in {shelf.sets}"
     starts = range(0, len(digits), BATCH)
-    with ThreadPoolExecutor() as pool:
 
-        def records() -> Iterator[bytes]:
+    def simulated() -> Iterator[bytes]:
+        with ThreadPoolExecutor() as pool:
             made = pool.map(lambda start: _simulated(digits[start : start + BATCH], part, start), starts)
-            for batch in followed(made, told, len(starts)):
+            for batch in followed(made, f"Data: simulating {len(digits):,} recordings", len(starts)):
                 yield from batch
 
-        try:
-            return shelf.find(name) or shelf.put(name, records())
-        except (OSError, Unkept) as error:
-            why = error.strerror if isinstance(error, OSError) else error
-            print(f"Data: {shelf.sets} can't store the simulation ({why}); simulating each recording when it's needed")
-    return None
+    return cache.records(f"saccades-{FORMAT}-{('train', 'test')[part]}-{len(digits)}", simulated)
 
 
 def _simulated(digits: np.ndarray, part: int, first: int) -> list[bytes]:

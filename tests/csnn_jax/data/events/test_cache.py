@@ -11,7 +11,7 @@ from recordings import bar, nmnist_bytes, write_nmnist
 from refusals import refusing
 
 from csnn_jax.data import as_bytes, load
-from csnn_jax.data.events.cache import Cache, Kept, pack, unpack
+from csnn_jax.data.events.cache import Cache, CachedFrames, pack, unpack
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.errors import UserError
 
@@ -24,7 +24,7 @@ def test_unpacking_restores_packed_frames(frames):
     np.testing.assert_array_equal(unpack(packed, frames.shape), frames)
 
 
-class Told(list):
+class Lines(list):
     """The lines shown to the user."""
 
     def cache(self, folder, **settings) -> Cache:
@@ -41,82 +41,70 @@ def images(name: str, cache: Cache, **more):
 
 
 def test_a_second_run_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
-    told = Told()
-    loaded = load(bars, None, time_steps=5).train.images
-    plain, digest = np.asarray(loaded), as_bytes(loaded)
-    assert capsys.readouterr().out == "Data: checking 20 recordings\nData: checking 10 recordings\n"
-    first = images(bars, told.cache(tmp_path / "cache"))
-    np.testing.assert_array_equal(np.asarray(first), plain)
-    said = f"Data: caching the frames of {{}} recordings in {tmp_path / 'cache/sets'}\n"
-    assert capsys.readouterr().out == said.format(20) + said.format(10) and not told
+    lines = Lines()
+    loaded = load(bars, None, time_steps=5)
+    plain, digest = np.asarray(loaded.train.images), as_bytes(loaded.train.images)
+    assert capsys.readouterr().out == "Data: checking 30 recordings\n"
+    first = load(bars, None, time_steps=5, cache=lines.cache(tmp_path / "cache"))
+    np.testing.assert_array_equal(np.asarray(first.train.images), plain)
+    np.testing.assert_array_equal(np.asarray(first.test.images), np.asarray(loaded.test.images))
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert folder.name.startswith("nmnist-5x34x34-time-")
+    assert capsys.readouterr().out == "Data: caching 30 recordings\n" and str(folder) in lines[0]
     monkeypatch.setattr(Recordings, "one", None)
-    second = images(bars, told.cache(tmp_path / "cache"))
-    assert isinstance(second, Kept) and not capsys.readouterr().out
+    second = images(bars, lines.cache(tmp_path / "cache"))
+    assert isinstance(second, CachedFrames) and not capsys.readouterr().out
     np.testing.assert_array_equal(second[np.array([3, 0, 3])], plain[[3, 0, 3]])
     np.testing.assert_array_equal(np.asarray(second[4:9][1:]), plain[5:9])
-    assert as_bytes(second) == digest
+    assert as_bytes(second) == digest and lines[0] == lines[1] and len(lines) == 2
 
 
-def test_changed_recordings_or_shapes_make_another_set(bars, tmp_path):
-    told = Told()
-    before = np.asarray(images(bars, told.cache(tmp_path / "cache")))
+def test_changed_recordings_or_shapes_get_another_folder(bars, tmp_path):
+    cache = Lines().cache(tmp_path / "cache")
+    before = np.asarray(images(bars, cache))
     path = tmp_path / "data/Train/0/00000.bin"
     path.write_bytes(nmnist_bytes(bar(9, 5)))
-    after = np.asarray(images(bars, told.cache(tmp_path / "cache")))
+    after = np.asarray(images(bars, cache))
     assert (after[0] != before[0]).any() and (after[1:] == before[1:]).all()
-    load(bars, (17, 17, 2), time_steps=5, cache=told.cache(tmp_path / "cache"))
-    assert len(list((tmp_path / "cache/sets").iterdir())) == 5  # the test images are the same in the first two
+    load(bars, (17, 17, 2), time_steps=5, cache=cache)
+    load(bars, None, time_steps=5, frames="count", cache=cache)
+    names = sorted(folder.name for folder in (tmp_path / "cache").iterdir())
+    assert [name.rpartition("-")[0] for name in names] == [
+        "nmnist-5x17x17-time",
+        "nmnist-5x34x34-count",
+        *["nmnist-5x34x34-time"] * 2,
+    ]
 
 
-def test_a_truncated_cache_is_rebuilt(bars, tmp_path):
-    told = Told()
-    whole = np.asarray(images(bars, told.cache(tmp_path / "cache")))
-    for break_it in (
-        lambda path: (path / "records").write_bytes((path / "records").read_bytes()[:-1]),
-        lambda path: (path / "sums.npy").unlink(),
-    ):
-        for path in (tmp_path / "cache/sets").iterdir():
-            break_it(path)
-        del told[:]
-        np.testing.assert_array_equal(np.asarray(images(bars, told.cache(tmp_path / "cache"))), whole)
-        assert "is damaged and will be rebuilt" in told[0]
-    del told[:]
-    images(bars, told.cache(tmp_path / "cache"))
-    assert not told
+def test_a_damaged_cache_is_replaced(bars, tmp_path):
+    lines = Lines()
+    whole = np.asarray(images(bars, lines.cache(tmp_path / "cache")))
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / "records").write_bytes((folder / "records").read_bytes()[:-1])
+    np.testing.assert_array_equal(np.asarray(images(bars, lines.cache(tmp_path / "cache"))), whole)
+    assert "is damaged" in lines[1] and lines[2] == lines[0]
 
 
 def test_training_continues_without_a_writable_cache(bars, tmp_path):
-    told = Told()
+    lines = Lines()
     (tmp_path / "file").write_text("no folder")
-    found = images(bars, told.cache(tmp_path / "file/cache"))
-    assert isinstance(found, Recordings) and len(found) == 20
-    assert told[-1].startswith(f"Data: {tmp_path / 'file/cache/sets'} can't be written (")
-    assert told[-1].endswith("continuing without a cache")
-    assert isinstance(images(bars, told.cache(None)), Recordings)
+    unstored = images(bars, lines.cache(tmp_path / "file/cache"))
+    assert isinstance(unstored, Recordings) and len(unstored) == 20
+    assert lines[-1].startswith(f"Data: {tmp_path / 'file/cache'}") and lines[-1].endswith("continuing without a cache")
+    assert isinstance(images(bars, lines.cache(None)), Recordings)
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_every_recording_is_read_once_before_it_is_needed(bars, tmp_path, capsys, kept):
-    told, folder = Told(), tmp_path / "cache" if kept else None
-    images(bars, told.cache(folder))
-    assert kept or capsys.readouterr().out == "Data: checking 20 recordings\nData: checking 10 recordings\n"
+@pytest.mark.parametrize("cached", [True, False])
+def test_every_recording_is_read_once_before_it_is_needed(bars, tmp_path, capsys, cached):
+    lines, folder = Lines(), tmp_path / "cache" if cached else None
+    images(bars, lines.cache(folder))
+    assert cached or capsys.readouterr().out == "Data: checking 30 recordings\n"
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     for part, number in (("Train/1", "00001"), ("Test/9", "00000")):
         path = tmp_path / "data" / part / f"{number}.bin"
         good = path.read_bytes()
         path.write_bytes(b"12345" * 2)
         with refusing(UserError, path):
-            images(bars, told.cache(folder))
+            images(bars, lines.cache(folder))
         path.write_bytes(good)
-    assert not [*tmp_path.glob("cache/sets/.*")]
-
-
-def test_a_damaged_record_is_named(bars, tmp_path):
-    """Its length is right, so only reading it reveals the damage."""
-    kept = images(bars, Told().cache(tmp_path / "cache"))
-    for path in tmp_path.glob("cache/sets/*/records"):
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    with refusing(UserError, "sets", "damaged"):
-        np.asarray(kept)
+    assert not [*tmp_path.glob("cache/*")] and not [*tmp_path.glob("cache/.*")]
