@@ -109,7 +109,7 @@ def activity(model: Trained, config: Config, images: np.ndarray) -> Activity:
     for start in range(0, COUNTED, 100):
         batch = chosen[start : start + 100]
         spikes = [np.moveaxis(layer, -1, 2) for layer in model.trace(batch).spikes.values()]
-        values = batch / np.float32(config.model.pixel_scale)
+        values = batch / np.float32(config.model.pixels.scale)
         x = np.moveaxis(values.swapaxes(0, 1) if values.ndim == 5 else values, -1, -3)
         parts.append(Activity.of(config.model, x, spikes))
     return reduce(add, parts)

@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_text(result, config.class_names))
         if told := _known(run.records("end"), dataset.test):
             print(told)
-        if dataset.test.images.dtype == "uint8" and dataset.entry.scale != (scale := config.model.pixel_scale):
-            print(f"Note: pixel values are divided by {scale:g}; for such images, {dataset.entry.scale:g} is usual")
+        if dataset.test.images.dtype == "uint8" and dataset.pixels.scale != (scale := config.model.pixels.scale):
+            print(f"Note: pixel values are divided by {scale:g}; for such images, {dataset.pixels.scale:g} is usual")
         print(_table(values["density"], values["health"]))
         if flags.by_steps:
             print(_steps(values["accuracy_by_steps"]))

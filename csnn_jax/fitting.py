@@ -7,8 +7,8 @@ from typing import Any
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.data import Split
-from csnn_jax.data.entry import entry_of, scale_note, to_learn_from
-from csnn_jax.data.images import check_finite
+from csnn_jax.data.caller import check_finite, to_learn_from
+from csnn_jax.data.images import pixels_of, scale_note
 from csnn_jax.errors import UserError, in_python
 from csnn_jax.options import show, words_of
 from csnn_jax.runs import weights
@@ -136,7 +136,7 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
     for split, name in ((learnt, "train labels"), (tested, "test labels")):
         data.check_labels(split, len(names), name)
     learnt, tested = (replace(split, images=to_learn_from(split.images)) for split in (learnt, tested))
-    entry = entry_of(learnt.images)
+    entry = pixels_of(learnt.images)
     notes = tuple(scale_note(learnt.images, entry.scale, data.ARRAYS))
     dataset = data.Dataset(data.ARRAYS, learnt, None, tested, names, entry, notes)
     return data.shortened(dataset, config.train.eval_images)

@@ -92,9 +92,9 @@ def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequen
 
 def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
     """Pixels of 0 to 255, in the units of the training data."""
-    if config.brightest == 255 or not config.takes_bytes:
+    if config.pixels.brightest == 255 or not config.pixels.are_bytes:
         return pixels
-    return np.rint(pixels * (config.brightest / 255)).astype(np.uint8)
+    return np.rint(pixels * (config.pixels.brightest / 255)).astype(np.uint8)
 
 
 def _text(path: str, notes: Sequence[str], names: Sequence[str], read: np.ndarray, readout: Readout) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
 from csnn_jax.config.graph import IMAGE
-from csnn_jax.data import Images, Split, as_images, as_input, as_learned, eval_batches
-from csnn_jax.data.images import check_floats
+from csnn_jax.data import Images, Split, as_images, as_input, eval_batches
+from csnn_jax.data.caller import for_network
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN, States, advance, enter, exact
@@ -239,15 +239,14 @@ class Stream:
             ValueError: the frame has the wrong shape or type; the state is unchanged.
         """
         config, shape = self._model.config, self._model.config.input_shape
-        one = config.brightest if config.encoding == "direct" else 1
-        x = np.asarray(as_images(frame, "pixels of frame", one))
+        x = np.asarray(
+            as_images(frame, "pixels of frame", config.pixels.brightest if config.encoding == "direct" else 1)
+        )
         expected = shape if self._batch is None else (self._batch, *shape)
         if x.shape != expected:
             raise ValueError(f"frame is {list(x.shape)}, expected {list(expected)}")
-        if x.dtype.kind == "f":
-            check_floats(x, config.pixel_scale, "frame goes")
         if config.encoding == "direct":
-            x = np.asarray(as_learned(x.reshape(-1, *shape), config, "pixels of frame"))
+            x = np.asarray(for_network(x.reshape(-1, *shape), config, "pixels of frame"))
         elif ((x != 0) & (x != 1)).any():
             spikes = f"spikes, as from {config.encoding} encoding"
             raise ValueError(f"frame has values other than 0 and 1, expected {spikes}")
@@ -258,16 +257,3 @@ class Stream:
         if self._model.config.readout == "spikes":
             scores = scores.astype(np.int64)
         return StreamStep(answer, scores) if self._batch else StreamStep(answer[0], scores[0])
-
-
-def to_run(images: Any, one: float) -> Images | Array:
-    """`data.as_images`, but JAX arrays of a type that the network accepts stay on their device.
-
-    Raises:
-        ValueError: the images aren't numbers, or are lists of different lengths; the message says what they are.
-    """
-    if isinstance(images, jax.core.Tracer):
-        raise ValueError("images are traced, expected an array: inside JAX's transformations, run `model` instead")
-    if isinstance(images, Array) and images.dtype in (np.uint8, np.float32):
-        return images
-    return as_images(images, "images", one)

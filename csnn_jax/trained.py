@@ -15,11 +15,12 @@ from jax import Array
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
-from csnn_jax.data import Images, Split, as_learned, eval_batches, is_recorded
+from csnn_jax.data import Images, Split, eval_batches, is_recorded
+from csnn_jax.data.caller import for_network
 from csnn_jax.errors import naming_arguments
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
-from csnn_jax.runner import BatchRunner, Runners, Stream, to_run
+from csnn_jax.runner import BatchRunner, Runners, Stream
 from csnn_jax.runs import layouts, metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary
@@ -88,9 +89,9 @@ class Trained:
         Args:
             images: a NumPy or JAX array, a torch tensor, or lists: [N, H, W, C], or [N, T, H, W, C] with a time axis,
                 whose length may differ from the network's time_steps. They are booleans or integers up to 255, which
-                are divided by `config.model.pixel_scale` (usually 256), or floats from 0 to 1 unless the network's
+                are divided by `config.model.pixels.scale` (usually 256), or floats from 0 to 1 unless the network's
                 encoding is rate or latency. Floats that are multiples of 1/255 become bytes, others are rounded to
-                multiples of 1 / `pixel_scale`. A network that was trained on floats divides bytes by 255.
+                multiples of 1 / `pixels.scale`. A network that was trained on floats divides bytes by 255.
 
         Raises:
             ValueError: the images have the wrong shape or type, or there are none. Or they are traced by `jax.jit`,
@@ -98,8 +99,7 @@ class Trained:
             UserError: engine "event" was requested, and the images have a time axis and values other than counts up to
                 15.
         """
-        images = to_run(images, self.config.model.brightest)
-        runner, images = self._for(images)
+        runner, images = self._ready(images)
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
         scores = [
@@ -124,8 +124,7 @@ class Trained:
         Raises:
             ValueError, UserError: as in `classify`.
         """
-        images = to_run(images, self.config.model.brightest)
-        runner, images = self._for(images)
+        runner, images = self._ready(images)
         return runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
 
     def stream(self, batch: int | None = None) -> Stream:
@@ -154,7 +153,7 @@ class Trained:
                 are invalid for `classify`.
         """
         checked = self._split(split)
-        runner, images = self._for(checked.images)
+        runner, images = self._ready(checked.images)
         result = runner.evaluate(self._params, replace(checked, images=images))
         assert result is not None
         return result
@@ -162,14 +161,14 @@ class Trained:
     def by_steps(self, split: Split | tuple[Any, Any]) -> np.ndarray:
         """The accuracy over a split if the window ended after each of its steps [time]; see `evaluate`."""
         checked = self._split(split)
-        runner, images = self._for(checked.images)
+        runner, images = self._ready(checked.images)
         return runner.by_steps(self._params, replace(checked, images=images))[1]
 
     def _split(self, given: Split | tuple[Any, Any]) -> Split:
         """Checks images and labels that the network is to be evaluated on."""
         model = self.config.model
-        found = data.as_split(given, "split", model.input_shape, one=model.brightest)
-        data.check_split(found, self.config.model)
+        found = data.as_split(given, "split", model.input_shape, one=model.pixels.brightest)
+        data.check_labels(found, model.num_classes)
         return found
 
     def fires(self, images: Any) -> tuple[np.ndarray, ...]:
@@ -184,8 +183,7 @@ class Trained:
         Raises:
             ValueError, UserError: as in `classify`.
         """
-        images = to_run(images, self.config.model.brightest)
-        runner, images = self._for(images)
+        runner, images = self._ready(images)
         fired = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in fired)
 
@@ -200,16 +198,17 @@ class Trained:
         """
         if isinstance(images, Split) or (isinstance(images, tuple) and len(images) == 2):
             images = self._split(images).images
-        runner, images = self._for(to_run(images, self.config.model.brightest))
+        runner, images = self._ready(images)
         return runner.look(self._params, images)
 
-    def _for(self, images: Images | Array) -> tuple[BatchRunner, Images | Array]:
-        """Checks the images; returns the runner for them, and the images in the network's units."""
-        data.check_images(images, self.config.model)
+    def _ready(self, images: Any) -> tuple[BatchRunner, Images | Array]:
+        """Checks a caller's images; returns the runner for them, and the images in the network's units."""
+        if isinstance(images, jax.core.Tracer):
+            raise ValueError("images are traced, expected an array: inside JAX's transformations, run `model` instead")
+        images = for_network(images, self.config.model, on_device=Array)
         if images.ndim == 4 and is_recorded(self.config.data.dataset):
             shape = ", ".join(map(str, images.shape))
             raise ValueError(f"images are [{shape}], expected [N, T, H, W, 2], the frames of recordings")
-        images = as_learned(images, self.config.model)
         return self._runners.of(images), images
 
 

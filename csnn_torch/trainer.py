@@ -221,7 +221,7 @@ class Trainer:
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:
         """Bytes divided by their scale, floats rounded to whole multiples of 1 / scale."""
-        scale = self.config.model.input_scale
+        scale = self.config.model.entering.scale
         found = model.channels_first(x, self.memory_format).to(self.device).to(self.dtype)
         return (found if x.dtype == np.uint8 else torch.round(found * scale)) / scale
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import IMAGE
+from csnn_jax.data.caller import as_floats
 from csnn_jax.data.encode import as_input
-from csnn_jax.data.entry import as_floats
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Carry, Trace, output, step
@@ -51,7 +51,7 @@ class Step:
         """One time step, with arguments and results in the order of step.onnx: states last.
 
         Args:
-            x: image or spikes [batch, channels, height, width], integer multiples of 1 / `config.input_scale`.
+            x: image or spikes [batch, channels, height, width], integer multiples of 1 / `config.entering.scale`.
             states: states of every layer after the previous step, see `state_shapes`.
 
         Returns:

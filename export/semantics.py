@@ -22,18 +22,18 @@ def _over(scale: float) -> str:
 
 
 def _chance(config: ModelConfig) -> str:
-    return f"at each step with probability {_over(config.brightest)}"
+    return f"at each step with probability {_over(config.pixels.brightest)}"
 
 
 def _moment(config: ModelConfig) -> str:
-    return f"round((1 - {_over(config.brightest)}) * (T - 1))"
+    return f"round((1 - {_over(config.pixels.brightest)}) * (T - 1))"
 
 
 def _multiples(config: ModelConfig) -> str:
     """The values of the direct input for which sums are exact."""
-    scale = config.input_scale
+    scale = config.entering.scale
     unit = f"1/{scale:g}" if scale > 1 else f"{1 / scale:g}"
-    return f"whole multiples of {unit} from 0 to {2**config.entering_bits / scale:g}"
+    return f"whole multiples of {unit} from 0 to {2**config.entering.bits / scale:g}"
 
 
 def terse(equation: str) -> str:
@@ -54,7 +54,7 @@ def of_graph(step: Step) -> dict[str, str]:
     config = step.config
     states = ", ".join(f"{name}: {symbol}" for name, symbol in _symbols(config).items())
     resets = "" if set(config.resets) == {"none"} else f", R[t] = {_heaviside(FIRED)}"
-    pixels = f"{_over(config.input_scale)}: {_multiples(config)}, for which all sums are exact"
+    pixels = f"{_over(config.entering.scale)}: {_multiples(config)}, for which all sums are exact"
     image = pixels if config.encoding == "direct" else "spikes of the step, 0 or 1"
     encodings = {
         "direct": f"{HELD}, or each step's own frame if the data has a time axis",
@@ -213,4 +213,4 @@ def _input(step: Step, sequence: bool) -> dict[str, Any]:
 def _range(config: ModelConfig) -> str:
     if config.encoding != "direct":
         return "spikes: float32, 0 or 1"
-    return f"{_over(config.input_scale)}: float32, {_multiples(config)}"
+    return f"{_over(config.entering.scale)}: float32, {_multiples(config)}"

@@ -35,7 +35,7 @@ def chain(config: Any) -> Graph:
     Raises:
         UserError: a node has no output, or too many inputs for exact sums.
     """
-    values = Signal(config.entering_bits, 1 / config.input_scale)
+    values = Signal(config.entering.bits, 1 / config.entering.scale)
     try:
         return graph(config.input_shape, values, _nodes(config), config.weight_bits)
     except (NoOutput, TooManyInputs) as error:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from csnn_jax.config import grid
 from csnn_jax.config.chain import GEOMETRY, chain, per_convolution
 from csnn_jax.config.graph import Graph, Padding, Pool
+from csnn_jax.config.pixels import SPIKES, Pixels
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
 from csnn_jax.neurons.neuron import Neuron, Reset
 from csnn_jax.options import Rule, check_rules, option
@@ -28,8 +29,6 @@ SurrogateName = Literal[
 ]
 SLOPELESS = ("straight_through", "heaviside")
 """Surrogates without a slope; setting `slope` for one of them is an error."""
-PIXEL = 256.0
-"""Bytes are divided by this unless a data set or a flag says otherwise."""
 MOST_CLASSES, MOST_LAYERS, MOST_STEPS = 2**16, 1000, 2**24
 """Limits far above those of any real network; a config.json from someone else can state any sizes, and names and layers
 are made from them before memory is checked. ImageNet-21k has a third of these classes."""
@@ -137,34 +136,15 @@ class ModelConfig(NeuronFields):
         return tuple(f"{name} uses {n} bits, all that stay exact" for name, n in exact if n < (self.weight_bits or 0))
 
     @property
-    def pixel_scale(self) -> float:
-        """Pixel values are divided by this."""
-        return PIXEL if self.scale is None else float(self.scale)
+    def pixels(self) -> Pixels:
+        """What the network's images consist of."""
+        bits = Pixels().bits if self.input_bits is None else self.input_bits
+        return Pixels(Pixels().scale if self.scale is None else float(self.scale), bits)
 
     @property
-    def pixel_bits(self) -> int:
-        """Pixels go up to 2 to this power, in multiples of 1 / `pixel_scale`."""
-        return 8 if self.input_bits is None else self.input_bits
-
-    @property
-    def takes_bytes(self) -> bool:
-        """Whether the network's images are bytes or counts, not floats, which have finer steps."""
-        return self.pixel_bits <= 8
-
-    @property
-    def brightest(self) -> float:
-        """The pixel value of full brightness, the reference for encoders and pictures."""
-        return 255.0 if self.pixel_scale == PIXEL else self.pixel_scale
-
-    @property
-    def input_scale(self) -> float:
-        """The network's input is divided by this; 1 for encoded spikes, which are 0 or 1 already."""
-        return self.pixel_scale if self.encoding == "direct" else 1.0
-
-    @property
-    def entering_bits(self) -> int:
-        """The network's input goes up to 2 to this power, in multiples of 1 / `input_scale`."""
-        return self.pixel_bits if self.encoding == "direct" else 0
+    def entering(self) -> Pixels:
+        """What enters the first layer: the pixels, or the spikes that encode them."""
+        return self.pixels if self.encoding == "direct" else SPIKES
 
     @property
     def kind(self) -> Neuron:

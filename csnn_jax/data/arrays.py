@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config.network import MOST_CLASSES
-from csnn_jax.data.entry import entry_of, to_learn_from
-from csnn_jax.data.images import check_floats, check_shape
+from csnn_jax.data.caller import check_floats, check_shape, to_learn_from
+from csnn_jax.data.images import pixels_of
 from csnn_jax.data.npz import Header, read_npz
 from csnn_jax.data.source import Raw, Reader, Wanted
 from csnn_jax.data.split import Split, as_split, check_alike, check_form, class_names
@@ -77,7 +77,7 @@ def _raw(arrays: Mapping[str, Any]) -> Raw:
     names = () if classes is None and not len(train.labels) else class_names(train.labels, classes)
     for split in (train, test):
         if split.images.dtype != np.uint8 and len(split.labels):
-            check_floats(np.asarray(split.images), entry_of(split.images).scale, "images go")
+            check_floats(np.asarray(split.images), pixels_of(split.images).scale, "images go")
     return Raw((train.images, train.labels), (test.images, test.labels), names)
 
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax.config.job import Config
-from csnn_jax.data.entry import entry_of
-from csnn_jax.data.images import Images
+from csnn_jax.data.images import Images, pixels_of
 from csnn_jax.errors import UserError
 
 STREAM = 3
@@ -55,7 +54,7 @@ class Augmentation:
     ):
         self._images, self._amounts, self._seed = images, amounts or (0, 0, 0), seed
         self._flip, self._drop = flip, drop
-        self._nearest = images.ndim == 5 or entry_of(images).scale == 1
+        self._nearest = images.ndim == 5 or pixels_of(images).scale == 1
 
     @classmethod
     def of(cls, config: Config, images: Images) -> "Augmentation | None":

@@ -13,9 +13,8 @@ import numpy as np
 
 from csnn_jax.config.job import Config
 from csnn_jax.config.network import MOST_CLASSES, ModelConfig
-from csnn_jax.data.entry import entry_of, scale_note
 from csnn_jax.data.fitted import check_names, is_set, learned, named
-from csnn_jax.data.images import Shape, fit
+from csnn_jax.data.images import Shape, fit, pixels_of, scale_note
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
 from csnn_jax.errors import UserError, naming_arguments, one_line
@@ -101,7 +100,7 @@ def load(
             parts.append(_split((images, labels), shape, len(names), name, fitted))
     train, test = parts
     images = (train if len(train.labels) else test).images
-    entry = entry_of(images, raw.floats)
+    entry = pixels_of(images, raw.floats)
     notes = [*raw.notes, *fitted, *scale_note(images, entry.scale, name.partition("@")[0])]
     tested = len(test.labels) > 0
     train, held_out = _held_out(train, validation or (0 if tested else spare), name)

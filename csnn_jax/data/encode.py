@@ -24,10 +24,10 @@ def as_input(
 
     Returns:
         One image for all steps [B, H, W, C], or one per step [T, B, H, W, C]. Bytes aren't divided by
-            `model.input_scale` yet, see `as_floats`.
+            `model.entering.scale` yet, see `as_floats`.
     """
     if model.encoding != "direct":
-        return encode(images, model.time_steps, model.encoding, seed, model.brightest, within)
+        return encode(images, model.time_steps, model.encoding, seed, model.pixels.brightest, within)
     return images.swapaxes(0, 1) if images.ndim == 5 else images
 
 

@@ -9,7 +9,9 @@ import numpy as np
 from csnn_jax.config.grid import FEW
 from csnn_jax.config.job import Config
 from csnn_jax.config.network import ModelConfig
-from csnn_jax.data.entry import FLOAT_BITS, Entry, as_learned
+from csnn_jax.config.pixels import Pixels
+from csnn_jax.data.caller import as_learned
+from csnn_jax.data.images import FLOAT_BITS
 from csnn_jax.data.split import Dataset, Split
 from csnn_jax.errors import UserError
 from csnn_jax.options import show
@@ -71,28 +73,28 @@ def fit_model(model: ModelConfig, dataset: Dataset, given: Container[str] = ()) 
     model = _fit_classes(model, dataset, given)
     height, width, channels = dataset.train.images.shape[-3:]
     model = replace(model, input_shape=(height, width, channels), time_steps=dataset.frames or model.time_steps)
-    scale, bits = _entry(model, dataset)
+    scale, bits = _pixels(model, dataset)
     return replace(model, scale=scale, input_bits=bits)
 
 
-def _entry(model: ModelConfig, dataset: Dataset) -> Entry:
+def _pixels(model: ModelConfig, dataset: Dataset) -> Pixels:
     """How a data set's images enter a model, with the flag's scale or else their own.
 
     Floats get fewer bits if the first layer's weights would otherwise have fewer than 8.
     """
-    scale, bits = dataset.entry
+    scale, bits = dataset.pixels
     if dataset.train.images.dtype == np.uint8:
-        return Entry(model.scale or scale, bits)
+        return Pixels(model.scale or scale, bits)
     if model.scale is None:
         if bits == FLOAT_BITS:
             spare = replace(model.graph.weighted[0].grid, input_bits=0).room - FEW
             bits = min(bits, max(8, spare))
-        return Entry(scale * 2.0 ** (bits - dataset.entry.bits), bits)
+        return Pixels(scale * 2.0 ** (bits - dataset.pixels.bits), bits)
     needed = max(0, bits + math.frexp(model.scale / scale)[1] - 1)
     if needed > FLOAT_BITS:
         most = scale * 2.0 ** (FLOAT_BITS - bits)
         raise UserError(f"--scale {model.scale:g}: expected at most {most:g} for the floats of {dataset.name}")
-    return Entry(model.scale, needed)
+    return Pixels(model.scale, needed)
 
 
 def learned(dataset: Dataset, model: ModelConfig) -> Dataset:

@@ -1,19 +1,19 @@
-"""Images: a caller's arrays, or those of a data set in the network's input shape."""
+"""The images of data sets: what they consist of, and how they get the shape of a network's input."""
 
 import math
-import sys
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from csnn_jax.config.grid import MOST_INPUT
+from csnn_jax.config.pixels import Pixels
 from csnn_jax.errors import UserError
 from csnn_jax.machine import available_memory
 
-if TYPE_CHECKING:
-    from csnn_jax.config import ModelConfig
-
 Shape = tuple[int, int, int]  # H, W, C
+FLOAT_BITS = MOST_INPUT
+"""Bits of floats, unless the first layer's weights need some of them (`fitted.fit_model`)."""
 MOST_COUNT = 15
 """Maximum count of a pixel's events in a frame; counts saturate there."""
 
@@ -77,125 +77,32 @@ def highest_count(images: Images | Any) -> int | None:
     return int(numbers.max())
 
 
-def as_images(images: Any, name: str, one: float = 1) -> Images:
-    """Converts a caller's images to bytes or floats.
+def pixels_of(images: Images, floats: bool = False) -> Pixels:
+    """Returns how the images of a training split enter a network.
 
     Args:
-        images: of any shape: a NumPy or JAX array, a torch tensor, or lists. Booleans and integers from 0 to 255 become
-            uint8, floats become float32. Recordings are returned unchanged.
-        name: name of the images in error messages.
-        one: the integer for full brightness, used for True.
+        images: [N, H, W, C], or [N, T, H, W, C] if they have a time axis.
+        floats: whether they were floats that `to_uint8` scaled.
 
-    Raises:
-        ValueError: they aren't numbers, are ragged, or are integers outside 0 to 255.
+    Returns:
+        For images, bytes divided by 256. For images of only 0 and 1, and for counts (bytes with a time axis), unchanged
+            integers. For floats, steps as fine as `FLOAT_BITS` allow, up to the power of two above the largest value.
     """
-    if isinstance(images, MadeImages):
-        return images
-    found = as_numbers(images, name)
-    if found.dtype.kind == "b":
-        return found * np.uint8(one) if one in range(1, 256) else found.astype(np.float32)
-    if found.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # values that are too large become infinite; `check_images` rejects them
-            return found.astype(np.float32, copy=False)
-    if found.dtype != np.uint8 and found.size:
-        low, high = found.min(), found.max()
-        if low < 0 or high > 255:
-            raise ValueError(f"{name} go from {low} to {high}, expected whole numbers from 0 to 255, or floats")
-    return found.astype(np.uint8, copy=False)
+    if floats or (images.ndim == 4 and images.dtype == np.uint8 and highest_count(images) != 1):
+        return Pixels()
+    highest = highest_count(images)
+    if highest is not None and (images.ndim == 5 or highest <= 1):
+        return Pixels(1.0, max(highest - 1, 0).bit_length())
+    exponent = int(np.ceil(np.log2(max(float(np.max(np.asarray(images))), 2.0**-8))))
+    return Pixels(2.0 ** (FLOAT_BITS - exponent), FLOAT_BITS)
 
 
-def as_numbers(values: Any, name: str) -> np.ndarray:
-    """Converts values to an array of booleans, integers or floats.
-
-    Raises:
-        ValueError: values of another type, or lists of different lengths.
-    """
-    torch = sys.modules.get("torch")  # unless someone imported it, there are no tensors
-    try:
-        found = np.asanyarray(values.detach().cpu() if torch and isinstance(values, torch.Tensor) else values)
-    except (ValueError, TypeError, RuntimeError):  # ragged lists, or lists of tensors that require gradients
-        found = np.empty((), object)
-    if found.dtype.kind not in "buif":
-        kind = "" if found.dtype == object else f" of {found.dtype}"
-        raise ValueError(f"{name} are of type {type(values).__name__}{kind}, expected an array of numbers")
-    return found
-
-
-def check_images(images: Images | Any, model: "ModelConfig", name: str = "images") -> None:
-    """Raises ValueError unless the images fit a network, with what was given and expected.
-
-    Args:
-        images: as returned by `as_images`, or a JAX array.
-        model: the network.
-        name: name of the images in error messages.
-    """
-    check_shape(images, name, model.input_shape)
-    if images.dtype == np.uint8:
-        return
-    if model.encoding != "direct":
-        raise ValueError(f"{name} are {images.dtype}, expected bytes for {model.encoding} encoding")
-    if not str(images.dtype).startswith("float"):
-        raise ValueError(f"{name} are {images.dtype}, expected uint8, or floats from 0 to 1")
-    check_finite(images, name)
-    check_floats(np.asarray(images), model.pixel_scale, f"{name} go")
-
-
-def check_finite(images: Images | Any, name: str) -> None:
-    """Raises ValueError if floats are NaN or infinite, with the position of the first one."""
-    if images.dtype == np.uint8 or (finite := np.isfinite(values := np.asarray(images))).all():
-        return
-    place = tuple(map(int, np.argwhere(~finite)[0]))
-    raise ValueError(f"{name} are {values[place]} at {list(place)}, expected floats from 0 to 1")
-
-
-def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why: str = "") -> None:
-    """Raises ValueError unless images are [N, H, W, C] or [N, T, H, W, C], with a hint at the likely mistake.
-
-    Args:
-        images: anything with a shape.
-        name: name of the images in error messages.
-        shape: required height, width and channels; None: any.
-        why: the reason for that shape in error messages.
-    """
-    sizes = tuple(images.shape)
-    fits = len(sizes) in (4, 5) and 0 not in sizes and (shape is None or sizes[-3:] == shape)
-    hint = _axis(sizes, shape)
-    if not fits or (hint and shape is None):
-        pixels, why = ("H, W, C", "") if shape is None else (", ".join(map(str, shape)), why)
-        raise ValueError(f"{name} are {list(sizes)}, expected [N, {pixels}] or [N, T, {pixels}]{why}{hint}")
-
-
-def _axis(sizes: tuple[int, ...], shape: Shape | None) -> str:
-    """The likely mistake in the axes of images; empty if none is recognized."""
-    if shape is None:
-        missing, first = len(sizes) == 3, len(sizes) in (4, 5) and sizes[-3] <= 3 < sizes[-1]
-    elif sizes == shape:
-        return ": a batch axis is missing, as in images[None]"
-    else:
-        first = sizes[-3:] == (shape[2], *shape[:2])
-        missing = shape[2] == 1 and sizes[-2:] == shape[:2] and not first
-    if missing:
-        return ": a channel axis is missing, as in images[..., None]"
-    return ": channels come last, as in numpy.moveaxis(images, -3, -1)" if first else ""
-
-
-def check_floats(images: np.ndarray, scale: float, what: str) -> None:
-    """Raises ValueError unless floats are in a network's range, with the range that was found.
-
-    Pixels are floats from 0 to 1. Counts may also be integers up to 255.
-
-    Args:
-        images: floats of any shape.
-        scale: the network divides bytes by this.
-        what: subject and verb of the error message.
-    """
-    low, high = float(np.min(images)), float(np.max(images))
-    if low >= 0 and high <= 1:
-        return
-    if scale == 1 and low >= 0 and high <= 255 and (images == np.floor(images)).all():
-        return
-    expected = "whole numbers from 0 to 255, or floats from 0 to 1" if scale == 1 else "floats from 0 to 1, or uint8"
-    raise ValueError(f"{what} from {low:g} to {high:g}, expected {expected}")
+def scale_note(images: Images, scale: float, source: str) -> list[str]:
+    """The log's line about counts or images of 0 and 1; empty for other images."""
+    if scale != 1 or not isinstance(images, np.ndarray):
+        return []
+    kind = "counts" if images.max() > 1 else "values of 0 and 1"
+    return [f"{source}: {kind} are used unscaled (scale 1)"]
 
 
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:

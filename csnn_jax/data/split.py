@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from csnn_jax.config.network import MOST_CLASSES, PIXEL
-from csnn_jax.data.entry import Entry, entry_of
-from csnn_jax.data.images import (
-    MOST_COUNT,
-    Images,
-    Shape,
-    as_bytes,
-    as_images,
-    as_numbers,
-    check_images,
-    check_shape,
-    highest_count,
-)
+from csnn_jax.config.network import MOST_CLASSES
+from csnn_jax.config.pixels import BYTE, Pixels
+from csnn_jax.data.caller import as_images, as_numbers, check_images, check_shape
+from csnn_jax.data.images import MOST_COUNT, Images, Shape, as_bytes, highest_count, pixels_of
 from csnn_jax.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -60,7 +51,7 @@ class Dataset:
         validation: held-out training images; None if none were requested.
         test: test data, for the accuracy.
         names: names of the classes; their numbers if they have none.
-        entry: how its images enter a network, see `entry.entry_of`.
+        pixels: what its images consist of, see `images.pixels_of`.
         notes: what was changed on loading (resized, converted to gray, ...), one printed line each.
         fitted: the notes that report a change of size or channels for the network's input.
         final: what `test` holds: "test" images, or those of "validation" if the data set has no others.
@@ -71,7 +62,7 @@ class Dataset:
     validation: Split | None
     test: Split
     names: tuple[str, ...]
-    entry: Entry
+    pixels: Pixels
     notes: tuple[str, ...]
     fitted: tuple[str, ...] = ()
     final: Literal["test", "validation"] = "test"
@@ -179,8 +170,8 @@ def check_split(split: Split, model: "ModelConfig", name: str = "") -> None:
 
 def check_kind(images: Images, model: "ModelConfig") -> None:
     """Raises ValueError if a network for bytes up to 255 gets images of 0 and 1, or vice versa."""
-    scales = entry_of(images).scale, model.pixel_scale
-    if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, PIXEL}:
+    scales = pixels_of(images).scale, model.pixels.scale
+    if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, BYTE}:
         found, taken = ("0 and 1" if scale == 1 else "bytes up to 255" for scale in scales)
         raise ValueError(f"images are {found}, expected {taken}, as in the network's training")
 
@@ -211,7 +202,7 @@ def check_counts(images: Images, model: "ModelConfig") -> None:
         images: training images.
         model: the requested network, whose scale may be None.
     """
-    counts = model.scale is None and images.ndim == 5 and entry_of(images).scale == 1
+    counts = model.scale is None and images.ndim == 5 and pixels_of(images).scale == 1
     if counts and (highest := highest_count(images)) is not None and highest > MOST_COUNT:
         meant = f"1 if they are counts, or {highest} if that is full brightness"
         found = f"frames of whole numbers are event counts, but these go up to {highest}"

@@ -18,7 +18,7 @@ def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None
     reason = lacking(model, frames)
     if reason is None and frames and model.config.encoding == "direct":
         assert images is not None
-        return _no_counts(images, model.config.input_scale)
+        return _no_counts(images, model.config.entering.scale)
     return reason
 
 

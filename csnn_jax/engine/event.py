@@ -139,7 +139,7 @@ def _ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
         raise Unsupported(reason)
     if x.ndim == 4:
         return exact(model), enter(model, x)
-    if x.dtype != jnp.uint8 or model.config.input_scale != 1:
+    if x.dtype != jnp.uint8 or model.config.entering.scale != 1:
         x = enter(model, x)
     most = 2 ** planes_of(model) - 1
     counts = ((x == jnp.round(x)) & (x >= 0) & (x <= most)).all()

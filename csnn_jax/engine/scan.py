@@ -90,8 +90,8 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
     Args:
         model: the network.
         x: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C], which sets the
-            number of steps. Bytes are divided by `config.input_scale`, floats are rounded to multiples of 1 /
-            `input_scale`.
+            number of steps. Bytes are divided by `config.entering.scale`, floats are rounded to multiples of 1 /
+            `entering.scale`.
 
     Returns:
         (last states, output [time, batch, classes]): the spikes of the output layer, or its membranes with

@@ -32,8 +32,8 @@ def check(config: "ModelConfig", x: Array, ranks: tuple[int, ...] = (4, 5), name
         shape = ", ".join(map(str, config.input_shape))
         kinds = {4: f"[batch, {shape}]", 5: f"[time, batch, {shape}]"}
         raise ValueError(f"{name} is {list(x.shape)}, expected {' or '.join(kinds[rank] for rank in ranks)}")
-    if not (x.dtype == jnp.uint8 and config.takes_bytes):
-        bytes_or = "uint8, or " if config.takes_bytes else ""
+    if not (x.dtype == jnp.uint8 and config.pixels.are_bytes):
+        bytes_or = "uint8, or " if config.pixels.are_bytes else ""
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(f"{name} is {x.dtype}, expected {bytes_or}floats")
         if jnp.finfo(x.dtype).bits < 32:
@@ -45,7 +45,7 @@ def _check_values(config: "ModelConfig", x: Array, name: str) -> None:
     x = lax.stop_gradient(x)  # a concrete array even where `jax.grad` differentiates with respect to it
     if isinstance(x, jax.core.Tracer):
         return
-    most = 2**config.entering_bits / (1 if x.dtype == jnp.uint8 else config.input_scale)
+    most = 2**config.entering.bits / (1 if x.dtype == jnp.uint8 else config.entering.scale)
     values = np.asarray(x)
     low, high = values.min().item(), values.max().item()
     if not (low >= 0 and high <= most):  # also if they're NaN

@@ -286,7 +286,7 @@ def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Arra
 
 def enter(model: CSNN, x: Array) -> Array:
     """An input in the network's dtype: bytes divided by its scale, floats rounded to multiples of 1 / scale."""
-    scale, x = model.config.input_scale, jnp.asarray(x)
+    scale, x = model.config.entering.scale, jnp.asarray(x)
     units = x.astype(model.dtype)
     if x.dtype == jnp.uint8:
         return units / scale

@@ -187,7 +187,7 @@ class _Network:
 
     def _activity(self, x: np.ndarray, spikes: Sequence[np.ndarray]) -> Activity:
         """The activity of a batch, channels first."""
-        values = x / self.model.input_scale if x.dtype == np.uint8 else x
+        values = x / self.model.entering.scale if x.dtype == np.uint8 else x
         layers = [np.moveaxis(layer, -1, 2) for layer in spikes]
         return Activity.of(self.model, np.moveaxis(values, -1, -3), layers)
 

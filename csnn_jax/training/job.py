@@ -254,8 +254,8 @@ def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Itera
         yield f"Data: {note}"
     if dataset.frames:
         yield f"Data: {dataset.frames} frames per example, one per time step"
-    scale, usual = config.model.pixel_scale, dataset.entry.scale
-    if scale != usual and config.model.takes_bytes:
+    scale, usual = config.model.pixels.scale, dataset.pixels.scale
+    if scale != usual and config.model.pixels.are_bytes:
         yield f"Data: pixel values are divided by {scale:g}, not {usual:g}"
     for line in config.model.narrower:
         yield f"Weights: {line}"

@@ -174,7 +174,7 @@ def _decays(function: Callable[[Any], Any]) -> Change:
 
 
 def _unscaled(network: Network) -> Network:
-    return replace(network, gain=network.gain * network.model.input_scale)
+    return replace(network, gain=network.gain * network.model.entering.scale)
 
 
 def _gain(factor: float) -> Change:

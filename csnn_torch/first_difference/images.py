@@ -9,8 +9,8 @@ from torch import Tensor
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data.caller import as_floats
 from csnn_jax.data.encode import as_input
-from csnn_jax.data.entry import as_floats
 from csnn_jax.errors import UserError
 from csnn_torch.first_difference.side import Side
 
@@ -85,7 +85,7 @@ def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale
     learned = data.as_learned(images, model, f"{side.name}: images")
     x = torch.from_numpy(as_floats(as_input(np.asarray(learned), model, SEED), model)).moveaxis(-1, -3).contiguous()
     if side.job is None and scale is not None:
-        x = x * (model.input_scale / scale)
+        x = x * (model.entering.scale / scale)
     if x.ndim == 4:
         x = x.expand(steps, *x.shape)
     if side.input_shape is None:

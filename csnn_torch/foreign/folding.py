@@ -8,7 +8,7 @@ import torch
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import Convolution
-from csnn_jax.config.network import PIXEL
+from csnn_jax.config.pixels import BYTE
 from csnn_jax.errors import UserError, naming_arguments
 from csnn_jax.options import check, check_value
 from csnn_jax.options.kinds import number
@@ -149,13 +149,13 @@ def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weight
     Raises:
         UserError: it isn't a positive number, or the network takes spikes or floats.
     """
-    taken = config.input_scale
+    taken = config.entering.scale
     if given is None:
-        given = TO_TENSOR if taken == PIXEL else taken
+        given = TO_TENSOR if taken == BYTE else taken
     else:
         check_value("--scale", given, number(above=0))
         check("--encoding", config.encoding, "direct with --scale", config.encoding == "direct")
-        check("--scale", given, "no --scale for images of floats", config.takes_bytes)
+        check("--scale", given, "no --scale for images of floats", config.pixels.are_bytes)
     if given == taken:
         return first
     layer = config.graph.weighted[0].name

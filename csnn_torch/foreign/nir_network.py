@@ -83,7 +83,7 @@ def read(
     if by is not None:
         check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
         weighted[0] = folding.normalized(weighted[0], config, by)
-    if divided_by is None and config.encoding == "direct" and config.takes_bytes:
+    if divided_by is None and config.encoding == "direct" and config.pixels.are_bytes:
         divided_by = said.get("scale")
     weighted[0] = folding.entered(weighted[0], config, divided_by)
     tensors = weights_of(config, [block.node.name for block in blocks], weighted, path) | found.stored(config)

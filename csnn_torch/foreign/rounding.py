@@ -93,5 +93,5 @@ def drawn(model: ModelConfig, count: int) -> Images:
     """Random images, if a network's own weren't given: bytes in a fifth of the pixels, 0 elsewhere."""
     random = np.random.default_rng(0)
     shape = (count, *model.input_shape)
-    most = min(255, 2**model.pixel_bits)
+    most = min(255, 2**model.pixels.bits)
     return (random.integers(1, most, shape, endpoint=True) * (random.random(shape) < INK)).astype(np.uint8)

@@ -153,7 +153,7 @@ class Library:
         Raises:
             ValueError: x contains a value that isn't representable as a byte.
         """
-        scale = np.float32(self.config.input_scale)
+        scale = np.float32(self.config.entering.scale)
         frames = np.rint(x * scale).astype(np.uint8)
         if not np.array_equal(frames.astype(np.float32) / scale, x):
             raise ValueError(f"x: expected whole numbers from 0 to 255, divided by {scale}")
@@ -190,5 +190,5 @@ class Library:
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:
     """Converts `reference.inputs` to the program's input: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
-    found = np.moveaxis(np.rint(x * np.float32(config.input_scale)).astype(np.uint8), -3, -1)
+    found = np.moveaxis(np.rint(x * np.float32(config.entering.scale)).astype(np.uint8), -3, -1)
     return np.ascontiguousarray(found.swapaxes(0, 1) if x.ndim == 5 else found)

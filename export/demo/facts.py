@@ -94,7 +94,7 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "encoding": source.config.encoding,
         "meaning": semantics["input"]["meaning"],
         "levels": table(source.config).tolist(),
-        "scale": min(source.config.brightest, 255),
+        "scale": min(source.config.pixels.brightest, 255),
         "layers": [{name: layer[name] for name in ("layer", "shape", "threshold")} for layer in semantics["layers"]],
         "states": source.config.kind.states,
         "readout": source.config.readout,
@@ -108,8 +108,8 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
 def table(config: ModelConfig) -> np.ndarray:
     """Maps each of a pixel's 256 values to the network's input, float32 (direct), or to a brightness, 0 to 255."""
     if config.encoding == "direct":
-        return np.arange(256, dtype=np.float32) / np.float32(config.input_scale)
-    return levels(np.arange(256, dtype=np.uint8), config.brightest)
+        return np.arange(256, dtype=np.float32) / np.float32(config.entering.scale)
+    return levels(np.arange(256, dtype=np.uint8), config.pixels.brightest)
 
 
 def _draws(source: DemoInputs) -> np.ndarray:

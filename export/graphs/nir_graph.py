@@ -98,7 +98,7 @@ def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) 
         nodes[prefix + "spikes"] = written.node
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
     metadata: dict[str, Any] = {"time_steps": config.time_steps, "encoding": config.encoding}
-    metadata |= {"scale": config.pixel_scale, "input_bits": config.pixel_bits}
+    metadata |= {"scale": config.pixels.scale, "input_bits": config.pixels.bits}
     if dialect.dt is not None:
         metadata["dt"] = dialect.dt
     return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata, type_check=not dialect.legacy)

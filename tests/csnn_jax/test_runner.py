@@ -68,7 +68,7 @@ def test_returned_arrays_do_not_change():
     [
         (np.zeros((10, 12, 2), np.uint8), ([10, 12, 2], [12, 10, 2])),
         (np.full((12, 10, 2), "a"), ("pixels", "<U1", "numbers")),
-        (np.full((12, 10, 2), np.nan), ("nan", "whole numbers")),
+        (np.full((12, 10, 2), np.nan), ("nan", "floats from 0 to 1")),
     ],
 )
 def test_other_frames_are_refused_and_change_nothing(frame, facts):

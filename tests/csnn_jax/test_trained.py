@@ -102,7 +102,7 @@ def test_a_look_matches_a_trace(engine, changes):
 def test_sums_on_the_device_match_those_on_the_host():
     """A GPU returns only sums; this jits the same code."""
     trained, images = tiny(), pictures(32, 8, 6, 2)
-    windows, _ = trained._for(images)
+    windows, _ = trained._ready(images)
     x = windows.present(windows.hold(images), np.arange(32), (3, 0))
     for layer, other in zip(windows._look(trained._params, x), trained.look(images).values(), strict=True):
         assert float(layer.mean) == pytest.approx(other.mean, rel=1e-3)

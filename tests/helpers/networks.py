@@ -298,7 +298,11 @@ def made(recipe: Recipe, seed: int) -> Network:
 def _input(recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
     config, shape = recipe.config, (IMAGES, *recipe.config.input_shape)
     if config.encoding == "direct" and not recipe.counts:
-        x = rng.integers(0, 256, shape, np.uint8) if config.takes_bytes else rng.uniform(0, 1, shape).astype(np.float32)
+        x = (
+            rng.integers(0, 256, shape, np.uint8)
+            if config.pixels.are_bytes
+            else rng.uniform(0, 1, shape).astype(np.float32)
+        )
         x[:, :, recipe.dark or shape[2] :] = 0
         return x
     x = rng.integers(1, recipe.counts or 1, (config.time_steps, *shape), np.uint8, endpoint=True)

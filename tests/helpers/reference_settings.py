@@ -13,4 +13,4 @@ def settings_of(config: ModelConfig) -> dict[str, Any]:
     values = {one.name: getattr(config, one.name) for one in fields(config)}
     known = {name: value for name, value in values.items() if name in DEFAULTS and value is not None}
     known |= {"no_bias": not config.bias, "output": "integrator" if config.output == "integrator" else "spikes"}
-    return known | {"scale": config.pixel_scale, "input_bits": config.pixel_bits}
+    return known | {"scale": config.pixels.scale, "input_bits": config.pixels.bits}

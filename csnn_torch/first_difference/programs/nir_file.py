@@ -112,7 +112,7 @@ def defined(path: str, dt: float | None, written_by: WrittenBy | None = None) ->
     Raises:
         UserError: it can't be read, see `nir_network.read`.
     """
-    scale = nir_network.read(path, dt=dt, written_by=written_by).config.pixel_scale
+    scale = nir_network.read(path, dt=dt, written_by=written_by).config.pixels.scale
     found = nir_network.read(path, dt=dt, written_by=written_by, divided_by=scale)
     return Network(found.config, found.tensors)
 

@@ -25,7 +25,7 @@ def archive(tmp_path):
 def test_images_to_evaluate_on(archive):
     found = load_for(Config(MODEL), archive())
     np.testing.assert_array_equal(found.test.images, IMAGES)
-    assert found.test.labels.tolist() == LABELS.tolist() and found.entry == (256, 8) and found.names == ("0", "1", "2")
+    assert found.test.labels.tolist() == LABELS.tolist() and found.pixels == (256, 8) and found.names == ("0", "1", "2")
     assert len(found.train.labels) == 0 and found.notes == () and found.frames is None
     assert len(shortened(found, 2).test.labels) == 2
 

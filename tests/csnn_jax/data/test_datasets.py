@@ -99,10 +99,10 @@ def test_a_data_set_with_more_classes_than_the_network_is_refused(tmp_path):
 def test_images_are_divided_by_256_and_zeros_and_ones_stay(tmp_path):
     mnist = load("mnist", (28, 28, 1))
     fitted = fit_model(ModelConfig(), mnist)
-    assert mnist.entry == (256, 8) and (fitted.scale, fitted.input_bits) == (256, 8)
+    assert mnist.pixels == (256, 8) and (fitted.scale, fitted.input_bits) == (256, 8)
     (tmp_path / "binary").mkdir()
     binary = load(f"idx:{write_folder(tmp_path / 'binary', (IMAGES % 2, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 1))
-    assert binary.entry == (1, 0) and binary.notes[-1].endswith("values of 0 and 1 are used unscaled (scale 1)")
+    assert binary.pixels == (1, 0) and binary.notes[-1].endswith("values of 0 and 1 are used unscaled (scale 1)")
     assert fit_model(SMALL, binary).scale == 1
     fitted = fit_model(replace(SMALL, scale=8.0), binary)
     assert (fitted.scale, fitted.input_bits) == (8, 0)

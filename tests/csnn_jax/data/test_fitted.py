@@ -5,15 +5,15 @@ from refusals import refusing
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.data.entry import entry_of
 from csnn_jax.data.fitted import check_names, fit_config, named
+from csnn_jax.data.images import pixels_of
 from csnn_jax.data.split import Dataset
 from csnn_jax.errors import UserError
 
 
 def dataset(*names: str) -> Dataset:
     split = Split(np.zeros((4, 5, 6, 1), np.uint8), np.arange(4) % len(names))
-    return Dataset("images:shapes", split, None, split, names, entry_of(split.images), ())
+    return Dataset("images:shapes", split, None, split, names, pixels_of(split.images), ())
 
 
 def test_a_job_takes_shape_and_names_from_its_data():

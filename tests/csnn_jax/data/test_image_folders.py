@@ -23,7 +23,7 @@ def read(path, shape=(8, 6, 3)):
 
 def test_classes_are_the_folders_and_images_the_files(tmp_path):
     found = load(write_shapes(tmp_path, {"train": 6, "test": 3}), (16, 16, 1))
-    assert (found.names, found.final, found.validation, found.entry.scale) == (("circle", "cross"), "test", None, 256)
+    assert (found.names, found.final, found.validation, found.pixels.scale) == (("circle", "cross"), "test", None, 256)
     assert found.train.labels.tolist() == [0, 1] * 6 and found.test.labels.tolist() == [0, 1] * 3
     for split, part in ((found.train, "train"), (found.test, "test")):
         for row, label in enumerate(split.labels):

@@ -74,7 +74,7 @@ def test_event_frames_keep_their_time_axis(tmp_path):
     features = {"frames": tensor((None, 4, 4, 2), np.uint8), "label": tensor((), np.int64)}
     data = load(prepare(tmp_path, "events", features, train=examples, test=examples), (4, 4, 2))
     np.testing.assert_array_equal(data.train.images[np.argsort(data.train.labels)], frames)
-    assert (data.entry.scale, data.frames) == (1, 5)
+    assert (data.pixels.scale, data.frames) == (1, 5)
     assert data.notes == ("tfds:events: values of 0 and 1 are used unscaled (scale 1)",)
     examples[1] = {"frames": frames[1, :3], "label": 1}
     name = prepare(tmp_path / "ragged", "ragged", features, train=examples, test=examples)

@@ -25,7 +25,7 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig, surrogate_of
 from csnn_jax.data import dropout
-from csnn_jax.data.entry import as_floats
+from csnn_jax.data.caller import as_floats
 from csnn_jax.engine import event, scan
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, from_tensors, tensors

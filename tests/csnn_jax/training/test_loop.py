@@ -11,6 +11,7 @@ from stepping import step
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
+from csnn_jax.config.pixels import Pixels
 from csnn_jax.errors import UserError
 from csnn_jax.runs import checkpoints, rundir, weights
 from csnn_jax.training import plan
@@ -36,7 +37,7 @@ def drawn() -> data.Dataset:
     def split(count: int) -> data.Split:
         return data.Split(rng.integers(0, 256, (count, 8, 8, 1), np.uint8), rng.integers(0, 3, count).astype(np.uint8))
 
-    return data.Dataset("drawn", split(20), split(4), split(6), ("0", "1", "2"), data.Entry(256.0, 8), ())
+    return data.Dataset("drawn", split(20), split(4), split(6), ("0", "1", "2"), Pixels(), ())
 
 
 @pytest.fixture

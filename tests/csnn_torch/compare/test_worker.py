@@ -11,6 +11,7 @@ from refusals import refusing
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
+from csnn_jax.config.pixels import Pixels
 from csnn_jax.errors import UserError
 from csnn_torch.compare import worker
 
@@ -18,7 +19,7 @@ STACK = ModelConfig((8, 8, 1), (4,), hidden=(8,), num_classes=3, time_steps=6)
 
 
 def dataset_of(split: data.Split) -> data.Dataset:
-    return data.Dataset("few", split, None, split, ("0", "1", "2"), data.Entry(256.0, 8), ())
+    return data.Dataset("few", split, None, split, ("0", "1", "2"), Pixels(), ())
 
 
 def test_all_sides_predict_the_same_and_learn():

@@ -56,7 +56,7 @@ def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name):
     tensors = drawn(config)
     nir_graph.write(tmp_path / "network.nir", config, tensors)
     found = nir_network.read(str(tmp_path / "network.nir"))
-    expected = replace(config, scale=config.pixel_scale, input_bits=config.pixel_bits, weight_bits=None)
+    expected = replace(config, scale=config.pixels.scale, input_bits=config.pixels.bits, weight_bits=None)
     assert found.config == expected and found.notes == ()
     rounded = layouts.on_grid(found.config, found.tensors)
     given = {key: value for key, value in tensors.items() if not key.endswith(".exponents")}

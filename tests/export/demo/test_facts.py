@@ -48,7 +48,7 @@ def test_random_draws_match_the_first_golden_image(spikes):
     config = RunDir(spikes).config().model
     draws = np.frombuffer(files["draws.bin"], np.uint8).reshape(found["steps"], 1, 20, 20)
     image = np.frombuffer(files["samples.bin"], np.uint8).reshape(-1, 1, 20, 20)[0]
-    expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.brightest)
+    expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.pixels.brightest)
     np.testing.assert_array_equal(draws < np.array(found["levels"])[image], expected[:, 0, :, :, 0][:, None])
     assert found["data"] == "idx", "the images' folder must not be shown"
     assert facts._data_name("tfds:nmnist@/home/me") == "tfds:nmnist"

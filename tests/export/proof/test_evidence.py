@@ -23,7 +23,7 @@ def evidence(count: int, compared: int, **changes) -> Evidence:
 def test_every_image_is_in_one_batch_and_the_first_ones_are_compared():
     made = evidence(BATCH + 3, BATCH + 1)
     xs, labels = zip(*made.batches(), strict=True)
-    expected = torch.from_numpy(made.test.images).moveaxis(-1, -3) / OTHER.input_scale
+    expected = torch.from_numpy(made.test.images).moveaxis(-1, -3) / OTHER.entering.scale
     assert torch.equal(torch.cat(xs), expected) and np.array_equal(np.concatenate(labels), made.test.labels)
     first, again = [*made.compared], [*made.compared]
     assert torch.equal(torch.cat([one.x for one in first]), expected[: BATCH + 1])

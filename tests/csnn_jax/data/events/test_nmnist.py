@@ -13,7 +13,7 @@ def test_a_folder_as_published(tmp_path):
     found = load(write_nmnist(tmp_path, 2, 1), None, time_steps=5)
     assert found.train.images.shape == (20, 5, 34, 34, 2) and found.test.images.shape == (10, 5, 34, 34, 2)
     assert found.train.labels.tolist() == 2 * list(range(10))
-    assert found.frames == 5 and found.entry == (1, 4) and found.names == tuple("0123456789")
+    assert found.frames == 5 and found.pixels == (1, 4) and found.names == tuple("0123456789")
     columns = [np.flatnonzero(found.train.images[row].sum((0, 1, 3))) for row in (0, 19)]
     assert columns[0].tolist() == [0, 1, 2, 3] and columns[1].tolist() == [27, 28, 29, 30]
     fitted = fit_model(ModelConfig(time_steps=5), found)

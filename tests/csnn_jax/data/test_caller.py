@@ -4,7 +4,9 @@ import torch
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data.entry import Entry, as_bytes_of_255, as_floats, as_learned, entry_of
+from csnn_jax.config.pixels import Pixels
+from csnn_jax.data.caller import as_bytes_of_255, as_floats, as_learned
+from csnn_jax.data.images import pixels_of
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ from csnn_jax.data.entry import Entry, as_bytes_of_255, as_floats, as_learned, e
 def test_scale_and_input_bits_depend_on_the_data(shape, most, floats, entry):
     images = np.zeros(shape, np.float32 if isinstance(most, float) else np.uint8)
     images.flat[3] = most
-    assert entry_of(images, floats) == Entry(*entry)
+    assert pixels_of(images, floats) == Pixels(*entry)
 
 
 def test_multiples_of_one_255th_are_bytes():
