@@ -3,7 +3,6 @@
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import Literal
 
 import pytest
 from commands import call
@@ -15,6 +14,8 @@ from reference.targets import TARGETS, Answer, Fields, Question, ask
 from refusals import refusing
 
 from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.options import option
+from csnn_jax.options.kinds import choice, count
 
 EVENT, SCAN, TORCH, C, ONNX, NIR = "event engine", "scan engine", "snnTorch", "C", "ONNX", "NIR"
 READERS = {"NIR (Norse)", "NIR (Sinabs)", "NIR (SpikingJelly)"}
@@ -22,14 +23,12 @@ READERS = {"NIR (Norse)", "NIR (Sinabs)", "NIR (SpikingJelly)"}
 
 @dataclass(frozen=True)
 class WithChoice(JaxFlags):
-    novel: Literal["one", "two"] = "one"
-    """Something new."""
+    novel: str = option("one", choice(("one", "two")), "Something new.")
 
 
 @dataclass(frozen=True)
 class WithNumber(JaxFlags):
-    novel: int = 1
-    """Something new."""
+    novel: int = option(1, count(), "Something new.")
 
 
 def test_every_command_of_the_package_is_included() -> None:
@@ -40,12 +39,12 @@ def test_every_command_of_the_package_is_included() -> None:
 @pytest.mark.parametrize("module", COMMANDS)
 def test_the_flags_match_the_help(module: str) -> None:
     lines = call(module, "--help").stdout.splitlines()
-    heads = [line.strip("\u256d\u256e\u2500 ") for line in lines if line.startswith("\u256d")]
-    shown = [name for line in lines if (name := re.match(r"\u2502 (--[a-z-]+|[A-Z]+\.*(?=  ))", line))]
+    heads = [line.removesuffix(":") for line in lines if re.fullmatch(r"[a-z]+ (arguments|options):", line)]
+    shown = [name for line in lines if (name := re.match(r"  (--[a-z-]+|[A-Z]+(?=  |$))", line))]
     found = flags.groups(COMMANDS[module])
-    assert [name[1] for name in shown] == [one.name for group in found for one in group.flags]
+    assert [name[1] for name in shown if name[1] != "--version"] == [one.name for group in found for one in group.flags]
     titles = [f"{group.title.lower()} options" for group in found if group.title]
-    assert [head for head in heads if head not in ("options", "positional arguments")] == titles
+    assert [head for head in heads if head != "positional arguments"] == titles
 
 
 def test_the_page_has_a_row_for_every_flag() -> None:
@@ -62,14 +61,22 @@ def test_the_page_has_a_row_for_every_flag() -> None:
 def test_a_row_matches_the_declaration() -> None:
     found = {one.name: one for group in flags.groups(JaxFlags) for one in group.flags}
     text = "Iterations at the start over which the learning rate rises linearly to --lr."
-    assert found["--warmup"] == Flag("--warmup", "`0`", "whole number", text)
-    assert found["--pool"][:3] == ("--pool", "`max`", "one or more of `max`, `avg`, `sum`, `none`")
-    assert found["--conv-channels"][:3] == ("--conv-channels", "`32 64`", "whole numbers")
-    assert found["--devices"][:3] == ("--devices", "`1`", "`all`, or whole number")
-    assert found["--augment"][:3] == ("--augment", "`None`", "3 numbers")
+    assert found["--warmup"] == Flag("--warmup", "`0`", "a whole number of at least 0", text)
+    assert found["--pool"][:3] == ("--pool", "`max`", "`max`, `avg`, `sum`, `none`")
+    assert found["--conv-channels"][:3] == (
+        "--conv-channels",
+        "`32 64`",
+        "several values, each a whole number of at least 1",
+    )
+    assert found["--devices"][:3] == ("--devices", "`1`", "`all`, or a whole number of at least 1")
+    assert found["--augment"][:3] == (
+        "--augment",
+        "`None`",
+        "three numbers: shift in pixels, rotation in degrees, scale as a fraction",
+    )
     assert found["--flip"][1:3] == found["--no-bias"][1:3] == ("off", "no value")
     (run, *_) = flags.groups(COMMANDS["export"])[0].flags
-    assert run[:3] == ("RUN", "required", "text")
+    assert run[:3] == ("RUN", "required", "a run directory")
 
 
 def test_a_new_flag_appears_on_both_pages() -> None:
@@ -120,7 +127,7 @@ def test_known_answers(changes: Fields, refused: set[str]) -> None:
 
 def test_the_reasons_come_from_the_code() -> None:
     assert reasons({"pool": "sum"}) == {EVENT: "the event engine doesn't support sum pooling, as in pool1"}
-    assert reasons({"devices": 2}) == {TORCH: "Unrecognized options: --devices"}
+    assert reasons({"devices": 2}) == {TORCH: "--devices: expected a flag of this command"}
     assert reasons({"pool": "max"})[NIR] == "NIR has no max-pooling; train with --pool avg for a network.nir"
     assert reasons({}, "gpu") == {EVENT: "the event engine runs on the CPU, not on gpu"}
     assert reasons({}, "tpu").keys() == {EVENT, TORCH}

@@ -224,7 +224,7 @@ class Config:
         [(14, 14, 8), (7, 7, 16), (10,)]
         >>> Config(train=TrainConfig(lr=-1))
         Traceback (most recent call last):
-        csnn_jax.errors.UserError: lr -1: expected a positive number below 2^30, as weights are
+        csnn_jax.errors.UserError: lr -1: expected a number above 0 and below 2^30, as weights are
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)

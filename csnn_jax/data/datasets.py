@@ -82,7 +82,8 @@ def load(
         from csnn_jax.data.events.cache import Cache
 
         cache = cache or Cache()
-    wanted = Wanted(shape, time_steps, input_shape is None, frames, cache, subset)
+    store = cache.records if cache else Wanted.store
+    wanted = Wanted(shape, time_steps, input_shape is None, frames, store, subset)
     with _naming(name):
         raw = reader.read(name.partition(":")[2], wanted)
     names = _classes(raw, name, every_class)

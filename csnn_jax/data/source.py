@@ -1,19 +1,25 @@
 """What a data reader takes and returns: the contract of csnn_jax.data.datasets.READERS."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from csnn_jax.data.images import Images, Shape
 
 if TYPE_CHECKING:
-    from csnn_jax.data.events.cache import Cache
     from csnn_jax.data.pictures import Picture
 
 Pair = tuple[Images, np.ndarray]
 """Images and their labels, integers [N]."""
+
+
+class StoredRecords(Protocol):
+    """Records on disk, read one by one."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class Wanted:
         time_steps: its number of steps.
         own: whether the shape is only the default, so event recordings keep their sensor's size.
         frames: how events become frames, by "time" or by "count".
-        cache: cache of data that is made on first use; None: no caching.
+        store: (name, function that makes records) -> the records, made on first use and stored; None instead of them
+            if they can't be stored.
         subset: number of training images needed, the first ones; None: all. A reader may return more.
     """
 
@@ -33,7 +40,7 @@ class Wanted:
     time_steps: int
     own: bool = False
     frames: str = "time"
-    cache: "Cache | None" = None
+    store: Callable[[str, Callable[[], Iterable[bytes]]], StoredRecords | None] = lambda name, make: None
     subset: int | None = None
 
     def of(self, count: int, train: int) -> int:

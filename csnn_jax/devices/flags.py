@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from csnn_jax.flags import TrainFlags
-from csnn_jax.options import Rule, option
+from csnn_jax.options import Rule, flag_of, option
 from csnn_jax.options.kinds import SWITCH, count, either, text
 
 _MEETING = ("coordinator", "num_processes", "process_id")
@@ -19,8 +19,14 @@ def split(coordinator: str) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
-def _is_complete(flags: "JaxFlags") -> bool:
-    return len({getattr(flags, name) is None for name in _MEETING}) == 1
+def _meeting(name: str) -> Rule:
+    """The rule that an option is given only with the others that say where processes meet."""
+    others = " and ".join(flag_of(other) for other in _MEETING if other != name)
+    return Rule(
+        name,
+        f"{others}, too",
+        lambda flags: getattr(flags, name) is None or all(getattr(flags, other) is not None for other in _MEETING),
+    )
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,7 @@ class JaxFlags(TrainFlags):
             "no --coordinator; the cluster's environment provides it",
             lambda flags: not flags.distributed or flags.coordinator is None,
         ),
-        *(
-            Rule(name, "--coordinator, --num-processes and --process-id, or none of them", _is_complete)
-            for name in _MEETING
-        ),
+        *map(_meeting, _MEETING),
         Rule(
             "process_id",
             lambda flags: f"a whole number below {flags.num_processes}, the value of --num-processes",

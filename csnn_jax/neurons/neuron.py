@@ -25,7 +25,11 @@ MEMBRANE = "mem"
 
 
 def is_threshold(values: Any) -> np.ndarray:
-    """Where numbers have the magnitudes of `THRESHOLDS` in float32."""
+    """Where numbers have the magnitudes of `THRESHOLDS` in float32.
+
+    Args:
+        values: numbers, of any shape.
+    """
     with np.errstate(over="ignore", under="ignore"):
         sizes = abs(np.asarray(values, np.float32))
     return (sizes >= SMALLEST) & (sizes < NEVER)

@@ -155,8 +155,8 @@ def check_rules(config: Any, rules: Sequence[Rule], *owners: Any) -> None:
     """
     for rule in rules:
         if not rule.holds(config):
-            owner = next(owner for owner in owners if hasattr(owner, rule.name))
-            one = next(one for one in options_of(type(owner)) if one.name == rule.name)
+            declared = ((owner, one) for owner in owners for one in options_of(type(owner)))
+            owner, one = next((owner, one) for owner, one in declared if one.name == rule.name)
             expected = rule.expected if isinstance(rule.expected, str) else rule.expected(config)
             raise one.error(getattr(owner, rule.name), expected)
 

@@ -73,13 +73,16 @@ def number(
         if bound is not None
     ]
     text = limits or " and ".join(f"{word} {bound:g}" for _, word, bound in bounds)
+    if least is not None and most is not None:
+        text = f"from {least:g} to {most:g}"
+    expected = "a positive number" if text == "above 0" else f"a number {text}".strip()
 
     def accepts(value: Any) -> bool:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
             return False
         return all(compare(value, bound) for compare, _, bound in bounds) and also(value)
 
-    return Kind(f"a number {text}".strip(), "FLOAT", accepts, lambda words: float(words[0]))
+    return Kind(expected, "FLOAT", accepts, lambda words: float(words[0]))
 
 
 def choice(names: Any) -> Kind:

@@ -42,7 +42,7 @@ class CompareFlags(Flags):
     quick: bool = option(False, SWITCH, """
         Use few images and iterations, and no variants: about 4 minutes on two CPU cores.""")
     questions: tuple[Question, ...] = option(
-        ("network", "training", "cost"), several(choice(Question), least=1), "Questions to answer.")
+        ("network", "training", "cost"), several(choice(Question)), "Questions to answer.")
     figures: Figures = option("png", choice(Figures), "pdf: also write comparison.pdf, for papers.")
     # fmt: on
 

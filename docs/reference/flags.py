@@ -96,10 +96,10 @@ def _default(value: Any) -> str:
 
 def _values(kind: Kind) -> str:
     """The values of an option: its choices as code, otherwise in words."""
-    words = re.split("( or|, or)? one value per", kind.expected)[0]
+    words = re.split("( or|, or)? one value per", kind.expected)[0].removeprefix("one of ")
     for name in kind.choices:
         words = re.sub(rf"(?<![\w`]){name}(?![\w`])", f"`{name}`", words, count=1)
-    return words.removeprefix("one of ")
+    return words
 
 
 def render() -> str:

@@ -67,7 +67,7 @@ def test_effects_of_rounding_are_reported_without_images_too(tmp_path, capsys):
     [
         (None, ("--padding", "valid"), ["--padding valid"]),
         (None, ("--map", "0=conv1"), ["--map 0=conv1"]),
-        (None, ("--written-by", "foo"), ("--written-by foo", "norse, sinabs, snntorch, spikingjelly")),
+        (None, ("--written-by", "foo"), ("--written-by foo", "snntorch, norse, sinabs, spikingjelly")),
         (None, ("--no-reset-delay",), ["--no-reset-delay"]),
         (None, ("--dt", "0"), ("--dt 0", "positive")),
         (None, ("--written-by", "norse", "--no-norm-input"), ("--no-norm-input", "--written-by sinabs")),

@@ -10,14 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax.data.events import saccades
-from csnn_jax.data.events.cache import Cache
 from csnn_jax.data.events.five_bytes import decoded, encoded
 from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.records import Records
 from csnn_jax.data.idx import read_mnist
-from csnn_jax.data.source import Pair, Raw, Reader, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, StoredRecords, Wanted
 from csnn_jax.progress import followed
 
 FORMAT = 3
@@ -32,7 +30,7 @@ class Place(NamedTuple):
     path: Path
     part: int
     number: int
-    stored: Records | None
+    stored: StoredRecords | None
 
     def __str__(self) -> str:
         return f"{self.path}, digit {self.number} of part {self.part}, simulated (format {FORMAT})"
@@ -66,13 +64,13 @@ def read_place(place: Place) -> Events:
 
 def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> Pair:
     images, labels = pair
-    records = None if wanted.cache is None else _stored(wanted.cache, np.asarray(images[:count])[..., 0], part)
+    records = _stored(wanted, np.asarray(images[:count])[..., 0], part)
     path = Path(str(files("csnn_jax.data"))) / "mnist" / f"{('train', 't10k')[part]}-images-idx3-ubyte.gz"
     places = [Place(path, part, number, records) for number in range(count)]
     return Recordings(places, read_place, window, made=True), labels[:count]
 
 
-def _stored(cache: Cache, digits: np.ndarray, part: int) -> Records | None:
+def _stored(wanted: Wanted, digits: np.ndarray, part: int) -> StoredRecords | None:
     """All recordings of a part, simulated in batches if missing; None if they can't be stored."""
     starts = range(0, len(digits), BATCH)
 
@@ -82,7 +80,7 @@ def _stored(cache: Cache, digits: np.ndarray, part: int) -> Records | None:
             for batch in followed(made, f"Data: simulating {len(digits):,} recordings", len(starts)):
                 yield from batch
 
-    return cache.records(f"saccades-{FORMAT}-{('train', 'test')[part]}-{len(digits)}", simulated)
+    return wanted.store(f"saccades-{FORMAT}-{('train', 'test')[part]}-{len(digits)}", simulated)
 
 
 def _simulated(digits: np.ndarray, part: int, first: int) -> list[bytes]:

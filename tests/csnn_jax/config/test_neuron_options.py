@@ -11,7 +11,7 @@ NEURONS = [
     ({"alpha": 0.5}, ("alpha 0.5", "no value", "neuron leaky")),
     ({"learn_alpha": True}, ("learn_alpha", "no value", "neuron leaky")),
     ({"per_channel": ("alpha",)}, ("per_channel alpha", "beta", "threshold", "neuron leaky")),
-    ({"neuron": "synaptic", "alpha": 1.5}, ("alpha 1.5", "at least 0", "at most 1")),
+    ({"neuron": "synaptic", "alpha": 1.5}, ("alpha 1.5", "0 to 1")),
     ({"neuron": "synaptic", "alpha": (0.5, 0.5)}, ("alpha 0.5 0.5", "one value, or 4")),
     ({"reset": ("zero", "none")}, ("reset zero none", "one value, or 4")),
     ({"reset": ("zero", "none", "half", "none")}, ("reset zero none half none", "subtract", "zero", "none")),

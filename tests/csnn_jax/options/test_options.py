@@ -38,8 +38,9 @@ def edges(one: Option) -> tuple[list[Any], list[Any]]:
     if is_text(one):
         return [], []
     whole = "whole number" in one.kind.expected
-    valid: list[Any] = []
-    invalid: list[Any] = []
+    positive = "positive number" in one.kind.expected
+    valid: list[Any] = [1e-40] if positive else []
+    invalid: list[Any] = [0, 0.0, -1] if positive else []
     for word, text in LIMIT.findall(one.kind.expected):
         limit, open_end = number(text), word.endswith(("above", "below"))
         upper = word.endswith(("below", "most")) or word == "to"

@@ -53,7 +53,7 @@ def test_a_network_trained_on_float_arrays(tmp_path):
 @pytest.mark.parametrize(
     "flags, names",
     [
-        ((), ("RUN", "at least one")),
+        ((), ["RUN"]),
         (("run", "./run"), ("RUN ./run", "once")),
         (("nowhere",), ("nowhere", "run directory")),
         (("run", "--out", "run/config.json/a.html"), ("--out run/config.json/a.html", "directory")),

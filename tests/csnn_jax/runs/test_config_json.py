@@ -26,8 +26,8 @@ def test_any_configuration_survives_json(config):
         ('{"modle": {}}', ("modle", "Config", "data, model, train")),
         ('{"model": {"betta": 0.5}}', ("betta", "ModelConfig", "alpha")),
         ('{"model": {"beta": NaN}}', ("beta nan", "0 to 1")),
-        ('{"model": {"hidden": [[1]]}}', ("hidden [1]", "positive whole numbers")),
-        ('{"train": {"lr": "fast"}}', ("lr 'fast'", "positive number")),
+        ('{"model": {"hidden": [[1]]}}', ("hidden [1]", "whole number")),
+        ('{"train": {"lr": "fast"}}', ("lr 'fast'", "above 0")),
     ],
 )
 def test_bad_json_is_refused_in_one_line_that_names_the_file(text, facts):

@@ -165,7 +165,7 @@ def test_all_runs_are_checked_before_the_first_is_trained(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "names"),
     [
-        (("--seeds", 1, 1), ("--seeds 1 1", "once")),
+        (("--seeds", 1, 1), ("--seeds 1 1", "different")),
         (("--seeds", 0, -1), ("--seeds 0 -1", "below 2**63")),
         (("--seeds", 0, 1, "--seed", 0), ("--seed 0", "--seeds")),
         (("--seeds", 0, 1, "--resume", "--out", "x"), ("--resume", "x", "seeds")),

@@ -48,7 +48,7 @@ def test_messages_of_a_data_source_are_not_mixed_with_the_answer(tmp_path, monke
     worker.work(str(run), "scan")
     out, err = capsys.readouterr()
     assert "JAX" in json.loads(out)["description"]
-    assert "caching the frames of 130 recordings" in err
+    assert "caching 140 recordings" in err
 
 
 def test_an_input_that_changes_at_every_step_is_not_computed_once():
