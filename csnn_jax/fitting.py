@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from csnn_jax import data
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.data import Split
 from csnn_jax.data.caller import check_finite, to_learn_from
 from csnn_jax.data.images import pixels_of, scale_note
@@ -16,9 +16,9 @@ from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.records import Records
 from csnn_jax.trained import Trained
 from csnn_jax.training.job import chosen, introduced
-from csnn_jax.training.journal import RecordingJournal
-from csnn_jax.training.loop import Loop
-from csnn_jax.training.plan import iterations, learning_rates
+from csnn_jax.training.journal import Journal
+from csnn_jax.training.loop import Evaluated, Finished, Loop
+from csnn_jax.training.prepare import prepare
 from csnn_jax.update.trainer import Trainer
 
 Arrays = Split | tuple[Any, Any]
@@ -87,14 +87,9 @@ def fit(
             raise ValueError(f"{name} is {show(function)}, expected a function, or None")
     _check_used(config)
     dataset = _dataset(config, train, test, classes)
-    asked = _asked(config, dataset)
-    job = decided(asked)
-    data.check_split(dataset.train, job.model, "train")
-    data.check_split(dataset.test, job.model, "test")
-    dataset = data.learned(dataset, job.model)
-    data.Augmentation.of(job, dataset.train.images)  # checks that the augmentations apply to these images
-    rates = learning_rates(job.train, _iterations(job.train, len(dataset.train.labels)))
-    trainer = Trainer(job, dataset.train)
+    config = replace(config, data=replace(config.data, dataset=dataset.name))
+    _check_length(config.train, len(dataset.train.labels))
+    asked, job, dataset, trainer, rates = prepare(config, dataset, Trainer)
 
     def say(line: str) -> None:
         if log is not None:
@@ -103,8 +98,15 @@ def fit(
     taken = _filled_in(config.model, job.model)
     for line in (*introduced(dataset, job, trainer), taken, *chosen(asked, job, trainer)):
         say(line)
-    loop, records = Loop(job, dataset, trainer, rates, lambda: True), Records()
-    loop.run(0, _Fitting(job, dataset, records, len(rates), loop, say, on_evaluation))
+    loop, records = Loop(job, dataset, trainer, rates), Records()
+    arrays = {"train": data.digest(dataset.train), "test": data.digest(dataset.test)}
+    record = Journal(job, records, len(rates), loop.summarize_neurons, say, at_end={"arrays": arrays})
+    reported = -1
+    for event in loop.events(0):
+        record(event)
+        if isinstance(event, Evaluated | Finished) and on_evaluation is not None and event.done != reported:
+            reported = event.done
+            on_evaluation(event.done, event.result)
     tensors = trainer.tensors()
     weights.check(tensors, job.model, "after training")
     return Trained(job, tensors, job.train.engine, records.all)
@@ -142,23 +144,15 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
     return data.shortened(dataset, config.train.eval_images)
 
 
-def _asked(config: Config, dataset: data.Dataset) -> Config:
-    """The job on these arrays, before `auto` is resolved."""
-    data.check_counts(dataset.train.images, config.model)
-    return data.fit_config(replace(config, data=replace(config.data, dataset=dataset.name)), dataset)
-
-
-def _iterations(settings: TrainConfig, images: int) -> int:
-    """The job's iterations; raises UserError if there are none, or fewer than requested."""
-    data.epoch_batches(settings.seed, 0, images, settings.batch_size)  # checks that there is a batch
-    total = iterations(settings, images)
-    if settings.max_iters is not None and settings.max_iters > total:
+def _check_length(settings: TrainConfig, images: int) -> None:
+    """Raises UserError if a job has fewer iterations than requested."""
+    total = images // settings.batch_size * settings.epochs
+    if settings.max_iters is not None and settings.max_iters > total > 0:
         epochs = f"{settings.epochs} epoch{'s' * (settings.epochs > 1)} of {images} images in batches"
         raise UserError(
             f"--max-iters {settings.max_iters}: {epochs} of {settings.batch_size} are {total} iterations; "
             "expected at most that many, or more --epochs"
         )
-    return total
 
 
 def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:
@@ -167,35 +161,3 @@ def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:
     taken = [name for name in names if getattr(asked, name) != getattr(made, name)]
     values = [" ".join(words_of(name, getattr(made, name))) for name in taken]
     return f"Inferred from the arrays: {', '.join(values) or 'nothing'}"
-
-
-class _Fitting(RecordingJournal):
-    """Prints and records training and calls `on_evaluation`; the last record identifies the arrays."""
-
-    def __init__(
-        self,
-        job: Config,
-        dataset: data.Dataset,
-        records: Records,
-        total: int,
-        loop: Loop,
-        say: Callable[[str], None],
-        on_evaluation: Callable[[int, Evaluation], object] | None,
-    ):
-        super().__init__(job, records, total, loop.look, say)
-        self._dataset, self._on_evaluation, self._latest = dataset, on_evaluation, 0
-
-    def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
-        super().evaluated(done, kind, result)
-        self._tell(done, result)
-
-    def finished(self, done: int, kind: str, result: Evaluation, **more: Any) -> None:
-        arrays = {"train": data.digest(self._dataset.train), "test": data.digest(self._dataset.test)}
-        super().finished(done, kind, result, arrays=arrays, **more)
-        if done != self._latest:  # otherwise it was just reported
-            self._tell(done, result)
-
-    def _tell(self, done: int, result: Evaluation) -> None:
-        self._latest = done
-        if self._on_evaluation is not None:
-            self._on_evaluation(done, result)

@@ -60,7 +60,7 @@ class Progress:
 
     def __init__(self, total: int, start: int, batch_size: int):
         self._total, self._start, self._batch_size = total, start, batch_size
-        self._live = sys.stdout.isatty()
+        self._live, self._muted = sys.stdout.isatty(), False
         console = Console(highlight=False)
         self._cell = CellBar(total) if console.is_jupyter else None
         self._bar = Bar(
@@ -83,8 +83,14 @@ class Progress:
         if self._cell:
             self._cell.show()
 
+    def mute(self) -> None:
+        """Stops printing, because nobody reads the output."""
+        self._muted = True
+
     def step(self, iteration: int, loss: float) -> None:
         """Reports that an iteration, counted from 1, is done. The time left includes evaluations, not compilation."""
+        if self._muted:
+            return
         now = time.perf_counter()
         done = iteration - self._start
         if done == 1:
@@ -110,6 +116,8 @@ class Progress:
 
     def line(self, text: str) -> None:
         """Prints a line, above the bar if there is one."""
+        if self._muted:
+            return
         if self._live:
             self._bar.console.print(text, soft_wrap=True)
         else:

@@ -240,7 +240,7 @@ class HealthMonitor:
         return {key: dict(zip(names, map(_digits, values), strict=True)) for key, (names, values) in pairs.items()}
 
     def step(
-        self, iteration: int, loss: float, layers: dict[str, dict[str, float]], say: Callable[[str], None]
+        self, iteration: int, loss: float, layers: dict[str, dict[str, float]], say: Callable[[str], object]
     ) -> None:
         """Reports events after an iteration.
 
@@ -258,12 +258,12 @@ class HealthMonitor:
         for event in events:
             self._tell(iteration, event, figures, say)
 
-    def evaluated(self, iteration: int, seen: Mapping[str, NeuronSummary], say: Callable[[str], None]) -> None:
+    def evaluated(self, iteration: int, seen: Mapping[str, NeuronSummary], say: Callable[[str], object]) -> None:
         """Reports events in the state of the neurons after an evaluation."""
         for event in self.detectors.evaluated(iteration, np.array([layer.dead for layer in seen.values()])):
             self._tell(iteration, event, by_figure(seen), say)
 
-    def _tell(self, iteration: int, event: Event, figures: dict[str, Any], say: Callable[[str], None]) -> None:
+    def _tell(self, iteration: int, event: Event, figures: dict[str, Any], say: Callable[[str], object]) -> None:
         names = self.weights if event.what in ("vanishing", "exploding") else self.names
         layers = [] if event.what == "stuck" else [names[layer] for layer in event.layers]
         if event.layers:

@@ -7,6 +7,7 @@ from csnn_jax.runs import checkpoints, weights
 from csnn_jax.runs.checkpoints import State
 from csnn_jax.runs.layouts import Tensors, on_grid
 from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training.loop import CheckpointDue, Evaluated, Event, Finished, Interrupted, Stepped
 from csnn_jax.training.trainer import Trainer
 
 
@@ -33,14 +34,23 @@ class CheckpointWriter:
         if exception[0] is None:
             self.wait()
 
-    def due(self, done: int) -> bool:
-        """Whether a checkpoint is due after `done` iterations, in addition to those at evaluations."""
-        every = self._config.train.checkpoint_every
-        return every > 0 and done % every == 0
+    def __call__(self, event: Event) -> None:
+        """Saves what an event makes due.
 
-    def score(self, done: int, accuracy: float) -> None:
-        """Sets the accuracy on held-out images after `done` iterations."""
-        self._scores[done] = accuracy
+        Raises:
+            UserError: a write failed, or its weights were out of range; earlier checkpoints are intact.
+        """
+        match event:
+            case Stepped():
+                self.check()
+            case Evaluated(done, kind, result):
+                if kind == "validation":
+                    self._scores[done] = result.accuracy
+                self.keep(done)
+            case CheckpointDue(done):
+                self.keep(done)
+            case Finished() | Interrupted():
+                self.wait()
 
     def keep(self, done: int) -> None:
         """Copies weights and training state after `done` iterations, and starts writing them.

@@ -4,8 +4,8 @@ The framework is behind `trainer.Trainer`.
 """
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
@@ -15,19 +15,22 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax import data, interrupts
-from csnn_jax.config import Config, auto, decided
+from csnn_jax.config import Config, auto
 from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures, spikes, style
 from csnn_jax.flags import TrainFlags, job_words, values_of
 from csnn_jax.initial import start as initial
 from csnn_jax.options import flag_of
+from csnn_jax.progress import Progress
 from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import pictures
-from csnn_jax.training.journal import WritingJournal
-from csnn_jax.training.loop import Journal, Loop, watched_split
-from csnn_jax.training.plan import iterations, learning_rates
+from csnn_jax.training.checkpoint_writer import CheckpointWriter
+from csnn_jax.training.journal import Journal
+from csnn_jax.training.loop import Diverged, Evaluated, Finished, Interrupted, Loop, watched_split
+from csnn_jax.training.plan import iterations
+from csnn_jax.training.prepare import MakeTrainer, prepare
 from csnn_jax.training.processes import Beginning, Processes, SingleProcess
 from csnn_jax.training.trainer import Trainer
 
@@ -38,12 +41,8 @@ KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
 """Fields that don't affect results; resuming may always change them."""
 
 
-FRESH = Beginning(0, open=True, owed=True, state=None)
+FRESH = Beginning(0, unfinished=True, unevaluated=True, state=None)
 """A job before its first iteration."""
-
-
-MakeTrainer = Callable[[Config, data.Split], Trainer]
-"""A framework's contribution: makes its trainer from a job and training images, or raises UserError."""
 
 
 class Job(NamedTuple):
@@ -89,7 +88,7 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | N
         def go_on() -> bool:
             return not processes.maximum(caught[0] if caught else 0)
 
-        ended = lead(job, opened[0], begun, go_on) if opened else _iterate(job, begun, go_on)
+        ended = lead(job, opened[0], begun, go_on) if opened else follow(job, begun, go_on)
         signal = processes.maximum(caught[0] if caught else 0)
     if signal and opened:
         path = opened[0].path
@@ -112,21 +111,16 @@ def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
         from csnn_jax.runs import tensorboard
 
         tensorboard.require()
-    given = flags.config
-    dataset = data.load_to_train(given, flags.cache, flags.given)
-    dataset = data.shortened(dataset, given.train.eval_images)
-    data.check_counts(dataset.train.images, given.model)
-    asked = data.fit_config(given, dataset, flags.given)
-    config = decided(asked)
-    dataset = data.learned(dataset, config.model)
-    data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
-    data.Augmentation.of(config, dataset.train.images)  # checks that there are events to drop
-    rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
-    begins = config
-    if flags.resume and config.train.init_from is not None:
-        # Its weights come from the checkpoint; the run that it started from may be gone.
-        begins = replace(config, train=replace(config.train, init="torch", init_from=None))
-    return Job(flags, asked, config, dataset, make_trainer(begins, dataset.train), rates)
+    dataset = data.load_to_train(flags.config, flags.cache, flags.given)
+    dataset = data.shortened(dataset, flags.config.train.eval_images)
+
+    def make(config: Config, train: data.Split) -> Trainer:
+        if flags.resume and config.train.init_from is not None:
+            # Its weights come from the checkpoint; the run that it started from may be gone.
+            config = replace(config, train=replace(config.train, init="torch", init_from=None))
+        return make_trainer(config, train)
+
+    return Job(flags, *prepare(flags.config, dataset, make, flags.given))
 
 
 def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
@@ -139,20 +133,57 @@ def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> 
 
         picture = partial(pictures.sample, job.config, job.dataset, job.trainer)
         run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
-    ended = _iterate(job, begun, go_on, run)
+    ended = begun.done
+    if begun.unfinished:
+        ended = train_into(job, run, begun, go_on)
     pictures.draw(run, job.config, job.dataset, job.trainer, job.flags.figures)
     return ended
 
 
-def _iterate(job: Job, begun: Beginning, go_on: Callable[[], bool], run: RunDir | None = None) -> int:
-    """Runs the remaining iterations; returns those done. Only a process that has the run writes."""
-    if not begun.open:
-        return begun.done
-    loop = Loop(job.config, job.dataset, job.trainer, job.rates, go_on)
-    journal = Journal()
-    if run is not None:
-        journal = WritingJournal(job.config, job.trainer, run, begun.done, len(job.rates), loop.look)
-    return loop.run(begun.done, journal, begun.owed)
+def follow(job: Job, begun: Beginning, go_on: Callable[[], bool]) -> int:
+    """`lead` in a process that writes nothing."""
+    loop, ended = Loop(job.config, job.dataset, job.trainer, job.rates, go_on), begun.done
+    for event in loop.events(begun.done, begun.unevaluated) if begun.unfinished else ():
+        ended = event.done if isinstance(event, Finished | Interrupted) else ended
+    return ended
+
+
+def train_into(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
+    """Runs the remaining iterations, prints and records what happens, and saves checkpoints; returns those done."""
+    config, total, ended, closed = job.config, len(job.rates), begun.done, list[BrokenPipeError]()
+    with (
+        Progress(total, begun.done, config.train.batch_size) as progress,
+        CheckpointWriter(config, job.trainer, run) as save,
+    ):
+        running = partial(_is_running, go_on, closed)
+        loop = Loop(config, job.dataset, job.trainer, job.rates, running, progress.batch)
+        record = Journal(config, run, total, loop.summarize_neurons, progress.line, progress.step)
+        if begun.done:
+            record.health.resume()
+        try:
+            with closing(loop.events(begun.done, begun.unevaluated)) as events:
+                for event in events:
+                    ended = event.done if isinstance(event, Finished | Interrupted) else ended
+                    # A checkpoint needs the records before it, and the last record the files before it.
+                    handlers = (record, save) if isinstance(event, Evaluated) else (save, record)
+                    for handle in handlers:
+                        try:
+                            handle(event)
+                        except BrokenPipeError as error:  # nobody reads the output; see command.run_command
+                            closed.append(error)
+                            progress.mute()
+        except Diverged as error:
+            job.trainer.roll_back()
+            save.keep_weights()
+            where = f"; the weights before the latest update are in {run.weights}"
+            raise Diverged(error.iteration, f"{where}; try a smaller --lr (now {config.train.lr})") from None
+    if closed:
+        raise closed[0]
+    return ended
+
+
+def _is_running(go_on: Callable[[], bool], closed: Sequence[BrokenPipeError]) -> bool:
+    return go_on() and not closed
 
 
 def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:

@@ -1,4 +1,4 @@
-"""The training loop, which defines the order of everything. It's the same for every framework and in every process.
+"""The training loop, which yields what happens. It's the same for every framework and in every process.
 
 The metrics of an iteration are fetched after the next one has been dispatched, so a device never waits for logging.
 Anything that needs the current network (an evaluation, a checkpoint, the end) fetches all of them first.
@@ -7,9 +7,9 @@ Anything that needs the current network (an evaluation, a checkpoint, the end) f
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from typing import Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,47 +21,51 @@ from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 
 
-class Journal:
-    """Receives everything that happens in a training run; a context manager.
+class Stepped(NamedTuple):
+    """An iteration, numbered from 1, is done; it was dispatched at `began` (`time.perf_counter`)."""
 
-    This base class writes nothing and is for processes other than process 0. `journal.WritingJournal` prints, records
-    and saves.
-    """
+    iteration: int
+    metrics: StepMetrics
+    began: float
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *exception: object) -> None:
-        pass
+class Evaluated(NamedTuple):
+    """The network was evaluated after `done` iterations, on the "test" or "validation" images."""
 
-    def mute(self) -> None:
-        """Stops printing, because nobody reads the output."""
+    done: int
+    kind: str
+    result: Evaluation
 
-    def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
-        """An iteration, numbered from 1, is done; it was dispatched at `began` (`time.perf_counter`)."""
 
-    def batch(self, number: int, total: int) -> None:
-        """A batch of an evaluation starts."""
+class CheckpointDue(NamedTuple):
+    """Weights and training state are those after `done` iterations and should be saved."""
 
-    def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
-        """The network was evaluated after `done` iterations, on the "test" or "validation" images."""
+    done: int
 
-    def due(self, done: int) -> bool:
-        """Whether a checkpoint is due after `done` iterations, in addition to those at evaluations."""
-        return False
 
-    def keep(self, done: int) -> None:
-        """Weights and training state are up to date after `done` iterations."""
+class Finished(NamedTuple):
+    """Training is finished, with this result on the "test" images, or "validation" images if there are none."""
 
-    def diverged(self, iteration: int) -> UserError:
-        """The loss or a gradient wasn't finite; saves the last good weights and returns an error with their path."""
-        return UserError(f"iteration {iteration}: the loss or a gradient isn't finite")
+    done: int
+    kind: str
+    result: Evaluation
 
-    def finished(self, done: int, kind: str, result: Evaluation) -> None:
-        """Training is finished, with this result on the "test" images, or "validation" images if there are none."""
 
-    def interrupted(self, done: int) -> None:
-        """Training stops here and can be resumed."""
+class Interrupted(NamedTuple):
+    """Training stopped after `done` iterations and can be resumed."""
+
+    done: int
+
+
+Event = Stepped | Evaluated | CheckpointDue | Finished | Interrupted
+
+
+class Diverged(UserError):
+    """The loss or a gradient isn't finite."""
+
+    def __init__(self, iteration: int, more: str = ""):
+        super().__init__(f"iteration {iteration}: the loss or a gradient isn't finite{more}")
+        self.iteration = iteration
 
 
 class Loop:
@@ -73,6 +77,7 @@ class Loop:
         trainer: the network being trained.
         rates: learning rate of every iteration.
         go_on: called before each iteration and each batch of an evaluation; False interrupts training.
+        on_batch: called with the number of a batch and of all batches when a batch of an evaluation starts.
     """
 
     def __init__(
@@ -81,95 +86,78 @@ class Loop:
         dataset: data.Dataset,
         trainer: Trainer,
         rates: np.ndarray,
-        go_on: Callable[[], bool],
+        go_on: Callable[[], bool] = lambda: True,
+        on_batch: Callable[[int, int], object] = lambda number, total: None,
     ):
         self._config, self._dataset, self._trainer = config, dataset, trainer
-        self._rates, self._go_on = rates, go_on
+        self._rates, self._go_on, self._on_batch = rates, go_on, on_batch
         self._dispatched: deque[tuple[int, float, StepMetrics]] = deque()
 
-    def run(self, start: int, journal: Journal, owed: bool = True) -> int:
-        """Trains from iteration `start` to the end or an interrupt; returns the number of iterations done.
+    def events(self, start: int, unevaluated: bool = True) -> Generator[Event, None, None]:
+        """Trains from iteration `start` to the end or an interrupt, and yields what happens.
 
         Args:
             start: number of iterations already done.
-            journal: receives everything that happens.
-            owed: whether to start with the evaluation after `start` iterations, if one is due.
+            unevaluated: whether to start with the evaluation after `start` iterations, if one is due.
 
         Raises:
-            UserError: the loss is no longer finite, or a file can't be written.
+            Diverged: the loss is no longer finite.
         """
-        done = start
-        batches = Feed(self._config, self._dataset.train, self._trainer.rows).batches(start)
-        with closing(batches), journal:
-            try:
-                if owed and self._evaluates(start):
-                    self._evaluate(start, journal)
-                for batch in batches:
-                    if not self._go_on():
-                        break
-                    began = time.perf_counter()
-                    metrics = self._trainer.step(batch, float(self._rates[batch.iteration]))
-                    self._dispatched.append((batch.iteration, began, metrics))
-                    done = batch.iteration + 1  # before printing: the saved state is this one's
-                    self._settle(journal, in_flight=1)
-                    if self._evaluates(done):
-                        self._settle(journal)
-                        self._evaluate(done, journal)
-                    elif journal.due(done):
-                        self._settle(journal)
-                        journal.keep(done)
-                self._settle(journal)
-            except BrokenPipeError:  # nobody reads the output; see flags.run_command
-                journal.mute()
-                self._settle(journal)
-                journal.keep(done)
-                raise
-            journal.keep(done)
-            finished = done == len(self._rates) and self._finish(done, journal)
-            if not finished:
-                journal.interrupted(done)
-        return done
+        done, every = start, self._config.train.checkpoint_every
+        with closing(Feed(self._config, self._dataset.train, self._trainer.rows).batches(start)) as batches:
+            if unevaluated and self._evaluates(start):
+                yield from self._evaluated(start)
+            for batch in batches:
+                if not self._go_on():
+                    break
+                began = time.perf_counter()
+                metrics = self._trainer.step(batch, float(self._rates[batch.iteration]))
+                self._dispatched.append((batch.iteration, began, metrics))
+                done = batch.iteration + 1
+                yield from self._settled(in_flight=1)
+                if self._evaluates(done):
+                    yield from self._settled()
+                    yield from self._evaluated(done)
+                elif every and done % every == 0:
+                    yield from self._settled()
+                    yield CheckpointDue(done)
+            yield from self._settled()
+        yield CheckpointDue(done)
+        result = self._measured(self._dataset.test) if done == len(self._rates) else None
+        yield Interrupted(done) if result is None else Finished(done, self._dataset.final, result)
 
-    def look(self) -> dict[str, NeuronSummary]:
+    def summarize_neurons(self) -> dict[str, NeuronSummary]:
         """The network's neurons after the iteration that is being reported, while the next one may be dispatched."""
-        ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)  # otherwise it changed nothing
+        # A step after a non-finite loss changes nothing, so there is no newer state to step back from.
+        ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)
         return self._trainer.look(self._dataset.train.images, before=ahead)
 
-    def _settle(self, journal: Journal, in_flight: int = 0) -> None:
-        """Fetches the metrics of the dispatched iterations and hands them to the journal; `in_flight` may remain."""
+    def _settled(self, in_flight: int = 0) -> Iterator[Event]:
+        """Fetches the metrics of the dispatched iterations; `in_flight` may remain."""
         while len(self._dispatched) > in_flight:
             iteration, began, metrics = self._dispatched.popleft()
             values = metrics.fetched()
             if not values.finite:
-                raise journal.diverged(iteration + 1)
-            journal.step(iteration + 1, values, began)
+                raise Diverged(iteration + 1)
+            yield Stepped(iteration + 1, values, began)
 
     def _evaluates(self, done: int) -> bool:
         """Whether to evaluate after `done` iterations; not on the test images right before the final evaluation."""
         last = done == len(self._rates) and self._dataset.validation is None
         return evaluates(self._config.train, done) and not last
 
-    def _evaluate(self, done: int, journal: Journal) -> None:
-        """Measures accuracy on the held-out images, or on the test images if there are none."""
+    def _evaluated(self, done: int) -> Iterator[Event]:
+        """Measures accuracy on the held-out images, or on the test images if there are none, unless interrupted."""
         kind, split = watched_split(self._dataset)
-        result = self._measure(split, journal)
-        if result is not None:
-            journal.evaluated(done, kind, result)
+        if (result := self._measured(split)) is not None:
+            yield Evaluated(done, kind, result)
 
-    def _finish(self, done: int, journal: Journal) -> bool:
-        """The final evaluation, on the test images if there are any; returns False if interrupted."""
-        result = self._measure(self._dataset.test, journal)
-        if result is None:
-            return False
-        journal.finished(done, self._dataset.final, result)
-        return True
-
-    def _measure(self, split: data.Split, journal: Journal) -> Evaluation | None:
-        """Evaluates a split and reports progress; returns None if interrupted."""
+    def _measured(self, split: data.Split) -> Evaluation | None:
+        """Evaluates a split; returns None if interrupted."""
         total, numbers = -(-len(split.labels) // BATCH), itertools.count()
 
         def go_on() -> bool:
-            journal.batch(next(numbers), total)
+            self._on_batch(next(numbers), total)
             return self._go_on()
 
         return self._trainer.evaluate(split, go_on)

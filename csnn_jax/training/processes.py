@@ -16,14 +16,14 @@ class Beginning(NamedTuple):
 
     Attributes:
         done: number of iterations already done.
-        open: whether iterations or the final evaluation are left to do.
-        owed: whether the network hasn't been evaluated after `done` iterations, due or not.
+        unfinished: whether some iterations or the final evaluation remain.
+        unevaluated: whether no evaluation was recorded after `done` iterations.
         state: the training state; None: a new trainer's.
     """
 
     done: int
-    open: bool
-    owed: bool
+    unfinished: bool
+    unevaluated: bool
     state: State | None
 
     def to_bytes(self, made: Callable[[], State]) -> bytes:
@@ -32,7 +32,7 @@ class Beginning(NamedTuple):
         Args:
             made: returns the state of a new trainer.
         """
-        facts = {"done": self.done, "open": self.open, "owed": self.owed}
+        facts = {"done": self.done, "unfinished": self.unfinished, "unevaluated": self.unevaluated}
         state = made() if self.state is None else self.state
         return json.dumps(facts).encode() + b"\n" + safetensors.numpy.save(state)
 

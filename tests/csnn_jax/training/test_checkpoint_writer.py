@@ -13,7 +13,9 @@ from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
 from csnn_jax.runs import checkpoints, rundir, weights
+from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.training.checkpoint_writer import CheckpointWriter
+from csnn_jax.training.loop import CheckpointDue, Evaluated, Stepped
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.trainer import Trainer as TorchTrainer
 
@@ -59,26 +61,24 @@ def test_later_steps_do_not_change_a_checkpoint_being_written(kind, split, tmp_p
     assert {k: v.tobytes() for k, v in again[1].items()} == {k: v.tobytes() for k, v in expected[1].items()}
 
 
+def evaluation(accuracy: float) -> Evaluation:
+    labels = np.zeros(10, int)
+    return Evaluation(labels, np.arange(10) >= 10 * accuracy, {"lif1": 0.1}, 3)
+
+
 def test_the_newest_and_the_best_are_kept(split, tmp_path):
     run, trainer, writer = make(job(keep_checkpoints=2), split, tmp_path)
     with writer:
         for done, accuracy in ((1, 0.5), (2, 0.9), (3, None), (4, 0.9), (5, 0.1), (6, None)):
             if accuracy is not None:
-                writer.score(done, accuracy)
                 run.record("validation", iter=done, accuracy=accuracy)
-            writer.keep(done)
+            writer(CheckpointDue(done) if accuracy is None else Evaluated(done, "validation", evaluation(accuracy)))
     assert checkpoints.numbers(run.checkpoints) == [2, 5, 6]
     assert [run.at(name).checkpoint for name in ("best", "last", "5")] == [2, 6, 5]
     assert run.at("best").weights == run.path / "checkpoints" / "2" / "weights.safetensors"
     with CheckpointWriter(job(keep_checkpoints=1), trainer, run) as again:  # reads the scores like a resumed run
         again.keep(7)
     assert checkpoints.numbers(run.checkpoints) == [2, 7]
-
-
-def test_checkpoints_are_due_every_n_iterations(split, tmp_path):
-    _, trainer, writer = make(job(checkpoint_every=3), split, tmp_path)
-    assert [done for done in range(8) if done and writer.due(done)] == [3, 6]
-    assert not any(map(CheckpointWriter(job(), trainer, rundir.RunDir(tmp_path / "run")).due, range(8)))
 
 
 def test_weights_out_of_range_are_reported_and_replace_nothing(split, tmp_path):
@@ -103,7 +103,7 @@ def test_a_full_disk_is_reported_at_the_next_step_or_at_the_end(told, split, tmp
         writer.keep(2)
         deadline = time.monotonic() + 60
         while told == "step" and time.monotonic() < deadline:
-            writer.check()
+            writer(Stepped(2, None, 0.0))
         if told == "keep":
             writer.keep(3)
     assert os.listdir(run.checkpoints) == ["1"]

@@ -80,7 +80,7 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
     with refusing(UserError, interrupted.path, "epochs", "max_iters"):
         resume(interrupted, 10)
     begun = job.resumed(interrupted, job_config(), Counter(), TEN, "pdf")
-    assert (begun.done, begun.open) == (10, False)  # the PDFs are missing
+    assert (begun.done, begun.unfinished) == (10, False)  # the PDFs are missing
     assert resume(interrupted, 10, epochs=2) == 10
     assert not interrupted.finished
 

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,11 @@ from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.config.pixels import Pixels
 from csnn_jax.errors import UserError
+from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import checkpoints, rundir, weights
 from csnn_jax.training import plan
-from csnn_jax.training.journal import WritingJournal
-from csnn_jax.training.loop import Journal, Loop
+from csnn_jax.training.job import FRESH, Job, train_into
+from csnn_jax.training.loop import CheckpointDue, Loop, Stepped
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.trainer import Trainer as TorchTrainer
 
@@ -45,10 +47,17 @@ def dataset() -> data.Dataset:
     return drawn()
 
 
-def begin(kind, config, dataset, go_on=lambda: True) -> tuple[Trainer, Loop]:
+def begin(kind, config, dataset) -> Loop:
     trainer = kind(config, dataset.train)
     rates = plan.learning_rates(config.train, plan.iterations(config.train, len(dataset.train.labels)))
-    return trainer, Loop(config, dataset, trainer, rates, go_on)
+    return Loop(config, dataset, trainer, rates)
+
+
+def write(trainer, config: Config, dataset: data.Dataset, path: Path, go_on=lambda: True) -> tuple[rundir.RunDir, int]:
+    """Trains into a run directory, as the command does; returns it and the iterations done."""
+    run = rundir.create(str(path), config)
+    rates = plan.learning_rates(config.train, plan.iterations(config.train, len(dataset.train.labels)))
+    return run, train_into(Job(TrainFlags(), config, config, dataset, trainer, rates), run, FRESH, go_on)
 
 
 class Reached(NamedTuple):
@@ -93,24 +102,19 @@ def test_a_step_is_reported_once_the_next_one_is_dispatched(kind, dataset):
             happened.append(f"evaluate {len(split.labels)}")
             return super().evaluate(split, go_on)
 
-    class Telling(Journal):
-        def step(self, iteration, metrics, began):
-            assert isinstance(metrics.loss, float) and metrics.finite is True
-            happened.append(f"told {iteration}")
-
-        def due(self, done):
-            return done == 5
-
-        def keep(self, done):
-            happened.append(f"keep {done}")
-
-    _, loop = begin(Dispatching, job(eval_every=3, max_iters=7), dataset)
-    assert loop.run(0, Telling()) == 7
+    loop = begin(Dispatching, job(eval_every=3, max_iters=7, checkpoint_every=5), dataset)
+    for event in loop.events(0):
+        if isinstance(event, Stepped):
+            assert isinstance(event.metrics.loss, float) and event.metrics.finite is True
+            happened.append(f"stepped {event.iteration}")
+        if isinstance(event, CheckpointDue):
+            happened.append(f"checkpoint {event.done}")
+    assert event.done == 7
     assert happened == [
         "evaluate 4",
-        *("step 0", "step 1", "told 1", "step 2", "told 2", "told 3", "evaluate 4"),
-        *("step 3", "step 4", "told 4", "told 5", "keep 5", "step 5", "told 6", "evaluate 4"),
-        *("step 6", "told 7", "keep 7", "evaluate 6"),
+        *("step 0", "step 1", "stepped 1", "step 2", "stepped 2", "stepped 3", "evaluate 4"),
+        *("step 3", "step 4", "stepped 4", "stepped 5", "checkpoint 5", "step 5", "stepped 6", "evaluate 4"),
+        *("step 6", "stepped 7", "checkpoint 7", "evaluate 6"),
     ]
 
 
@@ -119,9 +123,7 @@ def test_every_report_has_the_number_of_iterations_done(validation, kind, datase
     """Even if the last evaluation coincides with the end: the test images are then evaluated once."""
     config = job(eval_every=4, keep_checkpoints=9)
     dataset = dataset if validation else replace(dataset, validation=None)
-    trainer, loop = begin(kind, config, dataset)
-    run = rundir.create(str(tmp_path / "run"), config)
-    loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look))
+    run, _ = write(kind(config, dataset.train), config, dataset, tmp_path / "run")
     name, evaluated = ("validation", [0, 4, 8]) if validation else ("test", [0, 4])
     lines = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("Iter")]
     assert lines == [f"Iter {number}, {name.capitalize()} Acc" for number in evaluated]
@@ -134,9 +136,9 @@ def test_every_report_has_the_number_of_iterations_done(validation, kind, datase
 @pytest.mark.parametrize("asked", [1, 4])
 def test_an_interrupt_keeps_the_iterations_done_and_their_records(kind, asked, dataset, tmp_path):
     config, answers = job(), iter([True] * asked)
-    trainer, loop = begin(kind, config, dataset, lambda: next(answers, False))
-    run = rundir.create(str(tmp_path / "run"), config)
-    assert loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look)) == asked
+    trainer = kind(config, dataset.train)
+    run, ended = write(trainer, config, dataset, tmp_path / "run", lambda: next(answers, False))
+    assert ended == asked and [record["interrupted"] for record in run.records("end")] == [True]
     assert [record["iter"] for record in run.records("train")] == list(range(1, asked + 1))
     expected = reached(kind)[asked]
     assert in_bytes(trainer.snapshot()) == in_bytes(expected.snapshot)
@@ -144,14 +146,9 @@ def test_an_interrupt_keeps_the_iterations_done_and_their_records(kind, asked, d
 
 
 def test_reports_on_neurons_belong_to_their_iteration(kind, dataset):
-    config, seen = job(), []
-    _, loop = begin(kind, config, dataset)
+    loop = begin(kind, job(), dataset)
 
-    class Looking(Journal):
-        def step(self, iteration, metrics, began):
-            seen.append(loop.look())
-
-    loop.run(0, Looking())
+    seen = [loop.summarize_neurons() for event in loop.events(0) if isinstance(event, Stepped)]
     looks = [one.look for one in reached(kind)[1:]]
     assert seen == looks and looks[3] != looks[4]
 
@@ -164,10 +161,9 @@ def test_steps_after_a_nonfinite_one_change_nothing(kind, dataset, tmp_path):
             return super().step(batch, np.inf if batch.iteration == 3 else rate)
 
     config = job()
-    trainer, loop = begin(Unbounded, config, dataset)
-    run = rundir.create(str(tmp_path / "run"), config)
-    with refusing(UserError, "iteration 5", "finite"):
-        loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look))
+    trainer, run = Unbounded(config, dataset.train), rundir.RunDir(tmp_path / "run")
+    with refusing(UserError, "iteration 5", "finite", run.weights, "lr"):
+        write(trainer, config, dataset, run.path)
     assert [record["iter"] for record in run.records("train")] == [1, 2, 3, 4]
     expected = reached(kind)[3].tensors
     for name, tensor in weights.load(run.weights)[1].items():
