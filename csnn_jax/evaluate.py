@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
         result = model.evaluate(dataset.test)
-        seen = model.look(dataset.test.images)
+        seen = model.summarize_neurons(dataset.test.images)
         states = health.states(config.model, result.densities, seen)
         neurons = {name: layer._asdict() for name, layer in seen.items()}
         which: dict[str, int] = {} if run.checkpoint is None else {"checkpoint": run.checkpoint}

@@ -18,7 +18,7 @@ from csnn_jax.data import Images, Split, as_images, as_input, eval_batches
 from csnn_jax.data.caller import for_network
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
-from csnn_jax.network.model import CSNN, States, advance, enter, exact
+from csnn_jax.network.model import CSNN, States, advance, scaled_input, with_rounded_weights
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
@@ -97,7 +97,7 @@ class BatchRunner:
             thresholds = [jnp.asarray(own.in_use["threshold"], model.dtype) for own in model.neurons.values()]
             return list(zip(trace(params, x).membranes.values(), thresholds, strict=True))
 
-        def look(params, x: Array) -> list[Moments]:
+        def moments(params, x: Array) -> list[Moments]:
             return [metrics.moments(*layer) for layer in membranes(params, x)]
 
         def outputs(params, x: Array) -> Array:
@@ -107,7 +107,7 @@ class BatchRunner:
         self.tally = scan.jit(devices.spread(tally, devices.gather) if devices else tally)
         self._trace = scan.jit(trace)
         self.fires = scan.jit(fires)
-        self._membranes, self._look = scan.jit(membranes), scan.jit(look)
+        self._membranes, self._moments = scan.jit(membranes), scan.jit(moments)
 
     def trace(self, params, x: Array) -> Trace:
         """All states and spikes of an input, NumPy arrays."""
@@ -169,17 +169,17 @@ class BatchRunner:
             right.append((so_far.argmax(-1) == labels[rows[real]]).sum(1))
         return np.concatenate(scores), np.sum(right, 0) / len(labels)
 
-    def look(self, params, images: Images) -> dict[str, NeuronSummary]:
-        """Membranes and dead channels of every layer; see `metrics.look`."""
+    def summarize_neurons(self, params, images: Images) -> dict[str, NeuronSummary]:
+        """Membranes and dead channels of every layer; see `metrics.summarize`."""
 
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.present(self.hold(some), np.arange(len(some)), (3, number))
             if jax.default_backend() != "cpu":  # only sums leave the device
-                return jax.device_get(self._look(params, x))
+                return jax.device_get(self._moments(params, x))
             # On a CPU, XLA's sums take four times as long as NumPy's, and a second to compile.
             return [metrics.moments(np.asarray(m), np.asarray(theta)) for m, theta in self._membranes(params, x)]
 
-        return metrics.look(images, self._config, run)
+        return metrics.summarize(images, self._config, run)
 
 
 @jax.jit
@@ -212,12 +212,12 @@ class Stream:
 
     def __init__(self, model: CSNN, batch: int | None = None):
         self._model, self._batch = model, batch
-        graphdef, self._params = nnx.split(exact(model))
+        graphdef, self._params = nnx.split(with_rounded_weights(model))
         membrane = model.config.readout == "membrane"
 
         def step(params, states: States, scores: Array, frame: Array) -> tuple[States, Array, Array]:
             network = nnx.merge(graphdef, params)
-            states, spikes = advance(network, states, {IMAGE: enter(network, frame)})
+            states, spikes = advance(network, states, {IMAGE: scaled_input(network, frame)})
             return states, spikes[-1], scores + (states[-1][MEMBRANE] if membrane else spikes[-1])
 
         self._step = jax.jit(step, donate_argnums=(1, 2))

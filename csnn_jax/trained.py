@@ -187,7 +187,7 @@ class Trained:
         fired = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in fired)
 
-    def look(self, images: Any) -> dict[str, NeuronSummary]:
+    def summarize_neurons(self, images: Any) -> dict[str, NeuronSummary]:
         """Membranes and dead channels of every layer on some of the images.
 
         Args:
@@ -199,7 +199,7 @@ class Trained:
         if isinstance(images, Split) or (isinstance(images, tuple) and len(images) == 2):
             images = self._split(images).images
         runner, images = self._ready(images)
-        return runner.look(self._params, images)
+        return runner.summarize_neurons(self._params, images)
 
     def _ready(self, images: Any) -> tuple[BatchRunner, Images | Array]:
         """Checks a caller's images; returns the runner for them, and the images in the network's units."""

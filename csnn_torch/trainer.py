@@ -13,7 +13,7 @@ from csnn_jax.data import Images, Split, as_input, check_split, dropout
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import layouts
-from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary, StepMetrics, evaluate, look, moments
+from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary, StepMetrics, evaluate, moments, summarize
 from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
 from csnn_jax.window import Trace
@@ -160,7 +160,7 @@ class Trainer:
         with self._holding(self._average or None):
             return evaluate(split, self.config.model, tally, go_on)
 
-    def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
+    def summarize_neurons(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.input(some, np.arange(len(some)), (3, number))
             membranes = self._traced(x).membranes.values()
@@ -169,7 +169,7 @@ class Trainer:
             return [moments(layer, theta) for layer, theta in zip(membranes, thresholds, strict=True)]
 
         with self._holding(self._last_good if before else None):
-            return look(images, self.config.model, run)
+            return summarize(images, self.config.model, run)
 
     @contextmanager
     def _holding(self, values: list[torch.Tensor] | None) -> Iterator[None]:

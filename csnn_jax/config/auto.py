@@ -10,7 +10,7 @@ from typing import Literal
 from csnn_jax.config.job import Config, Init, Schedule
 from csnn_jax.config.network import GEOMETRY, ModelConfig, SurrogateName
 
-KEPT = 2**29
+MOST_MEMBRANE_BYTES = 2**29
 """Bytes of membranes that an iteration may keep before `auto` splits it into micro-batches. The same on every
 machine."""
 
@@ -80,7 +80,7 @@ def microbatch_of(config: Config) -> int | Literal["off"]:
     settings = config.train
     if settings.microbatch != "auto":
         return settings.microbatch
-    fitting = max(1, KEPT // membranes(config))
+    fitting = max(1, MOST_MEMBRANE_BYTES // membranes(config))
     if fitting >= settings.batch_size or settings.rate_target is not None:
         return "off"
     return max(size for size in range(1, fitting + 1) if settings.batch_size % size == 0)

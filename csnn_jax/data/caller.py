@@ -178,7 +178,7 @@ def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Im
     """Converts images to the form that a network was trained on: bytes or counts, or floats.
 
     If the network takes bytes, each image of multiples of 1/255 becomes bytes, regardless of the other images;
-    otherwise bytes become floats. Other floats are kept, because the engines round them (`network.model.enter`).
+    otherwise bytes become floats. Other floats are kept, because the engines round them (`network.model.scaled_input`).
 
     Args:
         images: as accepted by `check_images`.

@@ -32,7 +32,7 @@ class NeuronValues(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """The settings of a layer's neurons that never change; hashable, so they can be a static argument.
+    """Static settings of a layer's neurons, a hashable argument of jitted functions.
 
     Attributes:
         reset: "subtract", "zero" or "none".

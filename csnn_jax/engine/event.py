@@ -26,7 +26,7 @@ from csnn_jax.engine.library import Unsupported
 from csnn_jax.engine.plan import Stage, reader, stages
 from csnn_jax.engine.scan import Dropout, by_channel, check_input, usual_output
 from csnn_jax.network import inputs, surrogate
-from csnn_jax.network.model import CSNN, NeuronParameters, States, Weights, enter, exact
+from csnn_jax.network.model import CSNN, NeuronParameters, States, Weights, scaled_input, with_rounded_weights
 from csnn_jax.network.neuron import clip
 from csnn_jax.network.rounding import rounded
 from csnn_jax.neurons.neuron import MEMBRANE
@@ -138,14 +138,14 @@ def _ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
     if reason := lacking(model, frames=x.ndim == 5):
         raise Unsupported(reason)
     if x.ndim == 4:
-        return exact(model), enter(model, x)
+        return with_rounded_weights(model), scaled_input(model, x)
     if x.dtype != jnp.uint8 or model.config.entering.scale != 1:
-        x = enter(model, x)
+        x = scaled_input(model, x)
     most = 2 ** planes_of(model) - 1
     counts = ((x == jnp.round(x)) & (x >= 0) & (x <= most)).all()
     if not isinstance(counts, jax.core.Tracer) and not counts:
         raise ValueError(f"x isn't a sequence of whole numbers from 0 to {most}; use the scan engine for others")
-    return exact(model), x
+    return with_rounded_weights(model), x
 
 
 @surrogate.reverse_mode_only()
@@ -228,7 +228,7 @@ def _constant(
     current = image_current(image.astype(jnp.float32), kernel, bias, stage)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time, so nothing is kept here.
-    after = reader(model.config.graph, stage)  # its kernel uses its own reset for both
+    after = reader(model.config.graph, stage)  # conv_lif also applies its reset to the layer below
     next_is_conv = after is not None and after.convolution and after.neurons.operation.reset == rule.reset
     few = channels <= library.limits().constant_channels
     summed = next_is_conv and not stage.neurons.operation.learned and rule.reset in ("subtract", "none") and few

@@ -15,7 +15,7 @@ from csnn_jax.config import Readout
 from csnn_jax.config.graph import IMAGE, Node
 from csnn_jax.network import inputs
 from csnn_jax.network.library import Jax
-from csnn_jax.network.model import CSNN, States, advance, enter, exact
+from csnn_jax.network.model import CSNN, States, advance, scaled_input, with_rounded_weights
 from csnn_jax.network.surrogate import reverse_mode_only
 from csnn_jax.neurons.neuron import MEMBRANE, State
 from csnn_jax.window import SpikeCounts, Trace, constants
@@ -24,7 +24,7 @@ from csnn_jax.window import SpikeCounts, Trace, constants
 # its own Eigen code takes less than half the time (4.6 vs. 10.9 ms per step).
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
-_KEPT = jax.checkpoint_policies.save_only_these_names("membrane", "winner", "activity")
+_SAVED = jax.checkpoint_policies.save_only_these_names("membrane", "winner", "activity")
 
 
 def jit(function: Callable, **options: Any) -> Callable:
@@ -73,7 +73,7 @@ def check_input(model: CSNN, x: Array) -> None:
 def ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
     """The network and its input after rounding; raises the errors of `check_input`."""
     check_input(model, x)
-    return exact(model), enter(model, x)
+    return with_rounded_weights(model), scaled_input(model, x)
 
 
 def add_up(x: Array, axis: int | None = None) -> Array:
@@ -166,7 +166,7 @@ def _window(
 
     split = len(first.neurons)
     start = model.initial_states(x.shape[-4])
-    run = jax.checkpoint(together, policy=_KEPT, prevent_cse=False)
+    run = jax.checkpoint(together, policy=_SAVED, prevent_cse=False)
     last, (spikes, watched, shares) = _loop(model, x, run, start[:split])
     densities = [share.mean() for share in shares]
     for number, (part, state) in enumerate(zip(rest, start[split:], strict=True)):
@@ -184,7 +184,7 @@ def _window(
         for node in before:
             currents = library.evaluate(node, library.parameters.get(node.name, {}), currents)
         currents = currents.reshape(*window, -1)
-        state, (spikes, watched) = lax.scan(jax.checkpoint(fire, policy=_KEPT, prevent_cse=False), state, currents)
+        state, (spikes, watched) = lax.scan(jax.checkpoint(fire, policy=_SAVED, prevent_cse=False), state, currents)
         last = (*last, state)
         densities.append(spikes.mean())
     return last, spikes if watched is None else watched, densities

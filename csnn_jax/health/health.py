@@ -69,10 +69,10 @@ class Detector:
         self._bad, self._good = np.zeros(places, int), np.zeros(places, int)
         self._patience = np.full(places, patience)
 
-    def look(self, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
+    def update(self, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
         """Makes one check, given where the state is bad and where it is good [places]; in between, nothing changes.
 
-        Unless `tell` is set, a problem can't begin yet, but the check still counts.
+        With tell=False, the check counts, but no problem begins.
         """
         self._bad, self._good = (self._bad + 1) * bad, (self._good + 1) * good
         began = ~self.on & (self._bad >= self._patience) & tell
@@ -129,20 +129,22 @@ class Detectors:
         # Silent layers pass little gradient, and a loss near its floor has little: neither is a separate problem.
         starved = silent.any() or mean < self.floor + 0.05 * (self.chance - self.floor)
         begun = iteration >= self.fifth  # many networks start silent, and wake up by themselves
-        events = self._look("silent", iteration, silent, self._spikes, begun)
-        events += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
-        events += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
-        events += self._look("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
+        events = self._update("silent", iteration, silent, self._spikes, begun)
+        events += self._update("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
+        events += self._update("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
+        events += self._update("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
         if begun and not self.detectors["silent"].on.any():  # otherwise spikes are missing, as already reported
             stays, left = min(self._losses) > STUCK * self.chance, mean < (2 * STUCK - 1) * self.chance
-            events += self._look("stuck", iteration, np.array([stays]), np.array([left]))
+            events += self._update("stuck", iteration, np.array([stays]), np.array([left]))
         return events
 
     def evaluated(self, iteration: int, dead: np.ndarray) -> list[Event]:
         """Checks an evaluation's dead channels [layers]. Layers that are silent or wake up are already reported."""
         share = dead / self.channels
         late = iteration >= self.fifth
-        return self._look("dead", iteration, (share >= DEAD) & self._spikes & late, (share < DEAD - 0.1) & self._spikes)
+        return self._update(
+            "dead", iteration, (share >= DEAD) & self._spikes & late, (share < DEAD - 0.1) & self._spikes
+        )
 
     def cause(self, event: Event) -> Event:
         """The problem behind an event: a loss is stuck because of a problem in the layers, if there is one."""
@@ -167,8 +169,8 @@ class Detectors:
         target, weight = self._train.rate
         return float(weight * ((densities[:-1] - target) ** 2).mean())
 
-    def _look(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
-        return self.detectors[what].look(iteration, bad, good, tell)
+    def _update(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
+        return self.detectors[what].update(iteration, bad, good, tell)
 
 
 def bounds_of_loss(config: Config) -> tuple[float, float]:
@@ -196,7 +198,7 @@ def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[st
     Args:
         config: the network.
         densities: density of each layer.
-        seen: its neurons on some images, see `metrics.look`, for the number of dead channels.
+        seen: its neurons on some images, see `metrics.summarize`, for the number of dead channels.
     """
 
     def state(density: float, low: float, neurons: NeuronSummary) -> str:
@@ -219,13 +221,13 @@ class HealthMonitor:
         config: the job.
         total: its number of iterations.
         run: destination of the records.
-        look: returns the current state of the network's neurons, by layer; see `metrics.look`.
+        neurons: returns the current state of the network's neurons, by layer; see `metrics.summarize`.
     """
 
     def __init__(
-        self, config: Config, total: int, run: "RunDir | Records", look: Callable[[], dict[str, NeuronSummary]]
+        self, config: Config, total: int, run: "RunDir | Records", neurons: Callable[[], dict[str, NeuronSummary]]
     ):
-        self.config, self.total, self.run, self.look = config, total, run, look
+        self.config, self.total, self.run, self.neurons = config, total, run, neurons
         self.detectors = Detectors(config, total)
         self.names = [node.name for node in config.model.graph.neurons]
         self.weights = [node.name for node in config.model.graph.weighted]
@@ -242,19 +244,12 @@ class HealthMonitor:
     def step(
         self, iteration: int, loss: float, layers: dict[str, dict[str, float]], say: Callable[[str], object]
     ) -> None:
-        """Reports events after an iteration.
-
-        Args:
-            iteration: its number.
-            loss: its loss.
-            layers: the result of `record` for it.
-            say: prints a line.
-        """
+        """Reports events after an iteration, whose result of `record` is `layers`."""
         densities, gradients = (np.array(list(layers[key].values())) for key in ("density", "gradient"))
         events = self.detectors.step(iteration, loss, densities, gradients)
-        looks = any(event.layers and event.what in ("silent", "saturated") for event in events)
+        silent = any(event.layers and event.what in ("silent", "saturated") for event in events)
         seen = self.record(self.detectors.densities, self.detectors.gradients)
-        figures = {"loss": self.detectors.loss, **seen} | (by_figure(self.look()) if looks else {})
+        figures = {"loss": self.detectors.loss, **seen} | (by_figure(self.neurons()) if silent else {})
         for event in events:
             self._tell(iteration, event, figures, say)
 

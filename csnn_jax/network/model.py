@@ -228,7 +228,7 @@ class CSNN(nnx.Module):
         expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: self.initial_states(len(x))))
         if (shapes := jax.tree.map(jnp.shape, states)) != expected:
             raise ValueError(f"states have shapes {shapes}, expected those of initial_states({len(x)})")
-        return advance(exact(self), states, {IMAGE: enter(self, x)})
+        return advance(with_rounded_weights(self), states, {IMAGE: scaled_input(self, x)})
 
 
 def derivative_of(config: ModelConfig) -> surrogate.Derivative:
@@ -258,7 +258,7 @@ def advance(
     return tuple(after.states[name] for name in names), tuple(after.values[name] for name in names)
 
 
-def exact(model: CSNN) -> CSNN:
+def with_rounded_weights(model: CSNN) -> CSNN:
     """The network with weights and biases rounded to their grids, so all its sums are exact.
 
     Gradients pass through the rounding unchanged, so training updates the unrounded weights.
@@ -284,7 +284,7 @@ def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Arra
     return _straight_through(*primals), tangents[0]
 
 
-def enter(model: CSNN, x: Array) -> Array:
+def scaled_input(model: CSNN, x: Array) -> Array:
     """An input in the network's dtype: bytes divided by its scale, floats rounded to multiples of 1 / scale."""
     scale, x = model.config.entering.scale, jnp.asarray(x)
     units = x.astype(model.dtype)

@@ -103,7 +103,7 @@ def measure(subject: ReportedRun) -> Measured:
     assert subject.tensors is not None and subject.dataset is not None
     network = _Network(Trained(subject.config, subject.tensors, subject.config.train.engine), subject.dataset.test)
     scores, by_step = network.answers()
-    neurons = network.look()
+    neurons = network.summarize_neurons()
     activity, membranes = reduce(add, network.activities), network.histograms()
     examples = network.examples(chosen(subject.dataset.test.labels, scores))
     means = [float(theta.mean()) for theta in network.thresholds]
@@ -149,8 +149,8 @@ class _Network:
         """Class scores of all images [N, classes], and the accuracy after each step [time]."""
         return self.runner.by_steps(self.params, self.split)
 
-    def look(self) -> dict[str, NeuronSummary]:
-        """Summarizes every layer's neurons with `metrics.look`, and fills `activities`."""
+    def summarize_neurons(self) -> dict[str, NeuronSummary]:
+        """Summarizes every layer's neurons with `metrics.summarize`, and fills `activities`."""
 
         def run(images: np.ndarray, number: int) -> list[Moments]:
             self._size = len(images)
@@ -160,14 +160,14 @@ class _Network:
             self._drawn.append([_draw(layer, len(self.activities)) for layer in membranes])
             return [metrics.moments(layer, theta) for layer, theta in zip(membranes, self.thresholds, strict=True)]
 
-        return metrics.look(self.split.images, self.model, run)
+        return metrics.summarize(self.split.images, self.model, run)
 
     def histograms(self) -> list[Histogram]:
-        """Histograms of each layer's membranes from `look`: all of them, or a sample of `DRAWN`."""
+        """Histograms of each layer's membranes from `summarize_neurons`: all of them, or a sample of `DRAWN`."""
         return [histogram(np.concatenate(parts)) for parts in zip(*self._drawn, strict=True)]
 
     def examples(self, which: Sequence[int]) -> list[Example]:
-        """Traces some images, in batches of the size in `look`, for which everything is compiled."""
+        """Traces some images, in batches of the size in `summarize_neurons`, for which everything is compiled."""
         examples = []
         for start in range(0, len(which), self._size):
             rows = np.resize(np.array(which[start : start + self._size]), self._size)

@@ -13,8 +13,8 @@ from csnn_jax.data.images import Images
 from csnn_jax.data.split import Split
 
 BATCH = 128
-LOOKED_AT = 32  # images that `look` uses
-ROOM = 2**28  # bytes of membranes and spikes that `look` may hold at once
+LOOKED_AT = 32  # images that `summarize` uses
+ROOM = 2**28  # bytes of membranes and spikes that `summarize` may hold at once
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def moments(membranes: Any, threshold: Any) -> Moments:
         return Moments(mean(steps), mean(steps * steps), near, highest, threshold)
 
 
-def look(
+def summarize(
     images: Images, model: ModelConfig, run: Callable[[np.ndarray, int], Sequence[Moments]]
 ) -> dict[str, NeuronSummary]:
     """Summarizes every layer's neurons on `LOOKED_AT` images, evenly spaced in a split.

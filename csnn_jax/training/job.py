@@ -37,7 +37,7 @@ from csnn_jax.training.trainer import Trainer
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """Fields that set the number of iterations; resuming may change them if the learning rates don't depend on it."""
 
-KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
+ALWAYS_CHANGEABLE: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
 """Fields that don't affect results; resuming may always change them."""
 
 
@@ -254,13 +254,16 @@ def check_same_job(run: RunDir, config: Config) -> None:
         UserError: a flag differs that can't change; the message names it.
     """
     before = run.config()
-    changeable, kept = (*LENGTH, *KEPT), f"{', '.join(map(flag_of, KEPT))}, --cache, --figures and --tensorboard"
+    changeable, kept = (
+        (*LENGTH, *ALWAYS_CHANGEABLE),
+        f"{', '.join(map(flag_of, ALWAYS_CHANGEABLE))}, --cache, --figures and --tensorboard",
+    )
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     tied = "with --schedule cosine, training depends" if before.train.schedule == "cosine" else ""
     if any(node.grid.chosen for node in before.model.graph.weighted):
         tied = "with --weight-bits below 5, training depends"
     if tied:
-        changeable, allowed = KEPT, f"only change {kept}, because {tied} on the number of iterations"
+        changeable, allowed = ALWAYS_CHANGEABLE, f"only change {kept}, because {tied} on the number of iterations"
     data.check_names(config.data.dataset, config.data.classes, before.data.classes)
     for name, now in values_of(config).items():
         then = values_of(before)[name]

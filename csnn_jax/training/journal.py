@@ -72,7 +72,7 @@ class Journal:
 
     def _record(self, kind: str, done: int, result: Evaluation, **more: Any) -> None:
         """Records an evaluation, then health events, because a resumed run drops everything from its end record on."""
-        neurons = self.health.look()
+        neurons = self.health.neurons()
         figures = {"accuracy": result.accuracy, "density": result.densities, **by_figure(neurons)}
         self._records.record(kind, iter=done, **more, **figures, seconds=self._seconds())
         self.health.evaluated(done, neurons, self._say)

@@ -130,7 +130,7 @@ class Loop:
         """The network's neurons after the iteration that is being reported, while the next one may be dispatched."""
         # A step after a non-finite loss changes nothing, so there is no newer state to step back from.
         ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)
-        return self._trainer.look(self._dataset.train.images, before=ahead)
+        return self._trainer.summarize_neurons(self._dataset.train.images, before=ahead)
 
     def _settled(self, in_flight: int = 0) -> Iterator[Event]:
         """Fetches the metrics of the dispatched iterations; `in_flight` may remain."""

@@ -49,8 +49,8 @@ class Trainer(Protocol):
         """Evaluates all images of a split, calling `go_on` before each batch; None if it returned False."""
         ...
 
-    def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
-        """Membranes and dead channels of every layer on some of the images; see `metrics.look`.
+    def summarize_neurons(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
+        """Membranes and dead channels of every layer on some of the images; see `metrics.summarize`.
 
         With `before`, for the network before the latest update.
         """

@@ -183,8 +183,10 @@ class Trainer:
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         return self._runners.of(split.images).evaluate(self._weights, split, go_on)
 
-    def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
-        return self._runners.of(images).look(mesh.alone(self.state.last_good if before else self.state.params), images)
+    def summarize_neurons(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
+        return self._runners.of(images).summarize_neurons(
+            mesh.alone(self.state.last_good if before else self.state.params), images
+        )
 
     def trace(self, images: np.ndarray) -> Trace:
         runner = self._runners.of(images)

@@ -85,7 +85,7 @@ def test_a_look_matches_a_trace(engine, changes):
     model = replace(TINY, **changes)
     trained = Trained(Config(model), tensors(CSNN(model, 1)), engine)
     images = pictures(32, 8, 6, 2)
-    trace, seen = trained.trace(images), trained.look(images)
+    trace, seen = trained.trace(images), trained.summarize_neurons(images)
     assert list(seen) == ["lif1", "lif2", "lif3"]
     for fired, spikes in zip(trained.fires(images), trace.spikes.values(), strict=True):
         np.testing.assert_array_equal(fired, spikes.any(axis=(0, *range(2, spikes.ndim - 1))))
@@ -104,7 +104,8 @@ def test_sums_on_the_device_match_those_on_the_host():
     trained, images = tiny(), pictures(32, 8, 6, 2)
     windows, _ = trained._ready(images)
     x = windows.present(windows.hold(images), np.arange(32), (3, 0))
-    for layer, other in zip(windows._look(trained._params, x), trained.look(images).values(), strict=True):
+    neurons = trained.summarize_neurons(images)
+    for layer, other in zip(windows._moments(trained._params, x), neurons.values(), strict=True):
         assert float(layer.mean) == pytest.approx(other.mean, rel=1e-3)
         assert float(layer.near) == pytest.approx(other.near, rel=1e-3)
         assert int((layer.highest <= layer.threshold).sum()) == other.dead
@@ -221,7 +222,11 @@ def test_every_array_type_gets_the_same_answer():
     for given, answers in kinds:
         np.testing.assert_array_equal(model.classify(given).classes, expected.predictions)
         assert model.evaluate((given, answers)).densities == expected.densities
-        assert model.look((given, labels)) == model.look(given) == model.look(Split(images, labels))
+        assert (
+            model.summarize_neurons((given, labels))
+            == model.summarize_neurons(given)
+            == model.summarize_neurons(Split(images, labels))
+        )
 
 
 def test_invalid_networks_are_not_saved(tmp_path):

@@ -58,8 +58,8 @@ def test_the_initial_weights_of_a_seed_match_csnn_jax(dtype, split, x64):
 def test_the_health_check_matches_csnn_jax(split, x64):
     settings = config({"dtype": "float64"}, encoding="rate", learn_threshold=True, threshold=(0.5, 1.0, 2.0))
     weights = loud(settings)
-    mine = trainer(split, settings, weights).look(split.images)
-    theirs = jax_trainer.Trainer(settings, split, weights).look(split.images)
+    mine = trainer(split, settings, weights).summarize_neurons(split.images)
+    theirs = jax_trainer.Trainer(settings, split, weights).summarize_neurons(split.images)
     assert list(mine) == list(theirs) == ["lif1", "lif2", "lif3"]
     for one, other in zip(mine.values(), theirs.values(), strict=True):
         assert list(one) == pytest.approx(list(other), rel=5e-3) and one.highest > one.threshold

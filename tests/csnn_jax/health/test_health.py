@@ -196,7 +196,7 @@ def test_a_resumed_job_gets_the_messages_of_an_uninterrupted_one(tmp_path_factor
             watched.run.record("train", iter=iteration + 1, loss=loss, **layers)
             watched.step(iteration + 1, loss, layers, lambda text: None)
             if (iteration + 1) % 20 == 0:
-                seen = watched.look()
+                seen = watched.neurons()
                 watched.run.record("test", iter=iteration + 1, accuracy=0.5, **by_figure(seen))
                 watched.evaluated(iteration + 1, seen, lambda text: None)
 

@@ -37,7 +37,7 @@ def test_the_answers_match_evaluation(measured):
 
 def test_the_neurons_match_a_look(measured):
     one, found, network = measured
-    assert found.neurons == network.look(one.dataset.test.images)
+    assert found.neurons == network.summarize_neurons(one.dataset.test.images)
     for number, (name, neurons) in enumerate(found.neurons.items()):
         if neurons.threshold is not None:
             assert len(measure.dead(found.activity, number)) == neurons.dead

@@ -34,7 +34,7 @@ def look(images: np.ndarray, time_steps: int, threshold: float = 0.5) -> tuple[m
         layer = metrics.moments(some[None, :, 0, 0, :], np.float64(threshold))
         return [layer, layer]
 
-    return metrics.look(images, ModelConfig(time_steps=time_steps, **FLAT), run)["lif2"], sizes
+    return metrics.summarize(images, ModelConfig(time_steps=time_steps, **FLAT), run)["lif2"], sizes
 
 
 @pytest.mark.parametrize("images", [32, 5, 1])

@@ -36,7 +36,7 @@ EVENTS = (
 
 
 def journal(trainer, records, say, **more) -> Journal:
-    return Journal(trainer.config, records, 1, lambda: trainer.look(SPLIT.images), say, **more)
+    return Journal(trainer.config, records, 1, lambda: trainer.summarize_neurons(SPLIT.images), say, **more)
 
 
 def test_training_is_printed_and_recorded(trainer, tmp_path):

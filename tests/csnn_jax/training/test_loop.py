@@ -75,7 +75,7 @@ def reached(kind) -> list[Reached]:
     trainer = kind(config, dataset.train)
 
     def now() -> Reached:
-        return Reached(trainer.snapshot(), trainer.tensors(), trainer.look(dataset.train.images))
+        return Reached(trainer.snapshot(), trainer.tensors(), trainer.summarize_neurons(dataset.train.images))
 
     history = [now()]
     for iteration, index in plan.batches(config.train, len(dataset.train.labels)):

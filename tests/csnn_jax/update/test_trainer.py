@@ -164,7 +164,7 @@ def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     spikes, others = (trainer.trace(split.images[:2]).spikes for trainer in (one, other))
     for node in spikes:
         np.testing.assert_array_equal(spikes[node], others[node])
-    assert one.look(split.images) == other.look(split.images)
+    assert one.summarize_neurons(split.images) == other.summarize_neurons(split.images)
 
 
 KIND = {
