@@ -13,7 +13,7 @@ from csnn_jax.neurons import NEURONS
 from csnn_jax.options import Option, Options, Rule, option, options_of, words_of
 from csnn_jax.options.kinds import SWITCH, choice, several, text
 from csnn_jax.options.parser import given_options
-from csnn_jax.recipes import RECIPES, Recipe
+from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
 
@@ -50,7 +50,7 @@ class TrainFlags(Flags):
 
     config: Config = field(default_factory=Config)
     # fmt: off
-    recipe: Recipe = option("original", choice(Recipe), """
+    recipe: str = option("original", choice(RECIPES), """
         A complete job, described in docs/results.md; explicit flags override it. original is the job without flags.""")
     out: str | None = option(None, text("a path", metavar="DIR"), """
         Run directory to create; default: runs/<date-time>.""")
@@ -221,7 +221,7 @@ def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     return replace(base, model=model)
 
 
-def _check_recipe(name: Recipe, model: ModelConfig) -> None:
+def _check_recipe(name: str, model: ModelConfig) -> None:
     """Raises UserError if a recipe for MNIST gets other images; the one for recordings accepts any sensor size."""
     recipe = RECIPES[name]
     if model.input_shape != recipe.model.input_shape and recipe.data.dataset == DataConfig.dataset:

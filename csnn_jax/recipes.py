@@ -1,0 +1,26 @@
+"""Complete jobs by name, for `--recipe`. docs/results.md has their results; benchmarks/recipes.py measures them."""
+
+from dataclasses import replace
+
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+
+_NET = ModelConfig(time_steps=5, surrogate="atan")
+_DATA = DataConfig(augment=(2.0, 10.0, 0.1))
+_TRAIN = TrainConfig(lr=0.005, schedule="cosine", init="calibrated", ema=0.999, eval_every=0, checkpoint_every=468)
+
+RECIPES: dict[str, Config] = {
+    # The default job, in the style of snnTorch: 100 steps, one epoch, Adam at a constant learning rate.
+    "original": Config(),
+    # MNIST in less than twice the default job's time: five time steps, augmented images, averaged weights.
+    "fast": Config(_NET, _DATA, replace(_TRAIN, epochs=14, eval_every=468, checkpoint_every=0)),
+    # The default stack's highest accuracy in under an hour, with a loss on spike counts.
+    "accurate": Config(_NET, _DATA, replace(_TRAIN, epochs=40, lr=0.002, loss="mse_count")),
+    # Few synaptic operations: two time steps, and half the channels in the first layer.
+    "sparse": Config(
+        replace(_NET, conv_channels=(16, 64), time_steps=2), _DATA, replace(_TRAIN, epochs=20, init_density=0.04)
+    ),
+    # For neuromorphic pipelines: average pools and a reset to zero, so bundles can include a NIR file.
+    "nir": Config(replace(_NET, pool="avg", reset="zero"), _DATA, replace(_TRAIN, epochs=9)),
+    # Event-camera recordings: simulated ones, or real ones with `--dataset nmnist:DIR` or `events:DIR`.
+    "events": Config(replace(_NET, time_steps=10), DataConfig(dataset="saccades"), replace(_TRAIN, epochs=5)),
+}
