@@ -69,7 +69,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     pooled = _padded(max((node.channels for node in config.graph.weighted if config.graph.pool_after(node)), default=1))
     if frames is None:
         frames = 1 if config.encoding == "direct" else config.time_steps
-    most = min(255, 2**config.entering.bits)
+    most, scale = min(255, 2**config.entering.bits), config.entering.scale
     index = index_type(config)
     neurons = sum(sizes[1:])
     states = config.kind.states
@@ -98,7 +98,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_FRAMES {frames} /* frames in a sample; 1: an image, shown at every step */
 #define CSNN_WINDOW_FRAMES {window.steps if window else frames} /* frames in a window; the first ones are a sample */
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
-#define CSNN_INPUT_SCALE {config.entering.scale}f /* a power of two; a byte of a frame is byte / CSNN_INPUT_SCALE */
+#define CSNN_INPUT_SCALE {scale}f /* a power of two: a byte of a frame counts as byte / CSNN_INPUT_SCALE */
 #define CSNN_INPUT_MOST {most} /* largest byte for which sums are certain to be exact */
 
 {_events(window)}
