@@ -4,8 +4,10 @@ import ctypes
 import functools
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -77,6 +79,8 @@ def failure() -> str | None:
         expected = build.sources_digest()
         if expected and library.csnn_sources() != expected.encode():
             return f"{build.LIBRARY.name} was built from other sources: rebuild it (`python -m csnn_jax.engine.build`)"
+        if library.csnn_ffi_minor() > _ffi_minor():
+            return f"{build.LIBRARY.name} was built for a newer JAX: rebuild it (`python -m csnn_jax.engine.build`)"
         _ = library.csnn_limits
         library.csnn_isa_problem.restype = ctypes.c_char_p
         if problem := library.csnn_isa_problem():
@@ -87,6 +91,14 @@ def failure() -> str | None:
     except AttributeError as error:
         return f"{build.LIBRARY.name} lacks an operation: {error}; rebuild it"
     return None
+
+
+def _ffi_minor() -> int:
+    """The version of XLA's foreign function interface in the installed JAX, which runs handlers up to this one."""
+    header = Path(jax.ffi.include_dir(), "xla/ffi/api/c_api.h").read_text()
+    version = re.search(r"#define XLA_FFI_API_MINOR (\d+)", header)
+    assert version, header[:200]
+    return int(version[1])
 
 
 def available() -> bool:

@@ -235,6 +235,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_add_rows, run<add_rows>, bind());
 
 extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of the sources of this build
 
+extern "C" int csnn_ffi_minor() { return XLA_FFI_API_MINOR; }  // of the JAX whose headers this build used
+
 // What the kernels support, as JSON: the fields of Limits in ../library.py.
 extern "C" const char* csnn_limits() {
   static const std::string limits =

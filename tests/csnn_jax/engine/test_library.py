@@ -52,14 +52,25 @@ def test_a_library_from_other_sources_is_refused(another):
     assert_line(library.failure(), "libcsnn.so", "sources", "`python -m csnn_jax.engine.build`")
 
 
-LIMITS = 'extern "C" const void* csnn_limits() { return 0; } extern "C" const char* csnn_isa_problem() { return ""; }'
+OURS = f'extern "C" const char* csnn_sources() {{ return "{build.sources_digest()}"; }}'
+FFI = 'extern "C" int csnn_ffi_minor() { return 1; }'
+LIMITS = (
+    FFI + ' extern "C" const void* csnn_limits() { return 0; } extern "C" const char* csnn_isa_problem() { return ""; }'
+)
 
 
-@pytest.mark.parametrize("limits", ["", LIMITS])
-def test_a_library_that_lacks_an_operation_is_refused(another, limits):
-    source = f'extern "C" const char* csnn_sources() {{ return "{build.sources_digest()}"; }} {limits}'
-    compile_library(another, source)
-    assert_line(library.failure(), "libcsnn.so", "csnn_constant_lif" if limits else "csnn_limits", "rebuild")
+@pytest.mark.parametrize(
+    ("more", "lacks"), [("", "csnn_ffi_minor"), (FFI, "csnn_limits"), (LIMITS, "csnn_constant_lif")]
+)
+def test_a_library_that_lacks_an_operation_is_refused(another, more, lacks):
+    compile_library(another, f"{OURS} {more}")
+    assert_line(library.failure(), "libcsnn.so", lacks, "rebuild")
+
+
+def test_a_library_built_for_a_newer_jax_is_refused(another):
+    """JAX would refuse its operations only when they run."""
+    compile_library(another, f"{OURS} {FFI.replace('1', '99')}")
+    assert_line(library.failure(), "libcsnn.so", "newer JAX", "`python -m csnn_jax.engine.build`")
 
 
 @pytest.mark.slow
