@@ -33,7 +33,7 @@ from csnn_jax.network import model as models
 from csnn_jax.runner import Runners
 from csnn_jax.runs import rundir
 from csnn_torch.compare import cost
-from csnn_torch.compare.timings import Work
+from csnn_torch.compare.cost import Work
 
 BATCH = 64
 SIDES = ("event", "snntorch", "snntorch channels last")

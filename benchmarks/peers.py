@@ -26,8 +26,7 @@ from csnn_jax import data, machine
 from csnn_jax.config import ModelConfig, lr_of
 from csnn_jax.files import Scratch
 from csnn_jax.runs import rundir
-from csnn_torch.compare.cost import others
-from csnn_torch.compare.timings import Cost, Work
+from csnn_torch.compare.cost import Cost, Work, others
 
 MEASURE = Path(__file__).parent / "peers/measure.py"
 OURS = "csnn_jax, event engine"

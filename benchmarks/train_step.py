@@ -21,7 +21,7 @@ from csnn_jax import data, machine
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.runs import rundir
 from csnn_torch.compare import cost
-from csnn_torch.compare.timings import BASE, Cost
+from csnn_torch.compare.cost import BASE, Cost
 
 TURNS = 3  # per side
 BASELINES = (BASE, "snntorch channels last", "snntorch first convolution once")

@@ -22,7 +22,7 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.figures.style import BLUE, DPI, GREY, PAGE, png
-from csnn_torch.compare.timings import Cost
+from csnn_torch.compare.cost import Cost
 
 SILENT = np.zeros((3, 2, 10))
 TOLD = {"python": "3.11", "versions": {"one": "1.0", "torch": "2.0", "numpy": "2.0"}, "differs": "a", "advice": "b"}

@@ -25,7 +25,7 @@ from pathlib import Path
 
 PACKAGES = ("csnn_jax", "csnn_torch", "export")
 LAYOUT = ("csnn_jax/figures/", "csnn_jax/report/", "export/report/", "export/demo/", "csnn_torch/compare/figure.py")
-TIMERS = ("csnn_torch/compare/cost.py", "csnn_torch/compare/timings.py", "csnn_torch/compare/worker.py")
+TIMERS = ("csnn_torch/compare/cost.py", "csnn_torch/compare/cost.py", "csnn_torch/compare/worker.py")
 SPEED = {"_WIDTHS", "_FEW", "SETTLING", "LEAST", "PIECE", "_CPU_OPTIONS", "BATCH"}
 SAID = {"print", "warn", "say", "note", "log", "announce", "write"}
 

@@ -10,10 +10,8 @@ from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.files import create_folder
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.compare import bounds
-from csnn_torch.compare.bounds import Check
-from csnn_torch.compare.results import GradientResult, SpikeResult, Trajectory
-from csnn_torch.compare.timings import Cost
+from csnn_torch.compare.cost import Cost
+from csnn_torch.compare.results import DENSITY, Check, GradientResult, SpikeResult, Trajectory
 
 NAME = "comparison.json"
 PARTS = ("spikes", "gradients", "trajectories", "costs")
@@ -52,7 +50,7 @@ class Comparison:
     def checks(self) -> list[Check]:
         """All bounds. The run's network must fire, because otherwise they show nothing; silent variants are skipped."""
         own = next((result.densities for result in self.spikes if result.network == "run" and result.densities), {})
-        firing = [Check(f"run: density of {layer}", density, *bounds.DENSITY) for layer, density in own.items()]
+        firing = [Check(f"run: density of {layer}", density, *DENSITY) for layer, density in own.items()]
         results: list[SpikeResult | GradientResult | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
         return firing + [check for result in results for check in result.checks()]
 

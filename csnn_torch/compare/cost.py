@@ -1,7 +1,7 @@
 """What does each cost? Seconds of a training iteration and of an inference batch, compile time, peak memory.
 
 Wall time depends on what else the machine does, so CPU time is reported, too, and the share of the CPUs that other
-programs used; `timings.py` decides when there's no ratio.
+programs used, which decides whether there is a ratio.
 
 Every side runs in its own processes, `python -m csnn_torch.compare.worker RUN SIDE`, which only work when asked to.
 Alternating after each iteration wouldn't be fair: once another process has kept all CPUs busy, XLA's threads stay badly
@@ -9,18 +9,160 @@ placed, and the scan engine's iterations take half as long again. So a turn is a
 the timed rounds; the sides take turns, and the medians over all turns count.
 """
 
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from csnn_jax import machine
 from csnn_jax.files import Scratch
-from csnn_torch.compare.timings import Cost, Rounds
+from csnn_jax.markdown import two_digits
+
+BASE = "snntorch"
+"""The side that the others are compared with: the loop of snnTorch's tutorials."""
+APART = 4 / 3
+"""If the medians of a side's turns differ by more than this factor, there's no ratio."""
+OTHERS = 0.1
+"""If other programs use more than this share of the CPU time during a turn, there's no ratio."""
+
+Work = Literal["step", "infer"]
+
+
+@dataclass
+class Rounds:
+    """Seconds of all timed rounds of one kind of work, with a list for each turn.
+
+    Attributes:
+        clock: wall time.
+        processor: CPU time of all threads together; empty if it wasn't measured.
+    """
+
+    clock: list[list[float]] = field(default_factory=list)
+    processor: list[list[float]] = field(default_factory=list)
+
+    @property
+    def clock_s(self) -> float:
+        """Median wall time in seconds."""
+        return statistics.median(itertools.chain(*self.clock))
+
+    @property
+    def processor_s(self) -> float | None:
+        """Median CPU time in seconds."""
+        return statistics.median(itertools.chain(*self.processor)) if self.processor else None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Wall time of the shortest and the longest round."""
+        return min(map(min, self.clock)), max(map(max, self.clock))
+
+    @property
+    def apart(self) -> float:
+        """The slowest turn's median divided by the fastest turn's."""
+        medians = [statistics.median(turn) for turn in self.clock]
+        return max(medians) / min(medians)
+
+    def __str__(self) -> str:
+        processor = "" if self.processor_s is None else f" ({two_digits(self.processor_s)} s of CPU time)"
+        return f"{two_digits(self.clock_s)} s{processor}"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How many times as fast as the base a side is, in wall time.
+
+    Attributes:
+        ratio: None if the timings aren't good enough for one.
+        why: the reason, in words.
+    """
+
+    ratio: float | None
+    why: str | None = None
+
+    def __str__(self) -> str:
+        return f"none: {self.why}" if self.ratio is None else two_digits(self.ratio)
+
+    def as_json(self) -> float | str:
+        """The ratio with two digits, or the reason that there's none."""
+        return str(self) if self.ratio is None else float(str(self))
+
+
+@dataclass
+class Cost:
+    """The time and memory that one side takes.
+
+    Attributes:
+        failed: why it couldn't be measured; the rest is then empty.
+        step, infer: the timed training iterations and inference batches.
+        first_step, first_infer: seconds of the very first ones, with an empty compilation cache.
+        others: share of the CPU time that other programs used during each turn; empty if the system doesn't report it.
+        predictions, densities: of the inference batch, with the run's weights.
+    """
+
+    side: str
+    failed: str | None = None
+    description: str = ""
+    step: Rounds = field(default_factory=Rounds)
+    infer: Rounds = field(default_factory=Rounds)
+    first_step: float = 0.0
+    first_infer: float = 0.0
+    peak_memory_mb: int = 0
+    others: list[float] = field(default_factory=list)
+    predictions: list[int] = field(default_factory=list)
+    densities: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def compile_s(self) -> float:
+        """Additional seconds of the first training iteration, compared with the median."""
+        return max(0.0, self.first_step - self.step.clock_s)
+
+    def rounds(self, work: Work) -> Rounds:
+        """The rounds of a kind of work."""
+        return self.step if work == "step" else self.infer
+
+    def unsteady(self, work: Work) -> str | None:
+        """Why its timings aren't good enough for a ratio; None if they are."""
+        if max(self.others, default=0.0) > OTHERS:
+            return f"the machine was busy, other programs took {max(self.others):.0%} of it"
+        if (apart := self.rounds(work).apart) > APART:
+            return f"turns differ by a factor of {two_digits(apart)}"
+        return None
+
+    def speed(self, base: "Cost", work: Work) -> Speed:
+        """This side's speed, compared with the base."""
+        for side in (self, base):
+            if why := side.unsteady(work):
+                return Speed(None, why if side is self else f"{readable(base.side)}: {why}")
+        return Speed(base.rounds(work).clock_s / self.rounds(work).clock_s)
+
+    def __str__(self) -> str:
+        if self.failed:
+            return f"{self.side}: not measured: {self.failed}"
+        return f"{self.side}: iteration {self.step}, inference batch {self.infer}, {self.peak_memory_mb} MB"
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, the medians, and why there's no ratio."""
+        if self.failed:
+            return {"side": self.side, "failed": self.failed}
+        medians = {
+            "step_s": self.step.clock_s,
+            "step_processor_s": self.step.processor_s,
+            "infer_s": self.infer.clock_s,
+            "infer_processor_s": self.infer.processor_s,
+            "compile_s": round(self.compile_s, 3),
+        }
+        return asdict(self) | medians | {"no_ratio": {"step": self.unsteady("step"), "infer": self.unsteady("infer")}}
+
+
+def readable(side: str) -> str:
+    """A side's name for readers."""
+    return side.replace("snntorch", "snnTorch") if side.startswith("snntorch") else f"csnn_jax {side}"
 
 
 class Process:

@@ -10,8 +10,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, powers, styled
 from csnn_jax.markdown import two_digits
+from csnn_torch.compare.cost import Cost, readable
 from csnn_torch.compare.results import Trajectory, groups
-from csnn_torch.compare.timings import Cost, readable
 
 COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
 NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}

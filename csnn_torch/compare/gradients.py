@@ -20,9 +20,8 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_jax.update.objective import ce_rate
 from csnn_torch import losses
 from csnn_torch import model as companion
-from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import ALL, Case
-from csnn_torch.compare.results import GradientResult
+from csnn_torch.compare.results import GradientResult, distances
 
 
 def of_surrogates(
@@ -49,7 +48,7 @@ def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) 
         for side, dtype in sides:
             found = of_snntorch(other, dtype) if side == "snntorch" else of_engine(other, side, dtype)
             refused = found if isinstance(found, str) else None
-            errors = {} if isinstance(found, str) else bounds.distances(found, reference)
+            errors = {} if isinstance(found, str) else distances(found, reference)
             yield GradientResult(case.name, name, side, dtype, len(case.labels), refused, errors)
 
 

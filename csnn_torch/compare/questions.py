@@ -9,10 +9,11 @@ from typing import Any, Literal
 from csnn_jax import data
 from csnn_jax.config import Config, surrogate_of
 from csnn_jax.runs import rundir, weights
-from csnn_torch.compare import bounds, cases, cost, gradients, spikes, training, variants
+from csnn_torch.compare import cases, cost, gradients, spikes, training
 from csnn_torch.compare.cases import Case
 from csnn_torch.compare.comparison import Comparison
 from csnn_torch.compare.plan import ENGINES, Plan
+from csnn_torch.compare.results import EXACT_LR
 
 
 def train_briefly(out: str, iterations: int) -> str:
@@ -21,7 +22,7 @@ def train_briefly(out: str, iterations: int) -> str:
     print(f"Training the default network for {iterations} iterations", flush=True)
     dataset = data.load_for(config)
     config = replace(config, model=data.fit_model(config.model, dataset))
-    tensors = variants.briefly_trained(config.model, dataset, iterations)
+    tensors = cases.briefly_trained(config.model, dataset, iterations)
     run = rundir.create(str(Path(out) / "run"), config, overwrite=True)
     weights.save(run.weights, tensors, config.model)
     return str(run.path)
@@ -43,7 +44,7 @@ def _cases(found: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
     """Every case with all test images, and how many of these to use."""
     yield cases.of_run(found.config, found.tensors), plan.images
     if plan.variants:
-        for case in variants.of_variants(found.config, found.tensors, plan.variant_iterations):
+        for case in cases.of_variants(found.config, found.tensors, plan.variant_iterations):
             yield case, min(plan.images, plan.variant_images)
 
 
@@ -76,7 +77,7 @@ def same_training(found: Comparison, plan: Plan) -> None:
     batch = plan.exact_batch
     size = settings.part
     part: Literal["off"] | int = "off" if size is None else math.gcd(size, batch)
-    exact = replace(settings, dtype="float64", batch_size=batch, microbatch=part, lr=bounds.EXACT_LR)
+    exact = replace(settings, dtype="float64", batch_size=batch, microbatch=part, lr=EXACT_LR)
     _train(found, replace(found.config, train=exact), dataset.train, plan.exact_iterations, found.tensors, "the run's")
 
 

@@ -8,10 +8,10 @@ from csnn_jax.figures import Figures, style
 from csnn_jax.files import write_atomic
 from csnn_jax.markdown import table, two_digits
 from csnn_jax.runs.equality import KINDS, in_words
-from csnn_torch.compare import bounds, figure, trained
+from csnn_torch.compare import figure, training
 from csnn_torch.compare.comparison import NAME, Comparison, Origin
-from csnn_torch.compare.results import GradientResult, SpikeResult
-from csnn_torch.compare.timings import APART, BASE, OTHERS, Cost, Speed, readable
+from csnn_torch.compare.cost import APART, BASE, OTHERS, Cost, Speed, readable
+from csnn_torch.compare.results import DENSITY, GRADIENT, GradientResult, SpikeResult, short
 
 
 def write(found: Comparison, out: Path, figures: Figures = "png") -> None:
@@ -44,7 +44,7 @@ def _paragraphs(found: Comparison) -> Iterable[str]:
     if found.gradients:
         yield from _gradients(found.gradients)
     if found.trajectories:
-        yield from trained.section(found.trajectories)
+        yield from training.section(found.trajectories)
     if found.costs:
         yield from _costs(found)
     yield "\n![loss curves and costs](comparison.png)\n"
@@ -74,7 +74,7 @@ def _summary(found: Comparison) -> Iterable[str]:
         total = {name: sum(result.figures[name] for result in counted) for name in counted[0].figures}
         networks = _count(len({result.network for result in counted}), "network")
         yield f"- Same network: {in_words(total, 'snnTorch')}; {networks}, {_count(len(counted), 'comparison')}."
-    yield from trained.summary(found.trajectories)
+    yield from training.summary(found.trajectories)
     for c, step, infer in _speeds(found.costs):
         if c.side != BASE:
             base = next(cost for cost in found.costs if cost.side == BASE)
@@ -96,7 +96,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _network(results: list[SpikeResult]) -> Iterable[str]:
-    low, high = bounds.DENSITY
+    low, high = DENSITY
     yield "\n## Same network?\n"
     yield (
         f"Equal weights on {results[0].images:,} real test images, or the number next to the network's name, in "
@@ -140,7 +140,7 @@ def _gradients(results: list[GradientResult]) -> Iterable[str]:
         "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
         "largest. All sides have the same rounded weights. "
         f"On the first {results[0].images} images for which snnTorch's float32 spikes equal its float64 spikes. "
-        f"Bounds: {bounds.short(bounds.GRADIENT['float64'])} in float64, {bounds.short(bounds.GRADIENT['float32'])} in "
+        f"Bounds: {short(GRADIENT['float64'])} in float64, {short(GRADIENT['float32'])} in "
         "float32; snnTorch's own float32 gradients, which have no bound, show what float32 can do. No tensor's norm "
         "may be 0.\n"
     )

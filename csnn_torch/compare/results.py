@@ -1,15 +1,78 @@
 """The results of each question: numbers, their bounds, and a sentence. Imports no framework."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.runs.equality import Comparison, in_words
-from csnn_torch.compare import bounds
-from csnn_torch.compare.bounds import Check
+from csnn_jax.runs.layouts import Tensors
+
+DENSITY = 0.01, 0.60  # fraction of a layer's neurons that spike at a step: a silent network matches anything
+# ||a - b|| / ||b|| of a parameter's gradient. In float32, snnTorch's own gradients are 1e-5 from its float64 ones, and
+# 1e-4 if no reset keeps membranes small: a steep surrogate amplifies the membrane's rounding.
+GRADIENT = {"float64": 1e-10, "float32": 1e-3}
+
+TRAINING = 1e-9  # in float64: difference of the losses, and relative distance of every parameter at the end
+
+# Adam's learning rate for the float64 iterations, low enough to compare equations, not chaos. At the default job's
+# 1e-2, Adam's first steps are so large that snnTorch drifts 6e-7 from itself in 20 iterations if every weight starts
+# one rounding off; at 1e-3, csnn_jax stays within 3e-14 of snnTorch.
+EXACT_LR = 1e-3
+
+
+@dataclass(frozen=True)
+class Check:
+    """A bound of the comparison, and the measured value.
+
+    Attributes:
+        name: what is bounded, in words.
+        value: the measured value.
+        low, high: the bound holds if low <= value <= high.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value is within the bound; NaN isn't."""
+        return self.low <= self.value <= self.high
+
+    def __str__(self) -> str:
+        bound = f"at most {self.high:g}" if self.low == 0 else f"{self.low:g} to {self.high:g}"
+        return f"{self.name}: {self.value:g}, expected {bound}"
+
+
+def of_spiking(model: ModelConfig, densities: Sequence[float]) -> dict[str, float]:
+    """The densities of the spiking layers by name, from those of all layers; an integrator is left out."""
+    pairs = zip(model.graph.neurons, densities, strict=True)
+    return {node.name: density for node, density in pairs if node in model.graph.spiking}
+
+
+def fires(densities: Mapping[str, float]) -> bool:
+    """Whether the densities of all spiking layers are within the bounds."""
+    return all(DENSITY[0] <= density <= DENSITY[1] for density in densities.values())
+
+
+def distances(found: Tensors, reference: Tensors) -> dict[str, float]:
+    """||a - b|| / ||b|| of every tensor b of `reference`; NaN if b is zero, because that would show nothing."""
+    errors = {}
+    for name, b in reference.items():
+        norm = np.linalg.norm(b.astype(np.float64))
+        errors[name] = float(np.linalg.norm(found[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
+    return errors
+
+
+def short(bound: float) -> str:
+    """A power of ten: 1e-9."""
+    return f"{bound:.0e}".replace("e-0", "e-")
+
 
 LAST = 20
 """Number of final iterations whose losses are averaged, because some batches are easier than others."""
@@ -40,12 +103,12 @@ class SpikeResult:
         """snnTorch's, by layer that spikes."""
         counts = self.comparison.spikes
         densities = [count.active[0] / count.compared for count in counts.values()]
-        return bounds.of_spiking(self.comparison.model, densities) if self.comparison.model else {}
+        return of_spiking(self.comparison.model, densities) if self.comparison.model else {}
 
     @property
     def counted(self) -> bool:
         """Whether it proves anything: the engine ran, and every layer's density is within bounds."""
-        return self.refused is None and bounds.fires(self.densities)
+        return self.refused is None and fires(self.densities)
 
     def checks(self) -> list[Check]:
         """Everything must be equal; no checks if the result doesn't count."""
@@ -96,7 +159,7 @@ class GradientResult:
         if self.refused or self.side == "snntorch":
             return []
         name = f"{self.network}, {self.surrogate}, {self.side}, {self.dtype}: largest relative error of a gradient"
-        return [Check(name, self.worst, 0, bounds.GRADIENT[self.dtype])]
+        return [Check(name, self.worst, 0, GRADIENT[self.dtype])]
 
     def __str__(self) -> str:
         start = f"{self.network}, {self.surrogate}, {self.side}, {self.dtype}: "
@@ -147,7 +210,7 @@ class Trajectory:
     @property
     def counted(self) -> bool:
         """Whether every layer's density is within bounds at the end."""
-        return bounds.fires(self.densities)
+        return fires(self.densities)
 
     def checks(self) -> list[Check]:
         """Its bounds in float64; none in float32, where gradients round, and eventually a weight differs."""
@@ -155,9 +218,9 @@ class Trajectory:
             return []
         name = f"{len(self.differences)} iterations in float64"
         return [
-            Check(f"{name}: largest difference of the losses", max(self.differences), 0, bounds.TRAINING),
-            Check(f"{name}: largest difference of a parameter", max(self.distance.values()), 0, bounds.TRAINING),
-            *(Check(f"{name}: density of {layer}", d, *bounds.DENSITY) for layer, d in self.densities.items()),
+            Check(f"{name}: largest difference of the losses", max(self.differences), 0, TRAINING),
+            Check(f"{name}: largest difference of a parameter", max(self.distance.values()), 0, TRAINING),
+            *(Check(f"{name}: density of {layer}", d, *DENSITY) for layer, d in self.densities.items()),
         ]
 
     def __str__(self) -> str:

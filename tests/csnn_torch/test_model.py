@@ -9,7 +9,7 @@ from csnn_jax import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch import model as companion
-from csnn_torch.compare import bounds
+from csnn_torch.compare import results
 
 pytestmark = pytest.mark.numeric
 
@@ -110,7 +110,7 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
             assert len(calls) == (1 if once else config.time_steps)
         (theirs, reference), (ours, gradients) = found[False], found[True]
         assert theirs.std() > 0 and torch.equal(ours, theirs)
-        assert max(bounds.distances(gradients, reference).values()) <= bounds.GRADIENT["float64"]
+        assert max(results.distances(gradients, reference).values()) <= results.GRADIENT["float64"]
     handle.remove()
     frames = torch.stack([x, 0 * x])  # each step has a different image
     assert torch.equal(*(companion.run_for(network, frames, 2, "spikes", once) for once in (False, True)))

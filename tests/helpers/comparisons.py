@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from csnn_torch.compare.bounds import Check
-from csnn_torch.compare.results import GradientResult, SpikeResult, Trajectory
+from csnn_torch.compare.results import Check, GradientResult, SpikeResult, Trajectory
 
 
 def broken(results: Iterable[SpikeResult | GradientResult | Trajectory]) -> list[Check]:

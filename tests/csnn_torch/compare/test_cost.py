@@ -8,7 +8,7 @@ import pytest
 
 from csnn_jax import machine
 from csnn_torch.compare import cost
-from csnn_torch.compare.timings import Rounds
+from csnn_torch.compare.cost import Rounds
 
 
 def test_a_side_that_fails_says_why(tmp_path):

@@ -6,8 +6,8 @@ from drawn import check_printable, words
 from matplotlib.figure import Figure
 
 from csnn_torch.compare import figure
+from csnn_torch.compare.cost import Cost, Rounds
 from csnn_torch.compare.results import Trajectory
-from csnn_torch.compare.timings import Cost, Rounds
 
 COSTS = [
     Cost("event", None, "", Rounds([[0.5]]), Rounds([[0.1]]), peak_memory_mb=900),

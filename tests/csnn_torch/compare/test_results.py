@@ -9,7 +9,7 @@ from comparisons import broken
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.equality import Comparison, Count, Difference, Place
-from csnn_torch.compare import bounds
+from csnn_torch.compare import results
 from csnn_torch.compare.results import LAST, GradientResult, SpikeResult, Trajectory, groups
 
 
@@ -42,13 +42,13 @@ TRAJECTORY = Trajectory(
     ("value", "holds"), [(0.01, True), (0.6, True), (0.0099, False), (0.61, False), (math.nan, False)]
 )
 def test_a_value_on_the_bound_holds_and_nan_does_not(value, holds):
-    assert bounds.Check("density", value, *bounds.DENSITY).holds is holds
-    assert bounds.fires({"lif1": 0.1, "lif2": value}) is holds
+    assert results.Check("density", value, *results.DENSITY).holds is holds
+    assert results.fires({"lif1": 0.1, "lif2": value}) is holds
 
 
 def test_a_distance_is_relative_and_nan_for_a_zero_tensor():
     reference = {"a": np.array([3.0, 4.0]), "b": np.zeros(2)}
-    found = bounds.distances({"a": np.array([3.0, 4.5], np.float32), "b": np.ones(2), "more": np.ones(1)}, reference)
+    found = results.distances({"a": np.array([3.0, 4.5], np.float32), "b": np.ones(2), "more": np.ones(1)}, reference)
     assert found["a"] == pytest.approx(0.1) and math.isnan(found["b"]) and list(found) == ["a", "b"]
 
 
@@ -80,7 +80,7 @@ def test_a_result_in_words():
 
 def test_the_worst_gradient_is_bounded():
     assert [check.value for check in broken([GRADIENTS])] == [2e-3]
-    assert broken([replace(GRADIENTS, errors={"a": bounds.GRADIENT["float32"]})]) == []
+    assert broken([replace(GRADIENTS, errors={"a": results.GRADIENT["float32"]})]) == []
     for without in ({"side": "snntorch"}, {"refused": "why", "errors": {}}):
         assert replace(GRADIENTS, **without).checks() == []
     assert math.isnan(replace(GRADIENTS, errors={"a": math.nan, "b": 0.0}).worst)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from csnn_torch.compare.timings import APART, OTHERS, Cost, Rounds
+from csnn_torch.compare.cost import APART, OTHERS, Cost, Rounds
 
 STEADY = Rounds([[3.0, 1.0, 2.0], [2.0]], [[4.0, 2.0, 3.0], [5.0]])
 BASE = Cost("snntorch", step=Rounds([[8.0]] * 3), infer=Rounds([[1.0]] * 3), others=[0.0] * 3)
