@@ -60,7 +60,8 @@ class Option:
             value: the value.
             expected: what was expected; None: a value of its kind.
         """
-        shown = "" if value is True else f" {show(value, self.kind.quoted and expected is None)}"
+        on = value is True and self.kind.words == 0
+        shown = "" if on else f" {show(value, self.kind.quoted and expected is None)}"
         return UserError(f"{self.flag}{shown}: expected {expected or self.kind.expected}")
 
 
