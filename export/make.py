@@ -85,17 +85,16 @@ def make(
     if settings.images > (there := len(dataset.test.labels)):
         print(f"the test set has only {there:,} images; comparing spikes on all of them", flush=True)
         settings = replace(settings, images=there)
+    training, accuracy = _training(run, config)
     network, job, dropped = _network(config, tensors, settings, dataset, work)
+    if dropped:
+        before = trained_accuracy(config, tensors, dataset.test) if accuracy is None else accuracy
+        accuracy, dropped = None, {"dropped": dropped | {"accuracy": before}}
     inputs = Inputs(job, settings.opset, settings.split(dataset.test))
     images = CheckImages(network, inputs.test, settings.images, settings.extent, work)
-    statements = {
-        "training": _training(run),
-        "data": manifest.data(dataset.test, dataset.final),
-        "settings": settings.stated,
-        **rounded,
-        **dropped,
-    }
-    Making(Bundle(folder, network, scratch), inputs, images, dataset.test, statements).execute()
+    known = {"training": training, "data": manifest.data(dataset.test, dataset.final), "settings": settings.stated}
+    statements = known | rounded | dropped
+    Making(Bundle(folder, network, scratch), inputs, images, dataset.test, statements, accuracy=accuracy).execute()
 
 
 def check_images(dataset: Dataset) -> None:
@@ -125,18 +124,16 @@ def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Ten
 def _network(
     config: Config, tensors: Tensors, settings: Settings, dataset: Dataset, work: Work
 ) -> tuple[Network, Config, Figures]:
-    """(the run's network, without silent channels if requested; the job for config.json; the maker's statements about
-    dropped channels, if any)."""
+    """(the network, without silent channels if requested; the job for config.json; what's stated about the others)."""
     fitted = settings.fitted(config, dataset.test)
     recorded = dataset.test.images.shape[1] if dataset.test.images.ndim == 5 else None
     if not settings.drop_silent:
         return Network(fitted, tensors, recorded), config, {}
     with work.task("looking for silent channels", len(dataset.train.labels) + len(dataset.test.labels)):
-        fitted, left, dropped = silent.drop(fitted, tensors, dataset, work)
-        accuracy = trained_accuracy(config, tensors, dataset.test)
+        fitted, tensors, dropped = silent.drop(fitted, tensors, dataset, work)
     print("\n".join(dropped.lines()), flush=True)
     job = replace(config, model=replace(fitted.model, time_steps=config.model.time_steps))
-    return Network(fitted, left, recorded), job, {"dropped": dropped.stated() | {"accuracy": accuracy}}
+    return Network(fitted, tensors, recorded), job, dropped.stated()
 
 
 def write_reports(folder: Path, whole: Manifest) -> None:
@@ -151,9 +148,12 @@ def write_reports(folder: Path, whole: Manifest) -> None:
             whole["hashes"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def _training(run: RunDir) -> Figures:
-    """The end of the run, or the exported checkpoint."""
+def _training(run: RunDir, config: Config) -> tuple[Figures, float | None]:
+    """(the end of the run, or the exported checkpoint; the accuracy of `config` on the whole test set, if recorded)."""
     if (number := run.checkpoint) is not None:
-        return {"iterations": number, "seconds": None, "checkpoint": number}
-    last = [record for record in run.records("end") if not record["interrupted"]][-1]
-    return {"iterations": last["iter"], "seconds": last.get("seconds")}
+        return {"iterations": number, "seconds": None, "checkpoint": number}, None
+    last, trained = [record for record in run.records("end") if not record["interrupted"]][-1], run.config()
+    # In float64, membranes round differently than in the files.
+    whole = config.train.eval_images is None and config.train.dtype == "float32"
+    same = whole and config.model == trained.model and config.data == trained.data
+    return {"iterations": last["iter"], "seconds": last.get("seconds")}, last["accuracy"] if same else None

@@ -50,6 +50,7 @@ class Plan:
         inputs: the inputs for making its files.
         images: the images and reference results to check the files on.
         test: the whole test set, for the accuracy with the time steps used in training; None: only `images` are used.
+        accuracy: the trained network's on `test`, if it's known.
         results: what the checks found, and everything else in the manifest that follows from the other files.
         latency: of one call of every file that runs, by name.
     """
@@ -58,6 +59,7 @@ class Plan:
     inputs: Inputs
     images: CheckImages
     test: Split | None
+    accuracy: float | None = field(default=None, kw_only=True)
     results: Figures = field(default_factory=dict, init=False)
     latency: Figures = field(default_factory=dict, init=False)
 
@@ -72,9 +74,9 @@ class Plan:
     def steps(self) -> list[Step]:
         """All steps, in order."""
         possible = parts.possible(self.bundle.network.model, self.bundle.network.tensors)
-        looked_at = self.images.count + len(self.images.test.labels)
+        processed = self.images.count + len(self.images.test.labels)
         checks = [
-            Step(f"checking {name}", partial(self._check, part, name, results), looked_at)
+            Step(f"checking {name}", partial(self._check, part, name, results), processed)
             for part, results in [(part, part.check(self.bundle, self.images)) for part in possible]
             for name in part.what
         ]
@@ -123,7 +125,7 @@ class Plan:
     def _describe(self) -> None:
         network, job = self.bundle.network, self.inputs.job
         model, tensors, files = network.model, network.tensors, self.results["files"]
-        trained = (network.config, self.images.test) if self.test is None else (job, self.test)
+        trained, test = (network.config, self.images.test) if self.test is None else (job, self.test)
         reasons = {part.form: part.reason_against(model, tensors) for part in parts.every() if part.form}
         batches = ((one.x.numpy(), list(one.trace.spikes.values())) for one in self.images.compared)
         activity = reduce(add, (footprint.Activity.of(model, *batch) for batch in batches))
@@ -136,7 +138,7 @@ class Plan:
                 "time_steps": job.model.time_steps,
                 "weight_bits": job.model.weight_bits,
             },
-            "accuracy": trained_accuracy(trained[0], tensors, trained[1]),
+            "accuracy": trained_accuracy(trained, tensors, test) if self.accuracy is None else self.accuracy,
             "accuracy_images": len(self.images.test.labels),
             "semantics": semantics.of_bundle(network.step, network.sequence, network.config.class_names),
             **{form.lower(): {"written": reason is None, "reason": reason} for form, reason in reasons.items()},

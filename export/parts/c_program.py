@@ -1,6 +1,6 @@
 """`c/`: the network as a C99 program. Only the generated headers differ between networks."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,11 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
     comparison = equality(bundle.network.step, library, images.compared)
-    run = _running(bundle)
+    names, built = bundle.network.config.class_names, bundle.program.program
+
+    def run(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        return program.answers(built, program.samples(model, x.numpy()), names)
+
     printed = [run(one.x) for one in images.compared]
     expected = [summed(output(model, *one.trace)) for one in images.compared]
     pairs = [(scores, sums) for (_, scores), sums in zip(printed, expected, strict=True)]
@@ -52,12 +56,6 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
     figures: Figures = {"library": comparison.figures(), "program": {"counts": count, "different_counts": different}}
     yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
-
-
-def _running(bundle: Bundle) -> Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]:
-    """A function that runs the compiled program on `reference.inputs` and returns what `program.answers` does."""
-    model, names, built = bundle.network.model, bundle.network.config.class_names, bundle.program.program
-    return lambda x: program.answers(built, program.samples(model, x.numpy()), names)
 
 
 def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:

@@ -53,12 +53,7 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
     If one image is presented at every step, the inputs are (image [N, C, H, W], time_steps), and the input current of
     the first layer's neurons is computed once, before the loop. `time_steps` is an optional int64 scalar; it defaults
     to the configuration's. Otherwise, the only input is images [T, N, C, H, W]. Low-bit weights are dequantized before
-    the loop.
-
-    Args:
-        plain: the graph from `step_graph.step`.
-        config: its stack.
-        frames: whether the data has its own time axis (encoded spikes always have one).
+    the loop. `frames`: whether the data has its own time axis (encoded spikes always have one).
 
     Returns:
         The model, with the outputs (counts [N, classes], spikes [T, N, classes]), or (scores, membranes) if membranes

@@ -107,18 +107,15 @@ def _cell(cell: str) -> Content:
 
 
 def _sizes(manifest: Manifest) -> Iterator[Html]:
-    sizes = {name: _bytes(manifest, name) / 1e6 for name in ("weights.safetensors", *manifest["latency"])}
+    sizes = {}
+    for name in ("weights.safetensors", *manifest["latency"]):
+        memory = manifest["files"].get(name, {}).get("memory")
+        sizes[name] = (memory["constant_bytes"] if memory else manifest["hashes"][name]["bytes"]) / 1e6
     caption = (
         "Sizes of the weights and of each file that runs. For the C program, it's the size of its constants in flash; "
         "its source code is larger."
     )
     yield charts.bars(caption, list(sizes), list(sizes.values()), ("file", "size (MB)"))
-
-
-def _bytes(manifest: Manifest, name: str) -> int:
-    """The size of a file, or of the C program's constants."""
-    memory = manifest["files"].get(name, {}).get("memory")
-    return memory["constant_bytes"] if memory else manifest["hashes"][name]["bytes"]
 
 
 def _latencies(manifest: Manifest) -> Iterator[Html]:

@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
-from bundles import SPIKES, make_checkpoint, make_run
+from bundles import SMALL, SPIKES, make_checkpoint, make_run
 from commands import run
 
 import csnn_jax
 from csnn_jax import data
+from csnn_jax.runs.rundir import RunDir
 from export import make, manifest, parts
 
 
@@ -93,6 +95,19 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     assert "The weights are from checkpoint 40, which" in report
     done = run("export.verify", out)
     assert done.returncode == 0, done.stdout
+
+
+def test_an_accuracy_recorded_in_training_is_used_if_it_is_that_of_the_whole_test_set(tmp_path):
+    run = RunDir(make_run(tmp_path / "run", SMALL))
+    run.record("end", iter=70, interrupted=False, accuracy=0.25, seconds=2.0)
+    config = run.config()
+    assert make._training(run, config) == ({"iterations": 70, "seconds": 2.0}, 0.25)
+    for other in (
+        replace(config, model=replace(config.model, weight_bits=4)),
+        replace(config, data=replace(config.data, dataset="fashion")),
+        *(replace(config, train=replace(config.train, **one)) for one in ({"dtype": "float64"}, {"eval_images": 9})),
+    ):
+        assert make._training(run, other)[1] is None
 
 
 def test_without_plotly_the_page_is_left_out(small_bundle, tmp_path, monkeypatch, capsys):
