@@ -57,13 +57,13 @@ def of_bundle(run: str, folder: Path, made_with: str, bits: int | None) -> dict[
     command = [sys.executable, "-m", "export", run, "--out", folder / "small", "--overwrite", *flags]
     subprocess.run(command, check=True, stdout=sys.stderr)
     made = json.loads((folder / "small/manifest.json").read_text())
-    proof = made["proof"]["c/"]
+    figures = made["results"]["files"]["c/"]
     return {
         "made_with": made_with,
         "bits": bits,
-        **proof["memory"],
-        "accuracy": proof["accuracy"],
-        "of": made["settings"]["accuracy_images"],
+        **figures["memory"],
+        "accuracy": figures["accuracy"],
+        "of": made["results"]["accuracy_images"],
         "boards": {board: on_device(folder, board) for board in BOARDS},
     }
 

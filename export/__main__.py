@@ -75,15 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             set_up()
             effort: Effort = "quick" if flags.quick else "thorough" if flags.thorough else "usual"
-            images = flags.images or EXTENTS[effort].images
-            out, job = Path(flags.out), _with_dataset(config, flags.dataset)
+            images, dataset = flags.images or EXTENTS[effort].images, flags.dataset or config.data.dataset
+            out, job = Path(flags.out), replace(config, data=replace(config.data, dataset=dataset))
             opset = few_bits.opset(flags.weight_bits or job.model.weight_bits, flags.opset)
             settings = Settings(opset, images, effort, flags.time_steps, flags.drop_silent, flags.weight_bits)
-
-            def fill(folder: Path) -> None:
-                make.make(folder, scratch, run, job, tensors, settings, work)
-
-            bundle.make(out, fill, flags.overwrite)
+            filling = scratch, run, job, tensors, settings, work
+            bundle.make(out, lambda folder: make.make(folder, *filling), flags.overwrite)
         print(f"Bundle: {flags.out}")
         return 0
 
@@ -105,11 +102,6 @@ def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Con
             f"--resume --out {path}, or export its last weights with --checkpoint last"
         )
     return rundir.open_run(path, checkpoint)
-
-
-def _with_dataset(config: Config, dataset: str | None) -> Config:
-    """The job, with the data set from the flag if one is given."""
-    return config if dataset is None else replace(config, data=replace(config.data, dataset=dataset))
 
 
 if __name__ == "__main__":

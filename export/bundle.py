@@ -31,7 +31,7 @@ STEP_SETS, SEQUENCE_SETS = 100, 10
 """Number of golden steps and of whole windows in a bundle."""
 
 Manifest = dict[str, Any]
-"""The contents of manifest.json."""
+"""The contents of manifest.json, or in reports its entries, merged: the maker's statements, the results and hashes."""
 
 
 class Kind(NamedTuple):
@@ -69,13 +69,7 @@ def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
 
 
 def make(path: Path, fill: Callable[[Path], T], overwrite: bool = False, kind: Kind = BUNDLE) -> T:
-    """Creates the folder `path` atomically.
-
-    Args:
-        path: the folder to create.
-        fill: fills the empty folder that it's called with.
-        overwrite: whether to replace an existing folder of the same kind.
-        kind: the kind of folder.
+    """Creates a folder of some kind atomically; `fill` fills the empty folder that it's called with.
 
     Returns:
         The result of `fill`.

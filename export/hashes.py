@@ -8,7 +8,6 @@ Prints a line for each file that differs. Exit code 0: all match; 1: a file diff
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -67,39 +66,41 @@ def irregular(folder: Path) -> dict[str, str]:
     """
     modes = {path.relative_to(folder).as_posix(): path.lstat().st_mode for path in entries(folder)}
     mounted = all(mode & EXECUTABLE for mode in modes.values() if stat.S_ISREG(mode))
-    found = {name: _oddity(mode, mounted) for name, mode in modes.items()}
-    return {name: f"{what}, expected a plain file or nothing" for name, what in found.items() if what}
+    special = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+    odd = {}
+    for name, mode in modes.items():
+        if stat.S_ISLNK(mode):
+            odd[name] = "is a link"
+        elif stat.S_ISDIR(mode):
+            odd[name] = "is an empty folder"
+        elif not stat.S_ISREG(mode):
+            odd[name] = "is a device, pipe or socket"
+        elif mode & special:
+            odd[name] = f"has special permissions, mode {stat.S_IMODE(mode):o}"
+        elif mode & EXECUTABLE and not mounted:
+            odd[name] = f"is executable, mode {stat.S_IMODE(mode):o}"
+    return {name: f"{what}, expected a plain file or nothing" for name, what in odd.items()}
 
 
-def _oddity(mode: int, executables: bool) -> str:
-    if stat.S_ISLNK(mode):
-        return "is a link"
-    if stat.S_ISDIR(mode):
-        return "is an empty folder"
-    if not stat.S_ISREG(mode):
-        return "is a device, pipe or socket"
-    if mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
-        return f"has special permissions, mode {stat.S_IMODE(mode):o}"
-    return f"is executable, mode {stat.S_IMODE(mode):o}" if mode & EXECUTABLE and not executables else ""
-
-
-def problems(listed: dict[str, str], folder: Path) -> dict[str, str]:
+def problems(listed: dict[str, Any], folder: Path, where: str = SUMS) -> dict[str, str]:
     """Files that are changed, missing, not listed or irregular, by name.
 
     Args:
-        listed: the hashes from SHA256SUMS.
+        listed: what is known of each file: its `sha256`, perhaps its `bytes`.
         folder: the bundle.
+        where: the name of the list.
 
     Raises:
         UserError: see `hash_files`.
     """
-    odd, found = irregular(folder), hash_files(folder)
-    bad = {name: "is missing" for name in listed if name not in found}
-    bad |= {name: f"is not listed in {SUMS}" for name in found if name not in listed and name != SUMS}
-    for name in listed.keys() & found.keys():
-        if listed[name] != found[name]["sha256"]:
-            bad[name] = f"was changed: its SHA-256 begins with {found[name]['sha256'][:12]}, listed {listed[name][:12]}"
-    return dict(sorted((bad | odd).items()))
+    hashed = hash_files(folder)
+    bad = {name: "is missing" for name in listed if name not in hashed}
+    bad |= {name: f"is not listed in {where}" for name in hashed if name not in listed and name != SUMS}
+    for name in listed.keys() & hashed.keys():
+        if wrong := {key: hashed[name][key] for key, value in listed[name].items() if hashed[name][key] != value}:
+            key, value = next(iter(wrong.items()))
+            bad[name] = f"was changed: its {key} is {value!s:.12}, listed {listed[name][key]!s:.12}"
+    return dict(sorted((bad | irregular(folder)).items()))
 
 
 def check(folder: Path) -> int:
@@ -109,31 +110,24 @@ def check(folder: Path) -> int:
         UserError: SHA256SUMS is missing or malformed, or a file can't be read.
     """
     listed = _listed(folder)
-    found = problems(listed, folder)
-    for name, problem in found.items():
+    wrong = problems(listed, folder)
+    for name, problem in wrong.items():
         print(printable(f"{name:<24} {problem}"))
-    print(
-        f"NOT OK: {len(found)} {'file differs' if len(found) == 1 else 'files differ'}"
-        if found
-        else f"all ok ({len(listed):,} files; not checked: what they compute, and who made them)"
-    )
-    return 1 if found else 0
+    if not wrong:
+        print(f"all ok ({len(listed):,} files; not checked: what they compute, and who made them)")
+        return 0
+    print(f"NOT OK: {len(wrong)} {'file differs' if len(wrong) == 1 else 'files differ'}")
+    return 1
 
 
-def _listed(folder: Path) -> dict[str, str]:
+def _listed(folder: Path) -> dict[str, dict[str, str]]:
     """The hashes from SHA256SUMS, by file name."""
     path = folder / SUMS
     lines = reading.read(path, "a list of hashes", MOST_SUMS, folder).decode(errors="replace").splitlines()
     pairs = [line.split("  ", 1) for line in lines]
     if not pairs or any(len(pair) != 2 or len(pair[0]) != 64 for pair in pairs):
         raise UserError(f"{path}: expected lines with a SHA-256, two spaces and a name")
-    for outside in _outside(name for _, name in pairs):
-        raise UserError(f"{path}: {outside!r}, expected names of files in the bundle")
-    return {name: digest for digest, name in pairs}
-
-
-def _outside(names: Iterable[str]) -> Iterator[str]:
-    """Names that lead outside the folder."""
-    for name in names:
+    for _, name in pairs:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            yield name
+            raise UserError(f"{path}: {name!r}, expected names of files in the bundle")
+    return {name: {"sha256": digest} for digest, name in pairs}

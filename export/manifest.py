@@ -1,7 +1,7 @@
-"""manifest.json: a bundle's contents, how to call them, and what was proven. SHA256SUMS hashes it and all other files.
+"""manifest.json has three parts: what only the maker can say, the hashes of the files, and the results.
 
-Everything in it except the maker's statements (`proof.statements.FORMS`) follows from the bundle's other files and this
-version, and `export.verify` compares it.
+`export.verify` checks the form of the statements (`proof.statements`), compares the hashes with the files, and computes
+the results again: they follow from the bundle's other files and this version, and must be equal as a whole.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,35 +22,43 @@ from csnn_jax.runs import layouts, rundir
 from export import hashes
 from export.bundle import CONFIG, MANIFEST, WEIGHTS, Manifest
 from export.hashes import SUMS
-from export.proof import statements
+from export.proof import Figures, statements
+from export.proof.statements import joined, short
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MOST_BYTES, MOST_CONFIG = 2**24, 2**20
 """Size limits for manifest.json and config.json, in bytes."""
-NOT_LISTED = (MANIFEST, SUMS)
-
-Rule = Callable[[str, Any, Any], list[str] | None]
+OF_IMAGES = {
+    *("accuracy", "accuracy_images", "images", "spikes", "membranes", "predictions", "counts", "density"),
+    *("synaptic_operations", "synaptic_operations_first_layer_once", "ActivationSparsity"),
+    *("Effective_MACs", "Effective_ACs", "synapses_nj"),
+}
+"""Figures that depend on which images were used, or on how many."""
 
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Writes manifest.json and SHA256SUMS."""
     write_atomic(folder / MANIFEST, _bytes(manifest))
-    write_atomic(folder / SUMS, _sums(folder, manifest))
+    write_atomic(folder / SUMS, _sums(_listed(folder, manifest)))
 
 
 def _bytes(manifest: Manifest) -> bytes:
     return (json.dumps(manifest, indent=2) + "\n").encode()
 
 
-def _sums(folder: Path, manifest: Manifest) -> bytes:
-    """The contents of SHA256SUMS, with all of a bundle's other files, in the format of `sha256sum -c`."""
-    hashes = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-    hashes[MANIFEST] = hashlib.sha256(reading.read(folder / MANIFEST, "a manifest", MOST_BYTES, folder)).hexdigest()
-    return "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items())).encode()
+def _listed(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """The hashes of all of a bundle's files except SHA256SUMS."""
+    content = reading.read(folder / MANIFEST, "a manifest", MOST_BYTES, folder)
+    return manifest["hashes"] | {MANIFEST: {"sha256": hashlib.sha256(content).hexdigest()}}
+
+
+def _sums(listed: dict[str, Any]) -> bytes:
+    """The contents of SHA256SUMS, in the format of `sha256sum -c`."""
+    return "".join(f"{entry['sha256']}  {name}\n" for name, entry in sorted(listed.items())).encode()
 
 
 def read(folder: Path) -> Manifest:
-    """Reads manifest.json and checks its format: written as by `write`, with the tables that we read.
+    """Reads manifest.json and checks its format: written as by `write`.
 
     Raises:
         UserError: it's too large, isn't JSON, has a different schema version, isn't written as by `write` (with
@@ -59,26 +67,23 @@ def read(folder: Path) -> Manifest:
     path = folder / MANIFEST
     content = reading.read(path, "a bundle's manifest", MOST_BYTES, folder)
     try:
-        found = json.loads(content)
-        written = _bytes(found) == content
+        manifest = json.loads(content)
+        written = _bytes(manifest) == content
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON: {error}") from None
-    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
-        version = found.get("schema_version") if isinstance(found, dict) else None
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if version != SCHEMA_VERSION:
         raise UserError(f"{path}: schema_version {version!r}, expected {SCHEMA_VERSION}")
-    for name in ("proof", "numbers", "onnx"):
-        if not isinstance(found.get(name), dict):
-            raise UserError(f"{path}: {name} is {_short(found.get(name))}, expected an object")
-    for problem in statements.problems(found):
+    for problem in statements.problems(manifest):
         raise UserError(f"{path}: {problem}")
     if not written:
         raise UserError(f"{path}: isn't in the form that `export` writes: duplicate keys or different whitespace")
-    return found
+    return dict(manifest)
 
 
-def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
+def hash_files(folder: Path) -> Figures:
     """SHA-256 and size of every file in a bundle except manifest.json and SHA256SUMS, by its relative name."""
-    return {name: entry for name, entry in hashes.hash_files(folder).items() if name not in NOT_LISTED}
+    return {name: entry for name, entry in hashes.hash_files(folder).items() if name not in (MANIFEST, SUMS)}
 
 
 def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
@@ -91,23 +96,19 @@ def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
     Raises:
         UserError: config.json can't be read, or weights.safetensors is too large for this network.
     """
-    problems, most = hashes.irregular(folder), min(hashes.MOST_BYTES, _most_bytes(folder))
-    if large := {name: size for name, size in _sizes(folder) if size > most}:
-        return problems | {name: f"has {size:,} bytes, expected at most {most:,}" for name, size in large.items()}
+    most = min(hashes.MOST_BYTES, _most_bytes(folder))
+    sizes = {path: path.stat().st_size for path in hashes.entries(folder) if not path.is_symlink()}
+    if large := {path.relative_to(folder).as_posix(): size for path, size in sizes.items() if size > most}:
+        wrong = {name: f"has {size:,} bytes, expected at most {most:,}" for name, size in large.items()}
+        return hashes.irregular(folder) | wrong
+    listed = _listed(folder, manifest)
+    problems = hashes.problems(listed, folder, MANIFEST)
     try:
-        if reading.read(folder / SUMS, "a list of hashes", hashes.MOST_SUMS, folder) != _sums(folder, manifest):
+        if reading.read(folder / SUMS, "a list of hashes", hashes.MOST_SUMS, folder) != _sums(listed):
             problems[SUMS] = f"doesn't match {MANIFEST} and its SHA-256: one of the two was changed"
     except UserError as error:
         problems.setdefault(SUMS, str(error).removeprefix(f"{folder / SUMS}: "))
-    found = hash_files(folder)
-    for name, entry in manifest["files"].items():
-        if name not in found:
-            problems.setdefault(name, "is missing")
-        elif found[name]["sha256"] != entry["sha256"]:
-            problems[name] = f"was changed: SHA-256 {found[name]['sha256'][:12]}..., {MANIFEST} says otherwise"
-        elif found[name]["bytes"] != entry["bytes"]:
-            problems[name] = f"has {found[name]['bytes']} bytes, {MANIFEST} says {entry['bytes']}"
-    return problems | {name: f"is not listed in {MANIFEST}" for name in found if name not in manifest["files"]}
+    return problems
 
 
 def _most_bytes(folder: Path) -> int:
@@ -124,24 +125,10 @@ def _most_bytes(folder: Path) -> int:
     return 2**26 + 64 * values + 64 * model.time_steps * math.prod(model.input_shape)
 
 
-def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
-    for path in hashes.entries(folder):
-        if not path.is_symlink():
-            yield path.relative_to(folder).as_posix(), path.stat().st_size
-
-
-def silence(manifest: Manifest) -> str:
-    """A sentence about layers that never spiked on the images of the figures; "" if there are none."""
-    layers = zip(manifest["numbers"]["layers"], manifest["semantics"]["layers"], strict=True)
-    silent = [layer["name"] for layer, one in layers if not layer["spikes"] and one["threshold"] is not None]
-    return f"the neurons after {', '.join(silent)} never spiked, so equal spikes prove little" if silent else ""
-
-
-def made(opset: int) -> dict[str, Any]:
-    """When, where and with which versions a bundle is made; `opset`: operator set of its ONNX files."""
+def made() -> Figures:
+    """When, where and with which versions a bundle is made."""
     return {
         "utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "opset": opset,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": machine.processor_name(),
@@ -150,45 +137,42 @@ def made(opset: int) -> dict[str, Any]:
     }
 
 
-def _no_rule(name: str, recorded: Any, found: Any) -> None:
-    return None
-
-
-def data(dataset: str, test: Split, split: str = "test") -> dict[str, Any]:
+def data(test: Split, split: str = "test") -> Figures:
     """Identifies the test images, so other data can't be mistaken for them; `split`: the `final` of the `Dataset`."""
     digest = hashlib.sha256(as_bytes(test.images))
     digest.update(test.labels.astype("<i4").tobytes())
     held_out = {} if split == "test" else {"split": split}
-    return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest(), **held_out}
+    return {"test_images": len(test.labels), "sha256": digest.hexdigest(), **held_out}
 
 
-def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rule) -> Iterator[str]:
-    """How two parts of a manifest differ, one line for each difference.
+def silence(results: Figures) -> str:
+    """A sentence about layers that never spiked on the images of the figures; "" if there are none."""
+    layers = zip(results["numbers"]["layers"], results["semantics"]["layers"], strict=True)
+    silent = [layer["name"] for layer, one in layers if not layer["spikes"] and one["threshold"] is not None]
+    return f"the neurons after {', '.join(silent)} never spiked, so equal spikes prove little" if silent else ""
 
-    Args:
-        recorded: the manifest's value.
-        found: the value computed here.
-        where: the path of both in the manifest, for the lines.
-        rule: maps (key, recorded, found) to problems of entries that needn't be equal; None: they must be equal.
-    """
-    decided = rule(where.rpartition(".")[2], recorded, found)
-    if decided is not None:
-        yield from (f"{where}: {line}" for line in decided)
-    elif isinstance(recorded, dict) and isinstance(found, dict):
-        for name in {**recorded, **found}:
-            place = f"{where}.{name}" if where else str(name)
-            if name not in recorded or name not in found:
+
+def differences(recorded: Any, computed: Any, where: str) -> Iterator[str]:
+    """How an entry at the path `where` of a manifest differs from the one computed here; a line for each difference."""
+    if isinstance(recorded, dict) and isinstance(computed, dict):
+        for name in {**recorded, **computed}:
+            place = joined(where, name)
+            if name not in recorded or name not in computed:
                 yield f"{place} is {'unexpected' if name in recorded else 'missing'} in {MANIFEST}"
             else:
-                yield from differences(recorded[name], found[name], place, rule)
-    elif isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):
-        for number, (a, b) in enumerate(zip(recorded, found, strict=True)):
-            yield from differences(a, b, f"{where}[{number}]", rule)
-    elif type(recorded) is not type(found) or recorded != found:
-        yield f"{where} is {_short(found)}, {MANIFEST} says {_short(recorded)}"
+                yield from differences(recorded[name], computed[name], place)
+    elif isinstance(recorded, list) and isinstance(computed, list) and len(recorded) == len(computed):
+        for number, pair in enumerate(zip(recorded, computed, strict=True)):
+            yield from differences(*pair, f"{where}[{number}]")
+    elif type(recorded) is not type(computed) or recorded != computed:
+        yield f"{where} is {short(computed)}, {MANIFEST} says {short(recorded)}"
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    end = '..."' if isinstance(value, str) else "..."
-    return text if len(text) <= 60 else text[:56] + end
+def without_images(value: Any) -> Any:
+    """The same results with `...` in place of all figures that depend on images, to compare those of other images."""
+    if isinstance(value, dict):
+        return {
+            name: ... if name in OF_IMAGES and statements.is_number(one) else without_images(one)
+            for name, one in value.items()
+        }
+    return [*map(without_images, value)] if isinstance(value, list) else value

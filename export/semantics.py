@@ -81,14 +81,10 @@ def of_graph(step: Step) -> dict[str, str]:
     }
 
 
-def of_bundle(step: Step, time_steps: int, sequence: bool, names: Sequence[str]) -> dict[str, Any]:
-    """The manifest's `semantics`, for readers who have only the bundle.
+def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any]:
+    """The results' `semantics`, for readers who have only the bundle.
 
-    Args:
-        step: the reference network.
-        time_steps: T, length of the window.
-        sequence: whether the input is one frame per step, instead of one image for all steps.
-        names: the class names.
+    `sequence`: whether the input is one frame per step, instead of one image for all steps. `names`: of the classes.
     """
     config = step.config
     return {
@@ -117,7 +113,7 @@ def of_bundle(step: Step, time_steps: int, sequence: bool, names: Sequence[str])
         "pooling": _pooling(config),
         "input": _input(step, sequence),
         "time_layout": "time first: T, N, ...",
-        "time_steps": time_steps,
+        "time_steps": config.time_steps,
         "output": config.readout,
         "readout": f"the class with the {_BEST[config.readout]} over the window",
         "ties": "the lowest class",

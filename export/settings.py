@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from csnn_jax.config import Config
-from csnn_jax.data.images import Images
 from csnn_jax.data.split import Split
 from csnn_jax.errors import UserError
 
@@ -66,11 +65,10 @@ class Settings:
         """How much is checked."""
         return EXTENTS[self.effort]
 
-    @classmethod
-    def read(cls, values: dict[str, Any]) -> "Settings":
-        """Reads settings from a manifest whose `statements` have no problems."""
-        names = ("opset", "images", "effort", "time_steps", "drop_silent", "weight_bits")
-        return cls(*(values[name] for name in names))
+    @property
+    def stated(self) -> dict[str, Any]:
+        """The settings that verification needs, for the manifest; it passes them to this class."""
+        return {name: getattr(self, name) for name in ("opset", "images", "effort", "time_steps")}
 
     def fitted(self, config: Config, test: Split) -> Config:
         """The run's configuration with the bundle's window.
@@ -89,16 +87,13 @@ class Settings:
         return replace(config, model=replace(config.model, time_steps=self.time_steps))
 
     def split(self, test: Split) -> Split:
-        """The images for measuring accuracy, which include those for comparing spikes."""
+        """The images for measuring accuracy, which include those for comparing spikes, with the bundle's frames."""
         most = self.extent.accuracy_images
         count = len(test.labels) if most is None else max(most, self.images)
-        return Split(self.window(test.images[:count]), test.labels[:count])
-
-    def window(self, images: Images) -> Images:
-        """The images; if they have a time axis, only the frames that the bundle runs."""
-        if images.ndim == 4 or self.time_steps is None:
-            return images
-        return np.asarray(images)[:, : self.time_steps]
+        images = test.images[:count]
+        if images.ndim == 5 and self.time_steps is not None:
+            images = np.asarray(images)[:, : self.time_steps]
+        return Split(images, test.labels[:count])
 
 
 def for_data(config: Config, test: Split) -> Config:

@@ -6,8 +6,7 @@ which it would have stayed silent.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from csnn_jax.trained import Trained
+from export.proof import Figures
 from export.work import Work
 
 
@@ -32,7 +32,7 @@ class Dropped:
         test_images: number of test images.
         fired_on: number of test images on which a dropped channel would have fired.
         other_answers: number of test images with a different class after dropping.
-        parameters, bytes: of weights and biases, before and after; bytes in float32.
+        parameters: number of weights and biases, before and after.
     """
 
     layers: list[tuple[str, int, int]]
@@ -41,7 +41,6 @@ class Dropped:
     fired_on: int
     other_answers: int
     parameters: tuple[int, int]
-    bytes: tuple[int, int]
 
     def lines(self) -> list[str]:
         """A summary for the user."""
@@ -49,24 +48,24 @@ class Dropped:
         before, after = self.parameters
         return [
             f"--drop-silent keeps {kept}: the others fired on none of the {self.training_images:,} training images",
-            f"{before:,} -> {after:,} parameters, {self.bytes[0]:,} -> {self.bytes[1]:,} bytes in float32",
+            f"{before:,} -> {after:,} parameters, {4 * before:,} -> {4 * after:,} bytes in float32",
             f"on {self.fired_on:,} of {self.test_images:,} test images, one of the others would have fired; "
             f"{self.other_answers:,} answers change",
         ]
 
-    def figures(self) -> dict[str, Any]:
-        """The entry for the manifest."""
-        return asdict(self) | {"layers": [list(layer) for layer in self.layers]}
+    def stated(self) -> Figures:
+        """The maker's statement: what doesn't follow from the smaller network."""
+        return {
+            "channels": {name: before for name, _, before in self.layers},
+            "parameters": self.parameters[0],
+            "training_images": self.training_images,
+            "fired_on": self.fired_on,
+            "other_answers": self.other_answers,
+        }
 
 
 def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tuple[Config, Tensors, Dropped]:
-    """Drops the channels that are silent on every training image.
-
-    Args:
-        config: the job, with the bundle's window.
-        tensors: the trained parameters.
-        dataset: the images.
-        work: shows the progress.
+    """Drops the channels that are silent on every training image within the job's window.
 
     Returns:
         (the job with the smaller network, its parameters, what was dropped).
@@ -84,26 +83,19 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
     smaller, left = without(config.model, tensors, alive)
     after = Trained(replace(config, model=smaller), left)
     before, now = (_answers(one, dataset.test.images) for one in (trained, after))
-    parameters = tuple(map(layouts.parameters, (tensors, left)))
     found = Dropped(
         [(layer.name, int(channels.sum()), len(channels)) for layer, channels in zip(hidden, alive, strict=True)],
         len(dataset.train.labels),
         len(dataset.test.labels),
         _fired_on(trained, alive, dataset.test.images, work),
         int((before != now).sum()),
-        (parameters[0], parameters[1]),
-        (4 * parameters[0], 4 * parameters[1]),
+        (layouts.parameters(tensors), layouts.parameters(left)),
     )
     return replace(config, model=smaller), left, found
 
 
 def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) -> tuple[ModelConfig, Tensors]:
-    """The network with only some of its channels.
-
-    Args:
-        config: the network.
-        tensors: its parameters in torch's layouts.
-        alive: for every hidden layer, which channels to keep, bool [channels].
+    """The network with only those channels of its hidden layers that are `alive`, bool [channels] for each layer.
 
     Returns:
         (its configuration, its parameters). They are on the grids of the smaller layers, which are as fine or finer.

@@ -6,7 +6,6 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from csnn_jax.command import run_command
-from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch
 from csnn_jax.flags import Flags, parse
 from csnn_jax.options import Rule, option
@@ -61,17 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_extras()
         with Work("Verifying") as work, Scratch() as scratch:
             from export import verification
-            from export.proof.received import NoDataset
 
             set_up()
             effort: Effort | None = "quick" if flags.quick else "thorough" if flags.thorough else None
-            try:
-                return verification.verify(folder, scratch, flags.dataset, effort, work)
-            except NoDataset:
-                raise
-            except UserError as error:  # a bundle that can't be verified isn't ok
-                print(f"error: {error}", file=sys.stderr)
-                return 1
+            return verification.verify(folder, scratch, flags.dataset, effort, work)
 
     return run_command(command, arguments)
 

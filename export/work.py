@@ -37,8 +37,8 @@ class Work:
         self._bar.stop()
 
     def plan(self, tasks: int) -> None:
-        """Sets the number of tasks; until then, the bar only pulses."""
-        self._bar.update(self._task, total=tasks)
+        """Sets the number of tasks to come; until then, the bar only pulses."""
+        self._bar.update(self._task, total=self._done + tasks)
 
     @contextmanager
     def task(self, now: str, images: int = 0) -> Iterator[None]:

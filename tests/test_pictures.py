@@ -88,7 +88,8 @@ def test_from_a_folder_of_pictures_to_a_c_program_that_prints_a_class(tmp_path):
     assert "Its final validation accuracy is" in page and "The data set has no test images" in page
     passed("export", run, "--out", bundle, "--quick")
     found, report = json.loads((bundle / "manifest.json").read_text()), (bundle / "report.md").read_text()
-    assert found["semantics"]["class_names"] == [*NAMES] and found["data"]["split"] == "validation"
+    assert found["results"]["semantics"]["class_names"] == [*NAMES]
+    assert found["statements"]["data"]["split"] == "validation"
     assert '0 ("a" ??! \\\\ é), 1 (b, spike counts 1)' in report and "**Without test images**" in report
     assert facts.read(bundle, None).names == NAMES
     assert passed("export.verify", bundle, "--dataset", name).endswith("all ok\n")

@@ -22,6 +22,7 @@ from csnn_jax.runs.rundir import RunDir
 from export import bundle, manifest
 from export.bundle import CONFIG, IMAGES, MANIFEST, Manifest, golden_images
 from export.hashes import SUMS
+from export.proof.statements import is_number, short
 
 STEP = "step.onnx"
 FACTS, SAMPLES, DRAWS = "demo.json", "samples.bin", "draws.bin"
@@ -40,6 +41,7 @@ class DemoInputs:
     config: ModelConfig
     samples: Split
     names: tuple[str, ...]
+    dataset: str
 
 
 def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
@@ -58,10 +60,10 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
     for name in (SUMS, STEP, CONFIG, IMAGES):
         if name in problems:
             raise UserError(f"{folder / name}: {problems[name]}")
-        if name != SUMS and name not in found["files"]:
+        if name != SUMS and name not in found["hashes"]:
             raise UserError(f"{folder}: has no {name}, expected a bundle from `python -m export`")
     job = RunDir(folder).config()
-    made = DemoInputs(folder, found, job.model, golden_images(folder), job.class_names)
+    made = DemoInputs(folder, found, job.model, golden_images(folder), job.class_names, job.data.dataset)
     if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with a constant threshold
         raise UserError(f"{folder}: --neuron {made.config.neuron} has an adaptive threshold, which the page can't show")
     classes = _checked(made)
@@ -84,9 +86,10 @@ def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:
 
 
 def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
-    semantics, training = source.manifest["semantics"], source.manifest["training"]
+    results, stated = source.manifest["results"], source.manifest["statements"]
+    semantics = results["semantics"]
     return {
-        "data": _data_name(source.manifest["data"].get("dataset")),
+        "data": _data_name(source.dataset),
         "classes": source.names,
         "steps": semantics["time_steps"],
         "shape": semantics["input"]["shape"],
@@ -99,8 +102,8 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "states": source.config.kind.states,
         "readout": source.config.readout,
         "labels": source.samples.labels[:MOST].tolist(),
-        "accuracy": training.get("accuracy"),
-        "split": source.manifest["data"].get("split", "test"),
+        "accuracy": results["accuracy"],
+        "split": stated["data"].get("split", "test"),
         "versions": {**machine.versions(["csnn-jax"]), "onnxruntime-web": runtime},
     }
 
@@ -114,14 +117,14 @@ def table(config: ModelConfig) -> np.ndarray:
 
 def _draws(source: DemoInputs) -> np.ndarray:
     """uint8 [T, C, H, W]: a pixel spikes if it's brighter than its draw."""
-    channels, height, width = source.manifest["semantics"]["input"]["shape"]
-    shape = source.manifest["semantics"]["time_steps"], height, width, channels
+    channels, height, width = source.manifest["results"]["semantics"]["input"]["shape"]
+    shape = source.manifest["results"]["semantics"]["time_steps"], height, width, channels
     return np.moveaxis(draws(SEED, int(np.prod(shape))).reshape(shape), -1, 1)
 
 
-def _data_name(dataset: object) -> str:
+def _data_name(dataset: str) -> str:
     """A data set's name, without its folder."""
-    kind, _, where = str(dataset).partition(":")
+    kind, _, where = dataset.partition(":")
     return f"tfds:{where.partition('@')[0]}" if kind == "tfds" else kind
 
 
@@ -133,12 +136,14 @@ def _checked(source: DemoInputs) -> int:
     """
     config, path = source.config, source.folder / MANIFEST
     try:
-        stated = _shapes(source.manifest["semantics"])
+        stated = _shapes(source.manifest["results"]["semantics"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: isn't in the format of `python -m export`: {error!r}") from None
     layers = [list(node.channels_first) for node in config.graph.neurons]
     if stated[1:] != ([config.input_shape[2], *config.input_shape[:2]], layers, config.num_classes):
         raise UserError(f"{path}: its semantics don't match {CONFIG}")
+    if not is_number(accuracy := source.manifest["results"].get("accuracy")):
+        raise UserError(f"{path}: results.accuracy is {short(accuracy)}, expected a number")
     *steps, height, width, channels = source.samples.images.shape[1:]
     if (height, width, channels) != config.input_shape or steps not in ([], [stated[0]]):
         raise UserError(f"{source.folder / IMAGES}: the shape of the images doesn't match {CONFIG} and {MANIFEST}")

@@ -1,6 +1,6 @@
 """`c/`: the network as a C99 program. Only the generated headers differ between networks."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
 from export.proof import Figures, latency
 from export.proof.equality import equality, problems
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 from export.report.cells import size
 
 NAME = "c/"
@@ -33,17 +33,21 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
         write_atomic(folder / name, (bundle.sources / name).read_bytes())
 
 
-def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Compiles the program; it must equal torch, and print torch's scores and the name of the best class."""
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
-    comparison = equality(bundle.network.step, library, evidence.compared)
-    run = _running(bundle)
-    printed = [run(one.x) for one in evidence.compared]
-    expected = [summed(output(model, *one.trace)) for one in evidence.compared]
+    comparison = equality(bundle.network.step, library, images.compared)
+    names, built = bundle.network.config.class_names, bundle.program.program
+
+    def run(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        return program.answers(built, program.samples(model, x.numpy()), names)
+
+    printed = [run(one.x) for one in images.compared]
+    expected = [summed(output(model, *one.trace)) for one in images.compared]
     pairs = [(scores, sums) for (_, scores), sums in zip(printed, expected, strict=True)]
     different, count = sum(differ(a, b) for a, b in pairs), sum(a.size for a, _ in pairs)
-    accuracy = evidence.accuracy(lambda x: run(x)[1])
+    accuracy = images.accuracy(lambda x: run(x)[1])
     wrong = problems("the library", comparison)
     if different:
         wrong.append(f"{different:,} of {count:,} scores that the program prints differ from those of torch")
@@ -52,12 +56,6 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
     figures: Figures = {"library": comparison.figures(), "program": {"counts": count, "different_counts": different}}
     yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
-
-
-def _running(bundle: Bundle) -> Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]:
-    """A function that runs the compiled program on `reference.inputs` and returns what `program.answers` does."""
-    model, names, built = bundle.network.model, bundle.network.config.class_names, bundle.program.program
-    return lambda x: program.answers(built, program.samples(model, x.numpy()), names)
 
 
 def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
@@ -73,16 +71,18 @@ def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
-    flash, ram = (size(count) for count in manifest["proof"][NAME]["memory"].values())
+    flash, ram = (size(count) for count in manifest["files"][NAME]["memory"].values())
     yield Advice(5, f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM", f"`{NAME}`")
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
-    meaning = manifest["semantics"]
+    meaning, (constants, state) = manifest["semantics"], manifest["files"][NAME]["memory"].values()
     text = f"""\
 In C: `{MAKE}` builds in `csnn-build` next to this folder (not in it, because verification rejects additional
 files). Then run `../csnn-build/csnn FILE`. FILE contains raw samples one after another,
-{_sample(meaning)}. For each sample, {_PRINTED[meaning["output"]]}"""
+{_sample(meaning)}. For each sample, {_PRINTED[meaning["output"]]}
+`{NAME}` takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of mutable
+memory."""
     yield Usage(4, text)
 
 
@@ -103,13 +103,6 @@ def _sample(semantics: dict[str, Any]) -> str:
     return f"{semantics['time_steps']} frames of {frame} each"
 
 
-def _memory_note(manifest: Manifest) -> str:
-    constants, state = manifest["proof"][NAME]["memory"].values()
-    return f"""\
-`{NAME}` takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of
-mutable memory."""
-
-
 PART = Part(
     what={NAME: "a C99 program and library without dependencies; `make` builds them, `c/csnn.h` explains them"},
     write=write,
@@ -118,5 +111,4 @@ PART = Part(
     comparisons=_comparisons,
     advice=_advice,
     usage=_usage,
-    memory_note=_memory_note,
 )

@@ -6,7 +6,7 @@ from importlib import resources
 from csnn_jax.files import write_atomic
 from export.network import Bundle, Inputs
 from export.parts.part import CheckResult, Part
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 
 NAME = "check_onnx.py"
 
@@ -15,7 +15,7 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
     write_atomic(bundle.folder / NAME, resources.files("export").joinpath("receiver.py").read_bytes())
 
 
-def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Nothing to check: it's this version's script, and isn't run."""
     yield CheckResult()
 

@@ -11,6 +11,7 @@ program that keeps its own states can run them in order. The values are the torc
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ from export.bundle import GOLDEN, IMAGES, SEQUENCE_SETS, STEP_SETS, Manifest, go
 from export.graphs import onnx_facts, onnx_file, tensors
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, Part, Usage
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 from export.report.cells import class_of
 
 NAME = f"{GOLDEN}/"
@@ -44,15 +45,16 @@ class Golden(NamedTuple):
 
 def write(bundle: Bundle, inputs: Inputs) -> None:
     graphs = {"step": bundle.step_graph.graph, "sequence": onnx_file.load(bundle.folder / "sequence.onnx").graph}
-    write_sets(bundle.folder, graphs, bundle.network.step, inputs.test, bundle.network.time_steps)
+    write_sets(bundle.folder, graphs, bundle.network.step, inputs.test)
 
 
-def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Describes the sets; making them again shows that they have the reference's values."""
     shown = golden_images(bundle.folder)
-    scores = first_scores(bundle.folder).tolist()
+    scores = next(read(bundle.folder, "sequence")).outputs[0][0].tolist()
+    counts = {kind: sum(1 for _ in read(bundle.folder, kind)) for kind in ("step", "sequence")}
     first = {"label": int(shown.labels[0]), "class": int(np.argmax(scores)), "scores": scores}
-    yield CheckResult({"images": len(shown.labels), "sets": set_counts(bundle.folder), "first": first})
+    yield CheckResult({"images": len(shown.labels), "sets": counts, "first": first})
 
 
 def same(bundle: Bundle, received: Path) -> Compare:
@@ -66,27 +68,14 @@ def same(bundle: Bundle, received: Path) -> Compare:
     return differences
 
 
-def write_sets(
-    folder: Path, graphs: Mapping[str, onnx.GraphProto], step: reference.Step, split: Split, time_steps: int
-) -> None:
-    """Writes all sets.
-
-    Args:
-        folder: the bundle.
-        graphs: the graphs of step.onnx ("step") and sequence.onnx ("sequence"), whose inputs and outputs give the
-            tensors their names.
-        step: the reference.
-        split: test images and labels, of which the first ones are used.
-        time_steps: T.
-
-    Raises:
-        UserError: a file can't be written.
-    """
+def write_sets(folder: Path, graphs: Mapping[str, onnx.GraphProto], step: reference.Step, split: Split) -> None:
+    """Writes the sets of the first images of a split; `graphs`, of both ONNX files, have the tensors' names."""
+    time_steps = step.config.time_steps
     needed = golden_count(time_steps)
     images, labels = split.images[:needed], split.labels[:needed]
     xs = inputs(step.config, np.asarray(images))
     windows = (of_window(step, x, time_steps) for x in xs[:SEQUENCE_SETS])
-    kinds = {"step": _step_sets(step, xs, time_steps), "sequence": windows}
+    kinds = {"step": islice(_step_sets(step, xs, time_steps), STEP_SETS), "sequence": windows}
     for kind, sets in kinds.items():
         for number, golden in enumerate(sets):
             place = folder / GOLDEN / kind / f"test_data_set_{number}"
@@ -97,27 +86,16 @@ def write_sets(
     write_atomic(folder / IMAGES, safetensors.numpy.save(arrays))
 
 
-def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
-    """The sets of one kind, "step" or "sequence", in order: (name in the bundle, set).
+def read(folder: Path, kind: str) -> Iterator[Golden]:
+    """The sets of one kind, "step" or "sequence", in order.
 
     Raises:
         UserError: a file isn't a tensor.
     """
     number = 0
     while (path := folder / GOLDEN / kind / f"test_data_set_{number}").is_dir():
-        yield path.relative_to(folder).as_posix(), Golden(tensors.load(path, "input"), tensors.load(path, "output"))
+        yield Golden(tensors.load(path, "input"), tensors.load(path, "output"))
         number += 1
-
-
-def first_scores(folder: Path) -> np.ndarray:
-    """The score of every class for the first image [classes]."""
-    _, first = next(read(folder, "sequence"))
-    return first.outputs[0][0]
-
-
-def set_counts(folder: Path) -> dict[str, int]:
-    """Number of golden sets of each kind."""
-    return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
 
 
 def of_step(step: reference.Step, inputs: list[np.ndarray]) -> Golden:
@@ -131,28 +109,18 @@ def of_window(step: reference.Step, x: torch.Tensor, time_steps: int) -> Golden:
     return Golden([x.numpy()], [canonical(summed(read)), canonical(read)])
 
 
-def _sets(images: int, time_steps: int) -> tuple[int, int]:
-    """Number of golden sets for steps and for sequences."""
-    return min(STEP_SETS, images * time_steps), min(SEQUENCE_SETS, images)
-
-
 def inputs(config: ModelConfig, images: np.ndarray) -> list[torch.Tensor]:
     """The inputs of golden images, one by one."""
     return [reference.inputs(config, images[k : k + 1], (0, 4, k)) for k in range(len(images))]
 
 
 def _step_sets(step: reference.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
-    for number in range(_sets(len(xs), time_steps)[0]):
-        image, t = divmod(number, time_steps)
-        if t == 0:
-            states = [u.numpy() for u in step.initial_states(1)]
-        golden = of_step(step, [_frame(xs[image], t), *states])
-        yield golden
-        states = golden.outputs[1:]
-
-
-def _frame(x: torch.Tensor, t: int) -> np.ndarray:
-    return (x[t] if x.ndim == 5 else x).numpy()
+    for x in xs:
+        states = [u.numpy() for u in step.initial_states(1)]
+        for frame in reference.frames(x, time_steps):
+            golden = of_step(step, [frame.numpy(), *states])
+            yield golden
+            states = golden.outputs[1:]
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
@@ -160,7 +128,7 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
-    first, meaning = manifest["proof"][NAME]["first"], manifest["semantics"]
+    first, meaning = manifest["files"][NAME]["first"], manifest["semantics"]
     label, answer = (class_of(first[name], meaning["class_names"]) for name in ("label", "class"))
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
     what, step, window = _TOLD[meaning["output"]]

@@ -17,7 +17,7 @@ from export.c import program
 from export.network import Bundle, Inputs
 from export.parts import c_program, golden
 from export.parts.part import CheckResult, Part, Usage
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 
 NAME, SAMPLES = f"{GOLDEN}/c/", c_program.SAMPLES
 EXPECTED = f"{NAME}expected.txt"
@@ -30,7 +30,7 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
     write_atomic(bundle.folder / EXPECTED, program.printed(bundle.program.program, samples).encode())
 
 
-def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Counts the samples; the check of `c/` compares the program with torch."""
     yield CheckResult({"samples": len(_samples(bundle))})
 

@@ -13,7 +13,7 @@ from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest
 from export.network import Bundle, Inputs
 from export.proof import Figures
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 
 Compare = Callable[[str], Iterable[str]]
 """A function from a file's name to the differences between two bundles in that file."""
@@ -24,14 +24,12 @@ class CheckResult:
     """The outcome of checking one file of a bundle.
 
     Attributes:
-        proof: results for the manifest, as JSON values. `accuracy`, a fraction, has a column in the report.
+        figures: results for the manifest, as JSON values. `accuracy`, a fraction, has a column in the report.
         problems: one line per problem; empty if the file is ok.
-        graph: description of an ONNX file, see `onnx_facts.describe`.
     """
 
-    proof: Figures = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    graph: Figures | None = None
 
 
 class ComparedRow(NamedTuple):
@@ -99,11 +97,6 @@ class Timing:
     measure: Callable[[Bundle, torch.Tensor, str, float], Figures]
     run_by: Callable[[Manifest], str]
 
-    @property
-    def whole_window(self) -> bool:
-        """Whether one call processes a whole image."""
-        return self.call == "whole window"
-
 
 def _none(manifest: Manifest) -> tuple[()]:
     return ()
@@ -125,24 +118,18 @@ class Part:
         reason_against: why this network can't be exported as this part, in one line; None if it can.
         form: name of the format, for a part that some networks don't support, such as "NIR".
         timing: how to time a call of it; None if it isn't a program.
-        copied: whether it's the run's own file, from which all others are made.
         comparisons: rows of the report's table of equality, from the results of its check.
         advice: rows of the report's table "Which one to use".
         usage: how to call it, for the report.
-        accuracy_note: a sentence on its accuracy, for the report.
-        memory_note: a paragraph on its memory use, for the report.
     """
 
     what: Mapping[str, str]
     write: Callable[[Bundle, Inputs], None]
-    check: Callable[[Bundle, Evidence], Iterator[CheckResult]]
+    check: Callable[[Bundle, CheckImages], Iterator[CheckResult]]
     same: Callable[[Bundle, Path], Compare] | None = None
     reason_against: Callable[[ModelConfig, Tensors], str | None] = lambda config, tensors: None
     form: str = ""
     timing: Timing | None = None
-    copied: bool = False
     comparisons: Callable[[Figures], Iterable[ComparedRow]] = _none
     advice: Callable[[Manifest], Iterable[Advice]] = _none
     usage: Callable[[Manifest], Iterable[Usage]] = _none
-    accuracy_note: Callable[[Manifest], str] | None = None
-    memory_note: Callable[[Manifest], str] | None = None

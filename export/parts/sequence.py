@@ -19,7 +19,7 @@ from export.parts import step
 from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
 from export.proof import Figures, latency
 from export.proof.equality import TorchWindow, compared, problems
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 from export.proof.runners import session
 from export.reference import Scores, state_shapes
 from export.report import snippets
@@ -36,15 +36,15 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
     onnx_file.save(graph(bundle.step_graph, bundle.network.model, bundle.network.frames), bundle.folder / NAME)
 
 
-def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Compares the outputs in ONNX Runtime with torch: the output at every step, and its sum."""
     model = onnx_file.load(bundle.folder / NAME)
-    comparison, sums = equality(bundle.network.model, model, evidence.compared)
-    figures = {"onnxruntime": comparison.figures() | sums, "accuracy": evidence.accuracy(scores(model))}
+    comparison, sums = equality(bundle.network.model, model, images.compared)
+    figures = {"onnxruntime": comparison.figures() | sums, "accuracy": images.accuracy(scores(model))}
     wrong = problems("onnxruntime", comparison)
     if other := sums["different_counts"]:
         wrong.append(f"in onnxruntime, {other:,} of {sums['counts']:,} sums differ from those of torch")
-    yield CheckResult(figures, wrong, onnx_facts.describe(model))
+    yield CheckResult(figures | {"graph": onnx_facts.describe(model)}, wrong)
 
 
 def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> onnx.ModelProto:
@@ -53,12 +53,7 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
     If one image is presented at every step, the inputs are (image [N, C, H, W], time_steps), and the input current of
     the first layer's neurons is computed once, before the loop. `time_steps` is an optional int64 scalar; it defaults
     to the configuration's. Otherwise, the only input is images [T, N, C, H, W]. Low-bit weights are dequantized before
-    the loop.
-
-    Args:
-        plain: the graph from `step_graph.step`.
-        config: its stack.
-        frames: whether the data has its own time axis (encoded spikes always have one).
+    the loop. `frames`: whether the data has its own time axis (encoded spikes always have one).
 
     Returns:
         The model, with the outputs (counts [N, classes], spikes [T, N, classes]), or (scores, membranes) if membranes
@@ -152,12 +147,7 @@ class SequenceRunner:
         self._session = session(model, threads)
 
     def run(self, x: torch.Tensor, time_steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The file's two outputs for an image or a sequence, see `reference.inputs`.
-
-        Args:
-            x: the input.
-            time_steps: length of the window if `x` is one image; None: the file's default.
-        """
+        """The file's two outputs for `reference.inputs`; `time_steps`: of an image; None: the file's default."""
         feed = {self._session.get_inputs()[0].name: x.numpy()}
         if time_steps is not None:
             feed["time_steps"] = np.array(time_steps, np.int64)
@@ -175,11 +165,6 @@ def equality(
     config: ModelConfig, sequence: onnx.ModelProto, expected: Iterable[TorchWindow]
 ) -> tuple[Comparison, dict[str, int]]:
     """Compares the output of `sequence.onnx` and its sum with torch's.
-
-    Args:
-        config: the network.
-        sequence: the graph.
-        expected: windows of the reference.
 
     Returns:
         (comparison of the outputs, {"counts", "different_counts"} of the sums).

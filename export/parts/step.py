@@ -14,7 +14,7 @@ from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Timing, Usage
 from export.proof import Figures, latency
 from export.proof.equality import TorchWindow, equality, problems, windows
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 from export.proof.runners import OnnxRunner, ReferenceRunner, step_scores, zeros
 from export.reference import frames
 from export.report import snippets
@@ -30,34 +30,34 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
         onnx_file.save(model, bundle.folder / name)
 
 
-def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Compares both with torch in ONNX Runtime, and step.onnx also in onnx's reference evaluator.
 
     The accuracy of step_b1.onnx is copied from step.onnx, because batches of one take four times as long, and its
     spikes are compared anyway.
     """
     network, plain = bundle.network, bundle.step_graph
-    accuracy = evidence.accuracy(step_scores(plain, network.model))
-    evaluated = equality(network.step, ReferenceRunner(plain), _evaluated(evidence))
-    yield _result(plain, evidence, accuracy, {"reference_evaluator": evaluated})
+    accuracy = images.accuracy(step_scores(plain, network.model))
+    evaluated = equality(network.step, ReferenceRunner(plain), _evaluated(images))
+    yield _result(plain, images, accuracy, {"reference_evaluator": evaluated})
     static = onnx_file.load(bundle.folder / STATIC)
-    if evidence.extent.each or static != step_graph.static(plain):
-        accuracy = evidence.accuracy(step_scores(static, network.model))
-    yield _result(static, evidence, accuracy, {})
+    if images.extent.each or static != step_graph.static(plain):
+        accuracy = images.accuracy(step_scores(static, network.model))
+    yield _result(static, images, accuracy, {})
 
 
-def _result(model: onnx.ModelProto, evidence: Evidence, accuracy: float, others: dict[str, Comparison]) -> CheckResult:
+def _result(model: onnx.ModelProto, images: CheckImages, accuracy: float, others: dict[str, Comparison]) -> CheckResult:
     """Compares a step graph in ONNX Runtime with torch; `others` are comparisons in other programs."""
-    compared = {"onnxruntime": equality(evidence.network.step, OnnxRunner(model), evidence.compared)} | others
+    compared = {"onnxruntime": equality(images.network.step, OnnxRunner(model), images.compared)} | others
     wrong = [line for who, one in compared.items() for line in problems(who, one)]
     figures = {who: one.figures() for who, one in compared.items()}
-    return CheckResult(figures | {"accuracy": accuracy}, wrong, onnx_facts.describe(model))
+    return CheckResult(figures | {"accuracy": accuracy, "graph": onnx_facts.describe(model)}, wrong)
 
 
-def _evaluated(evidence: Evidence) -> Iterator[TorchWindow]:
+def _evaluated(images: CheckImages) -> Iterator[TorchWindow]:
     """The windows for comparing onnx's reference evaluator."""
-    network, (images, steps) = evidence.network, evidence.extent.evaluator
-    x, steps = evidence.few(images), min(steps, network.time_steps)
+    network, (count, steps) = images.network, images.extent.evaluator
+    x, steps = images.few(count), min(steps, network.time_steps)
     return windows(network.step, [x[:steps] if x.ndim == 5 else x], time_steps=steps)
 
 
@@ -75,7 +75,7 @@ def comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 def names(manifest: Manifest, name: str) -> str:
     """The inputs and outputs of an ONNX file, for the report."""
-    graph = manifest["onnx"][name]
+    graph = manifest["files"][name]["graph"]
     inputs, outputs = (", ".join(value["name"] for value in graph[kind]) for kind in ("inputs", "outputs"))
     return f"`({inputs}) -> ({outputs})`"
 
@@ -104,8 +104,10 @@ states as inputs and outputs: {names(manifest, PLAIN)}.
 ```python
 {snippets.step(manifest["semantics"])}
 ```"""
-    if few_bits.DEQUANTIZE in manifest["onnx"][PLAIN]["operators"]:
+    if few_bits.DEQUANTIZE in manifest["files"][PLAIN]["graph"]["operators"]:
         text += f"\n\n{_WHOLE}"
+    if not EXTENTS[manifest["settings"]["effort"]].each:
+        text += f"\n\nThe accuracy of `{STATIC}` was measured with `{PLAIN}`, the same graph for any batch size."
     yield Usage(1, text)
 
 
@@ -117,12 +119,6 @@ each neuron. These products are exact. ONNX Runtime computes them again in every
 
 TIMING = Timing("one step", _measure, run_by)
 """Timing of any step graph."""
-
-
-def _accuracy_note(manifest: Manifest) -> str:
-    if EXTENTS[manifest["settings"]["effort"]].each:
-        return ""
-    return f"The accuracy of `{STATIC}` was measured with `{PLAIN}`, which has the same graph for any batch size."
 
 
 PART = Part(
@@ -137,5 +133,4 @@ PART = Part(
     comparisons=comparisons,
     advice=_advice,
     usage=_usage,
-    accuracy_note=_accuracy_note,
 )

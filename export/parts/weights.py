@@ -20,19 +20,19 @@ from export.network import Bundle, Inputs
 from export.parts.part import CheckResult, ComparedRow, Part
 from export.proof import Figures
 from export.proof.equality import TorchWindow, compared, problems
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 
 
 def write(bundle: Bundle, inputs: Inputs) -> None:
     write_atomic(bundle.folder / WEIGHTS, inputs.weights_file(bundle.network.tensors))
 
 
-def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Compares csnn_jax with torch."""
     network = bundle.network
-    comparison = equality(network.model, network.tensors, evidence.compared)
+    comparison = equality(network.model, network.tensors, images.compared)
     config = replace(network.config, train=replace(network.config.train, dtype="float32", engine="auto"))
-    result = Trained(config, network.tensors).evaluate(evidence.test)
+    result = Trained(config, network.tensors).evaluate(images.test)
     proof = {"csnn_jax": comparison.figures(), "accuracy": result.accuracy}
     yield CheckResult(proof, problems("csnn_jax", comparison))
 
@@ -57,6 +57,5 @@ PART = Part(
     what={WEIGHTS: "the parameters, with torch's names and layouts; the model's configuration is in the metadata"},
     write=write,
     check=check,
-    copied=True,
     comparisons=_comparisons,
 )

@@ -36,14 +36,7 @@ class TorchWindow(NamedTuple):
 def windows(
     network: Step, inputs: Iterable[torch.Tensor], size: int = PIECE, time_steps: int | None = None
 ) -> Iterator[TorchWindow]:
-    """Runs the reference.
-
-    Args:
-        network: the reference.
-        inputs: batches of its input, see `reference.inputs`.
-        size: number of images to run at a time.
-        time_steps: length of the window if the inputs are single images; None: the configuration's.
-    """
+    """Runs the reference on batches of its input, `size` images at a time; arguments as for `reference.trace`."""
     for batch in inputs:
         for x in batch.split(size, batch.ndim - 4):
             steps = len(x) if x.ndim == 5 else time_steps or network.config.time_steps
@@ -51,13 +44,7 @@ def windows(
 
 
 def compared(config: ModelConfig, expected: Iterable[TorchWindow], run: Callable[[TorchWindow], Trace]) -> Comparison:
-    """Compares a program with torch.
-
-    Args:
-        config: the network.
-        expected: windows of the reference.
-        run: returns what the program shows of a window, NumPy arrays in torch's layout.
-    """
+    """Compares a program with torch; `run` returns what it shows of a window, NumPy arrays in torch's layout."""
     comparison = Comparison(config)
     for one in expected:
         comparison.add(one.trace, run(one))

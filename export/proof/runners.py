@@ -91,13 +91,7 @@ def zeros(config: ModelConfig, batch: int) -> Arrays:
 
 
 def window(runner: Runner, network: Step, x: torch.Tensor, time_steps: int | None = None) -> Trace:
-    """Runs the window from zero states.
-
-    Args:
-        runner: the program.
-        network: the reference, which computes the spikes of hidden layers from the program's states.
-        x: an image or a sequence, see `reference.inputs`.
-        time_steps: length of the window for an image; None: the configuration's.
+    """Runs the window from zero states; arguments as for `reference.trace`, which computes spikes from the states.
 
     Returns:
         NumPy arrays. Output membranes are another state of the last neurons, `output`.
@@ -145,11 +139,7 @@ def step_scores(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -
 def session(model: onnx.ModelProto, threads: int = 0, dequantize_once: bool = True) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU, without the warning that the input `time_steps` has a default.
 
-    Args:
-        model: the graph.
-        threads: as for `OnnxRunner`.
-        dequantize_once: whether to convert low-bit weights to floats now, instead of at every call (ONNX Runtime's
-            default).
+    `dequantize_once` converts low-bit weights to floats now, instead of at every call (ONNX Runtime's default).
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime's default counts cores it can't run on

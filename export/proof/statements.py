@@ -1,26 +1,26 @@
-"""The manifest's statements that only its maker can know, and their format.
+"""What only a bundle's maker can say, and its form.
 
-A recipient can't tell whether these statements are true, so the report marks them as the maker's. Verification can
-check that there are no others, and that each has a type and range that `export` writes.
+A recipient can't tell whether these statements are true, so the report marks them as the maker's. Verification checks
+that there are no others, that each has a type and range that `export` writes, and that none contradicts the results.
 """
 
+import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
-from csnn_jax.config import Config, ModelConfig
-from csnn_jax.config.grid import FEWEST, WIDEST
-from csnn_jax.runs.layouts import Tensors, parameters
 from export import parts
-from export.settings import EXTENTS, Effort
+from export.settings import Effort
 
 PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", "h5py", "plotly", *parts.packages())
 """Packages whose versions are in a manifest."""
 
 Check = Callable[[Any], bool]
+Form: TypeAlias = "Check | Mapping[str, Form]"
+"""A check of a value, or the forms of an object's values by key: `key?` may be missing, and `*` is any key."""
 
 
 def _text(value: Any) -> bool:
@@ -31,8 +31,21 @@ def _matches(pattern: str) -> Check:
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
-def _count(value: Any, least: int = 0) -> bool:
-    return type(value) is int and least <= value < 2**53
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _positive(value: Any) -> bool:
+    return _count(value) and value > 0
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a figure can have."""
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def _share(value: Any) -> bool:
+    return is_number(value) and value <= 1
 
 
 def _moment(value: Any) -> bool:
@@ -46,163 +59,120 @@ def _moment(value: Any) -> bool:
     return when.year >= 2000 and when <= datetime.now(UTC) + timedelta(days=1)
 
 
-def _positive(value: Any) -> bool:
-    return _count(value, 1)
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0
-
-
 def _or_null(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-def _pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_count, value))
-
-
-def _kept(value: Any) -> bool:
-    """Rows of (layer, channels kept, channels before)."""
-    return isinstance(value, list) and all(
-        isinstance(row, list) and len(row) == 3 and _text(row[0]) and _positive(row[1]) and _count(row[2], row[1])
-        for row in value
-    )
-
-
-def _bits(value: Any) -> bool:
-    return _count(value, FEWEST) and value <= WIDEST
-
-
 _SHA256 = _matches("[0-9a-f]{64}")
 _VERSION = _matches(r"[\w.+!-]{1,60}")
-_FILE: dict[str, Check] = {"sha256": _SHA256, "bytes": _count}
-_LATENCY: dict[str, Check] = {
-    "median_ms": _number,
-    "p99_ms": _number,
-    "calls": _positive,
-    "dequantizing_ms": _number,
-}
-
-FORMS: dict[str, dict[str, Check]] = {
+STATEMENTS: Mapping[str, Form] = {
     "made": {
         "utc": _moment,
-        "opset": _positive,
         "python": _VERSION,
         "system": _text,
         "cpu": _or_null(_text),
         "cores": _positive,
-        "versions": lambda value: _versions(value),
+        "versions": {f"{name}?": _VERSION for name in PACKAGES},
     },
-    "training": {
-        "accuracy": lambda value: _number(value) and value <= 1,
-        "iterations": _count,
-        "seconds": _or_null(_number),
-        "checkpoint": _count,
-        "seed": _count,
-        "dtype": _matches("float32|float64"),
-        "time_steps": _positive,
-        "weight_bits": _or_null(_bits),
-    },
-    "rounded": {"accuracy": lambda value: _number(value) and value <= 1},
-    "data": {"dataset": _text, "test_images": _positive, "sha256": _SHA256, "split": _matches("validation")},
+    "training": {"iterations": _count, "seconds": _or_null(is_number), "checkpoint?": _count},
+    "data": {"test_images": _positive, "sha256": _SHA256, "split?": _matches("validation")},
     "settings": {
         "opset": _positive,
         "images": _positive,
         "effort": lambda value: value in get_args(Effort),
         "time_steps": _or_null(_positive),
-        "drop_silent": lambda value: type(value) is bool,
-        "weight_bits": _or_null(_bits),
-        "accuracy_images": _positive,
     },
-    "dropped": {
-        "layers": _kept,
+    "rounded?": {"accuracy": _share},
+    "dropped?": {
+        "accuracy": _share,
+        "channels": {"*": _positive},
+        "parameters": _positive,
         "training_images": _positive,
-        "test_images": _positive,
         "fired_on": _count,
         "other_answers": _count,
-        "parameters": _pair,
-        "bytes": _pair,
     },
-    "latency": {},
-    "files": {},
+    "latency": {"*": {"median_ms": is_number, "p99_ms": is_number, "calls": _positive, "dequantizing_ms?": is_number}},
 }
-"""The entries of the manifest that verification reads, and the form of each value in them."""
-OPTIONAL = {"training.checkpoint", "data.split", "rounded", "dropped", "latency.dequantizing_ms"}
-ROWS: dict[str, dict[str, Check]] = {"latency": _LATENCY, "files": _FILE}
-"""Entries with file names as keys, and the form of their values."""
+"""The maker's statements."""
+FORM: Mapping[str, Form] = {
+    "schema_version": _positive,
+    "statements": STATEMENTS,
+    "hashes": {"*": {"sha256": _SHA256, "bytes": _count}},
+    "results": lambda value: isinstance(value, dict),
+}
+"""A manifest; verification compares its results as a whole."""
 
 
-def _versions(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() <= set(PACKAGES) and all(map(_VERSION, value.values()))
+def problems(value: Any, form: Form = FORM, where: str = "") -> Iterator[str]:
+    """Entries of a manifest that are missing, unexpected or not in the form that `export` writes; one line each."""
+    if not isinstance(form, Mapping):
+        if not form(value):
+            yield f"{where} is {short(value)}, which `export` doesn't write"
+    elif not isinstance(value, dict):
+        yield f"{where} is {short(value)}, expected an object"
+    else:
+        forms = {name.removesuffix("?"): inner for name, inner in form.items()}
+        for name in (name for name in form if name not in value and not name.endswith("?") and name != "*"):
+            yield f"{joined(where, name)} is missing"
+        for name, one in value.items():
+            if inner := forms.get(name, forms.get("*")):
+                yield from problems(one, inner, joined(where, name))
+            else:
+                yield f"{joined(where, name)} isn't part of a manifest"
 
 
-def problems(manifest: dict[str, Any]) -> Iterator[str]:
-    """Entries that are missing, unexpected or not in the form that `export` writes; one line each."""
-    for entry, form in FORMS.items():
-        if entry not in manifest and entry in OPTIONAL:
-            continue
-        found = manifest.get(entry)
-        if not isinstance(found, dict):
-            yield f"{entry} is {_short(found)}, expected an object"
-        elif entry in ROWS:
-            for name, row in found.items():
-                where = f"{entry}[{name!r}]"
-                yield from _object(where, row, ROWS[entry]) if isinstance(row, dict) else [f"{where} isn't an object"]
-        else:
-            yield from _object(entry, found, form)
-
-
-def belied(manifest: dict[str, Any], job: Config, test_images: int | None) -> Iterator[str]:
-    """Statements contradicted by config.json, the test images or other statements; one line each.
+def contradictions(statements: dict[str, Any], results: dict[str, Any], same_images: bool) -> Iterator[str]:
+    """Statements contradicted by the results or other statements; one line each.
 
     Args:
-        manifest: a manifest without `problems`.
-        job: the job in config.json.
-        test_images: number of test images; None: they aren't available.
+        statements: statements without `problems`.
+        results: the results, computed here.
+        same_images: whether they are for the bundle's test images.
     """
-    settings, training, made, data = (manifest[entry] for entry in ("settings", "training", "made", "data"))
-    pairs = [
-        ("training.seed", training["seed"], job.train.seed),
-        ("training.dtype", training["dtype"], job.train.dtype),
-        ("training.time_steps", training["time_steps"], job.model.time_steps),
-        ("training.weight_bits", training["weight_bits"], job.model.weight_bits),
-        ("data.dataset", data["dataset"], job.data.dataset),
-        ("made.opset", made["opset"], settings["opset"]),
-    ]
-    if "rounded" in manifest:
-        pairs.append(("settings.weight_bits", settings["weight_bits"], job.model.weight_bits))
-    if test_images is not None:
-        most = EXTENTS[settings["effort"]].accuracy_images
-        count = test_images if most is None else min(test_images, max(most, settings["images"]))
-        pairs.append(("settings.accuracy_images", settings["accuracy_images"], count))
-        if settings["images"] > test_images:
-            yield f"settings.images is {settings['images']}, but the test set has {test_images}"
-    yield from (f"{name} is {stated!r}, expected {found!r}" for name, stated, found in pairs if stated != found)
-    for name, row in manifest["latency"].items():
+    settings, count, few = statements["settings"], statements["data"]["test_images"], results["job"]["weight_bits"]
+    if settings["images"] > count:
+        yield f"settings.images is {settings['images']}, but the test set has {count}"
+    if "rounded" in statements and few is None:
+        yield "rounded is stated, but the weights have all their bits"
+    for name, row in statements["latency"].items():
         if row["p99_ms"] < row["median_ms"]:
-            yield f"latency[{name!r}].p99_ms is {row['p99_ms']}, below the median, {row['median_ms']}"
-    if ("dropped" in manifest) != settings["drop_silent"]:
-        yield "settings.drop_silent doesn't match `dropped`"
-    if ("rounded" in manifest) != (settings["weight_bits"] is not None):
-        yield "settings.weight_bits doesn't match `rounded`"
+            yield f"latency.{name}.p99_ms is {row['p99_ms']}, below the median, {row['median_ms']}"
+        if ("dequantizing_ms" in row) != (few is not None and name.endswith(".onnx")):
+            yield f"latency.{name}.dequantizing_ms is only for ONNX files with weights of few bits"
+    if (dropped := statements.get("dropped")) is not None:
+        channels, left = dropped["channels"], hidden_channels(results)
+        if [*channels] != [*left] or any(channels[name] < number for name, number in left.items()):
+            yield f"dropped.channels is {channels}, but the network has {left}"
+        if dropped["parameters"] < (parameters := results["numbers"]["total"]["parameters"]):
+            yield f"dropped.parameters is {dropped['parameters']}, but the network has {parameters}"
+        if max(dropped["fired_on"], dropped["other_answers"]) > count:
+            yield "dropped counts more images than exist"
+        # Accuracies are for the window used in training, and the other answers for the bundle's.
+        before, after = (round(count * accuracy) for accuracy in (dropped["accuracy"], results["accuracy"]))
+        if same_images and settings["time_steps"] is None and abs(before - after) > dropped["other_answers"]:
+            yield f"dropped.accuracy is {dropped['accuracy']}, but the network's is {results['accuracy']}"
 
 
-def newer(manifest: dict[str, Any]) -> str:
+def hidden_channels(results: dict[str, Any]) -> dict[str, int]:
+    """The number of channels of every layer but the last, by the layer's name."""
+    return {one["layer"]: one["shape"][0] for one in results["semantics"]["layers"][:-1]}
+
+
+def newer(made: dict[str, Any]) -> str:
     """What can't be judged here if a newer csnn-jax made the bundle, in words; otherwise "".
 
     It isn't an error, because the sender may have one. Versions of other packages say nothing: any may be newer than
     those installed here.
     """
-    here, there = version("csnn-jax"), manifest["made"]["versions"].get("csnn-jax", "0")
+    here, there = version("csnn-jax"), made["versions"].get("csnn-jax", "0")
     late = _release(there) > _release(here)
     return f"what csnn-jax {there}, which is newer than {here} here, does differently" if late else ""
 
 
 def _release(text: str) -> tuple[int, ...]:
     """The numbers that a version begins with."""
-    found = re.match(r"\d{1,9}(\.\d{1,9})*", text)
-    return tuple(map(int, found[0].split("."))) if found else ()
+    numbers = re.match(r"\d{1,9}(\.\d{1,9})*", text)
+    return tuple(map(int, numbers[0].split("."))) if numbers else ()
 
 
 def implausible(recorded: float, here: float) -> bool:
@@ -214,30 +184,13 @@ def implausible(recorded: float, here: float) -> bool:
     return recorded > 1e4 * here or here > 1e4 * recorded
 
 
-def belied_by_network(dropped: dict[str, Any], model: ModelConfig, tensors: Tensors) -> Iterator[str]:
-    """How the stated effect of --drop-silent contradicts the actual network; one line each."""
-    hidden = [[node.name, node.channels] for node in model.graph.weighted[:-1]]
-    if [row[:2] for row in dropped["layers"]] != hidden:
-        yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, but the network has {hidden}"
-    count = parameters(tensors)
-    left, sizes = dropped["parameters"][1], dropped["bytes"]
-    if left != count or sizes != [4 * number for number in dropped["parameters"]]:
-        yield f"dropped.parameters and bytes are {left} and {sizes[1]}, but the network has {count} parameters"
-    if max(dropped["fired_on"], dropped["other_answers"]) > dropped["test_images"]:
-        yield "dropped counts more images than exist"
+def joined(where: str, name: str) -> str:
+    """The path of an entry in an object at the path `where`."""
+    return f"{where}.{name}" if where else name
 
 
-def _object(where: str, found: dict[str, Any], form: dict[str, Check]) -> Iterator[str]:
-    for name, check in form.items():
-        place = f"{where}.{name}"
-        if name not in found:
-            if f"{where.partition('[')[0]}.{name}" not in OPTIONAL:
-                yield f"{place} is missing"
-        elif not check(found[name]):
-            yield f"{place} is {_short(found[name])}, which `export` doesn't write"
-    yield from (f"{where}.{name} isn't part of a manifest" for name in found if name not in form)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def short(value: Any) -> str:
+    """The start of a value, as JSON."""
+    text = json.dumps(value, default=lambda other: "a number")
+    end = '..."' if isinstance(value, str) else "..."
+    return text if len(text) <= 60 else text[:56] + end

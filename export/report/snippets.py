@@ -12,18 +12,48 @@ def step(semantics: dict[str, Any]) -> str:
 
     It ends by classifying the first golden image, whose values are the last bytes of its tensor file.
     """
-    (name, given, shape), read = _input(semantics), _NAMES[semantics["output"]]
-    if name == "image":
-        loop = f"for _ in range({semantics['time_steps']})"
-        return _step(name, given, loop, "image[None]", *read, _first(name, shape))
-    return _step(name, given, "for frame in frames", "frame[None]", *read, _first(name, shape))
+    (argument, given, shape), (output, total) = _input(semantics), _NAMES[semantics["output"]]
+    loop, frame = f"for _ in range({semantics['time_steps']})", "image"
+    if argument == "frames":
+        loop, frame = "for frame in frames", "frame"
+    return f"""\
+import numpy as np
+import onnxruntime as ort
+
+{_session("step.onnx")}
+inputs = session.get_inputs()
+
+
+def classify({argument}):  # {given}
+    states = [np.zeros((1, *value.shape[1:]), np.float32) for value in inputs[1:]]
+    {total} = 0
+    {loop}:
+        feed = {{value.name: x for value, x in zip(inputs, [{frame}[None], *states])}}
+        {output}, *states = session.run(None, feed)
+        {total} = {total} + {output}[0]
+    return {total}.argmax(), {total}
+
+
+{_first(argument, shape)}"""
 
 
 def sequence(semantics: dict[str, Any]) -> str:
     """The example with sequence.onnx."""
-    name, given, shape = _input(semantics)
-    value, total = "image[None]" if name == "image" else "frames[:, None]", _NAMES[semantics["output"]][1]
-    return _sequence(name, given, value, total, _first(name, shape))
+    (argument, given, shape), (_, total) = _input(semantics), _NAMES[semantics["output"]]
+    value = "image[None]" if argument == "image" else "frames[:, None]"
+    return f"""\
+import numpy as np
+import onnxruntime as ort
+
+{_session("sequence.onnx", quiet=argument == "image")}
+
+
+def classify({argument}):  # {given}
+    {total}, _ = session.run(None, {{session.get_inputs()[0].name: {value}}})
+    return {total}[0].argmax(), {total}[0]
+
+
+{_first(argument, shape)}"""
 
 
 def nir(semantics: dict[str, Any]) -> str:
@@ -31,9 +61,27 @@ def nir(semantics: dict[str, Any]) -> str:
 
     The network is imported again for each image, because the imported neurons keep their membranes.
     """
-    name, given, shape = _input(semantics)
-    each = ("_", f"range({semantics['time_steps']})", "image") if name == "image" else ("frame", "frames", "frame")
-    return _nir(name, given, *each, _first(name, shape))
+    argument, given, shape = _input(semantics)
+    each, loop, frame = "_", f"range({semantics['time_steps']})", "image"
+    if argument == "frames":
+        each, loop, frame = "frame", "frames", "frame"
+    return f"""\
+import nir
+import numpy as np
+import torch
+from snntorch.import_nir import import_from_nir
+
+graph = nir.read("network.nir")
+
+
+@torch.no_grad()
+def classify({argument}):  # {given}
+    network = import_from_nir(graph)  # again for each image, because its neurons keep their membranes
+    counts = sum(network(torch.tensor({frame}[None]))[0][0] for {each} in {loop})
+    return counts.argmax().item(), counts.numpy()
+
+
+{_first(argument, shape)}"""
 
 
 def norse(semantics: dict[str, Any]) -> str:
@@ -115,64 +163,6 @@ def _first(name: str, shape: list[int]) -> str:
     return f"""\
 {name} = np.fromfile("golden/sequence/test_data_set_0/input_0.pb", np.uint8)[-{4 * math.prod(shape)}:].view(np.float32)
 print(*classify({name}.reshape({", ".join(map(str, shape))})))"""
-
-
-def _step(argument: str, given: str, loop: str, frame: str, output: str, total: str, first: str) -> str:
-    return f"""\
-import numpy as np
-import onnxruntime as ort
-
-{_session("step.onnx")}
-inputs = session.get_inputs()
-
-
-def classify({argument}):  # {given}
-    states = [np.zeros((1, *value.shape[1:]), np.float32) for value in inputs[1:]]
-    {total} = 0
-    {loop}:
-        feed = {{value.name: x for value, x in zip(inputs, [{frame}, *states])}}
-        {output}, *states = session.run(None, feed)
-        {total} = {total} + {output}[0]
-    return {total}.argmax(), {total}
-
-
-{first}"""
-
-
-def _sequence(argument: str, given: str, value: str, total: str, first: str) -> str:
-    return f"""\
-import numpy as np
-import onnxruntime as ort
-
-{_session("sequence.onnx", quiet=argument == "image")}
-
-
-def classify({argument}):  # {given}
-    {total}, _ = session.run(None, {{session.get_inputs()[0].name: {value}}})
-    return {total}[0].argmax(), {total}[0]
-
-
-{first}"""
-
-
-def _nir(argument: str, given: str, each: str, loop: str, frame: str, first: str) -> str:
-    return f"""\
-import nir
-import numpy as np
-import torch
-from snntorch.import_nir import import_from_nir
-
-graph = nir.read("network.nir")
-
-
-@torch.no_grad()
-def classify({argument}):  # {given}
-    network = import_from_nir(graph)  # again for each image, because its neurons keep their membranes
-    counts = sum(network(torch.tensor({frame}[None]))[0][0] for {each} in {loop})
-    return counts.argmax().item(), counts.numpy()
-
-
-{first}"""
 
 
 def _session(name: str, quiet: bool = False) -> str:

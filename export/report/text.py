@@ -1,20 +1,21 @@
 """report.md: explains a bundle to people who deploy it and haven't read our code; rendered only from the manifest."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from csnn_jax.neurons import PARAMETERS
 from csnn_jax.neurons.neuron import MEMBRANE
 from export import parts
-from export.bundle import CONFIG, MANIFEST, PAGE, Manifest
+from export.bundle import CONFIG, MANIFEST, PAGE, WEIGHTS, Manifest
 from export.hashes import SUMS
 from export.manifest import silence
-from export.report import checking, tools
+from export.proof.statements import hidden_channels
+from export.report import tools
 from export.report.cells import class_of, measured, percent, plain, size, table
 
 if TYPE_CHECKING:
-    from export.parts.part import ComparedRow, Part, Timing
+    from export.parts.part import Timing
 
 _WHAT = {
     CONFIG: "the training job",
@@ -26,65 +27,66 @@ _WHAT = {
 
 
 def render(manifest: Manifest) -> str:
-    """The whole report as Markdown. It ignores its own entry among the manifest's files."""
-    return "\n\n".join(section(manifest) for section in SECTIONS.values()) + "\n"
+    """The whole report as Markdown. It ignores its own entry among the manifest's hashes."""
+    return "\n\n".join(section(merged(manifest)) for section in SECTIONS.values()) + "\n"
+
+
+def merged(manifest: Manifest) -> Manifest:
+    """The manifest as the sections and parts get it: the statements, the results and `hashes` in one object."""
+    return manifest["statements"] | manifest["results"] | {"hashes": manifest["hashes"]}
 
 
 def _title(manifest: Manifest) -> str:
-    training, data, settings = manifest["training"], manifest["data"], manifest["settings"]
+    training, job, settings = manifest["training"], manifest["job"], manifest["settings"]
+    neuron = re.sub(r" \(.*?\)", "", manifest["semantics"]["neuron"])
+    few = "" if job["weight_bits"] is None else f"Each weight has {job['weight_bits']} bits, including the sign. "
+    after = "training and rounding" if "rounded" in manifest else "training"
+    right, steps = percent(manifest.get("dropped", manifest)["accuracy"]), manifest["semantics"]["time_steps"]
     lines = [
-        f"# A spiking network for {plain(data['dataset'])}, as files that run elsewhere",
+        f"# A spiking network for {plain(job['dataset'])}, as files that run elsewhere",
         f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of neurons "
-        f"({_neuron(manifest)}), trained for {training['iterations']:,} iterations (seed {training['seed']}). "
-        f"{_learnt(manifest)}This folder contains it in several forms. Each was compared with the trained "
-        f"network in torch on {settings['images']:,} test images over {manifest['semantics']['time_steps']} time steps "
-        "before the folder was made.",
+        f"({neuron}), trained for {training['iterations']:,} iterations (seed {job['seed']}). {few}After {after}, it "
+        f"classified {right} of the test images correctly. This folder contains it in several forms. Each was compared "
+        f"with the trained network in torch on {settings['images']:,} test images over {steps} time steps before the "
+        "folder was made.",
     ]
     if (number := training.get("checkpoint")) is not None:
         lines.append(f"The weights are from checkpoint {number:,}, which may not be the end of training.")
     if settings["effort"] == "quick":
         lines.append(
             f"**Made with `--quick`**: spikes were compared on {settings['images']:,} images and accuracies measured "
-            f"on only {settings['accuracy_images']:,}. Make the bundle without it before relying on the figures below."
+            f"on only {manifest['accuracy_images']:,}. Make the bundle without it before relying on the figures below."
         )
     if rounded := manifest.get("rounded"):
         lines.append(
-            f"**Made with `--weight-bits {settings['weight_bits']}`**: the weights were rounded after training. Before "
+            f"**Made with `--weight-bits {job['weight_bits']}`**: the weights were rounded after training. Before "
             f"that, the network classified {percent(rounded['accuracy'])} of the test images correctly."
         )
-    if data.get("split") == "validation":
+    if manifest["data"].get("split") == "validation":
         lines.append("**Without test images**: the images called test images here were held out by `--validation`.")
-    steps = manifest["semantics"]["time_steps"]
-    if training["time_steps"] != steps:
+    if job["time_steps"] != steps:
         lines.append(
             f"**Made with `--time-steps {steps}`**: the network runs for {steps} steps here. It was trained with "
-            f"{training['time_steps']}, and the accuracy above is for that many."
+            f"{job['time_steps']}, and the accuracy above is for that many."
         )
-    if dropped := manifest.get("dropped"):
-        lines.append(_left_out(dropped))
+    if "dropped" in manifest:
+        lines.append(_left_out(manifest))
     lines += [f"There is no {form} file: {reason}." for form, reason in _refused(manifest).items()]
     return "\n\n".join(lines)
 
 
-def _left_out(dropped: dict[str, Any]) -> str:
+def _left_out(manifest: Manifest) -> str:
     """The effect of --drop-silent."""
-    kept = ", ".join(f"{name} has {kept:,} of {of:,}" for name, kept, of in dropped["layers"])
-    parameters, answers = dropped["parameters"], dropped["other_answers"]
+    dropped, left = manifest["dropped"], hidden_channels(manifest)
+    kept = ", ".join(f"{name} has {left[name]:,} of {before:,}" for name, before in dropped["channels"].items())
     return (
         "**Made with `--drop-silent`**: channels and neurons that didn't fire within the window of this bundle on any "
-        f"of the {dropped['training_images']:,} training images were removed: {kept}. {parameters[0]:,} parameters "
-        f"became {parameters[1]:,}. On {dropped['fired_on']:,} of {dropped['test_images']:,} test images, one of the "
-        f"removed ones would have fired, and {answers:,} answers differ from the trained network's. In a longer "
-        "window, more of them might have fired. All files were compared with the smaller network."
+        f"of the {dropped['training_images']:,} training images were removed: {kept}. {dropped['parameters']:,} "
+        f"parameters became {manifest['numbers']['total']['parameters']:,}. On {dropped['fired_on']:,} of "
+        f"{manifest['data']['test_images']:,} test images, one of the removed ones would have fired, and "
+        f"{dropped['other_answers']:,} answers differ from the trained network's. In a longer window, more of them "
+        "might have fired. All files were compared with the smaller network."
     )
-
-
-def _learnt(manifest: Manifest) -> str:
-    training = manifest["training"]
-    bits, right = training["weight_bits"], percent(training["accuracy"])
-    few = "" if bits is None else f"Each weight has {bits} bits, including the sign. "
-    after = "training and rounding" if "rounded" in manifest else "training"
-    return f"{few}After {after}, it classified {right} of the test images correctly. "
 
 
 def _refused(manifest: Manifest) -> dict[str, str]:
@@ -101,27 +103,19 @@ def _which(manifest: Manifest) -> str:
 
 
 def _files(manifest: Manifest) -> str:
-    sizes, images = _sizes(manifest["files"]), manifest["settings"]["accuracy_images"]
+    sizes, images = _sizes(manifest["hashes"]), manifest["accuracy_images"]
     rows: list[tuple[Any, ...]] = []
-    for part in sorted(parts.every(), key=lambda part: part.copied):
-        for name, what in part.what.items():
-            if name in sizes:
-                accuracy = measured(_accuracy(part, name, manifest), images)
-                rows.append((f"`{name}`", what, sizes[name], accuracy))
+    for name, what in ((name, what) for part in parts.every() for name, what in part.what.items()):
+        if name in sizes:
+            accuracy = manifest["files"].get(name, {}).get("accuracy")
+            rows.append((f"`{name}`", what, sizes[name], measured(accuracy, images)))
     others = {name: what for name, what in _WHAT.items() if name != PAGE or PAGE in sizes}
     rows += [(f"`{name}`", what, sizes.get(name), percent(None)) for name, what in others.items()]
     note = (
         f"Accuracy is measured on {images:,} test images by running the files; parentheses give the "
         "95% confidence interval for this number of images."
     )
-    more = (part.accuracy_note(manifest) for part in parts.every() if part.accuracy_note)
-    notes = [note, *filter(None, more)]
-    return f"## The files\n\n{table(('file', 'what', 'size', 'accuracy'), rows)}\n\n{' '.join(notes)}"
-
-
-def _accuracy(part: "Part", name: str, manifest: Manifest) -> float | None:
-    """Accuracy of a file; None if it isn't a program."""
-    return None if part.copied else manifest["proof"].get(name, {}).get("accuracy")
+    return f"## The files\n\n{table(('file', 'what', 'size', 'accuracy'), rows)}\n\n{note}"
 
 
 def _sizes(files: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -137,11 +131,6 @@ def _sizes(files: dict[str, dict[str, Any]]) -> dict[str, str]:
 def _call(manifest: Manifest) -> str:
     usages = sorted(usage for part in parts.every() for usage in part.usage(manifest))
     return "\n\n".join(["## How to call them", *(usage.text for usage in usages)])
-
-
-def _neuron(manifest: Manifest) -> str:
-    """The kind of neurons, without parentheses."""
-    return re.sub(r" \(.*?\)", "", manifest["semantics"]["neuron"])
 
 
 def _value(value: float | list[float] | None) -> str | None:
@@ -182,18 +171,16 @@ def _network(manifest: Manifest) -> str:
     return f"## What they compute\n\n{equations}\n\nI is the layer's input current.\n\n{layers}\n\n{listed}"
 
 
-def comparisons(manifest: Manifest) -> "Iterator[tuple[str, ComparedRow]]":
-    """(file, row) for every comparison."""
-    proof = manifest["proof"]
-    for part in parts.every():
-        for name in part.what:
-            yield from ((name, one) for one in part.comparisons(proof[name])) if name in proof else ()
-
-
 def _proof(manifest: Manifest) -> str:
     warning = silence(manifest)
     noted = f"**Warning: {warning}.**\n\n" if warning else ""
-    rows = [(f"`{name}`", one.run_by, one.against, *one.counts()) for name, one in comparisons(manifest)]
+    rows = [
+        (f"`{name}`", row.run_by, row.against, *row.counts())
+        for part in parts.every()
+        for name in part.what
+        if name in manifest["files"]
+        for row in part.comparisons(manifest["files"][name])
+    ]
     others = ", ".join(f"`{name}`" for name in manifest["semantics"]["states"] if name != MEMBRANE)
     counted = f" The neurons' other states ({others}) are counted with the membranes." if others else ""
     head = ("file", "run by", "compared with", "different spikes", "different membranes", "different classes")
@@ -230,7 +217,7 @@ On one thread of {plain(made["cpu"] or made["system"])}, batch 1: {", ".join(run
 def milliseconds_an_image(manifest: Manifest) -> dict[str, float]:
     """Milliseconds per image for each file that runs, from the median of its calls."""
     timings, steps = _timings(), manifest["semantics"]["time_steps"]
-    calls = {name: 1 if timings[name].whole_window else steps for name in manifest["latency"]}
+    calls = {name: steps if timings[name].call == "one step" else 1 for name in manifest["latency"]}
     return {name: one["median_ms"] * calls[name] for name, one in manifest["latency"].items()}
 
 
@@ -243,7 +230,6 @@ def _numbers(manifest: Manifest) -> str:
     rows = [_layer(one["name"], one) for one in numbers["layers"]] + [_layer("**total**", numbers["total"])]
     head = ("layer", "parameters", "weights", "states", "dense MACs per step", "operations per image", "spike density")
     counted = numbers["neurobench"]["SynapticOperations"]
-    notes = "".join(f"{part.memory_note(manifest)}\n\n" for part in parts.every() if part.memory_note)
     return f"""\
 ## What they need
 
@@ -258,7 +244,7 @@ and {counted["Effective_ACs"]:,.0f} effective ACs per image, out of {counted["De
 {size(numbers["neurobench"]["Footprint"])}, activation sparsity {numbers["neurobench"]["ActivationSparsity"]:.2%},
 connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
 
-{notes}Energy per image: {energy["synapses_nj"] + energy["neurons_nj"]:,.0f} nJ (synapses
+Energy per image: {energy["synapses_nj"] + energy["neurons_nj"]:,.0f} nJ (synapses
 {energy["synapses_nj"]:,.0f} nJ, neurons {energy["neurons_nj"]:,.0f} nJ). A network of this shape without spikes,
 which processes an image once, takes {energy["one_pass_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source:
 {energy["source"]}."""
@@ -266,15 +252,55 @@ which processes an image once, takes {energy["one_pass_nj"]:,.0f} nJ. Formula: {
 
 def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
     dense, done = one["dense_macs_per_step"], round(one["synaptic_operations_first_layer_once"])
-    return (
-        name,
-        one["parameters"],
-        size(one["bytes"]),
-        size(one["membrane_bytes"]),
-        dense,
-        done,
-        percent(one["density"]),
-    )
+    memory = (size(one[kind]) for kind in ("bytes", "membrane_bytes"))
+    return name, one["parameters"], *memory, dense, done, percent(one["density"])
+
+
+def _how(manifest: Manifest) -> str:
+    """How to check a bundle, in Markdown."""
+    return f"""\
+## Verify it
+
+Run this outside this folder, because Python may import from its working directory (`-I` prevents that). You need a
+clone of csnn-jax, the Python package that made this bundle, with its export extra (`pip install -e '.[export]'`), a C
+compiler and make:
+
+    python -I -m export.verify BUNDLE
+
+It makes every file again from `{WEIGHTS}` and `{CONFIG}`, compares it with the one in this folder, runs it, and rejects
+additional files. Use `--dataset` for test images other than MNIST's, which ship with csnn-jax. These commands check
+less, and don't detect a change if the list of hashes was changed as well:
+
+- `sha256sum -c {SUMS}`, or `python -I -m export.verify BUNDLE --hashes`: the files match the list.
+- `python -I BUNDLE/check_onnx.py`: the ONNX files compute the values in `golden/` on your machine; needs only NumPy and
+  ONNX Runtime.
+- `make check`, as above: the C program prints the same on your machine as on the maker's."""
+
+
+def _stated(manifest: Manifest) -> str:
+    """What only the maker of a bundle can know, in Markdown."""
+    made, training = manifest["made"], manifest["training"]
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    cpu = plain(made["cpu"] or "an unknown processor")
+    seconds = "" if training["seconds"] is None else f" in {training['seconds']:,.0f} seconds"
+    return f"""\
+## What only its maker knows
+
+Nothing in this folder proves these statements: that it was made {made["utc"]} on {cpu} ({plain(made["system"])},
+{made["cores"]} cores) with Python {made["python"]}, {versions}; the latencies above; that the data set was
+{plain(manifest["job"]["dataset"])}; and how the network was trained: {CONFIG}, and {training["iterations"]:,}
+iterations{seconds}.{_missing(manifest)}"""
+
+
+def _missing(manifest: Manifest) -> str:
+    """Statements that can't be checked because the trained network isn't in the bundle."""
+    lines = []
+    if "rounded" in manifest:
+        lines.append("its accuracy before rounding")
+    if "dropped" in manifest:
+        answers = manifest["dropped"]["other_answers"]
+        lines.append(f"what `--drop-silent` removed, the {answers:,} answers it changed, and the trained accuracy")
+    return f" The same is true of {'; and '.join(lines)}: the trained network isn't in this folder." if lines else ""
 
 
 SECTIONS: dict[str, Callable[[Manifest], str]] = {
@@ -287,7 +313,7 @@ SECTIONS: dict[str, Callable[[Manifest], str]] = {
     "latency": _latency,
     "numbers": _numbers,
     "tools": tools.section,
-    "verify": checking.how,
-    "maker": checking.stated,
+    "verify": _how,
+    "maker": _stated,
 }
 """The sections of the report in order, by name."""

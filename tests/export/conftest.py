@@ -14,9 +14,9 @@ from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.runs import weights
 from csnn_jax.runs.layouts import Tensors
-from export import claims, verification
-from export.claims import trained_accuracy
+from export import plan, verification
 from export.parts.part import CheckResult
+from export.plan import Step, trained_accuracy
 from export.settings import EXTENTS, Effort
 
 
@@ -59,7 +59,7 @@ def copy(small_bundle, tmp_path) -> Path:
     return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
 
 
-class Remembered(verification.Verification):
+class Remembered(verification.Verifying):
     """Makes and runs the expected files only once for all bundles with the same network and images."""
 
     made: ClassVar[dict[tuple, Path]] = {}
@@ -67,23 +67,24 @@ class Remembered(verification.Verification):
 
     @property
     def key(self) -> tuple:
-        bundle, inputs = self.opened.bundle, self.opened.inputs
-        network = inputs.config_file, inputs.weights_file(bundle.network.tensors)
-        return *network, inputs.opset, os.environ["PATH"]
+        network = self.inputs.config_file, self.inputs.weights_file(self.bundle.network.tensors)
+        return *network, self.inputs.opset, os.environ["PATH"]
 
-    def make(self) -> None:
-        folder = self.opened.bundle.folder
-        if self.key in self.made:
-            shutil.copytree(self.made[self.key], folder, dirs_exist_ok=True)
-        else:
-            super().make()
+    def writing(self, possible) -> list[Step]:
+        if self.key not in self.made:
+            return super().writing(possible)
+        return [Step("", lambda: shutil.copytree(self.made[self.key], self.bundle.folder, dirs_exist_ok=True))]
+
+    def written(self) -> None:
+        if self.key not in self.made:
+            folder = self.bundle.folder
             self.made[self.key] = Path(shutil.copytree(folder, folder.with_name("whole")))
+        super().written()
 
-    def check(self, name, checks) -> CheckResult:
-        evidence = self.opened.evidence
-        place = *self.key, len(evidence.test.labels), evidence.images, name
+    def check(self, name, results) -> CheckResult:
+        place = *self.key, len(self.images.test.labels), self.images.count, name
         if place not in self.known:
-            self.known[place] = super().check(name, checks)
+            self.known[place] = super().check(name, results)
         return self.known[place]
 
 
@@ -91,7 +92,7 @@ ACCURACIES: dict[tuple, float] = {}
 
 
 def accuracy(config: Config, tensors: Tensors, test: data.Split) -> float:
-    """`claims.trained_accuracy`, measured once for each network and number of images."""
+    """`plan.trained_accuracy`, measured once for each network and number of images."""
     key = config, weights.digest(tensors), len(test.labels)
     if key not in ACCURACIES:
         ACCURACIES[key] = trained_accuracy(config, tensors, test)
@@ -101,8 +102,8 @@ def accuracy(config: Config, tensors: Tensors, test: data.Split) -> float:
 @pytest.fixture
 def lines(capsys, monkeypatch, tmp_path_factory):
     """Verifies a bundle: (exit code, message for each file; the last line's key is its first word)."""
-    monkeypatch.setattr(verification, "Verification", Remembered)
-    monkeypatch.setattr(claims, "trained_accuracy", accuracy)
+    monkeypatch.setattr(verification, "Verifying", Remembered)
+    monkeypatch.setattr(plan, "trained_accuracy", accuracy)
     monkeypatch.setitem(EXTENTS, "quick", BRIEF)
 
     def verified(folder: Path, effort: Effort | None = "quick", dataset: str | None = None):

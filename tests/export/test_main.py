@@ -86,9 +86,11 @@ def test_a_bundle_with_fewer_steps_and_more_images_than_there_are(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("the test set has only 30 images; comparing spikes on all of them\n")
     made = json.loads((bundle / "manifest.json").read_text())
-    assert made["semantics"]["time_steps"] == 3 and made["training"]["time_steps"] == SMALL.time_steps > 3
-    assert made["settings"]["images"] == made["settings"]["accuracy_images"] == 30
-    assert made["training"]["accuracy"] == accuracy, "as in metrics.jsonl, for the whole window"
+    assert (
+        made["results"]["semantics"]["time_steps"] == 3 and made["results"]["job"]["time_steps"] == SMALL.time_steps > 3
+    )
+    assert made["statements"]["settings"]["images"] == made["results"]["accuracy_images"] == 30
+    assert made["results"]["accuracy"] == accuracy, "as in metrics.jsonl, for the whole window"
     assert "Made with `--time-steps 3`" in (bundle / "report.md").read_text()
     assert "#define CSNN_TIME_STEPS 3\n" in (bundle / "c/network.h").read_text()
     done = call("export.verify", bundle, "--dataset", name)
@@ -103,9 +105,14 @@ def test_a_bundle_with_fewer_bits(dataset, tmp_path):
     config, tensors = weights.load(tmp_path / "bundle/weights.safetensors")
     assert config == replace(SMALL, weight_bits=3) and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
     made = json.loads((tmp_path / "bundle/manifest.json").read_text())
-    assert made["made"]["opset"] == 21 and made["onnx"]["sequence.onnx"]["operators"]["DequantizeLinear"] == 3
-    assert [tool["name"] for tool in made["targets"]][:2] == ["ONNX Runtime Web", "SpikingJelly"], "others refuse int4"
-    assert said and f"{made['training']['accuracy']:.2%}" == said[2] and f"{made['rounded']['accuracy']:.2%}" == said[1]
+    stated, results = made["statements"], made["results"]
+    graph = results["files"]["sequence.onnx"]["graph"]
+    assert stated["settings"]["opset"] == 21 and graph["operators"]["DequantizeLinear"] == 3
+    assert [tool["name"] for tool in results["targets"]][:2] == ["ONNX Runtime Web", "SpikingJelly"], (
+        "others refuse int4"
+    )
+    before, after = (f"{entry['accuracy']:.2%}" for entry in (stated["rounded"], results))
+    assert said and (before, after) == said.groups()
     report = (tmp_path / "bundle/report.md").read_text()
     assert "Each weight has 3 bits, including the sign." in report and "**Made with `--weight-bits 3`**" in report
     few = make_run(tmp_path / "few", replace(SMALL, weight_bits=3), dataset)
@@ -125,9 +132,9 @@ def test_a_bundle_with_other_neurons_is_made_smaller_in_every_way(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "--weight-bits 4: accuracy " in done.stdout and "--drop-silent keeps conv1 " in done.stdout
     made = json.loads((bundle / "manifest.json").read_text())
-    assert made["semantics"]["output"] == "membrane" and made["semantics"]["time_steps"] == 4
-    for proof in made["proof"].values():
-        for compared in (proof.get("onnxruntime"), proof.get("library"), proof.get("csnn_jax")):
+    assert made["results"]["semantics"]["output"] == "membrane" and made["results"]["semantics"]["time_steps"] == 4
+    for figures in made["results"]["files"].values():
+        for compared in (figures.get("onnxruntime"), figures.get("library"), figures.get("csnn_jax")):
             assert not compared or compared["membranes"] > 0 == compared["different_membranes"]
     done = call("export.verify", bundle, "--dataset", name)
     assert done.returncode == 0 and done.stdout.endswith("all ok\n"), done.stdout
@@ -152,9 +159,10 @@ def test_a_bundle_with_only_the_first_frames(tmp_path):
     done = call("export", run, "--out", bundle, "--quick", "--time-steps", 3)
     assert done.returncode == 0, done.stderr
     made = json.loads((bundle / "manifest.json").read_text())
-    assert made["semantics"]["time_steps"] == 3 and made["training"]["time_steps"] == 5
+    assert made["results"]["semantics"]["time_steps"] == 3 and made["results"]["job"]["time_steps"] == 5
     done = call("export.verify", bundle, "--dataset", f"nmnist:{tmp_path / 'nmnist'}")
     assert done.returncode == 0, done.stdout
+    assert call("export.verify", bundle).returncode == 3, "its own images have only the first frames"
     (tmp_path / "built").mkdir()
     built = program.build(bundle / "c", tmp_path / "built")
     network = csnn_jax.load(run)

@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
-from bundles import SPIKES, make_checkpoint, make_run
+from bundles import SMALL, SPIKES, make_checkpoint, make_run
 from commands import run
 
 import csnn_jax
 from csnn_jax import data
+from csnn_jax.runs.rundir import RunDir
 from export import make, manifest, parts
 
 
@@ -33,43 +35,40 @@ def test_an_unsupported_format_is_reported_in_one_line(spikes):
     first, *others = (spikes.parent / "printed").read_text().splitlines()
     assert first.startswith("no NIR file: NIR resets a neuron ") and "--reset zero" in first
     assert not any(line.startswith("no ") for line in others)
-    assert json.loads((spikes / "manifest.json").read_text())["onnx"]["step.onnx"]["opset"] == {"ai.onnx": 19}
+    assert json.loads((spikes / "manifest.json").read_text())["results"]["files"]["step.onnx"]["graph"]["opset"] == {
+        "ai.onnx": 19
+    }
 
 
 def test_the_manifest_describes_inputs_and_expected_results(small_bundle, scan_run):
     path = small_bundle
     recorded = manifest.read(path)
+    stated, results = recorded["statements"], recorded["results"]
     end = [json.loads(line) for line in (scan_run / "metrics.jsonl").read_text().splitlines()][-1]
-    assert recorded["training"]["accuracy"] == end["accuracy"] > 0.3
-    assert list(recorded["training"]) == [
-        "accuracy",
-        "iterations",
-        "seconds",
+    assert [*recorded] == ["schema_version", "statements", "hashes", "results"]
+    assert [*stated] == ["made", "training", "data", "settings", "latency"]
+    assert stated["training"] == {"iterations": end["iter"], "seconds": end["seconds"]}
+    assert results["accuracy"] == end["accuracy"] > 0.3
+    assert [*results["job"]] == [
+        "dataset",
         "seed",
         "dtype",
         "time_steps",
         "weight_bits",
     ]
-    step = recorded["onnx"]["step.onnx"]
+    step = results["files"]["step.onnx"]["graph"]
     assert step["opset"] == {"ai.onnx": 20} and step["operators"]["Gemm"] == 2
     assert step["inputs"][1] == {"name": "mem1", "type": "float", "shape": ["N", 4, 14, 14], "initial": 0.0}
-    assert recorded["numbers"]["total"]["parameters"] == 4 * 9 + 4 + 16 * 784 + 16 + 160 + 10
-    counts = {"images": 8, "accuracy_images": 100}
-    assert recorded["settings"] == {
-        "opset": 20,
-        "effort": "quick",
-        "time_steps": None,
-        "drop_silent": False,
-        "weight_bits": None,
-        **counts,
-    }
-    assert set(recorded["latency"]) == {*recorded["onnx"], "c/"}
-    assert all(0 < one["median_ms"] <= one["p99_ms"] for one in recorded["latency"].values())
-    memory = recorded["proof"]["c/"]["memory"]
+    assert results["numbers"]["total"]["parameters"] == 4 * 9 + 4 + 16 * 784 + 16 + 160 + 10
+    assert stated["settings"] == {"opset": 20, "images": 8, "effort": "quick", "time_steps": None}
+    assert results["accuracy_images"] == 100
+    assert set(stated["latency"]) == {*(name for name, one in results["files"].items() if "graph" in one), "c/"}
+    assert all(0 < one["median_ms"] <= one["p99_ms"] for one in stated["latency"].values())
+    memory = results["files"]["c/"]["memory"]
     padded, channels = 9 * 8 + 784 * 16 + 16 * 16, 4 + 16 + 10
     assert memory["constant_bytes"] == 4 * padded + 8 * channels < 10 * memory["state_bytes"]
-    sizes = {name: (path / name).stat().st_size for name in recorded["files"]}
-    assert {name: entry["bytes"] for name, entry in recorded["files"].items()} == sizes
+    sizes = {name: (path / name).stat().st_size for name in recorded["hashes"]}
+    assert {name: entry["bytes"] for name, entry in recorded["hashes"].items()} == sizes
     check = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=path, capture_output=True, text=True)
     assert check.returncode == 0 and len(check.stdout.splitlines()) == len(sizes) + 1
     assert "manifest.json: OK" in check.stdout and "step.onnx: OK" in check.stdout
@@ -86,9 +85,11 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     assert (done.returncode, done.stderr) == (0, ""), done
     assert (out / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     whole = csnn_jax.load(made, checkpoint="last").evaluate(data.load("mnist", SPIKES.input_shape).test)
-    expected = {"iterations": 40, "seconds": None, "seed": 3, "dtype": "float32", "time_steps": SPIKES.time_steps}
-    expected |= {"accuracy": whole.accuracy, "checkpoint": 40, "weight_bits": 3}
-    assert manifest.read(out)["training"] == expected
+    recorded = manifest.read(out)
+    assert recorded["statements"]["training"] == {"iterations": 40, "seconds": None, "checkpoint": 40}
+    assert recorded["results"]["accuracy"] == whole.accuracy
+    job = {"seed": 3, "dtype": "float32", "time_steps": SPIKES.time_steps, "weight_bits": 3, "dataset": "mnist"}
+    assert recorded["results"]["job"] == job
     report = (out / "report.md").read_text()
     assert f"classified {whole.accuracy:.2%} of the test images correctly" in report
     assert "The weights are from checkpoint 40, which" in report
@@ -96,12 +97,25 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
+def test_an_accuracy_recorded_in_training_is_used_if_it_is_that_of_the_whole_test_set(tmp_path):
+    run = RunDir(make_run(tmp_path / "run", SMALL))
+    run.record("end", iter=70, interrupted=False, accuracy=0.25, seconds=2.0)
+    config = run.config()
+    assert make._training(run, config) == ({"iterations": 70, "seconds": 2.0}, 0.25)
+    for other in (
+        replace(config, model=replace(config.model, weight_bits=4)),
+        replace(config, data=replace(config.data, dataset="fashion")),
+        *(replace(config, train=replace(config.train, **one)) for one in ({"dtype": "float64"}, {"eval_images": 9})),
+    ):
+        assert make._training(run, other)[1] is None
+
+
 def test_without_plotly_the_page_is_left_out(small_bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "plotly", None)
     whole = manifest.read(small_bundle)
-    del whole["files"]["report.html"]
-    make._write_reports(tmp_path, whole)
+    del whole["hashes"]["report.html"]
+    make.write_reports(tmp_path, whole)
     said = capsys.readouterr().out
     assert said.startswith("no report.html: the report needs plotly (") and said.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["report.md"] and "report.html" not in whole["files"]
-    assert whole["files"]["report.md"]["bytes"] == (tmp_path / "report.md").stat().st_size
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"] and "report.html" not in whole["hashes"]
+    assert whole["hashes"]["report.md"]["bytes"] == (tmp_path / "report.md").stat().st_size

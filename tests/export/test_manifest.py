@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from refusals import refusing
 
 from csnn_jax.errors import UserError
@@ -11,13 +12,13 @@ from export import manifest
 def test_one_flipped_bit_in_any_file_is_detected(copy):
     names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
     recorded = manifest.read(copy)
-    assert names == {*recorded["files"], "manifest.json", "SHA256SUMS"} and len(names) > 600
+    assert names == {*recorded["hashes"], "manifest.json", "SHA256SUMS"} and len(names) > 600
     for name in ("manifest.json", "SHA256SUMS"):
         whole = _flip_a_byte(copy / name)
         assert list(manifest.file_problems(copy, recorded)) == ["SHA256SUMS"]
         (copy / name).write_bytes(whole)
     assert manifest.file_problems(copy, recorded) == {}
-    others = set(recorded["files"]) - {"config.json"}  # which is read to limit their sizes
+    others = set(recorded["hashes"]) - {"config.json"}  # which is read to limit their sizes
     for name in others:
         _flip_a_byte(copy / name)
     problems = manifest.file_problems(copy, recorded)
@@ -43,26 +44,41 @@ def test_a_file_that_is_too_large_is_not_read(copy):
 
 def test_a_manifest_of_an_earlier_format_is_refused_and_both_versions_are_named(copy):
     path = copy / "manifest.json"
-    path.write_text(path.read_text().replace('"schema_version": 2,', '"schema_version": 1,', 1))
-    with refusing(UserError, path, "schema_version 1", 2):
+    path.write_text(path.read_text().replace('"schema_version": 3,', '"schema_version": 2,', 1))
+    with refusing(UserError, path, "schema_version 2", 3):
         manifest.read(copy)
 
 
-def test_differences_are_located_and_a_rule_can_decide_about_some():
-    recorded = {"a": {"b": [1, 2.0], "c": "x", "near": 2.0, "far": 2.0}, "left": 1, "whole": 1}
-    found = {"a": {"b": [1, 2.1], "c": "y", "near": 2.5, "far": 9.0}, "new": 1, "whole": True}
-
-    def rule(name, recorded, found):
-        return ([] if abs(recorded - found) < 1 else ["is far off"]) if name in ("near", "far") else None
-
-    assert [*manifest.differences(recorded, found, rule=rule)] == [
-        "a.b[1] is 2.1, manifest.json says 2.0",
-        'a.c is "y", manifest.json says "x"',
-        "a.far: is far off",
-        "left is unexpected in manifest.json",
-        "whole is true, manifest.json says 1",
-        "new is missing in manifest.json",
+def test_differences_are_located():
+    recorded = {"a": {"b": [1, 2.0], "c": "x"}, "left": 1, "whole": 1}
+    found = {"a": {"b": [1, 2.1], "c": "y"}, "new": 1, "whole": True}
+    assert [*manifest.differences(recorded, found, "results")] == [
+        "results.a.b[1] is 2.1, manifest.json says 2.0",
+        'results.a.c is "y", manifest.json says "x"',
+        "results.left is unexpected in manifest.json",
+        "results.whole is true, manifest.json says 1",
+        "results.new is missing in manifest.json",
     ]
+
+
+FOUND = {"images": 4, "spikes": 90, "different_spikes": 0, "accuracy": 0.5, "first": {"counts": [1, 2]}, "bytes": 7}
+
+
+def of_other_images(changes: dict) -> list[str]:
+    return [*manifest.differences(*map(manifest.without_images, (FOUND | changes, FOUND)), "")]
+
+
+def test_counts_of_other_images_may_vary_but_differences_may_not():
+    assert of_other_images({"images": 32, "spikes": 720, "accuracy": 0.97}) == []
+    assert of_other_images({"different_spikes": 1}) == ["different_spikes is 0, manifest.json says 1"]
+    assert of_other_images({"bytes": 8}) == ["bytes is 7, manifest.json says 8"]
+    assert of_other_images({"first": {"counts": [1, 3]}}) == ["first.counts[1] is 2, manifest.json says 3"]
+
+
+@pytest.mark.parametrize("value", ["many", None, True, -1, float("nan"), "a number", ["..."]])
+def test_values_that_are_no_figures_are_reported(value):
+    (line,) = of_other_images({"spikes": value})
+    assert line.startswith('spikes is "a number", manifest.json says ')
 
 
 def _flip_a_byte(path: Path) -> bytes:

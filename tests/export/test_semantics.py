@@ -30,7 +30,7 @@ def test_the_words_match_those_in_files(reset, encoding):
     graph = semantics.of_graph(network)
     assert graph["equation"] == f"{EQUATIONS[reset]}; S[t] = H(U[t] - threshold); H(x) = 1 where x > 0, else 0"
     assert graph["encoding"] == ENCODINGS[encoding]
-    bundle = semantics.of_bundle(network, 12, sequence=encoding != "direct", names=())
+    bundle = semantics.of_bundle(network, sequence=encoding != "direct", names=())
     assert bundle["equations"]["membrane"].replace(" * ", " ") == EQUATIONS[reset].split(",")[0]
     assert bundle["input"]["layout"] == ("N, C, H, W" if encoding == "direct" else "T, N, C, H, W")
     assert str([layer["beta"] for layer in bundle["layers"]]) == graph["beta"]
@@ -40,7 +40,7 @@ def test_the_words_match_those_in_files(reset, encoding):
 def test_an_equation_names_its_reset_if_layers_differ_and_every_state_is_named():
     config = replace(OTHER, neuron="synaptic", reset=("zero", "subtract", "zero", "zero"), output="integrator")
     network = Step(config, drawn(config, 0))
-    graph, bundle = semantics.of_graph(network), semantics.of_bundle(network, 12, sequence=False, names=())
+    graph, bundle = semantics.of_graph(network), semantics.of_bundle(network, sequence=False, names=())
     assert graph["equation"].split("; ")[:4] == [
         "A[t] = alpha A[t-1] + I[t]",
         "U[t] = (1 - R[t]) (beta U[t-1] + A[t]) (reset zero)",
@@ -70,7 +70,7 @@ def test_an_equation_names_its_reset_if_layers_differ_and_every_state_is_named()
 )
 def test_pools_are_described_with_their_place(pools, said):
     config = replace(OTHER, **pools)
-    bundle = semantics.of_bundle(Step(config, drawn(config, 0)), 12, sequence=False, names=())
+    bundle = semantics.of_bundle(Step(config, drawn(config, 0)), sequence=False, names=())
     assert bundle["pooling"] == said
     pooled = [layer["operation"].startswith("pool ") for layer in bundle["layers"]]
     assert pooled == ([False, True, True, False] if config.pool_after and said != "none" else [False] * 4)
@@ -78,7 +78,7 @@ def test_pools_are_described_with_their_place(pools, said):
 
 def test_frames_of_the_data_are_no_constant_image_and_keep_their_scale():
     config = replace(SCALED, scale=64.0)
-    given = semantics.of_bundle(Step(config, drawn(config, 0)), 9, sequence=True, names=())["input"]
+    given = semantics.of_bundle(Step(config, drawn(config, 0)), sequence=True, names=())["input"]
     assert (given["meaning"], given["layout"]) == ("the frames of the data, one per step", "T, N, C, H, W")
     assert given["shape"] == [2, 12, 10]
     assert given["range"] == "pixel / 64: float32, whole multiples of 1/64 from 0 to 4"
@@ -87,7 +87,7 @@ def test_frames_of_the_data_are_no_constant_image_and_keep_their_scale():
 def test_counts_are_integers_up_to_the_networks_limit():
     config = replace(SCALED, scale=1.0, input_bits=4)
     network = Step(config, drawn(config, 0))
-    given = semantics.of_bundle(network, 9, sequence=True, names=())["input"]["range"]
+    given = semantics.of_bundle(network, sequence=True, names=())["input"]["range"]
     assert given == "pixel: float32, whole multiples of 1 from 0 to 16"
     said = "pixel: whole multiples of 1 from 0 to 16, for which all sums are exact"
     assert semantics.of_graph(network)["image"] == f"float32 [N, channels, height, width], {said}"

@@ -19,6 +19,7 @@ from csnn_jax.runs import weights
 from csnn_jax.runs.layouts import on_grid
 from csnn_jax.window import output
 from export import reference, silent
+from export.proof import statements
 from export.work import Work
 
 STACKS = {
@@ -121,11 +122,13 @@ def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp
     done = call("export", run, "--out", bundle, "--quick", "--drop-silent")
     assert done.returncode == 0 and done.stdout.startswith("--drop-silent keeps conv1 "), done
     made, found = json.loads((bundle / "manifest.json").read_text()), csnn_jax.load(bundle)
-    kept = [kept for _, kept, _ in made["dropped"]["layers"]]
+    kept = [*statements.hidden_channels(made["results"]).values()]
+    assert made["statements"]["dropped"]["channels"] == {"conv1": 4, "fc1": 16}
     assert [*found.config.model.conv_channels, *found.config.model.hidden] == kept < [4, 16]
     assert "Made with `--drop-silent`" in (bundle / "report.md").read_text()
     whole = csnn_jax.load(run)
-    assert made["training"]["accuracy"] == whole.evaluate(data.load(name, SMALL.input_shape).test).accuracy
+    accuracy = whole.evaluate(data.load(name, SMALL.input_shape).test).accuracy
+    assert made["statements"]["dropped"]["accuracy"] == accuracy
     done = call("export.verify", bundle, "--dataset", name)
     assert done.returncode == 0, done.stdout
 

@@ -89,7 +89,7 @@ def export(run: Path, folder: Path, *flags: object) -> Path:
     return folder / "bundle"
 
 
-def rehash(folder: Path, **parts: object) -> None:
-    """Updates the hashes in the manifest, and other parts, as someone hiding a change would."""
-    recorded = json.loads((folder / "manifest.json").read_text())
-    manifest.write(folder, recorded | parts | {"files": manifest.hash_files(folder)})
+def rehash(folder: Path, recorded: dict[str, Any] | None = None) -> None:
+    """Writes a manifest, by default the same one, with matching hashes, as someone hiding a change would."""
+    recorded = recorded or json.loads((folder / "manifest.json").read_text())
+    manifest.write(folder, recorded | {"hashes": manifest.hash_files(folder)})

@@ -111,9 +111,9 @@ def _extra(folder: Path, random: Random) -> str:
 
 
 def _manifest(folder: Path, random: Random) -> str:
-    """Changes, adds or removes anything except the maker's statements; the reports are made to match."""
+    """Changes, adds or removes anything in the results; the reports are made to match."""
     recorded = json.loads((folder / "manifest.json").read_text())
-    places = [place for place in _places(recorded) if place[0] not in (*statements.FORMS, "schema_version")]
+    places = [("results", *place) for place in _places(recorded["results"])]
     *place, name = one_of(random, places)
     inside: Any = recorded
     for one in place:
@@ -134,29 +134,32 @@ def _statement(folder: Path, random: Random) -> str:
     recorded = json.loads((folder / "manifest.json").read_text())
     entry = one_of(random, ["made", "training", "data", "settings", "latency"])
     kind = one_of(random, ["free key", "type", "removed"])
-    name = one_of(random, sorted(recorded[entry]))
+    stated = recorded["statements"][entry]
+    name = one_of(random, sorted(stated))
     if kind == "removed":
-        del recorded[entry][name]
+        del stated[name]
     else:
-        recorded[entry] |= {"certified": ISO} if kind == "free key" else {name: {"\x1b[31m": [1]}}
+        stated |= {"certified": ISO} if kind == "free key" else {name: {"\x1b[31m": [1]}}
     fit(folder, recorded)
     return f"{entry}.{name} {kind}"
 
 
-def _claims(folder: Path, random: Random) -> str:
+def _contradiction(folder: Path, random: Random) -> str:
     """Makes statements that other files contradict."""
     recorded = json.loads((folder / "manifest.json").read_text())
-    half = {"training_images": 60000, "test_images": 10000, "fired_on": 0, "other_answers": 0}
-    dropped = half | {"layers": [["conv1", 4, 32]], "parameters": [90, 9], "bytes": [360, 36]}
-    claims: list[tuple[str, str, Any]] = [
-        *(("settings", "drop_silent", True), ("settings", "opset", 18), ("settings", "images", 9999)),
-        *(("settings", "weight_bits", 7), ("training", "weight_bits", 7), ("rounded", "", {"accuracy": 2})),
-        *(("settings", "accuracy_images", 9999), ("training", "dtype", "float16")),
-        *(("training", name, recorded["training"][name] + 1) for name in ("seed", "time_steps")),
-        ("dropped", "", dropped),
+    stated, counts = recorded["statements"], {"training_images": 60000, "fired_on": 0, "other_answers": 0}
+    hidden, parameters = statements.hidden_channels(recorded["results"]), 10**6
+    contradictions: list[tuple[str, str, Any]] = [
+        *(("settings", "opset", 18), ("settings", "images", 9999), ("settings", "time_steps", 5)),
+        *(("settings", "drop_silent", True), ("settings", "weight_bits", 7), ("training", "dtype", "float16")),
+        *(("rounded", "", {"accuracy": 2}), ("rounded", "", {"accuracy": 0.5})),
+        *(("data", "test_images", 9999), ("data", "split", "validation")),
+        ("dropped", "", counts | {"channels": {"conv1": 32}, "parameters": parameters}),
+        ("dropped", "", counts | {"channels": hidden, "parameters": 9}),
+        ("dropped", "", counts | {"channels": hidden, "parameters": parameters, "fired_on": 10**5}),
     ]
-    entry, name, value = one_of(random, claims)
-    recorded[entry] = recorded[entry] | {name: value} if name else value
+    entry, name, value = one_of(random, contradictions)
+    stated[entry] = stated[entry] | {name: value} if name else value
     fit(folder, recorded)
     return f"{entry} {name}"
 
@@ -164,12 +167,13 @@ def _claims(folder: Path, random: Random) -> str:
 def _spelling(folder: Path, random: Random) -> str:
     """Changes the text of the manifest or configuration: a duplicate key, different spaces, or an extra key."""
     path = folder / one_of(random, ["manifest.json", "config.json"])
-    content, first = path.read_text(), '"schema_version": 2,'
+    content = path.read_text()
+    first = f'"schema_version": {json.loads(content)["schema_version"]},'
     kind = one_of(random, ["twice", "spaces", "key"])
     more = first + (first if kind == "twice" else '"certified": true,')
     path.write_text(content.replace("\n", "\n ") if kind == "spaces" else content.replace(first, more, 1))
     if path.name == "manifest.json":
-        (folder / "SHA256SUMS").write_bytes(manifest._sums(folder, json.loads(content)))
+        (folder / "SHA256SUMS").write_bytes(manifest._sums(manifest._listed(folder, json.loads(content))))
     else:
         rehash(folder)
     return f"{path.name} {kind}"
@@ -217,21 +221,21 @@ def _other_json(value: Any) -> Any:
 
 def fit(folder: Path, recorded: dict[str, Any]) -> None:
     """Writes a manifest with matching hashes, and matching reports if possible."""
-    manifest.write(folder, recorded | {"files": manifest.hash_files(folder)})
-    recorded["files"] = manifest.hash_files(folder)
+    recorded["hashes"] = manifest.hash_files(folder)
+    manifest.write(folder, recorded)
     try:
         for name, render in (("report.html", webpage.render), ("report.md", text.render)):
             (folder / name).write_text(render(recorded))
-            recorded["files"] |= {name: manifest.hash_files(folder)[name]}
+            recorded["hashes"] |= {name: manifest.hash_files(folder)[name]}
     except Exception:
         pass  # no report can be made from this manifest
     manifest.write(folder, recorded)
 
 
-LAST: tuple[Change, ...] = (_manifest, _statement, _claims, _spelling)
+LAST: tuple[Change, ...] = (_manifest, _statement, _contradiction, _spelling)
 """Changes that write the manifest themselves."""
 CHANGES: tuple[Change, ...] = (
     *ONNX_CHANGES,
     *(_nir_value, _nir_object, _byte, _byte, _golden),
-    *(_report, _report, _extra, _manifest, _statement, _claims, _spelling, _configuration, _weights),
+    *(_report, _report, _extra, _manifest, _statement, _contradiction, _spelling, _configuration, _weights),
 )

@@ -62,12 +62,18 @@ def test_semantics_of_another_network_are_refused(copy):
         lambda found: found["layers"][0].update(threshold="<script>"),
         lambda found: found["layers"][0].update(shape=[1, 14, 14]),
         lambda found: found.update(input=[]),
+        lambda found: found.clear(),
     ):
-        semantics = json.loads(whole)["semantics"]
-        change(semantics)
-        rehash(copy, semantics=semantics)
+        recorded = json.loads(whole)
+        change(recorded["results"]["semantics"])
+        rehash(copy, recorded)
         with refusing(UserError, copy / "manifest.json"):
             facts.read(copy, None)
+    recorded = json.loads(whole)
+    recorded["results"]["accuracy"] = "<script>"
+    rehash(copy, recorded)
+    with refusing(UserError, copy / "manifest.json", "results.accuracy", "<script>"):
+        facts.read(copy, None)
 
 
 def test_a_wrong_number_of_frames_is_refused(copy):

@@ -29,7 +29,7 @@ from export.parts import golden
 def test_golden_tensors_match_onnx_runtime(any_bundle):
     images = data.load("mnist", (28, 28, 1)).test.images
     for kind, count in (("step", 100), ("sequence", 10)):
-        sets = [one for _, one in golden.read(any_bundle, kind)]
+        sets = [*golden.read(any_bundle, kind)]
         assert len(sets) == count
         session = onnxruntime.InferenceSession(any_bundle / f"{kind}.onnx")
         for number, (inputs, outputs) in enumerate(sets):
@@ -39,7 +39,7 @@ def test_golden_tensors_match_onnx_runtime(any_bundle):
                 np.testing.assert_array_equal(canonical(found), expected)
             if kind == "sequence" and inputs[0].shape == (1, 1, 28, 28):
                 np.testing.assert_array_equal(inputs[0][0, 0], images[number, :, :, 0] / np.float32(256))
-    assert any(outputs[0].any() for _, (_, outputs) in golden.read(any_bundle, "step"))
+    assert any(outputs[0].any() for _, outputs in golden.read(any_bundle, "step"))
 
 
 @pytest.mark.parametrize("config", [OTHER, INTEGRATOR], ids=["spikes", "membranes"])
@@ -48,10 +48,10 @@ def test_golden_tensors_match_snntorch(config, tmp_path):
     made = firing(config)
     graphs = {kind: made.models[f"{kind}.onnx"].graph for kind in ("step", "sequence")}
     (tmp_path / "golden").mkdir()
-    golden.write_sets(tmp_path, graphs, made.step, Split(made.images, np.arange(3)), 12)
+    golden.write_sets(tmp_path, graphs, made.step, Split(made.images, np.arange(3)))
     network = companion.sequential(made.config)
     companion.load_tensors(network, made.tensors)
-    steps, windows = ([one for _, one in golden.read(tmp_path, kind)] for kind in ("step", "sequence"))
+    steps, windows = ([*golden.read(tmp_path, kind)] for kind in ("step", "sequence"))
     assert (len(steps), len(windows)) == (36, 3)
     for number, x in enumerate(golden.inputs(made.config, made.images)):
         found = companion.trace(network, x, 12)

@@ -14,7 +14,7 @@ from export.parts import c_program, golden, golden_c
 def test_the_bytes_match_the_images_and_the_scores_match_the_reference(any_bundle):
     """Membrane scores match bit for bit, because 9 digits identify any float."""
     lines = (any_bundle / golden_c.EXPECTED).read_text().splitlines()
-    scores = [outputs[0][0] for _, (_, outputs) in golden.read(any_bundle, "sequence")]
+    scores = [outputs[0][0] for _, outputs in golden.read(any_bundle, "sequence")]
     what = "scores" if RunDir(any_bundle).config().model.readout == "membrane" else "spike counts"
     assert len(lines) == len(scores) == 10
     for line, expected in zip(lines, scores, strict=True):
@@ -27,7 +27,7 @@ def test_the_bytes_match_the_images_and_the_scores_match_the_reference(any_bundl
 
 
 def test_a_program_that_prints_scores_is_proven_and_checks_itself(integrator, tmp_path):
-    proof = json.loads((integrator / "manifest.json").read_text())["proof"]["c/"]
+    proof = json.loads((integrator / "manifest.json").read_text())["results"]["files"]["c/"]
     assert proof["program"]["counts"] > 0 == proof["program"]["different_counts"]
     assert proof["library"]["membranes"] > 0 == proof["library"]["different_membranes"]
     assert "the program prints the class's name and the scores" in (integrator / "report.md").read_text()

@@ -9,6 +9,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import expected_shapes
 from export import manifest, parts
 from export.parts.part import ComparedRow
+from export.report import text
 
 FIGURES = {"spikes": 5000, "different_spikes": 0, "membranes": 4000, "different_membranes": 0} | {
     "predictions": 2,
@@ -33,9 +34,9 @@ def test_every_module_is_listed():
 
 
 def test_places_in_the_report_are_unique(small_bundle):
-    recorded = manifest.read(small_bundle)
+    facts = text.merged(manifest.read(small_bundle))
     for texts in ("advice", "usage"):
-        places = [text.place for part in parts.every() for text in getattr(part, texts)(recorded)]
+        places = [one.place for part in parts.every() for one in getattr(part, texts)(facts)]
         assert len(set(places)) == len(places) > 4
 
 

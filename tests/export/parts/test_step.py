@@ -11,7 +11,7 @@ from csnn_jax.data import Split
 from export.graphs import onnx_file
 from export.network import Bundle, Network
 from export.parts import step
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 
 pytestmark = pytest.mark.numeric
 
@@ -24,16 +24,19 @@ def checked(folder, reset: str | None = None, **changes: str):
         onnx_file.save(changed(model, wrong, lambda value: value + np.float32(0.5)) if wrong else model, folder / name)
     model = replace(made.config, reset=reset or made.config.reset)
     network = Network(Config(model), made.tensors)
-    return step.check(Bundle(folder, network, folder), Evidence(network, Split(made.images, np.array([0, 1, 2])), 3))
+    images = CheckImages(network, Split(made.images, np.array([0, 1, 2])), 3)
+    return step.check(Bundle(folder, network, folder), images)
 
 
 def test_both_files_are_equal_and_onnx_itself_confirms_the_plain_one(tmp_path):
     plain, static = checked(tmp_path)
     assert plain.problems == static.problems == []
-    assert [*plain.proof] == ["onnxruntime", "reference_evaluator", "accuracy"]
-    assert [*static.proof] == ["onnxruntime", "accuracy"] and static.proof["accuracy"] == plain.proof["accuracy"]
-    assert plain.graph["inputs"][0]["shape"][0] == "N" and static.graph["inputs"][0]["shape"][0] == 1
-    assert [one.run_by for one in step.comparisons(plain.proof)] == ["ONNX Runtime", "onnx's reference evaluator"]
+    assert [*plain.figures] == ["onnxruntime", "reference_evaluator", "accuracy", "graph"]
+    assert [*static.figures] == ["onnxruntime", "accuracy", "graph"]
+    assert static.figures["accuracy"] == plain.figures["accuracy"]
+    first = [one.figures["graph"]["inputs"][0]["shape"][0] for one in (plain, static)]
+    assert first == ["N", 1]
+    assert [one.run_by for one in step.comparisons(plain.figures)] == ["ONNX Runtime", "onnx's reference evaluator"]
 
 
 @pytest.mark.parametrize("name", ["step", "step_b1"])

@@ -9,7 +9,7 @@ from refusals import refusing
 
 from csnn_jax.errors import UserError
 from export import manifest
-from export.proof.received import NoDataset, Opened, open_bundle
+from export.proof.received import NoDataset, open_bundle
 
 NOT_CHECKED = (
     "ok as far as checked (NOT CHECKED: accuracy, spikes, operations and energy, "
@@ -17,9 +17,10 @@ NOT_CHECKED = (
 )
 
 
-def opened(folder: Path, scratch: Path, *arguments, **settings) -> Opened:
+def opened(folder: Path, scratch: Path, *arguments, **settings):
     recorded = manifest.read(folder)
-    return open_bundle(folder, scratch, recorded | {"settings": recorded["settings"] | settings}, *arguments)
+    recorded["statements"]["settings"] |= settings
+    return open_bundle(folder, scratch, recorded, *arguments)
 
 
 def images(spikes: Path) -> str:
@@ -34,9 +35,8 @@ def test_as_many_images_are_compared_as_there_are(spikes, tmp_path_factory):
         ("quick", 8, 4, 15),
         (None, 20000, 64, 64),
     ):
-        found = opened(spikes, tmp_path_factory.mktemp("made"), images(spikes), effort, images=wanted)
-        assert (found.evidence.images, len(found.evidence.test.labels), len(found.test.labels)) == (count, of, 64)
-        assert found.note == (f"compared on {count} images" if effort else "")
+        _, _, found, test = opened(spikes, tmp_path_factory.mktemp("made"), images(spikes), effort, images=wanted)
+        assert (found.count, len(found.test.labels), len(test.labels)) == (count, of, 64)
 
 
 def test_without_the_data_set_the_last_line_says_what_was_not_checked(spikes, lines):
@@ -53,7 +53,7 @@ def test_a_data_set_named_by_a_bundle_is_not_opened(spikes, tmp_path):
         os.mkfifo(tmp_path / name)  # opening it would block forever
     job["data"]["dataset"] = f"idx:{tmp_path}"
     (copy / "config.json").write_text(json.dumps(job, indent=2))
-    assert opened(copy, tmp_path).test is None
+    assert opened(copy, tmp_path)[-1] is None
 
 
 def test_a_misspelled_data_set_is_not_the_bundles_fault(spikes, tmp_path):
@@ -65,15 +65,21 @@ def test_sizes_and_claims_need_no_data_set(spikes, tmp_path, lines):
     """A bundle with unknown images and large claims."""
     copy = Path(shutil.copytree(spikes, tmp_path / "copy"))
     recorded = json.loads((copy / "manifest.json").read_text())
-    recorded["proof"]["c/"]["memory"]["constant_bytes"] = 1000
-    recorded["numbers"]["energy"]["one_pass_nj"] = 1.0
-    recorded["numbers"]["total"]["parameters"] = 7
-    recorded["proof"]["step.onnx"]["certified"] = True
+    results = recorded["results"]
+    results["files"]["c/"]["memory"]["constant_bytes"] = 1000
+    results["numbers"]["energy"]["one_pass_nj"] = 1.0
+    results["numbers"]["total"]["parameters"] = 7
+    results["files"]["step.onnx"]["certified"] = True
     manifest.write(copy, recorded)
     code, said = lines(copy, None)
     assert code == 1
-    assert "memory.constant_bytes is" in said["c/"] and "certified is unexpected" in said["step.onnx"]
-    assert "one_pass_nj is" in said["manifest.json"] and "total.parameters is" in said["manifest.json"]
+    for line in (
+        "results.files.c/.memory.constant_bytes is",
+        "results.files.step.onnx.certified is unexpected",
+        "results.numbers.energy.one_pass_nj is",
+        "results.numbers.total.parameters is",
+    ):
+        assert line in said["manifest.json"]
 
 
 def test_another_data_set_and_unsuitable_images_are_refused(spikes, tmp_path):

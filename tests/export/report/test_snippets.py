@@ -24,7 +24,7 @@ def test_the_reports_python_code_classifies_images(made, names, request, tmp_pat
     """Each piece of code runs by itself, in one process."""
     bundle = request.getfixturevalue(made)
     report = (bundle / "report.md").read_text()
-    sets = [one for _, one in golden.read(bundle, "sequence")][:3]
+    sets = [*golden.read(bundle, "sequence")][:3]
     frames = len(sets[0][0][0].shape) == 5
     np.savez(tmp_path / "images", *[inputs[0][:, 0] if frames else inputs[0][0] for inputs, _ in sets])
     more = (

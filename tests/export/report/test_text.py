@@ -13,11 +13,11 @@ def test_the_report_matches_the_manifest(any_bundle):
     recorded = manifest.read(any_bundle)
     report = (any_bundle / "report.md").read_text()
     assert report == text.render(recorded)
-    assert [name for name in recorded["files"] if "/" not in name and f"| `{name}` |" not in report] == ["report.md"]
+    assert [name for name in recorded["hashes"] if "/" not in name and f"| `{name}` |" not in report] == ["report.md"]
 
 
 def test_the_report_counts_differences_and_comparisons(small_bundle):
-    found = manifest.read(small_bundle)["proof"]
+    found = manifest.read(small_bundle)["results"]["files"]
     report = (small_bundle / "report.md").read_text()
     neurons = 8 * 6 * (4 * 14 * 14 + 16 + 10)
     row = f"| ONNX Runtime | torch | 0 of {neurons:,} | 0 of {neurons:,} | 0 of 8 |"
@@ -30,21 +30,21 @@ def test_the_report_counts_differences_and_comparisons(small_bundle):
 
 
 def test_an_unsupported_format_is_mentioned_once_with_its_reason(spikes, small_bundle):
-    report, reason = (spikes / "report.md").read_text(), manifest.read(spikes)["nir"]["reason"]
+    report, reason = (spikes / "report.md").read_text(), manifest.read(spikes)["results"]["nir"]["reason"]
     assert f"There is no NIR file: {reason}." in report and report.count(reason) == 1 and "NIR (" not in report
     assert "SpikingJelly" not in report
     assert "| neuromorphic hardware or its simulator | none, see above |" in report
     whole = (small_bundle / "report.md").read_text()
     assert "no NIR file" not in whole and "SpikingJelly" in whole
     few = manifest.read(small_bundle)
-    few["nir (norse)"] = {"written": False, "reason": "Norse is not for it"}
+    few["results"]["nir (norse)"] = {"written": False, "reason": "Norse is not for it"}
     report = text.render(few)
     assert "There is no NIR (Norse) file: Norse is not for it." in report and "<!-- norse -->" not in report
     assert "<!-- norse -->" in whole and "<!-- sinabs -->" in report
 
 
 def test_the_latency_with_and_without_the_option_is_reported_for_weights_of_few_bits(spikes, small_bundle):
-    column, row = "| median without the option (ms) |", manifest.read(spikes)["latency"]["step_b1.onnx"]
+    column, row = "| median without the option (ms) |", manifest.read(spikes)["statements"]["latency"]["step_b1.onnx"]
     report = (spikes / "report.md").read_text()
     assert column in report and f"| {row['dequantizing_ms']:.3f} |" in report
     assert column not in (small_bundle / "report.md").read_text()
@@ -52,7 +52,8 @@ def test_the_latency_with_and_without_the_option_is_reported_for_weights_of_few_
 
 def test_classes_have_their_names(small_bundle):
     recorded = manifest.read(small_bundle)
-    first, names = recorded["proof"]["golden/"]["first"], recorded["semantics"]["class_names"]
+    results = recorded["results"]
+    first, names = results["files"]["golden/"]["first"], results["semantics"]["class_names"]
     said = f"image (label {first['label']}) should be: {first['class']}, ["
     assert said in text.render(recorded) and len(names) == 10
     assert "- Classes: " not in text.render(recorded)
@@ -67,7 +68,7 @@ def test_a_silent_layer_is_mentioned(small_bundle):
     recorded = manifest.read(small_bundle)
     silent = "**Warning: the neurons after fc1 never spiked"
     assert silent not in text.render(recorded)
-    recorded["numbers"]["layers"][1]["spikes"] = 0
+    recorded["results"]["numbers"]["layers"][1]["spikes"] = 0
     assert silent in text.render(recorded)
 
 

@@ -9,7 +9,7 @@ import pytest
 from browser import WIDTHS, axe, opened
 
 from export import manifest
-from export.report import markup, webpage
+from export.report import webpage
 
 HOSTILE = """<script>document.title = 'taken'</script> "quoted" & <b>bold</b>"""
 
@@ -40,8 +40,8 @@ def test_charts_show_the_manifests_data(small_bundle):
     charts = Reader((small_bundle / "report.html").read_text()).charts
     sizes, *_ = charts
     shown = dict(zip(sizes["data"][0]["x"], sizes["data"][0]["y"], strict=True))
-    assert shown["step.onnx"] == pytest.approx(recorded["files"]["step.onnx"]["bytes"] / 1e6, rel=1e-4)
-    flash = recorded["proof"]["c/"]["memory"]["constant_bytes"]
+    assert shown["step.onnx"] == pytest.approx(recorded["hashes"]["step.onnx"]["bytes"] / 1e6, rel=1e-4)
+    flash = recorded["results"]["files"]["c/"]["memory"]["constant_bytes"]
     assert shown["c/"] == pytest.approx(flash / 1e6)  # without the headers' text
     assert len(charts) == 4
 
@@ -49,17 +49,17 @@ def test_charts_show_the_manifests_data(small_bundle):
 def test_dense_operations_count_a_constant_image_once_like_those_on_spikes(any_bundle):
     charts = Reader((any_bundle / "report.html").read_text()).charts
     (drawn,) = (trace["y"] for chart in charts for trace in chart["data"] if trace.get("name") == "computed densely")
-    layers = manifest.read(any_bundle)["numbers"]["layers"]
+    layers = manifest.read(any_bundle)["results"]["numbers"]["layers"]
     times = [1, 6, 6] if len(layers) == 3 else [7, 7]
     assert drawn == [one["dense_macs_per_step"] * count for one, count in zip(layers, times, strict=True)]
     assert all(most >= one["synaptic_operations_first_layer_once"] for one, most in zip(layers, drawn, strict=True))
 
 
 def test_cells_keep_their_bars_and_harmful_markup_becomes_text():
-    (table,) = (piece.text for piece in markup.pieces("| a | n |\n| --- | --- |\n| x\\|y | 1,000 |", "Caption"))
+    (table,) = (piece.text for piece in webpage.pieces("| a | n |\n| --- | --- |\n| x\\|y | 1,000 |", "Caption"))
     assert '<th scope="row">x|y</th>' in table and table.count('class="number"') == 2
     for hostile in ("[a](javascript:alert(1))", "<script>alert(1)</script>", '[a](https://x" onclick="y)', "<b>`"):
-        found = markup.inline(hostile).text
+        found = webpage.inline(hostile).text
         assert "<script" not in found and "<b>" not in found and 'href="javascript' not in found
         assert 'onclick="' not in found
 
@@ -67,10 +67,10 @@ def test_cells_keep_their_bars_and_harmful_markup_becomes_text():
 def hostile(recorded: dict) -> dict:
     """The manifest with markup in every value that could be a name."""
     recorded = json.loads(json.dumps(recorded))
-    recorded["data"]["dataset"] = f"tfds:{HOSTILE}"
-    recorded["made"]["cpu"] = HOSTILE
-    recorded["targets"][0] |= {"name": HOSTILE, "note": "[a](javascript:alert(1))"}
-    for part in (recorded["numbers"]["layers"], recorded["semantics"]["layers"]):
+    results, recorded["statements"]["made"]["cpu"] = recorded["results"], HOSTILE
+    results["job"]["dataset"] = f"tfds:{HOSTILE}"
+    results["targets"][0] |= {"name": HOSTILE, "note": "[a](javascript:alert(1))"}
+    for part in (results["numbers"]["layers"], results["semantics"]["layers"]):
         part[0]["name" if "name" in part[0] else "layer"] = HOSTILE
     return recorded
 

@@ -11,17 +11,17 @@ from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.runs.metrics import BATCH
 from export.network import Network
-from export.proof.evidence import Evidence, accuracy
+from export.proof.images import CheckImages, accuracy
 
 
-def evidence(count: int, compared: int, **changes) -> Evidence:
+def drawn(count: int, compared: int, **changes) -> CheckImages:
     images = np.random.default_rng(0).integers(0, 256, (count, *OTHER.input_shape), np.uint8)
     network = Network(Config(replace(OTHER, **changes)), firing(OTHER).tensors)
-    return Evidence(network, Split(images, np.arange(count) % OTHER.num_classes), compared)
+    return CheckImages(network, Split(images, np.arange(count) % OTHER.num_classes), compared)
 
 
 def test_every_image_is_in_one_batch_and_the_first_ones_are_compared():
-    made = evidence(BATCH + 3, BATCH + 1)
+    made = drawn(BATCH + 3, BATCH + 1)
     xs, labels = zip(*made.batches(), strict=True)
     expected = torch.from_numpy(made.test.images).moveaxis(-1, -3) / OTHER.entering.scale
     assert torch.equal(torch.cat(xs), expected) and np.array_equal(np.concatenate(labels), made.test.labels)
@@ -32,7 +32,7 @@ def test_every_image_is_in_one_batch_and_the_first_ones_are_compared():
 
 
 def test_encoded_images_are_sequences_and_the_first_do_not_depend_on_how_many_are_compared():
-    made = evidence(7, 5, encoding="rate")
+    made = drawn(7, 5, encoding="rate")
     few, ((whole, _),) = next(made.compared).x, [*made.batches()]
     assert few.shape == (OTHER.time_steps, 5, 2, 12, 10) and torch.equal(few, whole[:, :5])
 

@@ -39,9 +39,9 @@ def test_a_file_that_unpacks_to_gigabytes_is_not_read(copy, lines):
         del file["node/nodes/layer2_linear/weight"]
         shape, chunks = (60_000, 50_000), (6_000, 5_000)
         file.create_dataset("node/nodes/layer2_linear/weight", shape, "f4", chunks=chunks, compression="gzip")
-    made = json.loads((copy / "manifest.json").read_text())["made"]
-    made["versions"]["h5py"] = "1.0"
-    rehash(copy, made=made)
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["statements"]["made"]["versions"]["h5py"] = "1.0"
+    rehash(copy, recorded)
     code, said = lines(copy)
     assert code == 1
     assert said["network.nir"].startswith("/node/nodes/layer2_linear/weight has a different shape, type or storage")
@@ -56,7 +56,7 @@ def test_other_weights_are_detected_in_every_file(copy, lines):
     bad = {name for name, line in said.items() if not line.startswith("ok")}
     assert {*ONNX, "network.nir", "network_norse.nir", "c/", "manifest.json", "NOT"} <= bad
     assert said["step.onnx"].startswith("graph.initializer[fc1.weight].raw_data ")
-    assert "weights.sha256_of_tensors is" in said["manifest.json"]
+    assert "results.sha256_of_tensors is" in said["manifest.json"]
 
 
 def test_a_changed_integer_weight_is_detected(spikes, lines, tmp_path):
@@ -91,9 +91,9 @@ def test_values_are_compared_if_other_versions_wrote_the_bytes(copy, lines):
     rehash(copy)
     code, said = lines(copy)
     assert code == 1 and said["network.nir"].startswith("has the same values, but not the bytes")
-    made = json.loads((copy / "manifest.json").read_text())["made"]
-    made["versions"]["h5py"] = "3.0"
-    mutations.fit(copy, json.loads((copy / "manifest.json").read_text()) | {"made": made})
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["statements"]["made"]["versions"]["h5py"] = "3.0"
+    mutations.fit(copy, recorded)
     code, said = lines(copy)
     assert said["network.nir"].startswith("ok") and code == 3, said
     assert "NOT CHECKED: the bytes of network.nir" in said["ok"]
