@@ -12,7 +12,7 @@ from csnn_torch.foreign.neurons import FoundNeurons, number, one_or_all
 from csnn_torch.foreign.nir_blocks import Block
 from csnn_torch.foreign.nir_chain import Node
 from csnn_torch.foreign.nir_parameters import Shape, broadcast, per_channel
-from csnn_torch.foreign.nir_programs import Program
+from csnn_torch.programs.program import Rules
 
 Values = np.ndarray
 """Values of a parameter: a scalar, or one per channel."""
@@ -26,13 +26,13 @@ class Rule(NamedTuple):
     """How to read a file's neurons.
 
     Attributes:
-        program: the program whose rules apply.
+        program: the rules of the program that wrote it.
         dt: the time step, seconds.
         reset: the reset given by the user; None: the program's.
         norm_input: whether the input of Sinabs' LIF is multiplied by its leak.
     """
 
-    program: Program
+    program: Rules
     dt: float
     reset: Reset | None = None
     norm_input: bool = True

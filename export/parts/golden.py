@@ -156,7 +156,7 @@ def _frame(x: torch.Tensor, t: int) -> np.ndarray:
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
-    yield Advice(11, "a port to test", f"`{NAME}`")
+    yield Advice(20, "a port to test", f"`{NAME}`")
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:

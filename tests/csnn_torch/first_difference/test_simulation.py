@@ -8,7 +8,8 @@ import torch
 from export_networks import FEW, SYNAPTIC, Case, firing
 
 from csnn_jax.window import Trace
-from csnn_torch.first_difference.simulation import Network, own_step, resetting, simulate
+from csnn_torch.first_difference.simulation import Network, simulate
+from csnn_torch.programs.cause import Moment, resetting
 
 torch.set_num_threads(1)
 
@@ -31,7 +32,7 @@ def recorded(case: Case, **changes) -> Trace:
 )
 def test_the_networks_own_reset_changes_nothing(config, reset, now):
     case = firing(config)
-    own, found = recorded(case), recorded(case, step=resetting(own_step, reset, now))
+    own, found = recorded(case), recorded(case, step=resetting(Moment.step, reset, now))
     assert all(np.array_equal(own.membranes[node], found.membranes[node]) for node in own.membranes)
 
 
