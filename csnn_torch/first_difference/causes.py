@@ -9,31 +9,53 @@ import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.neurons.neuron import MEMBRANE, State
+from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
 from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.first_difference.simulation import Network
 from csnn_torch.programs import PROGRAMS
-from csnn_torch.programs.cause import Cause, Moment, Step, Subject, changes, resets
+from csnn_torch.programs.cause import Cause, Moment, Step, Subject, changes, steps
 
 
-def _leak_last(step: Step) -> Step:
-    def changed(at: Moment) -> State:
-        after = step(at.without_leak())
-        return after | {MEMBRANE: at.ops.decayed(at.values["beta"], after[MEMBRANE])}
+def resetting(reset: Reset, now: bool, step: Step, at: Moment) -> State:
+    """A step with another reset.
 
-    return changed
+    Args:
+        reset: the new reset.
+        now: whether to reset in the step of the spike, so before the next leak; otherwise in the next step, after the
+            input was added.
+        step: the step to change.
+        at: what it starts from.
+    """
+    threshold = at.kind.threshold(at.values, at.state)
+    fired = at.ops.fired(at.state[MEMBRANE], threshold)
+
+    def after(one: State) -> State:
+        taken = threshold if reset == "subtract" else one[MEMBRANE]
+        return one if reset == "none" else one | {MEMBRANE: one[MEMBRANE] - at.ops.masked(fired, taken)}
+
+    start = at._replace(reset="none")
+    return step(start._replace(state=after(at.state))) if now else after(step(start))
 
 
-def _fused(step: Step) -> Step:
+def _leak_last(step: Step, at: Moment) -> State:
+    after = step(at.without_leak())
+    return after | {MEMBRANE: at.ops.decayed(at.values["beta"], after[MEMBRANE])}
+
+
+def _fused(step: Step, at: Moment) -> State:
     """The product isn't rounded before the input is added; a threshold is subtracted from the rounded sum."""
+    values, state = ({name: x.double() for name, x in group.items()} for group in (at.values, at.state))
+    after = step(at.without_subtraction()._replace(values=values, state=state, current=at.current.double()))
+    return at.subtracted({name: x.to(at.current.dtype) for name, x in after.items()})
 
-    def changed(at: Moment) -> State:
-        values, state = ({name: x.double() for name, x in group.items()} for group in (at.values, at.state))
-        after = step(at.without_subtraction()._replace(values=values, state=state, current=at.current.double()))
-        return at.subtracted({name: x.to(at.current.dtype) for name, x in after.items()})
 
-    return changed
+def _driven(factor: Callable[[Values], Any], step: Step, at: Moment) -> State:
+    return step(at._replace(current=factor(at.values) * at.current))
+
+
+def _at_least(membrane: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+    return (membrane >= threshold).to(membrane.dtype)
 
 
 def _weights(text: str, convert: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]) -> Cause:
@@ -62,9 +84,30 @@ def _pooled(kind: Any, model: ModelConfig) -> ModelConfig:
     return replace(model, pool=kinds if len(kinds) > 1 else kinds[0])
 
 
-_OTHERS = (
-    resets("none", now=True),
-    changes("leak after the input: beta (U + I)", "leak", "step", _leak_last),
+_GENERAL = (
+    changes("spikes at the threshold: >= instead of >", "threshold", "fires", lambda _: _at_least),
+    steps(
+        "reset: subtracts the threshold in the step of the spike, before the leak",
+        "reset",
+        partial(resetting, "subtract", True),
+    ),
+    steps(
+        "reset: subtracts the threshold one step later, after the input", "reset", partial(resetting, "subtract", False)
+    ),
+    steps("reset: to zero in the step of the spike, before the leak", "reset", partial(resetting, "zero", True)),
+    steps("reset: to zero one step later, with the input of that step", "reset", partial(resetting, "zero", False)),
+    steps("reset: none", "reset", partial(resetting, "none", True)),
+    steps("leak after the input: beta (U + I)", "leak", _leak_last),
+    steps(
+        "input multiplied by 1 - beta (r = 1, or r ignored)",
+        "input",
+        partial(_driven, lambda values: 1 - values["beta"]),
+    ),
+    steps(
+        "input of neurons not multiplied by a time step of 0.1 ms, as in an IF with r = 1",
+        "input",
+        partial(_driven, lambda _: 1e4),
+    ),
     changes("one step of delay from each layer to the next", "delay", "delays", lambda _: (0, 1)),
     changes("one step of delay before each layer", "delay", "delays", lambda _: (1, 1)),
     _weights("kernels flipped, as in a true convolution", lambda x, _: x[..., ::-1, ::-1] if x.ndim == 4 else x),
@@ -80,11 +123,11 @@ _OTHERS = (
     ),
     changes("input divided by 255 instead of 256", "scale", "gain", lambda gain: gain * (256 / 255)),
     changes("input divided by 256 instead of 255", "scale", "gain", lambda gain: gain * (255 / 256)),
-    changes("rounding: beta U + I in one fused multiply-add", "rounding", "step", _fused),
-    changes("rounding: float64 instead of float32", "rounding", "dtype", lambda _: torch.float64),
+    steps("rounding: beta U + I in one fused multiply-add", "rounding", _fused),
+    changes("rounding: float64 instead of float32", "precision", "dtype", lambda _: torch.float64),
 )
-_OF_PROGRAMS = {cause.text: cause for program in PROGRAMS.values() for cause in program.causes}
-CAUSES = tuple(sorted((*_OF_PROGRAMS.values(), *_OTHERS), key=lambda cause: get_args(Subject).index(cause.subject)))
+_OF_PROGRAMS = [cause for program in PROGRAMS.values() for cause in program.causes]
+CAUSES = tuple(sorted((*_GENERAL, *_OF_PROGRAMS), key=lambda cause: get_args(Subject).index(cause.subject)))
 """In order of preference if several explain the same."""
 
 

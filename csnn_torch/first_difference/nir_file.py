@@ -49,7 +49,11 @@ class NirFile:
         shapes = [tuple(map(int, shape)) for node in inputs for shape in node.input_type.values()]
         self.input_shape: tuple[int, ...] | None = shapes[0] if len(shapes) == 1 else None
         self._layers = _neurons(self._graph)
-        self.network, self.why_unread = _defined_or_why(path, dt or (None if rules.fixed else rules.dt))
+        self.network, self.why_unread = None, ""
+        try:
+            self.network = defined(path, dt or (None if rules.fixed else rules.dt))
+        except UserError as error:
+            self.why_unread = str(error)
         self._one_by_one = False
         self._load(1)
 
@@ -106,13 +110,6 @@ def defined(path: str, dt: float | None, written_by: str | None = None) -> Netwo
     return Network(found.config, found.tensors)
 
 
-def _defined_or_why(path: str, dt: float | None) -> tuple[Network | None, str]:
-    try:
-        return defined(path, dt), ""
-    except UserError as error:
-        return None, str(error)
-
-
 def _neurons(graph: Any) -> int:
     """The number of layers of neurons in a graph, including inner graphs."""
     kinds = {"IF", "LIF", "CubaLIF", "LI", "CubaLI"}
@@ -132,12 +129,9 @@ def _require(program: Program, name: str) -> None:
         try:
             __import__(plain)
         except ImportError as error:
-            install = f"pip install {' '.join(map(_quoted, program.packages))}"
+            quoted = (f'"{one}"' if "<" in one else one for one in program.packages)
+            install = f"pip install {' '.join(quoted)}"
             raise UserError(f"{one_line(name)}: {plain} isn't installed ({error}), expected `{install}`") from None
-
-
-def _quoted(package: str) -> str:
-    return f'"{package}"' if "<" in package else package
 
 
 def _read(path: str) -> Any:

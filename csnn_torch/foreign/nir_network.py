@@ -8,6 +8,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,10 @@ def read(
     rules = definition.RULES if written_by is None else PROGRAMS[written_by].rules
     written = said.pop("dt", None)
     step = _step(rules, written_by, dt, written)
+    rules = replace(rules, dt=step, reset=reset or rules.reset, norm_input=norm_input)
     size, entering = _input_shape(chain, input_shape, path)
     blocks = nir_blocks.blocks(chain, entering, path)
-    found = nir_neurons.read(blocks, nir_neurons.Rule(rules, step, reset, norm_input))
+    found = nir_neurons.read(blocks, rules)
     by = None if normalize is None else folding.normalization(normalize)
     stated = {"input_shape": size} | nir_blocks.geometry(blocks) | found.fields
     stated["bias"] = by is not None or any(block.bias.any() for block in blocks)
@@ -90,7 +92,7 @@ def read(
     tensors = weights_of(config, [block.node.name for block in blocks], weighted, path) | found.stored(config)
     notes = [note for one in weighted for note in one.notes] + list(found.notes)
     if dt is None and written is None and rules.dt and not rules.fixed:
-        notes.append(f"the file has no time step: assuming {step:g} s; use --dt for another")
+        notes.append(f"the file has no time step: assuming {rules.dt:g} s; use --dt for another")
     if written_by is None and written is None:
         notes.append("read by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
     notes += [rules.unsaid] if rules.unsaid else []
@@ -109,15 +111,15 @@ def of_metadata(metadata: dict[str, Any], source: str) -> dict[str, Any]:
     return said
 
 
-def _step(rules: Rules, name: str | None, given: float | None, said: float | None) -> float:
-    """The time step, seconds; 1 if time constants count steps."""
+def _step(rules: Rules, name: str | None, given: float | None, said: float | None) -> float | None:
+    """The time step, seconds; None if time constants count steps."""
     if given is not None:
         check_value("--dt", given, number(above=0))
     fixed = rules.dt is None or rules.fixed
     if given is not None and fixed:
         counts = "which counts in steps" if rules.dt is None else f"whose step is {rules.dt:g} s"
         raise UserError(f"--dt {given:g}: expected no --dt with --written-by {name}, {counts}")
-    return given or (None if fixed else said) or rules.dt or 1.0
+    return given or (None if fixed else said) or rules.dt
 
 
 def _input_shape(

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Operations, Reset, State, Values
 
 Subject = Literal[
-    "threshold", "reset", "leak", "input", "delay", "weights", "pools", "decay", "scale", "spikes", "rounding", "other"
-]
+    "threshold", "reset", "leak", "input", "delay", "weights", "pools", "decay", "time step", "scale", "spikes",
+    "rounding", "precision", "other",
+]  # fmt: skip
 """What a cause changes, in order of preference if several causes explain the same; `other`: the other network's."""
 
 
@@ -83,60 +85,11 @@ def changes(text: str, subject: Subject, field: str, change: Callable[[Any], Any
     return Cause(text, subject, lambda network: replace(network, **{field: change(getattr(network, field))}))
 
 
-def decays(text: str, function: Callable[[Any], Any]) -> Cause:
+def steps(text: str, subject: Subject, change: Callable[[Step, Moment], State]) -> Cause:
+    """A cause that changes the step of all neurons: (their step, what it starts from) -> the state after it."""
+    return changes(text, subject, "step", lambda step: partial(change, step))
+
+
+def decays(text: str, function: Callable[[Any], Any], subject: Subject = "decay") -> Cause:
     """A cause that changes the decays of all neurons."""
-    return changes(text, "decay", "decays", lambda before: lambda decay: function(before(decay)))
-
-
-def resetting(step: Step, reset: Reset, now: bool) -> Step:
-    """A step with another reset.
-
-    Args:
-        step: the step to change.
-        reset: the new reset.
-        now: whether to reset in the step of the spike, so before the next leak; otherwise in the next step, after the
-            input was added.
-    """
-
-    def changed(at: Moment) -> State:
-        threshold = at.kind.threshold(at.values, at.state)
-        fired = at.ops.fired(at.state[MEMBRANE], threshold)
-
-        def after(one: State) -> State:
-            taken = threshold if reset == "subtract" else one[MEMBRANE]
-            return one if reset == "none" else one | {MEMBRANE: one[MEMBRANE] - at.ops.masked(fired, taken)}
-
-        at = at._replace(reset="none")
-        return step(at._replace(state=after(at.state))) if now else after(step(at))
-
-    return changed
-
-
-def resets(reset: Reset, now: bool) -> Cause:
-    """Another reset, see `resetting`."""
-    what = {"subtract": "subtracts the threshold", "zero": "to zero", "none": "none"}[reset]
-    then = "with the input of that step" if reset == "zero" else "after the input"
-    when = " in the step of the spike, before the leak" if now else f" one step later, {then}"
-    return changes(
-        f"reset: {what}{when * (reset != 'none')}", "reset", "step", lambda step: resetting(step, reset, now)
-    )
-
-
-AT_THRESHOLD = changes(
-    "spikes at the threshold: >= instead of >",
-    "threshold",
-    "fires",
-    lambda _: lambda membrane, threshold: (membrane >= threshold).to(membrane.dtype),
-)
-WEIGHTED_INPUT = changes(
-    "input multiplied by 1 - beta (r = 1, or r ignored)",
-    "input",
-    "step",
-    lambda step: lambda at: step(at._replace(current=(1 - at.values["beta"]) * at.current)),
-)
-UNSCALED_INPUT = changes(
-    "input of neurons not multiplied by a time step of 0.1 ms, as in an IF with r = 1",
-    "input",
-    "step",
-    lambda step: lambda at: step(at._replace(current=1e4 * at.current)),
-)
+    return changes(text, subject, "decays", lambda before: lambda decay: function(before(decay)))

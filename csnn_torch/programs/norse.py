@@ -7,7 +7,7 @@ import numpy as np
 
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import MEMBRANE, State
-from csnn_torch.programs.cause import UNSCALED_INPUT, WEIGHTED_INPUT, Moment, Step, changes, decays, resets
+from csnn_torch.programs.cause import Moment, Step, decays, steps
 from csnn_torch.programs.program import (
     STEPPED,
     Example,
@@ -70,18 +70,14 @@ def _gain_and_tau(decay: np.float32) -> tuple[float, np.float32]:
     return 1 / float(leak), next(tau for tau in near(np.float32(DT) / leak) if rate(tau) == leak)
 
 
-def _euler(step: Step) -> Step:
+def _euler(step: Step, at: Moment) -> State:
     """The membrane is pulled to I / (1 - beta), each operation rounded; a beta of 1 leaves U + I."""
-
-    def changed(at: Moment) -> State:
-        if at.kind.states != (MEMBRANE,):
-            raise UserError(f"{at.kind} neurons have more states than the membrane")
-        bare = at.without_leak().without_subtraction()._replace(current=0 * at.current)
-        left, leak = step(bare)[MEMBRANE], 1 - at.values["beta"]
-        pulled = (left + at.current).where(leak == 0, _pulled(leak, left, at.current / leak))
-        return at.subtracted({MEMBRANE: pulled})
-
-    return changed
+    if at.kind.states != (MEMBRANE,):
+        raise UserError(f"{at.kind} neurons have more states than the membrane")
+    bare = at.without_leak().without_subtraction()._replace(current=0 * at.current)
+    left, leak = step(bare)[MEMBRANE], 1 - at.values["beta"]
+    pulled = (left + at.current).where(leak == 0, _pulled(leak, left, at.current / leak))
+    return at.subtracted({MEMBRANE: pulled})
 
 
 PROGRAM = Program(
@@ -122,10 +118,7 @@ rounds differently, so a spike may differ if a membrane is within rounding of it
         ),
     ),
     causes=(
-        resets("zero", now=True),
-        WEIGHTED_INPUT,
-        UNSCALED_INPUT,
-        decays("a time step of 1 ms instead of 0.1 ms", lambda decay: 1 - 10 * (1 - decay)),
-        changes("rounding: Euler's form U + (1 - beta) (I / (1 - beta) - U)", "rounding", "step", _euler),
+        decays("a time step of 1 ms instead of 0.1 ms", lambda decay: 1 - 10 * (1 - decay), "time step"),
+        steps("rounding: Euler's form U + (1 - beta) (I / (1 - beta) - U)", "rounding", _euler),
     ),
 )

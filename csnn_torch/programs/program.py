@@ -38,13 +38,14 @@ class Rules:
         leak: (written tau, dt) -> the fraction of a membrane that's lost in a step, in the program's own precision.
         kinds: the neurons that it writes.
         fixed: whether `dt` is the only possible one.
-        by_r: whether a neuron's input is multiplied by r dt / tau, an IF's by r dt. Otherwise r is ignored: a LIF's
-            input is multiplied by its leak, and an IF's by 1.
+        by_r: whether a neuron's input is multiplied by r dt / tau, an IF's by r dt. Otherwise r is ignored, see
+            `norm_input`.
         includes: whether a membrane at the threshold spikes, too.
         late: whether resets come one step after the spike, as in csnn_jax.
         reset: the reset of its neurons, unless the user overrides it.
         starts: where membranes start: at v_reset, at v_leak or at 0.
         unsaid: what its files don't contain, in words.
+        norm_input: whether a LIF's input is multiplied by its leak if r is ignored.
     """
 
     dt: float | None
@@ -57,6 +58,12 @@ class Rules:
     reset: Reset = "zero"
     starts: Literal["v_reset", "v_leak", "0"] = "v_reset"
     unsaid: str = ""
+    norm_input: bool = True
+
+    @property
+    def step(self) -> float:
+        """The time step in seconds; 1 if time constants count steps."""
+        return self.dt or 1.0
 
 
 @dataclass(frozen=True)
@@ -204,7 +211,7 @@ class Program:
         rules: how to read its files.
         importer: how to run a file in it.
         target: what to write for it.
-        causes: what it may do differently from our networks.
+        causes: what only it does differently from our networks.
     """
 
     name: str

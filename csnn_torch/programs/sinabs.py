@@ -9,16 +9,7 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.neurons.neuron import MEMBRANE, State
-from csnn_torch.programs.cause import (
-    AT_THRESHOLD,
-    UNSCALED_INPUT,
-    WEIGHTED_INPUT,
-    Moment,
-    Step,
-    changes,
-    decays,
-    resets,
-)
+from csnn_torch.programs.cause import Moment, Step, changes, decays, steps
 from csnn_torch.programs.program import Example, Importer, Inexact, Layer, Program, Rules, Target, Written, near
 
 FILE = "network_sinabs.nir"
@@ -58,12 +49,9 @@ def _several(membrane: Any, threshold: Any) -> Any:
     return (membrane / threshold).trunc().where(membrane > 0, 0)
 
 
-def _bounded(step: Step) -> Step:
-    def changed(at: Moment) -> State:
-        after = step(at)
-        return after | {MEMBRANE: after[MEMBRANE].maximum(-at.kind.threshold(at.values, after))}
-
-    return changed
+def _bounded(step: Step, at: Moment) -> State:
+    after = step(at)
+    return after | {MEMBRANE: after[MEMBRANE].maximum(-at.kind.threshold(at.values, after))}
 
 
 PROGRAM = Program(
@@ -115,17 +103,15 @@ counts = network({frames})[0].sum(0)""",
         ),
     ),
     causes=(
-        AT_THRESHOLD,
-        resets("subtract", now=True),
-        WEIGHTED_INPUT,
-        UNSCALED_INPUT,
         decays("decay exponential: exp(beta - 1) instead of Euler's beta", lambda decay: np.exp(decay - 1)),
         decays(
             "decay by Euler's method: 1 + ln(beta) instead of the exponential beta",
             lambda decay: 1 + np.log(np.maximum(decay, np.exp(-1))),
         ),
-        decays("membrane decays to 0 in each step: tau read as a number of steps", lambda decay: 0 * decay),
+        decays(
+            "membrane decays to 0 in each step: tau read as a number of steps", lambda decay: 0 * decay, "time step"
+        ),
         changes("several spikes of a neuron in a step", "spikes", "fires", lambda _: _several),
-        changes("membranes no lower than the negative threshold", "spikes", "step", _bounded),
+        steps("membranes no lower than the negative threshold", "spikes", _bounded),
     ),
 )

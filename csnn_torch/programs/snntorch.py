@@ -3,7 +3,6 @@
 import numpy as np
 
 from csnn_torch.programs import definition
-from csnn_torch.programs.cause import resets
 from csnn_torch.programs.program import Example, Importer, Program, Rules, Target
 
 
@@ -50,5 +49,4 @@ network = import_from_nir(graph)  # again for each image, because its neurons ke
 counts = sum(network(torch.tensor({frame}[None]))[0][0] for {loop})""",
         ),
     ),
-    causes=(resets("subtract", now=False), resets("zero", now=False)),
 )

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from csnn_torch.programs.cause import AT_THRESHOLD, WEIGHTED_INPUT, resets
 from csnn_torch.programs.program import STEPPED, Example, Importer, Layer, Program, Rules, Target, Written, euler
 
 DT = 1e-4
@@ -69,5 +68,4 @@ PROGRAM = Program(
             counts=STEPPED,
         ),
     ),
-    causes=(AT_THRESHOLD, resets("zero", now=True), WEIGHTED_INPUT),
 )
