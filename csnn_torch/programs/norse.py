@@ -106,6 +106,7 @@ PROGRAM = Program(
         dt=DT,
         leaky=lambda kind, tau, state, x: _pulled(rate(tau), state, x),
         like_ours=lambda kind, tau, state, x: (1 - rate(tau)) * state + rate(tau) * x,
+        note="unchanged; membranes may differ in their last bit",
         sums=True,
         by_factors=True,
         usage="""\

@@ -183,6 +183,7 @@ class Target:
         dt: time step in seconds; None: time constants count steps.
         leaky: the program's arithmetic, for the proof; None: the proof runs the program.
         like_ours: a variant of `leaky` that rounds like our neurons; None: `leaky` does.
+        note: how a script in benchmarks/targets ran it.
         sums: whether it lacks average pooling: windows are summed, and weights divided by the number of pixels.
         legacy: whether it uses nir 1.0.4, which has no v_reset, and one value of each parameter for a whole layer.
         by_factors: whether it multiplies the input of a CubaLIF by w_in and its current by r.
@@ -195,6 +196,7 @@ class Target:
     dt: float | None
     leaky: Leaky | None = None
     like_ours: Leaky | None = None
+    note: str = "unchanged"
     sums: bool = False
     legacy: bool = False
     by_factors: bool = False

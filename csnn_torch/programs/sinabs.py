@@ -81,6 +81,7 @@ PROGRAM = Program(
         neurons=neurons,
         dt=None,
         leaky=lambda kind, tau, state, x: decay(tau) * state + x,
+        note="unchanged, then two settings, see above",
         sums=True,
         legacy=True,
         usage="""\
