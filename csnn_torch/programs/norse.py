@@ -10,7 +10,6 @@ from csnn_jax.neurons.neuron import MEMBRANE, State
 from csnn_torch.programs.cause import Moment, Step, decays, steps
 from csnn_torch.programs.program import (
     STEPPED,
-    Example,
     Importer,
     Inexact,
     Layer,
@@ -112,11 +111,9 @@ PROGRAM = Program(
         usage="""\
 In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In exact arithmetic, that's beta U + I, but it
 rounds differently, so a spike may differ if a membrane is within rounding of its threshold:""",
-        example=Example(
-            imports=("import nir", "from norse.torch import from_nir"),
-            setup=f'network = from_nir(nir.read("{FILE}"))',
-            counts=STEPPED,
-        ),
+        imports=("import nir", "from norse.torch import from_nir"),
+        setup=f'network = from_nir(nir.read("{FILE}"))',
+        counts=STEPPED,
     ),
     causes=(
         decays("a time step of 1 ms instead of 0.1 ms", lambda decay: 1 - 10 * (1 - decay), "time step"),

@@ -148,21 +148,6 @@ class Written(NamedTuple):
     gain: float = 1.0
 
 
-class Example(NamedTuple):
-    """The parts of a Python program that classifies an image; `export.report.snippets` has the others.
-
-    Attributes:
-        imports: its imports besides NumPy, in order, before or after `import torch`.
-        setup: what it does once.
-        counts: the lines that compute `counts`. `{frame}` is the input of one step, `{frames}` that of all, and
-            `{loop}` what `for` loops over.
-    """
-
-    imports: tuple[str, ...]
-    setup: str
-    counts: str
-
-
 STEPPED = """\
 counts, state = 0, None
 for {loop}:
@@ -178,8 +163,11 @@ class Target:
     Attributes:
         file: its name.
         neurons: writes a layer's neurons; raises Inexact.
-        usage: how to call it: Markdown that precedes the example.
-        example: the example.
+        usage: how to call it: Markdown that precedes an example in Python, which classifies an image.
+        imports: the example's imports besides NumPy and torch.
+        setup: what the example does once.
+        counts: its lines that compute `counts`. `{frame}` is the input of one step, `{frames}` that of all, and
+            `{loop}` what `for` loops over. `export.report.snippets` has the others.
         dt: time step in seconds; None: time constants count steps.
         leaky: the program's arithmetic, for the proof; None: the proof runs the program.
         like_ours: a variant of `leaky` that rounds like our neurons; None: `leaky` does.
@@ -192,7 +180,9 @@ class Target:
     file: str
     neurons: Callable[[Layer], Written]
     usage: str
-    example: Example
+    imports: tuple[str, ...]
+    setup: str
+    counts: str
     dt: float | None
     leaky: Leaky | None = None
     like_ours: Leaky | None = None

@@ -10,7 +10,7 @@ import numpy as np
 
 from csnn_jax.neurons.neuron import MEMBRANE, State
 from csnn_torch.programs.cause import Moment, Step, changes, decays, steps
-from csnn_torch.programs.program import Example, Importer, Inexact, Layer, Program, Rules, Target, Written, near
+from csnn_torch.programs.program import Importer, Inexact, Layer, Program, Rules, Target, Written, near
 
 FILE = "network_sinabs.nir"
 
@@ -87,21 +87,19 @@ PROGRAM = Program(
         usage="""\
 In Sinabs, whose importer makes neurons that reset by subtraction and can spike several times per step; the example
 changes both:""",
-        example=Example(
-            imports=(
-                "import nir",
-                "import sinabs.layers as sl",
-                "from sinabs.activation import MembraneReset, SingleSpike",
-                "from sinabs.nir import from_nir",
-            ),
-            setup=f'graph = nir.read("{FILE}")',
-            counts="""\
+        imports=(
+            "import nir",
+            "import sinabs.layers as sl",
+            "from sinabs.activation import MembraneReset, SingleSpike",
+            "from sinabs.nir import from_nir",
+        ),
+        setup=f'graph = nir.read("{FILE}")',
+        counts="""\
 network = from_nir(graph, batch_size=1)  # again for each image, because its neurons keep their membranes
 for neurons in network.modules():
     if isinstance(neurons, sl.LIFSqueeze):
         neurons.reset_fn, neurons.spike_fn = MembraneReset(), SingleSpike
 counts = network({frames})[0].sum(0)""",
-        ),
     ),
     causes=(
         decays("decay exponential: exp(beta - 1) instead of Euler's beta", lambda decay: np.exp(decay - 1)),

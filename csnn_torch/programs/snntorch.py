@@ -3,7 +3,7 @@
 import numpy as np
 
 from csnn_torch.programs import definition
-from csnn_torch.programs.program import Example, Importer, Program, Rules, Target
+from csnn_torch.programs.program import Importer, Program, Rules, Target
 
 
 def _leak(tau: np.ndarray, dt: float) -> np.ndarray:
@@ -41,12 +41,10 @@ resets a neuron in the step of its spike, not at the start of the next one as de
 but membranes after a spike aren't.
 
 In snnTorch, whose neurons keep their membranes from one image to the next unless the network is imported again:""",
-        example=Example(
-            imports=("import nir", "from snntorch.import_nir import import_from_nir"),
-            setup='graph = nir.read("network.nir")',
-            counts="""\
+        imports=("import nir", "from snntorch.import_nir import import_from_nir"),
+        setup='graph = nir.read("network.nir")',
+        counts="""\
 network = import_from_nir(graph)  # again for each image, because its neurons keep their membranes
 counts = sum(network(torch.tensor({frame}[None]))[0][0] for {loop})""",
-        ),
     ),
 )

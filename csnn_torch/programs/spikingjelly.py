@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from csnn_torch.programs.program import STEPPED, Example, Importer, Layer, Program, Rules, Target, Written, euler
+from csnn_torch.programs.program import STEPPED, Importer, Layer, Program, Rules, Target, Written, euler
 
 DT = 1e-4
 FILE = "network_spikingjelly.nir"
@@ -62,10 +62,8 @@ PROGRAM = Program(
         dt=DT,
         leaky=_leaky,
         usage="In SpikingJelly:",
-        example=Example(
-            imports=("from spikingjelly.activation_based.nir_exchange import import_from_nir",),
-            setup=f'network = import_from_nir("{FILE}")',
-            counts=STEPPED,
-        ),
+        imports=("from spikingjelly.activation_based.nir_exchange import import_from_nir",),
+        setup=f'network = import_from_nir("{FILE}")',
+        counts=STEPPED,
     ),
 )

@@ -39,13 +39,13 @@ return {total}[0].argmax(), {total}[0]"""
 
 def nir(program: Program, semantics: dict[str, Any]) -> str:
     """The example with a program's NIR file."""
-    example = program.target.example
-    body = f"{example.counts}\nreturn counts.argmax().item(), counts.numpy()"
-    return _program(semantics, ("import torch", *example.imports), example.setup, body, "@torch.no_grad()\n")
+    target = program.target
+    body = f"{target.counts}\nreturn counts.argmax().item(), counts.numpy()"
+    return _program(semantics, ("import torch", *target.imports), target.setup, body, "@torch.no_grad()\n")
 
 
 def _program(semantics: dict[str, Any], imports: tuple[str, ...], setup: str, body: str, decorator: str = "") -> str:
-    """A program, see `Example` for the words in `body` that are replaced."""
+    """A program, see `Target.counts` for the words in `body` that are replaced."""
     shape, values = semantics["input"]["shape"], semantics["input"]["range"].split(": ")
     steps = semantics["time_steps"]
     if _takes_image(semantics):
