@@ -104,7 +104,7 @@ def test_a_bundle_with_fewer_bits(dataset, tmp_path):
     assert config == replace(SMALL, weight_bits=3) and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
     made = json.loads((tmp_path / "bundle/manifest.json").read_text())
     assert made["made"]["opset"] == 21 and made["onnx"]["sequence.onnx"]["operators"]["DequantizeLinear"] == 3
-    assert [tool["name"] for tool in made["targets"]][:2] == ["ONNX Runtime Web", "SpikingJelly"], "others refuse int4"
+    assert [tool["name"] for tool in made["targets"]][:2] == ["ONNX Runtime Web", "snnTorch"], "others refuse int4"
     assert said and f"{made['training']['accuracy']:.2%}" == said[2] and f"{made['rounded']['accuracy']:.2%}" == said[1]
     report = (tmp_path / "bundle/report.md").read_text()
     assert "Each weight has 3 bits, including the sign." in report and "**Made with `--weight-bits 3`**" in report
