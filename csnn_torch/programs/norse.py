@@ -35,10 +35,10 @@ def _pulled(leak: Any, state: Any, x: Any) -> Any:
 
 def _leak(written: np.ndarray, dt: float) -> np.ndarray:
     """Norse writes dt tau instead of tau, in float32. This restores the rate 1 / tau, with its few original digits."""
-    found = np.asarray(dt / np.asarray(written, np.float64))
-    short = np.array([float(f"{one:.5g}") for one in found.flat]).reshape(found.shape)
-    found = np.where(abs(found - short) < 2.0**-22 * found, short, found)
-    return np.float32(dt) * found.astype(np.float32)
+    rates = np.asarray(dt / np.asarray(written, np.float64))
+    short = np.array([float(f"{one:.5g}") for one in rates.flat]).reshape(rates.shape)
+    rates = np.where(abs(rates - short) < 2.0**-22 * rates, short, rates)
+    return np.float32(dt) * rates.astype(np.float32)
 
 
 def neurons(layer: Layer) -> Written:

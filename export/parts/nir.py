@@ -52,8 +52,8 @@ def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -
     """
     importer = snntorch.PROGRAM.importer
     steps = importer.run(importer.load(network), reference.frames(x, time_steps))
-    kept = [[spikes for spikes, _ in layers[-1 if last else 0 :]] for layers in steps]
-    return tuple(map(torch.stack, zip(*kept, strict=True)))
+    spikes = [[one for one, _ in layers[-1 if last else 0 :]] for layers in steps]
+    return tuple(map(torch.stack, zip(*spikes, strict=True)))
 
 
 class _Arithmetic(Torch):
