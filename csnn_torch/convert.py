@@ -27,7 +27,7 @@ from csnn_jax.flags import Flags, parse
 from csnn_jax.options import option, show, words_of
 from csnn_jax.options.kinds import NAME, SWITCH, choice, count, each, number, several, text
 from csnn_torch import require_torch
-from csnn_torch.foreign.nir_programs import WrittenBy
+from csnn_torch.programs import PROGRAMS
 
 if TYPE_CHECKING:
     from csnn_jax.data import Dataset
@@ -71,7 +71,7 @@ class ConvertFlags(Flags):
     dt: float | None = option(None, number(above=0), """
         Time step in seconds, for the time constants of a NIR file; default: from the file, otherwise the program's
         usual time step, mostly 1e-4.""")
-    written_by: WrittenBy | None = option(None, choice(WrittenBy), """
+    written_by: str | None = option(None, choice(PROGRAMS), """
         Program that wrote the NIR file, to apply its rules for time constants, inputs and thresholds; default: NIR's
         definition.""")
     reset: Reset | None = option(None, choice(Reset), """

@@ -9,7 +9,7 @@ from csnn_jax.flags import Flags, parse
 from csnn_jax.options import option
 from csnn_jax.options.kinds import NAME, choice, count, number, text
 from csnn_torch import require_torch
-from csnn_torch.foreign.nir_programs import WrittenBy
+from csnn_torch.programs import PROGRAMS
 
 DESCRIPTION = """Runs two networks on the same images and prints the first spike in which they differ, and why.
 
@@ -33,7 +33,7 @@ class FirstDifferenceFlags(Flags):
     scale: float | None = option(None, number(above=0), """
         A NIR file's network divides pixels by this; default: the scale of the run or bundle on the other side,
         otherwise 256.""")
-    written_by: WrittenBy | None = option(None, choice(WrittenBy), """
+    written_by: str | None = option(None, choice(PROGRAMS), """
         Program whose rules apply to a FILE.nir without a PROGRAM; default: NIR's definition.""")
     dt: float | None = option(None, number(above=0), """
         Time step of a NIR file's network in seconds; default: 0.001 for Norse, 0.0001 for the others. Sinabs counts in

@@ -1,134 +1,64 @@
-"""Known differences between programs, one entry of `CAUSES` each."""
+"""Known differences between programs: those in their entries, and others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from csnn_jax.errors import UserError
-from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Operations, Reset, State, Values
+from csnn_jax.config import ModelConfig
+from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
 from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.first_difference.simulation import Network, Step, resetting
+from csnn_torch.first_difference.simulation import Network
+from csnn_torch.programs import PROGRAMS
+from csnn_torch.programs.cause import Cause, Moment, Step, Subject, changes, steps
 
-Change = Callable[[Network], Network]
 
+def resetting(reset: Reset, now: bool, step: Step, at: Moment) -> State:
+    """A step with another reset.
 
-class Cause(NamedTuple):
-    """A difference between programs.
-
-    Attributes:
-        text: what the other program does, in a few words.
-        change: returns a network that is computed that way; raises UserError if it can't be.
+    Args:
+        reset: the new reset.
+        now: whether to reset in the step of the spike, so before the next leak; otherwise in the next step, after the
+            input was added.
+        step: the step to change.
+        at: what it starts from.
     """
+    threshold = at.kind.threshold(at.values, at.state)
+    fired = at.ops.fired(at.state[MEMBRANE], threshold)
 
-    text: str
-    change: Change
+    def after(one: State) -> State:
+        taken = threshold if reset == "subtract" else one[MEMBRANE]
+        return one if reset == "none" else one | {MEMBRANE: one[MEMBRANE] - at.ops.masked(fired, taken)}
 
-
-def _steps(wrap: Callable[[Step], Step]) -> Change:
-    return lambda network: replace(network, step=wrap(network.step))
-
-
-def _resets(reset: Reset, now: bool) -> Change:
-    return _steps(lambda step: resetting(step, reset, now))
+    start = at._replace(reset="none")
+    return step(start._replace(state=after(at.state))) if now else after(step(start))
 
 
-def _driven(by: float) -> Callable[[Step], Step]:
-    """A neuron's input is multiplied by a number."""
-
-    def wrap(step: Step) -> Step:
-        def changed(
-            kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset
-        ) -> State:
-            return step(kind, ops, values, state, by * current, reset)
-
-        return changed
-
-    return wrap
+def _leak_last(step: Step, at: Moment) -> State:
+    after = step(at.without_leak())
+    return after | {MEMBRANE: at.ops.decayed(at.values["beta"], after[MEMBRANE])}
 
 
-def _leak_last(step: Step) -> Step:
-    """beta (U + I): the leak applies to the sum."""
-
-    def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
-        one = {**values, "beta": torch.ones_like(values["beta"])}
-        after = step(kind, ops, one, state, current, reset)
-        return after | {MEMBRANE: ops.decayed(values["beta"], after[MEMBRANE])}
-
-    return changed
-
-
-def _weighted_input(step: Step) -> Step:
-    """The input is multiplied by 1 - beta, as with r = 1."""
-
-    def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
-        return step(kind, ops, values, state, (1 - values["beta"]) * current, reset)
-
-    return changed
-
-
-def _bounded(step: Step) -> Step:
-    """A membrane falls no lower than the negative threshold."""
-
-    def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
-        after = step(kind, ops, values, state, current, reset)
-        return after | {MEMBRANE: torch.maximum(after[MEMBRANE], -kind.threshold(values, after))}
-
-    return changed
-
-
-def _euler(step: Step) -> Step:
-    """U + (1 - beta) (I / (1 - beta) - U), each operation rounded; a beta of 1 leaves U + I."""
-
-    def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
-        if kind.states != (MEMBRANE,):
-            raise UserError(f"{kind} neurons have more states than the membrane")
-        unleaky, leak = {**values, "beta": torch.ones_like(values["beta"])}, 1 - values["beta"]
-        left = step(kind, ops, unleaky, state, torch.zeros_like(current), _but_subtract(reset))[MEMBRANE]
-        pulled = torch.where(leak == 0, current, leak * (current / leak - left))
-        return _subtracted(kind, ops, values, state, {MEMBRANE: left + pulled}, reset)
-
-    return changed
-
-
-def _fused(step: Step) -> Step:
+def _fused(step: Step, at: Moment) -> State:
     """The product isn't rounded before the input is added; a threshold is subtracted from the rounded sum."""
-
-    def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
-        wide, before = ({name: x.double() for name, x in group.items()} for group in (values, state))
-        after = step(kind, ops, wide, before, current.double(), _but_subtract(reset))
-        narrow = {name: x.to(current.dtype) for name, x in after.items()}
-        return _subtracted(kind, ops, values, state, narrow, reset)
-
-    return changed
+    values, state = ({name: x.double() for name, x in group.items()} for group in (at.values, at.state))
+    after = step(at.without_subtraction()._replace(values=values, state=state, current=at.current.double()))
+    return at.subtracted({name: x.to(at.current.dtype) for name, x in after.items()})
 
 
-def _but_subtract(reset: Reset) -> Reset:
-    """The reset of a step whose threshold is subtracted later, by `_subtracted`."""
-    return "none" if reset == "subtract" else reset
+def _driven(factor: Callable[[Values], Any], step: Step, at: Moment) -> State:
+    return step(at._replace(current=factor(at.values) * at.current))
 
 
-def _subtracted(kind: Neuron, ops: Operations, values: Values, before: State, after: State, reset: Reset) -> State:
-    """Subtracts the threshold from a state if the previous state fired and the reset subtracts."""
-    if reset != "subtract":
-        return after
-    threshold = kind.threshold(values, before)
-    return after | {MEMBRANE: after[MEMBRANE] - ops.masked(ops.fired(before[MEMBRANE], threshold), threshold)}
-
-
-def _at_least(membrane: Tensor, threshold: Tensor) -> Tensor:
+def _at_least(membrane: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
     return (membrane >= threshold).to(membrane.dtype)
 
 
-def _several(membrane: Tensor, threshold: Tensor) -> Tensor:
-    return torch.where(membrane > 0, torch.trunc(membrane / threshold), 0)
-
-
-def _weights(convert: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]) -> Change:
+def _weights(text: str, convert: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]) -> Cause:
     """Changes all weights: calls `convert` with each in torch's layout, and with its input's shape in ours."""
 
     def changed(network: Network) -> Network:
@@ -137,84 +67,67 @@ def _weights(convert: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]) -> Ch
         made = {name: np.ascontiguousarray(convert(network.tensors[name], shape)) for name, shape in shapes.items()}
         return replace(network, tensors=network.tensors | made)
 
-    return changed
+    return Cause(text, "weights", changed)
 
 
-def _flipped(weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
-    del entering
-    return weight[..., ::-1, ::-1] if weight.ndim == 4 else weight
-
-
-def _channels_last(weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
-    """Reorders a weight for inputs flattened as H, W, C to C, H, W."""
+def _reordered(axes: Sequence[int], by: Sequence[int], weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
+    """Reorders a linear layer's weights for flattened images, whose `axes` (of H, W, C) become `by` of these."""
     if weight.ndim == 4 or len(entering) != 3:
         return weight
-    return weight.reshape(len(weight), *entering).transpose(0, 3, 1, 2).reshape(len(weight), -1)
+    sizes = [entering[axis] for axis in axes]
+    return weight.reshape(len(weight), *sizes).transpose(0, *by).reshape(len(weight), -1)
 
 
-def _channels_first(weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
-    """Reorders a weight for inputs flattened as C, H, W to H, W, C."""
-    if weight.ndim == 4 or len(entering) != 3:
-        return weight
-    height, width, channels = entering
-    return weight.reshape(len(weight), channels, height, width).transpose(0, 2, 3, 1).reshape(len(weight), -1)
+def _pooled(kind: Any, model: ModelConfig) -> ModelConfig:
+    pools = model.pool if isinstance(model.pool, tuple) else (model.pool,)
+    kinds: Any = tuple("none" if pool == "none" else kind for pool in pools)
+    return replace(model, pool=kinds if len(kinds) > 1 else kinds[0])
 
 
-def _pooled(kind: Any) -> Change:
-    def changed(network: Network) -> Network:
-        pools = network.model.pool if isinstance(network.model.pool, tuple) else (network.model.pool,)
-        kinds: Any = tuple("none" if pool == "none" else kind for pool in pools)
-        return replace(network, model=replace(network.model, pool=kinds if len(kinds) > 1 else kinds[0]))
-
-    return changed
-
-
-def _decays(function: Callable[[Any], Any]) -> Change:
-    return lambda network: replace(network, decays=lambda decay: function(network.decays(decay)))
-
-
-def _unscaled(network: Network) -> Network:
-    return replace(network, gain=network.gain * network.model.entering.scale)
-
-
-def _gain(factor: float) -> Change:
-    return lambda network: replace(network, gain=network.gain * factor)
-
-
-CAUSES = (
-    Cause("spikes at the threshold: >= instead of >", lambda network: replace(network, fires=_at_least)),
-    Cause("reset: subtracts the threshold in the step of the spike, before the leak", _resets("subtract", True)),
-    Cause("reset: subtracts the threshold one step later, after the input", _resets("subtract", False)),
-    Cause("reset: to zero in the step of the spike, before the leak", _resets("zero", True)),
-    Cause("reset: to zero one step later, with the input of that step", _resets("zero", False)),
-    Cause("reset: none", _resets("none", True)),
-    Cause("leak after the input: beta (U + I)", _steps(_leak_last)),
-    Cause("input multiplied by 1 - beta (r = 1, or r ignored)", _steps(_weighted_input)),
-    Cause("input of neurons not multiplied by a time step of 0.1 ms, as in an IF with r = 1", _steps(_driven(1e4))),
-    Cause("one step of delay from each layer to the next", lambda network: replace(network, delays=(0, 1))),
-    Cause("one step of delay before each layer", lambda network: replace(network, delays=(1, 1))),
-    Cause("kernels flipped, as in a true convolution", _weights(_flipped)),
-    Cause("flattened in the order H, W, C instead of C, H, W", _weights(_channels_first)),
-    Cause("flattened in the order C, H, W instead of H, W, C", _weights(_channels_last)),
-    Cause("pools take the maximum", _pooled("max")),
-    Cause("pools take the average", _pooled("avg")),
-    Cause("pools take the sum", _pooled("sum")),
-    Cause("decay exponential: exp(beta - 1) instead of Euler's beta", _decays(lambda decay: np.exp(decay - 1))),
-    Cause(
-        "decay by Euler's method: 1 + ln(beta) instead of the exponential beta",
-        _decays(lambda decay: 1 + np.log(np.maximum(decay, np.exp(-1)))),
+_GENERAL = (
+    changes("spikes at the threshold: >= instead of >", "threshold", "fires", lambda _: _at_least),
+    steps(
+        "reset: subtracts the threshold in the step of the spike, before the leak",
+        "reset",
+        partial(resetting, "subtract", True),
     ),
-    Cause("a time step of 1 ms instead of 0.1 ms", _decays(lambda decay: 1 - 10 * (1 - decay))),
-    Cause("membrane decays to 0 in each step: tau read as a number of steps", _decays(lambda decay: 0 * decay)),
-    Cause("input not divided by its scale", _unscaled),
-    Cause("input divided by 255 instead of 256", _gain(256 / 255)),
-    Cause("input divided by 256 instead of 255", _gain(255 / 256)),
-    Cause("several spikes of a neuron in a step", lambda network: replace(network, fires=_several)),
-    Cause("membranes no lower than the negative threshold", _steps(_bounded)),
-    Cause("rounding: beta U + I in one fused multiply-add", _steps(_fused)),
-    Cause("rounding: Euler's form U + (1 - beta) (I / (1 - beta) - U)", _steps(_euler)),
-    Cause("rounding: float64 instead of float32", lambda network: replace(network, dtype=torch.float64)),
+    steps(
+        "reset: subtracts the threshold one step later, after the input", "reset", partial(resetting, "subtract", False)
+    ),
+    steps("reset: to zero in the step of the spike, before the leak", "reset", partial(resetting, "zero", True)),
+    steps("reset: to zero one step later, with the input of that step", "reset", partial(resetting, "zero", False)),
+    steps("reset: none", "reset", partial(resetting, "none", True)),
+    steps("leak after the input: beta (U + I)", "leak", _leak_last),
+    steps(
+        "input multiplied by 1 - beta (r = 1, or r ignored)",
+        "input",
+        partial(_driven, lambda values: 1 - values["beta"]),
+    ),
+    steps(
+        "input of neurons not multiplied by a time step of 0.1 ms, as in an IF with r = 1",
+        "input",
+        partial(_driven, lambda _: 1e4),
+    ),
+    changes("one step of delay from each layer to the next", "delay", "delays", lambda _: (0, 1)),
+    changes("one step of delay before each layer", "delay", "delays", lambda _: (1, 1)),
+    _weights("kernels flipped, as in a true convolution", lambda x, _: x[..., ::-1, ::-1] if x.ndim == 4 else x),
+    _weights("flattened in the order H, W, C instead of C, H, W", partial(_reordered, (2, 0, 1), (2, 3, 1))),
+    _weights("flattened in the order C, H, W instead of H, W, C", partial(_reordered, (0, 1, 2), (3, 1, 2))),
+    changes("pools take the maximum", "pools", "model", partial(_pooled, "max")),
+    changes("pools take the average", "pools", "model", partial(_pooled, "avg")),
+    changes("pools take the sum", "pools", "model", partial(_pooled, "sum")),
+    Cause(
+        "input not divided by its scale",
+        "scale",
+        lambda network: replace(network, gain=network.gain * network.model.entering.scale),
+    ),
+    changes("input divided by 255 instead of 256", "scale", "gain", lambda gain: gain * (256 / 255)),
+    changes("input divided by 256 instead of 255", "scale", "gain", lambda gain: gain * (255 / 256)),
+    steps("rounding: beta U + I in one fused multiply-add", "rounding", _fused),
+    changes("rounding: float64 instead of float32", "precision", "dtype", lambda _: torch.float64),
 )
+_OF_PROGRAMS = [cause for program in PROGRAMS.values() for cause in program.causes]
+CAUSES = tuple(sorted((*_GENERAL, *_OF_PROGRAMS), key=lambda cause: get_args(Subject).index(cause.subject)))
 """In order of preference if several explain the same."""
 
 
@@ -222,25 +135,25 @@ def of_other(network: Network, other: Network) -> tuple[Cause, ...]:
     """Causes that copy one thing from the other side's network: a field of its model, its weights, its neurons."""
     causes = []
     for field in fields(network.model):
-        own, theirs = (getattr(one.model, field.name) for one in (network, other))
-        if own != theirs:
-            causes.append(Cause(f"{field.name} {show(theirs)} instead of {show(own)}", _field(field.name, theirs)))
+        mine, theirs = (getattr(one.model, field.name) for one in (network, other))
+        if mine != theirs:
+            text = f"{field.name} {show(theirs)} instead of {show(mine)}"
+            causes.append(changes(text, "other", "model", partial(replace, **{field.name: theirs})))
     for what, prefixes in (("weights", ("conv", "fc")), ("values of neurons", ("lif",))):
-        pairs = [(name, own, other.tensors.get(name)) for name, own in network.tensors.items()]
-        alike = [(name, own, theirs) for name, own, theirs in pairs if theirs is not None and own.shape == theirs.shape]
+        pairs = [(name, mine, other.tensors.get(name)) for name, mine in network.tensors.items()]
+        alike = [
+            (name, mine, theirs) for name, mine, theirs in pairs if theirs is not None and mine.shape == theirs.shape
+        ]
         differ = [one for one in alike if one[0].startswith(prefixes) and not np.array_equal(one[1], one[2])]
         if differ:
             text = f"other {what}: {', '.join(_far(*one) for one in differ)}"
-            causes.append(Cause(text, _tensors({name: theirs for name, _, theirs in differ})))
+            theirs = {name: values for name, _, values in differ}
+            causes.append(changes(text, "other", "tensors", partial(_updated, theirs)))
     return tuple(causes)
 
 
-def _field(name: str, value: Any) -> Change:
-    return lambda network: replace(network, model=replace(network.model, **{name: value}))
-
-
-def _tensors(tensors: Tensors) -> Change:
-    return lambda network: replace(network, tensors=network.tensors | tensors)
+def _updated(new: Tensors, tensors: Tensors) -> Tensors:
+    return tensors | new
 
 
 def _far(name: str, own: np.ndarray, theirs: np.ndarray) -> str:

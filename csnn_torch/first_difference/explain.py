@@ -10,8 +10,9 @@ from torch import Tensor
 from csnn_jax.errors import UserError
 from csnn_jax.runs.equality import Comparison, Place
 from csnn_jax.window import Trace
-from csnn_torch.first_difference.causes import CAUSES, Cause, of_other
+from csnn_torch.first_difference.causes import CAUSES, of_other
 from csnn_torch.first_difference.simulation import Network, simulate
+from csnn_torch.programs.cause import Cause
 
 BATCH = 16
 """Number of images to run at once, so the membranes of large networks fit in memory."""

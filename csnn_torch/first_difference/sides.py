@@ -9,18 +9,17 @@ from csnn_jax.config import Config
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.runs import rundir
 from csnn_jax.window import Trace
+from csnn_torch.first_difference.nir_file import NirFile, defined
 from csnn_torch.first_difference.onnx_step import OnnxStep
-from csnn_torch.first_difference.programs import PROGRAMS, NirFile
-from csnn_torch.first_difference.programs.nir_file import defined
 from csnn_torch.first_difference.side import BEFORE, Side
 from csnn_torch.first_difference.simulation import Network, simulate
 from csnn_torch.foreign import nir_file
-from csnn_torch.foreign.nir_programs import WrittenBy
+from csnn_torch.programs import PROGRAMS
 
 EXPECTED = f"a run directory, a step.onnx, FILE.nir or PROGRAM:FILE.nir, where PROGRAM is one of {', '.join(PROGRAMS)}"
 
 
-def open_side(given: str, dt: float | None = None, written_by: WrittenBy | None = None) -> Side:
+def open_side(given: str, dt: float | None = None, written_by: str | None = None) -> Side:
     """Opens A or B.
 
     Args:
@@ -80,7 +79,7 @@ class File(_Computed):
 
     job: Config | None = None
 
-    def __init__(self, path: str, dt: float | None, written_by: WrittenBy | None):
+    def __init__(self, path: str, dt: float | None, written_by: str | None):
         rules = f"the rules of {written_by}" if written_by else "NIR's definition"
         self.name = path
         self.network = defined(path, dt, written_by)

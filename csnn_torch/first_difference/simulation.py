@@ -12,25 +12,19 @@ from torch import Tensor
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
-from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Neurons, Operations, Reset, State, Values
+from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Trace, joined
 from csnn_torch.library import Torch
+from csnn_torch.programs.cause import Moment, Step
 
 Fires = Callable[[Tensor, Tensor], Tensor]
 """(membranes, threshold) -> the spikes of a step."""
-Step = Callable[[Neuron, Operations, Values, State, Tensor, Reset], State]
-"""A step of neurons: (kind, operations, parameters, state, current, reset) -> the state after it."""
 
 
 def above(membrane: Tensor, threshold: Tensor) -> Tensor:
     """1 for membranes above the threshold, else 0."""
     return (membrane > threshold).to(membrane.dtype)
-
-
-def own_step(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
-    """The neurons' own step."""
-    return kind.step(ops, values, state, current, reset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +45,7 @@ class Network:
     model: ModelConfig
     tensors: Tensors
     fires: Fires = above
-    step: Step = own_step
+    step: Step = Moment.step
     decays: Callable[[Any], Any] = lambda decay: decay
     gain: float = 1.0
     delays: tuple[int, int] = (0, 0)
@@ -79,7 +73,7 @@ class _Library(Torch):
         """The network's step of neurons."""
         neurons = node.operation
         assert isinstance(neurons, Neurons)
-        after = self._network.step(neurons.kind, self, own, state, current, neurons.reset)
+        after = self._network.step(Moment(neurons.kind, self, own, state, current, neurons.reset))
         after = {name: value.to(self.dtype) for name, value in after.items()}
         return after, self.fired(after[MEMBRANE], neurons.kind.threshold(own, after))
 
@@ -109,28 +103,3 @@ def _delayed(network: Network) -> Graph:
     graph = network.model.graph
     signals = [graph[IMAGE], *graph.neurons]
     return graph.delayed({Edge(node.name): Edge(node.name, later if node.operation else first) for node in signals})
-
-
-def resetting(step: Step, reset: Reset, now: bool) -> Step:
-    """A step with another reset.
-
-    Args:
-        step: the step to change.
-        reset: the new reset.
-        now: whether to reset in the step of the spike, so before the next leak; otherwise in the next step, after the
-            input was added.
-    """
-
-    def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, _: Reset) -> State:
-        threshold = kind.threshold(values, state)
-        fired = ops.fired(state[MEMBRANE], threshold)
-
-        def after(one: State) -> State:
-            taken = threshold if reset == "subtract" else one[MEMBRANE]
-            return one if reset == "none" else one | {MEMBRANE: one[MEMBRANE] - ops.masked(fired, taken)}
-
-        if now:
-            return step(kind, ops, values, after(state), current, "none")
-        return after(step(kind, ops, values, state, current, "none"))
-
-    return changed

@@ -3,11 +3,12 @@
     network = nir_network.read("net.nir", written_by="sinabs", time_steps=50)
 
 `nir_file.py` reads the file, `nir_chain.py` puts its nodes in order, `nir_blocks.py` finds the layers, and
-`nir_neurons.py` reads their neurons, by the rules in `nir_programs.py`.
+`nir_neurons.py` reads their neurons, by the rules in `csnn_torch/programs`.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.errors import UserError, worded
 from csnn_jax.options import check, check_value, show
 from csnn_jax.options.kinds import choice, number
-from csnn_torch.foreign import folding, nir_blocks, nir_chain, nir_file, nir_neurons, nir_programs
+from csnn_torch.foreign import folding, nir_blocks, nir_chain, nir_file, nir_neurons
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
 from csnn_torch.foreign.nir_chain import Chain
-from csnn_torch.foreign.nir_programs import Program, WrittenBy
+from csnn_torch.programs import PROGRAMS, definition
+from csnn_torch.programs.program import Rules
 
 SAID = ("time_steps", "encoding", "scale", "input_bits")
 """Fields of ModelConfig in the metadata of files written by `export`, besides dt."""
@@ -33,7 +35,7 @@ def read(
     path: str,
     *,
     dt: float | None = None,
-    written_by: WrittenBy | None = None,
+    written_by: str | None = None,
     reset: Reset | None = None,
     norm_input: bool = True,
     input_shape: tuple[int, int, int] | None = None,
@@ -59,18 +61,19 @@ def read(
         UserError: it's another kind of file, or csnn_jax can't run the network; the message names the node.
     """
     if written_by is not None:
-        check_value("--written-by", written_by, choice(WrittenBy))
+        check_value("--written-by", written_by, choice(PROGRAMS))
     if not norm_input and written_by != "sinabs":
         raise UserError("--no-norm-input: expected --written-by sinabs, whose neurons have norm_input")
     graph = nir_file.read(path)
-    said = _said(graph.metadata, path)
+    said = of_metadata(graph.metadata, path)
     chain = nir_chain.chain(graph, path)
-    program = nir_programs.known(written_by)
+    rules = definition.RULES if written_by is None else PROGRAMS[written_by].rules
     written = said.pop("dt", None)
-    step = _step(program, written_by, dt, written)
+    step = _step(rules, written_by, dt, written)
+    rules = replace(rules, dt=step, reset=reset or rules.reset, norm_input=norm_input)
     size, entering = _input_shape(chain, input_shape, path)
     blocks = nir_blocks.blocks(chain, entering, path)
-    found = nir_neurons.read(blocks, nir_neurons.Rule(program, step, reset, norm_input))
+    found = nir_neurons.read(blocks, rules)
     by = None if normalize is None else folding.normalization(normalize)
     stated = {"input_shape": size} | nir_blocks.geometry(blocks) | found.fields
     stated["bias"] = by is not None or any(block.bias.any() for block in blocks)
@@ -88,15 +91,15 @@ def read(
     weighted[0] = folding.entered(weighted[0], config, divided_by)
     tensors = weights_of(config, [block.node.name for block in blocks], weighted, path) | found.stored(config)
     notes = [note for one in weighted for note in one.notes] + list(found.notes)
-    if dt is None and written is None and program.step and not program.fixed:
-        notes.append(f"the file has no time step: assuming {step:g} s; use --dt for another")
+    if dt is None and written is None and rules.dt and not rules.fixed:
+        notes.append(f"the file has no time step: assuming {rules.dt:g} s; use --dt for another")
     if written_by is None and written is None:
         notes.append("read by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
-    notes += [program.unsaid] if program.unsaid else []
+    notes += [rules.unsaid] if rules.unsaid else []
     return ForeignNetwork(config, tensors, tuple(worded(note, scale="divided_by") for note in notes))
 
 
-def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:
+def of_metadata(metadata: dict[str, Any], source: str) -> dict[str, Any]:
     """The fields in `SAID`, and dt, from a file's metadata, as Python numbers and text."""
     said = {}
     for name in metadata.keys() & {"dt", *SAID}:
@@ -108,15 +111,15 @@ def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:
     return said
 
 
-def _step(program: Program, name: WrittenBy | None, given: float | None, said: float | None) -> float:
-    """The time step, seconds; 1 if time constants count steps."""
+def _step(rules: Rules, name: str | None, given: float | None, said: float | None) -> float | None:
+    """The time step, seconds; None if time constants count steps."""
     if given is not None:
         check_value("--dt", given, number(above=0))
-    fixed = program.step is None or program.fixed
+    fixed = rules.dt is None or rules.fixed
     if given is not None and fixed:
-        counts = "which counts in steps" if program.step is None else f"whose step is {program.step:g} s"
+        counts = "which counts in steps" if rules.dt is None else f"whose step is {rules.dt:g} s"
         raise UserError(f"--dt {given:g}: expected no --dt with --written-by {name}, {counts}")
-    return given or (None if fixed else said) or program.step or 1.0
+    return given or (None if fixed else said) or rules.dt
 
 
 def _input_shape(

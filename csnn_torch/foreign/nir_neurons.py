@@ -12,7 +12,7 @@ from csnn_torch.foreign.neurons import FoundNeurons, number, one_or_all
 from csnn_torch.foreign.nir_blocks import Block
 from csnn_torch.foreign.nir_chain import Node
 from csnn_torch.foreign.nir_parameters import Shape, broadcast, per_channel
-from csnn_torch.foreign.nir_programs import Program
+from csnn_torch.programs.program import Rules
 
 Values = np.ndarray
 """Values of a parameter: a scalar, or one per channel."""
@@ -20,22 +20,6 @@ NEAR = 1e-6
 """Relative tolerance for rounding a factor to a power of two: in float32, r dt / tau is rarely exactly 1."""
 WEAK = 1e-3
 """An input factor up to this is probably a misunderstanding."""
-
-
-class Rule(NamedTuple):
-    """How to read a file's neurons.
-
-    Attributes:
-        program: the program whose rules apply.
-        dt: the time step, seconds.
-        reset: the reset given by the user; None: the program's.
-        norm_input: whether the input of Sinabs' LIF is multiplied by its leak.
-    """
-
-    program: Program
-    dt: float
-    reset: Reset | None = None
-    norm_input: bool = True
 
 
 class _Neurons(NamedTuple):
@@ -55,14 +39,14 @@ class _Neurons(NamedTuple):
     reset: Reset
 
 
-def read(blocks: Sequence[Block], rule: Rule) -> FoundNeurons:
+def read(blocks: Sequence[Block], rules: Rules) -> FoundNeurons:
     """Reads the neurons of all blocks, and folds the factors of their inputs into the preceding weights.
 
     Raises:
         UserError: csnn_jax doesn't support the neurons; the message names the node, the parameter and the channel.
     """
     synaptic = any(block.neuron and block.neuron.kind == "CubaLIF" for block in blocks)
-    found = [_neurons(block, rule, synaptic) for block in blocks]
+    found = [_neurons(block, rules, synaptic) for block in blocks]
     for block, one in zip(blocks, found, strict=True):
         block.scale(one.gain, one.offset)
     names = ("alpha", "beta", "threshold")[not synaptic :]
@@ -75,60 +59,60 @@ def read(blocks: Sequence[Block], rule: Rule) -> FoundNeurons:
         "reset": one_or_all(one.reset for one in found),
         "per_channel": tuple(name for name, each in values.items() if any(one.ndim for one in each)),
     }
-    return FoundNeurons(fields, values, tuple(_notes(blocks, found, rule)))
+    return FoundNeurons(fields, values, tuple(_notes(blocks, found, rules)))
 
 
-def _neurons(block: Block, rule: Rule, synaptic: bool) -> _Neurons:
+def _neurons(block: Block, rules: Rules, synaptic: bool) -> _Neurons:
     node, none = block.neuron, np.zeros((), np.float32)
     one = np.ones((), np.float32)
     if node is None:  # the class is read from its current, step by step
         return _Neurons(none, none, one, np.ones(()), np.zeros(()), "none")
-    if node.kind not in rule.program.kinds:
-        raise node.error(f"this program never writes {node.kind}, expected {', '.join(rule.program.kinds)}")
+    if node.kind not in rules.kinds:
+        raise node.error(f"this program never writes {node.kind}, expected {', '.join(rules.kinds)}")
     shape = block.shape
     leaks = node.kind != "IF"
     tau = "tau_mem" if node.kind == "CubaLIF" else "tau"
-    leak = _leak(node, tau, shape, rule) if leaks else np.zeros(())
+    leak = _leak(node, tau, shape, rules) if leaks else np.zeros(())
     beta = np.asarray(1 - leak).astype(np.float32)
-    gain, alpha = _gain(node, leak, shape, rule), none
+    gain, alpha = _gain(node, leak, shape, rules), none
     if node.kind == "CubaLIF":
-        lost = _leak(node, "tau_syn", shape, rule)
+        lost = _leak(node, "tau_syn", shape, rules)
         alpha = np.asarray(1 - lost).astype(np.float32)
-        if rule.program.by_r:
+        if rules.by_r:
             gain = gain * lost * _values(node, "w_in", shape, 1)
-    reset: Reset = "none" if node.kind == "LI" else _reset(node, beta, rule, synaptic)
-    rest = _rest(node, shape, rule, reset)
+    reset: Reset = "none" if node.kind == "LI" else _reset(node, beta, rules, synaptic)
+    rest = _rest(node, shape, rules, reset)
     offset = leak * ((_values(node, "v_leak", shape, 0) if leaks else 0) - rest)
     if node.kind == "CubaLIF" and np.any(offset):
         raise node.error("v_leak differs from v_reset, expected the same value, as it acts on the membrane only")
-    threshold = one if node.kind == "LI" else _threshold(node, shape, rest, rule)
+    threshold = one if node.kind == "LI" else _threshold(node, shape, rest, rules)
     return _Neurons(alpha, beta, threshold, _power(np.asarray(gain, np.float64)), np.asarray(offset), reset)
 
 
-def _leak(node: Node, name: str, shape: Shape, rule: Rule) -> Values:
+def _leak(node: Node, name: str, shape: Shape, rules: Rules) -> Values:
     """The fraction of a membrane or current that's lost in a step, 0 to 1, in a type that represents it exactly."""
     tau = _values(node, name, shape)
     if (tau <= 0).any():
         raise node.error(f"{name} is {_first(tau[tau <= 0])}, expected a time constant above 0")
-    leak = np.asarray(rule.program.leak(tau, rule.dt))
+    leak = np.asarray(rules.leak(tau, rules.step))
     if not np.isfinite(leak).all() or (leak > 1).any():
-        shortest = f"{name} is {_first(tau[~(leak <= 1)])} s, shorter than the step of {rule.dt:g} s"
+        shortest = f"{name} is {_first(tau[~(leak <= 1)])} s, shorter than the step of {rules.step:g} s"
         raise node.error(f"{shortest}, so the decay would exceed 1; see --dt and --written-by")
     return leak
 
 
-def _gain(node: Node, leak: Values, shape: Shape, rule: Rule) -> Values:
+def _gain(node: Node, leak: Values, shape: Shape, rules: Rules) -> Values:
     """The factor of a neuron's input, or of its synaptic current."""
-    if rule.program.by_r:
+    if rules.by_r:
         r = _values(node, "r", shape).astype(np.float64)
-        return r * (rule.dt if node.kind == "IF" else leak)
-    return leak if node.kind != "IF" and rule.norm_input else np.ones(())
+        return r * (rules.step if node.kind == "IF" else leak)
+    return leak if node.kind != "IF" and rules.norm_input else np.ones(())
 
 
-def _reset(node: Node, beta: Values, rule: Rule, synaptic: bool) -> Reset:
+def _reset(node: Node, beta: Values, rules: Rules, synaptic: bool) -> Reset:
     """The reset one step later that's equivalent to the program's reset."""
-    reset = rule.reset or rule.program.reset
-    if rule.program.late:
+    reset = rules.reset
+    if rules.late:
         return "clear" if synaptic and node.kind == "LIF" and reset == "zero" else reset
     if reset == "subtract" and (beta != 1).any():
         raise node.error(
@@ -138,16 +122,16 @@ def _reset(node: Node, beta: Values, rule: Rule, synaptic: bool) -> Reset:
     return "clear" if synaptic and reset == "zero" else reset
 
 
-def _rest(node: Node, shape: Shape, rule: Rule, reset: Reset) -> Values:
+def _rest(node: Node, shape: Shape, rules: Rules, reset: Reset) -> Values:
     """The membrane after a spike and at the start: 0 in csnn_jax, so membranes are relative to this value.
 
     Raises:
         UserError: the two differ.
     """
     v_reset = _values(node, "v_reset", shape, 0) if reset in ("zero", "clear") else np.zeros(())
-    if rule.program.starts == "v_reset":
+    if rules.starts == "v_reset":
         return v_reset.astype(np.float64)
-    start = _values(node, "v_leak", shape, 0) if rule.program.starts == "v_leak" else np.zeros(())
+    start = _values(node, "v_leak", shape, 0) if rules.starts == "v_leak" else np.zeros(())
     if np.any(start != v_reset):
         raise node.error(
             f"v_reset is {_first(v_reset)}, but the membrane starts at {_first(start)}, expected the same for both"
@@ -155,12 +139,12 @@ def _rest(node: Node, shape: Shape, rule: Rule, reset: Reset) -> Values:
     return v_reset.astype(np.float64)
 
 
-def _threshold(node: Node, shape: Shape, rest: Values, rule: Rule) -> Values:
+def _threshold(node: Node, shape: Shape, rest: Values, rules: Rules) -> Values:
     """The threshold, relative to the membrane after a spike."""
     given = _values(node, "v_threshold", shape)
     with np.errstate(over="ignore"):
         threshold = np.asarray(given - rest).astype(np.float32)
-    if rule.program.includes:
+    if rules.includes:
         threshold = np.nextafter(threshold, np.float32(-math.inf))
     wrong = ~is_threshold(threshold) | (threshold < 0)
     if wrong.any():
@@ -188,7 +172,7 @@ def _first(values: Values) -> str:
     return f"{np.ravel(values)[0]:g}"
 
 
-def _notes(blocks: Sequence[Block], found: Sequence[_Neurons], rule: Rule) -> Iterator[str]:
+def _notes(blocks: Sequence[Block], found: Sequence[_Neurons], rules: Rules) -> Iterator[str]:
     for block, one in zip(blocks, found, strict=True):
         if block.neuron is None:
             yield f"`{block.node.name}` has no neurons: the class is read from its current, step by step"

@@ -25,6 +25,8 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_torch import trainer as torch_trainer
 from csnn_torch.train import TorchFlags
 from export import make, parts
+from export.parts import c_program, sequence, step
+from export.parts.part import Part
 
 Fields = Mapping[str, Any]
 """Values by the name of the flag's field."""
@@ -147,9 +149,8 @@ def _companion(question: Question) -> str | None:
     return refusal(check)
 
 
-def _file(*modules: str) -> Target:
+def _file(*wanted: Part) -> Target:
     """Asks some parts of a bundle."""
-    wanted = [part for module, part in zip(parts.PARTS, parts.every(), strict=True) if module in modules]
 
     def check(question: Question) -> None:
         config, dataset = fitted(job(question.changes))
@@ -176,8 +177,8 @@ TARGETS: dict[str, Target] = {
     "event engine": _engine("event"),
     "scan engine": _engine("scan"),
     "snnTorch": _companion,
-    "C": _file("c_program"),
-    "ONNX": _file("step", "sequence"),
-    **{part.form: _file(module) for module, part in zip(parts.PARTS, parts.every(), strict=True) if part.form},
+    "C": _file(c_program.PART),
+    "ONNX": _file(step.PART, sequence.PART),
+    **{part.form: _file(part) for part in parts.every() if part.form},
 }
 """The columns. Formats that some networks don't support provide their own names."""

@@ -1,4 +1,4 @@
-"""The network in the Neuromorphic Intermediate Representation, for the reader of a `Dialect`.
+"""The network in the Neuromorphic Intermediate Representation, for the program of a `Target`.
 
 NIR can't express max-pooling, or resets that subtract or do nothing. (nir 1.0.4, which has no v_reset, documents a
 subtracting reset, but snnTorch, which reads it, resets to zero.)
@@ -18,13 +18,16 @@ from csnn_jax.config import ModelConfig, Pooling
 from csnn_jax.config.graph import Convolution, Flatten, NeuronNode, WeightedNode
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors, bias_of
-from export.graphs.nir_dialect import DEFINITION, Dialect, Given, Inexact
+from csnn_torch.programs import snntorch
+from csnn_torch.programs.program import Inexact, Layer, Target, Written
 
+DEFINED = snntorch.PROGRAM.target
+"""network.nir, which follows NIR's definition, and is read by snnTorch."""
 _RESETS = {"leaky": "zero", "synaptic": "clear"}
 """The reset of NIR's neurons, by the kind of our neurons."""
 
 
-def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) -> str | None:
+def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> str | None:
     """Why this network can't be written as such a file with the same spikes, and the remedy; None: it can."""
     wanted = []
     if "max" in {pool.kind for pool in config.graph.pools}:
@@ -49,21 +52,21 @@ def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEF
             "a network.nir"
         )
     for neurons in config.graph.neurons:
-        given = _given(neurons, tensors, (1,))
-        if (threshold := given.values["threshold"]) < 0:
+        layer = _layer(neurons, tensors)
+        if (threshold := layer.values["threshold"]) < 0:
             return (
                 f"NIR's readers start at 0, above {neurons.name}'s learned threshold of {threshold:.6g}, and "
                 "reset there first; train without --learn-threshold for a network.nir"
             )
         try:
-            DEFINITION.neurons(given)
-            dialect.neurons(given)
+            DEFINED.neurons(layer)
+            target.neurons(layer)
         except Inexact as error:
             return str(error)
     return None
 
 
-def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) -> nir.NIRGraph:
+def graph(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> nir.NIRGraph:
     """The network as a chain of NIR nodes: input, layer1_conv, layer1_pool, layer1_spikes, ..., output.
 
     Shapes have no batch: the input is [channels, height, width]. Sizes have two elements, because some readers reject
@@ -75,48 +78,56 @@ def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) 
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
     network, digits = config.graph, len(str(len(config.graph.neurons)))
     for number, neurons in enumerate(network.neurons, 1):
-        written = dialect.neurons(_given(neurons, tensors, (1,) if dialect.legacy else neurons.channels_first))
+        written = target.neurons(_layer(neurons, tensors))
         prefix = f"layer{number:0{digits}}_"
         for node in network.path(neurons):
             if isinstance(node.operation, Pooling):
                 last = list(nodes)[-1]
                 name = f"{last}_pool" if last.endswith("spikes") else prefix + "pool"
-                nodes[name] = _pool(node.operation, dialect)
+                nodes[name] = _pool(node.operation, target)
             elif isinstance(node.operation, Flatten):
                 flat = np.array(network.source(node).channels_first)
                 nodes[prefix + "flatten"] = nir.Flatten({"input": flat}, start_dim=-3, end_dim=-1)
             elif isinstance(node, WeightedNode):
                 after = network.pool_after(node)
                 pools = network.pool_before(node), after
-                weight = _scaled(tensors[f"{node.name}.weight"], written.gain, dialect, *pools)
-                bias = _scaled(bias_of(node, tensors), written.gain, dialect, after)
+                weight = _scaled(tensors[f"{node.name}.weight"], written.gain, target, *pools)
+                bias = _scaled(bias_of(node, tensors), written.gain, target, after)
                 if isinstance(node.operation, Convolution):
                     size = network.source(node).shape[:2]
                     nodes[prefix + "conv"] = _conv(node.operation, size, weight, bias)
                 else:
                     nodes[prefix + "linear"] = nir.Affine(weight, bias)
-        nodes[prefix + "spikes"] = written.node
+        nodes[prefix + "spikes"] = as_node(written, (1,) if target.legacy else neurons.channels_first)
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
     metadata: dict[str, Any] = {"time_steps": config.time_steps, "encoding": config.encoding}
     metadata |= {"scale": config.pixels.scale, "input_bits": config.pixels.bits}
-    if dialect.dt is not None:
-        metadata["dt"] = dialect.dt
-    return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata, type_check=not dialect.legacy)
+    if target.dt is not None:
+        metadata["dt"] = target.dt
+    return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata, type_check=not target.legacy)
 
 
-def _given(node: NeuronNode, tensors: Tensors, shape: tuple[int, ...]) -> Given:
-    return Given(node.name, shape, {name: np.float32(value) for name, value in node.operation.values(tensors).items()})
+def _layer(node: NeuronNode, tensors: Tensors) -> Layer:
+    return Layer(node.name, {name: np.float32(value) for name, value in node.operation.values(tensors).items()})
 
 
-def _scaled(values: np.ndarray, gain: float, dialect: Dialect, *pools: Pooling | None) -> np.ndarray:
+def as_node(written: Written, shape: tuple[int, ...]) -> nir.NIRNode:
+    """Neurons at rest at 0. Parameters are arrays of the layer's full shape: some readers reject scalars."""
+    values = written.values | {"v_reset": np.float32(0)}
+    if written.kind != "IF":
+        values["v_leak"] = np.float32(0)
+    return getattr(nir, written.kind)(**{name: np.full(shape, value) for name, value in values.items()})
+
+
+def _scaled(values: np.ndarray, gain: float, target: Target, *pools: Pooling | None) -> np.ndarray:
     """Weights or biases for a reader, multiplied by `gain` and, if the reader only sums, divided by the size of these
     average pools. Both are powers of two."""
-    pixels = [pool.window for pool in pools if pool and pool.kind == "avg" and dialect.sums]
+    pixels = [pool.window for pool in pools if pool and pool.kind == "avg" and target.sums]
     return np.asarray(values, np.float32) * np.float32(gain / math.prod(pixels))
 
 
-def _pool(pool: Pooling, dialect: Dialect) -> nir.NIRNode:
-    kind = nir.SumPool2d if dialect.sums or pool.kind == "sum" else nir.AvgPool2d
+def _pool(pool: Pooling, target: Target) -> nir.NIRNode:
+    kind = nir.SumPool2d if target.sums or pool.kind == "sum" else nir.AvgPool2d
     return kind(kernel_size=np.full(2, pool.size), stride=np.full(2, pool.stride), padding=np.array([0, 0]))
 
 
@@ -132,24 +143,24 @@ def _conv(operation: Convolution, size: tuple[int, ...], weight: np.ndarray, bia
     )
 
 
-def write(path: Path, config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) -> None:
+def write(path: Path, config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> None:
     """Writes the network as a NIR file (HDF5), the same bytes for the same network.
 
     Args:
         path: the file to create.
         config: the stack, without a `reason_against` it.
         tensors: its parameters as returned by `weights.load`.
-        dialect: the reader's dialect.
+        target: the file's program.
 
     Raises:
         ValueError: there is a `reason_against` this network.
         UserError: the file can't be written.
     """
-    if reason := reason_against(config, tensors, dialect):
+    if reason := reason_against(config, tensors, target):
         raise ValueError(reason)
     file = io.BytesIO()
-    nir.write(file, graph(config, tensors, dialect))
-    if dialect.legacy:
+    nir.write(file, graph(config, tensors, target))
+    if target.legacy:
         with h5py.File(file, "r+") as hdf5:
             hdf5["version"][()] = "1.0.4"
             for node in hdf5["node/nodes"].values():
@@ -158,6 +169,6 @@ def write(path: Path, config: ModelConfig, tensors: Tensors, dialect: Dialect = 
     write_atomic(path, file.getvalue())
 
 
-def read(path: Path, dialect: Dialect = DEFINITION) -> nir.NIRGraph:
+def read(path: Path, target: Target = DEFINED) -> nir.NIRGraph:
     """Reads such a file; checks shapes unless parameters have one value for a whole layer."""
-    return nir.read(path, type_check=not dialect.legacy)
+    return nir.read(path, type_check=not target.legacy)

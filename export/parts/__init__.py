@@ -1,7 +1,7 @@
 """The artifacts of a bundle, one module each.
 
-To add one, write a module here that ends with its `PART`, and add a line to `PARTS`. `part.py` has the interface, and
-`nir_reader.py` the one for files for NIR readers.
+To add one, write a module here that ends with its `PART`, or a tuple of them, and add a line to `PARTS`. `part.py` has
+the interface.
 """
 
 import functools
@@ -21,9 +21,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "step": _ONNX,
     "sequence": _ONNX,
     "nir": ("nir",),
-    "nir_norse": ("nir",),
-    "nir_sinabs": ("nir",),
-    "nir_spikingjelly": ("nir",),
     "c_program": (),
     "golden": ("onnx",),
     "golden_c": ("onnx",),
@@ -41,7 +38,8 @@ def packages() -> list[str]:
 @functools.cache
 def every() -> "tuple[Part, ...]":
     """All parts, in order."""
-    return tuple(importlib.import_module(f"{__name__}.{module}").PART for module in PARTS)
+    parts = (importlib.import_module(f"{__name__}.{module}").PART for module in PARTS)
+    return tuple(one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
 
 
 def refused(config: ModelConfig, tensors: Tensors) -> dict[str, str]:

@@ -124,7 +124,7 @@ def _step_sets(step: reference.Step, xs: Sequence[torch.Tensor], time_steps: int
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
-    yield Advice(11, "a port to test", f"`{NAME}`")
+    yield Advice(20, "a port to test", f"`{NAME}`")
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:

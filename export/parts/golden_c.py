@@ -45,7 +45,7 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
 To test the C program on its target: `{c_program.MAKE} check` compares its output for the samples in `golden/c`.
 Without make or files, pass the bytes of `samples.bin` to `csnn_classify` and compare with `expected.txt`."""
-    yield Usage(11, text)
+    yield Usage(20, text)
 
 
 PART = Part(

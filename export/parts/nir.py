@@ -1,46 +1,40 @@
-"""`network.nir`: the network as NIR defines it, proven in the first of its readers, snnTorch."""
+"""`network.nir`, the network as NIR defines it, and a file for each program that can't read that one unchanged.
 
-import contextlib
-import io
+snnTorch, the first reader of network.nir, runs it for the proof. The other programs aren't dependencies, so their files
+are run in torch with the arithmetic measured for each (docs/coming-from-nir.md). The scripts in benchmarks/targets run
+the files in the programs themselves.
+"""
+
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nir
 import torch
 from torch import Tensor
 
+from csnn_jax.config import ModelConfig
+from csnn_jax.config.graph import Node
+from csnn_jax.neurons.neuron import MEMBRANE, State, Values
+from csnn_jax.runs.equality import Comparison
+from csnn_jax.runs.layouts import Tensors
+from csnn_torch.foreign import nir_blocks, nir_chain, nir_file, nir_network
+from csnn_torch.library import Torch
+from csnn_torch.programs import PROGRAMS, snntorch
+from csnn_torch.programs.program import Leaky, Program
 from export import reference
 from export.bundle import Manifest
 from export.graphs import hdf5, nir_graph
-from export.graphs.nir_dialect import DEFINITION
 from export.network import Bundle, Inputs
-from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Usage
+from export.parts.part import Advice, CheckResult, ComparedRow, Part, Usage
 from export.proof import Figures
 from export.proof.equality import problems, spikes_equality
-from export.proof.evidence import Evidence
+from export.proof.images import CheckImages
 from export.report import snippets
 
-NAME = DEFINITION.file
-
-
-def write(bundle: Bundle, inputs: Inputs) -> None:
-    nir_graph.write(bundle.folder / NAME, bundle.network.model, bundle.network.tensors)
-
-
-def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Reads the file with `nir` and runs it in snnTorch's importer, where its spikes must equal torch's."""
-    network = nir_graph.read(bundle.folder / NAME)
-    steps = evidence.network.time_steps
-    comparison = spikes_equality(bundle.network.model, evidence.compared, lambda x: run(network, x, steps))
-    accuracy = evidence.accuracy(lambda x: run(network, x, steps, last=True)[-1].sum(0).numpy())
-    nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
-    proof = {"nodes": nodes, "snntorch": comparison.figures(), "accuracy": accuracy}
-    yield CheckResult(proof, problems("snnTorch", comparison))
-
-
-def same(bundle: Bundle, received: Path) -> Compare:
-    """How a received file's HDF5 objects or values differ from those written here."""
-    return hdf5.in_folders(bundle.folder, received)
+NAME = nir_graph.DEFINED.file
+FIRST = 7
+"""Position of network.nir's row and paragraphs in the report; those of the other files follow."""
 
 
 @torch.no_grad()
@@ -56,59 +50,140 @@ def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -
     Returns:
         The spikes [time, batch, *shape] of every layer.
     """
-    from snntorch.import_nir import import_from_nir
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for each of its passes
-        reader = import_from_nir(network)
-    neurons = [name for name, node in network.nodes.items() if isinstance(node, (nir.LIF, nir.CubaLIF))]
-    spikes: dict[str, list[Tensor]] = {name: [] for name in (neurons[-1:] if last else neurons)}
-    for name, collected in spikes.items():
-        reader.get_submodule(name).register_forward_hook(lambda _, __, out, to=collected: to.append(out))
-    for frame in reference.frames(x, time_steps):
-        reader(frame)
-    stacked = tuple(torch.stack(layer) for layer in spikes.values())
-    for collected in spikes.values():
-        collected.clear()  # the hooks would keep gigabytes alive until the next garbage collection
-    return stacked
+    importer = snntorch.PROGRAM.importer
+    steps = importer.run(importer.load(network), reference.frames(x, time_steps))
+    spikes = [[one for one, _ in layers[-1 if last else 0 :]] for layers in steps]
+    return tuple(map(torch.stack, zip(*spikes, strict=True)))
 
 
-def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    yield ComparedRow("snnTorch", proof["snntorch"])
+class _Arithmetic(Torch):
+    """Torch with the neurons of a file as a program computes them.
+
+    Args:
+        program: the program.
+        leaky: its arithmetic, or a variant.
+        nodes: the file's nodes of neurons, by the names of ours.
+    """
+
+    def __init__(self, program: Program, leaky: Leaky, nodes: dict[str, nir_chain.Node]):
+        super().__init__()
+        self._program, self._leaky, self._nodes = program, leaky, nodes
+        self._values = {
+            name: {key: torch.as_tensor(value) for key, value in node.values.items()} for name, node in nodes.items()
+        }
+
+    def fire(self, node: Node, own: Values, state: State, current: Tensor) -> tuple[State, Tensor]:
+        """The program's step of neurons."""
+        kind, values, leaky = self._nodes[node.name].kind, self._values[node.name], self._leaky
+        synapse, membrane, by_factors = state["syn"], state[MEMBRANE], self._program.target.by_factors
+        if kind == "CubaLIF":
+            synapse = leaky(kind, values["tau_syn"], synapse, values["w_in"] * current if by_factors else current)
+            current = values["r"] * synapse if by_factors else synapse
+        if kind == "IF":
+            membrane = membrane + current
+        else:
+            membrane = leaky(kind, values["tau_mem" if kind == "CubaLIF" else "tau"], membrane, current)
+        above = membrane - values["v_threshold"]
+        fired = above >= 0 if self._program.rules.includes else above > 0
+        return {"syn": synapse, MEMBRANE: torch.where(fired, 0.0, membrane)}, fired.float()
 
 
-def _advice(manifest: Manifest) -> Iterable[Advice]:
-    take = f"`{NAME}`" if manifest["nir"]["written"] else "none, see above"
-    yield Advice(7, "neuromorphic hardware or its simulator", take)
+@torch.no_grad()
+def simulate(path: Path, program: Program, x: Tensor, time_steps: int, like_ours: bool = False) -> list[Tensor]:
+    """Runs one of our files with a program's arithmetic.
+
+    Args:
+        path: the file.
+        program: the program.
+        x: see `reference.inputs`.
+        time_steps: length of the window if `x` is one image.
+        like_ours: whether to round like our neurons, if the program doesn't.
+
+    Returns:
+        The spikes [time, batch, *shape] of every layer.
+    """
+    stored = nir_file.read(str(path))
+    chain = nir_chain.chain(stored, str(path))
+    blocks = nir_blocks.blocks(chain, chain.shape, str(path))
+    channels, height, width = chain.shape
+    fields: dict[str, Any] = nir_network.of_metadata(stored.metadata, str(path)) | nir_blocks.geometry(blocks)
+    fields.pop("dt", None)
+    graph = ModelConfig(input_shape=(height, width, channels), neuron="synaptic", **fields).graph
+    tensors: Tensors = {}
+    for node, block in zip(graph.weighted, blocks, strict=True):
+        tensors |= {f"{node.name}.weight": block.weight, f"{node.name}.bias": block.bias}
+    nodes = {node.name: block.neuron for node, block in zip(graph.neurons, blocks, strict=True) if block.neuron}
+    leaky = (program.target.like_ours if like_ours else None) or program.target.leaky
+    assert leaky is not None
+    library = _Arithmetic(program, leaky, nodes)
+    steps = library.run(graph, library.parameters(graph, tensors), x, time_steps)
+    layers = zip(*([one.values[node.name] for node in graph.neurons] for one in steps), strict=True)
+    return [torch.stack(layer) for layer in layers]
 
 
-def _usage(manifest: Manifest) -> Iterable[Usage]:
-    if not manifest["nir"]["written"]:
-        return
-    text = f"""\
-`{NAME}` is for readers with a time step of 1e-4 s. With Euler's method, their neurons then multiply a membrane by beta
-at every step. Present {manifest["semantics"]["input"]["meaning"]}, for {manifest["semantics"]["time_steps"]} steps. NIR
-resets a neuron in the step of its spike, not at the start of the next one as described below. The spikes are the same,
-but membranes after a spike aren't.
+def part(place: int, program: Program) -> Part:
+    """The part for a program's file; `place`: position in the report."""
+    target = program.target
+    is_definition = target.leaky is None
+    form, run_by = f"NIR ({program.title})", f"{program.title}'s arithmetic, in torch"
+    what, key, have = f"the same for {program.title}", "arithmetic", program.title
+    if is_definition:
+        form, run_by, key = "NIR", program.title, program.name
+        what = "the network in the Neuromorphic Intermediate Representation, for nir 1.0.8 and later"
+        have = "neuromorphic hardware or its simulator"
 
-In snnTorch, whose neurons keep their membranes from one image to the next unless the network is imported again:
+    def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
+        return nir_graph.reason_against(config, tensors, target)
 
-<!-- nir -->
-```python
-{snippets.nir(manifest["semantics"])}
-```"""
-    yield Usage(6, text)
+    def write(bundle: Bundle, inputs: Inputs) -> None:
+        nir_graph.write(bundle.folder / target.file, bundle.network.model, bundle.network.tensors, target)
+
+    def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
+        path, steps = bundle.folder / target.file, images.network.time_steps
+        network = nir_graph.read(path, target)
+        if is_definition:
+            comparison = spikes_equality(bundle.network.model, images.compared, lambda x: run(network, x, steps))
+            accuracy = images.accuracy(lambda x: run(network, x, steps, last=True)[-1].sum(0).numpy())
+            nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
+            proof = {"nodes": nodes, key: comparison.figures(), "accuracy": accuracy}
+            yield CheckResult(proof, problems(run_by, comparison))
+            return
+
+        def compared(like_ours: bool) -> Comparison:
+            return spikes_equality(
+                bundle.network.model, images.compared, lambda x: simulate(path, program, x, steps, like_ours)
+            )
+
+        comparison = compared(False)
+        exact = compared(True) if target.like_ours else comparison
+        yield CheckResult({key: comparison.figures()}, problems(run_by, exact))
+
+    def comparisons(proof: Figures) -> Iterator[ComparedRow]:
+        yield ComparedRow(run_by, proof[key])
+
+    def advice(manifest: Manifest) -> Iterable[Advice]:
+        written = manifest[form.lower()]["written"]
+        if written or is_definition:
+            yield Advice(place, have, f"`{target.file}`" if written else "none, see above")
+
+    def usage(manifest: Manifest) -> Iterable[Usage]:
+        if manifest[form.lower()]["written"]:
+            semantics = manifest["semantics"]
+            text = target.usage.format(meaning=semantics["input"]["meaning"], steps=semantics["time_steps"])
+            mark, code = "nir" if is_definition else program.name, snippets.nir(program, semantics)
+            yield Usage(place, f"{text}\n\n<!-- {mark} -->\n```python\n{code}\n```")
+
+    return Part(
+        what={target.file: what},
+        write=write,
+        check=check,
+        same=lambda bundle, received: hdf5.in_folders(bundle.folder, received),
+        reason_against=reason_against,
+        form=form,
+        comparisons=comparisons,
+        advice=advice,
+        usage=usage,
+    )
 
 
-PART = Part(
-    what={
-        NAME: "the network in the Neuromorphic Intermediate Representation, for nir 1.0.8 and later",
-    },
-    write=write,
-    check=check,
-    same=same,
-    reason_against=nir_graph.reason_against,
-    form="NIR",
-    comparisons=_comparisons,
-    advice=_advice,
-    usage=_usage,
-)
+PART = tuple(part(FIRST + number, program) for number, program in enumerate(PROGRAMS.values()))

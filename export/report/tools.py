@@ -7,6 +7,7 @@ from collections.abc import Container
 from typing import NamedTuple
 
 from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_torch.programs import PROGRAMS
 from export.bundle import Manifest
 from export.report.cells import table
 
@@ -35,10 +36,7 @@ _ROWS = (
     ("ONNX Runtime Web", _ORT, "exact", "the WebAssembly build; WebGPU was not tried", "ort_web"),
     ("TVM", _STEPS, "exact", "compiled for the CPU; refuses Loop (sequence.onnx)", "tvm"),
     ("emx-onnx-cgen (ONNX to C)", _STEPS, "exact", "C99 without heap; c/ needs no model compiler", "emx"),
-    ("SpikingJelly", "network_spikingjelly.nir", "exact", "unchanged", "spikingjelly"),
-    ("Norse", "network_norse.nir", "exact", "unchanged; membranes may differ in their last bit", "norse"),
-    ("snnTorch", "network.nir", "exact", "unchanged", "snntorch"),
-    ("Sinabs", "network_sinabs.nir", "exact", "unchanged, then two settings, see above", "sinabs"),
+    *((one.title, one.target.file, "exact", one.target.note, one.name) for one in PROGRAMS.values()),
     ("Speck", "network_sinabs.nir", "approximate", "through Sinabs; its neurons leak a constant amount", "sinabs"),
 )
 

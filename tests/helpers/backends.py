@@ -33,13 +33,13 @@ from csnn_jax.window import Trace, output, summed
 from csnn_torch import model as companion
 from csnn_torch.first_difference import simulation as experiment
 from csnn_torch.foreign import nir_network
+from csnn_torch.programs import PROGRAMS
 from export import reference
 from export.c import headers, program
 from export.graphs import few_bits, nir_graph, onnx_file
 from export.network import Bundle, Inputs
 from export.network import Network as Trained
-from export.parts import c_program, nir, nir_norse, nir_reader, nir_sinabs, nir_spikingjelly, sequence, step
-from export.parts.nir_reader import Rule
+from export.parts import c_program, nir, sequence, step
 from export.proof.runners import OnnxRunner, ReferenceRunner, Runner, window
 
 Values = dict[str, np.ndarray]
@@ -266,18 +266,24 @@ def in_c(name: str) -> Values:
     return {key: np.concatenate([image[key] for image in images], 1) for key in images[0]}
 
 
+def nir_file(program: str, name: str) -> Path:
+    """A network's NIR file for a program."""
+    target = PROGRAMS[program].target
+    nir_graph.write(bundle(name).folder / target.file, network(name).config, network(name).tensors, target)
+    return bundle(name).folder / target.file
+
+
 def in_nir(name: str) -> Values:
     """network.nir: spikes in snnTorch's importer, and states of the network that csnn_torch reads."""
-    path = written(nir, name) / nir.NAME
+    path = nir_file("snntorch", name)
     spikes = nir.run(nir_graph.read(path), torch_input(name), network(name).config.time_steps)
     return read_back(path, name) | by_layer(network(name).config, "spikes", map(last, spikes))
 
 
-def in_dialect(dialect: nir_graph.Dialect, rule: Rule, name: str, **flags: Any) -> Values:
-    """A NIR file for another program: spikes by its rule, and states of the network that csnn_torch reads."""
-    config, path = network(name).config, bundle(name).folder / dialect.file
-    nir_graph.write(path, config, network(name).tensors, dialect)
-    spikes = nir_reader.run(nir_graph.read(path, dialect), rule, torch_input(name), config.time_steps)
+def in_arithmetic(program: str, name: str, **flags: Any) -> Values:
+    """A NIR file for another program: spikes by its arithmetic, and states of the network that csnn_torch reads."""
+    config, path = network(name).config, nir_file(program, name)
+    spikes = nir.simulate(path, PROGRAMS[program], torch_input(name), config.time_steps, like_ours=True)
     return read_back(path, name, **flags) | by_layer(config, "spikes", map(last, spikes))
 
 
@@ -326,21 +332,11 @@ BACKENDS = {
     "sequence.onnx": backend(in_sequence, kinds="output, scores"),
     "C": backend(in_c, kinds=f"{STEP}, spikes"),
     "network.nir": backend(in_nir, kinds=f"{STEP}, spikes"),
-    "network_norse.nir": backend(in_dialect, nir_norse.DIALECT, nir_norse.same_as_ours, kinds=f"{STEP}, spikes"),
+    "network_norse.nir": backend(in_arithmetic, "norse", kinds=f"{STEP}, spikes"),
     "network_sinabs.nir": backend(
-        in_dialect,
-        nir_sinabs.DIALECT,
-        nir_sinabs.rule,
-        kinds=f"{STEP}, spikes",
-        written_by="sinabs",
-        reset="zero",
-        norm_input=False,
+        in_arithmetic, "sinabs", kinds=f"{STEP}, spikes", written_by="sinabs", reset="zero", norm_input=False
     ),
     "network_spikingjelly.nir": backend(
-        in_dialect,
-        nir_spikingjelly.DIALECT,
-        nir_spikingjelly.rule,
-        kinds=f"{STEP}, spikes",
-        written_by="spikingjelly",
+        in_arithmetic, "spikingjelly", kinds=f"{STEP}, spikes", written_by="spikingjelly"
     ),
 }

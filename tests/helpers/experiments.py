@@ -7,10 +7,10 @@ import torch
 from export_networks import FEW, Case, firing
 
 from csnn_jax.runs.equality import Comparison
-from csnn_torch.first_difference.causes import Cause
 from csnn_torch.first_difference.compared import comparable
 from csnn_torch.first_difference.explain import Experiment, Finding
 from csnn_torch.first_difference.simulation import Network, simulate
+from csnn_torch.programs.cause import Cause
 
 NETWORKS = {
     "subtract, max": replace(FEW, beta=0.75, time_steps=6, hidden=(8,)),

@@ -1,6 +1,7 @@
 """Changes of the network used for experiments; tests/test_matrix.py compares it unchanged."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import torch
 from export_networks import FEW, SYNAPTIC, Case, firing
 
 from csnn_jax.window import Trace
-from csnn_torch.first_difference.simulation import Network, own_step, resetting, simulate
+from csnn_torch.first_difference.causes import resetting
+from csnn_torch.first_difference.simulation import Network, simulate
+from csnn_torch.programs.cause import Moment
 
 torch.set_num_threads(1)
 
@@ -31,7 +34,7 @@ def recorded(case: Case, **changes) -> Trace:
 )
 def test_the_networks_own_reset_changes_nothing(config, reset, now):
     case = firing(config)
-    own, found = recorded(case), recorded(case, step=resetting(own_step, reset, now))
+    own, found = recorded(case), recorded(case, step=partial(resetting, reset, now, Moment.step))
     assert all(np.array_equal(own.membranes[node], found.membranes[node]) for node in own.membranes)
 
 

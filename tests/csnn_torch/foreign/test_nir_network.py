@@ -16,9 +16,9 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
 from csnn_torch.foreign import nir_network
+from csnn_torch.programs import PROGRAMS
 from export import reference
 from export.graphs import nir_graph
-from export.parts import nir_norse, nir_sinabs, nir_spikingjelly
 
 pytestmark = pytest.mark.numeric
 
@@ -64,23 +64,23 @@ def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name):
 
 
 READERS = {
-    nir_norse.DIALECT: {},
-    nir_sinabs.DIALECT: {"written_by": "sinabs", "reset": "zero", "norm_input": False},
-    nir_spikingjelly.DIALECT: {"written_by": "spikingjelly"},
+    "norse": {},
+    "sinabs": {"written_by": "sinabs", "reset": "zero", "norm_input": False},
+    "spikingjelly": {"written_by": "spikingjelly"},
 }
 """The flags with which each reader's file is read."""
 
 
-@pytest.mark.parametrize("dialect", READERS, ids=[dialect.reader for dialect in READERS])
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", ["small", "few bits", "averages after", "sums after", "synaptic"])
-def test_a_file_for_another_reader_comes_back_with_the_same_membranes(tmp_path, name, dialect):
-    config = OWN[name]
+def test_a_file_for_another_reader_comes_back_with_the_same_membranes(tmp_path, name, reader):
+    config, target = OWN[name], PROGRAMS[reader].target
     tensors = drawn(config)
-    if nir_graph.reason_against(config, tensors, dialect):
-        assert (name, dialect.reader) == ("synaptic", "Sinabs")
+    if nir_graph.reason_against(config, tensors, target):
+        assert (name, reader) == ("synaptic", "sinabs")
         return
-    nir_graph.write(tmp_path / dialect.file, config, tensors, dialect)
-    found = nir_network.read(str(tmp_path / dialect.file), **READERS[dialect])
+    nir_graph.write(tmp_path / target.file, config, tensors, target)
+    found = nir_network.read(str(tmp_path / target.file), **READERS[reader])
     rounded = layouts.on_grid(found.config, found.tensors)
     x = reference.inputs(config, np.random.default_rng(0).integers(0, 256, (3, *config.input_shape), np.uint8))
     networks = reference.Step(config, tensors), reference.Step(found.config, rounded)

@@ -12,10 +12,10 @@ from bundles import SMALL, drawn
 from refusals import assert_line
 
 from csnn_jax.runs.layouts import Tensors
+from csnn_torch.programs import PROGRAMS
+from csnn_torch.programs.program import Target
 from export import reference
 from export.graphs import nir_graph
-from export.graphs.nir_dialect import DEFINITION, Dialect
-from export.parts import nir_norse, nir_sinabs, nir_spikingjelly
 
 
 @pytest.mark.parametrize(
@@ -61,26 +61,26 @@ FIELDS_104 = {
     "Affine": {"weight", "bias"},
     "LIF": {"tau", "r", "v_leak", "v_threshold"},
 }
-DIALECTS = (DEFINITION, nir_norse.DIALECT, nir_sinabs.DIALECT, nir_spikingjelly.DIALECT)
+TARGETS = [program.target for program in PROGRAMS.values()]
 SHAPES = replace(SMALL, conv_channels=(4, 6), pool_size=(2, 4))
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("dialect", DIALECTS, ids=[one.file for one in DIALECTS])
-def test_layout_of_the_file(dialect: Dialect, after: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", TARGETS, ids=[one.file for one in TARGETS])
+def test_layout_of_the_file(target: Target, after: bool, tmp_path: Path) -> None:
     config = replace(SHAPES, pool_after=after)
     path, again = tmp_path / "network.nir", tmp_path / "again.nir"
-    nir_graph.write(path, config, drawn(config), dialect)
-    nir_graph.write(again, config, drawn(config), dialect)
+    nir_graph.write(path, config, drawn(config), target)
+    nir_graph.write(again, config, drawn(config), target)
     assert path.read_bytes() == again.read_bytes()
     with h5py.File(path) as file:
-        assert file["version"][()].decode() == ("1.0.4" if dialect.legacy else nir.version)
+        assert file["version"][()].decode() == ("1.0.4" if target.legacy else nir.version)
         names = list(file["node/nodes"])
         edges = [(a.decode(), b.decode()) for a, b in file["node/edges"][()]]
         assert edges == list(pairwise(names))  # sorted in order of execution
         for name, node in file["node/nodes"].items():
             kind = node["type"][()].decode()
-            extra = {"v_reset"} if kind == "LIF" and not dialect.legacy else set()
+            extra = {"v_reset"} if kind == "LIF" and not target.legacy else set()
             assert set(node) - {"type", "metadata"} == FIELDS_104[kind] | extra, name
             pairs = set(node) & {"kernel_size", "stride", "padding", "dilation"}
             assert all(node[field].shape == (2,) for field in pairs), name
@@ -89,14 +89,14 @@ def test_layout_of_the_file(dialect: Dialect, after: bool, tmp_path: Path) -> No
         )
         for number, shape in enumerate(reference.state_shapes(config).values(), 1):
             values = file[f"node/nodes/layer{number}_spikes"]
-            assert {values[name].shape for name in FIELDS_104["LIF"]} == {(1,) if dialect.legacy else shape}
+            assert {values[name].shape for name in FIELDS_104["LIF"]} == {(1,) if target.legacy else shape}
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_sums_have_the_weights_of_averages_divided_by_the_window(after: bool) -> None:
     config = replace(SHAPES, pool_after=after)
     tensors = drawn(config)
-    nodes = nir_graph.graph(config, tensors, replace(DEFINITION, sums=True)).nodes
+    nodes = nir_graph.graph(config, tensors, replace(nir_graph.DEFINED, sums=True)).nodes
     divided = {"conv1": 4, "conv2": 16} if not after else {"conv2": 4, "fc1": 16}
     for name, layer in zip(("layer1_conv", "layer2_conv", "layer3_linear"), config.graph.weighted, strict=False):
         pixels = np.float32(divided.get(layer.name, 1))

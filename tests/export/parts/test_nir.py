@@ -4,13 +4,12 @@ import nir
 import numpy as np
 import pytest
 import torch
-from backends import expected, last, torch_input, written
+from backends import expected, last, nir_file, torch_input
 from networks import network
 from torch.nn import functional
 
+from csnn_torch.programs import definition
 from export import reference
-from export.graphs import nir_dialect
-from export.parts import nir as part
 
 pytestmark = pytest.mark.numeric
 
@@ -40,10 +39,10 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
                 value = functional.linear(value, found["weight"], found["bias"])
             else:
                 if isinstance(node, nir.CubaLIF):
-                    i = currents[name] + nir_dialect.DT * (found["w_in"] * value - currents[name]) / found["tau_syn"]
+                    i = currents[name] + definition.DT * (found["w_in"] * value - currents[name]) / found["tau_syn"]
                     value = currents[name] = i
                 change = (found["v_leak"] - state[name] + found["r"] * value) / found.get("tau", found.get("tau_mem"))
-                v = state[name] + nir_dialect.DT * change
+                v = state[name] + definition.DT * change
                 value = (v > found["v_threshold"]).double()
                 state[name] = torch.where(value > 0, found["v_reset"], v)
                 spikes[name].append(value)
@@ -53,7 +52,7 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
 
 @pytest.mark.parametrize("name", ["powers of two", "synaptic, averages after", "synaptic, sums after"])
 def test_nirs_own_equations_give_the_same_spikes(name: str) -> None:
-    graph = nir.read(written(part, name) / part.NAME)
+    graph = nir.read(nir_file("snntorch", name))
     found = equations(graph, torch_input(name), network(name).config.time_steps)
     for layer, spikes in zip(network(name).config.graph.weighted, map(last, found), strict=True):
         np.testing.assert_array_equal(spikes, expected(name)[f"{layer.name}.spikes"])

@@ -1,7 +1,5 @@
 """Runs a NIR file in a program that reads it."""
 
-import contextlib
-import io
 import logging
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +13,10 @@ from csnn_jax.config import Config
 from csnn_jax.errors import UserError, first_line, one_line
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.window import Trace, joined
-from csnn_torch.first_difference.programs.program import Program
 from csnn_torch.first_difference.side import AFTER
 from csnn_torch.first_difference.simulation import Network
 from csnn_torch.foreign import nir_file, nir_network
-from csnn_torch.foreign.nir_programs import WrittenBy
+from csnn_torch.programs.program import Program
 
 
 class NirFile:
@@ -39,11 +36,12 @@ class NirFile:
     job: Config | None = None
 
     def __init__(self, program: Program, path: str, name: str, dt: float | None):
-        self.name, self._program, self._dt = name, program, dt
+        self.name, self._program, rules = name, program, program.rules
         if not Path(path).is_file():
             raise UserError(f"{one_line(name)}: no such file, expected a NIR file")
         _require(program, name)
-        step = f", time step {program.dt if dt is None else dt:g} s" if program.dt else ""
+        self._dt = dt or rules.dt
+        step = f", time step {self._dt:g} s" if rules.dt and not rules.fixed else ""
         first, *rest = (package.partition("<")[0] for package in program.packages)
         self.program = f"{first} {version(first)}, {', '.join(f'{one} {version(one)}' for one in rest)}{step}"
         self._graph = _read(path)
@@ -51,7 +49,11 @@ class NirFile:
         shapes = [tuple(map(int, shape)) for node in inputs for shape in node.input_type.values()]
         self.input_shape: tuple[int, ...] | None = shapes[0] if len(shapes) == 1 else None
         self._layers = _neurons(self._graph)
-        self.network, self.why_unread = _defined_or_why(path, program.dt if dt is None else dt)
+        self.network, self.why_unread = None, ""
+        try:
+            self.network = defined(path, dt or (None if rules.fixed else rules.dt))
+        except UserError as error:
+            self.why_unread = str(error)
         self._one_by_one = False
         self._load(1)
 
@@ -70,43 +72,34 @@ class NirFile:
         return joined(images, lambda arrays: np.concatenate(arrays, axis=1))
 
     def _window(self, x: Tensor) -> Trace:
-        network, step = self._load(x.shape[1])
-        steps: list[Trace] = []
-
-        def hook(module: Any, _: Any, output: Any) -> None:
-            (states, spikes), (spike, membrane) = steps[-1], self._program.seen(module, output)
-            node, whole = f"lif{len(states) + 1}", _batched(membrane)
-            states[node] = {MEMBRANE: whole.expand(x.shape[1], *whole.shape[1:]).clone()}
-            if spike is not None:
-                spikes[node] = _batched(spike)
-
-        kinds = self._program.neurons()
-        for module in network.modules():
-            if isinstance(module, kinds):
-                module.register_forward_hook(hook)
-        for frame in x:
-            steps.append(Trace({}, {}))
-            try:
-                step(frame)
-            except Exception as error:  # programs raise anything for a network they can't run
-                raise UserError(f"{one_line(self.name)}: the program can't run the network: {_said(error)}") from None
-            if (ran := len(steps[-1].states)) != self._layers:
-                layers = f"{self._program.name} runs {ran} of its {self._layers} layers of neurons"
-                raise UserError(
-                    f"{one_line(self.name)}: {layers}, because it silently skips nodes that it doesn't support"
-                )
+        network, steps = self._load(x.shape[1]), []
+        try:
+            for layers in self._program.importer.run(network, x):
+                steps.append(_trace(layers, x.shape[1]))
+        except Exception as error:  # programs raise anything for a network they can't run
+            raise UserError(f"{one_line(self.name)}: the program can't run the network: {_said(error)}") from None
+        if (ran := len(steps[-1].states)) != self._layers:
+            few = f"{self._program.name} runs {ran} of its {self._layers} layers of neurons"
+            raise UserError(f"{one_line(self.name)}: {few}, because it silently skips nodes that it doesn't support")
         return joined(steps, lambda arrays: torch.stack(arrays).numpy())
 
     def _load(self, batch: int) -> Any:
         logging.getLogger().setLevel(logging.ERROR)  # Norse logs warnings about what it ignores
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                return self._program.load(self._graph, batch, self._dt)
+            return self._program.importer.load(self._graph, batch, self._dt)
         except Exception as error:  # programs raise anything for a network they don't accept
             raise UserError(f"{one_line(self.name)}: the program can't import the network: {_said(error)}") from None
 
 
-def defined(path: str, dt: float | None, written_by: WrittenBy | None = None) -> Network:
+def _trace(layers: list[tuple[Tensor | None, Tensor]], batch: int) -> Trace:
+    """A step's trace from each layer's spikes and membranes."""
+    named = {f"lif{number}": layer for number, layer in enumerate(layers, 1)}
+    whole = {node: _batched(membrane) for node, (_, membrane) in named.items()}
+    states = {node: {MEMBRANE: one.expand(batch, *one.shape[1:]).clone()} for node, one in whole.items()}
+    return Trace(states, {node: _batched(spikes) for node, (spikes, _) in named.items() if spikes is not None})
+
+
+def defined(path: str, dt: float | None, written_by: str | None = None) -> Network:
     """Reads a NIR file's network by NIR's definition or a program's rules, with the file's weights.
 
     Raises:
@@ -115,13 +108,6 @@ def defined(path: str, dt: float | None, written_by: WrittenBy | None = None) ->
     scale = nir_network.read(path, dt=dt, written_by=written_by).config.pixels.scale
     found = nir_network.read(path, dt=dt, written_by=written_by, divided_by=scale)
     return Network(found.config, found.tensors)
-
-
-def _defined_or_why(path: str, dt: float | None) -> tuple[Network | None, str]:
-    try:
-        return defined(path, dt), ""
-    except UserError as error:
-        return None, str(error)
 
 
 def _neurons(graph: Any) -> int:
@@ -143,12 +129,9 @@ def _require(program: Program, name: str) -> None:
         try:
             __import__(plain)
         except ImportError as error:
-            install = f"pip install {' '.join(map(_quoted, program.packages))}"
+            quoted = (f'"{one}"' if "<" in one else one for one in program.packages)
+            install = f"pip install {' '.join(quoted)}"
             raise UserError(f"{one_line(name)}: {plain} isn't installed ({error}), expected `{install}`") from None
-
-
-def _quoted(package: str) -> str:
-    return f'"{package}"' if "<" in package else package
 
 
 def _read(path: str) -> Any:

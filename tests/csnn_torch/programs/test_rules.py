@@ -8,7 +8,7 @@ from refusals import refusing
 
 from csnn_jax.errors import UserError
 from csnn_torch.foreign import nir_network
-from csnn_torch.foreign.nir_programs import PROGRAMS
+from csnn_torch.programs import PROGRAMS
 
 pytestmark = pytest.mark.numeric
 
@@ -84,7 +84,7 @@ INTEGRATE = "IF", {"r": 1.0, "v_threshold": 1.0, "v_reset": 0.0}
 def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
     for name in ("norse", "sinabs"):
         found = read(INTEGRATE, written_by=name)
-        assert found.config.beta == 1 and found.config.reset == PROGRAMS[name].reset
+        assert found.config.beta == 1 and found.config.reset == PROGRAMS[name].rules.reset
         np.testing.assert_array_equal(found.tensors["fc1.weight"], sixteenths(0, 24, 16))
     defined = read(INTEGRATE)
     assert any(
