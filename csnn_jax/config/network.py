@@ -71,7 +71,7 @@ class ModelConfig(NeuronFields):
     pool_after: bool = _network(False, SWITCH, """
         Pool the neurons' spikes instead of the convolutions' outputs.""")
     bias: bool = _network(True, SWITCH, """
-        Convolutions and linear layers have a bias; --no-bias removes it.""")
+        Convolutions and linear layers have a bias, unless --no-bias is given.""")
     weight_bits: int | None = _network(None, WEIGHT_BITS, """
         Train and run the network with weights of this many bits, 2 to 8 including the sign; default: as many as stay
         exact.""")
@@ -197,9 +197,10 @@ def _each_layer(name: str) -> Rule:
 
 def _of_neuron(name: str, parameter: str) -> Rule:
     """The rule that an option isn't set if the neurons lack the parameter that it's about."""
+    others = " or ".join(kind for kind, neuron in NEURONS.items() if parameter in neuron.parameters)
     return Rule(
         name,
-        lambda model: f"no value; --neuron {model.neuron} has no {parameter}",
+        lambda model: f"--neuron {others}; {model.neuron} has no {parameter}",
         lambda model: parameter in model.kind.parameters or getattr(model, name) in (None, False),
     )
 

@@ -37,7 +37,7 @@ def _fields() -> list[tuple[str, Any, Any]]:
         text = f"Train {name}, one value per layer (or per channel, see --per-channel), starting from --{name}."
         fields.append((f"learn_{name}", bool, option(False, SWITCH, text, "neuron")))
     text = "Parameters with one value per channel of a convolution or per neuron of a linear layer."
-    return [*fields, ("per_channel", tuple, option((), several(choice(PARAMETERS)), text, "neuron"))]
+    return [*fields, ("per_channel", tuple, option((), several(choice(PARAMETERS), least=1), text, "neuron"))]
 
 
 if TYPE_CHECKING:  # for editors and type checkers, which don't see generated fields

@@ -49,8 +49,9 @@ class Option:
         return self.default is MISSING
 
     def check(self, value: Any) -> None:
-        """Raises UserError if a value is invalid."""
-        if not (value is None and self.default is None) and not self.kind.accepts(value):
+        """Raises UserError unless a value is the default or of its kind."""
+        is_default = type(value) is type(self.default) and value == self.default
+        if not is_default and not self.kind.accepts(value):
             raise self.error(value)
 
     def error(self, value: Any, expected: str | None = None) -> UserError:
@@ -61,7 +62,8 @@ class Option:
             expected: what was expected; None: a value of its kind.
         """
         on = value is True and self.kind.words == 0
-        shown = "" if on else f" {show(value, self.kind.quoted and expected is None)}"
+        whole = self.kind.metavar.startswith("INT")
+        shown = "" if on else f" {show(value, self.kind.quoted and expected is None, whole)}"
         return UserError(f"{self.flag}{shown}: expected {expected or self.kind.expected}")
 
 
@@ -179,20 +181,26 @@ def _word(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 else str(value)
 
 
-def show(value: object, quoted: bool = False) -> str:
-    """A value as part of one line: short, without control characters, and with text in quotes if `quoted`."""
+def show(value: object, quoted: bool = False, whole: bool = False) -> str:
+    """A value as part of one line, short and without control characters.
+
+    Args:
+        value: the value.
+        quoted: whether text is in quotes.
+        whole: whether whole numbers are expected, so 5.0 isn't shown as 5.
+    """
     try:
         parts = value if isinstance(value, tuple) else (value,)
         text = " ".join(
-            repr(part) if part == "" or (quoted and isinstance(part, str)) else _shown(part) for part in parts
+            repr(part) if part == "" or (quoted and isinstance(part, str)) else _shown(part, whole) for part in parts
         )
     except ValueError:  # an integer with more digits than Python converts
         text = "(thousands of digits)"
     return one_line(text)
 
 
-def _shown(value: object) -> str:
-    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+def _shown(value: object, whole: bool) -> str:
+    return str(value).removesuffix(".0") if isinstance(value, float) and not whole else str(value)
 
 
 def _plain(value: Any) -> Any:

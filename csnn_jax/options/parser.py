@@ -139,11 +139,14 @@ def _help(one: Option) -> str:
     return f"{one.help} (default: {show(one.default)})"
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Keeps the description's lines and the names of flags whole, and shows `--flag INT ...` as declared."""
+class _Help(argparse.HelpFormatter):
+    """Keeps the description's paragraphs and the names of flags whole, and shows `--flag INT ...` as declared."""
 
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=26)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join("\n".join(self._split_lines(one, width)) for one in text.split("\n\n"))
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)

@@ -26,7 +26,7 @@ FILES = (
     "weights.safetensors",
     "checkpoints",
     *("accuracy.png", "accuracy.pdf", "spikes.png", "spikes.pdf"),
-    *("evaluation.json", "confusion.png", "confusion.pdf"),
+    *("evaluation.json", "confusion.png", "confusion.pdf", "steps.png", "steps.pdf"),
     claim.HOLDER,
     "tensorboard",
 )
@@ -210,7 +210,7 @@ def _occupied(run: RunDir) -> UserError:
         return error
     complete = (run.path / "config.json").exists()
     state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
-    go_on = "" if run.finished else ", or --resume to continue it"
+    go_on = ", or --resume to continue it" if not run.finished and checkpoints.numbers(run.checkpoints) else ""
     hint = f", or --overwrite{go_on}" if complete else ""
     return UserError(f"--out {run.path}: already contains {state} run; expected another path{hint}")
 

@@ -96,8 +96,9 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | N
             print(f"Interrupted, but the run in {path} was already finished", flush=True)
             return 128 + signal
         print(f"Interrupted after {ended} iteration{'s' * (ended != 1)}; weights and metrics are in {path}")
-        less = ", without --init-from" if job.config.train.init_from is not None else ""
-        print(f"To continue, add --resume --out {shlex.quote(str(path))} to the same command{less}", flush=True)
+        less = [flag_of(name) for name in ("recipe", "init_from", "overwrite") if name in flags.given]
+        without = f", without {' and '.join(less)}" if less else ""
+        print(f"To continue, add --resume --out {shlex.quote(str(path))} to the same command{without}", flush=True)
     return 128 + signal if signal else 0
 
 
@@ -229,7 +230,8 @@ def resumed(
         run.truncate_records(start)
         checkpoints.drop_after(run.checkpoints, start)
     elif all((run.path / name).exists() for name in pictures.names(figures)):
-        more = "expected a larger --epochs or --max-iters"
+        whole = iterations(replace(config.train, max_iters=None), len(dataset.train.labels))
+        more = f"expected a larger --{'epochs' if start == whole else 'max-iters'}"
         if config.train.schedule == "cosine":
             more = "its learning rate has decayed to 0"
         raise UserError(f"--resume: {run.path} is finished; {more}")

@@ -61,9 +61,9 @@ class Journal:
                 self._records.record("end", iter=done, interrupted=True, seconds=self._seconds())
 
     def _stepped(self, event: Stepped) -> None:
-        iteration, metrics, began = event
+        iteration, metrics, began, dispatched_s = event
         now = time.perf_counter()
-        seconds, self._settled = now - max(began, self._settled), now
+        seconds, self._settled = max(dispatched_s, now - max(began, self._settled)), now
         layers = self.health.record(metrics.densities, metrics.gradients)
         rate = round(self._config.train.batch_size / seconds, 2)
         self._records.record("train", iter=iteration, loss=metrics.loss, images_per_s=rate, **layers)

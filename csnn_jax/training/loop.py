@@ -22,11 +22,18 @@ from csnn_jax.training.trainer import Trainer
 
 
 class Stepped(NamedTuple):
-    """An iteration, numbered from 1, is done; it was dispatched at `began` (`time.perf_counter`)."""
+    """An iteration, numbered from 1, is done.
+
+    Attributes:
+        iteration, metrics: its number and its metrics.
+        began: when it was dispatched (`time.perf_counter`).
+        dispatched_s: seconds until that returned; on a CPU, it computes meanwhile.
+    """
 
     iteration: int
     metrics: StepMetrics
     began: float
+    dispatched_s: float = 0.0
 
 
 class Evaluated(NamedTuple):
@@ -91,7 +98,7 @@ class Loop:
     ):
         self._config, self._dataset, self._trainer = config, dataset, trainer
         self._rates, self._go_on, self._on_batch = rates, go_on, on_batch
-        self._dispatched: deque[tuple[int, float, StepMetrics]] = deque()
+        self._dispatched: deque[Stepped] = deque()
 
     def events(self, start: int, unevaluated: bool = True) -> Generator[Event, None, None]:
         """Trains from iteration `start` to the end or an interrupt, and yields what happens.
@@ -112,7 +119,8 @@ class Loop:
                     break
                 began = time.perf_counter()
                 metrics = self._trainer.step(batch, float(self._rates[batch.iteration]))
-                self._dispatched.append((batch.iteration, began, metrics))
+                dispatched_s = time.perf_counter() - began
+                self._dispatched.append(Stepped(batch.iteration + 1, metrics, began, dispatched_s))
                 done = batch.iteration + 1
                 yield from self._settled(in_flight=1)
                 if self._evaluates(done):
@@ -129,17 +137,17 @@ class Loop:
     def summarize_neurons(self) -> dict[str, NeuronSummary]:
         """The network's neurons after the iteration that is being reported, while the next one may be dispatched."""
         # A step after a non-finite loss changes nothing, so there is no newer state to step back from.
-        ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)
+        ahead = any(step.metrics.fetched().finite for step in self._dispatched)
         return self._trainer.summarize_neurons(self._dataset.train.images, before=ahead)
 
     def _settled(self, in_flight: int = 0) -> Iterator[Event]:
         """Fetches the metrics of the dispatched iterations; `in_flight` may remain."""
         while len(self._dispatched) > in_flight:
-            iteration, began, metrics = self._dispatched.popleft()
-            values = metrics.fetched()
+            step = self._dispatched.popleft()
+            values = step.metrics.fetched()
             if not values.finite:
-                raise Diverged(iteration + 1)
-            yield Stepped(iteration + 1, values, began)
+                raise Diverged(step.iteration)
+            yield step._replace(metrics=values)
 
     def _evaluates(self, done: int) -> bool:
         """Whether to evaluate after `done` iterations; not on the test images right before the final evaluation."""

@@ -21,9 +21,12 @@ DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, com
 
 Same network? Compares membranes and spikes of every layer at every step, predictions and gradients, with equal weights
 on real test images.
+
 Same training? Compares iterations that start from equal weights and use equal batches.
+
 What does each cost? Measures wall and CPU seconds of a training iteration and an inference batch, compile time and
 peak memory.
+
 The exit code is 1 if a result exceeds its bound; the output names it."""
 
 Question = Literal["network", "training", "cost"]
@@ -42,7 +45,7 @@ class CompareFlags(Flags):
     quick: bool = option(False, SWITCH, """
         Use few images and iterations, and no variants: about 4 minutes on two CPU cores.""")
     questions: tuple[Question, ...] = option(
-        ("network", "training", "cost"), several(choice(Question)), "Questions to answer.")
+        ("network", "training", "cost"), several(choice(Question), least=1), "Questions to answer.")
     figures: Figures = option("png", choice(Figures), "pdf: also write comparison.pdf, for papers.")
     # fmt: on
 

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
+from functools import partial
 
 from csnn_jax.command import run_command
 from csnn_jax.flags import Flags, parse
-from csnn_jax.options import option
+from csnn_jax.options import Rule, option
 from csnn_jax.options.kinds import NAME, choice, count, number, text
 from csnn_torch import require_torch
 from csnn_torch.programs import PROGRAMS
@@ -17,6 +18,13 @@ A and B are each one of these: a run directory; a step.onnx, preferably inside i
 definition; or PROGRAM:FILE.nir, a NIR file run in norse, snntorch, sinabs or spikingjelly, which must be installed.
 Causes are found by experiment: one side's network is computed with each known difference between programs.
 The exit code is 0 if no spike differs, 1 if one does, and 2 if the two can't be compared."""
+
+
+def _is_used(name: str, flags: "FirstDifferenceFlags") -> bool:
+    """Whether a flag for NIR files isn't given, or a side is one."""
+    from csnn_torch.foreign import nir_file
+
+    return name not in flags.given or any(map(nir_file.is_nir, (flags.a, flags.b)))
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,10 @@ class FirstDifferenceFlags(Flags):
         Time step of a NIR file's network in seconds; default: 0.001 for Norse, 0.0001 for the others. Sinabs counts in
         steps, and snnTorch's time step is fixed.""")
     # fmt: on
+
+    RULES = tuple(
+        Rule(name, "a NIR file on one side", partial(_is_used, name)) for name in ("scale", "written_by", "dt")
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ INVALID = [
     ("conv_channels", (1,) * 5, ("pool max", "pool5", "1x1")),
     ("hidden", (1,) * 998, ("hidden", "at most", 1000, "layers")),
     ("stride", (30, 1), ("pool max", "pool1", "1x1")),
+    ("time_steps", 5.0, ("time_steps 5.0", "whole number")),
     ("input_shape", (28, 28), ("input_shape 28 28", "three", "positive", "whole numbers")),
 ]
 

@@ -8,8 +8,8 @@ from csnn_jax.errors import UserError
 
 NEURONS = [
     ({"neuron": "izhikevich"}, ("neuron izhikevich", "leaky", "synaptic")),
-    ({"alpha": 0.5}, ("alpha 0.5", "no value", "neuron leaky")),
-    ({"learn_alpha": True}, ("learn_alpha", "no value", "neuron leaky")),
+    ({"alpha": 0.5}, ("alpha 0.5", "neuron synaptic", "leaky")),
+    ({"learn_alpha": True}, ("learn_alpha", "neuron synaptic", "leaky")),
     ({"per_channel": ("alpha",)}, ("per_channel alpha", "beta", "threshold", "neuron leaky")),
     ({"neuron": "synaptic", "alpha": 1.5}, ("alpha 1.5", "0 to 1")),
     ({"neuron": "synaptic", "alpha": (0.5, 0.5)}, ("alpha 0.5 0.5", "one value, or 4")),

@@ -74,6 +74,10 @@ def test_an_unusable_path_is_refused(path, facts, tmp_path, monkeypatch):
 
 def test_finished_and_unfinished_runs_are_not_overwritten(run, out):
     run.record("end", iter=1, interrupted=True)
+    with refusing(UserError, f"out {out}", "unfinished", "overwrite", unchanged=out) as nothing_to_resume:
+        rundir.create(str(out), CONFIG)
+    assert "resume" not in str(nothing_to_resume.value)
+    (out / "checkpoints" / "1").mkdir(parents=True)
     with refusing(UserError, f"out {out}", "unfinished", "overwrite", "resume", unchanged=out):
         rundir.create(str(out), CONFIG)
     finish(run)

@@ -77,7 +77,7 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
     assert resume(interrupted, 10) == 10 and files(interrupted) == before  # no pictures yet
     for name in pictures.names("png"):
         (interrupted.path / name).write_bytes(b"a picture")
-    with refusing(UserError, interrupted.path, "epochs", "max_iters"):
+    with refusing(UserError, interrupted.path, "larger epochs"):
         resume(interrupted, 10)
     begun = job.resumed(interrupted, job_config(), Counter(), TEN, "pdf")
     assert (begun.done, begun.unfinished) == (10, False)  # the PDFs are missing

@@ -100,7 +100,8 @@ def test_without_a_run_the_default_network_is_trained_first(tmp_path, monkeypatc
     """Here the default network is a small one."""
     stack = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=8)
     monkeypatch.setattr(questions, "Config", lambda: Config(stack))
-    flags = command.CompareFlags(out=str(tmp_path), questions=())
+    monkeypatch.setattr(questions, "ANSWERS", {})
+    flags = command.CompareFlags(out=str(tmp_path))
     assert command.compare(flags, replace(Plan.quick(), variant_iterations=1), "") == 0
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert [*config.model.graph] == [*stack.graph] and len(tensors) == 6
