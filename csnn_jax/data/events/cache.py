@@ -39,7 +39,8 @@ class Cache:
 
         Args:
             name: the kind of data set, for the name of the folder.
-            train, test: its recordings.
+            train: its training recordings.
+            test: its test recordings.
 
         Raises:
             UserError: a recording can't be used; the message names it.
