@@ -16,7 +16,8 @@ from once import once
 # XLA spends more time on optimization than these tests take otherwise. Functions for which it matters are compiled as
 # for a user: see the fixture `optimised`, and `commands.OPTIMISED` for commands.
 # Tests that split a batch use four devices; others use the first one.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ENVIRONMENT["JAX_COMPILATION_CACHE_DIR"]  # instead of the user's
+for name in ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"):
+    os.environ[name] = ENVIRONMENT[name]  # instead of the user's
 os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES}"
 
 gc.disable()  # until everything is imported: see pytest_collection

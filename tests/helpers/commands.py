@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 EMITTERS = {"xla_cpu_use_fusion_emitters": True} if version("jax") < "0.12" else {}
 """An XLA option at its default, which newer versions don't have."""
@@ -25,13 +26,20 @@ UNOPTIMISED = " ".join(
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 """For XLA_FLAGS: four virtual devices on the CPU."""
 
-# Workers and their commands share a compilation cache, which their parent makes and removes.
+# Workers and their commands share a cache, which their parent makes and removes, except for what takes long to fetch.
 if "CSNN_TEST_CACHE" not in os.environ:
     _CACHE = tempfile.TemporaryDirectory(prefix="csnn-test-cache-")
     os.environ["CSNN_TEST_CACHE"] = _CACHE.name
+    for name in ("csnn_jax/npm", "matplotlib"):
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        link = Path(_CACHE.name, name)
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(folder)
 _USERS_FLAGS = os.environ.get("XLA_FLAGS", "").replace(UNOPTIMISED, "").replace(FOUR_DEVICES, "").strip()
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")} | {
-    "JAX_COMPILATION_CACHE_DIR": os.environ["CSNN_TEST_CACHE"],
+    "JAX_COMPILATION_CACHE_DIR": os.path.join(os.environ["CSNN_TEST_CACHE"], "xla"),
+    "XDG_CACHE_HOME": os.environ["CSNN_TEST_CACHE"],
     "JAX_PLATFORMS": "cpu",
     "COLUMNS": "200",
     "XLA_FLAGS": f"{_USERS_FLAGS} {UNOPTIMISED}".strip(),
