@@ -1,0 +1,327 @@
+"""Layers of neurons over a whole window, as functions of arrays."""
+
+import dataclasses
+import math
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from csnn_jax.config import Reset
+from csnn_jax.engine import library
+from csnn_jax.engine.library import LANES, Unsupported
+from csnn_jax.network import surrogate as surrogates
+from csnn_jax.network.neuron import clip
+from csnn_jax.network.surrogate import Derivative, fast_sigmoid
+from csnn_jax.ops import rules
+from csnn_jax.ops.rules import Geometry, Rule, Values
+from csnn_jax.ops.spikes import Bits, Constant, Layout, Spikes, padded, with_planes
+
+SETTLING = 32
+"""Number of steps in which a membrane settles under a constant current: 24 to 26 at beta 0.5."""
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["image"], meta_fields=["steps"])
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """An input that's the same at every step, so a layer computes its current once; see `held`.
+
+    Attributes:
+        image: [batch, height, width, channels] or [batch, inputs], float32.
+        steps: number of time steps.
+    """
+
+    image: Array
+    steps: int
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["spikes", "all_membranes", "all_last", "counts"],
+    meta_fields=["layout"],
+)
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """What a layer of neurons did over the window. Everything is differentiable.
+
+    Attributes:
+        spikes: its spikes, for the next layer or `unpack`; without those that `stays` drops.
+        all_membranes: [batch, time, padded neurons]; [0] if they weren't asked for.
+        all_last: [batch, padded neurons].
+        counts: the number of its spikes over the window, float32 [batch]; also of those that `stays` drops.
+        layout: the order of its neurons.
+    """
+
+    spikes: Spikes
+    all_membranes: Array
+    all_last: Array
+    counts: Array
+    layout: Layout
+
+    @property
+    def membranes(self) -> Array:
+        """Membranes at every step [time, batch, *neurons].
+
+        Raises:
+            ValueError: the layer was called without `membranes=True`.
+        """
+        if self.all_membranes.ndim != 3:
+            raise ValueError("the layer has no membranes, expected membranes=True in its call")
+        return self.layout.gathered(self.all_membranes).swapaxes(0, 1)
+
+    @property
+    def last(self) -> Array:
+        """Membranes after the last step [batch, *neurons]."""
+        return self.layout.gathered(self.all_last)
+
+    @property
+    def density(self) -> Array:
+        """The fraction of neurons that spike at a step, a scalar."""
+        time, batch, *shape = self.spikes.shape
+        return self.counts.sum() / (time * batch * math.prod(shape))
+
+
+def held(image: Array, steps: int) -> Held:
+    """An image for `conv_lif` or `linear_lif` that's the same at every step.
+
+    Args:
+        image: [batch, height, width, channels] or [batch, inputs], float32.
+        steps: number of time steps.
+
+    Raises:
+        ValueError: the image has another shape or type, or there is no step.
+    """
+    image = jnp.asarray(image)
+    if image.ndim not in (2, 4) or image.dtype != jnp.float32:
+        expected = "float32 [batch, height, width, channels] or [batch, inputs]"
+        raise ValueError(f"image is {image.dtype} {list(image.shape)}, expected {expected}")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}, expected at least 1")
+    return Held(image, steps)
+
+
+@surrogates.reverse_mode_only()
+def conv_lif(
+    source: Spikes | Held,
+    kernel: Array,
+    bias: Array | None = None,
+    beta: ArrayLike = 0.5,
+    threshold: ArrayLike = 1.0,
+    *,
+    padding: int = 0,
+    pool: Literal["max", "avg"] | None = None,
+    reset: Reset = "subtract",
+    surrogate: Derivative = fast_sigmoid,
+    membranes: bool = False,
+    stays: Array | None = None,
+    weight_bits: int = 0,
+    feeds: int | None = None,
+) -> Layer:
+    """A convolution with stride 1, 2x2 pooling or none, and leaky integrate-and-fire neurons over the whole window.
+
+    At each step, U[t] = beta U[t-1] + I[t], minus the threshold where U[t-1] exceeded it ("subtract"), or with
+    U[t-1] = 0 there ("zero"), and S[t] = 1 where U[t] exceeds the threshold. The reset has no gradient. Its time is
+    proportional to the number of input spikes.
+
+    Args:
+        source: spikes of a layer [time, batch, height, width, in], or packed or held input.
+        kernel: float32 [k, k, in, out], as in `jax.lax` with "HWIO"; k at most 7.
+        bias: [out]; None: zeros.
+        beta: membrane decay, a scalar; values outside 0 to 1 are clipped.
+        threshold: a scalar.
+        padding: zeros on every side, less than half a kernel.
+        pool: pooling between the convolution and the neurons; windows that aren't complete are dropped.
+        reset: "subtract", "zero" or "none".
+        surrogate: the derivative of a spike as a function of U - threshold. The kernels compute those of
+            `csnn_jax.network.surrogate`, also with another slope: `functools.partial(atan, slope=3.0)`.
+        membranes: whether to return the membranes of every step.
+        stays: bool [batch, rows, columns, out], the neurons whose spikes are passed on (dropout); None: all.
+        weight_bits: if the weights are whole multiples of a power of two for each output, below 2^weight_bits of them:
+            this number, at most 12, and the kernels add integers, with the same results. 0: any weights.
+        feeds: number of outputs of a linear layer, if it's the only reader of the spikes; the gradient then takes less
+            memory, and after a long window of a held image less time.
+
+    Returns:
+        The layer, with spikes [time, batch, rows, columns, out]. Gradients are for kernel, bias, beta, threshold, and
+        the source if it consists of floats.
+
+    Raises:
+        ValueError: an argument has the wrong shape or type.
+        Unsupported: the kernels aren't built, or don't support the sizes; the message says which they do.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from csnn_jax import ops
+        >>> image = ops.held(jnp.ones((1, 4, 4, 1)), steps=3)
+        >>> def loss(kernel):
+        ...     return (ops.conv_lif(image, kernel, pool="max", membranes=True).membranes ** 2).sum()
+        >>> jax.grad(loss)(jnp.full((3, 3, 1, 1), 0.125)).shape
+        (3, 3, 1, 1)
+    """
+    shape = source.image.shape[1:] if isinstance(source, Held) else source.layout.shape
+    if len(shape) != 3 or kernel.ndim != 4 or kernel.shape[:3] != (len(kernel), len(kernel), shape[-1] // _planes(source)):
+        raise ValueError(
+            f"kernel is {list(kernel.shape)}, expected [k, k, in, out] for an input of {list(shape)} at each step"
+        )
+    if pool not in (None, "max", "avg"):
+        raise ValueError(f"pool is {pool!r}, expected 'max', 'avg' or None")
+    geometry = Geometry(shape[:2], padding, 1 if pool is None else 2, pool == "max")
+    channels = kernel.shape[-1]
+    layout = Layout((*geometry.cells(len(kernel)), channels), (channels,))
+    _check_sizes(geometry, len(kernel), layout, source)
+    rule = _rule(reset, surrogate, layout, membranes, weight_bits, feeds)
+    kernel, bias = _wide(kernel, layout), _wide(_bias(bias, channels), layout)
+    values = _values(beta, threshold, stays, layout)
+    if isinstance(source, Held):
+        return _from_current(rules.image_current(source.image, kernel, bias, geometry), values, rule, source, layout)
+    kernel = source.layout.spread(with_planes(kernel, source.layout.planes), -2)
+    # The kernel differentiates the neurons before it with its own settings.
+    same = source.neurons == (rule.reset, rule.surrogate, rule.slope)
+    arrays = source.arrays if same else source.arrays._replace(constant=None)
+    settles = arrays.constant is not None and arrays.bits.shape[1] > SETTLING
+    rule = rule._replace(feeds=feeds and padded(feeds) if settles else None)
+    return _layer(rules.conv_lif(arrays, kernel, bias, values, rule, geometry), values, layout)
+
+
+@surrogates.reverse_mode_only()
+def linear_lif(
+    source: Spikes | Held,
+    kernel: Array,
+    bias: Array | None = None,
+    beta: ArrayLike = 0.5,
+    threshold: ArrayLike = 1.0,
+    *,
+    reset: Reset = "subtract",
+    surrogate: Derivative = fast_sigmoid,
+    membranes: bool = False,
+    stays: Array | None = None,
+    weight_bits: int = 0,
+) -> Layer:
+    """A linear layer and leaky integrate-and-fire neurons over the whole window.
+
+    Args:
+        source: spikes of a layer, which are flattened in the order [height, width, channels], or packed or held input.
+        kernel: float32 [inputs, out].
+        bias: [out]; None: zeros.
+        beta: as in `conv_lif`, like all others.
+        threshold: likewise.
+        reset: likewise.
+        surrogate: likewise.
+        membranes: likewise.
+        stays: bool [batch, out].
+        weight_bits: likewise.
+
+    Returns:
+        The layer, with spikes [time, batch, out].
+
+    Raises:
+        ValueError: an argument has the wrong shape or type.
+        Unsupported: the kernels aren't built.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import ops
+        >>> spikes = ops.pack(jnp.ones((4, 1, 2), jnp.uint8))  # [time, batch, inputs]
+        >>> layer = ops.linear_lif(spikes, jnp.array([[0.5], [0.25]]), membranes=True)
+        >>> layer.membranes[:, 0, 0].tolist(), ops.unpack(layer.spikes)[:, 0, 0].tolist()
+        ([0.75, 1.125, 0.3125, 0.90625], [0.0, 1.0, 0.0, 0.0])
+    """
+    shape = source.image.shape[1:] if isinstance(source, Held) else source.layout.shape
+    if kernel.ndim != 2 or len(kernel) != math.prod(shape) // _planes(source):
+        raise ValueError(
+            f"kernel is {list(kernel.shape)}, expected [inputs, out] for an input of {list(shape)} at each step"
+        )
+    channels = kernel.shape[-1]
+    layout = Layout((channels,), (channels,))
+    rule = _rule(reset, surrogate, layout, membranes, weight_bits, None)
+    kernel, bias = _wide(kernel, layout), _wide(_bias(bias, channels), layout)
+    values = _values(beta, threshold, stays, layout)
+    if isinstance(source, Held):
+        image = source.image.reshape(len(source.image), -1)
+        return _from_current(rules.image_current(image, kernel, bias, None), values, rule, source, layout)
+    before = source.layout
+    kernel = kernel.reshape(math.prod(before.shape[:-1]), -1, kernel.shape[-1])
+    kernel = before.spread(with_planes(kernel, before.planes), 1).reshape(before.neurons, -1)
+    arrays = source.arrays._replace(constant=None)
+    return _layer(rules.linear_lif(arrays, kernel, bias, values, rule), values, layout)
+
+
+def _planes(source: Spikes | Held) -> int:
+    return 1 if isinstance(source, Held) else source.layout.planes
+
+
+def _rule(
+    reset: Reset, surrogate: Derivative, layout: Layout, membranes: bool, weight_bits: int, feeds: int | None
+) -> Rule:
+    limits = library.limits()
+    if reset not in limits.resets:
+        raise ValueError(f"reset is {reset!r}, expected one of {', '.join(limits.resets)}")
+    if not 0 <= weight_bits <= limits.weight_bits:
+        raise ValueError(f"weight_bits is {weight_bits}, expected 0 to {limits.weight_bits}")
+    name, slope = surrogates.named(surrogate)
+    return Rule(reset, name or surrogate, slope, layout.shape[-1], membranes, weight_bits, feeds)
+
+
+def _check_sizes(geometry: Geometry, kernel: int, layout: Layout, source: Spikes | Held) -> None:
+    """Raises an error unless the kernels can run a convolution."""
+    limits = library.limits()
+    if kernel not in limits.kernel_sizes:
+        raise Unsupported(f"kernel has {kernel} pixels, expected at most {max(limits.kernel_sizes)}")
+    if not 0 <= 2 * geometry.padding < kernel:
+        raise ValueError(f"padding is {geometry.padding}, expected 0 to {(kernel - 1) // 2}, less than half the kernel")
+    if min(layout.shape) < 1:
+        raise ValueError(f"the output would be {list(layout.shape)}, expected an input of at least {kernel} pixels")
+    inputs = kernel**2 * (source.image.shape[-1] if isinstance(source, Held) else source.layout.width)
+    if inputs > limits.inputs:
+        raise Unsupported(f"an output sums {inputs:,} inputs, expected at most {limits.inputs:,}")
+
+
+def _bias(bias: Array | None, channels: int) -> Array:
+    if bias is None:
+        return jnp.zeros(channels, jnp.float32)
+    if bias.shape != (channels,):
+        raise ValueError(f"bias is {list(bias.shape)}, expected [{channels}], one for each output")
+    return bias
+
+
+def _wide(array: Array, layout: Layout) -> Array:
+    """Adds outputs with zero weights, up to a multiple of 16."""
+    if array.dtype != jnp.float32:
+        raise ValueError(f"kernel or bias is {array.dtype}, expected float32")
+    return layout.spread(array, -1)
+
+
+def _values(beta: ArrayLike, threshold: ArrayLike, stays: Array | None, layout: Layout) -> Values:
+    for name, value in (("beta", beta), ("threshold", threshold)):
+        if jnp.shape(value):
+            raise ValueError(f"{name} is {list(jnp.shape(value))}, expected a scalar")
+    mask = None
+    if stays is not None:
+        if stays.shape[1:] != layout.shape:
+            raise ValueError(f"stays is {list(stays.shape)}, expected [batch, {', '.join(map(str, layout.shape))}]")
+        flat = stays.astype(jnp.uint8).reshape(1, len(stays), -1, layout.shape[-1])
+        mask = rules.call("pack", x=flat, planes=1)["bits"][:, 0]
+    return Values(clip(jnp.asarray(beta, jnp.float32)), jnp.asarray(threshold, jnp.float32), mask)
+
+
+def _from_current(current: Array, values: Values, rule: Rule, source: Held, layout: Layout) -> Layer:
+    """Neurons under a constant current. A convolution can sum its gradient over time, see `Constant`."""
+    window = rules.constant_lif(current, values, rule, source.steps)
+    constant = None
+    # The kernels don't compute a dropped neuron's gradient on this route, nor for other surrogates and resets.
+    few = layout.shape[-1] <= library.limits().constant_channels
+    if few and values.mask is None and rule.reset != "zero" and isinstance(rule.surrogate, str):
+        constant = Constant(current, values.beta, values.threshold)
+    return _layer(window, values, layout, constant, rule)
+
+
+def _layer(
+    window: rules.Window, values: Values, layout: Layout, constant: Constant | None = None, rule: Rule | None = None
+) -> Layer:
+    bits = window.bits if values.mask is None else window.bits & values.mask[:, None]
+    key = None if constant is None or rule is None else (rule.reset, rule.surrogate, rule.slope)
+    spikes = Spikes(Bits(bits, window.port, constant), layout, key)
+    return Layer(spikes, window.membranes, window.last, window.counts, layout)

@@ -1,0 +1,461 @@
+"""A layer's whole window as one operation with its own `jax.custom_vjp`: the calls of the kernels and their gradients.
+
+Shapes: everything is image-major, [batch, time, neurons]; channels are padded to a multiple of 16 (`spikes.padded`),
+with zero weights. Outputs whose cotangent is a symbolic zero, because nothing differentiates them, cost nothing.
+"""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
+
+from csnn_jax.config import SLOPELESS, Reset
+from csnn_jax.engine import fixed
+from csnn_jax.engine.library import LANES, call
+from csnn_jax.network import layers
+from csnn_jax.network import surrogate as surrogates
+from csnn_jax.network.surrogate import Derivative
+from csnn_jax.ops.spikes import Bits, Constant, Product, dense, no_gradient
+
+
+class Values(NamedTuple):
+    """The parameters of a layer's neurons.
+
+    Attributes:
+        beta: membrane decay, a scalar in [0, 1].
+        threshold: theta, a scalar.
+        mask: bits [batch, neurons / 16] of the neurons whose spikes the next layer gets; None: all.
+    """
+
+    beta: Array
+    threshold: Array
+    mask: Array | None = None
+
+
+class Rule(NamedTuple):
+    """Static settings of a layer, a hashable argument of jitted functions.
+
+    Attributes:
+        reset: "subtract", "zero" or "none".
+        surrogate: a name from the configuration, or the user's derivative, any JAX function of U - threshold.
+        slope: sharpness of a named surrogate.
+        channels: output channels, without padding.
+        keep: whether to return membranes.
+        weight_bits: bits of the layer's weights, without the sign, if they are integers times a scale for each neuron;
+            kernels then add integers. 0: floats.
+        feeds: number of outputs, with padding, of the only linear layer that reads the spikes; their gradient is then a
+            `Product`. None: any layers.
+    """
+
+    reset: Reset
+    surrogate: str | Derivative
+    slope: float
+    channels: int
+    keep: bool = False
+    weight_bits: int = 0
+    feeds: int | None = None
+
+    def derivative(self, membranes: Array, threshold: Array) -> Array:
+        """dS/dU at every membrane."""
+        function = surrogates.BY_NAME[self.surrogate] if isinstance(self.surrogate, str) else self.surrogate
+        if isinstance(self.surrogate, str) and self.surrogate not in SLOPELESS:
+            function = partial(function, slope=self.slope)
+        return surrogates.evaluated(function, membranes - threshold)
+
+
+class Geometry(NamedTuple):
+    """The windows of a convolution with stride 1, and the cells of its pool.
+
+    Attributes:
+        size: height and width of the input.
+        padding: zeros on every side of the input.
+        pool: height and width of a cell, 1 or 2; 1: no pool.
+        max: whether it's a max-pool, otherwise an average.
+    """
+
+    size: tuple[int, int]
+    padding: int = 0
+    pool: int = 1
+    max: bool = False
+
+    def cells(self, kernel: int) -> tuple[int, int]:
+        """Rows and columns of neurons."""
+        height, width = ((size + 2 * self.padding - kernel + 1) // self.pool for size in self.size)
+        return height, width
+
+
+class Window(NamedTuple):
+    """What a layer's neurons did over the window.
+
+    Attributes:
+        bits: their spikes [batch, time, neurons / 16].
+        port: carries the gradient of the spikes, as in `Bits`.
+        membranes: [batch, time, neurons], or [0] if they aren't kept.
+        last: membranes after the last step [batch, neurons].
+        counts: number of spikes [batch].
+    """
+
+    bits: Array
+    port: Array | Product
+    membranes: Array
+    last: Array
+    counts: Array
+
+
+class _Neurons(NamedTuple):
+    """What the backward pass of a layer's neurons needs; membranes are None if they are computed again."""
+
+    membranes: Array | None
+    values: Values
+
+
+def _window(rule: Rule, results: dict[str, Array]) -> Window:
+    bits = results["bits"]
+    batch, time, words = bits.shape
+    neurons = words * LANES
+    port: Array | Product = jnp.zeros((batch, time, neurons), jnp.float32)
+    if rule.feeds is not None:
+        port = Product(jnp.zeros((batch, time, rule.feeds)), jnp.zeros((neurons, rule.feeds)))
+    membranes = results["membranes"] if rule.keep else jnp.zeros(0, jnp.float32)
+    counts = call("count_spikes", bits=bits)["counts"]
+    return Window(bits, port, membranes, results["last"], counts)
+
+
+def _primal(tree: Any) -> Any:
+    """The values of what `jax.custom_vjp` passes with `symbolic_zeros`."""
+    return jax.tree.map(lambda leaf: leaf.value, tree, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal))
+
+
+def _is_perturbed(tree: Any) -> bool:
+    """Whether a gradient may be needed with respect to any of these arguments."""
+    leaves = jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal))
+    return any(leaf.perturbed for leaf in leaves)
+
+
+def _if_any(cotangent: Any) -> Any:
+    """A cotangent; None if it's zero because nothing differentiates the output."""
+    return None if any(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(cotangent)) else cotangent
+
+
+# --- the gradient that reaches a layer's neurons
+
+
+class _Drive(NamedTuple):
+    """What drives the neurons' reverse recurrence, dU[t] = given dS[t] + beta dU[t+1] ...
+
+    Attributes:
+        dspikes: [batch, time, neurons], or a product.
+        given: the factor of dspikes; None: the kernel computes the surrogate's derivative.
+        dmembranes: the part that doesn't come from spikes, which is in dspikes with a factor of 1; None: nothing.
+    """
+
+    dspikes: Array | Product
+    given: Array | None
+    dmembranes: Array | None
+
+
+def _drive(rule: Rule, membranes: Array, values: Values, cotangent: Window) -> _Drive:
+    port, counts = _if_any(cotangent.port), _if_any(cotangent.counts)
+    dmembranes = _dmembranes(rule, membranes, cotangent)
+    mask = None if values.mask is None else dense(values.mask)[:, None, :]
+    if port is None and counts is None and dmembranes is not None:
+        return _Drive(dmembranes, jnp.ones_like(membranes), dmembranes)
+    if port is None:
+        port = jnp.zeros_like(membranes)
+    derivative = None
+    if mask is not None or dmembranes is not None or not isinstance(rule.surrogate, str):
+        derivative = rule.derivative(membranes, values.threshold)
+    if counts is None and dmembranes is None:
+        return _Drive(port, derivative if mask is None else derivative * mask, None)
+    dspikes = as_array(port) if mask is None else as_array(port) * mask
+    if counts is not None:
+        neurons = membranes.shape[-1]
+        exists = jnp.arange(neurons) % (-(-rule.channels // LANES) * LANES) < rule.channels
+        dspikes = dspikes + jnp.where(exists, counts[:, None, None], 0)
+    if dmembranes is None:
+        return _Drive(dspikes, derivative, None)
+    return _Drive(derivative * dspikes + dmembranes, jnp.ones_like(membranes), dmembranes)
+
+
+def _dmembranes(rule: Rule, membranes: Array, cotangent: Window) -> Array | None:
+    every, last = _if_any(cotangent.membranes) if rule.keep else None, _if_any(cotangent.last)
+    if last is None:
+        return every
+    return (jnp.zeros_like(membranes) if every is None else every).at[:, -1].add(last)
+
+
+def as_array(port: Array | Product) -> Array:
+    """A gradient of spikes [batch, time, neurons]."""
+    if not isinstance(port, Product):
+        return port
+    left, right = port
+    return fixed.multiply(left.reshape(-1, left.shape[2]), right.T).reshape(*left.shape[:2], -1)
+
+
+def _arguments(rule: Rule, given: Array | None) -> dict[str, Any]:
+    """The arguments of a backward operation that say how its neurons work."""
+    surrogate = "given" if given is not None else rule.surrogate
+    return {"given": given, "reset": rule.reset, "surrogate": surrogate, "slope": rule.slope}
+
+
+def _dvalues(drive: _Drive, values: Values, results: dict[str, Array]) -> Values:
+    """The gradient of the neurons' parameters."""
+    dthreshold = fixed.add_up(results["dthreshold"])
+    if drive.dmembranes is not None:  # the kernel takes it for a gradient of spikes, which the threshold moves
+        dthreshold += fixed.add_up(drive.dmembranes)
+    mask: Any = None if values.mask is None else no_gradient(values.mask)
+    return Values(fixed.add_up(results["dbeta"]), dthreshold, mask)
+
+
+def _neurons_backward(
+    rule: Rule, membranes: Array, values: Values, cotangent: Window
+) -> tuple[dict[str, Array], Values]:
+    """The gradients of neurons' currents, and of their parameters."""
+    drive = _drive(rule, membranes, values, cotangent)
+    results = call(
+        "lif_backward",
+        dspikes=as_array(drive.dspikes),
+        membranes=membranes,
+        beta=values.beta,
+        threshold=values.threshold,
+        **_arguments(rule, drive.given),
+    )
+    return results, _dvalues(drive, values, results)
+
+
+# --- neurons under a constant current
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def constant_lif(current: Array, values: Values, rule: Rule, steps: int) -> Window:
+    """Neurons driven by the same current [batch, neurons] at every step.
+
+    The backward pass computes their membranes again instead of storing them.
+    """
+    return _window(rule, _constant_lif(current, values, rule, steps, rule.keep))
+
+
+def _constant_lif(current: Array, values: Values, rule: Rule, steps: int, keep: bool) -> dict[str, Array]:
+    return call(
+        "constant_lif",
+        current=current,
+        beta=values.beta,
+        threshold=values.threshold,
+        time=steps,
+        channels=rule.channels,
+        stride=-(-rule.channels // LANES) * LANES,
+        reset=rule.reset,
+        keep=keep,
+    )
+
+
+def _constant_lif_forward(current: Any, values: Any, rule: Rule, steps: int) -> tuple[Window, Any]:
+    current, values = _primal((current, values))
+    return constant_lif(current, values, rule, steps), (current, values)
+
+
+def _constant_lif_backward(rule: Rule, steps: int, saved: Any, cotangent: Window) -> tuple[Array, Values]:
+    current, values = saved
+    membranes = _constant_lif(current, values, rule, steps, True)["membranes"]
+    results, dvalues = _neurons_backward(rule, membranes, values, cotangent)
+    return results["total"], dvalues
+
+
+constant_lif.defvjp(_constant_lif_forward, _constant_lif_backward, symbolic_zeros=True)
+
+
+# --- linear layer
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def linear_lif(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: Rule) -> Window:
+    """A linear layer and its neurons; kernel [inputs, outputs], both multiples of 16, bias [outputs]."""
+    return _window(rule, _linear_lif(spikes, kernel, bias, values, rule, rule.keep))
+
+
+def _linear_lif(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: Rule, keep: bool) -> dict[str, Array]:
+    return call(
+        "linear_lif",
+        bits_in=spikes.bits,
+        kernel=kernel,
+        bias=bias,
+        beta=values.beta,
+        threshold=values.threshold,
+        channels=rule.channels,
+        weight_bits=rule.weight_bits,
+        reset=rule.reset,
+        keep=keep,
+    )
+
+
+def _linear_lif_forward(*arguments: Any) -> tuple[Window, Any]:
+    port, rule = arguments[0].port, arguments[4]
+    spikes, kernel, bias, values = _primal(arguments[:4])
+    results = _linear_lif(spikes, kernel, bias, values, rule, True)
+    saved = _saved(spikes, port, None), kernel, _Neurons(results["membranes"], values)
+    return _window(rule, results), saved
+
+
+def _saved(spikes: Bits, port: Any, constant: Constant | None) -> Bits:
+    """Spikes for the backward pass, with a small port of the same kind; None if it needs no gradient."""
+    if not _is_perturbed(port):
+        return Bits(spikes.bits, None, constant)
+    small = jnp.zeros(())
+    return Bits(spikes.bits, Product(small, small) if isinstance(port, Product) else small, constant)
+
+
+def _linear_lif_backward(rule: Rule, saved: Any, cotangent: Window) -> tuple[Bits, Array, Array, Values]:
+    spikes, kernel, neurons = saved
+    results, dvalues = _neurons_backward(rule, neurons.membranes, neurons.values, cotangent)
+    dcurrent = results["dcurrent"]
+    dkernel = call("linear_weights", bits_in=spikes.bits, dcurrent=dcurrent)["dkernel"]
+    port: Any = None
+    if spikes.port is not None:
+        product = Product(dcurrent, kernel)
+        port = product if isinstance(spikes.port, Product) else as_array(product)
+    return Bits(no_gradient(spikes.bits), port), dkernel, fixed.add_up(results["total"], 0), dvalues
+
+
+linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward, symbolic_zeros=True)
+
+
+# --- convolution, pooling
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def conv_lif(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: Rule, geometry: Geometry) -> Window:
+    """Convolution, pooling and the neurons; kernel [k, k, in, out], in and out multiples of 16, bias [out]."""
+    return _window(rule, _conv_lif(spikes, kernel, bias, values, rule, geometry, rule.keep))
+
+
+def _conv_lif(
+    spikes: Bits, kernel: Array, bias: Array, values: Values, rule: Rule, geometry: Geometry, keep: bool
+) -> dict[str, Array]:
+    return call(
+        "conv_lif",
+        bits_in=spikes.bits,
+        kernel=kernel,
+        bias=bias,
+        beta=values.beta,
+        threshold=values.threshold,
+        channels=rule.channels,
+        weight_bits=rule.weight_bits,
+        reset=rule.reset,
+        keep=keep,
+        **geometry._asdict(),
+    )
+
+
+def _conv_lif_forward(*arguments: Any) -> tuple[Window, Any]:
+    (_, port, constant), (rule, geometry) = arguments[0], arguments[4:]
+    spikes, kernel, bias, values = _primal(arguments[:4])
+    results = _conv_lif(spikes, kernel, bias, values, rule, geometry, True)
+    # The gradient of a constant current doesn't include those of its neurons' parameters.
+    by_current = constant is not None and not _is_perturbed((constant.beta, constant.threshold))
+    source = _saved(spikes, None if by_current else port, spikes.constant if by_current else None)
+    saved = source, kernel, results.get("winners"), _Neurons(results["membranes"], values)
+    return _window(rule, results), saved
+
+
+def _conv_lif_backward(
+    rule: Rule, geometry: Geometry, saved: Any, cotangent: Window
+) -> tuple[Bits, Array, Array, Values]:
+    spikes, kernel, winners, (membranes, values) = saved
+    drive = _drive(rule, membranes, values, cotangent)
+    source, constant = "data" if spikes.port is None else "spikes", {}
+    if spikes.constant is not None:
+        source, constant = "constant", {f"{name}_in": value for name, value in spikes.constant._asdict().items()}
+        constant["surrogate_in"] = rule.surrogate
+    results = call(
+        "conv_backward",
+        **_factors(drive.dspikes, math.prod(geometry.cells(len(kernel))), kernel.shape[-1]),
+        membranes=membranes,
+        winners=winners,
+        bits_in=spikes.bits,
+        kernel=kernel,
+        grouped=_grouped(kernel),
+        beta=values.beta,
+        threshold=values.threshold,
+        source=source,
+        **constant,
+        **_arguments(rule, drive.given),
+        **geometry._asdict(),
+    )
+    port: Any = results["din"] if source == "spikes" else None
+    into = Constant(results["din"], None, None) if source == "constant" else None
+    dvalues = _dvalues(drive, values, results)
+    return Bits(no_gradient(spikes.bits), port, into), results["dkernel"], results["dbias"], dvalues
+
+
+conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward, symbolic_zeros=True)
+
+
+def _factors(dspikes: Array | Product, cells: int, channels: int) -> dict[str, Array]:
+    """The gradient of the spikes for the kernel: an array, or the factors of a product."""
+    if not isinstance(dspikes, Product):
+        return {"dspikes": dspikes}
+    return {"left": dspikes.left, "right": dspikes.right.reshape(cells, channels, -1).swapaxes(1, 2)}
+
+
+def _grouped(kernel: Array) -> Array:
+    """A kernel [k, k, in, out] as [in / 16, out, k * k, 16]."""
+    k, _, inputs, outputs = kernel.shape
+    return kernel.reshape(k * k, inputs // LANES, LANES, outputs).transpose(1, 3, 0, 2)
+
+
+# --- the current of a constant image
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def image_current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> Array:
+    """The current of a layer that gets the same image at every step.
+
+    Args:
+        image: [batch, height, width, in] or [batch, inputs].
+        kernel: [k, k, in, out] or [inputs, out], out a multiple of 16.
+        bias: [out].
+        geometry: of a convolution; None: it's a linear layer.
+
+    Returns:
+        [batch, neurons].
+    """
+    return _image_current_forward(image, kernel, bias, geometry)[0]
+
+
+def _current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> Array:
+    """The same in XLA, which can differentiate it."""
+    with jax.named_scope("exact"):
+        if geometry is None:
+            return layers.matmul(image, kernel) + bias
+        current = layers.conv(image, kernel, 1, geometry.padding)
+        current = current + bias if geometry.pool == 1 else layers.pool(current, bias, _pooling(geometry))
+    return current.reshape(len(image), -1)
+
+
+def _image_current_forward(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> tuple[Array, Any]:
+    if geometry is None:
+        current, winners = _current(image, kernel, bias, geometry), None
+    else:
+        results = call("image_current", image=image, kernel=kernel, bias=bias, **geometry._asdict())
+        current, winners = results["current"], results["winners"] if geometry.max else None
+    return current, (image, kernel, bias, winners)
+
+
+def _image_current_backward(geometry: Geometry | None, saved: Any, dcurrent: Array) -> tuple[Array, Array, Array]:
+    image, kernel, bias, winners = saved
+    if geometry is None:
+        dkernel, dbias = fixed.multiply(image.T, dcurrent), fixed.add_up(dcurrent, 0)
+    else:
+        operands = {"image": image, "dcurrent": dcurrent, "winners": winners, "kernel": kernel}
+        results = call("image_weights", **operands, **geometry._asdict())
+        dkernel, dbias = results["dkernel"], results["dbias"]
+    # A separate pass, which XLA drops if this gradient isn't used.
+    (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, geometry), image)[1](dcurrent)
+    return dimage, dkernel, dbias
+
+
+image_current.defvjp(_image_current_forward, _image_current_backward)
