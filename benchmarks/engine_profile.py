@@ -69,7 +69,7 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
     gradient = gradients.make(graph, objective.make(config.train, add_up), runner.engine, config.train.part)
     update = scan.jit(trainer.make_update(graph, adam, gradient, add_up), donate_argnums=0)
     update = update.lower(state, x, labels, rate).compile()
-    infer = runner.tally.lower(params, test).compile()
+    infer = runner.count.lower(params, test).compile()
 
     def train() -> Array:
         nonlocal state

@@ -114,11 +114,11 @@ def whole_network(run: str, time_steps: int, batch: int) -> dict[str, float]:
     from csnn_jax.engine import event, scan
 
     network, images = load(run, time_steps, batch)
-    tally = {
-        name: scan.jit(lambda x, e=engine: e.tally(network, x))
+    count = {
+        name: scan.jit(lambda x, e=engine: e.count(network, x))
         for name, engine in zip(ENGINES, (event, scan), strict=True)
     }
-    return {f"{name}_ms": milliseconds(lambda f=function: f(images)) for name, function in tally.items()}
+    return {f"{name}_ms": milliseconds(lambda f=function: f(images)) for name, function in count.items()}
 
 
 def on_threads(run: str, threads: int) -> dict[str, float]:

@@ -62,7 +62,7 @@ def compiled(config: ModelConfig, tensors: layouts.Tensors, whole: bool, images:
     if not whole:
         event.weight_bits = lambda block, planes: 0
     try:
-        infer = runner.tally.lower(params, x).compile()
+        infer = runner.count.lower(params, x).compile()
     finally:
         event.weight_bits = real
     return lambda: jax.block_until_ready(infer(params, x))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time, `_HOME` does this
     from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-    from csnn_jax.engine.scan import jit, run, tally, trace
+    from csnn_jax.engine.scan import count, forward, jit, trace
     from csnn_jax.errors import UserError
     from csnn_jax.fitting import fit
     from csnn_jax.network.model import CSNN
@@ -31,10 +31,10 @@ _HOME = {
     "jit": "engine.scan",
     "leaky": "network.neuron",
     "load": "trained",
-    "run": "engine.scan",
+    "forward": "engine.scan",
     "save": "trained",
     "spike": "network.surrogate",
-    "tally": "engine.scan",
+    "count": "engine.scan",
     "trace": "engine.scan",
 }
 __all__ = [
@@ -46,14 +46,14 @@ __all__ = [
     "Trained",
     "UserError",
     "ce_rate",
+    "count",
     "fit",
+    "forward",
     "jit",
     "leaky",
     "load",
-    "run",
     "save",
     "spike",
-    "tally",
     "trace",
 ]
 

@@ -75,22 +75,22 @@ class BatchRunner:
 
     Attributes:
         engine: as given.
-        tally: (parameters, input) -> sums over the window, `SpikeCounts`.
-        fires: (parameters, input) -> which channels ever spike in the window, `scan.Seen`.
+        count: (parameters, input) -> sums over the window, `SpikeCounts`.
+        ever_fired: (parameters, input) -> which channels ever spike in the window, `scan.Seen`.
     """
 
     def __init__(self, model: CSNN, engine: ModuleType, seed: int, devices: Devices | None = None):
         graphdef, config = nnx.split(model)[0], model.config
         self.engine, self._config, self._seed, self._devices = engine, config, seed, devices
 
-        def tally(params, x: Array) -> SpikeCounts:
-            return engine.tally(nnx.merge(graphdef, params), x)
+        def count(params, x: Array) -> SpikeCounts:
+            return engine.count(nnx.merge(graphdef, params), x)
 
         def trace(params, x: Array) -> Trace:
             return engine.trace(nnx.merge(graphdef, params), x)[1]
 
-        def fires(params, x: Array) -> scan.Seen:
-            return engine.fires(nnx.merge(graphdef, params), x)
+        def ever_fired(params, x: Array) -> scan.Seen:
+            return engine.ever_fired(nnx.merge(graphdef, params), x)
 
         def membranes(params, x: Array) -> list[tuple[Array, Array]]:
             model = nnx.merge(graphdef, params)
@@ -101,12 +101,12 @@ class BatchRunner:
             return [metrics.moments(*layer) for layer in membranes(params, x)]
 
         def outputs(params, x: Array) -> Array:
-            return engine.watch(nnx.merge(graphdef, params), x, config.readout)[0]
+            return engine.forward_with_densities(nnx.merge(graphdef, params), x, config.readout)[0]
 
         self._outputs = scan.jit(outputs)
-        self.tally = scan.jit(devices.spread(tally, devices.gather) if devices else tally)
+        self.count = scan.jit(devices.spread(count, devices.gather) if devices else count)
         self._trace = scan.jit(trace)
-        self.fires = scan.jit(fires)
+        self.ever_fired = scan.jit(ever_fired)
         self._membranes, self._moments = scan.jit(membranes), scan.jit(moments)
 
     def trace(self, params, x: Array) -> Trace:
@@ -141,16 +141,16 @@ class BatchRunner:
         """Evaluates all images of a split; see `metrics.evaluate`."""
         held = self.hold(split.images)
 
-        def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+        def count(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
             stream, batch = (1, number), len(rows)
             if self._devices is None:
                 x = self.present(held, rows, stream)
             else:
                 x = self.share(split.images[rows[self._devices.rows(batch)]], batch, stream)
-            sums = self.tally(params, x)
+            sums = self.count(params, x)
             return np.asarray(scan.predict(sums.scores))[:batch], np.asarray(sums.fired)[:batch]
 
-        return metrics.evaluate(split, self._config, tally, go_on)
+        return metrics.evaluate(split, self._config, count, go_on)
 
     def by_steps(self, params, split: Split) -> tuple[np.ndarray, np.ndarray]:
         """The class scores over the whole window, and the accuracy if the window ended earlier.

@@ -103,7 +103,7 @@ class Trained:
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
         scores = [
-            runner.tally(self._params, runner.present(held, rows, (1, number))).scores[: real.sum()]
+            runner.count(self._params, runner.present(held, rows, (1, number))).scores[: real.sum()]
             for number, (rows, real) in enumerate(zip(index, valid, strict=True))
         ]
         summed = np.concatenate([np.asarray(s) for s in scores])
@@ -171,7 +171,7 @@ class Trained:
         data.check_labels(found, model.num_classes)
         return found
 
-    def fires(self, images: Any) -> tuple[np.ndarray, ...]:
+    def ever_fired(self, images: Any) -> tuple[np.ndarray, ...]:
         """Returns which channels ever spike in the window of each image; runs all images at once.
 
         Args:
@@ -184,7 +184,7 @@ class Trained:
             ValueError, UserError: as in `classify`.
         """
         runner, images = self._ready(images)
-        fired = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
+        fired = runner.ever_fired(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in fired)
 
     def summarize_neurons(self, images: Any) -> dict[str, NeuronSummary]:

@@ -178,7 +178,7 @@ def check_input(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Non
         raise ValueError(f"time_steps is {time_steps}, expected at least 1")
 
 
-def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tensor:
+def forward(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tensor:
     """The tutorials' forward pass.
 
     Args:
@@ -193,13 +193,13 @@ def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tenso
         ValueError: x has the wrong type or rank or is empty, or there are no steps.
     """
     integrates = bool((neurons(network)[-1].threshold == NEVER).all())
-    return run_for(network, x, time_steps, "membrane" if integrates else "spikes")
+    return output_of(network, x, time_steps, "membrane" if integrates else "spikes")
 
 
-def run_for(
+def output_of(
     network: nn.Sequential, x: torch.Tensor, time_steps: int, reads: Readout, once: bool = False
 ) -> torch.Tensor:
-    """The output's spikes or membranes [time, batch, classes] over the window; see `run`.
+    """The output's spikes or membranes [time, batch, classes] over the window; see `forward`.
 
     Weights are rounded once for the window. With `once`, the first layer's current of a constant image is computed
     before the loop.
@@ -218,10 +218,10 @@ def run_for(
     return exactly(network, window)
 
 
-def watch(
+def forward_with_densities(
     network: nn.Sequential, x: torch.Tensor, time_steps: int, reads: Readout = "spikes"
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Runs the window (see `run`) for training and records the density of every layer.
+    """Runs the window (see `forward`) for training and records the density of every layer.
 
     Returns:
         Output spikes or membranes, depending on `reads`, [time, batch, classes] and densities, the fraction of neurons
@@ -229,13 +229,13 @@ def watch(
     """
     shares: list[list[torch.Tensor]] = [[] for _ in neurons(network)]
     with _watched(network, lambda number, neuron, fired: shares[number].append(fired.mean())):
-        output = run_for(network, x, time_steps, reads)
+        output = output_of(network, x, time_steps, reads)
     return output, torch.stack([torch.stack(share).mean() for share in shares])
 
 
 @torch.no_grad()
 def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
-    """Runs the window (see `run`) and records every layer, `lif1`, `lif2`, ..., at every step."""
+    """Runs the window (see `forward`) and records every layer, `lif1`, `lif2`, ..., at every step."""
     steps: list[Trace] = []
 
     def record(number: int, neuron: snn.SpikingNeuron, fired: torch.Tensor) -> None:
@@ -246,13 +246,13 @@ def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
         steps[-1].spikes[node] = fired
 
     with _watched(network, record):
-        run(network, x, time_steps)
+        forward(network, x, time_steps)
     return joined(steps, torch.stack)
 
 
 @torch.no_grad()
-def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Readout = "spikes") -> SpikeCounts:
-    """Runs the window (see `run`) and keeps only sums."""
+def count(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Readout = "spikes") -> SpikeCounts:
+    """Runs the window (see `forward`) and keeps only sums."""
     check_input(network, x, time_steps)
     fired = torch.zeros(x.shape[-4], len(neurons(network)), device=x.device)
 
@@ -260,7 +260,7 @@ def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Rea
         fired[:, number] += spikes.flatten(1).sum(1)
 
     with _watched(network, add):
-        scores = summed(run_for(network, x, time_steps, readout))
+        scores = summed(output_of(network, x, time_steps, readout))
     return SpikeCounts(scores, fired)
 
 

@@ -105,7 +105,7 @@ class Trainer:
         self._sound = True  # whether all losses and gradients were finite so far
         self.watching = True  # False: a bare snnTorch loop without densities; not with a rate target
         self.memory_format = torch.contiguous_format  # of the images, as data loaders deliver them
-        self.once = False  # True: see `model.run_for`; only without watching
+        self.once = False  # True: see `model.output_of`; only without watching
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
@@ -152,13 +152,13 @@ class Trainer:
                 parameter.copy_(value)
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
-        def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+        def count(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
             x = self.input(split.images, rows, (1, number))
-            sums = model.tally(self.network, x, self.config.model.time_steps, self.config.model.readout)
+            sums = model.count(self.network, x, self.config.model.time_steps, self.config.model.readout)
             return sums.scores.cpu().numpy().argmax(1), sums.fired.cpu().numpy()
 
         with self._holding(self._average or None):
-            return evaluate(split, self.config.model, tally, go_on)
+            return evaluate(split, self.config.model, count, go_on)
 
     def summarize_neurons(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         def run(some: np.ndarray, number: int) -> list[Moments]:
@@ -213,7 +213,7 @@ class Trainer:
     def run(self, x: torch.Tensor) -> torch.Tensor:
         """Output spikes or membranes, which determine the class, [time, batch, classes] for an `input`."""
         settings = self.config.model
-        return model.run_for(self.network, x, settings.time_steps, settings.readout, self.once)
+        return model.output_of(self.network, x, settings.time_steps, settings.readout, self.once)
 
     def input(self, images: Images, index: np.ndarray, stream: tuple[int, int]) -> torch.Tensor:
         """One batch [batch, C, H, W] or [time, batch, C, H, W], encoded with csnn_jax's seeds if needed."""
@@ -255,8 +255,8 @@ class Trainer:
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The output that the loss uses, and the layers' densities."""
         if self.watching:
-            return model.watch(self.network, x, self.config.model.time_steps, self.config.train.reads)
-        output = model.run_for(self.network, x, self.config.model.time_steps, self.config.train.reads, self.once)
+            return model.forward_with_densities(self.network, x, self.config.model.time_steps, self.config.train.reads)
+        output = model.output_of(self.network, x, self.config.model.time_steps, self.config.train.reads, self.once)
         return output, torch.full((len(self.config.model.graph.neurons),), torch.nan)
 
     def _loss(self, output: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:

@@ -132,7 +132,7 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
 def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
     """For every hidden layer, which channels fire on some image, bool [channels]."""
     found = [np.zeros(node.channels, bool) for node in trained.config.model.graph.weighted[:-1]]
-    for batch in map(trained.fires, _pieces(trained, images)):
+    for batch in map(trained.ever_fired, _pieces(trained, images)):
         for ever, layer in zip(found, batch[:-1], strict=True):
             ever |= layer.any(0)
         work.saw(len(batch[0]))
@@ -142,7 +142,7 @@ def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
 def _fired_on(trained: Trained, alive: Sequence[np.ndarray], images: Images, work: Work) -> int:
     """The number of images on which a channel that isn't `alive` fires."""
     count = 0
-    for batch in map(trained.fires, _pieces(trained, images)):
+    for batch in map(trained.ever_fired, _pieces(trained, images)):
         dead = [layer[:, ~ever] for ever, layer in zip(alive, batch[:-1], strict=True)]
         count += int(np.concatenate(dead, axis=1).any(1).sum())
         work.saw(len(batch[0]))

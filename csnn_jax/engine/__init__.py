@@ -1,8 +1,8 @@
 """The engines, which run the time loop.
 
-Both compute the same network with `run`, `watch`, `trace`, `tally` and `fires`. `add_up` computes the other sums of a
-training step. `scan` runs anywhere and is the reference. `event` runs on a CPU, at a cost proportional to the
-number of spikes.
+Both compute the same network with `forward`, `forward_with_densities`, `trace`, `count` and `ever_fired`. `add_up`
+computes the other sums of a training step. `scan` runs anywhere and is the reference. `event` runs on a CPU, at a cost
+proportional to the number of spikes.
 """
 
 from types import ModuleType
@@ -30,7 +30,7 @@ def choose(
         name: "scan", "event", or "auto": event if it's built, runs on a CPU and supports the model, otherwise scan.
         model: the CSNN.
         images: the images to run; the event engine doesn't support all frames. None: images without a time axis.
-        rates: whether the densities of `watch` must be differentiable, as for `--rate-target`.
+        rates: whether the densities of `forward_with_densities` must be differentiable, as for `--rate-target`.
         platform: kind of device to run on, as named by JAX; None: the default device's.
 
     Returns:

@@ -33,21 +33,21 @@ from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.window import SpikeCounts, Trace
 
 T = TypeVar("T")
-LAST = "the last states; use csnn_jax.run"
-MEMBRANES = 'a trace\'s membranes; use csnn_jax.trace, or watch(model, x, "membrane") for the output layer'
+LAST = "the last states; use csnn_jax.forward"
+MEMBRANES = "a trace's membranes; use csnn_jax.trace, or forward_with_densities for those of the output layer"
 SETTLING = 32
 """Number of steps in which a membrane settles under a constant current: 24 to 26 at beta 0.5."""
 
 
-def run(model: CSNN, x: Array) -> tuple[States, Array]:
-    """Runs the window for training and returns the last states and the output, as `scan.run` does.
+def forward(model: CSNN, x: Array) -> tuple[States, Array]:
+    """Runs the window for training and returns the last states and the output, as `scan.forward` does.
 
     The output is differentiable once, in reverse mode, with respect to the model's parameters and x. A gradient through
     the last states raises `Unsupported`.
 
     Args:
         model: a float32 network.
-        x: bytes or floats, see `scan.run`: an image [batch, H, W, C], presented at every step, or a sequence [time,
+        x: bytes or floats, see `scan.forward`: an image [batch, H, W, C], presented at every step, or a sequence [time,
             batch, H, W, C] of counts from 0 to 15, or of spikes (0 and 1) if the network encodes its input.
 
     Returns:
@@ -65,12 +65,14 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
     return last, inputs.nan_unless_finite(model.parameters, _output(model, outputs, reads))
 
 
-def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
+def forward_with_densities(
+    model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None
+) -> tuple[Array, Array]:
     """Runs the window for training and records the density of every layer.
 
     Args:
         model: a float32 network.
-        x: as in `run`.
+        x: as in `forward`.
         reads: which output to return: spikes or membranes.
         dropout: neurons to drop; None: none.
 
@@ -87,11 +89,11 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
     time, batch = output.shape[:2]
     parts = jnp.asarray([1 / (node.size * time * batch) for node in model.config.graph.neurons], jnp.float32)
     densities = rounded(add_up(_fired(outputs), 0) * parts)
-    return output, _refusing("densities; use scan.watch", densities, model, x)
+    return output, _refusing("densities; use scan.forward_with_densities", densities, model, x)
 
 
 def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
-    """Runs the window and records everything: (last states, every layer's trace). Raises the errors of `run`.
+    """Runs the window and records everything: (last states, every layer's trace). Raises the errors of `forward`.
 
     The spikes are differentiable; a gradient through states or membranes raises `Unsupported`.
     """
@@ -109,21 +111,21 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
     return last, Trace(_refusing(MEMBRANES, states, model, x), spikes).ordered(model.config.graph)
 
 
-def tally(model: CSNN, x: Array) -> SpikeCounts:
-    """Runs the window and keeps only sums, without what a gradient needs. See `run` for the arguments and errors."""
+def count(model: CSNN, x: Array) -> SpikeCounts:
+    """Runs the window and keeps only sums, without what a gradient needs. Arguments and errors: see `forward`."""
     model, x = _ready(model, x)
     reads = model.config.readout
     outputs = _forward(model, x, keep=False, reads=reads)
     output = _output(model, outputs, reads)
     # In time order, like the scan engine, because sums of membranes round.
     scores, _ = jax.lax.scan(lambda sums, step: (sums + step, None), jnp.zeros_like(output[0]), output)
-    return _refusing("tally; use its run, or csnn_jax.tally", SpikeCounts(scores, _fired(outputs)), model, x)
+    return _refusing("counts; use forward, or csnn_jax.count", SpikeCounts(scores, _fired(outputs)), model, x)
 
 
-def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
+def ever_fired(model: CSNN, x: Array) -> tuple[Array, ...]:
     """Returns which channels, or neurons of linear layers, ever spike in the window: bool [batch, channels] by layer.
 
-    See `run` for the arguments and errors.
+    See `forward` for the arguments and errors.
     """
     model, x = _ready(model, x)
     outputs = _forward(model, x, keep=False)
@@ -133,7 +135,7 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
 
 
 def _ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
-    """The rounded network and input; counts and spikes that are bytes stay bytes. Raises the errors of `run`."""
+    """The rounded network and input; counts and spikes that are bytes stay bytes. Raises the errors of `forward`."""
     check_input(model, x)
     if reason := lacking(model, frames=x.ndim == 5):
         raise Unsupported(reason)

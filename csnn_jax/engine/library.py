@@ -174,7 +174,7 @@ def _once_differentiable(operation: Callable[..., list[Array]], *operands: Array
 
     @not_mapped.def_vmap
     def _(*_: Any) -> Any:
-        instead = "jax.lax.map, jax.vjp in a loop, or the scan engine (csnn_jax.run)"
+        instead = "jax.lax.map, jax.vjp in a loop, or the scan engine (csnn_jax.forward)"
         raise Unsupported(f"the event engine doesn't run under jax.vmap, which jax.jacrev uses; use {instead}")
 
     return not_mapped(*operands)
@@ -182,7 +182,7 @@ def _once_differentiable(operation: Callable[..., list[Array]], *operands: Array
 
 @_once_differentiable.defjvp
 def _(*_: Any) -> Any:
-    instead = "the scan engine (csnn_jax.run) with jax.grad or jax.jacrev"
+    instead = "the scan engine (csnn_jax.forward) with jax.grad or jax.jacrev"
     raise Unsupported(f"the event engine has no second derivatives and no forward mode (jax.hessian); use {instead}")
 
 

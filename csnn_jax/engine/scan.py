@@ -81,11 +81,11 @@ def add_up(x: Array, axis: int | None = None) -> Array:
     return jnp.sum(x, axis)
 
 
-def run(model: CSNN, x: Array) -> tuple[States, Array]:
+def forward(model: CSNN, x: Array) -> tuple[States, Array]:
     """Runs the window and returns the last states and the output.
 
-    Everything that it returns is differentiable twice, in reverse mode. `csnn_jax.engine.event.run` does the same at a
-    cost proportional to the number of spikes, if it supports the network.
+    Everything that it returns is differentiable twice, in reverse mode. `csnn_jax.engine.event.forward` does the same
+    at a cost proportional to the number of spikes, if it supports the network.
 
     Args:
         model: the network.
@@ -103,9 +103,9 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
 
     Examples:
         >>> import numpy as np
-        >>> from csnn_jax import CSNN, ModelConfig, run
+        >>> from csnn_jax import CSNN, ModelConfig, forward
         >>> model = CSNN(ModelConfig(conv_channels=(8,), hidden=(16,), time_steps=5))
-        >>> states, spikes = run(model, np.zeros((2, 28, 28, 1), np.uint8))
+        >>> states, spikes = forward(model, np.zeros((2, 28, 28, 1), np.uint8))
         >>> spikes.shape
         (5, 2, 10)
     """
@@ -114,16 +114,18 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
 
 
 def usual_output(model: CSNN) -> Readout:
-    """The output that `run` returns: spikes, or the membranes of neurons that never spike."""
+    """The output that `forward` returns: spikes, or the membranes of neurons that never spike."""
     return "membrane" if model.config.output == "integrator" else "spikes"
 
 
-def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
+def forward_with_densities(
+    model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None
+) -> tuple[Array, Array]:
     """Runs the window for training and records the density of every layer.
 
     Args:
         model: the network.
-        x: as in `run`.
+        x: as in `forward`.
         reads: which output to return: spikes or membranes.
         dropout: neurons to drop; None: none.
 
@@ -195,7 +197,7 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
 
     Args:
         model: the network.
-        x: as in `run`.
+        x: as in `forward`.
 
     Returns:
         (last states, trace): `trace.membranes` and `trace.spikes` have an array [time, batch, *shape] for each layer's
@@ -223,12 +225,12 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
     return last, traced.ordered(model.config.graph)
 
 
-def tally(model: CSNN, x: Array) -> SpikeCounts:
+def count(model: CSNN, x: Array) -> SpikeCounts:
     """Runs the window and keeps only sums, which is all that evaluation needs.
 
     Args:
         model: the network.
-        x: as in `run`.
+        x: as in `forward`.
 
     Returns:
         `scores` per image and class [batch, classes]; `fired`, spikes per image and layer [batch, layers].
@@ -253,12 +255,12 @@ def tally(model: CSNN, x: Array) -> SpikeCounts:
     return sums
 
 
-def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
+def ever_fired(model: CSNN, x: Array) -> tuple[Array, ...]:
     """Returns which channels, or neurons of linear layers, ever spike in the window.
 
     Args:
         model: the network.
-        x: as in `run`.
+        x: as in `forward`.
 
     Returns:
         One bool array [batch, channels] for each layer.

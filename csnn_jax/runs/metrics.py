@@ -55,7 +55,7 @@ class Evaluation:
 def evaluate(
     split: Split,
     model: ModelConfig,
-    tally: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
+    count: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
     go_on: Callable[[], bool] = lambda: True,
 ) -> Evaluation | None:
     """Evaluates a network on all images of a split.
@@ -63,7 +63,7 @@ def evaluate(
     Args:
         split: images and labels.
         model: the network's configuration.
-        tally: runs the images of the given rows [batch] as the batch with the given number, and returns (predicted
+        count: runs the images of the given rows [batch] as the batch with the given number, and returns (predicted
             classes [batch], spikes per image and layer [batch, layers]).
         go_on: called before each batch; returns False to stop.
 
@@ -75,7 +75,7 @@ def evaluate(
     for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
         if not go_on():
             return None
-        classes, spikes = tally(rows, number)
+        classes, spikes = count(rows, number)
         predictions.append(classes[real])
         fired += spikes.astype(np.float64)[real].sum(0)
     time_steps = split.images.shape[1] if split.images.ndim == 5 else model.time_steps

@@ -51,7 +51,7 @@ def make(
         def loss_of(params: Any) -> tuple[Array, Array]:
             model = nnx.merge(graphdef, params)
             dropped = scan.Dropout(masks, 1 / (1 - dropout)) if masks else None
-            output, densities = engine.watch(model, x, objective.reads, dropped)
+            output, densities = engine.forward_with_densities(model, x, objective.reads, dropped)
             densities = devices.mean(densities)  # a rate target applies to the whole batch
             return objective.cost(output, labels, densities), densities
 

@@ -89,7 +89,9 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
         graph, params = nnx.split(model)
 
         def loss(params: nnx.State, pixels: Array, labels: Array) -> Array:
-            return ce_rate(module.watch(nnx.merge(graph, params), pixels, case.config.readout)[0], labels)
+            return ce_rate(
+                module.forward_with_densities(nnx.merge(graph, params), pixels, case.config.readout)[0], labels
+            )
 
         pixels, labels = jnp.asarray(case.pixels(dtype)), jnp.asarray(case.labels)
         gradients = scan.jit(jax.grad(loss))(params, pixels, labels)
@@ -100,7 +102,7 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
 def of_snntorch(case: Case, dtype: str) -> Tensors:
     """The same gradients from snnTorch, in float64 with the surrogates of surrogates.py and the loss of losses.py."""
     network = case.in_snntorch(dtype)
-    output = companion.run_for(network, _input(case, dtype), case.config.time_steps, case.config.readout)
+    output = companion.output_of(network, _input(case, dtype), case.config.time_steps, case.config.readout)
     losses.make(TrainConfig(), output.dtype)(output, torch.tensor(case.labels, dtype=torch.int64)).backward()
     return companion.gradients(network)
 

@@ -45,7 +45,7 @@ def test_no_framework_is_imported_unless_needed(module, absent):
 
 @pytest.mark.parametrize(
     "name",
-    ["CSNN", "Config", "Trained", "ce_rate", "fit", "leaky", "load", "run", "save", "spike", "trace"],
+    ["CSNN", "Config", "Trained", "ce_rate", "fit", "forward", "leaky", "load", "save", "spike", "trace"],
 )
 def test_docstring_examples_run(name, request, tmp_path, monkeypatch):
     text = getattr(csnn_jax, name).__doc__

@@ -87,7 +87,7 @@ def test_a_look_matches_a_trace(engine, changes):
     images = pictures(32, 8, 6, 2)
     trace, seen = trained.trace(images), trained.summarize_neurons(images)
     assert list(seen) == ["lif1", "lif2", "lif3"]
-    for fired, spikes in zip(trained.fires(images), trace.spikes.values(), strict=True):
+    for fired, spikes in zip(trained.ever_fired(images), trace.spikes.values(), strict=True):
         np.testing.assert_array_equal(fired, spikes.any(axis=(0, *range(2, spikes.ndim - 1))))
     layers = zip(trace.membranes.values(), trace.spikes.values(), model.thresholds, seen.values(), strict=True)
     for membranes, spikes, threshold, neurons in layers:

@@ -43,11 +43,13 @@ def test_a_sequence_sets_the_number_of_steps():
     network = companion.sequential(config)
     companion.load_tensors(network, tensors)
     x = torch.tensor(images).permute(0, 3, 1, 2)
-    found = companion.run(network, x.expand(8, *x.shape), 3)
-    assert found.any() and torch.equal(found, companion.run(network, x, 8))
+    found = companion.forward(network, x.expand(8, *x.shape), 3)
+    assert found.any() and torch.equal(found, companion.forward(network, x, 8))
 
 
-@pytest.mark.parametrize("call", [companion.run, companion.watch, companion.trace, companion.tally])
+@pytest.mark.parametrize(
+    "call", [companion.forward, companion.forward_with_densities, companion.trace, companion.count]
+)
 @pytest.mark.parametrize(
     ("change", "steps", "facts"),
     [
@@ -104,7 +106,7 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
         for once in (False, True):
             calls.clear()
             network.zero_grad()
-            output = companion.run_for(network, x, config.time_steps, reads, once)
+            output = companion.output_of(network, x, config.time_steps, reads, once)
             output.square().mean().backward()
             found[once] = output.detach(), companion.gradients(network)
             assert len(calls) == (1 if once else config.time_steps)
@@ -113,7 +115,7 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
         assert max(results.distances(gradients, reference).values()) <= results.GRADIENT["float64"]
     handle.remove()
     frames = torch.stack([x, 0 * x])  # each step has a different image
-    assert torch.equal(*(companion.run_for(network, frames, 2, "spikes", once) for once in (False, True)))
+    assert torch.equal(*(companion.output_of(network, frames, 2, "spikes", once) for once in (False, True)))
 
 
 def test_a_reset_that_snntorch_lacks_is_refused():

@@ -43,7 +43,7 @@ def test_gradients_reach_the_unrounded_weights_from_the_rounded_ones(config, dty
         found = []
         for one in (network, plain):
             one.zero_grad()
-            output = companion.run_for(one, x, 5, reads)
+            output = companion.output_of(one, x, 5, reads)
             output.square().mean().backward()
             found.append((output.detach(), companion.gradients(one)))
             steps = stepped(one, x)[place]
@@ -68,7 +68,7 @@ def test_without_grids_weights_are_not_rounded():
     given = stepped(network, x)[1]
     plain = torch.nn.Sequential(*network)
     assert not torch.equal(rounded, given) and torch.equal(given, stepped(plain, x)[1])
-    assert torch.equal(companion.run_for(plain, x, 5, "membrane"), given)
+    assert torch.equal(companion.output_of(plain, x, 5, "membrane"), given)
 
 
 def test_a_weight_that_is_not_finite_is_detected():

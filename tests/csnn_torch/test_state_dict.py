@@ -109,7 +109,7 @@ def test_the_spikes_match_the_original_network(form):
     network.grids = ()  # use its weights as they were
     companion.load_tensors(network, found.tensors)
     with torch.no_grad():
-        theirs, ours = net(x, 9), companion.run(network, x, 9)
+        theirs, ours = net(x, 9), companion.forward(network, x, 9)
     assert 0.02 < theirs.mean() < 0.9
     assert (theirs != ours).sum() <= (2 if "norm" in form else 0)  # folding rounds
 

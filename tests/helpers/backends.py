@@ -77,7 +77,7 @@ def expected(name: str) -> Values:
         every = {"current": current, "spikes": spikes, "ever": ever} | states | last
         values |= {f"{layer}.{kind}": array for kind, array in every.items()}
         fired.append(spikes.sum((0, *range(2, spikes.ndim))))
-    values["run"] = states["membrane"] if config.output == "integrator" else spikes
+    values["output"] = states["membrane"] if config.output == "integrator" else spikes
     values["output"] = states["membrane"] if config.readout == "membrane" else spikes
     return values | {"scores": summed(values["output"]), "fired": np.stack(fired, 1)}
 
@@ -116,13 +116,13 @@ def engine(engine: Any, name: str) -> Values:
 
     def everything(parameters: Any, x: jax.Array) -> Any:
         model = nnx.merge(graph, parameters)
-        return engine.trace(model, x)[1], engine.run(model, x), engine.tally(model, x), engine.fires(model, x)
+        return engine.trace(model, x)[1], engine.forward(model, x), engine.count(model, x), engine.ever_fired(model, x)
 
-    trace, (last, run), tally, ever = jax.device_get(scan.jit(everything)(parameters, network(name).x))
+    trace, (last, output), counts, ever = jax.device_get(scan.jit(everything)(parameters, network(name).x))
     values = of_trace(config, trace.ordered(config.graph)) | by_layer(config, "ever", ever)
     for kind in config.kind.states:
         values |= by_layer(config, f"last {NAMES[kind]}", [states[kind] for states in last])
-    return values | {"run": run, "scores": tally.scores, "fired": tally.fired}
+    return values | {"output": output, "scores": counts.scores, "fired": counts.fired}
 
 
 def in_numpy(name: str) -> Values:
@@ -153,11 +153,11 @@ def in_snntorch(layout: torch.memory_format, name: str) -> Values:
     companion.load_tensors(made, masters)
     x = companion.channels_first(as_floats(network(name).x, config), layout)
     trace = companion.trace(made.to(memory_format=layout), x, config.time_steps)
-    tally = companion.tally(made, x, config.time_steps, config.readout)
+    counts = companion.count(made, x, config.time_steps, config.readout)
     values = of_trace(config, trace.map(last))
     with torch.no_grad():
-        values["run"] = companion.run(made, x, config.time_steps).numpy()
-    return values | {"scores": tally.scores.numpy(), "fired": tally.fired.numpy()}
+        values["output"] = companion.forward(made, x, config.time_steps).numpy()
+    return values | {"scores": counts.scores.numpy(), "fired": counts.fired.numpy()}
 
 
 def in_experiments(name: str) -> Values:

@@ -29,7 +29,7 @@ def reason(config: ModelConfig, dtype: type = jnp.float32) -> str | None:
 
 def run(config: ModelConfig, *shape: int) -> None:
     """Traces the engine on an input of this shape, without drawing weights, as does `reason`."""
-    jax.eval_shape(lambda x: event.run(CSNN(config), x), jnp.zeros(shape))
+    jax.eval_shape(lambda x: event.forward(CSNN(config), x), jnp.zeros(shape))
 
 
 @pytest.mark.parametrize(("changes", "facts"), REFUSED)

@@ -147,27 +147,27 @@ def derivatives(function: Callable, *arguments: Any, order: int = 2, jit: Callab
 
 
 CALLS: dict[str, Callable] = {
-    "run": lambda e, m, x: e.run(m, x),
-    "watch": lambda e, m, x: e.watch(m, x),
-    "watch membranes": lambda e, m, x: e.watch(m, x, "membrane"),
+    "forward": lambda e, m, x: e.forward(m, x),
+    "densities": lambda e, m, x: e.forward_with_densities(m, x),
+    "densities membranes": lambda e, m, x: e.forward_with_densities(m, x, "membrane"),
     "trace": lambda e, m, x: e.trace(m, x),
-    "tally": lambda e, m, x: e.tally(m, x),
+    "count": lambda e, m, x: e.count(m, x),
 }
 """(engine, model, x) -> what the engine returns."""
 OUTPUTS: dict[str, tuple[str, Callable, Callable]] = {
-    "run: last states": ("run", lambda r: r[0], lambda r: [states(layer, -1) for layer in r]),
-    "run: output": ("run", lambda r: r[1], lambda r: r[-1]["spikes"]),
-    "watch: spikes": ("watch", lambda r: r[0], lambda r: r[-1]["spikes"]),
-    "watch: membranes": ("watch membranes", lambda r: r[0], lambda r: r[-1]["membrane"]),
-    "watch: densities": ("watch", lambda r: r[1], lambda r: jnp.stack([s["spikes"].mean() for s in r])),
+    "forward: last states": ("forward", lambda r: r[0], lambda r: [states(layer, -1) for layer in r]),
+    "forward: output": ("forward", lambda r: r[1], lambda r: r[-1]["spikes"]),
+    "densities: spikes": ("densities", lambda r: r[0], lambda r: r[-1]["spikes"]),
+    "densities: membranes": ("densities membranes", lambda r: r[0], lambda r: r[-1]["membrane"]),
+    "densities: shares": ("densities", lambda r: r[1], lambda r: jnp.stack([s["spikes"].mean() for s in r])),
     "trace: last states": ("trace", lambda r: r[0], lambda r: [states(layer, -1) for layer in r]),
     "trace: states": ("trace", lambda r: r[1].states, lambda r: [states(layer) for layer in r]),
     "trace: spikes": ("trace", lambda r: r[1].spikes, lambda r: [layer["spikes"] for layer in r]),
-    "tally: scores": ("tally", lambda r: r.scores, lambda r: r[-1]["spikes"].sum(0)),
-    "tally: fired": ("tally", lambda r: r.fired, lambda r: fired(r)),
+    "count: scores": ("count", lambda r: r.scores, lambda r: r[-1]["spikes"].sum(0)),
+    "count: fired": ("count", lambda r: r.fired, lambda r: fired(r)),
 }
 """For each output of the engines: the call, what the call returns -> the output, the reference's layers -> the same."""
-REFUSED_ON_EVENT = [name for name in OUTPUTS if not name.endswith((": output", ": spikes", "watch: membranes"))]
+REFUSED_ON_EVENT = [name for name in OUTPUTS if not name.endswith((": output", ": spikes", "densities: membranes"))]
 
 
 def states(layer: dict[str, jax.Array], step: Any = slice(None)) -> dict[str, jax.Array]:
@@ -269,7 +269,7 @@ def in_scan(function: Callable) -> Callable:
         *((output, bare) for output in REFUSED_ON_EVENT),
         ("trace: states", jax.jit),
         ("trace: states", jax.checkpoint),
-        ("tally: fired", in_scan),
+        ("count: fired", in_scan),
     ],
 )
 def test_other_gradients_on_event_are_refused(output, jit):
@@ -285,7 +285,7 @@ def test_other_gradients_on_event_are_refused(output, jit):
 def test_a_gradient_in_a_remat_or_a_scan_on_event_is_not_refused():
     expected = of_numpy(BRIEF, lambda r: r[-1]["spikes"], image_for(BRIEF))
     for jit in (jax.checkpoint, in_scan):
-        function = jit(lambda values, x: event.run(made(BRIEF, values), x)[1])
+        function = jit(lambda values, x: event.forward(made(BRIEF, values), x)[1])
         assert_close(derivatives(function, *network(BRIEF, jnp.float32), order=1), expected, 1e-5)
 
 
@@ -295,10 +295,10 @@ def test_run_of_an_integrator_returns_its_membranes(engine):
 
     def run(values: Any, x: Any) -> tuple[jax.Array, ...]:
         model = made(INTEGRATOR, values)
-        return engine.run(model, x)[1], output(INTEGRATOR, *engine.trace(model, x)[1])
+        return engine.forward(model, x)[1], output(INTEGRATOR, *engine.trace(model, x)[1])
 
     np.testing.assert_array_equal(*jax.jit(run)(values, x))
-    found = of_engine(engine, INTEGRATOR, lambda e, m, x: e.run(m, x)[1], jnp.float32, order=1)
+    found = of_engine(engine, INTEGRATOR, lambda e, m, x: e.forward(m, x)[1], jnp.float32, order=1)
     assert_close(found, of_numpy(INTEGRATOR, lambda r: r[-1]["membrane"], image_for(INTEGRATOR)), 1e-5)
 
 
@@ -313,7 +313,7 @@ def test_sequences_with_dropout_equal_the_reference(engine, bound, order):
     by_name = {"fc1": kept.transpose(0, 3, 1, 2).reshape(BATCH, -1), "fc2": masks[1]}
 
     def ours(values: Any, x: Any) -> Any:
-        return engine.watch(made(config, values), x, dropout=dropout)[0]
+        return engine.forward_with_densities(made(config, values), x, dropout=dropout)[0]
 
     def same(values: Any, x: Any) -> Any:
         layers = reference.outputs(settings_of(config) | {"dropout": 0.5}, values, x, by_name, x.dtype)
@@ -349,7 +349,7 @@ def test_learning_to_learn(x64):
 
         return function
 
-    ours = after_training(lambda values, x: scan.run(made(config, values), x)[1])
+    ours = after_training(lambda values, x: scan.forward(made(config, values), x)[1])
     same = after_training(
         lambda values, x: reference.outputs(settings_of(config), values, x, dtype=x.dtype)["fc2"]["spikes"]
     )
@@ -415,7 +415,7 @@ def test_forward_mode_raises():
     values, x = network(BRIEF, jnp.float32)
 
     def loss(engine: Any) -> Callable:
-        return lambda x: loss_of(engine.run(made(BRIEF, values), x)[1])
+        return lambda x: loss_of(engine.forward(made(BRIEF, values), x)[1])
 
     for engine in (scan, event):
         for function in (loss(engine), jax.grad(loss(engine))):
@@ -426,11 +426,11 @@ def test_forward_mode_raises():
 def test_vmap_is_refused_on_event_and_lax_map_is_not():
     values, x = network(BRIEF, jnp.float32)
     model = made(BRIEF, values)
-    one = lambda image: event.run(model, image[None])[1][:, 0]  # noqa: E731
+    one = lambda image: event.forward(model, image[None])[1][:, 0]  # noqa: E731
     for mapped in (jax.vmap(one), jax.jit(jax.vmap(one)), jax.vmap(jax.jit(one))):
         with refusing(Unsupported, "jax.vmap", "jax.lax.map"):
             jax.eval_shape(mapped, x)
-    together = jax.jit(lambda x: event.run(model, x)[1].swapaxes(0, 1))(x)
+    together = jax.jit(lambda x: event.forward(model, x)[1].swapaxes(0, 1))(x)
     np.testing.assert_array_equal(jax.lax.map(one, x), together)
-    by_scan = jax.vmap(lambda image: scan.run(model, image[None])[1][:, 0])
+    by_scan = jax.vmap(lambda image: scan.forward(model, image[None])[1][:, 0])
     np.testing.assert_array_equal(jax.jit(by_scan)(x), together)

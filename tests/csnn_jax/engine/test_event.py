@@ -59,7 +59,7 @@ def trained(model: CSNN, x: jax.Array, reads="spikes", dropped: scan.Dropout | N
     @jax.jit
     @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
     def compute(params, x):
-        output, densities = event.watch(nnx.merge(graphdef, params), x, reads, dropped)
+        output, densities = event.forward_with_densities(nnx.merge(graphdef, params), x, reads, dropped)
         return (ce_membrane if reads == "membrane" else ce_rate)(output, labels), (output, densities)
 
     return jax.device_get(compute(params, x))
@@ -185,9 +185,9 @@ def test_other_sequences_are_refused(changes, wrong, fact, most):
     x = np.ones((36, IMAGES, 13, 10, 2), np.float32)
     x[-1, 0, 0, 0, 0] = wrong
     with refusing(ValueError, "x", fact):
-        event.tally(model, x)
+        event.count(model, x)
     with refusing(jax.errors.JaxRuntimeError, f"0 to {most}", "sequence"):
-        jax.block_until_ready(jax.jit(lambda x: event.tally(model, x))(x))
+        jax.block_until_ready(jax.jit(lambda x: event.count(model, x))(x))
 
 
 CHILD = """
@@ -199,7 +199,7 @@ digest = hashlib.sha256()
 for surrogate in ("fast_sigmoid", "sigmoid"):
     model, x = build(recipe(time_steps=30, hidden=(), surrogate=surrogate))
     output, (gradient, _) = trained(model, x)  # XLA computes the input's gradient, which training doesn't need
-    for leaf in jax.tree.leaves((output, gradient, event.tally(model, x))):
+    for leaf in jax.tree.leaves((output, gradient, event.count(model, x))):
         digest.update(np.asarray(leaf).tobytes())
 print(digest.hexdigest())
 """

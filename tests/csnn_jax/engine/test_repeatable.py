@@ -145,7 +145,7 @@ def test_an_own_loop_gives_the_same_bits_with_its_data_closed_over(add_up):
     x, labels = rng.integers(0, 256, (40, 6, 6, 1), dtype=np.uint8), rng.integers(0, 3, 40)
 
     def loss(params, x, labels):
-        spikes = event.run(nnx.merge(graph, params), x)[1]
+        spikes = event.forward(nnx.merge(graph, params), x)[1]
         return objective.ce_rate(spikes, labels, 0.1, add_up)
 
     def alone(params):

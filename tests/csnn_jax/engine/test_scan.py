@@ -22,7 +22,7 @@ SMALL = ModelConfig((8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, tim
 def test_a_sequence_sets_the_number_of_steps(engine):
     model = CSNN(SMALL)
     x = jax.ShapeDtypeStruct((7, 2, 8, 8, 1), np.float32)
-    outputs = jax.eval_shape(lambda x: (engine.run(model, x)[1], *engine.trace(model, x)[1].spikes.values()), x)
+    outputs = jax.eval_shape(lambda x: (engine.forward(model, x)[1], *engine.trace(model, x)[1].spikes.values()), x)
     assert {spikes.shape[:2] for spikes in outputs} == {(7, 2)}
 
 
@@ -40,7 +40,7 @@ def test_fixed_values_per_channel_get_no_gradient():
     model = CSNN(replace(SMALL, per_channel=("beta", "threshold"), learn_threshold=True, surrogate="straight_through"))
     graph, params = nnx.split(model)
     x = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
-    gradient = jax.jit(jax.grad(lambda params: scan.run(nnx.merge(graph, params), x)[1].sum()))(params)
+    gradient = jax.jit(jax.grad(lambda params: scan.forward(nnx.merge(graph, params), x)[1].sum()))(params)
     found = tensors(nnx.merge(graph, gradient))
     assert found["lif1.beta"].shape == (4,) and not found["lif1.beta"].any() and found["lif1.threshold"].all()
 
@@ -60,7 +60,7 @@ def test_fixed_values_per_channel_get_no_gradient():
 )
 def test_every_function_refuses_invalid_input(engine, x, facts):
     model = CSNN(ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3))
-    for function in (engine.run, engine.watch, engine.trace, engine.tally, engine.fires):
+    for function in (engine.forward, engine.forward_with_densities, engine.trace, engine.count, engine.ever_fired):
         with refusing(ValueError, *facts):
             function(model, x)
         with refusing(ValueError, "model", "NoneType", "CSNN"):
@@ -84,13 +84,13 @@ def test_parameters_that_arent_finite_are_refused_or_make_output_and_gradient_na
     graph, _ = nnx.split(CSNN(LEARNED))
 
     def loss(params):
-        return (engine.run(nnx.merge(graph, params), IMAGES)[1] ** 2).sum()
+        return (engine.forward(nnx.merge(graph, params), IMAGES)[1] ** 2).sum()
 
     program = jax.jit(jax.value_and_grad(loss))
     for value, parameter in itertools.product((np.nan, np.inf, -np.inf), ("conv1.kernel", "fc1.bias", "lif1.beta")):
         params = nnx.state(with_value(value, parameter))
         model = nnx.merge(graph, params)
-        for name in ("run", "watch", "trace", "tally", "fires"):
+        for name in ("forward", "forward_with_densities", "trace", "count", "ever_fired"):
             with refusing(ValueError, "model", value, parameter, "finite"):
                 getattr(engine, name)(model, IMAGES)
         with refusing(ValueError, "model", value, parameter, "finite"):
@@ -106,10 +106,10 @@ def test_parameters_that_arent_finite_are_refused_or_make_output_and_gradient_na
 def test_forward_mode_names_what_to_use_instead(engine, forward):
     graph, params = nnx.split(CSNN(SMALL))
     outputs = {
-        "run": lambda model: engine.run(model, IMAGES)[1],
-        "watch": lambda model: engine.watch(model, IMAGES)[0],
+        "forward": lambda model: engine.forward(model, IMAGES)[1],
+        "with densities": lambda model: engine.forward_with_densities(model, IMAGES)[0],
         "trace": lambda model: engine.trace(model, IMAGES)[1].spikes,
-        "tally": lambda model: engine.tally(model, IMAGES).scores,
+        "count": lambda model: engine.count(model, IMAGES).scores,
         "step": lambda model: model.step(model.initial_states(2), IMAGES)[1],
     }
     for output in outputs.values():
@@ -121,11 +121,11 @@ def test_the_event_engine_names_what_hessians_and_jacrev_need():
     graph, params = nnx.split(CSNN(SMALL))
 
     def output(engine):
-        return lambda params: engine.run(nnx.merge(graph, params), IMAGES)[1].sum(0)[0]
+        return lambda params: engine.forward(nnx.merge(graph, params), IMAGES)[1].sum(0)[0]
 
-    with refusing(Unsupported, "jax.jacrev", "jax.vjp", "csnn_jax.run"):
+    with refusing(Unsupported, "jax.jacrev", "jax.vjp", "csnn_jax.forward"):
         jax.jacrev(output(event))(params)
-    with refusing(Unsupported, "jax.hessian", "second derivatives", "csnn_jax.run", "jax.grad"):
+    with refusing(Unsupported, "jax.hessian", "second derivatives", "csnn_jax.forward", "jax.grad"):
         jax.hessian(lambda params: output(event)(params).sum())(params)
     with refusing(TypeError, "jax.hessian", "jax.jacrev(jax.grad(f))"):
         jax.hessian(lambda params: output(scan)(params).sum())(params)

@@ -141,7 +141,7 @@ def test_a_custom_derivative_replaces_the_configured_one(x64):
     graph, params = nnx.split(CSNN(config, derivative=lambda x: 3 + 0 * x, dtype=jnp.float64))
 
     def loss(params):
-        return scan.run(nnx.merge(graph, params), jnp.full((1, 1, 1, 1), 1.0))[1].sum()
+        return scan.forward(nnx.merge(graph, params), jnp.full((1, 1, 1, 1), 1.0))[1].sum()
 
     found = tensors(nnx.merge(graph, jax.jit(jax.grad(loss))(params)))
     np.testing.assert_array_equal(found["fc1.weight"], [[3], [3]])

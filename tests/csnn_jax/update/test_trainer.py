@@ -59,7 +59,7 @@ def test_a_step_applies_adam_to_the_gradient_of_the_loss(firing, batch):
     before = jax.tree.map(lambda p: np.asarray(p) + 1, state.params)
 
     def loss(params):
-        return ce_rate(scan.run(nnx.merge(graph, params), images)[1], labels)
+        return ce_rate(scan.forward(nnx.merge(graph, params), images)[1], labels)
 
     @jax.jit
     def expected(params):

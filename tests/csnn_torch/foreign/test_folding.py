@@ -31,7 +31,7 @@ def test_the_eps_of_norms_can_be_given():
             network = companion.sequential(found.config)
             network.grids = ()
             companion.load_tensors(network, found.tensors)
-            different.append((theirs != companion.run(network, x, 9)).sum())
+            different.append((theirs != companion.forward(network, x, 9)).sum())
     assert different[0] <= 2 < different[1]
     with refusing(UserError, "batchnorm_eps -1"):
         convert(net.state_dict(), padding="valid", batchnorm_eps=-1)
@@ -67,8 +67,8 @@ def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
     companion.load_tensors(network, found.tensors)
     with torch.no_grad():
         normal = (x - mean) / std
-        theirs = companion.run(net, normal, 9) if kind == "linear" else net(normal, 9)
-        ours = companion.run(network, x, 9)
+        theirs = companion.forward(net, normal, 9) if kind == "linear" else net(normal, 9)
+        ours = companion.forward(network, x, 9)
     assert 0.02 < theirs.mean() < 0.95
     assert (theirs != ours).sum() <= 4  # of 1,800 spikes; folding rounds
 
