@@ -266,22 +266,22 @@ def with_rounded_weights(model: CSNN) -> CSNN:
     rounded = nnx.merge(*nnx.split(model))
     for own in rounded.weights.values():
         kernel, biases = own.rounded()
-        own.kernel = nnx.Param(_straight_through(own.kernel[...], kernel))
+        own.kernel = nnx.Param(straight_through(own.kernel[...], kernel))
         if own.bias is not None:
-            own.bias = nnx.Param(_straight_through(own.bias[...], biases))
+            own.bias = nnx.Param(straight_through(own.bias[...], biases))
     return rounded
 
 
 @jax.custom_jvp
-def _straight_through(value: Array, rounded: Array) -> Array:
+def straight_through(value: Array, rounded: Array) -> Array:
     """The rounded value, with the gradient of the value itself."""
     del value
     return rounded
 
 
-@_straight_through.defjvp
+@straight_through.defjvp
 def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    return _straight_through(*primals), tangents[0]
+    return straight_through(*primals), tangents[0]
 
 
 def scaled_input(model: CSNN, x: Array) -> Array:
@@ -290,7 +290,7 @@ def scaled_input(model: CSNN, x: Array) -> Array:
     units = x.astype(model.dtype)
     if x.dtype == jnp.uint8:
         return units / scale
-    return _straight_through(units, jnp.rint(lax.stop_gradient(units) * scale) / scale)
+    return straight_through(units, jnp.rint(lax.stop_gradient(units) * scale) / scale)
 
 
 def arrays(model: CSNN) -> layouts.Arrays:

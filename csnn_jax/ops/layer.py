@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 
 from csnn_jax.config import Reset
 from csnn_jax.engine import library
-from csnn_jax.engine.library import LANES, Unsupported
+from csnn_jax.engine.bits import LANES
+from csnn_jax.engine.library import Unsupported
 from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.neuron import clip
 from csnn_jax.network.surrogate import Derivative, fast_sigmoid
@@ -162,7 +163,7 @@ def conv_lif(
         (3, 3, 1, 1)
     """
     shape = source.image.shape[1:] if isinstance(source, Held) else source.layout.shape
-    if len(shape) != 3 or kernel.ndim != 4 or kernel.shape[:3] != (len(kernel), len(kernel), shape[-1] // _planes(source)):
+    if len(shape) != 3 or kernel.ndim != 4 or kernel.shape[:3] != (len(kernel), len(kernel), shape[-1]):
         raise ValueError(
             f"kernel is {list(kernel.shape)}, expected [k, k, in, out] for an input of {list(shape)} at each step"
         )
@@ -230,7 +231,7 @@ def linear_lif(
         ([0.75, 1.125, 0.3125, 0.90625], [0.0, 1.0, 0.0, 0.0])
     """
     shape = source.image.shape[1:] if isinstance(source, Held) else source.layout.shape
-    if kernel.ndim != 2 or len(kernel) != math.prod(shape) // _planes(source):
+    if kernel.ndim != 2 or len(kernel) != math.prod(shape):
         raise ValueError(
             f"kernel is {list(kernel.shape)}, expected [inputs, out] for an input of {list(shape)} at each step"
         )
@@ -247,10 +248,6 @@ def linear_lif(
     kernel = before.spread(with_planes(kernel, before.planes), 1).reshape(before.neurons, -1)
     arrays = source.arrays._replace(constant=None)
     return _layer(rules.linear_lif(arrays, kernel, bias, values, rule), values, layout)
-
-
-def _planes(source: Spikes | Held) -> int:
-    return 1 if isinstance(source, Held) else source.layout.planes
 
 
 def _rule(
@@ -309,7 +306,7 @@ def _values(beta: ArrayLike, threshold: ArrayLike, stays: Array | None, layout: 
 
 def _from_current(current: Array, values: Values, rule: Rule, source: Held, layout: Layout) -> Layer:
     """Neurons under a constant current. A convolution can sum its gradient over time, see `Constant`."""
-    window = rules.constant_lif(current, values, rule, source.steps)
+    window = rules.constant_lif(current, values, rule._replace(feeds=None), source.steps)
     constant = None
     # The kernels don't compute a dropped neuron's gradient on this route, nor for other surrogates and resets.
     few = layout.shape[-1] <= library.limits().constant_channels

@@ -14,8 +14,10 @@ from jax import Array
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from csnn_jax.config import SLOPELESS, Reset
+from csnn_jax.config.graph import Pooling
 from csnn_jax.engine import fixed
-from csnn_jax.engine.library import LANES, call
+from csnn_jax.engine.bits import LANES
+from csnn_jax.ops.shim import call
 from csnn_jax.network import layers
 from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.surrogate import Derivative
@@ -423,7 +425,7 @@ def image_current(image: Array, kernel: Array, bias: Array, geometry: Geometry |
     Returns:
         [batch, neurons].
     """
-    return _image_current_forward(image, kernel, bias, geometry)[0]
+    return _image_current(image, kernel, bias, geometry)[0]
 
 
 def _current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> Array:
@@ -432,30 +434,38 @@ def _current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None
         if geometry is None:
             return layers.matmul(image, kernel) + bias
         current = layers.conv(image, kernel, 1, geometry.padding)
-        current = current + bias if geometry.pool == 1 else layers.pool(current, bias, _pooling(geometry))
+        current = current + bias if geometry.pool == 1 else layers.pool(current, bias, Pooling("max" if geometry.max else "avg"))
     return current.reshape(len(image), -1)
 
 
-def _image_current_forward(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> tuple[Array, Any]:
+def _image_current(
+    image: Array, kernel: Array, bias: Array, geometry: Geometry | None
+) -> tuple[Array, Array | None]:
+    """The current, and the winning place of each max-pool, if any."""
     if geometry is None:
-        current, winners = _current(image, kernel, bias, geometry), None
-    else:
-        results = call("image_current", image=image, kernel=kernel, bias=bias, **geometry._asdict())
-        current, winners = results["current"], results["winners"] if geometry.max else None
-    return current, (image, kernel, bias, winners)
+        return _current(image, kernel, bias, geometry), None
+    results = call("image_current", image=image, kernel=kernel, bias=bias, **geometry._asdict())
+    return results["current"], results["winners"] if geometry.max else None
 
 
-def _image_current_backward(geometry: Geometry | None, saved: Any, dcurrent: Array) -> tuple[Array, Array, Array]:
-    image, kernel, bias, winners = saved
+def _image_current_forward(*arguments: Any) -> tuple[Array, Any]:
+    image, kernel, bias = _primal(arguments[:3])
+    current, winners = _image_current(image, kernel, bias, arguments[3])
+    return current, (image, kernel, bias, winners, jnp.zeros(()) if _is_perturbed(arguments[0]) else None)
+
+
+def _image_current_backward(geometry: Geometry | None, saved: Any, dcurrent: Array) -> tuple[Any, Array, Array]:
+    image, kernel, bias, winners, is_perturbed = saved
     if geometry is None:
         dkernel, dbias = fixed.multiply(image.T, dcurrent), fixed.add_up(dcurrent, 0)
     else:
         operands = {"image": image, "dcurrent": dcurrent, "winners": winners, "kernel": kernel}
         results = call("image_weights", **operands, **geometry._asdict())
         dkernel, dbias = results["dkernel"], results["dbias"]
-    # A separate pass, which XLA drops if this gradient isn't used.
+    if is_perturbed is None:
+        return None, dkernel, dbias
     (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, geometry), image)[1](dcurrent)
     return dimage, dkernel, dbias
 
 
-image_current.defvjp(_image_current_forward, _image_current_backward)
+image_current.defvjp(_image_current_forward, _image_current_backward, symbolic_zeros=True)

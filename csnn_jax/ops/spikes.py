@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.engine.library import LANES, call
+from csnn_jax.engine.bits import LANES
+from csnn_jax.ops.shim import call
 
 
 class Product(NamedTuple):

@@ -74,6 +74,13 @@ NETWORKS = {
         slope=2.0,
     ),
 }
+EVENT_NETWORKS = {
+    "learned": SMALL,
+    "constant": replace(SMALL, learn_beta=False, learn_threshold=False, conv_channels=(3, 4), beta=0.75, threshold=0.75),
+    "reset to zero": replace(BRIEF, reset="zero", pool="avg"),
+    "no reset, no pool": replace(BRIEF, reset="none", pool="none"),
+    "linear layers": replace(BRIEF, conv_channels=(), hidden=(4,)),
+}
 INTEGRATOR = replace(BRIEF, conv_channels=(), hidden=(4,), output="integrator")
 
 
@@ -167,7 +174,6 @@ OUTPUTS: dict[str, tuple[str, Callable, Callable]] = {
     "count: fired": ("count", lambda r: r.fired, lambda r: fired(r)),
 }
 """For each output of the engines: the call, what the call returns -> the output, the reference's layers -> the same."""
-REFUSED_ON_EVENT = [name for name in OUTPUTS if not name.endswith((": output", ": spikes", "densities: membranes"))]
 
 
 def states(layer: dict[str, jax.Array], step: Any = slice(None)) -> dict[str, jax.Array]:
@@ -240,14 +246,19 @@ def test_scan_equals_the_reference_for_other_networks(kind, x64):
     assert_close(of_engine(scan, config, functions, jnp.float64), of_reference(config, same), 1e-10)
 
 
-def test_event_equals_the_reference_once():
-    names = [name for name in OUTPUTS if name not in REFUSED_ON_EVENT]
-    functions, same = all_of(names)
-    found = of_engine(event, SMALL, functions, jnp.float32, order=1)
-    assert_close(found, of_numpy(SMALL, same, image_for(SMALL)), 1e-5)
-    for name in names:
-        with refusing(Unsupported, "second derivatives", "scan engine"):
-            of_engine(event, BRIEF, all_of([name])[0], jnp.float32, jit=shapes_only)
+@pytest.mark.parametrize("kind", EVENT_NETWORKS)
+def test_event_equals_the_reference_once(kind):
+    """For every output."""
+    config = EVENT_NETWORKS[kind]
+    functions, same = all_of(OUTPUTS)
+    found = of_engine(event, config, functions, jnp.float32, order=1)
+    assert_close(found, of_numpy(config, same, image_for(config)), 1e-5)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_second_derivatives_on_event_are_refused(name):
+    with refusing(Unsupported, "second derivatives", "scan engine"):
+        of_engine(event, BRIEF, all_of([name])[0], jnp.float32, jit=shapes_only)
 
 
 def shapes_only(function: Callable) -> Callable:
@@ -255,31 +266,8 @@ def shapes_only(function: Callable) -> Callable:
     return partial(jax.eval_shape, function)
 
 
-def bare(function: Callable) -> Callable:
-    return function
-
-
 def in_scan(function: Callable) -> Callable:
     return lambda *arguments: jax.lax.scan(lambda carry, _: (carry, function(*arguments)), 0, length=1)[1]
-
-
-@pytest.mark.parametrize(
-    ("output", "jit"),
-    [
-        *((output, bare) for output in REFUSED_ON_EVENT),
-        ("trace: states", jax.jit),
-        ("trace: states", jax.checkpoint),
-        ("count: fired", in_scan),
-    ],
-)
-def test_other_gradients_on_event_are_refused(output, jit):
-    """With respect to the model and to the input, each alone."""
-    values, x = network(BRIEF, jnp.float32)
-    outputs, _ = all_of([output])
-    function = jit(lambda values, x: outputs(event, made(BRIEF, values), x))
-    for argument in (0, 1):
-        with refusing(Unsupported, "gradient through", "use"):
-            jax.eval_shape(jax.grad(lambda *both: loss_of(function(*both)), argument), values, x)
 
 
 def test_a_gradient_in_a_remat_or_a_scan_on_event_is_not_refused():
