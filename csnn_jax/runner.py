@@ -33,16 +33,13 @@ class Runners:
         engine: "scan", "event" or "auto", see `engine.choose`.
         seed: seed of the rate encoding.
         devices: devices that share each batch, see `BatchRunner`.
-        rates: whether densities must be differentiable.
 
     Raises:
         UserError: the engine can't run the network.
     """
 
-    def __init__(
-        self, model: CSNN, engine: str = "auto", seed: int = 0, devices: Devices | None = None, rates: bool = False
-    ):
-        self._choose = partial(engines.choose, engine, model, rates=rates)
+    def __init__(self, model: CSNN, engine: str = "auto", seed: int = 0, devices: Devices | None = None):
+        self._choose = partial(engines.choose, engine, model)
         self._choose()
         self._make = partial(BatchRunner, model, seed=seed, devices=devices)
         self._made: dict[ModuleType, BatchRunner] = {}

@@ -21,7 +21,6 @@ def choose(
     name: str,
     model: "CSNN",
     images: "Images | Array | None" = None,
-    rates: bool = False,
     platform: str | None = None,
 ) -> tuple[ModuleType, str]:
     """Chooses the engine for a model.
@@ -30,7 +29,6 @@ def choose(
         name: "scan", "event", or "auto": event if it's built, runs on a CPU and supports the model, otherwise scan.
         model: the CSNN.
         images: the images to run; the event engine doesn't support all frames. None: images without a time axis.
-        rates: whether the densities of `forward_with_densities` must be differentiable, as for `--rate-target`.
         platform: kind of device to run on, as named by JAX; None: the default device's.
 
     Returns:
@@ -50,8 +48,6 @@ def choose(
     platform = platform or jax.default_backend()
     if platform != "cpu":
         reason: str | None = f"the event engine runs on the CPU, not on {platform}"
-    elif rates:
-        reason = "--rate-target needs the gradient of every spike, which the event engine doesn't provide"
     else:
         reason = coverage.unsupported(model, images)
     if reason is None:

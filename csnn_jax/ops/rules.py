@@ -20,6 +20,7 @@ from csnn_jax.engine.bits import LANES
 from csnn_jax.ops.shim import call
 from csnn_jax.network import layers
 from csnn_jax.network import surrogate as surrogates
+from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative
 from csnn_jax.ops.spikes import Bits, Constant, Product, dense, no_gradient
 
@@ -180,7 +181,7 @@ def _drive(rule: Rule, membranes: Array, values: Values, cotangent: Window) -> _
         dspikes = dspikes + jnp.where(exists, counts[:, None, None], 0)
     if dmembranes is None:
         return _Drive(dspikes, derivative, None)
-    return _Drive(derivative * dspikes + dmembranes, jnp.ones_like(membranes), dmembranes)
+    return _Drive(rounded(derivative * dspikes) + dmembranes, jnp.ones_like(membranes), dmembranes)
 
 
 def _dmembranes(rule: Rule, membranes: Array, cotangent: Window) -> Array | None:

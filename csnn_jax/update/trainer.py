@@ -128,8 +128,7 @@ class Trainer:
         self.devices = devices or Devices(jax.devices()[:1])
         settings, self.config = config.train, config
         model = nnx.eval_shape(lambda: models.CSNN(config.model, dtype=jnp.dtype(settings.dtype)))
-        rates = settings.rate_target is not None
-        self._runners = Runners(model, settings.engine, settings.seed, self.devices, rates)
+        self._runners = Runners(model, settings.engine, settings.seed, self.devices)
         self._engine = self._runners.describe(train.images)  # refuses before weights are calibrated, which takes long
         given = None if tensors is None else initial.Start.given(config.model, tensors)
         self.start = given or initial.start(config, train)

@@ -134,8 +134,7 @@ def _engine(name: str) -> Target:
         assert isinstance(flags, JaxFlags)
         mesh.chosen(flags.devices)
         config, dataset = fitted(flags)
-        network, rates = _network(config.model, config.train.dtype), config.train.rate_target is not None
-        engine.choose(name, network, dataset.train.images, rates, question.platform)
+        engine.choose(name, _network(config.model, config.train.dtype), dataset.train.images, question.platform)
 
     return lambda question: (refusal(lambda: check(question)) or "").removeprefix(f"--engine {name}: ") or None
 

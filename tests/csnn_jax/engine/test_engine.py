@@ -74,14 +74,6 @@ def test_recordings_count_as_counts_without_being_read():
     assert choose("auto", CSNN(replace(TINY, input_shape=(8, 8, 2), scale=1.0)), unread)[0] is event
 
 
-def test_a_rate_target_is_left_to_the_scan_engine():
-    engine, said = choose("auto", CSNN(TINY), rates=True)
-    assert engine is scan
-    assert_line(said, "scan engine", "--rate-target")
-    with refusing(UserError, "engine event", "rate_target"):
-        choose("event", CSNN(TINY), rates=True)
-
-
 @pytest.mark.parametrize("name", ["EVENT", None])
 def test_an_unknown_engine_is_refused(name):
     with refusing(UserError, f"engine {name}", "auto", "scan", "event"):

@@ -90,6 +90,9 @@ def test_a_rate_target_applies_to_the_whole_batch(firing, batch):
     x = batch[0].at[: BATCH // 2].set(0)  # makes the devices' densities differ
     whole = found(model, x, batch[1], settings)
     assert_close(found(model, x, batch[1], settings, devices=4), whole, 1e-12)
+    for devices in (1, 2):
+        model32 = models.from_tensors(SMALL, models.tensors(firing(SMALL)), jnp.float32)
+        assert_close(found(model32, x, batch[1], settings, engine=event, devices=devices), whole, 1e-5)
 
 
 @pytest.mark.parametrize(
