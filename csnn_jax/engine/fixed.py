@@ -15,6 +15,11 @@ from csnn_jax.engine.bits import padded
 from csnn_jax.engine.plan import Stage
 from csnn_jax.network import layers
 
+def shim_call(*a, **k):
+    from csnn_jax.ops.shim import call
+    return call(*a, **k)
+def _add_rows(x):
+    return shim_call('add_rows', x=x)['sums']
 LEAST = 64  # a total is first summed to this many columns, with vector instructions
 
 
@@ -23,9 +28,9 @@ def add_up(x: Array, axis: int | None = None) -> Array:
     """The sum of a float32 array over an axis, or of all its values, in double precision."""
     if axis is not None:
         rows = jnp.moveaxis(x, axis, 0)
-        return kernels.add_rows(rows.reshape(len(rows), -1)).reshape(rows.shape[1:])
+        return _add_rows(rows.reshape(len(rows), -1)).reshape(rows.shape[1:])
     columns = jnp.pad(x.reshape(-1), (0, -x.size % LEAST)).reshape(-1, LEAST)
-    return kernels.add_rows(kernels.add_rows(columns)[:, None])[0]
+    return _add_rows(_add_rows(columns)[:, None])[0]
 
 
 def _add_up_forward(x: Array, axis: int | None) -> tuple[Array, tuple[int, ...]]:
@@ -43,7 +48,7 @@ def multiply(left: Array, right: Array) -> Array:
     """left [rows, inner] @ right [inner, columns], each sum in the order of `inner`."""
     columns = right.shape[1]
     right = jnp.pad(right, ((0, 0), (0, padded(columns) - columns)))
-    return kernels.multiply(left, right)[:, :columns]
+    return shim_call('multiply', left=left, right=right)['product'][:, :columns]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))

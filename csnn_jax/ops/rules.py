@@ -435,13 +435,15 @@ def _current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None
         if geometry is None:
             return layers.matmul(image, kernel) + bias
         current = layers.conv(image, kernel, 1, geometry.padding)
-        current = current + bias if geometry.pool == 1 else layers.pool(current, bias, Pooling("max" if geometry.max else "avg"))
+        current = (
+            current + bias
+            if geometry.pool == 1
+            else layers.pool(current, bias, Pooling("max" if geometry.max else "avg"))
+        )
     return current.reshape(len(image), -1)
 
 
-def _image_current(
-    image: Array, kernel: Array, bias: Array, geometry: Geometry | None
-) -> tuple[Array, Array | None]:
+def _image_current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> tuple[Array, Array | None]:
     """The current, and the winning place of each max-pool, if any."""
     if geometry is None:
         return _current(image, kernel, bias, geometry), None

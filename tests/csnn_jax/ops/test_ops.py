@@ -1,0 +1,290 @@
+"""The public operations equal plain JAX, in values and in every gradient, alone and under JAX's transformations.
+
+Weights lie on grids, so membranes are equal to the bit; gradients are compared with float64's.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import plain_layers as plain
+import pytest
+from refusals import refusing
+
+from csnn_jax import ops
+from csnn_jax.engine.library import Unsupported
+from csnn_jax.network.surrogate import atan
+
+pytestmark = pytest.mark.numeric
+
+STEPS, BATCH = 5, 3
+SETTINGS = {
+    "held image": {},
+    "held image, not shared settings": {"beta2": 0.5, "reset2": "zero"},
+    "sequence": {"frames": True},
+    "reset to zero, averages": {"reset": "zero", "pool": "avg"},
+    "no reset, no pool, own surrogate": {"reset": "none", "pool": None, "surrogate": lambda x: 1 / (1 + x * x)},
+    "many steps": {"steps": 40},
+}
+
+
+def drawn(seed: int = 0) -> dict[str, Any]:
+    """Weights of a residual network with 3, 5, 6 and 4 outputs, on grids."""
+    rng = np.random.default_rng(seed)
+    shapes = {"conv1": (3, 3, 2, 3), "conv2": (3, 3, 3, 5), "conv3": (2, 2, 8, 6), "out": (6, 4)}
+    scales = {"conv1": 0.4, "conv2": 0.4, "conv3": 0.3, "out": 0.8}
+    weights = {
+        name: tuple(np.rint(64 * scales[name] * (rng.normal(size=size) + 0.1)) / 64 for size in (shape, shape[-1:]))
+        for name, shape in shapes.items()
+    }
+    return weights | {"beta": np.float64(0.75), "threshold": np.float64(1.0)}
+
+
+def inputs(frames: bool) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 2, (STEPS, BATCH, 6, 7, 2)) * 1.0 if frames else rng.integers(0, 9, (BATCH, 6, 7, 2)) / 8
+
+
+def ours(
+    weights: Any, x: Any, steps: int = STEPS, beta2: Any = None, reset2: Any = None, frames: bool = False, **settings
+) -> list[Any]:
+    """The layers' spikes, membranes, last membranes and densities."""
+    settings = {"reset": "subtract", "surrogate": partial(atan, slope=3.0), "membranes": True} | settings
+    pool = settings.pop("pool", "max")
+    beta, threshold = weights["beta"], weights["threshold"]
+    own = {**settings, "reset": reset2 or settings["reset"]}
+    source = ops.pack(x) if frames else ops.held(x, steps)
+    a = ops.conv_lif(source, *weights["conv1"], beta, threshold, padding=1, **settings)
+    b = ops.conv_lif(a.spikes, *weights["conv2"], beta if beta2 is None else beta2, threshold, padding=1, **own)
+    both = ops.side_by_side([a.spikes, b.spikes])
+    c = ops.conv_lif(both, *weights["conv3"], beta, threshold, pool=pool, **settings)
+    d = ops.linear_lif(
+        c.spikes,
+        weights["out"][0].repeat(-(-np.prod(c.spikes.shape[2:]) // 6), 0),
+        weights["out"][1],
+        beta,
+        threshold,
+        **settings,
+    )
+    layers = [a, b, c, d]
+    return [[ops.unpack(one.spikes), one.membranes, one.last, one.density] for one in layers]
+
+
+def theirs(
+    weights: Any, x: Any, steps: int = STEPS, beta2: Any = None, reset2: Any = None, frames: bool = False, **settings
+) -> list[Any]:
+    """The same in plain JAX."""
+    settings = {"reset": "subtract", "surrogate": partial(atan, slope=3.0)} | settings
+    pool = settings.pop("pool", "max")
+    beta, threshold = weights["beta"], weights["threshold"]
+    own = {**settings, "reset": reset2 or settings["reset"]}
+    source = x if frames else jnp.broadcast_to(x, (steps, *x.shape))
+    a = plain.conv_lif(source, *weights["conv1"], beta, threshold, padding=1, **settings)
+    b = plain.conv_lif(a[0], *weights["conv2"], beta if beta2 is None else beta2, threshold, padding=1, **own)
+    both = jnp.concatenate([a[0], b[0]], -1)
+    c = plain.conv_lif(both, *weights["conv3"], beta, threshold, pool=pool, **settings)
+    d = plain.linear_lif(
+        c[0],
+        weights["out"][0].repeat(-(-np.prod(c[0].shape[2:]) // 6), 0),
+        weights["out"][1],
+        beta,
+        threshold,
+        **settings,
+    )
+    return [[spikes, membranes, membranes[-1], spikes.mean()] for spikes, membranes in (a, b, c, d)]
+
+
+def as_type(tree: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda array: jnp.asarray(array, dtype), tree)
+
+
+def loss_of(arrays: Any) -> jax.Array:
+    """Depends on each number, each with its own weight."""
+    rng, total = np.random.default_rng(2), 0.0
+    for array in jax.tree.leaves(arrays):
+        total += (jnp.asarray(rng.normal(size=array.shape), array.dtype) * array).sum() + (array**2).mean()
+    return total
+
+
+def assert_close(found: Any, expected: Any, bound: float = 1e-5) -> None:
+    """Relative to the largest absolute value of each array, which isn't 0."""
+    for (path, one), other in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+        one, other = np.asarray(one, np.float64), np.asarray(other)
+        assert 0 < np.abs(other).max() and np.abs(one - other).max() <= bound * np.abs(other).max(), (
+            jax.tree_util.keystr(path)
+        )
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_residual_network_equals_plain_jax(kind):
+    settings, weights = SETTINGS[kind], drawn()
+    x = inputs(settings.get("frames", False))
+    found = jax.jit(partial(ours, **settings))(*as_type((weights, x), jnp.float32))
+    expected = jax.jit(partial(theirs, **settings))(*as_type((weights, x), jnp.float32))
+    for one, other in zip(found, expected, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one[:3], other[:3])
+        assert 0.01 < one[3] < 0.9
+
+    def gradient(function: Any) -> Any:
+        return jax.jit(jax.grad(lambda *arguments: loss_of(function(*arguments, **settings)), (0, 1)))
+
+    by_ours = gradient(ours)(*as_type((weights, x), jnp.float32))
+    with jax.enable_x64(True):
+        assert_close(by_ours, gradient(theirs)(*as_type((weights, x), jnp.float64)))
+
+
+# --- transformations
+
+
+def loss(weights: Any, x: Any, **settings: Any) -> jax.Array:
+    return loss_of(ours(weights, x, **settings))
+
+
+def both() -> tuple[Any, Any]:
+    return as_type((drawn(), inputs(False)), jnp.float32)
+
+
+def stacked(count: int) -> Any:
+    """Several networks' weights."""
+    return jax.tree.map(lambda *each: jnp.stack(each), *(as_type(drawn(seed), jnp.float32) for seed in range(count)))
+
+
+def take(tree: Any, index: int) -> Any:
+    return jax.tree.map(lambda array: array[index], tree)
+
+
+def assert_equal(found: Any, expected: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_jit_and_checkpoint_change_nothing():
+    expected = jax.value_and_grad(loss, (0, 1))(*both())
+    for function in (jax.jit(loss), jax.checkpoint(loss)):
+        assert_close(jax.value_and_grad(function, (0, 1))(*both()), expected, 1e-6)
+
+
+def test_a_scan_over_iterations_equals_a_loop():
+    weights, x = both()
+    update = jax.jit(lambda weights, _: (jax.tree.map(lambda w, g: w - g / 64, weights, jax.grad(loss)(weights, x)), 0))
+    by_scan, _ = jax.lax.scan(update, weights, length=2)
+    assert_close(by_scan, update(update(weights, None)[0], None)[0], 1e-6)
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_vmap_over_images_equals_the_batch(frames):
+    weights, x = as_type((drawn(), inputs(frames)), jnp.float32)
+    axis = 1 if frames else 0
+    one = lambda image: ours(weights, jnp.expand_dims(image, axis), frames=frames)  # noqa: E731
+    mapped = jax.jit(jax.vmap(one, axis))(x)
+    for alone, together in zip(mapped, jax.jit(partial(ours, frames=frames))(weights, x), strict=True):
+        assert_equal(alone[0][:, :, 0].swapaxes(0, 1), together[0])
+        assert_equal(alone[1][:, :, 0].swapaxes(0, 1), together[1])
+
+
+def test_gradients_per_example_equal_a_loop():
+    weights, x = both()
+    gradient = jax.jit(jax.grad(lambda weights, image: loss(weights, image[None])))
+    mapped = jax.jit(jax.vmap(gradient, (None, 0)))(weights, x)
+    for index, image in enumerate(x):
+        assert_equal(take(mapped, index), gradient(weights, image))
+
+
+def test_an_ensemble_equals_a_loop():
+    """Several networks, and one network with several thresholds."""
+    _, x = both()
+    networks = stacked(3)
+    gradient = jax.jit(jax.grad(loss))
+    mapped = jax.jit(jax.vmap(gradient, (0, None)))(networks, x)
+    for index in range(3):
+        assert_equal(take(mapped, index), gradient(take(networks, index), x))
+    nested = jax.jit(jax.vmap(jax.vmap(lambda w, image: ours(w, image[None])[-1][1], (None, 0)), (0, None)))(
+        networks, x
+    )
+    for index in range(3):
+        assert_equal(nested[index, :, :, 0].swapaxes(0, 1), ours(take(networks, index), x)[-1][1])
+
+
+def test_jacrev_equals_gradients():
+    weights, x = both()
+    layers = lambda weights: jnp.stack([layer[3] for layer in ours(weights, x)])  # noqa: E731
+    jacobian = jax.jit(jax.jacrev(layers))(weights)
+    for index in range(4):
+        expected = jax.jit(jax.grad(lambda weights, index=index: layers(weights)[index]))(weights)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[index], b, 1e-5, 1e-6), jacobian, expected)
+
+
+def test_shards_add_up_to_the_whole():
+    weights, _ = both()
+    x = jnp.asarray(np.random.default_rng(3).integers(0, 9, (4, 6, 7, 2)) / 8, jnp.float32)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:4]), ("images",))
+    spec = jax.sharding.PartitionSpec
+
+    def shard(weights: Any, x: Any) -> Any:
+        return jax.lax.psum(jax.grad(lambda weights: ours(weights, x)[-1][1].sum())(weights), "images")
+
+    sharded = jax.shard_map(shard, mesh=mesh, in_specs=(spec(), spec("images")), out_specs=spec(), check_vma=False)
+    whole = jax.grad(lambda weights: ours(weights, x)[-1][1].sum())(weights)
+    assert_close(jax.jit(sharded)(weights, x), whole, 1e-5)
+
+
+@pytest.mark.parametrize("transform", ["jvp", "linearize", "hessian", "grad of grad"])
+def test_forward_mode_and_second_derivatives_are_refused(transform):
+    weights, x = both()
+    function = lambda x: loss(weights, x)  # noqa: E731
+    calls = {
+        "jvp": lambda: jax.jvp(function, (x,), (x,)),
+        "linearize": lambda: jax.linearize(function, x)[1](x),
+        "hessian": lambda: jax.hessian(function)(x),
+        "grad of grad": lambda: jax.grad(lambda x: jax.grad(function)(x).sum())(x),
+    }
+    with pytest.raises((Unsupported, TypeError), match="forward mode|second derivatives|custom_vjp"):
+        calls[transform]()
+
+
+WRONG = {
+    "kernel": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 4, 1))), ("kernel", "[3, 3, 4, 1]", "[6, 7, 2]")),
+    "kernel's rank": (lambda s: ops.conv_lif(s, jnp.zeros((3, 2))), ("kernel", "[3, 2]")),
+    "linear kernel": (lambda s: ops.linear_lif(s, jnp.zeros((3, 2))), ("kernel", "[3, 2]")),
+    "bias": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), jnp.zeros(2)), ("bias", "[2]", "[1]")),
+    "dtype": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1), jnp.float16)), ("float16", "float32")),
+    "beta": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), beta=jnp.ones(3)), ("beta", "[3]", "scalar")),
+    "pool": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), pool="sum"), ("pool", "'sum'", "'max'")),
+    "padding": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), padding=2), ("padding", "2", "0 to 1")),
+    "reset": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), reset="clear"), ("reset", "'clear'")),
+    "size": (lambda s: ops.conv_lif(s, jnp.zeros((7, 7, 2, 1))), ("output", "7 pixels")),
+    "bits": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), weight_bits=13), ("weight_bits", "13", "12")),
+    "stays": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), stays=jnp.ones((3, 2), bool)), ("stays", "[3, 2]")),
+    "membranes": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1))).membranes, ("membranes=True",)),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_arguments_are_refused(kind):
+    call, words = WRONG[kind]
+    with refusing(ValueError, *words):
+        call(ops.held(jnp.zeros((3, 6, 7, 2)), 2))
+
+
+def test_sizes_without_a_kernel_are_refused():
+    with refusing(Unsupported, "kernel", "8", "7"):
+        ops.conv_lif(ops.held(jnp.zeros((3, 9, 9, 2)), 2), jnp.zeros((8, 8, 2, 1)))
+
+
+def test_invalid_inputs_are_refused():
+    for call, words in (
+        (lambda: ops.held(jnp.zeros((2, 3, 4)), 2), ("image", "[2, 3, 4]")),
+        (lambda: ops.held(jnp.zeros((2, 3)), 0), ("steps", "0")),
+        (lambda: ops.pack(jnp.zeros((2, 3))), ("x", "[2, 3]")),
+        (lambda: ops.pack(jnp.zeros((2, 3, 4), jnp.int32)), ("int32", "uint8")),
+        (lambda: ops.side_by_side([]), ("at least one",)),
+        (
+            lambda: ops.side_by_side(
+                [ops.pack(jnp.zeros((2, 3, n))) for n in (1, 2)][:1] + [ops.pack(jnp.zeros((2, 4, 2)))]
+            ),
+            ("differ",),
+        ),
+    ):
+        with refusing(ValueError, *words):
+            call()
