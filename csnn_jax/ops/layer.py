@@ -25,18 +25,18 @@ SETTLING = 32
 """Number of steps in which a membrane settles under a constant current: 24 to 26 at beta 0.5."""
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["image"], meta_fields=["steps"])
+@partial(jax.tree_util.register_dataclass, data_fields=["image"], meta_fields=["time_steps"])
 @dataclasses.dataclass(frozen=True)
 class Held:
     """An input that's the same at every step, so a layer computes its current once; see `held`.
 
     Attributes:
         image: [batch, height, width, channels] or [batch, inputs], float32.
-        steps: number of time steps.
+        time_steps: their number.
     """
 
     image: Array
-    steps: int
+    time_steps: int
 
 
 @partial(
@@ -85,12 +85,12 @@ class Layer:
         return self.counts.sum() / (time * batch * math.prod(shape))
 
 
-def held(image: Array, steps: int) -> Held:
+def held(image: Array, time_steps: int) -> Held:
     """An image for `conv_lif` or `linear_lif` that's the same at every step.
 
     Args:
         image: [batch, height, width, channels] or [batch, inputs], float32.
-        steps: number of time steps.
+        time_steps: number of time steps.
 
     Raises:
         ValueError: the image has another shape or type, or there is no step.
@@ -99,9 +99,9 @@ def held(image: Array, steps: int) -> Held:
     if image.ndim not in (2, 4) or image.dtype != jnp.float32:
         expected = "float32 [batch, height, width, channels] or [batch, inputs]"
         raise ValueError(f"image is {image.dtype} {list(image.shape)}, expected {expected}")
-    if steps < 1:
-        raise ValueError(f"steps is {steps}, expected at least 1")
-    return Held(image, steps)
+    if time_steps < 1:
+        raise ValueError(f"time_steps is {time_steps}, expected at least 1")
+    return Held(image, time_steps)
 
 
 @surrogates.reverse_mode_only()
@@ -156,7 +156,7 @@ def conv_lif(
     Examples:
         >>> import jax, jax.numpy as jnp
         >>> from csnn_jax import ops
-        >>> image = ops.held(jnp.ones((1, 4, 4, 1)), steps=3)
+        >>> image = ops.held(jnp.ones((1, 4, 4, 1)), time_steps=3)
         >>> def loss(kernel):
         ...     return (ops.conv_lif(image, kernel, pool="max", membranes=True).membranes ** 2).sum()
         >>> jax.grad(loss)(jnp.full((3, 3, 1, 1), 0.125)).shape
@@ -306,7 +306,7 @@ def _values(beta: ArrayLike, threshold: ArrayLike, stays: Array | None, layout: 
 
 def _from_current(current: Array, values: Values, rule: Rule, source: Held, layout: Layout) -> Layer:
     """Neurons under a constant current. A convolution can sum its gradient over time, see `Constant`."""
-    window = rules.constant_lif(current, values, rule._replace(feeds=None), source.steps)
+    window = rules.constant_lif(current, values, rule._replace(feeds=None), source.time_steps)
     constant = None
     # The kernels don't compute a dropped neuron's gradient on this route, nor for other surrogates and resets.
     few = layout.shape[-1] <= library.limits().constant_channels

@@ -275,7 +275,7 @@ def test_sizes_without_a_kernel_are_refused():
 def test_invalid_inputs_are_refused():
     for call, words in (
         (lambda: ops.held(jnp.zeros((2, 3, 4)), 2), ("image", "[2, 3, 4]")),
-        (lambda: ops.held(jnp.zeros((2, 3)), 0), ("steps", "0")),
+        (lambda: ops.held(jnp.zeros((2, 3)), 0), ("time_steps", "0")),
         (lambda: ops.pack(jnp.zeros((2, 3))), ("x", "[2, 3]")),
         (lambda: ops.pack(jnp.zeros((2, 3, 4), jnp.int32)), ("int32", "uint8")),
         (lambda: ops.side_by_side([]), ("at least one",)),
