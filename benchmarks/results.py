@@ -29,7 +29,7 @@ from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 RESULTS, REAL = ROOT / "results/recipes", ROOT / "results/real_events"
-NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller", "coming-from-snntorch")
+NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller", "coming-from-snntorch", "python")
 PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
 PICTURE, BITS, PEERS = (ROOT / f"docs/{name}.png" for name in ("results", "bits", "peers"))
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "saccades": "`saccades`"}

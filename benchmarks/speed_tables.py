@@ -1,4 +1,4 @@
-"""The tables in docs/speed.md made from results/train_step*.json and results/dense.json.
+"""The tables in docs/speed.md and docs/python.md made from results/train_step*.json, dense.json and own_loop.json.
 
 benchmarks/results.py puts them into the pages.
 """
@@ -72,4 +72,15 @@ def dense() -> str:
     return table(header, rows)
 
 
-TABLES = {made.__name__: made for made in (ratios, dense)}
+def own_loop() -> str:
+    """Seconds of a training iteration of docs/python.md's residual network."""
+    seconds = _read("own_loop").get("iteration_s", {})
+    ours = seconds.get("csnn_jax.ops")
+    rows = [
+        (f"`{name}`" if value == ours else name, _seconds(value), "" if value == ours else two_digits(value / ours))
+        for name, value in seconds.items()
+    ]
+    return table(("written with", "training iteration", "times as long"), rows)
+
+
+TABLES = {made.__name__: made for made in (ratios, dense, own_loop)}
