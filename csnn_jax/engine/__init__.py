@@ -41,7 +41,7 @@ def choose(
     """
     import jax
 
-    from csnn_jax.engine import coverage, event, scan
+    from csnn_jax.engine import event, scan, stages
 
     if name not in ("auto", "scan", "event"):
         raise UserError(f"--engine {name}: expected auto, scan or event")
@@ -53,7 +53,7 @@ def choose(
     elif rates:
         reason = "--rate-target needs the gradient of every spike, which the event engine doesn't provide"
     else:
-        reason = coverage.unsupported(model, images)
+        reason = stages.unsupported(model, images)
     if reason is None:
         return event, "event engine"
     if name == "event":

@@ -1,14 +1,14 @@
 """The event engine: runs the window layer by layer on the CPU, at a cost proportional to the number of spikes.
 
 It computes the same membranes and spikes as engine/scan.py. The kernels are in C++ (native/), and their JAX operations
-in event_ops.py. It raises `Unsupported` for networks that it doesn't cover, and for everything that `jax.grad` and
+in ops.py. It raises `Unsupported` for networks that it doesn't cover, and for everything that `jax.grad` and
 similar could ask for but the kernels don't compute: it never returns a gradient of 0 instead. Its functions work with
 `jax.jit`, `jax.grad`, `jax.checkpoint`, `jax.lax.scan` and `jax.lax.map`.
 """
 
 import math
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,12 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from csnn_jax.config import Readout
 from csnn_jax.config.graph import IMAGE, Graph, Linear, WeightedNode
-from csnn_jax.engine import bits, library
-from csnn_jax.engine import event_ops as ops
-from csnn_jax.engine.bits import ConstantCurrent, LayerOutput, NeuronValues, Rule, Spikes
-from csnn_jax.engine.coverage import lacking, planes_of
-from csnn_jax.engine.fixed import add_up, image_current
-from csnn_jax.engine.library import Unsupported
-from csnn_jax.engine.plan import Stage, reader, stages
+from csnn_jax.engine import library, ops
+from csnn_jax.engine.fixed import add_up
+from csnn_jax.engine.library import LANES, Unsupported, padded
+from csnn_jax.engine.ops import ConstantCurrent, LayerOutput, NeuronValues, Rule, Spikes
 from csnn_jax.engine.scan import Dropout, by_channel, check_input, usual_output
+from csnn_jax.engine.stages import Stage, lacking, planes_of, reader, stages
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.model import CSNN, NeuronParameters, States, Weights, scaled_input, with_rounded_weights
 from csnn_jax.network.neuron import clip
@@ -105,8 +103,8 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
         return _unpadded(values.reshape(batch * time, -1), shape).reshape(batch, time, *shape).swapaxes(0, 1)
 
     pairs = list(zip(model.config.graph.neurons, outputs, strict=True))
-    states = {node.name: {MEMBRANE: dense(output.membranes, node.shape)} for node, output in pairs}
-    spikes = {node.name: dense(bits.unpack(output.spikes), node.shape) for node, output in pairs}
+    states = {node.name: {MEMBRANE: dense(cast(Array, output.membranes), node.shape)} for node, output in pairs}
+    spikes = {node.name: dense(ops.unpack(output.spikes), node.shape) for node, output in pairs}
     last = _refusing(LAST, _last(model, outputs), model, x)
     return last, Trace(_refusing(MEMBRANES, states, model, x), spikes).ordered(model.config.graph)
 
@@ -129,7 +127,7 @@ def ever_fired(model: CSNN, x: Array) -> tuple[Array, ...]:
     """
     model, x = _ready(model, x)
     outputs = _forward(model, x, keep=False)
-    ever = [bits.unpack(output.spikes._replace(bits=bits.ever(output.spikes.bits))) for output in outputs]
+    ever = [ops.unpack(output.spikes._replace(bits=ops.ever(output.spikes.bits))) for output in outputs]
     shapes = [node.shape for node in model.config.graph.neurons]
     return tuple(by_channel(_unpadded(spikes > 0, shape)) for spikes, shape in zip(ever, shapes, strict=True))
 
@@ -169,18 +167,18 @@ def _forward(
     outputs: dict[str, LayerOutput] = {}
     for stage in stages(graph):
         name, source = stage.neurons.name, stage.source.name
-        own, values = model.weights[stage.name], _values(model.neurons[name], masks.get(name))
-        rule = _rule(model.neurons[name], keep)._replace(masked=name in masks)
+        weights, values = model.weights[stage.name], _values(model.neurons[name], masks.get(name))
+        rule = _rule(model.neurons[name], keep)
         if reads == "membrane" and stage.neurons is graph.neurons[-1]:
             rule = rule._replace(keep=True, read=True)
         if source == IMAGE and x.ndim == 4:
-            outputs[name] = _constant(model, stage, own, values, x, rule, sums)
+            outputs[name] = _constant(model, stage, weights, values, x, rule, sums)
             continue
         planes, scale = planes_of(model) if source == IMAGE else 1, 1.0
         before = _pack(x, stage, planes) if source == IMAGE else outputs[source].spikes
         if dropout is not None and source in masks:
             before, scale = Spikes(before.bits & masks[source][:, None], before.port), dropout.scale
-        outputs[name] = _spiking(graph, stage, own, values, before, rule, scale, planes)
+        outputs[name] = _spiking(graph, stage, weights, values, before, rule, scale, planes)
     return list(outputs.values())
 
 
@@ -190,19 +188,20 @@ def _masks(model: CSNN, dropout: Dropout | None) -> dict[str, Array]:
     if dropout is not None:
         for neurons, stays in zip(model.config.graph.feeding(Linear), dropout.masks, strict=True):
             stays = stays.reshape(1, len(stays), -1, neurons.shape[-1]).astype(jnp.uint8)
-            masks[neurons.name] = bits.pack(stays).bits[:, 0]
+            masks[neurons.name] = ops.pack(stays).bits[:, 0]
     return masks
 
 
 def _output(model: CSNN, outputs: list[LayerOutput], reads: Readout = "spikes") -> Array:
     """Output spikes or membranes [time, batch, classes]."""
-    output = outputs[-1].membranes if reads == "membrane" else bits.unpack(outputs[-1].spikes)
+    last = outputs[-1]
+    output = cast(Array, last.membranes) if reads == "membrane" else ops.unpack(last.spikes)
     return output[:, :, : model.config.num_classes].swapaxes(0, 1)
 
 
 def _fired(outputs: list[LayerOutput]) -> Array:
     """Spikes of each image and layer [batch, layers]; no gradient."""
-    return jnp.stack([bits.count(output.spikes) for output in outputs], axis=1)
+    return jnp.stack([ops.count(output.spikes.bits) for output in outputs], axis=1)
 
 
 def _last(model: CSNN, outputs: list[LayerOutput]) -> States:
@@ -215,19 +214,21 @@ def _pack(x: Array, stage: Stage, planes: int) -> Spikes:
     time, batch, height, width, channels = x.shape
     x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
     if stage.convolution:
-        return bits.pack(x.reshape(time, batch, height * width, channels), planes)
-    return bits.pack(x.reshape(time, batch, 1, -1), planes)
+        return ops.pack(x.reshape(time, batch, height * width, channels), planes)
+    return ops.pack(x.reshape(time, batch, 1, -1), planes)
 
 
 def _constant(
-    model: CSNN, stage: Stage, own: Weights, values: NeuronValues, image: Array, rule: Rule, sums: bool
+    model: CSNN, stage: Stage, weights: Weights, values: NeuronValues, image: Array, rule: Rule, sums: bool
 ) -> LayerOutput:
     """A stage that reads the same image at every step, so its current is computed once."""
     channels = stage.channels
-    width = bits.padded(channels)
-    kernel, bias = own.kernel[...], own.biases
-    kernel, bias = (jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(0, width - channels)]) for w in (kernel, bias))
-    current = image_current(image.astype(jnp.float32), kernel, bias, stage)
+    width = padded(channels)
+    kernel, bias = (
+        jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, width - channels)])
+        for array in (weights.kernel[...], weights.biases)
+    )
+    current = ops.image_current(image.astype(jnp.float32), kernel, bias, stage.conv_shape)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time, so nothing is kept here.
     after = reader(model.config.graph, stage)  # conv_lif also applies its reset to the layer below
@@ -246,7 +247,7 @@ def _constant(
 def _spiking(
     graph: Graph,
     stage: Stage,
-    own: Weights,
+    weights: Weights,
     values: NeuronValues,
     before: Spikes,
     rule: Rule,
@@ -255,30 +256,30 @@ def _spiking(
 ) -> LayerOutput:
     """A stage whose input is spikes, each multiplied by `scale`, or counts of `planes` bits."""
     channels = stage.channels
-    extra = bits.padded(channels) - channels
-    bias = jnp.pad(own.biases, (0, extra))
-    kernel = own.kernel[...]
+    extra = padded(channels) - channels
+    bias = jnp.pad(weights.biases, (0, extra))
+    kernel = weights.kernel[...]
     if scale == 1:
         rule = rule._replace(weight_bits=weight_bits(stage.weights, planes))
     if planes > 1:
-        kernel = bits.with_planes(kernel, planes)
-    if stage.convolution:
+        kernel = ops.with_planes(kernel, planes)
+    if stage.conv_shape:
         inputs = planes * stage.source.shape[-1]
-        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, padded(inputs) - inputs), (0, extra)))
         after = reader(graph, stage)
         # Parts of the product settle only after a constant current, in a long window; the kernel skips them. Otherwise,
         # a product of all images at once is better: it reads the weights less often than the kernel's, image by image.
         settles = isinstance(before.port, ConstantCurrent) and before.bits.shape[1] > SETTLING
-        product = bits.padded(after.channels) if settles and after and not after.convolution else None
-        return ops.conv_lif(before, kernel, bias, values, rule, stage, product)
+        product = padded(after.channels) if settles and after and not after.convolution else None
+        return ops.conv_lif(before, kernel, bias, values, rule, stage.conv_shape, channels, product)
     # After a convolution, the channels of every position are padded.
-    neurons = before.bits.shape[-1] * bits.LANES
+    neurons = before.bits.shape[-1] * LANES
     source = stage.source
     inputs = planes * (source.shape[-1] if source.operation else math.prod(source.shape))  # at each position
     if scale != 1:
         kernel = kernel * scale
     kernel = kernel.reshape(-1, inputs, channels)
-    kernel = jnp.pad(kernel, ((0, 0), (0, bits.padded(inputs) - inputs), (0, extra))).reshape(neurons, -1)
+    kernel = jnp.pad(kernel, ((0, 0), (0, padded(inputs) - inputs), (0, extra))).reshape(neurons, -1)
     return ops.linear_lif(before, kernel, bias, values, rule, channels)
 
 
@@ -289,20 +290,20 @@ def weight_bits(node: WeightedNode, planes: int = 1) -> int:
     return bits if worth and bits <= library.limits().weight_bits else 0
 
 
-def _values(own: NeuronParameters, mask: Array | None) -> NeuronValues:
+def _values(neurons: NeuronParameters, mask: Array | None) -> NeuronValues:
     """The parameters of neurons: clipped beta and threshold, as float32 scalars."""
-    beta, threshold = (jnp.asarray(own.in_use[name], jnp.float32) for name in ("beta", "threshold"))
+    beta, threshold = (jnp.asarray(neurons.in_use[name], jnp.float32) for name in ("beta", "threshold"))
     return NeuronValues(clip(beta), threshold, mask)
 
 
-def _rule(own: NeuronParameters, keep: bool) -> Rule:
-    name, slope = surrogate.named(own.derivative)
-    return Rule(own.node.operation.reset, name or own.derivative, slope, keep)
+def _rule(neurons: NeuronParameters, keep: bool) -> Rule:
+    name, slope = surrogate.named(neurons.derivative)
+    return Rule(neurons.node.operation.reset, name or neurons.derivative, slope, keep)
 
 
 def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:
     """[batch, padded neurons] to [batch, *shape]."""
-    return membranes.reshape(membranes.shape[0], *shape[:-1], bits.padded(shape[-1]))[..., : shape[-1]]
+    return membranes.reshape(membranes.shape[0], *shape[:-1], padded(shape[-1]))[..., : shape[-1]]
 
 
 def _refusing(gradient: str, values: T, model: CSNN, x: Array) -> T:

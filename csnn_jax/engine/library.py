@@ -3,35 +3,26 @@
 import ctypes
 import functools
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from csnn_jax.engine import build
 from csnn_jax.errors import UserError
 
-OPERATIONS = (
-    "constant_lif",
-    "conv_lif",
-    "linear_lif",
-    "lif_backward",
-    "linear_weights",
-    "conv_backward",
-    "image_current",
-    "image_weights",
-    "multiply",
-    "add_rows",
-    "pack",
-    "count_spikes",
-)
+LANES = 16
+"""Numbers in a vector of the kernels."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Unsupported(NotImplementedError):
@@ -39,7 +30,7 @@ class Unsupported(NotImplementedError):
 
 
 class Limits(NamedTuple):
-    """What the kernels support, from native/kernels.h; `csnn_limits` in native/handlers.cc uses these names.
+    """What the kernels support, from native/kernels.h; `csnn_description` in native/handlers.cc uses these names.
 
     Attributes:
         inputs: maximum inputs of one output of a convolution, kernel size squared times padded channels.
@@ -81,11 +72,11 @@ def failure() -> str | None:
             return f"{build.LIBRARY.name} was built from other sources: rebuild it (`python -m csnn_jax.engine.build`)"
         if library.csnn_ffi_minor() > _ffi_minor():
             return f"{build.LIBRARY.name} was built for a newer JAX: rebuild it (`python -m csnn_jax.engine.build`)"
-        _ = library.csnn_limits
+        operations = _described(build.LIBRARY)["operations"]
         library.csnn_isa_problem.restype = ctypes.c_char_p
         if problem := library.csnn_isa_problem():
             raise UserError(os.fsdecode(problem))
-        for name in OPERATIONS:
+        for name in operations:
             handler = jax.ffi.pycapsule(getattr(library, f"csnn_{name}"))
             jax.ffi.register_ffi_target(f"csnn_{name}", handler, platform="cpu")
     except AttributeError as error:
@@ -113,58 +104,104 @@ def limits() -> Limits:
         RuntimeError: the library isn't built, or can't be loaded.
     """
     _require()
-    return _limits()
+    return Limits(**_described(build.LIBRARY)["limits"])
 
 
 @functools.cache
-def _limits() -> Limits:
-    read = ctypes.CDLL(str(build.LIBRARY)).csnn_limits
+def _described(path: Path) -> dict[str, Any]:
+    """The operations and limits, as the library describes them."""
+    read = ctypes.CDLL(str(path)).csnn_description
     read.restype = ctypes.c_char_p
-    return Limits(**json.loads(read()))
+    return json.loads(read())
 
 
-def float_of(*shape: int) -> jax.ShapeDtypeStruct:
-    """A float32 result with this shape."""
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
+_ATTRIBUTES = {"int64": np.int64, "float32": np.float32, "bool": np.bool_, "str": str}
 
 
-def words_of(*shape: int) -> jax.ShapeDtypeStruct:
-    """A result with this shape, in 16-bit words."""
-    return jax.ShapeDtypeStruct(shape, jnp.uint16)
-
-
-def call(
-    name: str,
-    operands: Mapping[str, Array | None],
-    results: Mapping[str, jax.ShapeDtypeStruct],
-    aliases: Mapping[str, str] | None = None,
-    **attributes: Any,
-) -> dict[str, Array]:
-    """Calls an operation of native/handlers.cc, which looks up its arguments by name.
-
-    XLA passes operands and results by position, so the attributes `operands` and `results` have their positions.
+def call(operation: str, *, want: Collection[str] = (), **arguments: Any) -> dict[str, Array]:
+    """Calls an operation of native/handlers.cc.
 
     Args:
-        name: one of OPERATIONS.
-        operands: its arrays; None: omitted.
-        results: shapes and types of its results.
-        aliases: maps an operand to the result that may overwrite it.
-        attributes: other arguments.
+        operation: its name.
+        want: the optional results to compute.
+        arguments: its operands and attributes by name. None: an optional operand is omitted.
 
     Returns:
-        The results.
+        The results by name.
 
     Raises:
+        ValueError: the operation has no argument or result of a name, needs another one, or an array has another number
+            of axes.
         RuntimeError: the library isn't built, or can't be loaded.
-        jax.errors.JaxRuntimeError: at run time, for a name, shape or value that the operation doesn't accept.
+        jax.errors.JaxRuntimeError: at run time, for a type, shape or value that the operation doesn't accept.
     """
     _require()
-    given = {operand: array for operand, array in operands.items() if array is not None}
-    takes, gives = ({each: np.int64(number) for number, each in enumerate(names)} for names in (given, results))
-    numbers = {int(takes[operand]): int(gives[result]) for operand, result in (aliases or {}).items()}
-    operation = jax.ffi.ffi_call(f"csnn_{name}", tuple(results.values()), input_output_aliases=numbers)
-    arrays = _once_differentiable(partial(operation, operands=takes, results=gives, **attributes), *given.values())
-    return dict(zip(results, arrays, strict=True))
+    described = _described(build.LIBRARY)["operations"][operation]
+    operands, attributes, results = described["operands"], described["attributes"], described["results"]
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    if unknown := (arguments.keys() - operands.keys() - attributes.keys()) | (set(want) - results.keys()):
+        raise ValueError(f"{min(unknown)}: {operation} has none")
+    needed = [*attributes, *(name for name, operand in operands.items() if not operand["optional"])]
+    if missing := [name for name in needed if name not in arguments]:
+        raise ValueError(f"{missing[0]}: {operation} needs one")
+    values = {name: _ATTRIBUTES[kind](arguments[name]) for name, kind in attributes.items()}
+    arrays = {name: arguments[name] for name in operands if name in arguments}
+    wanted = {name: result for name, result in results.items() if name in want or not result["optional"]}
+    sizes = {name: int(values[name]) for name, kind in attributes.items() if kind == "int64"}
+    for name, array in arrays.items():
+        axes = operands[name]["shape"]
+        if len(axes) != array.ndim:
+            raise ValueError(f"{name} is {list(array.shape)}, expected [{', '.join(axes)}]")
+        for axis, size in zip(axes, array.shape, strict=True):
+            sizes.setdefault(axis, size)
+    shapes = [
+        jax.ShapeDtypeStruct([_size(axis, sizes) for axis in result["shape"]], result["type"])
+        for result in wanted.values()
+    ]
+    # XLA passes arrays by position, which these attributes map from their names.
+    places = {
+        kind: {name: np.int64(place) for place, name in enumerate(names)}
+        for kind, names in (("operands", arrays), ("results", wanted))
+    }
+    over = {[*arrays].index(result["over"]): place for place, result in enumerate(wanted.values()) if result["over"]}
+    function = jax.ffi.ffi_call(f"csnn_{operation}", shapes, input_output_aliases=over)
+    return dict(zip(wanted, _once_differentiable(partial(function, **places, **values), *arrays.values()), strict=True))
+
+
+def _size(axis: str, sizes: Mapping[str, int]) -> int:
+    """The size of an axis such as `rows*columns*out/16`."""
+    product, _, divisor = axis.partition("/")
+    factors = (int(factor) if factor.isdigit() else sizes[factor] for factor in product.split("*"))
+    return math.prod(factors) // int(divisor or 1)
+
+
+def differentiable(backward: Callable[..., tuple], *static: int) -> Callable[..., Any]:
+    """Gives a function a gradient.
+
+    Args:
+        backward: (static arguments, what the function saved, cotangent of its result) -> cotangents of its arguments.
+        static: numbers of the arguments that aren't arrays.
+
+    Returns:
+        A decorator of functions that return their result and what `backward` needs. The decorated ones return the
+            result.
+    """
+
+    def decorate(forward: Callable[P, tuple[R, Any]]) -> Callable[P, R]:
+        @functools.wraps(forward)
+        def result(*arguments: P.args, **named: P.kwargs) -> R:
+            return forward(*arguments, **named)[0]
+
+        function = jax.custom_vjp(result, nondiff_argnums=static)
+        function.defvjp(forward, backward)
+        return cast(Callable[P, R], function)
+
+    return decorate
+
+
+def padded(channels: int) -> int:
+    """Channels rounded up to a multiple of the vector width."""
+    return -(-channels // LANES) * LANES
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
