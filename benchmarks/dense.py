@@ -27,8 +27,8 @@ import csnn_jax
 from csnn_jax import data, machine
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.engine import process
-from csnn_jax.engine.bits import padded
-from csnn_jax.engine.plan import Stage, stages
+from csnn_jax.engine.library import padded
+from csnn_jax.engine.stages import Stage, stages
 from csnn_jax.network import model as models
 from csnn_jax.runner import Runners
 from csnn_jax.runs import rundir

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # importing JAX starts threads for the CPUs available at that
     from jax import Array
     from matplotlib.axes import Axes
 
-    from csnn_jax.engine.plan import Stage
+    from csnn_jax.engine.stages import Stage
     from csnn_jax.network.model import CSNN
     from csnn_jax.neurons.neuron import State
 
@@ -132,7 +132,7 @@ def density(run: str) -> dict[str, Any]:
     import jax
 
     from csnn_jax.engine import event
-    from csnn_jax.engine.plan import stages
+    from csnn_jax.engine.stages import stages
 
     network, images = load(run, 100, 128)
     found = stages(network.config.graph)
@@ -157,16 +157,15 @@ def one_layer(network: "CSNN", stage: "Stage", spikes: "Array") -> dict[str, flo
     import jax
     import jax.numpy as jnp
 
-    from csnn_jax.engine import bits, event_ops, scan
-    from csnn_jax.engine.bits import Rule
+    from csnn_jax.engine import ops, scan
     from csnn_jax.network.library import Jax
 
     spikes = spikes.astype(jnp.float32)
     time_steps, batch = spikes.shape[:2]
     neurons, weights = stage.neurons, network.weights[stage.name]
-    outputs, rule = stage.channels, Rule(neurons.operation.reset, "fast_sigmoid", 25.0, keep=False)
+    outputs, rule = stage.channels, ops.Rule(neurons.operation.reset, "fast_sigmoid", 25.0, keep=False)
     used = network.neurons[neurons.name].in_use
-    values = bits.NeuronValues(*(jnp.float32(used[name]) for name in ("beta", "threshold")))
+    values = ops.NeuronValues(*(jnp.float32(used[name]) for name in ("beta", "threshold")))
     kernel, bias = weights.kernel[...], weights.bias[...]
 
     graph, library = network.config.graph, Jax(network.config.graph, network.nodes)
@@ -186,11 +185,11 @@ def one_layer(network: "CSNN", stage: "Stage", spikes: "Array") -> dict[str, flo
         currents = current(spikes.reshape(-1, *stage.source.shape)).reshape(time_steps, batch, -1)
         return jax.lax.scan(fire, state, currents)[1]
 
-    packed = bits.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, stage.source.shape[-1]))
-    if stage.convolution:
-        event = jax.jit(lambda s: event_ops.conv_lif(s, kernel, bias, values, rule, stage))
+    packed = ops.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, stage.source.shape[-1]))
+    if shape := stage.conv_shape:
+        event = jax.jit(lambda s: ops.conv_lif(s, kernel, bias, values, rule, shape, outputs))
     else:
-        event = jax.jit(lambda s: event_ops.linear_lif(s, kernel, bias, values, rule, outputs))
+        event = jax.jit(lambda s: ops.linear_lif(s, kernel, bias, values, rule, outputs))
     scanned = scan.jit(dense)
     return {
         "event_ms": milliseconds(lambda: event(packed).spikes.bits),

@@ -39,7 +39,7 @@ def choose(
     """
     import jax
 
-    from csnn_jax.engine import coverage, event, scan
+    from csnn_jax.engine import event, scan, stages
 
     if name not in ("auto", "scan", "event"):
         raise UserError(f"--engine {name}: expected auto, scan or event")
@@ -49,7 +49,7 @@ def choose(
     if platform != "cpu":
         reason: str | None = f"the event engine runs on the CPU, not on {platform}"
     else:
-        reason = coverage.unsupported(model, images)
+        reason = stages.unsupported(model, images)
     if reason is None:
         return event, "event engine"
     if name == "event":

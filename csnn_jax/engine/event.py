@@ -15,11 +15,10 @@ from csnn_jax import ops
 from csnn_jax.config import Readout
 from csnn_jax.config.graph import IMAGE, Linear, WeightedNode
 from csnn_jax.engine import library
-from csnn_jax.engine.coverage import lacking, planes_of
 from csnn_jax.engine.fixed import add_up
 from csnn_jax.engine.library import Unsupported
-from csnn_jax.engine.plan import Stage, reader, stages
 from csnn_jax.engine.scan import Dropout, by_channel, check_input, usual_output
+from csnn_jax.engine.stages import lacking, planes_of, reader, stages
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.model import CSNN, States, scaled_input, with_rounded_weights
 from csnn_jax.network.rounding import rounded

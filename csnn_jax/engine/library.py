@@ -3,12 +3,13 @@
 import ctypes
 import functools
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,20 +19,11 @@ from jax import Array
 from csnn_jax.engine import build
 from csnn_jax.errors import UserError
 
-OPERATIONS = (
-    "constant_lif",
-    "conv_lif",
-    "linear_lif",
-    "lif_backward",
-    "linear_weights",
-    "conv_backward",
-    "image_current",
-    "image_weights",
-    "multiply",
-    "add_rows",
-    "pack",
-    "count_spikes",
-)
+LANES = 16
+"""Numbers in a vector of the kernels."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Unsupported(NotImplementedError):
@@ -39,7 +31,7 @@ class Unsupported(NotImplementedError):
 
 
 class Limits(NamedTuple):
-    """What the kernels support, from native/kernels.h; `csnn_limits` in native/handlers.cc uses these names.
+    """What the kernels support, from native/kernels.h; `csnn_description` in native/handlers.cc uses these names.
 
     Attributes:
         inputs: maximum inputs of one output of a convolution, kernel size squared times padded channels.
@@ -81,11 +73,11 @@ def failure() -> str | None:
             return f"{build.LIBRARY.name} was built from other sources: rebuild it (`python -m csnn_jax.engine.build`)"
         if library.csnn_ffi_minor() > _ffi_minor():
             return f"{build.LIBRARY.name} was built for a newer JAX: rebuild it (`python -m csnn_jax.engine.build`)"
-        _ = library.csnn_limits
+        operations = _described(build.LIBRARY)["operations"]
         library.csnn_isa_problem.restype = ctypes.c_char_p
         if problem := library.csnn_isa_problem():
             raise UserError(os.fsdecode(problem))
-        for name in OPERATIONS:
+        for name in operations:
             handler = jax.ffi.pycapsule(getattr(library, f"csnn_{name}"))
             jax.ffi.register_ffi_target(f"csnn_{name}", handler, platform="cpu")
     except AttributeError as error:
@@ -113,71 +105,154 @@ def limits() -> Limits:
         RuntimeError: the library isn't built, or can't be loaded.
     """
     _require()
-    return _limits()
+    return Limits(**_described(build.LIBRARY)["limits"])
 
 
 @functools.cache
-def _limits() -> Limits:
-    read = ctypes.CDLL(str(build.LIBRARY)).csnn_limits
+def _described(path: Path) -> dict[str, Any]:
+    """The operations and limits, as the library describes them."""
+    read = ctypes.CDLL(str(path)).csnn_description
     read.restype = ctypes.c_char_p
-    return Limits(**json.loads(read()))
+    return json.loads(read())
 
 
-def float_of(*shape: int) -> jax.ShapeDtypeStruct:
-    """A float32 result with this shape."""
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
+_ATTRIBUTES = {"int64": np.int64, "float32": np.float32, "bool": np.bool_, "str": str}
 
 
-def words_of(*shape: int) -> jax.ShapeDtypeStruct:
-    """A result with this shape, in 16-bit words."""
-    return jax.ShapeDtypeStruct(shape, jnp.uint16)
-
-
-def call(
-    name: str,
-    operands: Mapping[str, Array | None],
-    results: Mapping[str, jax.ShapeDtypeStruct],
-    aliases: Mapping[str, str] | None = None,
-    **attributes: Any,
-) -> dict[str, Array]:
-    """Calls an operation of native/handlers.cc, which looks up its arguments by name.
-
-    XLA passes operands and results by position, so the attributes `operands` and `results` have their positions.
+def call(operation: str, *, want: Collection[str] = (), **arguments: Any) -> dict[str, Array]:
+    """Calls an operation of native/handlers.cc.
 
     Args:
-        name: one of OPERATIONS.
-        operands: its arrays; None: omitted.
-        results: shapes and types of its results.
-        aliases: maps an operand to the result that may overwrite it.
-        attributes: other arguments.
+        operation: its name.
+        want: the optional results to compute.
+        arguments: its operands and attributes by name. None: an optional operand is omitted.
 
     Returns:
-        The results.
+        The results by name.
 
     Raises:
+        ValueError: the operation has no argument or result of a name, needs another one, or an array has another number
+            of axes.
         RuntimeError: the library isn't built, or can't be loaded.
-        jax.errors.JaxRuntimeError: at run time, for a name, shape or value that the operation doesn't accept.
+        jax.errors.JaxRuntimeError: at run time, for a type, shape or value that the operation doesn't accept.
     """
     _require()
-    given = {operand: array for operand, array in operands.items() if array is not None}
-    takes, gives = ({each: np.int64(number) for number, each in enumerate(names)} for names in (given, results))
-    numbers = {int(takes[operand]): int(gives[result]) for operand, result in (aliases or {}).items()}
-    operation = jax.ffi.ffi_call(f"csnn_{name}", tuple(results.values()), input_output_aliases=numbers)
-    arrays = _once_differentiable(partial(operation, operands=takes, results=gives, **attributes), *given.values())
-    return dict(zip(results, arrays, strict=True))
+    described = _described(build.LIBRARY)["operations"][operation]
+    operands, attributes, results = described["operands"], described["attributes"], described["results"]
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    if unknown := (arguments.keys() - operands.keys() - attributes.keys()) | (set(want) - results.keys()):
+        raise ValueError(f"{min(unknown)}: {operation} has none")
+    needed = [*attributes, *(name for name, operand in operands.items() if not operand["optional"])]
+    if missing := [name for name in needed if name not in arguments]:
+        raise ValueError(f"{missing[0]}: {operation} needs one")
+    values = {name: _ATTRIBUTES[kind](arguments[name]) for name, kind in attributes.items()}
+    arrays = {name: arguments[name] for name in operands if name in arguments}
+    wanted = [name for name, result in results.items() if name in want or not result["optional"]]
+    for name, array in arrays.items():
+        if len(axes := operands[name]["shape"]) != array.ndim:
+            raise ValueError(f"{name} is {list(array.shape)}, expected [{', '.join(axes)}]")
+    return _once_differentiable(partial(_run, operation, values, wanted), arrays)
+
+
+def _run(operation: str, values: Mapping[str, Any], wanted: list[str], arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The wanted results of an operation with these attributes and operands."""
+    described = _described(build.LIBRARY)["operations"][operation]
+    sizes = {name: int(values[name]) for name, kind in described["attributes"].items() if kind == "int64"}
+    for name, array in arrays.items():
+        for axis, size in zip(described["operands"][name]["shape"], array.shape, strict=True):
+            sizes.setdefault(axis, size)
+    results = [described["results"][name] for name in wanted]
+    shapes = [
+        jax.ShapeDtypeStruct([_size(axis, sizes) for axis in result["shape"]], result["type"]) for result in results
+    ]
+    # XLA passes arrays by position, which these attributes map from their names.
+    places = {
+        kind: {name: np.int64(place) for place, name in enumerate(names)}
+        for kind, names in (("operands", arrays), ("results", wanted))
+    }
+    over = {[*arrays].index(result["over"]): place for place, result in enumerate(results) if result["over"]}
+    function = jax.ffi.ffi_call(f"csnn_{operation}", shapes, input_output_aliases=over)
+    return dict(zip(wanted, function(*arrays.values(), **places, **values), strict=True))
+
+
+def _size(axis: str, sizes: Mapping[str, int]) -> int:
+    """The size of an axis such as `rows*columns*out/16`."""
+    product, _, divisor = axis.partition("/")
+    factors = (int(factor) if factor.isdigit() else sizes[factor] for factor in product.split("*"))
+    return math.prod(factors) // int(divisor or 1)
+
+
+def differentiable(backward: Callable[..., tuple], *static: int) -> Callable[..., Any]:
+    """Gives a function a gradient.
+
+    Args:
+        backward: (static arguments, what the function saved, cotangent of its result) -> cotangents of its arguments.
+        static: numbers of the arguments that aren't arrays.
+
+    Returns:
+        A decorator of functions that return their result and what `backward` needs. The decorated ones return the
+            result.
+    """
+
+    def decorate(forward: Callable[P, tuple[R, Any]]) -> Callable[P, R]:
+        @functools.wraps(forward)
+        def result(*arguments: P.args, **named: P.kwargs) -> R:
+            return forward(*arguments, **named)[0]
+
+        function = jax.custom_vjp(result, nondiff_argnums=static)
+        function.defvjp(forward, backward)
+        return cast(Callable[P, R], function)
+
+    return decorate
+
+
+def padded(channels: int) -> int:
+    """Channels rounded up to a multiple of the vector width."""
+    return -(-channels // LANES) * LANES
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _once_differentiable(operation: Callable[..., list[Array]], *operands: Array) -> list[Array]:
-    """operation(*operands); its users have derivative rules, which call operations without any."""
-    not_mapped = jax.custom_batching.custom_vmap(operation)
+def _once_differentiable(run: Callable[..., dict[str, Array]], arrays: dict[str, Array]) -> dict[str, Array]:
+    """run(arrays); its users have derivative rules, which call operations without any."""
+    mappable = jax.custom_batching.custom_vmap(run)
+    mappable.def_vmap(partial(_mapped, run))
+    return mappable(arrays)
 
-    @not_mapped.def_vmap
-    def _(*_: Any) -> Any:
-        instead = "jax.lax.map, jax.vjp in a loop, or the scan engine (csnn_jax.forward)"
-        raise Unsupported(f"the event engine doesn't run under jax.vmap, which jax.jacrev uses; use {instead}")
 
-    return not_mapped(*operands)
+def _mapped(
+    run: Any, size: int, is_mapped: list[dict[str, bool]], arrays: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, bool]]:
+    """The rule for `jax.vmap`: `size` calls as one with more images, if they share all else; or one after another."""
+    operation, _, wanted = run.args
+    described = _described(build.LIBRARY)["operations"][operation]
+    (mapped,), operands, results = is_mapped, described["operands"], described["results"]
+    given = {name: operands[name]["shape"] for name in arrays}
+    returned = {name: results[name]["shape"] for name in wanted}
+    of_images = all("images" in axes for name, axes in given.items() if mapped[name])
+    if of_images and all("images" in axes for axes in returned.values()):
+        merged = {name: _merged(array, given[name], mapped[name], size) for name, array in arrays.items()}
+        found = _once_differentiable(run, merged)
+        separate = {name: _separated(array, returned[name].index("images"), size) for name, array in found.items()}
+    else:
+        varying = {name: array for name, array in arrays.items() if mapped[name]}
+        separate = jax.lax.map(lambda one: _once_differentiable(run, arrays | one), varying)
+    return separate, dict.fromkeys(separate, True)
+
+
+def _merged(array: Array, axes: list[str], is_mapped: bool, size: int) -> Array:
+    """An operand of all calls, [size, ..., images, ...] or the same for each, as one with size * images images."""
+    if "images" not in axes:
+        return array
+    axis = axes.index("images")
+    if not is_mapped:
+        array = jnp.broadcast_to(array, (size, *array.shape))
+    array = jnp.moveaxis(array, 0, axis)
+    return array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
+
+
+def _separated(array: Array, axis: int, size: int) -> Array:
+    """A result of all calls [..., size * images, ...] as [size, ..., images, ...]."""
+    return jnp.moveaxis(array.reshape(*array.shape[:axis], size, -1, *array.shape[axis + 1 :]), axis, 0)
 
 
 @_once_differentiable.defjvp

@@ -12,14 +12,13 @@ from jax.typing import ArrayLike
 
 from csnn_jax.config import Reset
 from csnn_jax.engine import library
-from csnn_jax.engine.bits import LANES
-from csnn_jax.engine.library import Unsupported
+from csnn_jax.engine.library import Unsupported, padded
 from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.neuron import clip
 from csnn_jax.network.surrogate import Derivative, fast_sigmoid
 from csnn_jax.ops import rules
 from csnn_jax.ops.rules import Geometry, Rule, Values
-from csnn_jax.ops.spikes import Bits, Constant, Layout, Spikes, padded, with_planes
+from csnn_jax.ops.spikes import Bits, Constant, Layout, Spikes, pack_arrays, with_planes
 
 SETTLING = 32
 """Number of steps in which a membrane settles under a constant current: 24 to 26 at beta 0.5."""
@@ -300,7 +299,7 @@ def _values(beta: ArrayLike, threshold: ArrayLike, stays: Array | None, layout: 
         if stays.shape[1:] != layout.shape:
             raise ValueError(f"stays is {list(stays.shape)}, expected [batch, {', '.join(map(str, layout.shape))}]")
         flat = stays.astype(jnp.uint8).reshape(1, len(stays), -1, layout.shape[-1])
-        mask = rules.call("pack", x=flat, planes=1)["bits"][:, 0]
+        mask = pack_arrays(flat).bits[:, 0]
     return Values(clip(jnp.asarray(beta, jnp.float32)), jnp.asarray(threshold, jnp.float32), mask)
 
 

@@ -16,8 +16,7 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from csnn_jax.config import SLOPELESS, Reset
 from csnn_jax.config.graph import Pooling
 from csnn_jax.engine import fixed
-from csnn_jax.engine.bits import LANES
-from csnn_jax.ops.shim import call
+from csnn_jax.engine.library import LANES, call, padded
 from csnn_jax.network import layers
 from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.rounding import rounded
@@ -89,6 +88,12 @@ class Geometry(NamedTuple):
         """Rows and columns of neurons."""
         height, width = ((size + 2 * self.padding - kernel + 1) // self.pool for size in self.size)
         return height, width
+
+    def attributes(self, kernel: int) -> dict[str, Any]:
+        """The attributes that describe it to an operation."""
+        (height, width), (rows, columns) = self.size, self.cells(kernel)
+        sizes = {"height": height, "width": width, "rows": rows, "columns": columns}
+        return sizes | {"padding": self.padding, "pool": self.pool, "max": self.max}
 
 
 class Window(NamedTuple):
@@ -177,7 +182,7 @@ def _drive(rule: Rule, membranes: Array, values: Values, cotangent: Window) -> _
     dspikes = as_array(port) if mask is None else as_array(port) * mask
     if counts is not None:
         neurons = membranes.shape[-1]
-        exists = jnp.arange(neurons) % (-(-rule.channels // LANES) * LANES) < rule.channels
+        exists = jnp.arange(neurons) % (padded(rule.channels)) < rule.channels
         dspikes = dspikes + jnp.where(exists, counts[:, None, None], 0)
     if dmembranes is None:
         return _Drive(dspikes, derivative, None)
@@ -250,9 +255,9 @@ def _constant_lif(current: Array, values: Values, rule: Rule, steps: int, keep: 
         threshold=values.threshold,
         time=steps,
         channels=rule.channels,
-        stride=-(-rule.channels // LANES) * LANES,
+        stride=padded(rule.channels),
         reset=rule.reset,
-        keep=keep,
+        want=("membranes",) if keep else (),
     )
 
 
@@ -291,7 +296,7 @@ def _linear_lif(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: 
         channels=rule.channels,
         weight_bits=rule.weight_bits,
         reset=rule.reset,
-        keep=keep,
+        want=("membranes",) if keep else (),
     )
 
 
@@ -348,8 +353,8 @@ def _conv_lif(
         channels=rule.channels,
         weight_bits=rule.weight_bits,
         reset=rule.reset,
-        keep=keep,
-        **geometry._asdict(),
+        want=("membranes", *(("winners",) if geometry.max else ())) if keep else (),
+        **geometry.attributes(len(kernel)),
     )
 
 
@@ -369,12 +374,13 @@ def _conv_lif_backward(
 ) -> tuple[Bits, Array, Array, Values]:
     spikes, kernel, winners, (membranes, values) = saved
     drive = _drive(rule, membranes, values, cotangent)
-    source, constant = "data" if spikes.port is None else "spikes", {}
+    arguments, want = _arguments(rule, drive.given), () if spikes.port is None else ("dspikes_in",)
     if spikes.constant is not None:
-        source, constant = "constant", {f"{name}_in": value for name, value in spikes.constant._asdict().items()}
-        constant["surrogate_in"] = rule.surrogate
+        want = ("dcurrent_in",)
+        arguments |= {f"{name}_in": value for name, value in spikes.constant._asdict().items()}
     results = call(
         "conv_backward",
+        want=want,
         **_factors(drive.dspikes, math.prod(geometry.cells(len(kernel))), kernel.shape[-1]),
         membranes=membranes,
         winners=winners,
@@ -383,15 +389,13 @@ def _conv_lif_backward(
         grouped=_grouped(kernel),
         beta=values.beta,
         threshold=values.threshold,
-        source=source,
-        **constant,
-        **_arguments(rule, drive.given),
-        **geometry._asdict(),
+        surrogate_in=rule.surrogate if isinstance(rule.surrogate, str) else "given",
+        **arguments,
+        **geometry.attributes(len(kernel)),
     )
-    port: Any = results["din"] if source == "spikes" else None
-    into = Constant(results["din"], None, None) if source == "constant" else None
+    into = None if spikes.constant is None else Constant(results["dcurrent_in"], None, None)
     dvalues = _dvalues(drive, values, results)
-    return Bits(no_gradient(spikes.bits), port, into), results["dkernel"], results["dbias"], dvalues
+    return Bits(no_gradient(spikes.bits), results.get("dspikes_in"), into), results["dkernel"], results["dbias"], dvalues
 
 
 conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward, symbolic_zeros=True)
@@ -447,8 +451,10 @@ def _image_current(image: Array, kernel: Array, bias: Array, geometry: Geometry 
     """The current, and the winning place of each max-pool, if any."""
     if geometry is None:
         return _current(image, kernel, bias, geometry), None
-    results = call("image_current", image=image, kernel=kernel, bias=bias, **geometry._asdict())
-    return results["current"], results["winners"] if geometry.max else None
+    operands = {"image": image, "kernel": kernel, "bias": bias}
+    want = ("winners",) if geometry.max else ()
+    results = call("image_current", want=want, **operands, **geometry.attributes(len(kernel)))
+    return results["current"], results.get("winners")
 
 
 def _image_current_forward(*arguments: Any) -> tuple[Array, Any]:
@@ -463,7 +469,7 @@ def _image_current_backward(geometry: Geometry | None, saved: Any, dcurrent: Arr
         dkernel, dbias = fixed.multiply(image.T, dcurrent), fixed.add_up(dcurrent, 0)
     else:
         operands = {"image": image, "dcurrent": dcurrent, "winners": winners, "kernel": kernel}
-        results = call("image_weights", **operands, **geometry._asdict())
+        results = call("image_weights", **operands, **geometry.attributes(len(kernel)))
         dkernel, dbias = results["dkernel"], results["dbias"]
     if is_perturbed is None:
         return None, dkernel, dbias

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.engine.bits import LANES
-from csnn_jax.ops.shim import call
+from csnn_jax.engine.library import LANES, call, differentiable, padded
 
 
 class Product(NamedTuple):
@@ -125,11 +124,6 @@ class Spikes:
         return time, batch, *self.layout.shape
 
 
-def padded(channels: int) -> int:
-    """Channels rounded up to a multiple of the vector width."""
-    return -(-channels // LANES) * LANES
-
-
 def _pad(array: Array, axis: int, size: int) -> Array:
     return jnp.pad(array, [(0, size - array.shape[axis] if n == axis else 0) for n in range(array.ndim)])
 
@@ -177,30 +171,27 @@ def pack(x: Array, planes: int = 1) -> Spikes:
     return Spikes(arrays, Layout(shape, (planes * channels,), planes))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def pack_arrays(x: Array, planes: int = 1) -> Bits:
+def _pack_backward(planes: int, x: Array, cotangent: Bits) -> tuple[Any]:
+    del planes
+    if cotangent.port is None:
+        return (no_gradient(x),)
+    time, batch, positions, channels = x.shape
+    # Incrementing a count increments its first plane.
+    return (cotangent.port.reshape(batch, time, positions, -1)[..., :channels].swapaxes(0, 1),)
+
+
+@differentiable(_pack_backward, 1)
+def pack_arrays(x: Array, planes: int = 1) -> tuple[Bits, Array]:
     """Packs whole numbers [time, batch, positions, channels].
 
     A count is spread over `planes` channels, bit by bit: channel p * channels + c has bit p of channel c's count. The
     weights of plane p then count 2^p times, see `with_planes`.
     """
     time, batch, positions, channels = x.shape
-    bits = call("pack", x=x, planes=planes)["bits"]
-    if x.dtype == jnp.uint8:
-        return Bits(bits, None)
-    return Bits(bits, jnp.zeros((batch, time, positions * padded(planes * channels)), jnp.float32))
-
-
-def _pack_backward(planes: int, like: Array, cotangent: Bits) -> tuple[Any]:
-    del planes
-    if cotangent.port is None:
-        return (no_gradient(like),)
-    time, batch, positions, channels = like.shape
-    # Incrementing a count increments its first plane.
-    return (cotangent.port.reshape(batch, time, positions, -1)[..., :channels].swapaxes(0, 1),)
-
-
-pack_arrays.defvjp(lambda x, planes: (pack_arrays(x, planes), x), _pack_backward)
+    width, of_bytes = padded(planes * channels), x.dtype == jnp.uint8
+    floats, as_bytes = (None, x) if of_bytes else (x, None)
+    bits = call("pack", floats=floats, bytes=as_bytes, planes=planes, words=width // LANES)["bits"]
+    return Bits(bits, None if of_bytes else jnp.zeros((batch, time, positions * width), jnp.float32)), x
 
 
 def unpack(spikes: Spikes) -> Array:
@@ -215,18 +206,11 @@ def unpack(spikes: Spikes) -> Array:
     return spikes.layout.gathered(_unpack(spikes.arrays)).swapaxes(0, 1)
 
 
-@jax.custom_vjp
-def _unpack(arrays: Bits) -> Array:
+@differentiable(lambda bits, cotangent: (Bits(no_gradient(bits), cotangent),))
+def _unpack(arrays: Bits) -> tuple[Array, Array]:
     if isinstance(arrays.port, Product):
         raise ValueError("these spikes have a gradient only for the layer that `feeds` announced")
-    return dense(arrays.bits)
-
-
-def _unpack_backward(bits: Array, cotangent: Array) -> tuple[Bits]:
-    return (Bits(no_gradient(bits), cotangent),)
-
-
-_unpack.defvjp(lambda arrays: (_unpack(arrays), arrays.bits), _unpack_backward)
+    return dense(arrays.bits), arrays.bits
 
 
 def dense(bits: Array) -> Array:

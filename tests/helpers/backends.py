@@ -63,7 +63,7 @@ def expected(name: str) -> Values:
 
         For the network:
 
-        - `run` [time, batch, classes]: the spikes of the last layer, or its membranes if it never spikes;
+        - `forward` [time, batch, classes]: the spikes of the last layer, or its membranes if it never spikes;
         - `output`: its spikes or membranes, whichever the class is read from, and `scores` [batch, classes], their sum;
         - `fired` [batch, layers]: the number of spikes.
     """
@@ -77,7 +77,7 @@ def expected(name: str) -> Values:
         every = {"current": current, "spikes": spikes, "ever": ever} | states | last
         values |= {f"{layer}.{kind}": array for kind, array in every.items()}
         fired.append(spikes.sum((0, *range(2, spikes.ndim))))
-    values["output"] = states["membrane"] if config.output == "integrator" else spikes
+    values["forward"] = states["membrane"] if config.output == "integrator" else spikes
     values["output"] = states["membrane"] if config.readout == "membrane" else spikes
     return values | {"scores": summed(values["output"]), "fired": np.stack(fired, 1)}
 
@@ -122,7 +122,7 @@ def engine(engine: Any, name: str) -> Values:
     values = of_trace(config, trace.ordered(config.graph)) | by_layer(config, "ever", ever)
     for kind in config.kind.states:
         values |= by_layer(config, f"last {NAMES[kind]}", [states[kind] for states in last])
-    return values | {"output": output, "scores": counts.scores, "fired": counts.fired}
+    return values | {"forward": output, "scores": counts.scores, "fired": counts.fired}
 
 
 def in_numpy(name: str) -> Values:
@@ -156,7 +156,7 @@ def in_snntorch(layout: torch.memory_format, name: str) -> Values:
     counts = companion.count(made, x, config.time_steps, config.readout)
     values = of_trace(config, trace.map(last))
     with torch.no_grad():
-        values["output"] = companion.forward(made, x, config.time_steps).numpy()
+        values["forward"] = companion.forward(made, x, config.time_steps).numpy()
     return values | {"scores": counts.scores.numpy(), "fired": counts.fired.numpy()}
 
 
@@ -316,7 +316,7 @@ def backend(run: Callable[..., Values], *arguments: Any, kinds: str, whole: bool
 
 
 STATES = "membrane, synaptic"
-OF_ENGINE = f"{STATES}, spikes, run, scores, fired"
+OF_ENGINE = f"{STATES}, spikes, forward, scores, fired"
 STEP = f"{STATES}, output"
 BACKENDS = {
     "scan": backend(engine, scan, kinds=f"{OF_ENGINE}, last membrane, last synaptic, ever"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from csnn_jax.config import ModelConfig, Pooling
 from csnn_jax.config.graph import Convolution, Flatten, Linear, Operation, Signal, graph
-from csnn_jax.engine.plan import Stage, stages
+from csnn_jax.engine.stages import Stage, stages
 
 
 def lone_layer(

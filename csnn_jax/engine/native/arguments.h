@@ -1,8 +1,12 @@
-// Shared by the handlers: a call's operands, results and attributes by name, checks that throw exceptions, and the
-// parts of kernel arguments that several handlers need.
+// The arguments of operations. A handler mentions each operand, attribute and result once, where it uses it. Run
+// without a call, it describes the operation, which is how ../library.py knows it; and the arguments of every call are
+// compared with that description before the handler reads them.
 #pragma once
 #include <algorithm>
-#include <initializer_list>
+#include <cctype>
+#include <functional>
+#include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -16,218 +20,282 @@ namespace csnn::handlers {
 
 namespace ffi = xla::ffi;
 
-using Dims = std::initializer_list<int64_t>;
-using Names = std::initializer_list<std::string_view>;
-
+using Name = std::string_view;
+using Names = std::vector<Name>;
 #define CSNN_QUOTED(name) #name,
+
+// What an operation computes, once a handler has read its arguments.
+using Work = std::function<void(const Workers&)>;
 
 template <typename T>
 constexpr ffi::DataType type_of = std::is_same_v<T, float>     ? ffi::F32
                                   : std::is_same_v<T, uint8_t> ? ffi::U8
                                                                : ffi::U16;
 
-inline std::string show(int64_t value) { return std::to_string(value); }
-inline std::string show(std::string_view name) { return '"' + std::string(name) + '"'; }
+struct Argument {
+  Name name;
+  ffi::DataType type;
+  // Of each axis: a name, a number, or a product of these, perhaps divided by a number, as in "rows*columns*out/16".
+  // A name is that of a whole-number attribute, or of the size of an axis that has no other name.
+  Names shape;
+  bool optional;
+  Name over;  // the operand that this result may overwrite; empty: none
+};
 
-// A list as JSON.
+struct Attribute {
+  Name name, type;
+};
+
+struct Description {
+  std::vector<Argument> operands, results;
+  std::vector<Attribute> attributes;
+};
+
+inline std::string show(int64_t value) { return std::to_string(value); }
+inline std::string show(Name name) { return '"' + std::string(name) + '"'; }
+inline std::string show(ffi::DataType type) {
+  return type == ffi::F32 ? "\"float32\"" : type == ffi::U16 ? "\"uint16\"" : type == ffi::U8 ? "\"uint8\"" : "\"?\"";
+}
+
+// Values as a JSON list, or in other brackets.
 template <typename Values>
-std::string show_all(const Values& values) {
-  std::string text = "[";
-  for (const auto& value : values) text += (text.size() > 1 ? ", " : "") + show(value);
-  return text + "]";
+std::string show_all(const Values& values, const char* brackets = "[]") {
+  std::string text;
+  for (const auto& value : values) text += (text.empty() ? "" : ", ") + show(value);
+  return brackets[0] + text + brackets[1];
+}
+
+inline std::string show(const Argument& a) {
+  return show(a.name) + ": {\"type\": " + show(a.type) + ", \"shape\": " + show_all(a.shape) +
+         ", \"optional\": " + (a.optional ? "true" : "false") + ", \"over\": " + show(a.over) + "}";
+}
+inline std::string show(const Attribute& a) { return show(a.name) + ": " + show(a.type); }
+inline std::string show(const Description& d) {
+  return "{\"operands\": " + show_all(d.operands, "{}") + ", \"attributes\": " + show_all(d.attributes, "{}") +
+         ", \"results\": " + show_all(d.results, "{}") + "}";
 }
 
 inline void expect(bool ok, const char* message) {
   if (!ok) throw std::invalid_argument(message);
 }
 
-[[noreturn]] inline void refuse(std::string_view name, const std::string& why) {
+[[noreturn]] inline void refuse(Name name, const std::string& why) {
   throw std::invalid_argument(std::string(name) + why);
 }
 
-// One call of an operation. Its arguments have the names that `call` in ../library.py passes.
+template <typename T>
+T checked(Name name, const ffi::ErrorOr<T>& read) {
+  if (read.has_error()) refuse(name, ": " + read.error().message());
+  return *read;
+}
+
+// A string's parts between separators, which aren't at its ends.
+inline Names split(Name text, char separator) {
+  Names parts;
+  for (size_t end; !text.empty(); text.remove_prefix(end == text.npos ? text.size() : end + 1)) {
+    end = text.find(separator);
+    parts.push_back(text.substr(0, end));
+  }
+  return parts;
+}
+
+struct Options {
+  bool optional = false;  // if it's omitted, its pointer is null
+  Name over{};
+};
+
+// Reads an operation's arguments. To describe it, there are none: numbers are 0 and pointers are null.
 class Call {
-  template <typename T>
-  T get(const ffi::Dictionary& given, std::string_view name) {
-    taken_.push_back(name);
-    const auto found = given.get<T>(name);
-    if (found.has_error() && !given.contains(name)) refuse(name, ": this operation needs one");
-    return checked(name, found);
-  }
-
-  template <typename Buffer, typename Arrays>
-  auto at(const Arrays& arrays, const ffi::Dictionary& places, std::string_view name) {
-    return checked(name, arrays.template get<Buffer>(get<int64_t>(places, name)));
-  }
-
-  template <typename T>
-  static T checked(std::string_view name, const ffi::ErrorOr<T>& found) {
-    if (found.has_error()) refuse(name, ": " + found.error().message());
-    return *found;
-  }
-
  public:
-  Call(ffi::RemainingArgs operands, ffi::RemainingRets results, ffi::Dictionary attributes)
-      : operands_(operands),
-        results_(results),
-        attributes_(attributes),
-        operand_(attribute<ffi::Dictionary>("operands")),
-        result_(attribute<ffi::Dictionary>("results")) {}
+  explicit Call(Description* description) : described_(description) {}
+
+  Call(const Description& description, ffi::RemainingArgs operands, ffi::RemainingRets results,
+       ffi::Dictionary attributes)
+      : attributes_(attributes) {
+    for (const Attribute& a : description.attributes)
+      if (a.type == "int64") sizes_[a.name] = read<int64_t>(a.name);
+    std::vector<std::pair<const Argument*, ffi::AnyBuffer>> buffers;
+    const auto position = read<ffi::Dictionary>("operands"), result_position = read<ffi::Dictionary>("results");
+    for (const Argument& a : description.operands)
+      if (is_given(a, position)) {
+        buffers.emplace_back(&a, checked(a.name, operands.get<ffi::AnyBuffer>(place(a, position))));
+        bind(a, buffers.back().second.dimensions());
+      }
+    for (const Argument& a : description.results)
+      if (is_given(a, result_position)) {
+        ffi::Result<ffi::AnyBuffer> result = checked(a.name, results.get<ffi::AnyBuffer>(place(a, result_position)));
+        buffers.emplace_back(&a, *result);
+        if (a.optional) use_large_pages(result->untyped_data(), result->size_bytes());
+      }
+    for (const auto& [argument, buffer] : buffers) check(*argument, buffer);
+  }
 
   template <typename T>
-  T attribute(std::string_view name) {
-    return get<T>(attributes_, name);
+  const T* operand(Name name, Name shape, Options options = {}) {
+    if (described_) described_->operands.push_back({name, type_of<T>, split(shape, ' '), options.optional, {}});
+    return static_cast<const T*>(pointers_[name]);
   }
+
+  float scalar(Name name, Options options = {}) {
+    const float* value = operand<float>(name, "", options);
+    return value ? *value : 0;
+  }
+
+  template <typename T>
+  T* result(Name name, Name shape, Options options = {}) {
+    if (described_)
+      described_->results.push_back({name, type_of<T>, split(shape, ' '), options.optional, options.over});
+    return static_cast<T*>(pointers_[name]);
+  }
+
+  int64_t size(Name name) const {
+    const auto size = sizes_.find(name);
+    if (size == sizes_.end() && !described_) refuse(name, ": unknown, because this operation needs another operand");
+    return described_ ? 0 : size->second;
+  }
+
+  int64_t whole(Name name) { return attribute<int64_t>({name, "int64"}); }
+  float number(Name name) { return attribute<float>({name, "float32"}); }
+  bool flag(Name name) { return attribute<bool>({name, "bool"}); }
 
   // An attribute that names a value of an enum; `names` has all of them in the enum's order.
   template <typename Enum>
-  Enum choice(std::string_view name, Names names) {
-    const auto chosen = attribute<std::string_view>(name);
-    const auto found = std::find(names.begin(), names.end(), chosen);
-    if (found == names.end()) refuse(name, " is " + show(chosen) + ", expected one of " + show_all(names));
-    return static_cast<Enum>(found - names.begin());
-  }
-
-  bool has(std::string_view operand) const { return operand_.contains(operand); }
-
-  ffi::Span<const int64_t> dimensions(std::string_view operand, size_t rank) {
-    const auto dims = at<ffi::AnyBuffer>(operands_, operand_, operand).dimensions();
-    if (dims.size() != rank) refuse(operand, " is " + show_all(dims) + ", expected " + show(rank) + " axes");
-    return dims;
-  }
-
-  template <typename T>
-  bool holds(std::string_view operand) {
-    return at<ffi::AnyBuffer>(operands_, operand_, operand).element_type() == type_of<T>;
-  }
-
-  template <typename T>
-  const T* operand(std::string_view name) {
-    return at<ffi::Buffer<type_of<T>>>(operands_, operand_, name).typed_data();
-  }
-
-  template <typename T>
-  const T* operand(std::string_view name, Dims wanted) {
-    const auto found = at<ffi::Buffer<type_of<T>>>(operands_, operand_, name);
-    expect_shape(name, found.dimensions(), wanted);
-    return found.typed_data();
-  }
-
-  template <typename T>
-  T* result(std::string_view name, Dims wanted) {
-    auto found = at<ffi::Buffer<type_of<T>>>(results_, result_, name);
-    expect_shape(name, found->dimensions(), wanted);
-    return found->typed_data();
-  }
-
-  // A large result, or null if it isn't wanted, in which case its shape is [0].
-  template <typename T>
-  T* result_if_wanted(std::string_view name, Dims wanted) {
-    auto found = at<ffi::Buffer<type_of<T>>>(results_, result_, name);
-    if (found->dimensions().size() == 1 && found->dimensions()[0] == 0) return nullptr;
-    expect_shape(name, found->dimensions(), wanted);
-    use_large_pages(found->typed_data(), found->size_bytes());
-    return found->typed_data();
-  }
-
-  // Throws if an argument wasn't used: it would be ignored or, if it's a result, stay unwritten.
-  void expect_all_taken() const {
-    for (const ffi::Dictionary& given : {attributes_, operand_, result_})
-      for (const std::string_view name : given)
-        if (std::find(taken_.begin(), taken_.end(), name) == taken_.end()) refuse(name, ": this operation has none");
+  Enum choice(Name name, const Names& names) {
+    const auto chosen = attribute<Name>({name, "str"});
+    const auto place = std::find(names.begin(), names.end(), chosen);
+    if (place == names.end() && !described_)
+      refuse(name, " is " + show(chosen) + ", expected one of " + show_all(names));
+    return static_cast<Enum>(described_ ? 0 : place - names.begin());
   }
 
  private:
-  static void expect_shape(std::string_view name, ffi::Span<const int64_t> dims, Dims wanted) {
-    if (!std::equal(dims.begin(), dims.end(), wanted.begin(), wanted.end()))
-      refuse(name, " is " + show_all(dims) + ", expected " + show_all(wanted));
+  template <typename T>
+  T read(Name name) const {
+    if (!attributes_->contains(name)) refuse(name, ": this operation needs one");
+    return checked(name, attributes_->get<T>(name));
   }
 
-  std::vector<std::string_view> taken_;
-  ffi::RemainingArgs operands_;
-  ffi::RemainingRets results_;
-  ffi::Dictionary attributes_, operand_, result_;  // the last two: position of an operand or result by name
+  template <typename T>
+  T attribute(const Attribute& attribute) {
+    if (!described_) return read<T>(attribute.name);
+    described_->attributes.push_back(attribute);
+    return {};
+  }
+
+  static bool is_given(const Argument& a, const ffi::Dictionary& position) {
+    if (!position.contains(a.name) && !a.optional) refuse(a.name, ": this operation needs one");
+    return position.contains(a.name);
+  }
+
+  static int64_t place(const Argument& a, const ffi::Dictionary& position) {
+    return checked(a.name, position.get<int64_t>(a.name));
+  }
+
+  void bind(const Argument& a, ffi::Span<const int64_t> dimensions) {
+    for (size_t i = 0; i < std::min(a.shape.size(), dimensions.size()); i++)
+      if (std::isalpha(a.shape[i][0]) && a.shape[i].find_first_of("*/") == Name::npos)
+        sizes_.emplace(a.shape[i], dimensions[i]);
+  }
+
+  void check(const Argument& a, const ffi::AnyBuffer& buffer) {
+    if (buffer.element_type() != a.type)
+      refuse(a.name, " is " + show(buffer.element_type()) + ", expected " + show(a.type));
+    std::vector<int64_t> wanted;
+    for (const Name axis : a.shape) wanted.push_back(evaluate(axis));
+    const auto shape = buffer.dimensions();
+    if (!std::equal(shape.begin(), shape.end(), wanted.begin(), wanted.end()))
+      refuse(a.name, " is " + show_all(shape) + ", expected " + show_all(wanted) + ": " + show_all(a.shape));
+    pointers_[a.name] = buffer.untyped_data();
+  }
+
+  int64_t evaluate(Name axis) const {
+    const Names parts = split(axis, '/');
+    int64_t product = 1;
+    for (const Name factor : split(parts[0], '*'))
+      product *= std::isalpha(factor[0]) ? size(factor) : std::stoll(std::string(factor));
+    const int64_t divisor = parts.size() > 1 ? std::stoll(std::string(parts[1])) : 1;
+    if (product % divisor) refuse(parts[0], ": expected a multiple of " + show(divisor));
+    return product / divisor;
+  }
+
+  Description* described_ = nullptr;
+  std::optional<ffi::Dictionary> attributes_;
+  std::map<Name, int64_t> sizes_;
+  std::map<Name, void*> pointers_;
 };
 
-inline Neuron neuron(Call& call, std::string_view beta = "beta", std::string_view threshold = "threshold") {
+inline Neuron neuron(Call& call) {
   return {
-      .beta = *call.operand<float>(beta, {}),
-      .threshold = *call.operand<float>(threshold, {}),
+      .beta = call.scalar("beta"),
+      .threshold = call.scalar("threshold"),
       .reset = call.choice<Reset>("reset", {CSNN_EACH_RESET(CSNN_QUOTED)}),
   };
 }
 
-// Bits of a layer's weights, if they are integers; otherwise 0.
-inline int64_t weight_bits(Call& call) {
-  const auto bits = call.attribute<int64_t>("weight_bits");
-  expect(0 <= bits && bits <= most_bits, "weight_bits: expected at least 0, at most those of whole numbers");
-  return bits;
+// A convolution with `channels` output channels without padding, if they are an attribute.
+inline Shape conv_shape(Call& call, bool has_channels = false) {
+  const int64_t out = call.size("out");
+  return {
+      .height = call.whole("height"),
+      .width = call.whole("width"),
+      .in = call.size("in"),
+      .out = out,
+      .channels = has_channels ? call.whole("channels") : out,
+      .kernel = call.size("k"),
+      .padding = call.whole("padding"),
+      .pool = call.whole("pool"),
+      .max = call.flag("max"),
+  };
 }
 
-// The sizes of a convolution with `channels` output channels without padding, and input channels in multiples of
-// `group`.
-inline Shape conv_shape(Call& call, int64_t channels, int64_t group = lanes) {
-  const auto size = call.attribute<ffi::Span<const int64_t>>("size");
-  const auto kernel = call.dimensions("kernel", 4);
-  expect(size.size() == 2, "size: expected height and width");
-  const Shape s{
-      .height = size[0],
-      .width = size[1],
-      .in = kernel[2],
-      .out = kernel[3],
-      .channels = channels,
-      .kernel = kernel[0],
-      .padding = call.attribute<int64_t>("padding"),
-      .pool = call.attribute<int64_t>("pool"),
-      .max = call.attribute<bool>("max"),
+// All fields except count, dspikes, dcurrent and total, for membranes of this shape.
+inline LifBackward lif_arguments(Call& call, Name shape) {
+  const float* membranes = call.operand<float>("membranes", shape);
+  const float* given = call.operand<float>("given", shape, {.optional = true});
+  return {
+      .time = call.size("time"),
+      .count = 0,
+      .neuron = neuron(call),
+      .surrogate = call.choice<Surrogate>("surrogate", {CSNN_EACH_SURROGATE(CSNN_QUOTED)}),
+      .slope = call.number("slope"),
+      .membranes = membranes,
+      .given = given ? given : membranes,
+      .dbeta = call.result<float>("dbeta", "images"),
+      .dthreshold = call.result<float>("dthreshold", "images"),
   };
-  if (kernel[0] != kernel[1] || !KernelSizes::has(s.kernel))
-    refuse("kernel", ": expected square, of one of the sizes " + show_all(KernelSizes::values));
+}
+
+// --- what the kernels need besides the right shapes
+
+inline void check_weight_bits(int64_t bits) {
+  expect(0 <= bits && bits <= most_bits, "weight_bits: expected at least 0, at most those of whole numbers");
+}
+
+inline void check_lif(const LifBackward& a) {
+  expect(a.time > 0 && a.count % lanes == 0, "membranes: expected [image, time, a multiple of 16]");
+  expect(a.given != a.membranes || a.surrogate != Surrogate::given, "given: this surrogate needs one");
+}
+
+// `group`: the input channels are a multiple of it.
+inline void check_conv(const Shape& s, int64_t rows, int64_t columns, int64_t group = lanes) {
+  if (!KernelSizes::has(s.kernel)) refuse("kernel", ": expected one of the sizes " + show_all(KernelSizes::values));
   if (!PoolSizes::has(s.pool)) refuse("pool", ": expected one of the sizes " + show_all(PoolSizes::values));
   expect(!s.max || s.pool > 1, "max: expected a pool of more than one position");
   expect(s.padding >= 0 && 2 * s.padding < s.kernel, "padding: expected less than half of the kernel, rounded up");
-  expect(s.height > 0 && s.width > 0 && s.rows() > 0 && s.columns() > 0, "size: expected enough pixels for a neuron");
+  expect(s.height > 0 && s.width > 0 && s.rows() > 0 && s.columns() > 0, "height, width: expected pixels for a neuron");
+  expect(rows == s.rows() && columns == s.columns(), "rows, columns: expected those of the pooled convolution");
   expect(s.in > 0 && s.in % group == 0 && s.out > 0 && s.out % lanes == 0,
          "kernel: expected channels in multiples of 16");
   if (s.kernel * s.kernel * s.in > most_inputs)
     refuse("kernel", ": expected at most " + show(most_inputs) + " inputs to an output");
-  expect(0 < channels && channels <= s.out, "channels: expected at most those of the kernel");
-  return s;
+  expect(0 < s.channels && s.channels <= s.out, "channels: expected at most those of the kernel");
 }
 
-// All fields except dspikes, dcurrent and total.
-inline LifBackward lif_arguments(Call& call) {
-  const auto d = call.dimensions("membranes", 3);
-  expect(d[1] > 0 && d[2] % lanes == 0, "membranes: expected [image, time, a multiple of 16]");
-  const auto surrogate = call.choice<Surrogate>("surrogate", {CSNN_EACH_SURROGATE(CSNN_QUOTED)});
-  const float* membranes = call.operand<float>("membranes");
-  return {
-      .time = d[1],
-      .count = d[2],
-      .neuron = neuron(call),
-      .surrogate = surrogate,
-      .slope = call.attribute<float>("slope"),
-      .membranes = membranes,
-      .given = surrogate == Surrogate::given ? call.operand<float>("given", {d[0], d[1], d[2]}) : membranes,
-      .dbeta = call.result<float>("dbeta", {d[0]}),
-      .dthreshold = call.result<float>("dthreshold", {d[0]}),
-  };
-}
-
-inline Product product_arguments(Call& call, const Shape& s, int64_t images, int64_t time) {
-  const int64_t inner = call.dimensions("left", 3)[2];
-  expect(inner > 0 && inner % lanes == 0, "left: expected [image, time, a multiple of 16]");
-  return {
-      .inner = inner,
-      .left = call.operand<float>("left", {images, time, inner}),
-      .right = call.operand<float>("right", {s.rows() * s.columns(), inner, s.out}),
-  };
-}
-
-inline void expect_constant_source(const Shape& s, const Neuron& neuron, Surrogate surrogate) {
-  expect(neuron.reset != Reset::zero, "reset zero: a constant source has no forward sum");
-  expect(surrogate != Surrogate::given, "surrogate_in: a constant source needs a named one");
-  if (s.in > most_constant_channels)
+inline void check_constant_source(const ConvBackward& a) {
+  expect(a.neuron_in.reset != Reset::zero, "reset zero: a constant source has no forward sum");
+  expect(a.surrogate_in != Surrogate::given, "surrogate_in: a constant source needs a named one");
+  expect(a.current_in, "current_in: a constant source needs one");
+  if (a.shape.in > most_constant_channels)
     refuse("kernel", ": a constant source has at most " + show(most_constant_channels) + " channels");
 }
 

@@ -1,213 +1,273 @@
-// The operations as XLA FFI handlers. They check types and shapes, so mistakes are Python exceptions and never crashes,
-// and call ops.h with threads from XLA's own pool.
-//
-// XLA passes operands and results by position only, so ../library.py passes their names as well. Each name appears here
-// once, where it's used.
+// The operations as XLA FFI handlers, which call ops.h with threads from XLA's own pool. Types, shapes and values are
+// checked, so mistakes are Python exceptions and never crashes.
 #include "arguments.h"
+#include "buffers.h"
 
 namespace csnn::handlers {
 
 // --- spikes
 
-static void pack(Call& call, const Workers& workers) {
-  const auto d = call.dimensions("x", 4);
-  const auto planes = call.attribute<int64_t>("planes");
-  expect(0 < planes && planes <= count_planes, "planes: expected at least 1, at most those of a count");
-  auto* bits = call.result<uint16_t>("bits", {d[1], d[0], d[2] * ((planes * d[3] + lanes - 1) / lanes)});
-  if (call.holds<float>("x")) csnn::pack(call.operand<float>("x"), d[0], d[1], d[2], d[3], planes, bits, workers);
-  else csnn::pack(call.operand<uint8_t>("x"), d[0], d[1], d[2], d[3], planes, bits, workers);
+static Work pack(Call& call) {
+  constexpr Name shape = "time images groups channels";
+  const auto* floats = call.operand<float>("floats", shape, {.optional = true});
+  const auto* bytes = call.operand<uint8_t>("bytes", shape, {.optional = true});
+  auto* bits = call.result<uint16_t>("bits", "images time groups*words");
+  const int64_t time = call.size("time"), images = call.size("images"), groups = call.size("groups");
+  const int64_t channels = call.size("channels"), planes = call.whole("planes"), words = call.whole("words");
+  return [=](const Workers& workers) {
+    expect(0 < planes && planes <= count_planes, "planes: expected at least 1, at most those of a count");
+    expect(words == divide_up(planes * channels, lanes), "words: expected those of the channels' planes");
+    if (floats) csnn::pack(floats, time, images, groups, channels, planes, bits, workers);
+    else csnn::pack(bytes, time, images, groups, channels, planes, bits, workers);
+  };
 }
 
-static void count_spikes(Call& call, const Workers& workers) {
-  const auto d = call.dimensions("bits", 3);
-  auto* counts = call.result<float>("counts", {d[0]});
-  csnn::count_spikes(call.operand<uint16_t>("bits"), d[0], d[1] * d[2], counts, workers);
+static Work count_spikes(Call& call) {
+  const auto* bits = call.operand<uint16_t>("bits", "images time words");
+  auto* counts = call.result<float>("counts", "images");
+  const int64_t images = call.size("images"), words = call.size("time") * call.size("words");
+  return [=](const Workers& workers) { csnn::count_spikes(bits, images, words, counts, workers); };
 }
 
 // --- layers, forward
 
-static void image_current(Call& call, const Workers& workers) {
-  const Shape s = conv_shape(call, call.dimensions("kernel", 4)[3], 1);
-  const int64_t images = call.dimensions("image", 4)[0];
-  auto* winners = call.result<uint8_t>("winners", {s.max ? images : 0, s.neurons()});
+static Work image_current(Call& call) {
   const ImageCurrent a{
-      .shape = s,
-      .image = call.operand<float>("image", {images, s.height, s.width, s.in}),
-      .kernel = call.operand<float>("kernel"),
-      .bias = call.operand<float>("bias", {s.out}),
-      .current = call.result<float>("current", {images, s.neurons()}),
-      .winners = s.max ? winners : nullptr,
+      .shape = conv_shape(call),
+      .image = call.operand<float>("image", "images height width in"),
+      .kernel = call.operand<float>("kernel", "k k in out"),
+      .bias = call.operand<float>("bias", "out"),
+      .current = call.result<float>("current", "images rows*columns*out"),
+      .winners = call.result<uint8_t>("winners", "images rows*columns*out", {.optional = true}),
   };
-  csnn::image_current(a, images, workers);
+  const int64_t images = call.size("images"), rows = call.whole("rows"), columns = call.whole("columns");
+  return [=](const Workers& workers) {
+    check_conv(a.shape, rows, columns, 1);
+    expect(a.shape.max == (a.winners != nullptr), "winners: expected for a max-pool only");
+    csnn::image_current(a, images, workers);
+  };
 }
 
-static void constant_lif(Call& call, const Workers& workers) {
-  const auto d = call.dimensions("current", 2);
-  const int64_t images = d[0], count = d[1], time = call.attribute<int64_t>("time");
-  const auto channels = call.attribute<int64_t>("channels"), stride = call.attribute<int64_t>("stride");
-  expect(stride > 0 && stride % lanes == 0 && count % stride == 0 && 0 < channels && channels <= stride,
-         "current: expected groups of `stride`, a multiple of 16, that hold `channels`");
-  expect(time > 0, "time: expected at least 1 step");
+static Work constant_lif(Call& call) {
   const ConstantLif a{
-      .time = time,
-      .count = count,
-      .channels = channels,
-      .stride = stride,
+      .time = call.whole("time"),
+      .count = call.size("neurons"),
+      .channels = call.whole("channels"),
+      .stride = call.whole("stride"),
       .neuron = neuron(call),
-      .current = call.operand<float>("current"),
-      .bits = call.result<uint16_t>("bits", {images, time, count / lanes}),
-      .membranes = call.result_if_wanted<float>("membranes", {images, time, count}),
-      .last = call.result<float>("last", {images, count}),
+      .current = call.operand<float>("current", "images neurons"),
+      .bits = call.result<uint16_t>("bits", "images time neurons/16"),
+      .membranes = call.result<float>("membranes", "images time neurons", {.optional = true}),
+      .last = call.result<float>("last", "images neurons"),
   };
-  csnn::constant_lif(a, images, workers);
+  const int64_t images = call.size("images");
+  return [=](const Workers& workers) {
+    expect(a.stride > 0 && a.stride % lanes == 0 && a.count % a.stride == 0 && 0 < a.channels && a.channels <= a.stride,
+           "current: expected groups of `stride`, a multiple of 16, that hold `channels`");
+    expect(a.time > 0, "time: expected at least 1 step");
+    csnn::constant_lif(a, images, workers);
+  };
 }
 
-static void linear_lif(Call& call, const Workers& workers) {
-  const auto x = call.dimensions("bits_in", 3), w = call.dimensions("kernel", 2);
-  const int64_t images = x[0], time = x[1], inputs = w[0], outputs = w[1];
-  const auto channels = call.attribute<int64_t>("channels");
-  expect(time > 0, "time: expected at least 1 step");
-  expect(inputs % lanes == 0 && outputs % lanes == 0, "kernel: expected multiples of 16");
-  expect(0 < channels && channels <= outputs, "channels: expected at most those of the kernel");
+static Work linear_lif(Call& call) {
   const LinearLif a{
-      .time = time,
-      .inputs = inputs,
-      .outputs = outputs,
-      .channels = channels,
+      .time = call.size("time"),
+      .inputs = call.size("inputs"),
+      .outputs = call.size("outputs"),
+      .channels = call.whole("channels"),
       .neuron = neuron(call),
-      .bits_in = call.operand<uint16_t>("bits_in", {images, time, inputs / lanes}),
-      .weight_bits = weight_bits(call),
-      .bias = call.operand<float>("bias", {outputs}),
-      .bits = call.result<uint16_t>("bits", {images, time, outputs / lanes}),
-      .membranes = call.result_if_wanted<float>("membranes", {images, time, outputs}),
-      .last = call.result<float>("last", {images, outputs}),
+      .bits_in = call.operand<uint16_t>("bits_in", "images time inputs/16"),
+      .weight_bits = call.whole("weight_bits"),
+      .bias = call.operand<float>("bias", "outputs"),
+      .bits = call.result<uint16_t>("bits", "images time outputs/16"),
+      .membranes = call.result<float>("membranes", "images time outputs", {.optional = true}),
+      .last = call.result<float>("last", "images outputs"),
   };
-  csnn::linear_lif(a, call.operand<float>("kernel"), images, workers);
+  const auto* kernel = call.operand<float>("kernel", "inputs outputs");
+  const int64_t images = call.size("images");
+  return [=](const Workers& workers) {
+    check_weight_bits(a.weight_bits);
+    expect(a.time > 0, "time: expected at least 1 step");
+    expect(0 < a.channels && a.channels <= a.outputs, "channels: expected at most those of the kernel");
+    csnn::linear_lif(a, kernel, images, workers);
+  };
 }
 
-static void conv_lif(Call& call, const Workers& workers) {
-  const Shape s = conv_shape(call, call.attribute<int64_t>("channels"));
-  const auto x = call.dimensions("bits_in", 3);
-  const int64_t images = x[0], time = x[1];
-  expect(time > 0, "time: expected at least 1 step");
-  const auto* bits_in = call.operand<uint16_t>("bits_in", {images, time, s.inputs() / lanes});
-  auto* membranes = call.result_if_wanted<float>("membranes", {images, time, s.neurons()});
-  const bool win = membranes && s.max;
-  auto* winners = call.result<uint16_t>("winners", {win ? images : 0, time, 2, s.neurons() / lanes});
+static Work conv_lif(Call& call) {
   const ConvLif a{
-      .shape = s,
-      .time = time,
+      .shape = conv_shape(call, true),
+      .time = call.size("time"),
       .neuron = neuron(call),
-      .bits_in = bits_in,
-      .weight_bits = weight_bits(call),
-      .bias = call.operand<float>("bias", {s.out}),
-      .bits = call.result<uint16_t>("bits", {images, time, s.neurons() / lanes}),
-      .membranes = membranes,
-      .winners = win ? winners : nullptr,
-      .last = call.result<float>("last", {images, s.neurons()}),
+      .bits_in = call.operand<uint16_t>("bits_in", "images time height*width*in/16"),
+      .weight_bits = call.whole("weight_bits"),
+      .bias = call.operand<float>("bias", "out"),
+      .bits = call.result<uint16_t>("bits", "images time rows*columns*out/16"),
+      .membranes = call.result<float>("membranes", "images time rows*columns*out", {.optional = true}),
+      .winners = call.result<uint16_t>("winners", "images time 2 rows*columns*out/16", {.optional = true}),
+      .last = call.result<float>("last", "images rows*columns*out"),
   };
-  csnn::conv_lif(a, call.operand<float>("kernel"), images, workers);
+  const auto* kernel = call.operand<float>("kernel", "k k in out");
+  const int64_t images = call.size("images"), rows = call.whole("rows"), columns = call.whole("columns");
+  return [=](const Workers& workers) {
+    check_conv(a.shape, rows, columns);
+    check_weight_bits(a.weight_bits);
+    expect(a.time > 0, "time: expected at least 1 step");
+    expect(!a.winners || a.shape.max, "winners: expected for a max-pool only");
+    csnn::conv_lif(a, kernel, images, workers);
+  };
 }
 
 // --- backward
 
-static void lif_backward(Call& call, const Workers& workers) {
-  const auto d = call.dimensions("membranes", 3);
-  LifBackward a = lif_arguments(call);
-  a.dspikes = call.operand<float>("dspikes", {d[0], d[1], d[2]});
-  a.dcurrent = call.result<float>("dcurrent", {d[0], d[1], d[2]});
-  a.total = call.result<float>("total", {d[0], d[2]});
-  csnn::lif_backward(a, d[0], workers);
+static Work lif_backward(Call& call) {
+  LifBackward a = lif_arguments(call, "images time neurons");
+  a.count = call.size("neurons");
+  a.dspikes = call.operand<float>("dspikes", "images time neurons");
+  a.dcurrent = call.result<float>("dcurrent", "images time neurons", {.over = "dspikes"});
+  a.total = call.result<float>("total", "images neurons");
+  const int64_t images = call.size("images");
+  return [=](const Workers& workers) {
+    check_lif(a);
+    csnn::lif_backward(a, images, workers);
+  };
 }
 
-static void linear_weights(Call& call, const Workers& workers) {
-  const auto d = call.dimensions("dcurrent", 3);
-  const int64_t images = d[0], time = d[1], outputs = d[2], inputs = call.dimensions("bits_in", 3)[2] * lanes;
-  expect(outputs % lanes == 0, "dcurrent: expected a multiple of 16");
-  const auto* bits_in = call.operand<uint16_t>("bits_in", {images, time, inputs / lanes});
+static Work linear_weights(Call& call) {
   const LinearWeights a{
-      .images = images,
-      .time = time,
-      .inputs = inputs,
-      .outputs = outputs,
-      .dcurrent = call.operand<float>("dcurrent"),
-      .dkernel = call.result<float>("dkernel", {inputs, outputs}),
+      .images = call.size("images"),
+      .time = call.size("time"),
+      .inputs = call.size("words") * lanes,
+      .outputs = call.size("outputs"),
+      .dcurrent = call.operand<float>("dcurrent", "images time outputs"),
+      .dkernel = call.result<float>("dkernel", "16*words outputs"),
   };
-  csnn::linear_weights(a, bits_in, workers);
+  const auto* bits_in = call.operand<uint16_t>("bits_in", "images time words");
+  return [=](const Workers& workers) {
+    expect(a.outputs % lanes == 0, "dcurrent: expected a multiple of 16");
+    csnn::linear_weights(a, bits_in, workers);
+  };
 }
 
-static void conv_backward(Call& call, const Workers& workers) {
-  const Shape s = conv_shape(call, call.dimensions("kernel", 4)[3]);
-  LifBackward lif = lif_arguments(call);
-  const int64_t images = call.dimensions("membranes", 3)[0], time = lif.time;
-  call.operand<float>("membranes", {images, time, s.neurons()});
-  const bool whole = call.has("dspikes");
-  if (whole) lif.dspikes = call.operand<float>("dspikes", {images, time, s.neurons()});
+static Work conv_backward(Call& call) {
+  LifBackward lif = lif_arguments(call, "images time rows*columns*out");
+  lif.dspikes = call.operand<float>("dspikes", "images time rows*columns*out", {.optional = true});
+  const int64_t rows = call.whole("rows"), columns = call.whole("columns");
+  lif.count = rows * columns * call.size("out");
   ConvBackward a{
-      .shape = s,
+      .shape = conv_shape(call),
       .lif = lif,
-      .product = whole ? Product{} : product_arguments(call, s, images, time),
-      .bits_in = call.operand<uint16_t>("bits_in", {images, time, s.inputs() / lanes}),
-      .winners = call.operand<uint16_t>("winners", {s.max ? images : 0, time, 2, s.neurons() / lanes}),
-      .kernel = call.operand<float>("kernel", {s.kernel, s.kernel, s.in, s.out}),
-      .grouped_kernel = call.operand<float>("grouped", {s.in / lanes, s.out, s.kernel * s.kernel, lanes}),
-      .source = call.choice<Source>("source", {CSNN_EACH_SOURCE(CSNN_QUOTED)}),
+      .product = {.left = call.operand<float>("left", "images time inner", {.optional = true}),
+                  .right = call.operand<float>("right", "rows*columns inner out", {.optional = true})},
+      .bits_in = call.operand<uint16_t>("bits_in", "images time height*width*in/16"),
+      .winners = call.operand<uint16_t>("winners", "images time 2 rows*columns*out/16", {.optional = true}),
+      .kernel = call.operand<float>("kernel", "k k in out"),
+      .grouped_kernel = call.operand<float>("grouped", "in/16 out k*k 16"),
+      .dspikes_in = call.result<float>("dspikes_in", "images time height*width*in", {.optional = true}),
+      .neuron_in = {.beta = call.scalar("beta_in", {.optional = true}),
+                    .threshold = call.scalar("threshold_in", {.optional = true}),
+                    .reset = lif.neuron.reset},
+      .surrogate_in = call.choice<Surrogate>("surrogate_in", {CSNN_EACH_SURROGATE(CSNN_QUOTED)}),
+      .current_in = call.operand<float>("current_in", "images height*width*in", {.optional = true}),
+      .dcurrent_in = call.result<float>("dcurrent_in", "images height*width*in", {.optional = true}),
   };
-  if (a.source == Source::data) {
-    call.result<float>("din", {0});
-  } else if (a.source == Source::spikes) {
-    a.dspikes_in = call.result<float>("din", {images, time, s.inputs()});
-  } else {
-    a.neuron_in = neuron(call, "beta_in", "threshold_in");
-    a.surrogate_in = call.choice<Surrogate>("surrogate_in", {CSNN_EACH_SURROGATE(CSNN_QUOTED)});
-    expect_constant_source(s, a.neuron_in, a.surrogate_in);
-    a.current_in = call.operand<float>("current_in", {images, s.inputs()});
-    a.dcurrent_in = call.result<float>("din", {images, s.inputs()});
-  }
-  auto* dkernel = call.result<float>("dkernel", {s.kernel, s.kernel, s.in, s.out});
-  csnn::conv_backward(a, images, dkernel, call.result<float>("dbias", {s.out}), workers);
+  if (a.product.left) a.product.inner = call.size("inner");
+  a.source = a.dcurrent_in ? Source::constant : a.dspikes_in ? Source::spikes : Source::data;
+  auto* dkernel = call.result<float>("dkernel", "k k in out");
+  auto* dbias = call.result<float>("dbias", "out");
+  const int64_t images = call.size("images");
+  return [=](const Workers& workers) {
+    check_conv(a.shape, rows, columns);
+    check_lif(a.lif);
+    expect(a.lif.dspikes || (a.product.left && a.product.right), "dspikes: expected, or else left and right");
+    expect(a.product.inner % lanes == 0, "left: expected [image, time, a multiple of 16]");
+    expect(a.shape.max == (a.winners != nullptr), "winners: expected for a max-pool only");
+    if (a.source == Source::constant) check_constant_source(a);
+    csnn::conv_backward(a, images, dkernel, dbias, workers);
+  };
 }
 
-static void image_weights(Call& call, const Workers& workers) {
-  const Shape s = conv_shape(call, call.dimensions("kernel", 4)[3], 1);
-  const int64_t images = call.dimensions("image", 4)[0];
+static Work image_weights(Call& call) {
   const ImageWeights a{
-      .shape = s,
-      .image = call.operand<float>("image", {images, s.height, s.width, s.in}),
-      .dcurrent = call.operand<float>("dcurrent", {images, s.neurons()}),
-      .winners = s.max ? call.operand<uint8_t>("winners", {images, s.neurons()}) : nullptr,
+      .shape = conv_shape(call),
+      .image = call.operand<float>("image", "images height width in"),
+      .dcurrent = call.operand<float>("dcurrent", "images rows*columns*out"),
+      .winners = call.operand<uint8_t>("winners", "images rows*columns*out", {.optional = true}),
   };
-  auto* dkernel = call.result<float>("dkernel", {s.kernel, s.kernel, s.in, s.out});
-  csnn::image_weights(a, images, dkernel, call.result<float>("dbias", {s.out}), workers);
+  call.operand<float>("kernel", "k k in out");  // for its sizes
+  auto* dkernel = call.result<float>("dkernel", "k k in out");
+  auto* dbias = call.result<float>("dbias", "out");
+  const int64_t images = call.size("images"), rows = call.whole("rows"), columns = call.whole("columns");
+  return [=](const Workers& workers) {
+    check_conv(a.shape, rows, columns, 1);
+    expect(a.shape.max == (a.winners != nullptr), "winners: expected for a max-pool only");
+    csnn::image_weights(a, images, dkernel, dbias, workers);
+  };
 }
 
 // --- sums
 
-static void multiply(Call& call, const Workers& workers) {
-  const auto left = call.dimensions("left", 2), right = call.dimensions("right", 2);
-  const int64_t rows = left[0], inner = left[1], columns = right[1];
-  expect(columns % lanes == 0, "right: expected columns in multiples of 16");
-  const auto* factor = call.operand<float>("right", {inner, columns});
-  auto* product = call.result<float>("product", {rows, columns});
-  csnn::multiply(call.operand<float>("left"), factor, rows, inner, columns, product, workers);
+static Work multiply(Call& call) {
+  const auto* left = call.operand<float>("left", "rows inner");
+  const auto* right = call.operand<float>("right", "inner columns");
+  auto* product = call.result<float>("product", "rows columns");
+  const int64_t rows = call.size("rows"), inner = call.size("inner"), columns = call.size("columns");
+  return [=](const Workers& workers) {
+    expect(columns % lanes == 0, "right: expected columns in multiples of 16");
+    csnn::multiply(left, right, rows, inner, columns, product, workers);
+  };
 }
 
-static void add_rows(Call& call, const Workers& workers) {
-  const auto d = call.dimensions("x", 2);
-  csnn::add_rows(call.operand<float>("x"), d[0], d[1], call.result<float>("sums", {d[1]}), workers);
+static Work add_rows(Call& call) {
+  const auto* x = call.operand<float>("x", "rows columns");
+  auto* sums = call.result<float>("sums", "columns");
+  const int64_t rows = call.size("rows"), columns = call.size("columns");
+  return [=](const Workers& workers) { csnn::add_rows(x, rows, columns, sums, workers); };
 }
 
 // --- what the library exports
 
+#define CSNN_EACH_OPERATION(X) \
+  X(pack)                      \
+  X(count_spikes)              \
+  X(image_current)             \
+  X(constant_lif)              \
+  X(linear_lif)                \
+  X(conv_lif)                  \
+  X(lif_backward)              \
+  X(linear_weights)            \
+  X(conv_backward)             \
+  X(image_weights)             \
+  X(multiply)                  \
+  X(add_rows)
+
+using Handler = Work (*)(Call&);
+
+template <Handler handler>
+static const Description& description_of() {
+  static const Description description = [] {
+    Description recorded;
+    Call call(&recorded);
+    handler(call);
+    return recorded;
+  }();
+  return description;
+}
+
+struct Operation {
+  Name name;
+  const Description* description;
+};
+
+static std::string show(const Operation& o) { return handlers::show(o.name) + ": " + handlers::show(*o.description); }
+
 // Runs an operation; its exceptions become the errors that JAX raises.
-template <void (*operation)(Call&, const Workers&)>
+template <Handler handler>
 static ffi::Error run(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::RemainingRets results,
                       ffi::Dictionary attributes) {
   try {
-    Call call(operands, results, attributes);
+    Call call(description_of<handler>(), operands, results, attributes);
     const auto schedule = [pool](std::function<void()> task) mutable { pool.Schedule(std::move(task)); };
-    operation(call, Workers(pool.num_threads(), schedule));
-    call.expect_all_taken();
+    handler(call)(Workers(pool.num_threads(), schedule));
     return ffi::Error::Success();
   } catch (const std::invalid_argument& error) {
     return ffi::Error::InvalidArgument(error.what());
@@ -220,31 +280,23 @@ static auto bind() { return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArg
 
 #pragma GCC visibility push(default)
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_pack, run<pack>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_count_spikes, run<count_spikes>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_image_current, run<image_current>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_constant_lif, run<constant_lif>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_linear_lif, run<linear_lif>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_conv_lif, run<conv_lif>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_lif_backward, run<lif_backward>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_linear_weights, run<linear_weights>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_conv_backward, run<conv_backward>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_image_weights, run<image_weights>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_multiply, run<multiply>, bind());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_add_rows, run<add_rows>, bind());
+#define CSNN_EXPORT(name) XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_##name, run<name>, bind());
+CSNN_EACH_OPERATION(CSNN_EXPORT)
 
 extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of the sources of this build
 
 extern "C" int csnn_ffi_minor() { return XLA_FFI_API_MINOR; }  // of the JAX whose headers this build used
 
-// What the kernels support, as JSON: the fields of Limits in ../library.py.
-extern "C" const char* csnn_limits() {
-  static const std::string limits =
-      "{\"inputs\": " + show(most_inputs) + ", \"constant_channels\": " + show(most_constant_channels) +
+// The operations by name, and what the kernels support: the fields of Limits in ../library.py. JSON.
+extern "C" const char* csnn_description() {
+#define CSNN_DESCRIBED(name) {#name, &description_of<name>()},
+  static const std::string description =
+      "{\"limits\": {\"inputs\": " + show(most_inputs) + ", \"constant_channels\": " + show(most_constant_channels) +
       ", \"count_planes\": " + show(count_planes) + ", \"weight_bits\": " + show(most_bits) +
       ", \"kernel_sizes\": " + show_all(KernelSizes::values) + ", \"pool_sizes\": " + show_all(PoolSizes::values) +
-      ", \"resets\": " + show_all(Names{CSNN_EACH_RESET(CSNN_QUOTED)}) + "}";
-  return limits.c_str();
+      ", \"resets\": " + show_all(Names{CSNN_EACH_RESET(CSNN_QUOTED)}) +
+      "}, \"operations\": " + show_all(std::vector<Operation>{CSNN_EACH_OPERATION(CSNN_DESCRIBED)}, "{}") + "}";
+  return description.c_str();
 }
 
 // Why the instruction set in CSNN_ISA isn't available, in one line; empty if it is.

@@ -32,7 +32,7 @@ struct Sizes {
 };
 
 // Limits, defined only here: handlers.cc rejects anything beyond them, the kernels assert them, and Python reads them
-// from the library (csnn_limits; Limits in library.py).
+// from the library (csnn_description; Limits in library.py).
 using KernelSizes = Sizes<1, 2, 3, 4, 5, 6, 7>;
 using PoolSizes = Sizes<1, 2>;
 constexpr int64_t most_inputs = 65535;            // of one output of a convolution: kernel * kernel * in
@@ -57,15 +57,14 @@ constexpr int64_t most_bits = 12;                 // of an integer weight: int16
   X(leaky_spike)               \
   X(given)
 
-// Where a convolution's input came from, and so where its input gradient goes. `data`: from outside, no gradient;
-// `spikes`: from neurons that take their gradient per time step; `constant`: from neurons driven by a constant current,
-// which take it summed over time.
-#define CSNN_EACH_SOURCE(X) X(data) X(spikes) X(constant)
-
 #define CSNN_LISTED(name) name,
 enum class Reset { CSNN_EACH_RESET(CSNN_LISTED) };
 enum class Surrogate { CSNN_EACH_SURROGATE(CSNN_LISTED) };
-enum class Source { CSNN_EACH_SOURCE(CSNN_LISTED) };
+
+// Where a convolution's input came from, and so where its input gradient goes. `data`: from outside, no gradient;
+// `spikes`: from neurons that take their gradient per time step; `constant`: from neurons driven by a constant current,
+// which take it summed over time.
+enum class Source { data, spikes, constant };
 
 struct Neuron {
   float beta, threshold;

@@ -3,17 +3,10 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from csnn_jax.config import ModelConfig
 from csnn_jax.engine import fixed
-from csnn_jax.engine.plan import stages
-from csnn_jax.network.library import Jax
-from csnn_jax.network.model import CSNN
-from csnn_jax.window import constants
 
 pytestmark = pytest.mark.numeric
 
@@ -45,41 +38,3 @@ def test_products_are_close_to_float64(rows, inner, columns):
     left, right = numbers(rows, inner), numbers(inner, columns)
     exact, most = left.astype(np.float64) @ right.astype(np.float64), np.abs(left) @ np.abs(right)
     assert np.all(np.abs(jax.jit(fixed.multiply)(left, right) - exact) <= 1e-6 * most)
-
-
-STACKS = {
-    "max pool": {"conv_channels": (16,), "pool": "max"},
-    "avg pool": {"conv_channels": (16,), "pool": "avg", "kernel_size": 5},
-    "no pool": {"conv_channels": (16,), "pool": "none", "padding": "valid"},
-    "linear": {"conv_channels": (), "hidden": (16,)},
-}
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_the_first_current_and_its_gradients_match_the_block(stack, x64):
-    config = ModelConfig(input_shape=(9, 8, 3), **({"hidden": ()} | STACKS[stack]))
-    own = jax.jit(lambda: CSNN(config, dtype=jnp.float64))().nodes[0]
-    (stage, *_), rng = stages(config.graph), np.random.default_rng(0)
-    image, weight = rng.integers(0, 256, (5, 9, 8, 3)) / 256, rng.normal(size=(5, *stage.shape))
-    rounded = stage.weights.grid.round(np.asarray(own.kernel[...], np.float32), np.asarray(own.biases, np.float32))
-
-    def ours(image, kernel, bias):
-        return (fixed.image_current(image, kernel, bias, stage).reshape(weight.shape) * weight).sum()
-
-    def current(image, kernel, bias):
-        replaced = nnx.merge(*nnx.split(own))
-        replaced.kernel, replaced.bias = nnx.Param(kernel), nnx.Param(bias)
-        library = Jax(config.graph, [replaced])
-        known = constants(config.graph, library, library.parameters, image)
-        return known[config.graph.source(config.graph.neurons[0]).name]
-
-    def its(image, kernel, bias):
-        return (current(image, kernel, bias) * weight).sum()
-
-    single = [jnp.asarray(value, jnp.float32) for value in (image, *rounded)]
-    double = [jnp.asarray(value, jnp.float64) for value in (image, *rounded)]
-    exactly = jax.jit(current)(*double).reshape(5, -1)
-    assert np.array_equal(jax.jit(fixed.image_current, static_argnums=3)(*single, stage), exactly)
-    found, exact = (jax.jit(jax.grad(of, (0, 1, 2)))(*values) for of, values in ((ours, single), (its, double)))
-    for one, other in zip(found, exact, strict=True):
-        assert np.allclose(one, other, rtol=1e-5, atol=1e-5)

@@ -7,8 +7,8 @@ from refusals import assert_line, refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event
-from csnn_jax.engine.coverage import unsupported
 from csnn_jax.engine.library import Unsupported
+from csnn_jax.engine.stages import unsupported
 from csnn_jax.network.model import CSNN
 
 REFUSED = [
