@@ -76,7 +76,9 @@ NETWORKS = {
 }
 EVENT_NETWORKS = {
     "learned": SMALL,
-    "constant": replace(SMALL, learn_beta=False, learn_threshold=False, conv_channels=(3, 4), beta=0.75, threshold=0.75),
+    "constant": replace(
+        SMALL, learn_beta=False, learn_threshold=False, conv_channels=(3, 4), beta=0.75, threshold=0.75
+    ),
     "reset to zero": replace(BRIEF, reset="zero", pool="avg"),
     "no reset, no pool": replace(BRIEF, reset="none", pool="none"),
     "linear layers": replace(BRIEF, conv_channels=(), hidden=(4,)),
