@@ -2,12 +2,11 @@
 
     python benchmarks/own_loop.py > results/own_loop.json
 
-Both sides train the network of docs/python.md, 1-16-16-32 channels on digits of 28 by 28 pixels, in batches of 128 with
-25 time steps: conv, pool, LIF; conv, LIF; a convolution that reads the sum of both; a linear layer. Biases are shifted until
-5% of each hidden layer's neurons spike per step. Plain JAX is timed with `lax.conv_general_dilated` in `lax.scan`, its
-fastest form of four that we tried: a step at a time or all steps of a layer at once, with XLA's gradient of a
-convolution or with `jax.checkpoint`. Sides take turns in one process after a warm-up; times are medians. Also timed:
-XLA's gradient of the second convolution's weights, and the kernel's.
+All sides train the network of docs/python.md in batches of 128 digits with 25 time steps: conv, pool, LIF; conv, LIF; a
+convolution that reads the sum of both, pool, LIF; a linear layer, LIF. Biases are shifted until 5% of each layer's
+neurons spike per step. Plain JAX is timed in two forms: all steps of a layer at once, and all layers of a step. Sides
+take turns in one process after a warm-up; times are medians. Also timed: the gradient of the second convolution's
+weights over the window, by XLA in `lax.scan`, and by a layer of csnn_jax.ops, forward and backward.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The event engine: runs the window layer by layer on the CPU, at a cost proportional to the number of spikes.
 
 It computes the same membranes and spikes as engine/scan.py, with the operations of csnn_jax/ops, whose kernels are in
-C++ (native/). It raises `Unsupported` for networks that it doesn't cover. Its functions work with `jax.jit`, `jax.grad`,
-`jax.checkpoint`, `jax.lax.scan`, `jax.vmap` and `jax.shard_map`.
+C++ (native/). It raises `Unsupported` for networks that it doesn't cover. All outputs are differentiable once, in
+reverse mode; docs/python.md says what composes.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from csnn_jax.engine import library
 from csnn_jax.engine.fixed import add_up
 from csnn_jax.engine.library import Unsupported
 from csnn_jax.engine.scan import Dropout, by_channel, check_input, usual_output
-from csnn_jax.engine.stages import lacking, planes_of, reader, stages
+from csnn_jax.engine.stages import Stage, lacking, planes_of, reader, stages
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.model import CSNN, States, scaled_input, with_rounded_weights
 from csnn_jax.network.rounding import rounded
@@ -137,30 +137,20 @@ def _layers(
 ) -> list[ops.Layer]:
     """Runs every layer over the window.
 
-    `reads`: what the caller reads from the output layer. `membranes`: whether it reads every layer's. `dropout`: neurons
-    to drop.
+    `reads`: what the caller reads from the output layer. `membranes`: whether it reads every layer's membranes.
     """
-    graph, layers = model.config.graph, dict[str, ops.Layer]()
+    layers: dict[str, ops.Layer] = {}
     masks = {} if dropout is None else _masks(model, dropout)
-    for stage in stages(graph):
-        name, neurons, before = stage.neurons.name, model.neurons[stage.neurons.name], stage.source.name
-        kernel, planes = model.weights[stage.name].kernel[...], 1
-        if before == IMAGE and x.ndim == 4:
-            source: ops.Spikes | ops.Held = ops.held(x.astype(jnp.float32), model.config.time_steps)
-        elif before == IMAGE:
-            planes = planes_of(model)
-            x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
-            source = ops.pack(x if stage.convolution else x.reshape(*x.shape[:2], -1), planes)
+    for stage in stages(model.config.graph):
+        name, neurons = stage.neurons.name, model.neurons[stage.neurons.name]
+        kernel = model.weights[stage.name].kernel[...]
+        source = _input(model, stage, x) if stage.source.name == IMAGE else layers[stage.source.name].spikes
+        settings = _conv_settings(model, stage, membranes) if stage.convolution else {}
+        if dropout is not None and stage.source.name in masks:
+            kernel = kernel * dropout.scale
         else:
-            source = layers[before].spikes
-        settings: dict[str, Any] = {"weight_bits": weight_bits(stage.weights, planes)}
-        if dropout is not None and before in masks:
-            kernel, settings = kernel * dropout.scale, {}
-        if stage.convolution:
-            settings |= {"padding": stage.convolution.padding, "pool": stage.pool and stage.pool.kind}
-            after, learned = reader(graph, stage), before != IMAGE and graph[before].operation.learned
-            if after and not after.convolution and not learned and not membranes:
-                settings["feeds"] = after.channels
+            planes = source.layout.planes if isinstance(source, ops.Spikes) else 1
+            settings["weight_bits"] = weight_bits(stage.weights, planes)
         layers[name] = (ops.conv_lif if stage.convolution else ops.linear_lif)(
             source,
             kernel,
@@ -169,11 +159,30 @@ def _layers(
             neurons.in_use["threshold"],
             reset=neurons.node.operation.reset,
             surrogate=neurons.derivative,
-            membranes=membranes or (reads == "membrane" and stage.neurons is graph.neurons[-1]),
+            membranes=membranes or (reads == "membrane" and stage.neurons is model.config.graph.neurons[-1]),
             stays=masks[name].reshape(-1, *stage.shape) if name in masks else None,
             **settings,
         )
     return list(layers.values())
+
+
+def _input(model: CSNN, stage: Stage, x: Array) -> ops.Held | ops.Spikes:
+    """An image, which is the same at every step, or a sequence, for the stage that reads it."""
+    if x.ndim == 4:
+        return ops.held(x.astype(jnp.float32), model.config.time_steps)
+    x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
+    return ops.pack(x if stage.convolution else x.reshape(*x.shape[:2], -1), planes_of(model))
+
+
+def _conv_settings(model: CSNN, stage: Stage, membranes: bool) -> dict[str, Any]:
+    """The settings of a convolution. The next layer is its only reader, unless the caller wants all `membranes`."""
+    assert stage.convolution is not None
+    settings = {"padding": stage.convolution.padding, "pool": stage.pool and stage.pool.kind}
+    before, after = model.neurons.get(stage.source.name), reader(model.config.graph, stage)
+    learned = before is not None and before.node.operation.learned
+    if after and not after.convolution and not learned and not membranes:
+        settings["feeds"] = after.channels
+    return settings
 
 
 def _masks(model: CSNN, dropout: Dropout) -> dict[str, Array]:

@@ -10,10 +10,10 @@ from csnn_jax.network.model import straight_through
 def on_grid(
     kernel: Array, bias: Array, input_bits: int = 0, input_step: float = 1.0, pool: int = 1
 ) -> tuple[Array, Array]:
-    """Rounds a layer's weights and biases to powers of two, fine enough for float32 to represent each partial sum exactly.
+    """Rounds a layer's weights and biases to whole multiples of powers of two, so no sum of them is rounded.
 
-    The sums then don't depend on their order, so membranes are the same on every machine and in every framework. See
-    docs/design.md, section 2.
+    Sums then don't depend on their order, and membranes are the same on every machine and in every framework (see
+    docs/design.md, section 2).
 
     Args:
         kernel: [..., out]; for inputs side by side, with all of their weights.
@@ -24,6 +24,13 @@ def on_grid(
 
     Returns:
         kernel and bias. Gradients pass through the rounding unchanged.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import ops
+        >>> kernel, bias = ops.on_grid(jnp.array([[0.3], [1 / 3]]), jnp.array([0.1]))
+        >>> (kernel * 2**21).tolist(), (bias * 2**21).tolist()
+        ([[629146.0], [699051.0]], [209715.0])
     """
     terms = kernel.size // kernel.shape[-1]
     grid = Grid(terms, input_bits, input_step, (pool - 1).bit_length())

@@ -93,6 +93,13 @@ def held(image: Array, time_steps: int) -> Held:
 
     Raises:
         ValueError: the image has another shape or type, or there is no step.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import ops
+        >>> pixels = ops.held(jnp.array([[0.5, 1.0]]), time_steps=3)
+        >>> ops.linear_lif(pixels, jnp.ones((2, 1)), membranes=True).membranes.ravel().tolist()
+        [1.5, 1.25, 1.125]
     """
     image = jnp.asarray(image)
     if image.ndim not in (2, 4) or image.dtype != jnp.float32:
@@ -139,8 +146,8 @@ def conv_lif(
             `csnn_jax.network.surrogate`, also with another slope: `functools.partial(atan, slope=3.0)`.
         membranes: whether to return the membranes of every step.
         stays: bool [batch, rows, columns, out], the neurons whose spikes are passed on (dropout); None: all.
-        weight_bits: if the weights are whole multiples of a power of two for each output, below 2^weight_bits of them:
-            this number, at most 12, and the kernels add integers, with the same results. 0: any weights.
+        weight_bits: if the weights of an output are whole multiples of a power of two, below 2^weight_bits of them:
+            this number, at most 12. The kernels then add integers, which is faster; if they can't, they add floats.
         feeds: number of outputs of a linear layer, if it's the only reader of the spikes; the gradient then takes less
             memory, and after a long window of a held image less time.
 

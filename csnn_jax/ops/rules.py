@@ -63,9 +63,10 @@ class Rule(NamedTuple):
 
     def derivative(self, membranes: Array, threshold: Array) -> Array:
         """dS/dU at every membrane."""
-        function = surrogates.BY_NAME[self.surrogate] if isinstance(self.surrogate, str) else self.surrogate
-        if isinstance(self.surrogate, str) and self.surrogate not in SLOPELESS:
-            function = partial(function, slope=self.slope)
+        function = self.surrogate
+        if isinstance(function, str):
+            slope = {} if function in SLOPELESS else {"slope": self.slope}
+            function = partial(surrogates.BY_NAME[function], **slope)
         return surrogates.evaluated(function, membranes - threshold)
 
 
@@ -174,19 +175,18 @@ def _drive(rule: Rule, membranes: Array, values: Values, cotangent: Window) -> _
         return _Drive(dmembranes, jnp.ones_like(membranes), dmembranes)
     if port is None:
         port = jnp.zeros_like(membranes)
-    derivative = None
-    if mask is not None or dmembranes is not None or not isinstance(rule.surrogate, str):
-        derivative = rule.derivative(membranes, values.threshold)
+    derivative = partial(rule.derivative, membranes, values.threshold)
     if counts is None and dmembranes is None:
-        return _Drive(port, derivative if mask is None else derivative * mask, None)
+        if mask is not None:
+            return _Drive(port, derivative() * mask, None)
+        return _Drive(port, None if isinstance(rule.surrogate, str) else derivative(), None)
     dspikes = as_array(port) if mask is None else as_array(port) * mask
     if counts is not None:
-        neurons = membranes.shape[-1]
-        exists = jnp.arange(neurons) % (padded(rule.channels)) < rule.channels
+        exists = jnp.arange(membranes.shape[-1]) % padded(rule.channels) < rule.channels
         dspikes = dspikes + jnp.where(exists, counts[:, None, None], 0)
-    if dmembranes is None:
-        return _Drive(dspikes, derivative, None)
-    return _Drive(rounded(derivative * dspikes) + dmembranes, jnp.ones_like(membranes), dmembranes)
+    if dmembranes is not None:
+        return _Drive(rounded(derivative() * dspikes) + dmembranes, jnp.ones_like(membranes), dmembranes)
+    return _Drive(dspikes, None if isinstance(rule.surrogate, str) else derivative(), None)
 
 
 def _dmembranes(rule: Rule, membranes: Array, cotangent: Window) -> Array | None:
@@ -393,9 +393,15 @@ def _conv_lif_backward(
         **arguments,
         **geometry.attributes(len(kernel)),
     )
-    into = None if spikes.constant is None else Constant(results["dcurrent_in"], None, None)
+    nothing: Any = None
+    into = None if spikes.constant is None else Constant(results["dcurrent_in"], nothing, nothing)
     dvalues = _dvalues(drive, values, results)
-    return Bits(no_gradient(spikes.bits), results.get("dspikes_in"), into), results["dkernel"], results["dbias"], dvalues
+    return (
+        Bits(no_gradient(spikes.bits), results.get("dspikes_in"), into),
+        results["dkernel"],
+        results["dbias"],
+        dvalues,
+    )
 
 
 conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward, symbolic_zeros=True)

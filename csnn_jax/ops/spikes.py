@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -177,7 +177,7 @@ def _pack_backward(planes: int, x: Array, cotangent: Bits) -> tuple[Any]:
         return (no_gradient(x),)
     time, batch, positions, channels = x.shape
     # Incrementing a count increments its first plane.
-    return (cotangent.port.reshape(batch, time, positions, -1)[..., :channels].swapaxes(0, 1),)
+    return (cast(Array, cotangent.port).reshape(batch, time, positions, -1)[..., :channels].swapaxes(0, 1),)
 
 
 @differentiable(_pack_backward, 1)
@@ -202,6 +202,12 @@ def unpack(spikes: Spikes) -> Array:
 
     Returns:
         [time, batch, height, width, channels] or [time, batch, neurons], float32. Its gradient is the spikes'.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import ops
+        >>> ops.unpack(ops.pack(jnp.array([[[1, 0, 1]]], jnp.uint8))).tolist()
+        [[[1.0, 0.0, 1.0]]]
     """
     return spikes.layout.gathered(_unpack(spikes.arrays)).swapaxes(0, 1)
 
@@ -232,6 +238,13 @@ def side_by_side(spikes: Sequence[Spikes]) -> Spikes:
 
     Raises:
         ValueError: the shapes differ, or some are counts.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import ops
+        >>> spikes = [ops.pack(jnp.array([[row]], jnp.uint8)) for row in ([0, 1], [1, 0, 0])]
+        >>> ops.unpack(ops.side_by_side(spikes)).tolist()
+        [[[0.0, 1.0, 1.0, 0.0, 0.0]]]
     """
     if not spikes or any(one.layout.planes > 1 for one in spikes):
         raise ValueError("expected spikes of at least one layer, not counts")

@@ -112,7 +112,7 @@ def assert_close(found: Any, expected: Any, bound: float = 1e-5) -> None:
     """Relative to the largest absolute value of each array, which isn't 0."""
     for (path, one), other in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True):
         one, other = np.asarray(one, np.float64), np.asarray(other)
-        assert 0 < np.abs(other).max() and np.abs(one - other).max() <= bound * np.abs(other).max(), (
+        assert np.abs(other).max() > 0 and np.abs(one - other).max() <= bound * np.abs(other).max(), (
             jax.tree_util.keystr(path)
         )
 
@@ -212,7 +212,7 @@ def test_jacrev_equals_gradients():
     jacobian = jax.jit(jax.jacrev(layers))(weights)
     for index in range(4):
         expected = jax.jit(jax.grad(lambda weights, index=index: layers(weights)[index]))(weights)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[index], b, 1e-5, 1e-6), jacobian, expected)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), take(jacobian, index), expected)
 
 
 def test_shards_add_up_to_the_whole():
@@ -239,7 +239,7 @@ def test_forward_mode_and_second_derivatives_are_refused(transform):
         "hessian": lambda: jax.hessian(function)(x),
         "grad of grad": lambda: jax.grad(lambda x: jax.grad(function)(x).sum())(x),
     }
-    with pytest.raises((Unsupported, TypeError), match="forward mode|second derivatives|custom_vjp"):
+    with pytest.raises((Unsupported, TypeError), match=r"forward mode|second derivatives|custom_vjp"):
         calls[transform]()
 
 
@@ -280,9 +280,7 @@ def test_invalid_inputs_are_refused():
         (lambda: ops.pack(jnp.zeros((2, 3, 4), jnp.int32)), ("int32", "uint8")),
         (lambda: ops.side_by_side([]), ("at least one",)),
         (
-            lambda: ops.side_by_side(
-                [ops.pack(jnp.zeros((2, 3, n))) for n in (1, 2)][:1] + [ops.pack(jnp.zeros((2, 4, 2)))]
-            ),
+            lambda: ops.side_by_side([ops.pack(jnp.zeros((2, 3, 1))), ops.pack(jnp.zeros((2, 4, 2)))]),
             ("differ",),
         ),
     ):
