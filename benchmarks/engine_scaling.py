@@ -157,16 +157,16 @@ def one_layer(network: "CSNN", stage: "Stage", spikes: "Array") -> dict[str, flo
     import jax
     import jax.numpy as jnp
 
-    from csnn_jax.engine import ops, scan
+    from csnn_jax import ops
+    from csnn_jax.engine import scan
     from csnn_jax.network.library import Jax
 
     spikes = spikes.astype(jnp.float32)
     time_steps, batch = spikes.shape[:2]
     neurons, weights = stage.neurons, network.weights[stage.name]
-    outputs, rule = stage.channels, ops.Rule(neurons.operation.reset, "fast_sigmoid", 25.0, keep=False)
     used = network.neurons[neurons.name].in_use
-    values = ops.NeuronValues(*(jnp.float32(used[name]) for name in ("beta", "threshold")))
-    kernel, bias = weights.kernel[...], weights.bias[...]
+    parameters = weights.kernel[...], weights.bias[...], used["beta"], used["threshold"]
+    reset = {"reset": neurons.operation.reset}
 
     graph, library = network.config.graph, Jax(network.config.graph, network.nodes)
 
@@ -185,14 +185,15 @@ def one_layer(network: "CSNN", stage: "Stage", spikes: "Array") -> dict[str, flo
         currents = current(spikes.reshape(-1, *stage.source.shape)).reshape(time_steps, batch, -1)
         return jax.lax.scan(fire, state, currents)[1]
 
-    packed = ops.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, stage.source.shape[-1]))
-    if shape := stage.conv_shape:
-        event = jax.jit(lambda s: ops.conv_lif(s, kernel, bias, values, rule, shape, outputs))
+    packed = ops.pack(spikes)
+    if stage.convolution:
+        shape = {"padding": stage.convolution.padding, "pool": stage.pool and stage.pool.kind}
+        event = jax.jit(lambda s: ops.conv_lif(s, *parameters, **shape, **reset))
     else:
-        event = jax.jit(lambda s: ops.linear_lif(s, kernel, bias, values, rule, outputs))
+        event = jax.jit(lambda s: ops.linear_lif(s, *parameters, **reset))
     scanned = scan.jit(dense)
     return {
-        "event_ms": milliseconds(lambda: event(packed).spikes.bits),
+        "event_ms": milliseconds(lambda: event(packed).spikes.arrays.bits),
         "scan_ms": milliseconds(lambda: scanned(spikes)),
     }
 

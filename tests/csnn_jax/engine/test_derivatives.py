@@ -89,7 +89,11 @@ INTEGRATOR = replace(BRIEF, conv_channels=(), hidden=(4,), output="integrator")
 @cache
 def tensors_of(config: ModelConfig) -> dict[str, np.ndarray]:
     """The tensors of a network in which every layer spikes, with torch's names and layouts."""
-    drawn = tensors(CSNN(config, 1))
+    return network_of_seed(config, 1)
+
+
+def network_of_seed(config: ModelConfig, seed: int) -> dict[str, np.ndarray]:
+    drawn = tensors(CSNN(config, seed))
     return {name: 4 * value + 0.1 if name.endswith("weight") else value for name, value in drawn.items()}
 
 
@@ -413,14 +417,48 @@ def test_forward_mode_raises():
                 jax.jvp(function, (x,), (x,))
 
 
-def test_vmap_is_refused_on_event_and_lax_map_is_not():
+@pytest.mark.parametrize("engine", [scan, event])
+def test_vmap_over_images_equals_the_batch(engine):
     values, x = network(BRIEF, jnp.float32)
     model = made(BRIEF, values)
-    one = lambda image: event.forward(model, image[None])[1][:, 0]  # noqa: E731
-    for mapped in (jax.vmap(one), jax.jit(jax.vmap(one)), jax.vmap(jax.jit(one))):
-        with refusing(Unsupported, "jax.vmap", "jax.lax.map"):
-            jax.eval_shape(mapped, x)
-    together = jax.jit(lambda x: event.forward(model, x)[1].swapaxes(0, 1))(x)
-    np.testing.assert_array_equal(jax.lax.map(one, x), together)
-    by_scan = jax.vmap(lambda image: scan.forward(model, image[None])[1][:, 0])
-    np.testing.assert_array_equal(jax.jit(by_scan)(x), together)
+    together = jax.jit(lambda x: engine.forward(model, x)[1].swapaxes(0, 1))(x)
+    one = lambda image: engine.forward(model, image[None])[1][:, 0]  # noqa: E731
+    for mapped in (jax.vmap(one), jax.vmap(jax.jit(one)), lambda x: jax.lax.map(one, x)):
+        np.testing.assert_array_equal(jax.jit(mapped)(x), together)
+
+
+@pytest.mark.parametrize("engine", [scan, event])
+def test_vmap_over_networks_equals_a_loop(engine):
+    """Spikes of several networks, and their gradients; XLA may add up scan's in another order."""
+    config, x = replace(BRIEF, learn_beta=False), network(BRIEF, jnp.float32)[1]
+    networks = [as_float32(network_of_seed(config, seed)) for seed in range(3)]
+
+    def cost(values: Any) -> tuple[jax.Array, Any]:
+        trace = engine.trace(made(config, values), x)[1]
+        return loss_of(trace.spikes), trace
+
+    gradient = jax.jit(jax.grad(cost, has_aux=True))
+    slopes, traces = jax.jit(jax.vmap(gradient))(jax.tree.map(lambda *each: jnp.stack(each), *networks))
+    for index, values in enumerate(networks):
+        slope, trace = gradient(values)
+        jax.tree.map(lambda found, one, i=index: np.testing.assert_array_equal(found[i], one), traces, trace)
+        found = jax.tree.map(lambda array, i=index: array[i], slopes)
+        if engine is event:
+            jax.tree.map(np.testing.assert_array_equal, found, slope)
+        else:
+            assert_close(found, slope, 1e-5)
+
+
+def as_float32(values: Any) -> Any:
+    return jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), values)
+
+
+@pytest.mark.parametrize("engine", [scan, event])
+def test_jacrev_equals_gradients(engine):
+    values, x = network(BRIEF, jnp.float32)
+    densities = lambda values: engine.forward_with_densities(made(BRIEF, values), x)[1]  # noqa: E731
+    jacobian = jax.jit(jax.jacrev(densities))(values)
+    for index in range(2):
+        expected = jax.jit(jax.grad(lambda values, index=index: densities(values)[index]))(values)
+        for name, slope in expected.items():
+            np.testing.assert_allclose(jacobian[name][index], slope, rtol=1e-5, atol=1e-7)

@@ -9,7 +9,7 @@ import pytest
 from commands import ENVIRONMENT
 from refusals import assert_line, refused_by_process, refusing
 
-from csnn_jax.engine import build, library, ops
+from csnn_jax.engine import build, library
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_without_the_library_the_engine_says_how_to_build_it(another):
     assert not library.available()
     facts = ("libcsnn.so", "C++20 compiler", "`python -m csnn_jax.engine.build`")
     assert_line(library.failure(), *facts)
-    for use in (library.limits, lambda: ops.count(jnp.zeros((1, 1, 1), jnp.uint16))):
+    for use in (library.limits, lambda: library.call("count_spikes", bits=jnp.zeros((1, 1, 1), jnp.uint16))):
         with refusing(RuntimeError, *facts):
             use()
 
