@@ -37,6 +37,8 @@ JOBS = {
     " --optimizer sgd --momentum 0.9 --lr 0.05 --devices 2",
     "clipped": "--conv-channels 8 --hidden 20 --time-steps 4 --batch-size 32 --optimizer sgd --momentum 0.9"
     " --weight-decay 0.01 --clip-norm 0.1 --lr 0.05",
+    "rates": "--conv-channels 8 12 --hidden 30 --time-steps 6 --batch-size 48 --rate-target 0.1 --rate-weight 5"
+    " --dropout 0.2",
 }
 """They cover all kinds of layers, pooling, resets, losses and input, learned neurons, micro-batches and devices."""
 

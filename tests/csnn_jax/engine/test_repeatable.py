@@ -131,7 +131,11 @@ def test_every_combination_of_the_optimizer_is_repeatable(settings):
     ],
 )
 def test_every_loss_and_every_kind_of_network_is_repeatable(network, loss):
-    more = {"leaky": dict(dropout=0.5, batch_size=4, microbatch=2), "dense, few bits": dict(label_smoothing=0.1)}
+    more = {
+        "leaky": dict(dropout=0.5, batch_size=4, microbatch=2),
+        "learned, zero": dict(dropout=0.5, rate_target=0.1),
+        "dense, few bits": dict(label_smoothing=0.1, rate_target=0.1),
+    }
     settings = TrainConfig(loss=loss, **{"microbatch": "off"} | more.get(network, {}))
     assert updated(NETWORKS[network], settings) == []
 
