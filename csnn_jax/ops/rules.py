@@ -183,9 +183,9 @@ def _drive(rule: Rule, membranes: Array, values: Values, cotangent: Window) -> _
     dspikes = as_array(port) if mask is None else as_array(port) * mask
     if counts is not None:
         exists = jnp.arange(membranes.shape[-1]) % padded(rule.channels) < rule.channels
-        dspikes = dspikes + jnp.where(exists, counts[:, None, None], 0)
+        dspikes = rounded(dspikes) + jnp.where(exists, rounded(counts)[:, None, None], 0)
     if dmembranes is not None:
-        return _Drive(rounded(derivative() * dspikes) + dmembranes, jnp.ones_like(membranes), dmembranes)
+        return _Drive(rounded(derivative() * dspikes) + rounded(dmembranes), jnp.ones_like(membranes), dmembranes)
     return _Drive(dspikes, None if isinstance(rule.surrogate, str) else derivative(), None)
 
 
@@ -193,7 +193,7 @@ def _dmembranes(rule: Rule, membranes: Array, cotangent: Window) -> Array | None
     every, last = _if_any(cotangent.membranes) if rule.keep else None, _if_any(cotangent.last)
     if last is None:
         return every
-    return (jnp.zeros_like(membranes) if every is None else every).at[:, -1].add(last)
+    return (jnp.zeros_like(membranes) if every is None else rounded(every)).at[:, -1].add(rounded(last))
 
 
 def as_array(port: Array | Product) -> Array:
