@@ -2,8 +2,8 @@
 
     network = state_dict.read("net.pt", time_steps=25, padding="valid")
 
-`foreign/saved.py` reads the file, `foreign/modules.py` identifies its modules, `foreign/stack.py` finds their order,
-and `foreign/neurons.py` reads the neurons. This module builds the network.
+`foreign/saved.py` reads the file, `foreign/stack.py` identifies its modules and finds their order, and
+`foreign/neurons.py` reads the neurons. This module builds the network.
 """
 
 import itertools
@@ -16,9 +16,9 @@ from csnn_jax.config import ModelConfig, Output
 from csnn_jax.errors import UserError, naming_arguments, worded
 from csnn_jax.options import check, check_value, show
 from csnn_jax.options.kinds import number
-from csnn_torch.foreign import folding, modules, neurons, saved, stack
-from csnn_torch.foreign.modules import Module
+from csnn_torch.foreign import network, neurons, saved, stack
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
+from csnn_torch.foreign.stack import Module
 
 UNSEEN = (
     "a state_dict doesn't contain inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
@@ -35,7 +35,7 @@ def read(
     input_shape: tuple[int, int, int] | None = None,
     places: Sequence[str] = (),
     *,
-    batchnorm_eps: float = folding.NORM_EPS,
+    batchnorm_eps: float = network.NORM_EPS,
     normalize: Sequence[float] | None = None,
     divided_by: float | None = None,
     output: Output | None = None,
@@ -50,7 +50,7 @@ def read(
         batchnorm_eps: eps of the BatchNorms.
         normalize: mean and standard deviation that normalized the training images, for pixels from 0 to 1; or the means
             of all channels followed by their standard deviations.
-        divided_by: divisor of the bytes of its images; None: see `folding.entered`.
+        divided_by: divisor of the bytes of its images; None: see `network.entered`.
         output: kind of the last layer; None: see `neurons.read`.
         fields: fields of ModelConfig that aren't in a state_dict: padding, stride, pool, surrogate, slope, time_steps,
             encoding, readout, and the scale and input_bits of its images.
@@ -74,7 +74,7 @@ def convert(
     places: Sequence[str] = (),
     *,
     ordered: bool = True,
-    batchnorm_eps: float = folding.NORM_EPS,
+    batchnorm_eps: float = network.NORM_EPS,
     normalize: Sequence[float] | None = None,
     divided_by: float | None = None,
     output: Output | None = None,
@@ -85,10 +85,10 @@ def convert(
     `ordered`: whether its modules are in the order of their registration; see `stack.stack`.
     """
     check_value("--batchnorm-eps", batchnorm_eps, number(0))
-    by = None if normalize is None else folding.normalization(normalize)
-    placed = stack.stack(modules.modules(saved.plain(state, source), source), places, source, ordered)
+    by = None if normalize is None else network.normalization(normalize)
+    placed = stack.stack(stack.modules(saved.plain(state, source), source), places, source, ordered)
     pairs = zip(placed.layers, placed.norms, strict=True)
-    weighted = [folding.weighted(layer, norm, source, batchnorm_eps) for layer, norm in pairs]
+    weighted = [network.weighted(layer, norm, source, batchnorm_eps) for layer, norm in pairs]
     shapes = [one.weight.shape for one in weighted]
     found = neurons.read(placed, source, output)
     stated = _stated(shapes) | found.fields
@@ -98,8 +98,8 @@ def convert(
     config = _config(stated, fields, shapes, placed.layers, source, input_shape is None)
     if by is not None:
         check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
-        weighted[0] = folding.normalized(weighted[0], config, by)
-    weighted[0] = folding.entered(weighted[0], config, divided_by)
+        weighted[0] = network.normalized(weighted[0], config, by)
+    weighted[0] = network.entered(weighted[0], config, divided_by)
     notes = [*placed.notes, *(note for one in weighted for note in one.notes), *_changes(placed.layers, weighted)]
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"assuming images of {'x'.join(map(str, config.input_shape))}; use --input-shape for another size")
@@ -127,7 +127,7 @@ def _stated(shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
     return stated | ({"kernel_size": tuple(shape[2] for shape in convs)} if convs else {})
 
 
-def _changes(layers: Sequence[Module], weighted: Sequence[folding.Weighted]) -> Iterator[str]:
+def _changes(layers: Sequence[Module], weighted: Sequence[network.Weighted]) -> Iterator[str]:
     """Notes on changed types and missing biases, one line each."""
     if kinds := {kind for one in weighted for kind in one.types if kind != torch.float32}:
         yield f"weights of type {' and '.join(sorted(map(str, kinds)))} are converted to float32"

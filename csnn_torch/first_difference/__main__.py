@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(FirstDifferenceFlags, "csnn-first-difference", DESCRIPTION, arguments)
         require_torch("torch")
-        from csnn_torch.first_difference import compared, report
+        from csnn_torch.first_difference import explain, report
         from csnn_torch.first_difference.images import inputs
         from csnn_torch.first_difference.sides import open_side
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = inputs(sides, flags.dataset, flags.images, flags.time_steps, flags.scale)
         for line in report.heading(sides, given):
             print(line, flush=True)
-        result = compared.compare(sides, given)
+        result = explain.compare(sides, given)
         for line in report.counts(result):
             print(line)
         if result.comparison.first is None:
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in report.differences(result, sides):
             print(line, flush=True)
         print("Looking for causes: running the network once for each", flush=True)
-        for line in report.causes(compared.explained(sides, given, result), result.comparison.different, sides):
+        for line in report.causes(explain.explained(sides, given, result), result.comparison.different, sides):
             print(line)
         return 1
 

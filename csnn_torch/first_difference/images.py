@@ -12,7 +12,7 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data.caller import as_floats
 from csnn_jax.data.encode import as_input
 from csnn_jax.errors import UserError
-from csnn_torch.first_difference.side import Side
+from csnn_torch.first_difference.sides import Side
 
 SEED = (0, 2, 0)
 """Seed of the rate encoding, the same as in comparisons of files with their run."""

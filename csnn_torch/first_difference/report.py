@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from csnn_torch.first_difference.compared import Compared
-from csnn_torch.first_difference.explain import Finding
+from csnn_torch.first_difference.explain import Compared, Finding
 from csnn_torch.first_difference.images import Inputs
-from csnn_torch.first_difference.side import Side
+from csnn_torch.first_difference.sides import Side
 
 
 def heading(sides: tuple[Side, Side], inputs: Inputs) -> Iterator[str]:

@@ -9,8 +9,7 @@ from csnn_jax.config import ModelConfig, Output, Reset
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import THRESHOLDS, Neuron, is_threshold
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.foreign.modules import READ, Module, class_of
-from csnn_torch.foreign.stack import Stack
+from csnn_torch.foreign.stack import READ, Module, Stack, class_of
 
 T = TypeVar("T")
 

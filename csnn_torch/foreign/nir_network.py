@@ -2,8 +2,8 @@
 
     network = nir_network.read("net.nir", written_by="sinabs", time_steps=50)
 
-`nir_file.py` reads the file, `nir_chain.py` puts its nodes in order, `nir_blocks.py` finds the layers, and
-`nir_neurons.py` reads their neurons, by the rules in `csnn_torch/programs`.
+`nir_file.py` reads the file's nodes in order, `nir_blocks.py` finds the layers, and `nir_neurons.py` reads their
+neurons, by the rules in `csnn_torch/programs`.
 """
 
 import math
@@ -17,9 +17,9 @@ from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.errors import UserError, worded
 from csnn_jax.options import check, check_value, show
 from csnn_jax.options.kinds import choice, number
-from csnn_torch.foreign import folding, nir_blocks, nir_chain, nir_file, nir_neurons
+from csnn_torch.foreign import network, nir_blocks, nir_file, nir_neurons
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
-from csnn_torch.foreign.nir_chain import Chain
+from csnn_torch.foreign.nir_file import Chain
 from csnn_torch.programs import PROGRAMS, definition
 from csnn_torch.programs.program import Rules
 
@@ -52,7 +52,7 @@ def read(
         reset: what a spike does to a membrane; None: the program's default.
         norm_input: whether Sinabs' LIF multiplies its input by its leak, as it does by default.
         input_shape: height, width and channels of the images; None: from the file.
-        divided_by: divisor of the bytes of its images; None: from the file, otherwise see `folding.entered`.
+        divided_by: divisor of the bytes of its images; None: from the file, otherwise see `network.entered`.
         normalize: see `state_dict.read`.
         fields: fields of ModelConfig that aren't in the file: surrogate, slope, time_steps, encoding, and the scale and
             input_bits of its images. None: from the file.
@@ -66,7 +66,7 @@ def read(
         raise UserError("--no-norm-input: expected --written-by sinabs, whose neurons have norm_input")
     graph = nir_file.read(path)
     said = of_metadata(graph.metadata, path)
-    chain = nir_chain.chain(graph, path)
+    chain = nir_file.chain(graph, path)
     rules = definition.RULES if written_by is None else PROGRAMS[written_by].rules
     written = said.pop("dt", None)
     step = _step(rules, written_by, dt, written)
@@ -74,7 +74,7 @@ def read(
     size, entering = _input_shape(chain, input_shape, path)
     blocks = nir_blocks.blocks(chain, entering, path)
     found = nir_neurons.read(blocks, rules)
-    by = None if normalize is None else folding.normalization(normalize)
+    by = None if normalize is None else network.normalization(normalize)
     stated = {"input_shape": size} | nir_blocks.geometry(blocks) | found.fields
     stated["bias"] = by is not None or any(block.bias.any() for block in blocks)
     given = {name: value for name, value in fields.items() if value is not None}
@@ -82,13 +82,13 @@ def read(
         config = ModelConfig(**stated | said | given)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    weighted = [folding.Weighted(block.weight, block.bias, set()) for block in blocks]
+    weighted = [network.Weighted(block.weight, block.bias, set()) for block in blocks]
     if by is not None:
         check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
-        weighted[0] = folding.normalized(weighted[0], config, by)
+        weighted[0] = network.normalized(weighted[0], config, by)
     if divided_by is None and config.encoding == "direct" and config.pixels.are_bytes:
         divided_by = said.get("scale")
-    weighted[0] = folding.entered(weighted[0], config, divided_by)
+    weighted[0] = network.entered(weighted[0], config, divided_by)
     tensors = weights_of(config, [block.node.name for block in blocks], weighted, path) | found.stored(config)
     notes = [note for one in weighted for note in one.notes] + list(found.notes)
     if dt is None and written is None and rules.dt and not rules.fixed:

@@ -9,9 +9,8 @@ import numpy as np
 from csnn_jax.config import Reset
 from csnn_jax.neurons.neuron import THRESHOLDS, is_threshold
 from csnn_torch.foreign.neurons import FoundNeurons, number, one_or_all
-from csnn_torch.foreign.nir_blocks import Block
-from csnn_torch.foreign.nir_chain import Node
-from csnn_torch.foreign.nir_parameters import Shape, broadcast, per_channel
+from csnn_torch.foreign.nir_blocks import Block, Shape, broadcast, per_channel
+from csnn_torch.foreign.nir_file import Node
 from csnn_torch.programs.program import Rules
 
 Values = np.ndarray

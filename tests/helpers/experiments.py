@@ -7,8 +7,7 @@ import torch
 from export_networks import FEW, Case, firing
 
 from csnn_jax.runs.equality import Comparison
-from csnn_torch.first_difference.compared import comparable
-from csnn_torch.first_difference.explain import Experiment, Finding
+from csnn_torch.first_difference.explain import Experiment, Finding, comparable
 from csnn_torch.first_difference.simulation import Network, simulate
 from csnn_torch.programs.cause import Cause
 

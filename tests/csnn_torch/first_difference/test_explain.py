@@ -6,8 +6,7 @@ from experiments import case, found_for, inputs
 
 from csnn_jax.runs.equality import Comparison
 from csnn_torch.first_difference.causes import CAUSES
-from csnn_torch.first_difference.compared import comparable
-from csnn_torch.first_difference.explain import Experiment, Finding
+from csnn_torch.first_difference.explain import Experiment, Finding, comparable
 from csnn_torch.first_difference.simulation import Network, simulate
 
 torch.set_num_threads(1)

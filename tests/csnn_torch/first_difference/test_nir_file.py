@@ -9,7 +9,7 @@ from refusals import refusing
 from two_sides import coarse_run, nir_of
 
 from csnn_jax.errors import UserError
-from csnn_torch.first_difference import compared
+from csnn_torch.first_difference import explain
 from csnn_torch.first_difference.images import inputs
 from csnn_torch.first_difference.sides import Run, open_side
 
@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 
 def comparison(*sides):
-    return compared.compare(sides, inputs(sides, None, 3, None, None))
+    return explain.compare(sides, inputs(sides, None, 3, None, None))
 
 
 def test_snntorch_and_the_definition_give_the_runs_spikes(tmp_path):

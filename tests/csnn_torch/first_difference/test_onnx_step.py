@@ -9,17 +9,16 @@ from refusals import refusing
 from two_sides import coarse_run, step_of
 
 from csnn_jax.errors import UserError
-from csnn_torch.first_difference import compared
+from csnn_torch.first_difference import explain
 from csnn_torch.first_difference.images import inputs
-from csnn_torch.first_difference.onnx_step import OnnxStep
-from csnn_torch.first_difference.sides import Run
+from csnn_torch.first_difference.sides import OnnxStep, Run
 
 torch.set_num_threads(1)
 
 
 def comparison(run, step):
     sides = Run(str(run)), OnnxStep(str(step))
-    return compared.compare(sides, inputs(sides, None, 3, None, None))
+    return explain.compare(sides, inputs(sides, None, 3, None, None))
 
 
 def compared_nodes(found):

@@ -9,7 +9,7 @@ from nir_files import affine, chained, lif, sixteenths, write
 from refusals import refusing
 
 from csnn_jax.errors import UserError
-from csnn_torch.foreign import nir_chain, nir_file
+from csnn_torch.foreign import nir_file
 from csnn_torch.foreign.nir_file import Graph, StoredNode
 
 LAYERS = affine(sixteenths(0, 5, 6)), lif(), affine(sixteenths(1, 2, 5)), lif()
@@ -19,7 +19,7 @@ EDGES = list(itertools.pairwise(NODES))
 
 @pytest.fixture
 def read(tmp_path):
-    return lambda *graph: nir_chain.chain(nir_file.read(write(tmp_path / "net.nir", *graph)), "net.nir")
+    return lambda *graph: nir_file.chain(nir_file.read(write(tmp_path / "net.nir", *graph)), "net.nir")
 
 
 def test_edges_give_the_order_regardless_of_names_and_order_of_edges(read):
@@ -91,5 +91,5 @@ def test_a_long_chain_takes_no_time():
     nodes = {str(number): StoredNode("Scale", {}) for number in range(10_000)}
     nodes = {"a": StoredNode("Input", {}), **nodes, "z": StoredNode("Output", {})}
     began = time.monotonic()
-    assert len(nir_chain.chain(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
+    assert len(nir_file.chain(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
     assert time.monotonic() - began < 5
