@@ -15,7 +15,7 @@ from csnn_torch import require_torch
 
 if TYPE_CHECKING:
     from csnn_jax.config import Config
-    from csnn_torch.compare.plan import Plan
+    from csnn_torch.compare.questions import Plan
 
 DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, comparison.md and comparison.png.
 
@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(CompareFlags, "csnn-compare", DESCRIPTION, arguments)
         require_torch()
-        from csnn_torch.compare.plan import Plan
+        from csnn_torch.compare.questions import QUICK, Plan
 
-        plan = Plan.quick() if flags.quick else Plan.full()
+        plan = QUICK if flags.quick else Plan()
         return compare(flags, plan, _shown(flags, sys.argv[1:] if arguments is None else arguments))
 
     return run_command(command, arguments)
@@ -76,23 +76,23 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     from csnn_jax.config import decided
     from csnn_jax.errors import UserError
     from csnn_jax.runs import rundir
-    from csnn_torch.compare import comparison, questions, report
+    from csnn_torch.compare import questions, report, results
 
     if flags.dataset is not None and flags.run is None:
         raise UserError(f"--dataset {flags.dataset}: expected --run with the network to compare on it")
     opened = flags.run and rundir.open_run(flags.run)  # before creating OUT
     if opened:
         opened = (opened[0], _on(opened[1], flags, plan), opened[2])
-    out = comparison.make_folder(flags.out, flags.overwrite)
+    out = results.make_folder(flags.out, flags.overwrite)
     path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
     _, config, tensors = opened or rundir.open_run(path)
-    found = comparison.Comparison(path, decided(config), tensors)
+    found = results.Comparison(path, decided(config), tensors)
     for question, answer in questions.ANSWERS.items():
         if question in flags.questions:
             print(f"Question: {question}", flush=True)
             began = time.perf_counter()
             answer(found, plan)
-            found.origins[question] = comparison.Origin.of_now(shown, time.perf_counter() - began)
+            found.origins[question] = results.Origin.of_now(shown, time.perf_counter() - began)
             report.write(found, out, flags.figures)
     for check in found.broken:
         print(f"Broken: {check}")

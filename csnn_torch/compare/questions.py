@@ -1,19 +1,75 @@
-"""The questions of the comparison. Each adds its results to a `Comparison` and prints them."""
+"""The questions of the comparison, and their size. Each adds its results to a `Comparison` and prints them."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from csnn_jax import data
-from csnn_jax.config import Config, surrogate_of
+from csnn_jax.config import Config, SurrogateName, surrogate_of
 from csnn_jax.runs import rundir, weights
-from csnn_torch.compare import cases, cost, gradients, spikes, training
+from csnn_torch.compare import cases, cost, training, worker
 from csnn_torch.compare.cases import Case
-from csnn_torch.compare.comparison import Comparison
-from csnn_torch.compare.plan import ENGINES, Plan
-from csnn_torch.compare.results import EXACT_LR
+from csnn_torch.compare.results import EXACT_LR, Comparison
+from csnn_torch.compare.same_network import compare_spikes, of_surrogates
+
+ENGINES = ("scan", "event")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The number of images, iterations, seeds and rounds in a comparison; by default, the one behind our results.
+
+    Attributes:
+        images: number of test images for membranes, spikes and predictions.
+        gradient_images: number of these images for gradients.
+        surrogates: surrogates whose gradients are compared on the run's network; None: only the run's own.
+        variants: whether to compare variants of the run's network, too.
+        variant_images: number of test images per variant.
+        variant_iterations: training iterations of each variant, and of the network itself if there's no run.
+        seeds: seeds of the initial weights for training in float32. Empty: one training run from the run's weights,
+            because it's too short for a network that's silent at first.
+        iterations: training iterations in float32.
+        time_steps: limit on their time steps, to make many seeds affordable; None: the run's.
+        exact_iterations: training iterations in float64, from the run's weights.
+        exact_batch: their batch size.
+        sides: sides whose cost is measured.
+        turns: processes per side.
+        rounds: timed iterations and batches per process.
+    """
+
+    images: int = 1000
+    gradient_images: int = 16
+    surrogates: tuple[SurrogateName, ...] | None = get_args(SurrogateName)
+    variants: bool = True
+    variant_images: int = 200
+    variant_iterations: int = 150
+    seeds: tuple[int, ...] = tuple(range(6))
+    iterations: int = 80
+    time_steps: int | None = 10
+    exact_iterations: int = 20
+    exact_batch: int = 32
+    sides: tuple[str, ...] = tuple(worker.SIDES)
+    turns: int = 3
+    rounds: int = 5
+
+
+QUICK = Plan(
+    images=20,
+    gradient_images=4,
+    surrogates=None,
+    variants=False,
+    variant_images=20,
+    variant_iterations=80,
+    seeds=(),
+    iterations=3,
+    time_steps=None,
+    exact_batch=4,
+    sides=(*ENGINES, "snntorch"),
+    rounds=1,
+)
+"""About 4 minutes on two CPU cores."""
 
 
 def train_briefly(out: str, iterations: int) -> str:
@@ -50,14 +106,14 @@ def _cases(found: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
 
 def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
     """Compares a case's network on some of its images, and its gradients if its layers fire."""
-    results = spikes.compare(case.first(images), ENGINES)
+    results = compare_spikes(case.first(images), ENGINES)
     found.spikes += results
     print("\n".join(f"Network: {result}" for result in results), flush=True)
     if not any(result.counted for result in results):
         print(f"{case.name}: not counted, because a layer fires too little or too much", flush=True)
         return
     names = plan.surrogates if case.name == "run" and plan.surrogates else (surrogate_of(case.config),)
-    for gradient in gradients.of_surrogates(case.first(images), ENGINES, names, plan.gradient_images):
+    for gradient in of_surrogates(case.first(images), ENGINES, names, plan.gradient_images):
         found.gradients.append(gradient)
         print(f"Gradients: {gradient}", flush=True)
 

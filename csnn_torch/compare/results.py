@@ -3,13 +3,19 @@
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.runs.equality import Comparison, in_words
+from csnn_jax import machine
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.files import create_folder
+from csnn_jax.runs import equality
 from csnn_jax.runs.layouts import Tensors
+from csnn_torch.compare.cost import Cost
 
 DENSITY = 0.01, 0.60  # fraction of a layer's neurons that spike at a step: a silent network matches anything
 # ||a - b|| / ||b|| of a parameter's gradient. In float32, snnTorch's own gradients are 1e-5 from its float64 ones, and
@@ -91,7 +97,7 @@ class SpikeResult:
     engine: str
     images: int
     refused: str | None = None
-    comparison: Comparison = field(default_factory=Comparison)
+    comparison: equality.Comparison = field(default_factory=equality.Comparison)
 
     @property
     def figures(self) -> dict[str, int]:
@@ -120,7 +126,7 @@ class SpikeResult:
         start = f"{self.network}, {self.engine}: "
         if self.refused:
             return f"{start}not run: {self.refused}"
-        return start + ("; ".join(self.comparison.sentences("snnTorch")) or in_words(self.figures, "snnTorch"))
+        return start + ("; ".join(self.comparison.sentences("snnTorch")) or equality.in_words(self.figures, "snnTorch"))
 
     def as_json(self) -> dict[str, Any]:
         about = {"network": self.network, "engine": self.engine, "refused": self.refused, "counted": self.counted}
@@ -238,3 +244,74 @@ def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
     for r in trajectories:
         found.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
     return list(found.values())
+
+
+NAME = "comparison.json"
+PARTS = ("spikes", "gradients", "trajectories", "costs")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an answer comes from: the command, the code's commit (None: unknown), date, seconds, machine."""
+
+    command: str
+    commit: str | None
+    date: str
+    seconds: float
+    machine: dict[str, Any]
+
+    @classmethod
+    def of_now(cls, command: str, seconds: float) -> "Origin":
+        """The origin of an answer from this process."""
+        return cls(command, machine.commit(), date.today().isoformat(), round(seconds, 1), machine.describe())
+
+
+@dataclass
+class Comparison:
+    """All results, and the compared run: its directory, configuration and weights."""
+
+    run: str
+    config: Config
+    tensors: Tensors
+    spikes: list[SpikeResult] = field(default_factory=list)
+    gradients: list[GradientResult] = field(default_factory=list)
+    trajectories: list[Trajectory] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    origins: dict[str, Origin] = field(default_factory=dict)  # by question
+
+    @property
+    def checks(self) -> list[Check]:
+        """All bounds. The run's network must fire, because otherwise they show nothing; silent variants are skipped."""
+        own = next((result.densities for result in self.spikes if result.network == "run" and result.densities), {})
+        firing = [Check(f"run: density of {layer}", density, *DENSITY) for layer, density in own.items()]
+        results: list[SpikeResult | GradientResult | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
+        return firing + [check for result in results for check in result.checks()]
+
+    @property
+    def broken(self) -> list[Check]:
+        """The bounds that don't hold."""
+        return [check for check in self.checks if not check.holds]
+
+    def as_json(self) -> dict[str, Any]:
+        """The contents of comparison.json."""
+        return {
+            "origins": {question: asdict(origin) for question, origin in self.origins.items()},
+            **{part: [result.as_json() for result in getattr(self, part)] for part in PARTS},
+            "bounds": len(self.checks),
+            "broken": [str(check) for check in self.broken],
+        }
+
+
+def make_folder(out: str, overwrite: bool = False) -> Path:
+    """Creates the directory for the results.
+
+    Raises:
+        UserError: it can't be created or written, is a run directory, or already has a comparison without `overwrite`.
+    """
+    path = Path(out)
+    if (path / "config.json").exists():
+        raise UserError(f"--out {out}: is a run directory, expected another path for the comparison")
+    if (path / NAME).exists() and not overwrite:
+        raise UserError(f"--out {out}: already contains a comparison; expected another path, or --overwrite")
+    create_folder(path)
+    return path

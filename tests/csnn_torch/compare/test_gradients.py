@@ -9,20 +9,20 @@ from comparisons import broken
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.network import layers
-from csnn_torch.compare import gradients, spikes
 from csnn_torch.compare.cases import Case
+from csnn_torch.compare.same_network import compare_gradients, compare_spikes, of_surrogates, steady
 
 pytestmark = pytest.mark.numeric
 
 
 def test_equal_networks_stay_within_every_bound(case):
-    found = list(gradients.compare(case, ("scan", "event"), ("fast_sigmoid",)))
+    found = list(compare_gradients(case, ("scan", "event"), ("fast_sigmoid",)))
     assert broken(found) == [] and sum(len(result.checks()) for result in found) == 3
     assert [r.side for r in found if r.refused] == ["event"]  # in float64
 
 
 def test_equal_networks_with_other_neurons_stay_within_every_bound(other):
-    found = list(gradients.compare(gradients.steady(other, 4), ("scan",), ("atan",)))
+    found = list(compare_gradients(steady(other, 4), ("scan",), ("atan",)))
     assert broken(found) == [] and sum(len(result.checks()) for result in found) == 2
     learned = {name for node in other.config.graph.neurons for name in node.operation.learned}
     assert {name.split(".")[1] for name in found[0].errors} == {"weight", "bias"} | learned
@@ -33,9 +33,9 @@ def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch):
         return jnp.stack(layers._members(x + bias, pool)).max(0)
 
     monkeypatch.setattr(layers, "max_pool", maximum)
-    (forward,) = spikes.compare(case, ("scan",))
+    (forward,) = compare_spikes(case, ("scan",))
     assert forward.counted and broken([forward]) == []  # the forward pass is the same
-    found = [g for g in gradients.compare(case, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64"]
+    found = [g for g in compare_gradients(case, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64"]
     assert [check.name.split(":")[0] for check in broken(found)] == ["run, fast_sigmoid, scan, float64"]
 
 
@@ -52,17 +52,17 @@ def test_gradients_are_compared_on_images_with_equal_spikes_in_both_types():
         ((112, 112, 112), 2, (112, 112)),
     ):
         images = np.array(pixels, np.uint8).reshape(-1, 1, 1, 1)
-        few = gradients.steady(Case("run", config, tensors, images, np.array(pixels)), count)
+        few = steady(Case("run", config, tensors, images, np.array(pixels)), count)
         assert tuple(few.images.ravel()) == tuple(few.labels) == kept
 
 
 def test_a_surrogate_that_is_zero_near_the_threshold_is_compared_without_reset(case):
-    found = list(gradients.of_surrogates(case, (), ("atan", "sparse_fast_sigmoid"), 6))
+    found = list(of_surrogates(case, (), ("atan", "sparse_fast_sigmoid"), 6))
     assert list(dict.fromkeys((g.network, g.surrogate) for g in found)) == [
         ("run", "atan"),
         ("run, reset none", "sparse_fast_sigmoid"),
     ]
     assert all(np.isfinite(g.worst) for g in found)
     unreset = replace(case, config=replace(case.config, reset="none"))
-    (name,) = {g.network for g in gradients.of_surrogates(unreset, (), ("sparse_fast_sigmoid",), 6)}
+    (name,) = {g.network for g in of_surrogates(unreset, (), ("sparse_fast_sigmoid",), 6)}
     assert name == "run"

@@ -16,8 +16,8 @@ from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import KINDS
 from csnn_torch.compare import __main__ as command
 from csnn_torch.compare import questions
-from csnn_torch.compare.comparison import make_folder
-from csnn_torch.compare.plan import Plan
+from csnn_torch.compare.questions import QUICK
+from csnn_torch.compare.results import make_folder
 
 MODULE = "csnn_torch.compare"
 
@@ -67,7 +67,7 @@ def test_the_command_answers_all_questions(small_run, tmp_path):
     exact = values["trajectories"][1]
     assert exact["dtype"] == "float64" and exact["parted"] is None
     losses = exact["losses"]["snntorch"]
-    assert len(losses) == Plan.quick().exact_iterations and losses[0] != losses[1]
+    assert len(losses) == QUICK.exact_iterations and losses[0] != losses[1]
     costs = {cost["side"]: cost for cost in values["costs"]}
     assert set(values["origins"]) == {"cost", "network", "training"}
     assert list(costs) == ["scan", "event", "snntorch"]
@@ -102,6 +102,6 @@ def test_without_a_run_the_default_network_is_trained_first(tmp_path, monkeypatc
     monkeypatch.setattr(questions, "Config", lambda: Config(stack))
     monkeypatch.setattr(questions, "ANSWERS", {})
     flags = command.CompareFlags(out=str(tmp_path))
-    assert command.compare(flags, replace(Plan.quick(), variant_iterations=1), "") == 0
+    assert command.compare(flags, replace(QUICK, variant_iterations=1), "") == 0
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert [*config.model.graph] == [*stack.graph] and len(tensors) == 6

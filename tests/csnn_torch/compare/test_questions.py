@@ -12,16 +12,15 @@ from csnn_jax.network import library
 from csnn_jax.network.neuron import fire
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch.compare import questions, training
-from csnn_torch.compare.comparison import Comparison
-from csnn_torch.compare.plan import Plan
-from csnn_torch.compare.results import Trajectory
+from csnn_torch.compare.questions import QUICK
+from csnn_torch.compare.results import Comparison, Trajectory
 
 
 def test_a_silent_network_has_no_gradients_to_compare(capsys):
     model = ModelConfig(conv_channels=(2,), hidden=(), time_steps=4)
     silent = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(model).items()}
     found = Comparison("run", Config(model), silent)
-    questions.same_network(found, replace(Plan.quick(), images=2))
+    questions.same_network(found, replace(QUICK, images=2))
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == "run: not counted, because a layer fires too little or too much"
     assert found.gradients == [] and [result.images for result in found.spikes] == [2, 2]
@@ -30,7 +29,7 @@ def test_a_silent_network_has_no_gradients_to_compare(capsys):
 
 def train(found: Comparison, **numbers) -> list[Trajectory]:
     """The training runs of a plan with few iterations."""
-    questions.same_training(found, replace(Plan.quick(), iterations=2, exact_iterations=1, **numbers))
+    questions.same_training(found, replace(QUICK, iterations=2, exact_iterations=1, **numbers))
     return found.trajectories
 
 

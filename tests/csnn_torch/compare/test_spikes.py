@@ -12,13 +12,14 @@ from csnn_jax.network import library, neuron
 from csnn_jax.network.model import from_tensors
 from csnn_jax.runs.equality import Place
 from csnn_torch import model as companion
-from csnn_torch.compare import spikes
+from csnn_torch.compare import same_network
+from csnn_torch.compare.same_network import compare_spikes
 
 pytestmark = pytest.mark.numeric
 
 
 def compared(case, engines=("scan",)):
-    found = spikes.compare(case, engines)
+    found = compare_spikes(case, engines)
     assert all(result.counted or result.refused for result in found)
     return found
 
@@ -61,7 +62,7 @@ def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, mon
         return state | {"mem": membrane.at[5, ..., 3].set(jnp.nextafter(membrane[5, ..., 3], 9))}, fired
 
     monkeypatch.setattr(library, "fire", off)
-    (result,) = spikes.compare(case, ("scan",))
+    (result,) = compare_spikes(case, ("scan",))
     assert [check.name for check in broken([result])] == ["run, scan: membranes that differ"]
     first = result.comparison.first
     assert (result.figures["different_spikes"], first.place) == (0, Place(0, 0, 5, (3, 0, 0), "lif1"))
@@ -92,10 +93,10 @@ def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch
     model, network = from_tensors(case.config, case.tensors), case.in_snntorch("float32")
     ours = scan.trace(model, case.pixels("float32"))[1]
     theirs = companion.trace(network, companion.channels_first(case.pixels("float32")), case.config.time_steps)
-    for one, found in (("membranes", spikes.compare(read, ("scan",))), ("spikes", spikes.compare(case, ("scan",)))):
+    for one, found in (("membranes", compare_spikes(read, ("scan",))), ("spikes", compare_spikes(case, ("scan",)))):
         scores = [np.asarray(getattr(side, one)["lif3"]).sum(0).argmax(1) for side in (ours, theirs)]
         assert found[0].comparison.predictions.different == (scores[0] != scores[1]).sum()
-    assert spikes.compare(read, ("scan",))[0].comparison.predictions.different > 0
+    assert compare_spikes(read, ("scan",))[0].comparison.predictions.different > 0
 
 
 def test_chunks_of_images_add_up(case, monkeypatch):
@@ -105,7 +106,7 @@ def test_chunks_of_images_add_up(case, monkeypatch):
     monkeypatch.setattr(library, "fire", forgetful)
     (whole,) = compared(case)
     assert whole.comparison.first is not None
-    monkeypatch.setattr(spikes, "CHUNK", 4)  # the second chunk has two images
+    monkeypatch.setattr(same_network, "CHUNK", 4)  # the second chunk has two images
     assert compared(case) == [whole]
 
 
