@@ -12,7 +12,6 @@ import numpy as np
 from csnn_jax import machine
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.files import create_folder
 from csnn_jax.runs import equality
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.compare.cost import Cost
@@ -302,16 +301,9 @@ class Comparison:
         }
 
 
-def make_folder(out: str, overwrite: bool = False) -> Path:
-    """Creates the directory for the results.
-
-    Raises:
-        UserError: it can't be created or written, is a run directory, or already has a comparison without `overwrite`.
-    """
-    path = Path(out)
-    if (path / "config.json").exists():
+def check_free(out: str, overwrite: bool = False) -> None:
+    """Raises UserError if the results can't go there: it's a run directory, or has a comparison without `overwrite`."""
+    if (Path(out) / "config.json").exists():
         raise UserError(f"--out {out}: is a run directory, expected another path for the comparison")
-    if (path / NAME).exists() and not overwrite:
+    if (Path(out) / NAME).exists() and not overwrite:
         raise UserError(f"--out {out}: already contains a comparison; expected another path, or --overwrite")
-    create_folder(path)
-    return path

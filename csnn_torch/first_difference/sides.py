@@ -1,10 +1,11 @@
-"""Opens the two sides of a comparison."""
+"""The two sides of a comparison: networks computed here, ONNX steps, and NIR files in the programs that read them."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,8 @@ BEFORE, AFTER = "before", "after"
 """A membrane is read before or after the reset that its own spike causes."""
 
 
-class Side(Protocol):
-    """One of the two compared networks.
+class Side:
+    """One of the two compared networks: here, one that's computed in torch.
 
     Attributes:
         name: as the user gave it.
@@ -38,13 +39,15 @@ class Side(Protocol):
         why_unread: why there's no network, in one line; empty if there is one.
     """
 
-    name: str
-    program: str
-    held: str
+    held = BEFORE
     input_shape: tuple[int, ...] | None
     network: Network | None
-    job: Config | None
-    why_unread: str
+    why_unread = ""
+
+    def __init__(self, name: str, program: str, network: Network, job: Config | None = None):
+        self.name, self.program, self.network, self.job = name, f"{program} in torch {torch.__version__}", network, job
+        height, width, channels = network.model.input_shape
+        self.input_shape = channels, height, width
 
     def record(self, x: Tensor) -> Trace:
         """Runs the window from the initial state on inputs [time, batch, *input_shape], float32.
@@ -53,11 +56,17 @@ class Side(Protocol):
             NumPy arrays in torch's layout for `lif1`, `lif2`, ...: the membranes of all, and the spikes of those that
                 spike and show it.
         """
-        ...
+        assert self.network is not None
+        return simulate(self.network, x)
 
 
-class NirFile:
-    """A network in a program; see `side.Side`.
+def _by_image(run: Callable[[Tensor], Trace], x: Tensor) -> Trace:
+    """Runs the window of one image after another."""
+    return joined((run(x[:, i : i + 1]) for i in range(x.shape[1])), lambda arrays: np.concatenate(arrays, axis=1))
+
+
+class NirFile(Side):
+    """A network in a program.
 
     Args:
         program: reads and runs it.
@@ -70,7 +79,7 @@ class NirFile:
     """
 
     held = AFTER
-    job: Config | None = None
+    job = None
 
     def __init__(self, program: Program, path: str, name: str, dt: float | None):
         self.name, self._program, rules = name, program, program.rules
@@ -84,7 +93,7 @@ class NirFile:
         self._graph = _read(path)
         inputs = [node for node in self._graph.nodes.values() if type(node).__name__ == "Input"]
         shapes = [tuple(map(int, shape)) for node in inputs for shape in node.input_type.values()]
-        self.input_shape: tuple[int, ...] | None = shapes[0] if len(shapes) == 1 else None
+        self.input_shape = shapes[0] if len(shapes) == 1 else None
         self._layers = _neurons(self._graph)
         self.network, self.why_unread = None, ""
         try:
@@ -105,8 +114,7 @@ class NirFile:
                 return self._window(x)
             except UserError:
                 self._one_by_one = True
-        images = [self._window(x[:, i : i + 1]) for i in range(x.shape[1])]
-        return joined(images, lambda arrays: np.concatenate(arrays, axis=1))
+        return _by_image(self._window, x)
 
     def _window(self, x: Tensor) -> Trace:
         network, steps = self._load(x.shape[1]), []
@@ -143,8 +151,8 @@ def defined(path: str, dt: float | None, written_by: str | None = None) -> Netwo
         UserError: it can't be read, see `nir_network.read`.
     """
     scale = nir_network.read(path, dt=dt, written_by=written_by).config.pixels.scale
-    found = nir_network.read(path, dt=dt, written_by=written_by, divided_by=scale)
-    return Network(found.config, found.tensors)
+    network = nir_network.read(path, dt=dt, written_by=written_by, divided_by=scale)
+    return Network(network.config, network.tensors)
 
 
 def _neurons(graph: Any) -> int:
@@ -188,8 +196,8 @@ def _said(error: Exception) -> str:
     return one_line(f"{type(error).__name__}: {first_line(error)}", 200)
 
 
-class OnnxStep:
-    """A step graph as `python -m export` writes it; see `side.Side`.
+class OnnxStep(Side):
+    """A step graph as `python -m export` writes it.
 
     Its job and network come from the config.json and the weights.safetensors in its folder.
 
@@ -199,8 +207,6 @@ class OnnxStep:
     Raises:
         UserError: onnx or ONNX Runtime isn't installed, or the file isn't such a graph.
     """
-
-    held = BEFORE
 
     def __init__(self, path: str):
         try:
@@ -217,13 +223,13 @@ class OnnxStep:
             raise UserError(f"{path}: expected an ONNX file: {first_line(error)}") from None
         self._names = [value.name for value in model.graph.input]
         self._states = [value.name for value in model.graph.output][1:]
-        if self._names[:1] != ["image"] or not self._states or len(self._names) != 1 + len(self._states):
+        if not self._states or self._names != ["image", *(name.removesuffix("_next") for name in self._states)]:
             expected = "expected a single step, as in a bundle's step.onnx: image and the states, mem1, ..."
             raise UserError(f"{path}: takes {', '.join(self._names)}; {expected}")
         self._layers = [name.startswith(MEMBRANE) for name in self._states]
         shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.input]
         self._one, self._shapes = shapes[0][0] == 1, [tuple(shape[1:]) for shape in shapes]
-        self.input_shape: tuple[int, ...] | None = self._shapes[0]
+        self.input_shape = self._shapes[0]
         self._spikes = _spikes(model.graph, sum(self._layers))
         asked = {value.name for value in model.graph.output}
         hidden = [name for name in self._spikes.values() if name not in asked]
@@ -243,25 +249,22 @@ class OnnxStep:
 
     def record(self, x: Tensor) -> Trace:
         """Runs the window; if the graph's batch size is fixed at 1, image by image."""
-        if not self._one:
-            return self._window(x.numpy())
-        images = [self._window(x[:, i : i + 1].numpy()) for i in range(x.shape[1])]
-        return joined(images, lambda arrays: np.concatenate(arrays, axis=1))
+        return _by_image(self._window, x) if self._one else self._window(x)
 
-    def _window(self, x: np.ndarray) -> Trace:
+    def _window(self, x: Tensor) -> Trace:
         states = [np.zeros((x.shape[1], *shape), np.float32) for shape in self._shapes[1:]]
         asked = [self._session.get_outputs()[0].name, *self._states, *self._spikes.values()]
         steps = []
-        for frame in x:
+        for frame in x.numpy():
             try:
                 values: list[Any] = self._session.run(asked, dict(zip(self._names, (frame, *states), strict=True)))
             except Exception as error:  # ONNX Runtime's errors have no common class
                 raise UserError(f"{self.name}: ONNX Runtime can't run it: {first_line(error)}") from None
-            found = dict(zip(asked, values, strict=True))
-            states = values[1 : 1 + len(states)]
+            outputs = dict(zip(asked, values, strict=True))
+            states = [outputs[name] for name in self._states]
             membranes = [one for one, is_membrane in zip(states, self._layers, strict=True) if is_membrane]
             by_node = {f"lif{number}": {MEMBRANE: one} for number, one in enumerate(membranes, 1)}
-            steps.append(Trace(by_node, {node: found[name] for node, name in self._spikes.items()}))
+            steps.append(Trace(by_node, {node: outputs[name] for node, name in self._spikes.items()}))
         return joined(steps, np.stack)
 
 
@@ -304,53 +307,16 @@ def open_side(given: str, dt: float | None = None, written_by: str | None = None
             raise UserError(f"{one_line(given)}: there is no program {one_line(program)}, expected {EXPECTED}")
         return NirFile(PROGRAMS[program], file, given, dt)
     if nir_file.is_nir(given):
-        return File(given, dt, written_by)
+        rules = f"the rules of {written_by}" if written_by else "NIR's definition"
+        return Side(given, f"by {rules},", defined(given, dt, written_by))
     path = Path(given)
     if not path.exists():
         raise UserError(f"{one_line(given)}: no such file or directory, expected {EXPECTED}")
     if path.is_dir():
         if (path / "manifest.json").is_file():
             raise UserError(f"{one_line(given)}: is a bundle, expected its {path / 'step.onnx'} or a run directory")
-        return Run(given)
+        _, config, tensors = rundir.open_run(given)
+        return Side(given, "the run's network", Network(config.model, tensors), config)
     if path.suffix == ".onnx":
         return OnnxStep(given)
     raise UserError(f"{one_line(given)}: expected {EXPECTED}")
-
-
-class _Computed:
-    """A network that's computed here, in torch."""
-
-    held = BEFORE
-    why_unread = ""
-    network: Network | None
-
-    def record(self, x: Tensor) -> Trace:
-        """Runs the window."""
-        assert self.network is not None
-        return simulate(self.network, x)
-
-
-class Run(_Computed):
-    """A run; see `side.Side`."""
-
-    def __init__(self, path: str):
-        _, config, tensors = rundir.open_run(path)
-        height, width, channels = config.model.input_shape
-        self.name, self.program = path, f"the run's network in torch {torch.__version__}"
-        self.input_shape: tuple[int, ...] | None = (channels, height, width)
-        self.network = Network(config.model, tensors)
-        self.job: Config | None = config
-
-
-class File(_Computed):
-    """A NIR file by NIR's definition or a program's rules, with its own weights; see `side.Side`."""
-
-    job: Config | None = None
-
-    def __init__(self, path: str, dt: float | None, written_by: str | None):
-        rules = f"the rules of {written_by}" if written_by else "NIR's definition"
-        self.name = path
-        self.network = defined(path, dt, written_by)
-        self.program = f"by {rules}, in torch {torch.__version__}"
-        height, width, channels = self.network.model.input_shape
-        self.input_shape: tuple[int, ...] | None = (channels, height, width)

@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 from bundles import make_run
 from commands import OPTIMISED, call, run
-from refusals import refused, refusing
+from refusals import refused
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.errors import UserError
 from csnn_jax.network import library, neuron
 from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import KINDS
 from csnn_torch.compare import __main__ as command
 from csnn_torch.compare import questions
 from csnn_torch.compare.questions import QUICK
-from csnn_torch.compare.results import make_folder
 
 MODULE = "csnn_torch.compare"
 
@@ -91,9 +89,9 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
     assert "first at step 0, lif1, image " in text
-    with refusing(UserError, tmp_path, "overwrite", unchanged=tmp_path):
-        make_folder(str(tmp_path))
-    assert make_folder(str(tmp_path), overwrite=True) == tmp_path
+    again = ("--run", tmp_path / "nope", "--out", tmp_path)  # the results are looked for first
+    refused(MODULE, *again, names=(f"--out {tmp_path}", "--overwrite"), unchanged=tmp_path)
+    refused(MODULE, *again, "--overwrite", names=[tmp_path / "nope"], unchanged=tmp_path)
 
 
 def test_without_a_run_the_default_network_is_trained_first(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from two_sides import coarse_run, nir_of
 from csnn_jax.errors import UserError
 from csnn_torch.first_difference import explain
 from csnn_torch.first_difference.images import inputs
-from csnn_torch.first_difference.sides import Run, open_side
+from csnn_torch.first_difference.sides import open_side
 
 torch.set_num_threads(1)
 
@@ -27,7 +27,7 @@ def test_snntorch_and_the_definition_give_the_runs_spikes(tmp_path):
     assert snntorch.program.startswith("snntorch ") and "nir 1" in snntorch.program
     assert definition.program.startswith("by NIR's definition, in torch ")
     for side in (snntorch, definition):
-        found = comparison(Run(str(run)), side)
+        found = comparison(open_side(str(run)), side)
         assert ([*found.comparison.spikes], found.comparison.different) == (["lif1", "lif2", "lif3"], 0)
         assert all(min(count.active) > 0 for count in found.comparison.spikes.values())
 
@@ -41,7 +41,7 @@ def test_a_flatten_that_includes_the_batch_runs_image_by_image(tmp_path):
         assert starts
         for start in starts:
             start[()] = 0
-    assert comparison(Run(str(run)), open_side(f"snntorch:{file}")).comparison.different == 0
+    assert comparison(open_side(str(run)), open_side(f"snntorch:{file}")).comparison.different == 0
 
 
 def graph(*nodes: nir.NIRNode) -> nir.NIRGraph:

@@ -9,15 +9,17 @@ from refusals import refusing
 from two_sides import coarse_run, step_of
 
 from csnn_jax.errors import UserError
+from csnn_jax.runs import rundir
 from csnn_torch.first_difference import explain
 from csnn_torch.first_difference.images import inputs
-from csnn_torch.first_difference.sides import OnnxStep, Run
+from csnn_torch.first_difference.sides import OnnxStep, open_side
+from export.parts import sequence
 
 torch.set_num_threads(1)
 
 
 def comparison(run, step):
-    sides = Run(str(run)), OnnxStep(str(step))
+    sides = open_side(str(run)), OnnxStep(str(step))
     return explain.compare(sides, inputs(sides, None, 3, None, None))
 
 
@@ -64,13 +66,21 @@ def test_without_the_names_of_hidden_spikes_their_membranes_are_compared(tmp_pat
     assert (compared_nodes(found), found.comparison.different) == ((["lif2", "lif3"], ["lif1"]), 0)
 
 
-def test_other_graphs_are_refused(tmp_path):
-    path = tmp_path / "step.onnx"
+def relu(run, step):
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
+    return helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y]))
+
+
+def whole_window(run, step):
+    return sequence.graph(onnx.load(step), rundir.open_run(str(run))[1].model)
+
+
+@pytest.mark.parametrize(("graph", "inputs"), [(relu, ["x"]), (whole_window, ["image", "time_steps"])])
+def test_other_graphs_are_refused(tmp_path, graph, inputs):
+    run, path = coarse_run(tmp_path / "run"), tmp_path / "net.onnx"
+    onnx.save(graph(run, step_of(run, tmp_path / "bundle")), path)
+    with refusing(UserError, path, *inputs, "step.onnx"):
+        OnnxStep(str(path))
     path.write_bytes(b"no protobuf")
     with refusing(UserError, path, "ONNX"):
-        OnnxStep(str(path))
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
-    onnx.save(helper.make_model(graph), path)
-    with refusing(UserError, path, "x", "step.onnx"):
         OnnxStep(str(path))
