@@ -7,18 +7,17 @@
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from csnn_jax.config import ModelConfig, Output
 from csnn_jax.errors import UserError, naming_arguments, worded
-from csnn_jax.options import check, check_value, show
+from csnn_jax.options import check_value, show
 from csnn_jax.options.kinds import number
-from csnn_torch.foreign import network, neurons, saved, stack
-from csnn_torch.foreign.network import ForeignNetwork, weights_of
-from csnn_torch.foreign.stack import Module
+from csnn_torch.foreign import neurons, saved, stack
+from csnn_torch.foreign.network import NORM_EPS, ForeignNetwork, channels, parameters, weighted
 
 UNSEEN = (
     "a state_dict doesn't contain inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
@@ -30,40 +29,20 @@ SIZES = 512
 """The largest size that messages suggest."""
 
 
-def read(
-    path: str,
-    input_shape: tuple[int, int, int] | None = None,
-    places: Sequence[str] = (),
-    *,
-    batchnorm_eps: float = network.NORM_EPS,
-    normalize: Sequence[float] | None = None,
-    divided_by: float | None = None,
-    output: Output | None = None,
-    **fields: Any,
-) -> ForeignNetwork:
+def read(path: str, *arguments: Any, **options: Any) -> ForeignNetwork:
     """Reads the network from a file written by torch.save.
 
     Args:
         path: the file.
-        input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
-        places: "NAME=PLACE" for modules whose order in the file differs from the network; see `stack.stack`.
-        batchnorm_eps: eps of the BatchNorms.
-        normalize: mean and standard deviation that normalized the training images, for pixels from 0 to 1; or the means
-            of all channels followed by their standard deviations.
-        divided_by: divisor of the bytes of its images; None: see `network.entered`.
-        output: kind of the last layer; None: see `neurons.read`.
-        fields: fields of ModelConfig that aren't in a state_dict: padding, stride, pool, surrogate, slope, time_steps,
-            encoding, readout, and the scale and input_bits of its images.
+        arguments, options: as for `convert`, from `input_shape` on.
 
     Raises:
         UserError: the file isn't a state_dict, csnn_jax doesn't support the network, or shapes don't match; the message
             names the tensor.
     """
     file = saved.read(path)
-    fields |= {"ordered": file.ordered, "batchnorm_eps": batchnorm_eps, "normalize": normalize}
-    fields |= {"divided_by": divided_by, "output": output}
-    found = convert(file.tensors, path, input_shape, places, **fields)
-    return found._replace(notes=(*file.notes, *found.notes))
+    network = convert(file.tensors, path, *arguments, ordered=file.ordered, **options)
+    return network._replace(notes=(*file.notes, *network.notes))
 
 
 @naming_arguments(map="places")
@@ -74,73 +53,56 @@ def convert(
     places: Sequence[str] = (),
     *,
     ordered: bool = True,
-    batchnorm_eps: float = network.NORM_EPS,
+    batchnorm_eps: float = NORM_EPS,
     normalize: Sequence[float] | None = None,
     divided_by: float | None = None,
     output: Output | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
-    """Converts a state_dict in memory. For arguments and errors, see `read`; `source` is its name in messages.
+    """Converts a state_dict in memory; for errors, see `read`.
 
-    `ordered`: whether its modules are in the order of their registration; see `stack.stack`.
+    Args:
+        state: the tensors by name.
+        source: its name in messages.
+        input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
+        places: "NAME=PLACE" for modules whose order in the file differs from the network; see `stack.stack`.
+        ordered: whether its modules are in the order of their registration; see `stack.stack`.
+        batchnorm_eps: eps of the BatchNorms.
+        normalize: mean and standard deviation that normalized the training images, for pixels from 0 to 1; or the means
+            of all channels followed by their standard deviations.
+        divided_by: divisor of the bytes of its images; None: 255, as in torchvision's ToTensor, and 1 for counts.
+        output: kind of the last layer; None: see `neurons.read`.
+        fields: fields of ModelConfig that aren't in a state_dict: padding, stride, pool, surrogate, slope, time_steps,
+            encoding, readout, and the scale and input_bits of its images.
     """
     check_value("--batchnorm-eps", batchnorm_eps, number(0))
-    by = None if normalize is None else network.normalization(normalize)
     placed = stack.stack(stack.modules(saved.plain(state, source), source), places, source, ordered)
+    names = [layer.name for layer in placed.layers]
     pairs = zip(placed.layers, placed.norms, strict=True)
-    weighted = [network.weighted(layer, norm, source, batchnorm_eps) for layer, norm in pairs]
-    shapes = [one.weight.shape for one in weighted]
+    layers = [weighted(layer, norm, source, batchnorm_eps) for layer, norm in pairs]
+    shapes = [layer.weight.shape for layer in layers]
     found = neurons.read(placed, source, output)
-    stated = _stated(shapes) | found.fields
-    stated["bias"] = by is not None or any(one.bias is not None for one in weighted)
-    if input_shape is not None:
-        stated["input_shape"] = input_shape
-    config = _config(stated, fields, shapes, placed.layers, source, input_shape is None)
-    if by is not None:
-        check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
-        weighted[0] = network.normalized(weighted[0], config, by)
-    weighted[0] = network.entered(weighted[0], config, divided_by)
-    notes = [*placed.notes, *(note for one in weighted for note in one.notes), *_changes(placed.layers, weighted)]
+    inputs = shapes[0][1] if len(shapes[0]) == 4 else max(1, shapes[0][1] // 28**2)
+    stated = {"input_shape": input_shape or (28, 28, inputs)} | channels(shapes) | found.fields
+    stated["bias"] = normalize is not None or any(layer.bias is not None for layer in layers)
+    config = _config(stated, fields, shapes, names, source, input_shape is None)
+    tensors, notes = parameters(config, names, layers, found, source, normalize, divided_by)
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"assuming images of {'x'.join(map(str, config.input_shape))}; use --input-shape for another size")
     if stated["conv_channels"] and (others := _fitting(stated, fields, shapes)):
         notes.append(
             f"the weights also fit with {' or '.join(others[:3])}; a state_dict doesn't show which one was used"
         )
-    tensors = weights_of(config, [module.name for module in placed.layers], weighted, source)
     arguments = {"map": "places", "scale": "divided_by"}
-    said = tuple(worded(note, **arguments) for note in (*notes, *found.notes, UNSEEN))
-    return ForeignNetwork(config, tensors | found.stored(config), said)
-
-
-def _stated(shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
-    """Fields of ModelConfig that follow from the shapes of the weights."""
-    convs = [shape for shape in shapes if len(shape) == 4]
-    outputs = [shape[0] for shape in shapes]
-    inputs = shapes[0][1]
-    stated = {
-        "input_shape": (28, 28, inputs if convs else max(1, inputs // 28**2)),
-        "conv_channels": tuple(outputs[: len(convs)]),
-        "hidden": tuple(outputs[len(convs) : -1]),
-        "num_classes": outputs[-1],
-    }
-    return stated | ({"kernel_size": tuple(shape[2] for shape in convs)} if convs else {})
-
-
-def _changes(layers: Sequence[Module], weighted: Sequence[network.Weighted]) -> Iterator[str]:
-    """Notes on changed types and missing biases, one line each."""
-    if kinds := {kind for one in weighted for kind in one.types if kind != torch.float32}:
-        yield f"weights of type {' and '.join(sorted(map(str, kinds)))} are converted to float32"
-    without = [layer.name for layer, one in zip(layers, weighted, strict=True) if one.bias is None]
-    if 0 < len(without) < len(layers):
-        yield f"{', '.join(without)}: no bias, using 0 because the other layers have one"
+    notes = [*placed.notes, *notes, *found.notes, UNSEEN]
+    return ForeignNetwork(config, tensors, tuple(worded(note, **arguments) for note in notes))
 
 
 def _config(
     stated: dict[str, Any],
     fields: dict[str, Any],
     shapes: Sequence[tuple[int, ...]],
-    layers: Sequence[Module],
+    names: Sequence[str],
     source: str,
     sized: bool,
 ) -> ModelConfig:
@@ -150,7 +112,7 @@ def _config(
     except UserError as error:
         advice = _advice(stated, fields, shapes, sized)
         raise UserError(f"{source}: {error}{advice if advice.endswith('would fit') else ''}") from None
-    for place, (node, module, shape) in enumerate(zip(config.graph.weighted, layers, shapes, strict=True)):
+    for place, (node, name, shape) in enumerate(zip(config.graph.weighted, names, shapes, strict=True)):
         *window, inputs, out = node.kernel_shape
         expected = (out, inputs, *window)
         if tuple(shape) == expected:
@@ -161,7 +123,7 @@ def _config(
             hint = f", because --input-shape {size} gives it {inputs} inputs{_advice(stated, fields, shapes, sized)}"
         elif place == 0:
             hint = f" for --input-shape {size}"
-        raise UserError(f"{source}: {module.name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
+        raise UserError(f"{source}: {name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
     return config
 
 

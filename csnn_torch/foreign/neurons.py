@@ -1,14 +1,14 @@
 """The neurons of a stack: fields of ModelConfig, and the values per channel that are stored with the weights."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig, Output, Reset
+from csnn_jax.config import Output, Reset
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import THRESHOLDS, Neuron, is_threshold
-from csnn_jax.runs.layouts import Tensors
+from csnn_torch.foreign.network import FoundNeurons
 from csnn_torch.foreign.stack import READ, Module, Stack, class_of
 
 T = TypeVar("T")
@@ -16,29 +16,6 @@ T = TypeVar("T")
 _RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
 """The resets in the order of snnTorch's `reset_mechanism_val`."""
 _ALIKE = "neurons with alpha are read as snntorch.Synaptic; snntorch.Alpha looks the same in a state_dict"
-
-
-class FoundNeurons(NamedTuple):
-    """The neurons of a stack.
-
-    Attributes:
-        fields: fields of ModelConfig: neuron, reset, output, per_channel, and the neuron's parameters.
-        values: values of each parameter by name, one per layer: float32, scalars or [channels].
-        notes: changes and assumptions, one line each.
-    """
-
-    fields: dict[str, Any]
-    values: dict[str, list[np.ndarray]]
-    notes: tuple[str, ...]
-
-    def stored(self, config: ModelConfig) -> Tensors:
-        """The values stored with the weights, by their names in files; `config` has these `fields`."""
-        found: Tensors = {}
-        for number, node in enumerate(config.graph.neurons):
-            for name in node.operation.stored:
-                values = np.broadcast_to(self.values[name][number], node.operation.channels)
-                found[f"{node.name}.{name}"] = values.copy()
-        return found
 
 
 def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeurons:
@@ -67,9 +44,6 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
             values[name] = _filled(
                 [_positive(*pair, name, source) for pair in pairs[:spiking]], depth, np.ones((), np.float32)
             )
-    fields: dict[str, Any] = {name: one_or_all(map(number, each)) for name, each in values.items()}
-    fields |= {"neuron": kind.name, "output": output, "reset": one_or_all(_filled(resets[:spiking], depth, "none"))}
-    fields["per_channel"] = tuple(name for name, each in values.items() if any(one.ndim for one in each))
     notes = [_ALIKE] if "alpha" in values else []
     clipped = [
         f"{neuron.name}.{name}"
@@ -79,7 +53,8 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
     ]
     if clipped:
         notes.append(f"{', '.join(clipped)}: clipped to between 0 and 1, as in snnTorch")
-    return FoundNeurons(fields, values, (*notes, *chosen, *assumed))
+    each_reset = _filled(resets[:spiking], depth, "none")
+    return FoundNeurons.of(kind.name, output, each_reset, values, (*notes, *chosen, *assumed))
 
 
 def _kind(neurons: Sequence[Module], source: str) -> Neuron:
@@ -168,16 +143,6 @@ def _scalar(neuron: Module, name: str, source: str) -> float:
     return float(tensor)
 
 
-def number(values: np.ndarray) -> float:
-    """A layer's value for the configuration: the shortest number with the same float32, or the mean of the channels."""
-    return float(str(values[()])) if values.ndim == 0 else float(f"{values.mean(dtype=np.float64):.4g}")
-
-
 def _filled(values: Sequence[T], depth: int, otherwise: T) -> list[T]:
     """The values of the first layers, with the last one repeated for the others."""
     return [*values, *[values[-1] if values else otherwise] * (depth - len(values))]
-
-
-def one_or_all(values: Iterable[T]) -> T | tuple[T, ...]:
-    found = tuple(values)
-    return found[0] if len(set(found)) == 1 else found

@@ -12,6 +12,7 @@ import numpy as np
 
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.options import show
+from csnn_torch.foreign.network import channels
 from csnn_torch.foreign.nir_file import Chain, Node
 
 Shape = tuple[int, ...]
@@ -288,21 +289,15 @@ def geometry(blocks: Sequence[Block]) -> dict[str, Any]:
         UserError: there are pools before neurons and pools after neurons.
     """
     convs = [block for block in blocks if block.is_conv]
-    outputs = tuple(len(block.weight) for block in blocks)
     pooled = [(block.pool_after, block.pooling) for block in convs if block.pooling]
     for after, node in pooled:
         if after != pooled[0][0]:
             one, other = ("after its neurons", "before") if after else ("before its neurons", "after")
             raise node.error(f"pools {one}, but `{pooled[0][1].name}` pools {other} them, expected the same order")
-    stated: dict[str, Any] = {
-        "conv_channels": outputs[: len(convs)],
-        "hidden": outputs[len(convs) : -1],
-        "num_classes": outputs[-1],
-    }
+    stated = channels([block.weight.shape for block in blocks])
     if not convs:
         return stated
     stated |= {
-        "kernel_size": tuple(block.weight.shape[2] for block in convs),
         "stride": tuple(block.stride for block in convs),
         "padding": tuple(block.padding for block in convs),
         "pool": tuple(block.pool for block in convs),

@@ -17,8 +17,8 @@ from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.errors import UserError, worded
 from csnn_jax.options import check, check_value, show
 from csnn_jax.options.kinds import choice, number
-from csnn_torch.foreign import network, nir_blocks, nir_file, nir_neurons
-from csnn_torch.foreign.network import ForeignNetwork, weights_of
+from csnn_torch.foreign import nir_blocks, nir_file, nir_neurons
+from csnn_torch.foreign.network import ForeignNetwork, Weighted, parameters
 from csnn_torch.foreign.nir_file import Chain
 from csnn_torch.programs import PROGRAMS, definition
 from csnn_torch.programs.program import Rules
@@ -52,8 +52,8 @@ def read(
         reset: what a spike does to a membrane; None: the program's default.
         norm_input: whether Sinabs' LIF multiplies its input by its leak, as it does by default.
         input_shape: height, width and channels of the images; None: from the file.
-        divided_by: divisor of the bytes of its images; None: from the file, otherwise see `network.entered`.
-        normalize: see `state_dict.read`.
+        divided_by: divisor of the bytes of its images; None: from the file, otherwise see `network.parameters`.
+        normalize: see `state_dict.convert`.
         fields: fields of ModelConfig that aren't in the file: surrogate, slope, time_steps, encoding, and the scale and
             input_bits of its images. None: from the file.
 
@@ -74,23 +74,18 @@ def read(
     size, entering = _input_shape(chain, input_shape, path)
     blocks = nir_blocks.blocks(chain, entering, path)
     found = nir_neurons.read(blocks, rules)
-    by = None if normalize is None else network.normalization(normalize)
     stated = {"input_shape": size} | nir_blocks.geometry(blocks) | found.fields
-    stated["bias"] = by is not None or any(block.bias.any() for block in blocks)
+    stated["bias"] = normalize is not None or any(block.bias.any() for block in blocks)
     given = {name: value for name, value in fields.items() if value is not None}
     try:
         config = ModelConfig(**stated | said | given)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    weighted = [network.Weighted(block.weight, block.bias, set()) for block in blocks]
-    if by is not None:
-        check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
-        weighted[0] = network.normalized(weighted[0], config, by)
     if divided_by is None and config.encoding == "direct" and config.pixels.are_bytes:
         divided_by = said.get("scale")
-    weighted[0] = network.entered(weighted[0], config, divided_by)
-    tensors = weights_of(config, [block.node.name for block in blocks], weighted, path) | found.stored(config)
-    notes = [note for one in weighted for note in one.notes] + list(found.notes)
+    names, weighted = zip(*((one.node.name, Weighted(one.weight, one.bias, set())) for one in blocks), strict=True)
+    tensors, notes = parameters(config, names, weighted, found, path, normalize, divided_by)
+    notes += found.notes
     if dt is None and written is None and rules.dt and not rules.fixed:
         notes.append(f"the file has no time step: assuming {rules.dt:g} s; use --dt for another")
     if written_by is None and written is None:

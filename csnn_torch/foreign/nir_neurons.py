@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from csnn_jax.config import Reset
+from csnn_jax.config import Output, Reset
 from csnn_jax.neurons.neuron import THRESHOLDS, is_threshold
-from csnn_torch.foreign.neurons import FoundNeurons, number, one_or_all
+from csnn_torch.foreign.network import FoundNeurons
 from csnn_torch.foreign.nir_blocks import Block, Shape, broadcast, per_channel
 from csnn_torch.foreign.nir_file import Node
 from csnn_torch.programs.program import Rules
@@ -51,14 +51,9 @@ def read(blocks: Sequence[Block], rules: Rules) -> FoundNeurons:
     names = ("alpha", "beta", "threshold")[not synaptic :]
     values = {name: [getattr(one, name) for one in found] for name in names}
     last = blocks[-1].neuron
-    fields: dict[str, Any] = {name: one_or_all(map(number, each)) for name, each in values.items()}
-    fields |= {
-        "neuron": "synaptic" if synaptic else "leaky",
-        "output": "integrator" if last is None or last.kind == "LI" else "spiking",
-        "reset": one_or_all(one.reset for one in found),
-        "per_channel": tuple(name for name, each in values.items() if any(one.ndim for one in each)),
-    }
-    return FoundNeurons(fields, values, tuple(_notes(blocks, found, rules)))
+    output: Output = "integrator" if last is None or last.kind == "LI" else "spiking"
+    resets = [one.reset for one in found]
+    return FoundNeurons.of("synaptic" if synaptic else "leaky", output, resets, values, _notes(blocks, found))
 
 
 def _neurons(block: Block, rules: Rules, synaptic: bool) -> _Neurons:
@@ -171,7 +166,7 @@ def _first(values: Values) -> str:
     return f"{np.ravel(values)[0]:g}"
 
 
-def _notes(blocks: Sequence[Block], found: Sequence[_Neurons], rules: Rules) -> Iterator[str]:
+def _notes(blocks: Sequence[Block], found: Sequence[_Neurons]) -> Iterator[str]:
     for block, one in zip(blocks, found, strict=True):
         if block.neuron is None:
             yield f"`{block.node.name}` has no neurons: the class is read from its current, step by step"
