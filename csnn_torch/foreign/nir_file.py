@@ -6,6 +6,7 @@ Here, values are returned unchanged, and checked where a node is used.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -290,8 +291,15 @@ def chain(graph: Graph, source: str) -> Chain:
                 )
         after[start].append(end)
         before[end].append(start)
-    if cycle := _cycle(before, after):
-        raise UserError(f"{source}: has the cycle {_listed(cycle, ' -> ')}, expected a network without recurrence")
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError as error:
+        *cycle, _ = error.args[1]
+        first = cycle.index(min(cycle))
+        names = [*cycle[first:], *cycle[: first + 1]]
+        raise UserError(
+            f"{source}: has the cycle {_listed(names, ' -> ')}, expected a network without recurrence"
+        ) from None
     first, last = (_only(graph, kind, source) for kind in ("Input", "Output"))
     for name in nodes:
         for others, verb in ((after[name], "feeds"), (before[name], "is fed by")):
@@ -344,26 +352,6 @@ def _only(graph: Graph, kind: str, source: str, name: str = "") -> str:
         named = f", {_listed(sorted(found))}" if found else ""
         raise UserError(f"{where}: has {len(found)} nodes of kind {kind}{named}, expected one")
     return found[0]
-
-
-def _cycle(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
-    """The names along a cycle, with the first one repeated at the end; empty if there's no cycle."""
-    left = {name: len(others) for name, others in before.items()}
-    free = [name for name, count in left.items() if not count]
-    while free:
-        name = free.pop()
-        del left[name]
-        for other in after[name]:
-            left[other] -= 1
-            if not left[other]:
-                free.append(other)
-    if not left:
-        return []
-    path, name = [], min(left)
-    while name not in path:  # every remaining node follows another one
-        path.append(name)
-        name = next(other for other in before[name] if other in left)
-    return [*path[path.index(name) :], name][::-1]
 
 
 def _shape(node: StoredNode) -> tuple[int, ...]:
