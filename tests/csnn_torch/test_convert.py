@@ -129,8 +129,7 @@ def small(channels: int, pixels: int) -> nn.Sequential:
 
 
 @pytest.mark.parametrize(
-    ("channels", "why"),
-    [(3, "measured; use"), (1, "measured: {}: resized to 32x32 (bilinear, antialiased); use")],
+    ("channels", "why"), [(3, "measured; use"), (1, "measured: {}: resized to 32x32 (bilinear, antialiased); use")]
 )
 def test_no_accuracy_is_measured_on_images_of_another_shape(dataset, tmp_path, capsys, channels, why):
     flags = ("--dataset", dataset) if channels == 1 else ()

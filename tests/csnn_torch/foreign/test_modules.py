@@ -18,10 +18,7 @@ from csnn_torch.state_dict import convert
             ("lif1.recurrent.weight", "snntorch.RLeaky"),
         ),
         (built(LAYERS[1], ("lif1", snn.Lapicque(beta=0.5))), ("lif1.C", "snntorch.Leaky")),
-        (
-            built(LAYERS[0], ONE, ("bn1", nn.BatchNorm2d(3)), LAYERS[1], TWO),
-            ("bn1", "lif1", "BatchNorm", "bn1=conv1"),
-        ),
+        (built(LAYERS[0], ONE, ("bn1", nn.BatchNorm2d(3)), LAYERS[1], TWO), ("bn1", "lif1", "BatchNorm", "bn1=conv1")),
         (built(*LAYERS, ("gn", nn.GroupNorm(1, 3)), ONE, TWO), ("gn", "GroupNorm")),
     ],
 )

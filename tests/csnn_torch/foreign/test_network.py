@@ -133,10 +133,7 @@ def test_the_divisor_of_pixels_is_folded_into_the_first_weights(fields, factor):
         ({"divided_by": -1}, ("divided_by -1",)),
         ({"divided_by": float("nan")}, ("divided_by nan",)),
         ({"divided_by": 255, "encoding": "rate"}, ("divided_by", "encoding rate")),
-        (
-            {"divided_by": 255, "scale": 4096.0, "input_bits": 12},
-            ("divided_by", 255),
-        ),
+        ({"divided_by": 255, "scale": 4096.0, "input_bits": 12}, ("divided_by", 255)),
     ],
 )
 def test_a_division_that_cannot_be_folded_is_refused(fields, facts):

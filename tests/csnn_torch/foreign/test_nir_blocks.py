@@ -107,10 +107,7 @@ DENSE = affine(sixteenths(4, 20, 48))
 @pytest.mark.parametrize(
     ("nodes", "facts"),
     [
-        (
-            (CONV, ("Delay", {"delay": 1.0})),
-            (2, "`1`", "Conv2d"),
-        ),
+        ((CONV, ("Delay", {"delay": 1.0})), (2, "`1`", "Conv2d")),
         ((CONV, lif(), pool(3)), (3, "`2`", "kernel_size")),
         ((CONV, lif(), pool(1)), (3, "`2`", "kernel_size", 1)),
         ((CONV, lif(), pool(2, stride=1)), (3, "`2`", 1, 0, 2)),
@@ -119,10 +116,7 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((CONV, lif(), pool(2), pool(2)), (4, "`3`", "SumPool2d", "`0`")),
         ((CONV, lif(), pool(16)), (3, "`2`", "8x8", "16x16")),
         ((pool(2), CONV), (1, "`0`", "SumPool2d")),
-        (
-            (CONV, lif(), pool(2), SECOND, pool(2), lif(), flatten(), affine(sixteenths(4, 2, 12))),
-            (5, "`4`", "`2`"),
-        ),
+        ((CONV, lif(), pool(2), SECOND, pool(2), lif(), flatten(), affine(sixteenths(4, 2, 12))), (5, "`4`", "`2`")),
         ((lif(), CONV), (1, "`0`", "LIF", "Conv2d")),
         ((CONV, lif(), lif()), (3, "`2`", "LIF")),
         ((CONV, SECOND), (2, "`1`", "Conv2d", "`0`")),
@@ -138,10 +132,7 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((conv(sixteenths(0, 4, 2, 2, 2)),), (1, "`0`", 0, "even")),
         ((conv(sixteenths(0, 4, 2, 2, 2), padding="same"),), (1, "`0`", "same")),
         ((conv(sixteenths(0, 4, 2, 3, 2)),), (1, "`0`", "[4, 2, 3, 2]")),
-        (
-            (conv(sixteenths(0, 4, 2, 9, 9), padding=0),),
-            (1, "`0`", "2x8x8"),
-        ),
+        ((conv(sixteenths(0, 4, 2, 9, 9), padding=0),), (1, "`0`", "2x8x8")),
         ((conv(sixteenths(0, 4, 2, 3)),), (1, "`0`", "[4, 2, 3]", 4)),
         ((conv(sixteenths(0, 4, 2, 3, 3), bias=np.ones(5)),), (1, "`0`", "[5]", "[4]")),
         ((CONV, lif(), scale(4, 8, 8), pool(2)), (4, "`3`", 0)),

@@ -28,11 +28,7 @@ def test_nodes_edges_and_metadata_are_read_unchanged(path):
 
 @pytest.mark.parametrize(
     ("version", "facts"),
-    [
-        ("1.0.9", ("1.0.9", "1.0.8")),
-        ("2.0", ("2.0", "1.0.8")),
-        ("new\nest", (r"new\nest", "1.0.8")),
-    ],
+    [("1.0.9", ("1.0.9", "1.0.8")), ("2.0", ("2.0", "1.0.8")), ("new\nest", (r"new\nest", "1.0.8"))],
 )
 def test_other_versions_are_refused(path, version, facts):
     with refusing(UserError, path, *facts):

@@ -121,10 +121,7 @@ def test_a_factor_close_to_a_power_of_two_is_rounded_to_it(tmp_path):
     [
         (lif(tau=0.0), ("tau", 0)),
         (lif(tau=per_neuron(4, -2)), ("tau", -2, 0)),
-        (
-            lif(tau=0.5),
-            ("tau", "0.5 s"),
-        ),
+        (lif(tau=0.5), ("tau", "0.5 s")),
         (lif(v_threshold=0.0), ("v_threshold", 0, 2)),
         (lif(v_threshold=per_neuron(1, -3)), ("v_threshold", -3, 2)),
         (lif(v_threshold=1e-40), ("v_threshold", "1e-40", 2)),

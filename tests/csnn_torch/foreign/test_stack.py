@@ -24,10 +24,7 @@ from csnn_torch.state_dict import convert
         (("conv1=conv3",), ("conv1=conv3", 2)),
         (("conv1",), ("places conv1", "NAME=PLACE")),
         (("conv1=conv" + 5000 * "9",), ("NAME=PLACE", "encoder=conv1")),
-        (
-            ("lif1=lif0",),
-            ("lif1=lif0", "lif1", "snntorch.Leaky", "snntorch.Synaptic", "lif2"),
-        ),
+        (("lif1=lif0",), ("lif1=lif0", "lif1", "snntorch.Leaky", "snntorch.Synaptic", "lif2")),
     ],
 )
 def test_a_place_that_does_not_exist_is_refused(places, facts):
@@ -85,11 +82,7 @@ def test_a_neuron_that_may_follow_all_layers_or_all_but_the_last_needs_places(or
     ("order", "places", "facts"),
     [
         ((A, ONE, B, C, TWO), (), ("3 layers", "2 neurons")),
-        (
-            (A, B, ONE, C),
-            (),
-            ("lif1", "3 layers"),
-        ),
+        ((A, B, ONE, C), (), ("lif1", "3 layers")),
         ((A, B, C, ONE, TWO), ("lif1=lif2", "lif2=lif3"), ("3 layers", "2 neurons")),
         ((LAYERS[1],), (), ("1 layers", "0 neurons")),
     ],
