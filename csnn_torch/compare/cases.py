@@ -54,11 +54,6 @@ class Case:
         """This case on some of its images."""
         return replace(self, images=self.images[rows], labels=self.labels[rows])
 
-    @property
-    def frames(self) -> bool:
-        """Whether the images have a time axis."""
-        return self.images.ndim == 5
-
     def in_jax(self, engine: str, dtype: str) -> tuple[ModuleType, CSNN] | str:
         """An engine of csnn_jax and the network for it, or why the engine can't run it."""
         model = from_tensors(self.config, self.tensors, jnp.dtype(dtype))
