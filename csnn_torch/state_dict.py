@@ -79,7 +79,7 @@ def convert(
     placed = stack.stack(stack.modules(saved.plain(state, source), source), places, source, ordered)
     names = [layer.name for layer in placed.layers]
     pairs = zip(placed.layers, placed.norms, strict=True)
-    layers = [weighted(layer, norm, source, batchnorm_eps) for layer, norm in pairs]
+    layers = [weighted(layer, norm, batchnorm_eps) for layer, norm in pairs]
     shapes = [layer.weight.shape for layer in layers]
     found = neurons.read(placed, source, output)
     inputs = shapes[0][1] if len(shapes[0]) == 4 else max(1, shapes[0][1] // 28**2)

@@ -32,7 +32,7 @@ class Weighted(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def weighted(layer: Module, norm: Module | None, source: str, eps: float) -> Weighted:
+def weighted(layer: Module, norm: Module | None, eps: float) -> Weighted:
     """A layer's weight and bias in float64, with its norm folded in.
 
     Raises:
@@ -44,40 +44,28 @@ def weighted(layer: Module, norm: Module | None, source: str, eps: float) -> Wei
             if name == "num_batches_tracked":
                 continue
             if not tensor.dtype.is_floating_point:
-                raise UserError(f"{source}: {module.name}.{name} has type {tensor.dtype}, expected floats")
+                raise module.error(name, f"has type {tensor.dtype}, expected floats")
             if not tensor.isfinite().all():
-                raise UserError(f"{source}: {module.name}.{name} has values that aren't finite")
-    shape = list(layer.tensors["weight"].shape)
-    if layer.kind == "conv" and shape[2] != shape[3]:
-        raise UserError(f"{source}: {layer.name}.weight has shape {shape}, expected a square kernel")
+                raise module.error(name, "has values that aren't finite")
+            if (name != "weight" or module is norm) and list(tensor.shape) != layer.shape[:1]:
+                raise module.error(name, f"has shape {list(tensor.shape)}, expected {layer.shape[:1]}")
+    if layer.kind == "conv" and layer.shape[2] != layer.shape[3]:
+        raise layer.error("weight", f"has shape {layer.shape}, expected a square kernel")
     types = {tensor.dtype for tensor in layer.tensors.values()}
-    weight = layer.tensors["weight"].double().numpy()
-    bias = layer.tensors["bias"].double().numpy() if "bias" in layer.tensors else None
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise UserError(f"{source}: {layer.name}.bias has shape {list(bias.shape)}, expected [{shape[0]}]")
+    values = {name: tensor.double().numpy() for name, tensor in layer.tensors.items()}
+    weight, bias = values["weight"], values.get("bias")
     if norm is None:
         return Weighted(weight, bias, types)
-    for name, tensor in norm.tensors.items():
-        if name != "num_batches_tracked" and list(tensor.shape) != shape[:1]:
-            raise UserError(f"{source}: {norm.name}.{name} has shape {list(tensor.shape)}, expected [{shape[0]}]")
     if norm.tensors["running_var"].min() < 0:
-        raise UserError(f"{source}: {norm.name}.running_var has negative values, expected variances")
-    weight, bias, note = _folded(weight, bias, layer, norm, eps)
-    return Weighted(weight, bias, types, (note,))
-
-
-def _folded(
-    weight: np.ndarray, bias: np.ndarray | None, layer: Module, norm: Module, eps: float
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Weight and bias with the same effect as the layer and its BatchNorm in evaluation, and a note on that."""
-    of = {name: tensor.double().numpy() for name, tensor in norm.tensors.items()}
-    gain = of.get("weight", 1.0) / np.sqrt(of["running_var"] + eps)
-    shifted = (0 if bias is None else bias) - of["running_mean"]
+        raise norm.error("running_var", "has negative values, expected variances")
+    of_norm = {name: tensor.double().numpy() for name, tensor in norm.tensors.items()}
+    gain = of_norm.get("weight", 1.0) / np.sqrt(of_norm["running_var"] + eps)
+    shifted = (0 if bias is None else bias) - of_norm["running_mean"]
     note = f"{norm.name} is folded into {layer.name}, with its running statistics and eps {eps:g}"
     if layer.kind == "conv" and (gain < 0).any():
         note += "; some of its weights are negative, which changes the result if there is a max-pool between the two"
     scaled = weight * gain.reshape(-1, *[1] * (weight.ndim - 1))
-    return scaled, shifted * gain + of.get("bias", 0.0), note
+    return Weighted(scaled, shifted * gain + of_norm.get("bias", 0.0), types, (note,))
 
 
 def _normalized(first: Weighted, config: ModelConfig, values: Sequence[float]) -> Weighted:

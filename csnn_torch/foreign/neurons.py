@@ -32,18 +32,16 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
     """
     depth, pairs = len(stack.layers), list(zip(stack.neurons, stack.layers, strict=False))
     kind = _kind(stack.neurons, source)
-    resets, assumed = _resets(stack.neurons, source)
+    resets, assumed = _resets(stack.neurons)
     output, chosen = _output(stack, resets, output, source)
     spiking = depth - (output == "integrator")
     values: dict[str, list[np.ndarray]] = {}
     for name, parameter in kind.parameters.items():
         if parameter.decays:
-            each = [_values(*pair, name, source).clip(0, 1) for pair in pairs]
+            each = [_values(*pair, name).clip(0, 1) for pair in pairs]
             values[name] = each + [np.zeros((), np.float32)] * (depth - len(each))
         else:
-            values[name] = _filled(
-                [_positive(*pair, name, source) for pair in pairs[:spiking]], depth, np.ones((), np.float32)
-            )
+            values[name] = _filled([_positive(*pair, name) for pair in pairs[:spiking]], depth, np.ones((), np.float32))
     notes = [_ALIKE] if "alpha" in values else []
     clipped = [
         f"{neuron.name}.{name}"
@@ -66,17 +64,17 @@ def _kind(neurons: Sequence[Module], source: str) -> Neuron:
     return neurons[0].neuron
 
 
-def _resets(neurons: Sequence[Module], source: str) -> tuple[list[Reset], list[str]]:
+def _resets(neurons: Sequence[Module]) -> tuple[list[Reset], list[str]]:
     """Each neuron's reset, and what was assumed."""
-    found: list[Reset] = []
+    resets: list[Reset] = []
     for neuron in neurons:
-        value = int(_scalar(neuron, "reset_mechanism_val", source)) if _tells_reset(neuron) else 0
+        value = int(_scalar(neuron, "reset_mechanism_val")) if _tells_reset(neuron) else 0
         if value not in range(len(_RESETS)):
             known = "0 (subtract), 1 (zero) or 2 (none)"
-            raise UserError(f"{source}: {neuron.name}.reset_mechanism_val is {value}, expected {known}")
-        found.append(_RESETS[value])
+            raise neuron.error("reset_mechanism_val", f"is {value}, expected {known}")
+        resets.append(_RESETS[value])
     assumed = "the file has no reset_mechanism_val: assuming subtract"
-    return found, [] if all(map(_tells_reset, neurons)) else [assumed]
+    return resets, [] if all(map(_tells_reset, neurons)) else [assumed]
 
 
 def _tells_reset(neuron: Module) -> bool:
@@ -107,39 +105,35 @@ def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source:
     return "integrator", [f"{last.name} never resets: the class is read from its membranes, without spikes; {also}"]
 
 
-def _values(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
+def _values(neuron: Module, layer: Module, name: str) -> np.ndarray:
     """A neuron's parameter, float32: a scalar, or [channels]."""
     values = neuron.tensors[name].float().numpy()
     if not layer.takes(neuron.tensors[name]):
         each = "channel" if layer.kind == "conv" else "neuron"
-        raise UserError(
-            f"{source}: {neuron.name}.{name} has shape {list(values.shape)}, expected one value for the layer, or one "
-            f"per {each}, {list(layer.per_channel)}"
-        )
+        expected = f"expected one value for the layer, or one per {each}, {list(layer.per_channel)}"
+        raise neuron.error(name, f"has shape {list(values.shape)}, {expected}")
     if len(unknown := values[~np.isfinite(values)]):
-        raise UserError(f"{source}: {neuron.name}.{name} is {unknown[0]}, expected a number")
+        raise neuron.error(name, f"is {unknown[0]}, expected a number")
     return values.reshape(-1 if values.size > 1 else ())
 
 
-def _positive(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
+def _positive(neuron: Module, layer: Module, name: str) -> np.ndarray:
     """`_values` of the threshold of neurons that spike."""
     if "graded_spikes_factor" in neuron.tensors:
-        factor = _scalar(neuron, "graded_spikes_factor", source)
+        factor = _scalar(neuron, "graded_spikes_factor")
         if factor != 1:
-            raise UserError(
-                f"{source}: {neuron.name}.graded_spikes_factor is {factor:g}, expected 1 (spikes of 0 and 1)"
-            )
-    values = _values(neuron, layer, name, source)
+            raise neuron.error("graded_spikes_factor", f"is {factor:g}, expected 1 (spikes of 0 and 1)")
+    values = _values(neuron, layer, name)
     for value in values[~is_threshold(values) | (values < 0)]:
-        raise UserError(f"{source}: {neuron.name}.{name} is {value:g}, expected a number {THRESHOLDS}")
+        raise neuron.error(name, f"is {value:g}, expected a number {THRESHOLDS}")
     return values
 
 
-def _scalar(neuron: Module, name: str, source: str) -> float:
+def _scalar(neuron: Module, name: str) -> float:
     tensor = neuron.tensors[name]
     if tensor.numel() != 1 or not tensor.isfinite().all():
         shown = f"has shape {list(tensor.shape)}" if tensor.numel() != 1 else f"is {tensor.item()}"
-        raise UserError(f"{source}: {neuron.name}.{name} {shown}, expected a number")
+        raise neuron.error(name, f"{shown}, expected a number")
     return float(tensor)
 
 
