@@ -81,12 +81,12 @@ def convert(
     pairs = zip(placed.layers, placed.norms, strict=True)
     layers = [weighted(layer, norm, batchnorm_eps) for layer, norm in pairs]
     shapes = [layer.weight.shape for layer in layers]
-    found = neurons.read(placed, source, output)
+    lifs = neurons.read(placed, source, output)
     inputs = shapes[0][1] if len(shapes[0]) == 4 else max(1, shapes[0][1] // 28**2)
-    stated = {"input_shape": input_shape or (28, 28, inputs)} | channels(shapes) | found.fields
+    stated = {"input_shape": input_shape or (28, 28, inputs)} | channels(shapes) | lifs.fields
     stated["bias"] = normalize is not None or any(layer.bias is not None for layer in layers)
     config = _config(stated, fields, shapes, names, source, input_shape is None)
-    tensors, notes = parameters(config, names, layers, found, source, normalize, divided_by)
+    tensors, notes = parameters(config, names, layers, lifs, source, normalize, divided_by)
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"assuming images of {'x'.join(map(str, config.input_shape))}; use --input-shape for another size")
     if stated["conv_channels"] and (others := _fitting(stated, fields, shapes)):
@@ -94,7 +94,7 @@ def convert(
             f"the weights also fit with {' or '.join(others[:3])}; a state_dict doesn't show which one was used"
         )
     arguments = {"map": "places", "scale": "divided_by"}
-    notes = [*placed.notes, *notes, *found.notes, UNSEEN]
+    notes = [*placed.notes, *notes, *lifs.notes, UNSEEN]
     return ForeignNetwork(config, tensors, tuple(worded(note, **arguments) for note in notes))
 
 
@@ -146,7 +146,7 @@ def _sizes(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tupl
     Unusual sizes of gray images are left out, because a different padding or pool is more likely.
     """
     count, channels = len(stated["conv_channels"]), stated["input_shape"][2]
-    found: list[tuple[int, str]] = []
+    fitting: list[tuple[int, str]] = []
     for size, valid in itertools.product(range(1, SIZES + 1), (False, True)):
         padding = {"padding": "valid"} if valid else {}
         if valid and (channels == 1 or not count or fields.get("padding") == "valid"):
@@ -156,9 +156,9 @@ def _sizes(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tupl
         except UserError:
             continue
         if config.graph.weighted[count].kernel_shape[0] == shapes[count][1]:
-            found.append((size, f"--input-shape {size} {size} {channels}" + " --padding valid" * valid))
-    usual = [flags for size, flags in found if size in USUAL]
-    plain = [flags for _, flags in found if flags not in usual and "--padding" not in flags]
+            fitting.append((size, f"--input-shape {size} {size} {channels}" + " --padding valid" * valid))
+    usual = [flags for size, flags in fitting if size in USUAL]
+    plain = [flags for _, flags in fitting if flags not in usual and "--padding" not in flags]
     return usual + plain[: channels != 1 and all("--padding" in flags for flags in usual)]
 
 
@@ -169,7 +169,7 @@ def _fitting(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tu
     pool = next((kind for kind in (pooled if isinstance(pooled, tuple) else (pooled,)) if kind != "none"), "max")
     width = count if count <= 3 else 1
     each = [choices for choices in (("same", "valid"), (1, 2), (pool, "none")) for _ in range(width)]
-    found: list[tuple[int, str]] = []
+    fitting: list[tuple[int, str]] = []
     for values in itertools.product(*each):
         flags = {name: values[i * width : (i + 1) * width] for i, name in enumerate(("padding", "stride", "pool"))}
         plain = {name: one[0] if len(set(one)) == 1 else one for name, one in flags.items()}
@@ -180,5 +180,5 @@ def _fitting(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tu
             continue
         if new and first.kernel_shape[0] == shapes[count][1]:
             words = [f"--{name} {show(one)}" for name, one in new.items()]
-            found.append((10 * len(new) + sum(isinstance(one, tuple) for one in new.values()), " ".join(words)))
-    return sorted(words for score, words in found if score == min(found)[0])
+            fitting.append((10 * len(new) + sum(isinstance(one, tuple) for one in new.values()), " ".join(words)))
+    return sorted(words for score, words in fitting if score == min(fitting)[0])

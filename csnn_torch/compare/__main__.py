@@ -89,18 +89,18 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     create_folder(out := Path(flags.out))
     path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
     _, config, tensors = opened or rundir.open_run(path)
-    found = results.Comparison(path, decided(config), tensors)
+    comparison = results.Comparison(path, decided(config), tensors)
     for question, answer in questions.ANSWERS.items():
         if question in flags.questions:
             print(f"Question: {question}", flush=True)
             began = time.perf_counter()
-            answer(found, plan)
-            found.origins[question] = results.Origin.of_now(shown, time.perf_counter() - began)
-            report.write(found, out, flags.figures)
-    for check in found.broken:
+            answer(comparison, plan)
+            comparison.origins[question] = results.Origin.of_now(shown, time.perf_counter() - began)
+            report.write(comparison, out, flags.figures)
+    for check in comparison.broken:
         print(f"Broken: {check}")
-    print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")
-    return 1 if found.broken else 0
+    print(f"{len(comparison.checks)} bounds checked, {len(comparison.broken)} broken; see {flags.out}/comparison.md")
+    return 1 if comparison.broken else 0
 
 
 def _on(config: Config, flags: CompareFlags, plan: "Plan") -> Config:

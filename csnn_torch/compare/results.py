@@ -65,12 +65,12 @@ def fires(densities: Mapping[str, float]) -> bool:
     return all(DENSITY[0] <= density <= DENSITY[1] for density in densities.values())
 
 
-def distances(found: Tensors, reference: Tensors) -> dict[str, float]:
+def distances(tensors: Tensors, reference: Tensors) -> dict[str, float]:
     """||a - b|| / ||b|| of every tensor b of `reference`; NaN if b is zero, because that would show nothing."""
     errors = {}
     for name, b in reference.items():
         norm = np.linalg.norm(b.astype(np.float64))
-        errors[name] = float(np.linalg.norm(found[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
+        errors[name] = float(np.linalg.norm(tensors[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
     return errors
 
 
@@ -204,8 +204,8 @@ class Trajectory:
     @property
     def apart(self) -> float:
         """csnn_jax's loss minus snnTorch's, averaged over the last `LAST` iterations."""
-        ours, theirs = (statistics.fmean(losses[-LAST:]) for losses in self.losses.values())
-        return ours - theirs
+        csnn_jax, snntorch = (statistics.fmean(losses[-LAST:]) for losses in self.losses.values())
+        return csnn_jax - snntorch
 
     @property
     def differences(self) -> list[float]:
@@ -239,10 +239,10 @@ class Trajectory:
 
 def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
     """Groups training runs that differ only in their seed."""
-    found: dict[tuple, list[Trajectory]] = {}
+    grouped: dict[tuple, list[Trajectory]] = {}
     for r in trajectories:
-        found.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
-    return list(found.values())
+        grouped.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
+    return list(grouped.values())
 
 
 NAME = "comparison.json"
@@ -281,8 +281,8 @@ class Comparison:
     @property
     def checks(self) -> list[Check]:
         """All bounds. The run's network must fire, because otherwise they show nothing; silent variants are skipped."""
-        own = next((result.densities for result in self.spikes if result.network == "run" and result.densities), {})
-        firing = [Check(f"run: density of {layer}", density, *DENSITY) for layer, density in own.items()]
+        ran = (result.densities for result in self.spikes if result.network == "run" and result.densities)
+        firing = [Check(f"run: density of {layer}", density, *DENSITY) for layer, density in next(ran, {}).items()]
         results: list[SpikeResult | GradientResult | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
         return firing + [check for result in results for check in result.checks()]
 

@@ -44,20 +44,20 @@ def compare_spikes(case: Case, engines: Sequence[str], device: str = "cpu") -> l
     for start in range(0, len(case.images), CHUNK):
         pixels = case.pixels("float32", slice(start, start + CHUNK))
         x = companion.channels_first(pixels).to(device)
-        theirs = companion.trace(network, x, case.config.time_steps).map(lambda layer: layer.cpu().numpy())
+        expected = companion.trace(network, x, case.config.time_steps).map(lambda layer: layer.cpu().numpy())
         for name, side in sides.items():
             if not isinstance(side, str):
-                comparisons[name].add(theirs, side(pixels).map(lambda layer: np.moveaxis(np.asarray(layer), -1, 2)))
+                comparisons[name].add(expected, side(pixels).map(lambda layer: np.moveaxis(np.asarray(layer), -1, 2)))
     refused = {name: side if isinstance(side, str) else None for name, side in sides.items()}
     return [SpikeResult(case.name, name, len(case.images), refused[name], comparisons[name]) for name in engines]
 
 
 def _traced(case: Case, engine: str) -> Callable[[np.ndarray], Trace] | str:
     """A function from pixels to the trace of an engine, or why the engine can't run the network."""
-    found = case.in_jax(engine, "float32")
-    if isinstance(found, str):
-        return found
-    module, model = found
+    runnable = case.in_jax(engine, "float32")
+    if isinstance(runnable, str):
+        return runnable
+    module, model = runnable
     graph, params = nnx.split(model)
     traced = scan.jit(lambda params, pixels: module.trace(nnx.merge(graph, params), pixels)[1])
     return lambda pixels: traced(params, jnp.asarray(pixels))
@@ -85,9 +85,9 @@ def compare_gradients(case: Case, engines: Sequence[str], names: Sequence[Surrog
         other = replace(case, config=replace(case.config, surrogate=name, slope=slope))
         reference = of_snntorch(other, "float64")
         for side, dtype in sides:
-            found = of_snntorch(other, dtype) if side == "snntorch" else of_engine(other, side, dtype)
-            refused = found if isinstance(found, str) else None
-            errors = {} if isinstance(found, str) else distances(found, reference)
+            gradients = of_snntorch(other, dtype) if side == "snntorch" else of_engine(other, side, dtype)
+            refused = gradients if isinstance(gradients, str) else None
+            errors = {} if isinstance(gradients, str) else distances(gradients, reference)
             yield GradientResult(case.name, name, side, dtype, len(case.labels), refused, errors)
 
 
@@ -97,7 +97,7 @@ def steady(case: Case, count: int) -> Case:
     Currents are equal in both types, but membranes round differently in float64, and if one spike differs, the
     gradients are another network's. If there are fewer such images, the case has fewer; if none, its first `count`.
     """
-    found: list[int] = []
+    rows: list[int] = []
     networks = {dtype: case.in_snntorch(dtype) for dtype in ("float64", "float32")}
     for start in range(0, len(case.images), count):
         wide, narrow = (
@@ -108,10 +108,10 @@ def steady(case: Case, count: int) -> Case:
             [(wide[node] == narrow[node]).all(dim=0).flatten(1).all(dim=1).numpy() for node in wide],
             axis=0,
         )
-        found += (start + np.flatnonzero(same)).tolist()
-        if len(found) >= count:
+        rows += (start + np.flatnonzero(same)).tolist()
+        if len(rows) >= count:
             break
-    return case.on(found[:count]) if found else case.first(count)
+    return case.on(rows[:count]) if rows else case.first(count)
 
 
 def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
@@ -121,10 +121,10 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
         The gradients, or why the engine can't run the network.
     """
     with jax.enable_x64(dtype == "float64"):
-        found = case.in_jax(engine, dtype)
-        if isinstance(found, str):
-            return found
-        module, model = found
+        runnable = case.in_jax(engine, dtype)
+        if isinstance(runnable, str):
+            return runnable
+        module, model = runnable
         graph, params = nnx.split(model)
 
         def loss(params: nnx.State, pixels: Array, labels: Array) -> Array:

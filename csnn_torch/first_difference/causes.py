@@ -135,20 +135,18 @@ def of_other(network: Network, other: Network) -> tuple[Cause, ...]:
     """Causes that copy one thing from the other side's network: a field of its model, its weights, its neurons."""
     causes = []
     for field in fields(network.model):
-        mine, theirs = (getattr(one.model, field.name) for one in (network, other))
-        if mine != theirs:
-            text = f"{field.name} {show(theirs)} instead of {show(mine)}"
-            causes.append(changes(text, "other", "model", partial(replace, **{field.name: theirs})))
+        mine, value = (getattr(one.model, field.name) for one in (network, other))
+        if mine != value:
+            text = f"{field.name} {show(value)} instead of {show(mine)}"
+            causes.append(changes(text, "other", "model", partial(replace, **{field.name: value})))
     for what, prefixes in (("weights", ("conv", "fc")), ("values of neurons", ("lif",))):
         pairs = [(name, mine, other.tensors.get(name)) for name, mine in network.tensors.items()]
-        alike = [
-            (name, mine, theirs) for name, mine, theirs in pairs if theirs is not None and mine.shape == theirs.shape
-        ]
+        alike = [(name, mine, value) for name, mine, value in pairs if value is not None and mine.shape == value.shape]
         differ = [one for one in alike if one[0].startswith(prefixes) and not np.array_equal(one[1], one[2])]
         if differ:
             text = f"other {what}: {', '.join(_far(*one) for one in differ)}"
-            theirs = {name: values for name, _, values in differ}
-            causes.append(changes(text, "other", "tensors", partial(_updated, theirs)))
+            new = {name: values for name, _, values in differ}
+            causes.append(changes(text, "other", "tensors", partial(_updated, new)))
     return tuple(causes)
 
 
@@ -156,7 +154,7 @@ def _updated(new: Tensors, tensors: Tensors) -> Tensors:
     return tensors | new
 
 
-def _far(name: str, own: np.ndarray, theirs: np.ndarray) -> str:
+def _far(name: str, values: np.ndarray, other: np.ndarray) -> str:
     """The difference of two tensors, in words."""
-    apart = abs(np.float64(own) - theirs)
+    apart = abs(np.float64(values) - other)
     return f"{name} ({np.count_nonzero(apart):,} of {apart.size:,} differ, by up to {apart.max():.3g})"

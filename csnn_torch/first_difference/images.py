@@ -88,8 +88,8 @@ def _input_shape(sides: Sequence[Side]) -> tuple[int, int, int]:
 
 def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale: float | None) -> Tensor:
     """The images as a side's input [time, images, *input_shape]."""
-    own = side.job or job
-    model = replace(own.model if own else ModelConfig(), time_steps=steps)
+    settings = side.job or job
+    model = replace(settings.model if settings else ModelConfig(), time_steps=steps)
     learned = data.as_learned(images, model, f"{side.name}: images")
     x = torch.from_numpy(as_floats(as_input(np.asarray(learned), model, SEED), model)).moveaxis(-1, -3).contiguous()
     if side.job is None and scale is not None:

@@ -290,33 +290,33 @@ def _beside(path: Path, steps: str | None) -> tuple[Config | None, Network | Non
 EXPECTED = f"a run directory, a step.onnx, FILE.nir or PROGRAM:FILE.nir, where PROGRAM is one of {', '.join(PROGRAMS)}"
 
 
-def open_side(given: str, dt: float | None = None, written_by: str | None = None) -> Side:
+def open_side(name: str, dt: float | None = None, written_by: str | None = None) -> Side:
     """Opens A or B.
 
     Args:
-        given: as given by the user.
+        name: as given by the user.
         dt: time step of a NIR file's network, seconds; None: the program's own.
         written_by: program whose rules apply to a NIR file without a PROGRAM; None: NIR's definition.
 
     Raises:
         UserError: it doesn't exist, can't be run, or needs a program that isn't installed.
     """
-    program, colon, file = given.partition(":")
+    program, colon, file = name.partition(":")
     if colon and file.endswith(".nir"):
         if program not in PROGRAMS:
-            raise UserError(f"{one_line(given)}: there is no program {one_line(program)}, expected {EXPECTED}")
-        return NirFile(PROGRAMS[program], file, given, dt)
-    if nir_file.is_nir(given):
+            raise UserError(f"{one_line(name)}: there is no program {one_line(program)}, expected {EXPECTED}")
+        return NirFile(PROGRAMS[program], file, name, dt)
+    if nir_file.is_nir(name):
         rules = f"the rules of {written_by}" if written_by else "NIR's definition"
-        return Side(given, f"by {rules},", defined(given, dt, written_by))
-    path = Path(given)
+        return Side(name, f"by {rules},", defined(name, dt, written_by))
+    path = Path(name)
     if not path.exists():
-        raise UserError(f"{one_line(given)}: no such file or directory, expected {EXPECTED}")
+        raise UserError(f"{one_line(name)}: no such file or directory, expected {EXPECTED}")
     if path.is_dir():
         if (path / "manifest.json").is_file():
-            raise UserError(f"{one_line(given)}: is a bundle, expected its {path / 'step.onnx'} or a run directory")
-        _, config, tensors = rundir.open_run(given)
-        return Side(given, "the run's network", Network(config.model, tensors), config)
+            raise UserError(f"{one_line(name)}: is a bundle, expected its {path / 'step.onnx'} or a run directory")
+        _, config, tensors = rundir.open_run(name)
+        return Side(name, "the run's network", Network(config.model, tensors), config)
     if path.suffix == ".onnx":
-        return OnnxStep(given)
-    raise UserError(f"{one_line(given)}: expected {EXPECTED}")
+        return OnnxStep(name)
+    raise UserError(f"{one_line(name)}: expected {EXPECTED}")

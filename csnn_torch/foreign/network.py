@@ -113,32 +113,31 @@ def _listed(values: Iterable[float]) -> str:
     return " ".join(f"{value:g}" for value in values)
 
 
-def _entered(first: Weighted, config: ModelConfig, given: float | None) -> Weighted:
+def _entered(first: Weighted, config: ModelConfig, divisor: float | None) -> Weighted:
     """Adapts the first layer to bytes divided by a power of two, without changing its results.
 
     Args:
         first: the layer for the original images, in torch's layout.
         config: configuration of the converted network.
-        given: original divisor of the bytes. None: 255 if the converted network divides by 256, otherwise the same as
+        divisor: original divisor of the bytes. None: 255 if the converted network divides by 256, otherwise the same as
             that network, so counts stay counts.
 
     Raises:
         UserError: it isn't a positive number, or the network takes spikes or floats.
     """
     taken = config.entering.scale
-    if given is None:
-        given = TO_TENSOR if taken == BYTE else taken
+    if divisor is None:
+        divisor = TO_TENSOR if taken == BYTE else taken
     else:
-        check_value("--scale", given, number(above=0))
+        check_value("--scale", divisor, number(above=0))
         check("--encoding", config.encoding, "direct with --scale", config.encoding == "direct")
-        check("--scale", given, "no --scale for images of floats", config.pixels.are_bytes)
-    if given == taken:
+        check("--scale", divisor, "no --scale for images of floats", config.pixels.are_bytes)
+    if divisor == taken:
         return first
     layer = config.graph.weighted[0].name
-    note = (
-        f"assuming your images were divided by {given:g} (--scale): here it's {taken:g}, and {layer} compensates for it"
-    )
-    return first._replace(weight=first.weight * (taken / given), notes=(*first.notes, note))
+    here = f"here it's {taken:g}, and {layer} compensates for it"
+    note = f"assuming your images were divided by {divisor:g} (--scale): {here}"
+    return first._replace(weight=first.weight * (taken / divisor), notes=(*first.notes, note))
 
 
 class ForeignNetwork(NamedTuple):

@@ -58,9 +58,9 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
 def _kind(neurons: Sequence[Module], source: str) -> Neuron:
     """The kind of all neurons, identified by their parameters."""
     named = {kind: dict.fromkeys(one.name for one in neurons if one.neuron is kind) for kind in READ}
-    if len(found := {kind: names for kind, names in named.items() if names}) > 1:
-        each = "; ".join(f"{class_of(kind)}: {', '.join(names)}" for kind, names in found.items())
-        raise UserError(f"{source}: has neurons of {len(found)} kinds, expected one; {each}")
+    if len(used := {kind: names for kind, names in named.items() if names}) > 1:
+        each = "; ".join(f"{class_of(kind)}: {', '.join(names)}" for kind, names in used.items())
+        raise UserError(f"{source}: has neurons of {len(used)} kinds, expected one; {each}")
     return neurons[0].neuron
 
 

@@ -34,8 +34,8 @@ def broadcast(node: Node, parameter: str, shape: Shape) -> np.ndarray:
     try:
         return np.broadcast_to(values, shape)
     except ValueError:
-        found = list(np.shape(values))
-        raise node.error(f"{parameter} has shape {found}, expected one value, or {list(shape)}") from None
+        actual = list(np.shape(values))
+        raise node.error(f"{parameter} has shape {actual}, expected one value, or {list(shape)}") from None
 
 
 def per_channel(node: Node, what: str, values: np.ndarray, shape: Shape) -> np.ndarray:
@@ -71,13 +71,13 @@ def whole(node: Node, name: str) -> int:
 
 def padding(node: Node, kernel: int) -> Literal["same", "valid"]:
     """The padding of a convolution: half a kernel ("same"), or none ("valid")."""
-    given = node["padding"]
-    if isinstance(given, str):
-        if given == "valid":
+    stored = node["padding"]
+    if isinstance(stored, str):
+        if stored == "valid":
             return "valid"
-        if given == "same" and kernel % 2 and whole(node, "stride") == 1:
+        if stored == "same" and kernel % 2 and whole(node, "stride") == 1:
             return "same"
-        raise node.error(f"padding is {one_line(given)}, expected valid, or same with an odd kernel and stride 1")
+        raise node.error(f"padding is {one_line(stored)}, expected valid, or same with an odd kernel and stride 1")
     zeros = whole(node, "padding")
     if kernel % 2 and zeros == kernel // 2:
         return "same"
@@ -229,11 +229,11 @@ class _Reader:
         self.shape, self.factor = (math.prod(self.shape),), self.factor.ravel()
 
     def scale(self, node: Node) -> None:
-        given = broadcast(node, "scale", self.shape)
+        factors = broadcast(node, "scale", self.shape)
         if self.waiting:
-            self.blocks[-1].scale(per_channel(node, "scale", given, self.blocks[-1].shape))
+            self.blocks[-1].scale(per_channel(node, "scale", factors, self.blocks[-1].shape))
         else:
-            self.factor = self.factor * given
+            self.factor = self.factor * factors
 
     def neurons(self, node: Node) -> None:
         if not self.waiting:

@@ -93,14 +93,14 @@ def read(path: str, newer: bool = False) -> Graph:
                 raise UserError(f"{path}: is an HDF5 file without a node, {_EXPECTED}")
             if contents.count(contents.item(file, "node")) > MOST_NODES:
                 raise UserError(f"{path}: has more than {MOST_NODES:,} nodes, {_EXPECTED} with fewer")
-            found = contents.node(file, "node")
+            graph = contents.node(file, "node")
     except UserError:
         raise
     except Exception:  # h5py raises almost anything for a damaged file; its messages are about the format's internals
         raise UserError(f"{path}: truncated or damaged, {_EXPECTED}") from None
-    if isinstance(found, StoredNode):
-        raise UserError(f"{path}: contains a single {found.kind}, {_EXPECTED}")
-    return found
+    if isinstance(graph, StoredNode):
+        raise UserError(f"{path}: contains a single {graph.kind}, {_EXPECTED}")
+    return graph
 
 
 def _check_version(file: Any, contents: "_Contents") -> None:
@@ -142,10 +142,10 @@ class _Contents:
         shown = one_line(f"{group.name.rstrip('/')}/{name}")
         if name not in group:
             raise UserError(f"{self.path}: has no {shown}, {_EXPECTED}")
-        found, problem = hdf5.member(group, name)
+        member, problem = hdf5.member(group, name)
         if problem:
             raise UserError(f"{self.path}: {shown} {problem}")
-        return found
+        return member
 
     def value(self, group: Any, name: str) -> Any:
         """A data set's array, or its text."""
@@ -317,8 +317,8 @@ def chain(graph: Graph, source: str) -> Chain:
     if loose := sorted(nodes.keys() - set(order)):
         raise UserError(f"{source}: {_listed(loose)} isn't in the chain from Input to Output, expected all nodes in it")
     inner = [(name, nodes[name]) for name in order if nodes[name].kind not in ("Input", "Output")]
-    found = (Node(source, number, name, *one) for number, (name, one) in enumerate(inner, 1))
-    return Chain(_shape(nodes[first]), tuple(found))
+    chained = (Node(source, number, name, *one) for number, (name, one) in enumerate(inner, 1))
+    return Chain(_shape(nodes[first]), tuple(chained))
 
 
 def _opened(graph: Graph, source: str, prefix: str = "") -> tuple[dict[str, StoredNode], list[tuple[str, str]]]:
@@ -331,27 +331,27 @@ def _opened(graph: Graph, source: str, prefix: str = "") -> tuple[dict[str, Stor
     starts: dict[str, str] = {}
     ends: dict[str, str] = {}
     for name, one in graph.nodes.items():
-        own = prefix + name
+        path = prefix + name
         if isinstance(one, StoredNode):
-            nodes[own] = one
-            starts[name] = ends[name] = own
+            nodes[path] = one
+            starts[name] = ends[name] = path
             continue
-        inner, between = _opened(one, source, f"{own}.")
+        inner, between = _opened(one, source, f"{path}.")
         nodes |= inner
         edges += between
-        ends[name], starts[name] = (f"{own}.{_only(one, kind, source, own)}" for kind in ("Input", "Output"))
+        ends[name], starts[name] = (f"{path}.{_only(one, kind, source, path)}" for kind in ("Input", "Output"))
     edges += [(starts.get(one, prefix + one), ends.get(other, prefix + other)) for one, other in graph.edges]
     return nodes, edges
 
 
 def _only(graph: Graph, kind: str, source: str, name: str = "") -> str:
     """The name of a graph's only Input or Output."""
-    found = [key for key, one in graph.nodes.items() if isinstance(one, StoredNode) and one.kind == kind]
-    if len(found) != 1:
+    names = [key for key, one in graph.nodes.items() if isinstance(one, StoredNode) and one.kind == kind]
+    if len(names) != 1:
         where = f"{source}: {_listed([name])}" if name else source
-        named = f", {_listed(sorted(found))}" if found else ""
-        raise UserError(f"{where}: has {len(found)} nodes of kind {kind}{named}, expected one")
-    return found[0]
+        named = f", {_listed(sorted(names))}" if names else ""
+        raise UserError(f"{where}: has {len(names)} nodes of kind {kind}{named}, expected one")
+    return names[0]
 
 
 def _shape(node: StoredNode) -> tuple[int, ...]:

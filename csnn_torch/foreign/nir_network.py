@@ -65,27 +65,27 @@ def read(
     if not norm_input and written_by != "sinabs":
         raise UserError("--no-norm-input: expected --written-by sinabs, whose neurons have norm_input")
     graph = nir_file.read(path)
-    said = of_metadata(graph.metadata, path)
+    stored = of_metadata(graph.metadata, path)
     chain = nir_file.chain(graph, path)
     rules = definition.RULES if written_by is None else PROGRAMS[written_by].rules
-    written = said.pop("dt", None)
+    written = stored.pop("dt", None)
     step = _step(rules, written_by, dt, written)
     rules = replace(rules, dt=step, reset=reset or rules.reset, norm_input=norm_input)
     size, entering = _input_shape(chain, input_shape, path)
     blocks = nir_blocks.blocks(chain, entering, path)
-    found = nir_neurons.read(blocks, rules)
-    stated = {"input_shape": size} | nir_blocks.geometry(blocks) | found.fields
+    neurons = nir_neurons.read(blocks, rules)
+    stated = {"input_shape": size} | nir_blocks.geometry(blocks) | neurons.fields
     stated["bias"] = normalize is not None or any(block.bias.any() for block in blocks)
-    given = {name: value for name, value in fields.items() if value is not None}
+    chosen = {name: value for name, value in fields.items() if value is not None}
     try:
-        config = ModelConfig(**stated | said | given)
+        config = ModelConfig(**stated | stored | chosen)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if divided_by is None and config.encoding == "direct" and config.pixels.are_bytes:
-        divided_by = said.get("scale")
+        divided_by = stored.get("scale")
     names, weighted = zip(*((one.node.name, Weighted(one.weight, one.bias, set())) for one in blocks), strict=True)
-    tensors, notes = parameters(config, names, weighted, found, path, normalize, divided_by)
-    notes += found.notes
+    tensors, notes = parameters(config, names, weighted, neurons, path, normalize, divided_by)
+    notes += neurons.notes
     if dt is None and written is None and rules.dt and not rules.fixed:
         notes.append(f"the file has no time step: assuming {rules.dt:g} s; use --dt for another")
     if written_by is None and written is None:
@@ -96,48 +96,48 @@ def read(
 
 def of_metadata(metadata: dict[str, Any], source: str) -> dict[str, Any]:
     """The fields in `SAID`, and dt, from a file's metadata, as Python numbers and text."""
-    said = {}
+    stored = {}
     for name in metadata.keys() & {"dt", *SAID}:
         value = metadata[name]
-        said[name] = value.item() if isinstance(value, np.generic) else value
+        stored[name] = value.item() if isinstance(value, np.generic) else value
         kinds = (str,) if name == "encoding" else (int, float)
-        if not isinstance(said[name], kinds):
+        if not isinstance(stored[name], kinds):
             raise UserError(f"{source}: has {name} {show(value)} in its metadata, expected {kinds[-1].__name__}")
-    return said
+    return stored
 
 
-def _step(rules: Rules, name: str | None, given: float | None, said: float | None) -> float | None:
+def _step(rules: Rules, name: str | None, chosen: float | None, stored: float | None) -> float | None:
     """The time step, seconds; None if time constants count steps."""
-    if given is not None:
-        check_value("--dt", given, number(above=0))
+    if chosen is not None:
+        check_value("--dt", chosen, number(above=0))
     fixed = rules.dt is None or rules.fixed
-    if given is not None and fixed:
+    if chosen is not None and fixed:
         counts = "which counts in steps" if rules.dt is None else f"whose step is {rules.dt:g} s"
-        raise UserError(f"--dt {given:g}: expected no --dt with --written-by {name}, {counts}")
-    return given or (None if fixed else said) or rules.dt
+        raise UserError(f"--dt {chosen:g}: expected no --dt with --written-by {name}, {counts}")
+    return chosen or (None if fixed else stored) or rules.dt
 
 
 def _input_shape(
-    chain: Chain, given: tuple[int, int, int] | None, source: str
+    chain: Chain, size: tuple[int, int, int] | None, source: str
 ) -> tuple[tuple[int, int, int], tuple[int, ...]]:
     """The images' (height, width, channels), and the first node's input shape: (channels, height, width) or
     (features,)."""
-    found = chain.shape
-    if found[:1] == (1,) and len(found) in (2, 4):  # a batch axis in front
-        found = found[1:]
-    known = len(found) in (1, 3) and min(found) > 0
-    if given is None:
+    stored = chain.shape
+    if stored[:1] == (1,) and len(stored) in (2, 4):  # a batch axis in front
+        stored = stored[1:]
+    known = len(stored) in (1, 3) and min(stored) > 0
+    if size is None:
         if not known:
             has = f"an input of shape {list(chain.shape)}" if chain.shape else "no input shape"
             raise UserError(f"{source}: has {has}, expected channels, height and width; see --input-shape")
-        given = (found[1], found[2], found[0]) if len(found) == 3 else _image(found[0], source)
-    check("--input-shape", given, "three positive whole numbers", len(given) == 3 and min(given) > 0)
-    if (values := math.prod(given)) > MOST_PIXELS:
+        size = (stored[1], stored[2], stored[0]) if len(stored) == 3 else _image(stored[0], source)
+    check("--input-shape", size, "three positive whole numbers", len(size) == 3 and min(size) > 0)
+    if (values := math.prod(size)) > MOST_PIXELS:
         raise UserError(f"{source}: has images of {values:,} values, expected at most {MOST_PIXELS:,}")
-    height, width, channels = given
+    height, width, channels = size
     first = next((node.kind for node in chain.nodes if node.kind != "Scale"), "")
-    flat = len(found) == 1 if known else first in ("Linear", "Affine")
-    return given, (math.prod(given),) if flat else (channels, height, width)
+    flat = len(stored) == 1 if known else first in ("Linear", "Affine")
+    return size, (math.prod(size),) if flat else (channels, height, width)
 
 
 def _image(features: int, source: str) -> tuple[int, int, int]:

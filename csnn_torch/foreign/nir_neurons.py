@@ -45,15 +45,15 @@ def read(blocks: Sequence[Block], rules: Rules) -> FoundNeurons:
         UserError: csnn_jax doesn't support the neurons; the message names the node, the parameter and the channel.
     """
     synaptic = any(block.neuron and block.neuron.kind == "CubaLIF" for block in blocks)
-    found = [_neurons(block, rules, synaptic) for block in blocks]
-    for block, one in zip(blocks, found, strict=True):
+    layers = [_neurons(block, rules, synaptic) for block in blocks]
+    for block, one in zip(blocks, layers, strict=True):
         block.scale(one.gain, one.offset)
     names = ("alpha", "beta", "threshold")[not synaptic :]
-    values = {name: [getattr(one, name) for one in found] for name in names}
+    values = {name: [getattr(one, name) for one in layers] for name in names}
     last = blocks[-1].neuron
     output: Output = "integrator" if last is None or last.kind == "LI" else "spiking"
-    resets = [one.reset for one in found]
-    return FoundNeurons.of("synaptic" if synaptic else "leaky", output, resets, values, _notes(blocks, found))
+    resets = [one.reset for one in layers]
+    return FoundNeurons.of("synaptic" if synaptic else "leaky", output, resets, values, _notes(blocks, layers))
 
 
 def _neurons(block: Block, rules: Rules, synaptic: bool) -> _Neurons:
@@ -135,15 +135,15 @@ def _rest(node: Node, shape: Shape, rules: Rules, reset: Reset) -> Values:
 
 def _threshold(node: Node, shape: Shape, rest: Values, rules: Rules) -> Values:
     """The threshold, relative to the membrane after a spike."""
-    given = _values(node, "v_threshold", shape)
+    stored = _values(node, "v_threshold", shape)
     with np.errstate(over="ignore"):
-        threshold = np.asarray(given - rest).astype(np.float32)
+        threshold = np.asarray(stored - rest).astype(np.float32)
     if rules.includes:
         threshold = np.nextafter(threshold, np.float32(-math.inf))
     wrong = ~is_threshold(threshold) | (threshold < 0)
     if wrong.any():
         plus = f"v_reset, {_first(rest)}, plus " if np.any(rest) else ""
-        raise node.error(f"v_threshold is {_first(given[wrong])}, expected {plus}a number {THRESHOLDS}")
+        raise node.error(f"v_threshold is {_first(stored[wrong])}, expected {plus}a number {THRESHOLDS}")
     return threshold
 
 
@@ -166,8 +166,8 @@ def _first(values: Values) -> str:
     return f"{np.ravel(values)[0]:g}"
 
 
-def _notes(blocks: Sequence[Block], found: Sequence[_Neurons]) -> Iterator[str]:
-    for block, one in zip(blocks, found, strict=True):
+def _notes(blocks: Sequence[Block], layers: Sequence[_Neurons]) -> Iterator[str]:
+    for block, one in zip(blocks, layers, strict=True):
         if block.neuron is None:
             yield f"`{block.node.name}` has no neurons: the class is read from its current, step by step"
         elif np.max(one.gain) <= WEAK:

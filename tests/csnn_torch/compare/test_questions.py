@@ -99,11 +99,11 @@ def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_
     assert found["integrator output"].readout == "membrane"
     others = {variant.name: variant.model for variant in cases.variants(ModelConfig(output="integrator"))}
     assert len(set(others.values())) == len(others) == 12 and others["spiking output"] == ModelConfig()
-    assert found["three blocks, colour"].conv_channels == (32, 32, 64)
+    assert found["three blocks, color"].conv_channels == (32, 32, 64)
 
 
 def test_a_variant_of_the_same_shapes_starts_from_the_runs_weights(case):
-    learnt = replace(case.config, beta=(0.6, 0.7, 0.8), learn_beta=True)
-    found = cases._fitting(learnt, case.tensors)
+    learned = replace(case.config, beta=(0.6, 0.7, 0.8), learn_beta=True)
+    found = cases._fitting(learned, case.tensors)
     assert found["fc1.weight"] is case.tensors["fc1.weight"] and found["lif2.beta"] == np.float32(0.7)
     assert cases._fitting(replace(case.config, hidden=(13,)), case.tensors) is None
