@@ -8,6 +8,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -85,100 +86,102 @@ def convert(
     inputs = shapes[0][1] if len(shapes[0]) == 4 else max(1, shapes[0][1] // 28**2)
     stated = {"input_shape": input_shape or (28, 28, inputs)} | channels(shapes) | lifs.fields
     stated["bias"] = normalize is not None or any(layer.bias is not None for layer in layers)
-    config = _config(stated, fields, shapes, names, source, input_shape is None)
+    known = _Stack(stated, fields, shapes, input_shape is None)
+    config = known.config(names, source)
     tensors, notes = parameters(config, names, layers, lifs, source, normalize, divided_by)
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"assuming images of {'x'.join(map(str, config.input_shape))}; use --input-shape for another size")
-    if stated["conv_channels"] and (others := _fitting(stated, fields, shapes)):
-        notes.append(
-            f"the weights also fit with {' or '.join(others[:3])}; a state_dict doesn't show which one was used"
-        )
+    if stated["conv_channels"] and (others := " or ".join(known.fitting()[:3])):
+        notes.append(f"the weights also fit with {others}; a state_dict doesn't show which one was used")
     arguments = {"map": "places", "scale": "divided_by"}
     notes = [*placed.notes, *notes, *lifs.notes, UNSEEN]
     return ForeignNetwork(config, tensors, tuple(worded(note, **arguments) for note in notes))
 
 
-def _config(
-    stated: dict[str, Any],
-    fields: dict[str, Any],
-    shapes: Sequence[tuple[int, ...]],
-    names: Sequence[str],
-    source: str,
-    sized: bool,
-) -> ModelConfig:
-    """The configuration, checked against the weights' shapes; errors suggest flags that would fit."""
-    try:
-        config = ModelConfig(**stated | fields)
-    except UserError as error:
-        advice = _advice(stated, fields, shapes, sized)
-        raise UserError(f"{source}: {error}{advice if advice.endswith('would fit') else ''}") from None
-    for place, (node, name, shape) in enumerate(zip(config.graph.weighted, names, shapes, strict=True)):
-        *window, inputs, out = node.kernel_shape
-        expected = (out, inputs, *window)
-        if tuple(shape) == expected:
-            continue
-        size = " ".join(map(str, config.input_shape))
-        hint = "; use --map NAME=conv1 ... if the order in the file isn't that of the network"
-        if not node.is_convolution and len(config.graph.unflattened(node)) == 3:
-            hint = f", because --input-shape {size} gives it {inputs} inputs{_advice(stated, fields, shapes, sized)}"
-        elif place == 0:
-            hint = f" for --input-shape {size}"
-        raise UserError(f"{source}: {name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
-    return config
+@dataclass(frozen=True)
+class _Stack:
+    """What is known of a stack, and the flags with which its weights would fit.
 
-
-def _advice(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]], sized: bool) -> str:
-    """The flags with which the weights would fit, for an error; `sized`: the size of the images wasn't given."""
-    convs, channels = stated["conv_channels"], stated["input_shape"][2]
-    flags = _fitting(stated, fields, shapes)[:3] if convs and (channels == 1 or not sized) else []
-    fitting = flags + (_sizes(stated, fields, shapes) if sized else [])
-    if fitting:
-        return f"; {' or '.join(fitting)} would fit"
-    if not convs:
-        return ""
-    hint = ", or set the size of the images with --input-shape" if sized else ""
-    return f"; no --padding, --stride and --pool make them fit, where padding is 0 or half a kernel{hint}"
-
-
-def _sizes(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
-    """Flags for square images with which the weights would fit: sizes of usual data sets, then the smallest.
-
-    Unusual sizes of gray images are left out, because a different padding or pool is more likely.
+    Attributes:
+        stated, fields: fields of ModelConfig, from the file and from the caller.
+        shapes: of the weights.
+        sized: whether the size of the images wasn't given.
     """
-    count, channels = len(stated["conv_channels"]), stated["input_shape"][2]
-    fitting: list[tuple[int, str]] = []
-    for size, valid in itertools.product(range(1, SIZES + 1), (False, True)):
-        padding = {"padding": "valid"} if valid else {}
-        if valid and (channels == 1 or not count or fields.get("padding") == "valid"):
-            continue
-        try:
-            config = ModelConfig(**stated | fields | padding | {"input_shape": (size, size, channels)})
-        except UserError:
-            continue
-        if config.graph.weighted[count].kernel_shape[0] == shapes[count][1]:
-            fitting.append((size, f"--input-shape {size} {size} {channels}" + " --padding valid" * valid))
-    usual = [flags for size, flags in fitting if size in USUAL]
-    plain = [flags for _, flags in fitting if flags not in usual and "--padding" not in flags]
-    return usual + plain[: channels != 1 and all("--padding" in flags for flags in usual)]
 
+    stated: dict[str, Any]
+    fields: dict[str, Any]
+    shapes: Sequence[tuple[int, ...]]
+    sized: bool
 
-def _fitting(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
-    """The simplest other flags with which the weights fit."""
-    count = len(stated["conv_channels"])
-    pooled = fields.get("pool", "max")
-    pool = next((kind for kind in (pooled if isinstance(pooled, tuple) else (pooled,)) if kind != "none"), "max")
-    width = count if count <= 3 else 1
-    each = [choices for choices in (("same", "valid"), (1, 2), (pool, "none")) for _ in range(width)]
-    fitting: list[tuple[int, str]] = []
-    for values in itertools.product(*each):
-        flags = {name: values[i * width : (i + 1) * width] for i, name in enumerate(("padding", "stride", "pool"))}
-        plain = {name: one[0] if len(set(one)) == 1 else one for name, one in flags.items()}
-        new = {name: one for name, one in plain.items() if fields.get(name, getattr(ModelConfig, name)) != one}
+    def config(self, names: Sequence[str], source: str) -> ModelConfig:
+        """The configuration, checked against the weights' shapes; errors suggest flags that would fit."""
         try:
-            first = ModelConfig(**stated | fields | new).graph.weighted[count]
+            config = ModelConfig(**self.stated | self.fields)
+        except UserError as error:
+            advice = self._advice()
+            raise UserError(f"{source}: {error}{advice if advice.endswith('would fit') else ''}") from None
+        size = " ".join(map(str, config.input_shape))
+        for place, (node, name, shape) in enumerate(zip(config.graph.weighted, names, self.shapes, strict=True)):
+            *window, inputs, out = node.kernel_shape
+            expected = (out, inputs, *window)
+            if tuple(shape) == expected:
+                continue
+            hint = "; use --map NAME=conv1 ... if the order in the file isn't that of the network"
+            if not node.is_convolution and len(config.graph.unflattened(node)) == 3:
+                hint = f", because --input-shape {size} gives it {inputs} inputs{self._advice()}"
+            elif place == 0:
+                hint = f" for --input-shape {size}"
+            raise UserError(f"{source}: {name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
+        return config
+
+    def _advice(self) -> str:
+        """The flags with which the weights would fit, for an error."""
+        convs, inputs = self.stated["conv_channels"], self.stated["input_shape"][2]
+        flags = self.fitting()[:3] if convs and (inputs == 1 or not self.sized) else []
+        if fitting := flags + (self._sizes() if self.sized else []):
+            return f"; {' or '.join(fitting)} would fit"
+        if not convs:
+            return ""
+        hint = ", or set the size of the images with --input-shape" if self.sized else ""
+        return f"; no --padding, --stride and --pool make them fit, where padding is 0 or half a kernel{hint}"
+
+    def _fits(self, **changes: Any) -> bool:
+        """Whether the first linear layer's weights fit with other fields."""
+        count = len(self.stated["conv_channels"])
+        try:
+            config = ModelConfig(**self.stated | self.fields | changes)
         except UserError:
-            continue
-        if new and first.kernel_shape[0] == shapes[count][1]:
-            words = [f"--{name} {show(one)}" for name, one in new.items()]
-            fitting.append((10 * len(new) + sum(isinstance(one, tuple) for one in new.values()), " ".join(words)))
-    return sorted(words for score, words in fitting if score == min(fitting)[0])
+            return False
+        return config.graph.weighted[count].kernel_shape[0] == self.shapes[count][1]
+
+    def _sizes(self) -> list[str]:
+        """Flags for square images with which the weights would fit: sizes of usual data sets, then the smallest.
+
+        Unusual sizes of gray images are left out, because a different padding or pool is more likely.
+        """
+        inputs = self.stated["input_shape"][2]
+        padded = inputs == 1 or not self.stated["conv_channels"] or self.fields.get("padding") == "valid"
+        fitting: list[tuple[int, str]] = []
+        for size, valid in itertools.product(range(1, SIZES + 1), (False,) if padded else (False, True)):
+            if self._fits(input_shape=(size, size, inputs), **{"padding": "valid"} if valid else {}):
+                fitting.append((size, f"--input-shape {size} {size} {inputs}" + " --padding valid" * valid))
+        usual = [flags for size, flags in fitting if size in USUAL]
+        plain = [flags for _, flags in fitting if flags not in usual and "--padding" not in flags]
+        return usual + plain[: inputs != 1 and all("--padding" in flags for flags in usual)]
+
+    def fitting(self) -> list[str]:
+        """The simplest other flags with which the weights fit."""
+        count, pools = len(self.stated["conv_channels"]), self.fields.get("pool", "max")
+        pool = next((kind for kind in (pools if isinstance(pools, tuple) else (pools,)) if kind != "none"), "max")
+        width = count if count <= 3 else 1
+        each = [choices for choices in (("same", "valid"), (1, 2), (pool, "none")) for _ in range(width)]
+        fitting: list[tuple[int, str]] = []
+        for values in itertools.product(*each):
+            flags = {name: values[i * width : (i + 1) * width] for i, name in enumerate(("padding", "stride", "pool"))}
+            plain = {name: value[0] if len(set(value)) == 1 else value for name, value in flags.items()}
+            usual = {name: self.fields.get(name, getattr(ModelConfig, name)) for name in plain}
+            new = {name: value for name, value in plain.items() if usual[name] != value}
+            if new and self._fits(**new):
+                words = " ".join(f"--{name} {show(value)}" for name, value in new.items())
+                fitting.append((10 * len(new) + sum(isinstance(value, tuple) for value in new.values()), words))
+        return sorted(words for score, words in fitting if score == min(fitting)[0])

@@ -11,6 +11,7 @@ import torch
 from csnn_jax import data
 from csnn_jax import engine as engines
 from csnn_jax.config import GEOMETRY, Config, ModelConfig, Pool, TrainConfig, decided
+from csnn_jax.config.chain import per_convolution
 from csnn_jax.errors import UserError
 from csnn_jax.network.model import CSNN, from_tensors
 from csnn_jax.runs.layouts import Tensors, expected_shapes
@@ -127,9 +128,7 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
 
 def _pools(model: ModelConfig, kind: Pool) -> Pool | tuple[Pool, ...]:
     """The network's pools, changed to another kind."""
-    pools = model.pool if isinstance(model.pool, tuple) else (model.pool,)
-    kinds: tuple[Pool, ...] = tuple("none" if pool == "none" else kind for pool in pools)
-    return kinds if isinstance(model.pool, tuple) else kinds[0]
+    return tuple("none" if pool == "none" else kind for pool in per_convolution(model, model.pool)) or model.pool
 
 
 def briefly_trained(

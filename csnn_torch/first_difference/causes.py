@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.config.chain import per_convolution
 from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
 from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
@@ -79,9 +80,8 @@ def _reordered(axes: Sequence[int], by: Sequence[int], weight: np.ndarray, enter
 
 
 def _pooled(kind: Any, model: ModelConfig) -> ModelConfig:
-    pools = model.pool if isinstance(model.pool, tuple) else (model.pool,)
-    kinds: Any = tuple("none" if pool == "none" else kind for pool in pools)
-    return replace(model, pool=kinds if len(kinds) > 1 else kinds[0])
+    pools: Any = tuple("none" if pool == "none" else kind for pool in per_convolution(model, model.pool))
+    return replace(model, pool=pools or model.pool)
 
 
 _GENERAL = (

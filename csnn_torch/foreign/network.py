@@ -177,8 +177,8 @@ class FoundNeurons(NamedTuple):
         notes: Iterable[str],
     ) -> "FoundNeurons":
         """The neurons with these values, as in `values`, and one reset per layer."""
-        fields: dict[str, Any] = {name: one_or_all(map(_number, each)) for name, each in values.items()}
-        fields |= {"neuron": neuron, "output": output, "reset": one_or_all(resets)}
+        fields: dict[str, Any] = {name: _one_or_all(map(_number, each)) for name, each in values.items()}
+        fields |= {"neuron": neuron, "output": output, "reset": tuple(resets)}
         fields["per_channel"] = tuple(name for name, each in values.items() if any(one.ndim for one in each))
         return cls(fields, values, tuple(notes))
 
@@ -196,7 +196,7 @@ def _number(values: np.ndarray) -> float:
     return float(str(values[()])) if values.ndim == 0 else float(f"{values.mean(dtype=np.float64):.4g}")
 
 
-def one_or_all(values: Iterable[T]) -> T | tuple[T, ...]:
+def _one_or_all(values: Iterable[T]) -> T | tuple[T, ...]:
     """The values, or one if they're equal."""
     each = tuple(values)
     return each[0] if len(set(each)) == 1 else each
