@@ -77,12 +77,12 @@ def measured(options: Options, run: str) -> dict[str, Any]:
     from csnn_jax import machine
     from csnn_jax.config import decided
     from csnn_jax.runs import rundir
-    from csnn_torch.compare import cases, cost, spikes
+    from csnn_torch.compare import cases, cost, same_network
 
     _, config, tensors = rundir.open_run(run)
     costs = {side.side: side for side in cost.measure(run, SIDES, TURNS, options.rounds)}
     case = cases.of_run(decided(config), tensors).first(options.images)
-    compared = spikes.compare(case, ("scan",), "cuda")
+    compared = same_network.compare_spikes(case, ("scan",), "cuda")
     ours = costs["scan"]
     return {
         "commit": machine.commit(),

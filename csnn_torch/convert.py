@@ -139,21 +139,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         if not flags.overwrite and flags.out and "\0" not in flags.out:
             rundir.require_free(rundir.RunDir(Path(flags.out)))
-        found = _read(flags)
-        name = flags.dataset or (DataConfig.dataset if _takes_mnist(found.config) else OWN)
-        job = Config(found.config, DataConfig(name), TrainConfig(init="torch", lr=1e-2))
+        network = _read(flags)
+        name = flags.dataset or (DataConfig.dataset if _takes_mnist(network.config) else OWN)
+        job = Config(network.config, DataConfig(name), TrainConfig(init="torch", lr=1e-2))
         dataset = None if name == OWN else data.load_for(job)
         if dataset is not None:
-            found = _read(flags, **_entering(found.config, dataset))
+            network = _read(flags, **_entering(network.config, dataset))
             job = replace(job, data=replace(job.data, classes=data.named(dataset)))
-        for note in found.notes:
+        for note in network.notes:
             print(f"Note: {note}")
-        config = replace(job, model=replace(found.config, weight_bits=flags.weight_bits))
+        config = replace(job, model=replace(network.config, weight_bits=flags.weight_bits))
         for line in config.model.narrower:
             print(f"Note: {line}")
         process.set_up(config.train.dtype)
-        masters = layouts.with_exponents(config.model, found.tensors)
-        tensors = layouts.on_grid(config.model, found.tensors)
+        masters = layouts.with_exponents(config.model, network.tensors)
+        tensors = layouts.on_grid(config.model, network.tensors)
         trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)
         weights.save(run.weights, tensors, config.model)
@@ -196,11 +196,11 @@ def _read(flags: ConvertFlags, **entering: Any) -> "ForeignNetwork":
             words = " ".join(words_of(name, getattr(flags, name)))
             this, other = ("a NIR file", "a state_dict") if nir else ("a state_dict", "a NIR file")
             raise UserError(f"{words}: {flags.file} is {this}, but this flag is only for {other}")
-    said = given(OF_BOTH) | {"divided_by": flags.scale} | entering
+    options = given(OF_BOTH) | {"divided_by": flags.scale} | entering
     if nir:
-        return nir_network.read(flags.file, input_shape=flags.input_shape, **given(OF_NIR) | said)
+        return nir_network.read(flags.file, input_shape=flags.input_shape, **given(OF_NIR) | options)
     geometry = given(name for name in OF_STATE_DICT if name not in ("map", "reset_delay"))
-    return state_dict.read(flags.file, flags.input_shape, flags.map, **geometry | said)
+    return state_dict.read(flags.file, flags.input_shape, flags.map, **geometry | options)
 
 
 def _entering(model: ModelConfig, dataset: "Dataset") -> dict[str, Any]:

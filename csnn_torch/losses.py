@@ -15,10 +15,12 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def make(config: TrainConfig, dtype: torch.dtype) -> Loss:
     """The loss of a job: snnTorch's own class for spikes in float32 without label smoothing."""
     smoothing = config.label_smoothing
-    own = dtype == torch.float32 and not smoothing
+    has_class = dtype == torch.float32 and not smoothing
     if config.loss == "mse_count":
-        return functional.mse_count_loss() if own else lambda spikes, labels: _mse_count(spikes, labels, smoothing)
-    if config.loss == "ce_rate" and own:
+        return (
+            functional.mse_count_loss() if has_class else lambda spikes, labels: _mse_count(spikes, labels, smoothing)
+        )
+    if config.loss == "ce_rate" and has_class:
         return functional.ce_rate_loss()
     return lambda output, labels: _cross_entropy(output, labels, smoothing)
 

@@ -38,7 +38,7 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
     if "clear" in config.resets:
         raise UserError(f"--reset {show(config.reset)}: snnTorch doesn't support it, expected csnn_jax.train")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    modules = [_module(node, config, dtype) for node in config.graph]
+    modules = {node.name: _module(node, config, dtype) for node in config.graph}
     return Network(modules, [node.grid for node in config.graph.weighted if node.grid]).to(dtype)
 
 
@@ -101,18 +101,12 @@ def neurons(network: nn.Sequential) -> list[snn.SpikingNeuron]:
 
 
 def _parameters(network: nn.Sequential) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters by their names in `weights.safetensors`, in its order."""
-    counts = {nn.Conv2d: 0, nn.Linear: 0}
-    weighted: list[tuple[str, nn.Module]] = []
-    for module in network:
-        for kind, prefix in ((nn.Conv2d, "conv"), (nn.Linear, "fc")):
-            if isinstance(module, kind):
-                counts[kind] += 1
-                weighted.append((f"{prefix}{counts[kind]}", module))
-    for number, ((name, module), layer) in enumerate(zip(weighted, neurons(network), strict=True), 1):
-        yield from ((f"{name}.{key}", parameter) for key, parameter in module.named_parameters())
-        learned, neuron = dict(layer.named_parameters()), NEURONS[type(layer).__name__.lower()]
-        yield from ((f"lif{number}.{key}", learned[key]) for key in neuron.parameters if key in learned)
+    """The parameters by their names in `weights.safetensors`, in its order, which is alphabetical for neurons."""
+    for node, module in network.named_children():
+        named = list(module.named_parameters())
+        yield from (
+            (f"{node}.{name}", parameter) for name, parameter in (sorted(named) if node[:3] == "lif" else named)
+        )
 
 
 def tensors(network: nn.Sequential) -> Tensors:
@@ -133,13 +127,10 @@ def kernels(network: nn.Sequential) -> list[torch.Tensor]:
 
 def gradients(network: nn.Sequential) -> Tensors:
     """The parameters' gradients after a backward pass, named and laid out as in `tensors`; zeros if missing."""
-    found = {}
-    for name, parameter in _parameters(network):
-        if not parameter.requires_grad:  # exponents of grids
-            continue
-        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        found[name] = _plain(name, gradient)
-    return found
+    learned = {name: one for name, one in _parameters(network) if one.requires_grad}  # without exponents of grids
+    return {
+        name: _plain(name, torch.zeros_like(one) if one.grad is None else one.grad) for name, one in learned.items()
+    }
 
 
 def load_tensors(network: nn.Sequential, tensors: Tensors) -> None:
@@ -284,7 +275,7 @@ def channels_first(images: np.ndarray, memory_format: torch.memory_format = torc
 
     The clone has a data loader's strides. Without it, torch would treat the strides of gray images as channels-last.
     """
-    found = torch.from_numpy(images).movedim(-1, -3)
-    if found.ndim == 4:
-        return found.clone(memory_format=memory_format)
-    return found.flatten(0, 1).clone(memory_format=memory_format).unflatten(0, found.shape[:2])  # each step's batch
+    moved = torch.from_numpy(images).movedim(-1, -3)
+    if moved.ndim == 4:
+        return moved.clone(memory_format=memory_format)
+    return moved.flatten(0, 1).clone(memory_format=memory_format).unflatten(0, moved.shape[:2])  # each step's batch

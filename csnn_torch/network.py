@@ -1,6 +1,7 @@
 """A sequence of snnTorch's modules that runs on rounded weights."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from csnn_jax.config import Grid
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Network(nn.Sequential):
@@ -22,10 +23,10 @@ class Network(nn.Sequential):
         grids: one for each layer with weights; if empty, weights aren't rounded.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], grids: Sequence[Grid]):
-        super().__init__(*modules)
+    def __init__(self, modules: Mapping[str, nn.Module], grids: Sequence[Grid]):
+        super().__init__(OrderedDict(modules))
         self.grids = tuple(grids)
-        for module, grid in self.weighted:
+        for _, module, grid in self.weighted:
             if grid.chosen:
                 module.exponents = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
         self.choose_exponents()
@@ -34,21 +35,21 @@ class Network(nn.Sequential):
         return exactly(self, lambda: super(Network, self).forward(x))
 
     @property
-    def weighted(self) -> list[tuple[Any, Grid]]:
-        """Every module with weights, and its grid; empty for a network without grids."""
-        modules = [one for one in self.children() if isinstance(one, (nn.Conv2d, nn.Linear))]
-        return list(zip(modules, self.grids, strict=True)) if self.grids else []
+    def weighted(self) -> list[tuple[str, Any, Grid]]:
+        """Every module with weights: its name, the module, and its grid; empty for a network without grids."""
+        modules = [named for named in self.named_children() if isinstance(named[1], (nn.Conv2d, nn.Linear))]
+        return [(*named, grid) for named, grid in zip(modules, self.grids, strict=True)] if self.grids else []
 
     @torch.no_grad()
     def choose_exponents(self) -> None:
         """Sets the exponents of grids from the current weights, see `Grid.choose`."""
-        for module, grid in self.weighted:
+        for _, module, grid in self.weighted:
             if grid.chosen:
                 weight, bias = _detached(module)
                 module.exponents.copy_(grid.choose(weight, bias, torch, torch.sum))
 
 
-def exactly(network: nn.Sequential, call: Callable[[], Found]) -> Found:
+def exactly(network: nn.Sequential, call: Callable[[], Result]) -> Result:
     """Calls a function that runs the network's modules, with rounded weights during the call.
 
     Use it for a window of many steps, because calling the network itself rounds at every step. Without grids, as in
@@ -107,18 +108,15 @@ class _StraightThrough(torch.autograd.Function):
 
 def _rounded(network: nn.Sequential) -> dict[str, torch.Tensor]:
     """Weights and biases on their grids, by parameter name; empty for a network without grids."""
-    found: dict[str, torch.Tensor] = {}
-    if not isinstance(network, Network):
-        return found
-    names = {module: name for name, module in network.named_children()}
-    for module, grid in network.weighted:
+    rounded: dict[str, torch.Tensor] = {}
+    for name, module, grid in network.weighted if isinstance(network, Network) else ():
         exponents = module.exponents.to(torch.int32) if grid.chosen else None
         kernel, biases = grid.round(*_detached(module), torch, exponents)
         weight = kernel.movedim(-1, 0).contiguous()
-        found[f"{names[module]}.weight"] = _StraightThrough.apply(module.weight, weight)
+        rounded[f"{name}.weight"] = _StraightThrough.apply(module.weight, weight)
         if module.bias is not None:
-            found[f"{names[module]}.bias"] = _StraightThrough.apply(module.bias, biases)
-    return found
+            rounded[f"{name}.bias"] = _StraightThrough.apply(module.bias, biases)
+    return rounded
 
 
 def _detached(module: Any) -> tuple[torch.Tensor, torch.Tensor]:

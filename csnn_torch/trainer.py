@@ -222,8 +222,8 @@ class Trainer:
     def _tensor(self, x: np.ndarray) -> torch.Tensor:
         """Bytes divided by their scale, floats rounded to whole multiples of 1 / scale."""
         scale = self.config.model.entering.scale
-        found = model.channels_first(x, self.memory_format).to(self.device).to(self.dtype)
-        return (found if x.dtype == np.uint8 else torch.round(found * scale)) / scale
+        pixels = model.channels_first(x, self.memory_format).to(self.device).to(self.dtype)
+        return (pixels if x.dtype == np.uint8 else torch.round(pixels * scale)) / scale
 
     def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
         """The factors of spikes in an iteration, for `dropping`, in torch's layouts; see dropout."""

@@ -4,18 +4,22 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from csnn_jax.command import run_command
+from csnn_jax.config import Config, decided
+from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures
+from csnn_jax.files import create_folder
 from csnn_jax.flags import Flags, parse
 from csnn_jax.options import option
 from csnn_jax.options.kinds import NAME, RUN, SWITCH, choice, several, text
 from csnn_torch import require_torch
+from csnn_torch.compare import results
 
 if TYPE_CHECKING:
-    from csnn_jax.config import Config
-    from csnn_torch.compare.plan import Plan
+    from csnn_torch.compare.questions import Plan
 
 DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, comparison.md and comparison.png.
 
@@ -53,10 +57,11 @@ class CompareFlags(Flags):
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(CompareFlags, "csnn-compare", DESCRIPTION, arguments)
+        results.check_free(flags.out, flags.overwrite)
         require_torch()
-        from csnn_torch.compare.plan import Plan
+        from csnn_torch.compare.questions import QUICK, Plan
 
-        plan = Plan.quick() if flags.quick else Plan.full()
+        plan = QUICK if flags.quick else Plan()
         return compare(flags, plan, _shown(flags, sys.argv[1:] if arguments is None else arguments))
 
     return run_command(command, arguments)
@@ -73,34 +78,32 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     Returns:
         The exit code.
     """
-    from csnn_jax.config import decided
-    from csnn_jax.errors import UserError
     from csnn_jax.runs import rundir
-    from csnn_torch.compare import comparison, questions, report
+    from csnn_torch.compare import questions, report
 
     if flags.dataset is not None and flags.run is None:
         raise UserError(f"--dataset {flags.dataset}: expected --run with the network to compare on it")
     opened = flags.run and rundir.open_run(flags.run)  # before creating OUT
     if opened:
         opened = (opened[0], _on(opened[1], flags, plan), opened[2])
-    out = comparison.make_folder(flags.out, flags.overwrite)
+    create_folder(out := Path(flags.out))
     path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
     _, config, tensors = opened or rundir.open_run(path)
-    found = comparison.Comparison(path, decided(config), tensors)
+    comparison = results.Comparison(path, decided(config), tensors)
     for question, answer in questions.ANSWERS.items():
         if question in flags.questions:
             print(f"Question: {question}", flush=True)
             began = time.perf_counter()
-            answer(found, plan)
-            found.origins[question] = comparison.Origin.of_now(shown, time.perf_counter() - began)
-            report.write(found, out, flags.figures)
-    for check in found.broken:
+            answer(comparison, plan)
+            comparison.origins[question] = results.Origin.of_now(shown, time.perf_counter() - began)
+            report.write(comparison, out, flags.figures)
+    for check in comparison.broken:
         print(f"Broken: {check}")
-    print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")
-    return 1 if found.broken else 0
+    print(f"{len(comparison.checks)} bounds checked, {len(comparison.broken)} broken; see {flags.out}/comparison.md")
+    return 1 if comparison.broken else 0
 
 
-def _on(config: "Config", flags: CompareFlags, plan: "Plan") -> "Config":
+def _on(config: Config, flags: CompareFlags, plan: "Plan") -> Config:
     """The run's job on the data set of `--dataset`; raises UserError if that can't answer the questions."""
     from csnn_jax import data
 

@@ -11,6 +11,7 @@ import torch
 from csnn_jax import data
 from csnn_jax import engine as engines
 from csnn_jax.config import GEOMETRY, Config, ModelConfig, Pool, TrainConfig, decided
+from csnn_jax.config.chain import per_convolution
 from csnn_jax.errors import UserError
 from csnn_jax.network.model import CSNN, from_tensors
 from csnn_jax.runs.layouts import Tensors, expected_shapes
@@ -53,11 +54,6 @@ class Case:
     def on(self, rows: slice | list[int]) -> "Case":
         """This case on some of its images."""
         return replace(self, images=self.images[rows], labels=self.labels[rows])
-
-    @property
-    def frames(self) -> bool:
-        """Whether the images have a time axis."""
-        return self.images.ndim == 5
 
     def in_jax(self, engine: str, dtype: str) -> tuple[ModuleType, CSNN] | str:
         """An engine of csnn_jax and the network for it, or why the engine can't run it."""
@@ -126,15 +122,13 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
     channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
     # With a threshold of 1, it stays silent for long.
     plain = {name: getattr(ModelConfig, name) for name in GEOMETRY}
-    colour = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3, **plain)
-    yield Variant("three blocks, colour", colour, lr=3e-3)
+    color = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3, **plain)
+    yield Variant("three blocks, color", color, lr=3e-3)
 
 
 def _pools(model: ModelConfig, kind: Pool) -> Pool | tuple[Pool, ...]:
     """The network's pools, changed to another kind."""
-    pools = model.pool if isinstance(model.pool, tuple) else (model.pool,)
-    kinds: tuple[Pool, ...] = tuple("none" if pool == "none" else kind for pool in pools)
-    return kinds if isinstance(model.pool, tuple) else kinds[0]
+    return tuple("none" if pool == "none" else kind for pool in per_convolution(model, model.pool)) or model.pool
 
 
 def briefly_trained(
@@ -167,9 +161,9 @@ def briefly_trained(
 
 def _fires(trainer: Trainer, split: data.Split) -> bool:
     """Whether the densities of all spiking layers are within bounds."""
-    found = trainer.evaluate(split)
-    assert found is not None
-    return fires(of_spiking(trainer.config.model, [*found.densities.values()]))
+    evaluation = trainer.evaluate(split)
+    assert evaluation is not None
+    return fires(of_spiking(trainer.config.model, [*evaluation.densities.values()]))
 
 
 def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:

@@ -9,9 +9,8 @@ from csnn_jax.files import write_atomic
 from csnn_jax.markdown import table, two_digits
 from csnn_jax.runs.equality import KINDS, in_words
 from csnn_torch.compare import figure, training
-from csnn_torch.compare.comparison import NAME, Comparison, Origin
 from csnn_torch.compare.cost import APART, BASE, OTHERS, Cost, Speed, readable
-from csnn_torch.compare.results import DENSITY, GRADIENT, GradientResult, SpikeResult, short
+from csnn_torch.compare.results import DENSITY, GRADIENT, NAME, Comparison, GradientResult, Origin, SpikeResult, short
 
 
 def write(found: Comparison, out: Path, figures: Figures = "png") -> None:

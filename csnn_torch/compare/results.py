@@ -3,13 +3,18 @@
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.runs.equality import Comparison, in_words
+from csnn_jax import machine
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.runs import equality
 from csnn_jax.runs.layouts import Tensors
+from csnn_torch.compare.cost import Cost
 
 DENSITY = 0.01, 0.60  # fraction of a layer's neurons that spike at a step: a silent network matches anything
 # ||a - b|| / ||b|| of a parameter's gradient. In float32, snnTorch's own gradients are 1e-5 from its float64 ones, and
@@ -60,12 +65,12 @@ def fires(densities: Mapping[str, float]) -> bool:
     return all(DENSITY[0] <= density <= DENSITY[1] for density in densities.values())
 
 
-def distances(found: Tensors, reference: Tensors) -> dict[str, float]:
+def distances(tensors: Tensors, reference: Tensors) -> dict[str, float]:
     """||a - b|| / ||b|| of every tensor b of `reference`; NaN if b is zero, because that would show nothing."""
     errors = {}
     for name, b in reference.items():
         norm = np.linalg.norm(b.astype(np.float64))
-        errors[name] = float(np.linalg.norm(found[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
+        errors[name] = float(np.linalg.norm(tensors[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
     return errors
 
 
@@ -91,7 +96,7 @@ class SpikeResult:
     engine: str
     images: int
     refused: str | None = None
-    comparison: Comparison = field(default_factory=Comparison)
+    comparison: equality.Comparison = field(default_factory=equality.Comparison)
 
     @property
     def figures(self) -> dict[str, int]:
@@ -120,7 +125,7 @@ class SpikeResult:
         start = f"{self.network}, {self.engine}: "
         if self.refused:
             return f"{start}not run: {self.refused}"
-        return start + ("; ".join(self.comparison.sentences("snnTorch")) or in_words(self.figures, "snnTorch"))
+        return start + ("; ".join(self.comparison.sentences("snnTorch")) or equality.in_words(self.figures, "snnTorch"))
 
     def as_json(self) -> dict[str, Any]:
         about = {"network": self.network, "engine": self.engine, "refused": self.refused, "counted": self.counted}
@@ -199,8 +204,8 @@ class Trajectory:
     @property
     def apart(self) -> float:
         """csnn_jax's loss minus snnTorch's, averaged over the last `LAST` iterations."""
-        ours, theirs = (statistics.fmean(losses[-LAST:]) for losses in self.losses.values())
-        return ours - theirs
+        csnn_jax, snntorch = (statistics.fmean(losses[-LAST:]) for losses in self.losses.values())
+        return csnn_jax - snntorch
 
     @property
     def differences(self) -> list[float]:
@@ -234,7 +239,71 @@ class Trajectory:
 
 def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
     """Groups training runs that differ only in their seed."""
-    found: dict[tuple, list[Trajectory]] = {}
+    grouped: dict[tuple, list[Trajectory]] = {}
     for r in trajectories:
-        found.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
-    return list(found.values())
+        grouped.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
+    return list(grouped.values())
+
+
+NAME = "comparison.json"
+PARTS = ("spikes", "gradients", "trajectories", "costs")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an answer comes from: the command, the code's commit (None: unknown), date, seconds, machine."""
+
+    command: str
+    commit: str | None
+    date: str
+    seconds: float
+    machine: dict[str, Any]
+
+    @classmethod
+    def of_now(cls, command: str, seconds: float) -> "Origin":
+        """The origin of an answer from this process."""
+        return cls(command, machine.commit(), date.today().isoformat(), round(seconds, 1), machine.describe())
+
+
+@dataclass
+class Comparison:
+    """All results, and the compared run: its directory, configuration and weights."""
+
+    run: str
+    config: Config
+    tensors: Tensors
+    spikes: list[SpikeResult] = field(default_factory=list)
+    gradients: list[GradientResult] = field(default_factory=list)
+    trajectories: list[Trajectory] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    origins: dict[str, Origin] = field(default_factory=dict)  # by question
+
+    @property
+    def checks(self) -> list[Check]:
+        """All bounds. The run's network must fire, because otherwise they show nothing; silent variants are skipped."""
+        ran = (result.densities for result in self.spikes if result.network == "run" and result.densities)
+        firing = [Check(f"run: density of {layer}", density, *DENSITY) for layer, density in next(ran, {}).items()]
+        results: list[SpikeResult | GradientResult | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
+        return firing + [check for result in results for check in result.checks()]
+
+    @property
+    def broken(self) -> list[Check]:
+        """The bounds that don't hold."""
+        return [check for check in self.checks if not check.holds]
+
+    def as_json(self) -> dict[str, Any]:
+        """The contents of comparison.json."""
+        return {
+            "origins": {question: asdict(origin) for question, origin in self.origins.items()},
+            **{part: [result.as_json() for result in getattr(self, part)] for part in PARTS},
+            "bounds": len(self.checks),
+            "broken": [str(check) for check in self.broken],
+        }
+
+
+def check_free(out: str, overwrite: bool = False) -> None:
+    """Raises UserError if the results can't go there: it's a run directory, or has a comparison without `overwrite`."""
+    if (Path(out) / "config.json").exists():
+        raise UserError(f"--out {out}: is a run directory, expected another path for the comparison")
+    if (Path(out) / NAME).exists() and not overwrite:
+        raise UserError(f"--out {out}: already contains a comparison; expected another path, or --overwrite")

@@ -137,11 +137,11 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
 def batches(config: Config, images: int, iterations: int) -> list[np.ndarray]:
     """The image indices of every iteration [batch], epoch by epoch, without an epoch's last partial batch."""
     settings = config.train
-    found: list[np.ndarray] = []
-    while len(found) < iterations:
-        epoch = len(found) // (images // settings.batch_size)
-        found += list(data.epoch_batches(settings.seed, epoch, images, settings.batch_size))
-    return found[:iterations]
+    indices: list[np.ndarray] = []
+    while len(indices) < iterations:
+        epoch = len(indices) // (images // settings.batch_size)
+        indices += list(data.epoch_batches(settings.seed, epoch, images, settings.batch_size))
+    return indices[:iterations]
 
 
 def _same_spikes(sides: Sequence[Trainer], batch: data.Split) -> bool:
@@ -150,6 +150,6 @@ def _same_spikes(sides: Sequence[Trainer], batch: data.Split) -> bool:
 
 
 def _evaluated(side: Trainer, batch: data.Split) -> Evaluation:
-    found = side.evaluate(batch, lambda: True)
-    assert found is not None
-    return found
+    evaluation = side.evaluate(batch, lambda: True)
+    assert evaluation is not None
+    return evaluation

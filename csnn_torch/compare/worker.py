@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -25,55 +25,67 @@ from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from csnn_torch import trainer as torch_side
+
+Engine = Literal["auto", "scan", "event"]
 WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
 """Settings of the timed job: the event engine and a bare snnTorch loop don't have the gradient of every spike."""
 
 
-class Side(Protocol):
-    """A framework to be timed in training and inference."""
+class Side:
+    """A framework to be timed in training and inference, as its command runs it.
+
+    Args:
+        make: makes its trainer from the job, training images and weights.
+        engine: csnn_jax's engine, or auto.
+        config: the job.
+        dataset: its images.
+        tensors: the weights to start from.
+    """
+
+    def __init__(
+        self, make: Callable[..., Trainer], engine: Engine, config: Config, dataset: data.Dataset, tensors: Tensors
+    ):
+        config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
+        self.trainer, self.test = make(config, dataset.train, tensors), dataset.test
+        self._feed, self._lr = Feed(config, dataset.train), lr_of(config)
 
     def describe(self) -> str:
         """Framework, engine, device and threads."""
-        ...
+        return self.trainer.describe()
 
     def step(self, iteration: int, index: np.ndarray) -> None:
         """One training iteration on the training images `index`."""
-        ...
+        self.trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         """Predicted classes of the test images `index`."""
-        ...
+        return self._evaluated(index).predictions
 
     def densities(self, index: np.ndarray) -> dict[str, float]:
         """Fraction of the neurons that spike at a step, by layer, on the test images `index`."""
-        ...
+        return self._evaluated(index).densities
+
+    def _evaluated(self, index: np.ndarray) -> Evaluation:
+        evaluation = self.trainer.evaluate(data.Split(self.test.images[index], self.test.labels[index]), lambda: True)
+        assert evaluation is not None
+        return evaluation
 
 
-class Jax:
+class Jax(Side):
     """csnn_jax as `python -m csnn_jax.train --engine ENGINE` runs it."""
 
-    def __init__(self, engine: Literal["scan", "event"], config: Config, dataset: data.Dataset, tensors: Tensors):
+    def __init__(self, engine: Engine, *job: Any):
         from csnn_jax.update.trainer import Trainer
 
-        config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
-        self._trainer, self._test = Trainer(config, dataset.train, tensors), dataset.test
-        self._feed = Feed(config, dataset.train)
-        self._lr = lr_of(config)
+        super().__init__(Trainer, engine, *job)
 
     def describe(self) -> str:
-        return f"{self._trainer.describe()} ({machine.cpus()} threads)"
-
-    def step(self, iteration: int, index: np.ndarray) -> None:
-        self._trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
-
-    def infer(self, index: np.ndarray) -> np.ndarray:
-        return _evaluate(self._trainer, self._test, index).predictions
-
-    def densities(self, index: np.ndarray) -> dict[str, float]:
-        return _evaluate(self._trainer, self._test, index).densities
+        return f"{self.trainer.describe()} ({machine.cpus()} threads)"
 
 
-class SnnTorch:
+class SnnTorch(Side):
     """csnn_torch as `python -m csnn_torch.train` runs it, or with optimizations that users could make.
 
     With `channels_last`, images have that memory format instead of the one that torch's data loaders deliver. With
@@ -83,12 +95,13 @@ class SnnTorch:
         UserError: `once` for an input that changes.
     """
 
+    trainer: "torch_side.Trainer"
+
     def __init__(
         self,
         config: Config,
         dataset: data.Dataset,
         tensors: Tensors,
-        *,
         channels_last: bool = False,
         once: bool = False,
     ):
@@ -98,34 +111,17 @@ class SnnTorch:
 
         if once and (dataset.frames or config.model.encoding != "direct"):
             raise UserError("the input changes at every step, so nothing can be computed once")
-        config = replace(config, train=replace(config.train, engine="auto", **WITHOUT_RATES))
-        self._torch, self._test = torch, dataset.test
-        self._lr, self._trainer = lr_of(config), Trainer(config, dataset.train, tensors)
-        self._feed = Feed(config, dataset.train)
-        self._trainer.watching = False
+        super().__init__(Trainer, "auto", config, dataset, tensors)
+        self.trainer.watching, self.trainer.once = False, once
         if channels_last:
-            self._trainer.memory_format = torch.channels_last
-        self._trainer.once = once
-
-    def describe(self) -> str:
-        return self._trainer.describe()
-
-    def step(self, iteration: int, index: np.ndarray) -> None:
-        self._trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
+            self.trainer.memory_format = torch.channels_last
 
     def infer(self, index: np.ndarray) -> np.ndarray:
-        with self._torch.no_grad():
-            output = self._trainer.run(self._trainer.input(self._test.images, index, (1, 0)))
+        import torch
+
+        with torch.no_grad():
+            output = self.trainer.run(self.trainer.input(self.test.images, index, (1, 0)))
             return output.sum(0).argmax(1).cpu().numpy()
-
-    def densities(self, index: np.ndarray) -> dict[str, float]:
-        return _evaluate(self._trainer, self._test, index).densities
-
-
-def _evaluate(trainer: Trainer, test: data.Split, index: np.ndarray) -> Evaluation:
-    found = trainer.evaluate(data.Split(test.images[index], test.labels[index]), lambda: True)
-    assert found is not None
-    return found
 
 
 SIDES: dict[str, Callable[..., Side]] = {

@@ -35,7 +35,8 @@ class FirstDifferenceFlags(Flags):
     dataset: str | None = option(None, NAME, """
         Data set with the test images for both, named as for csnn_jax.train; default: from the run or bundle, or random
         images if neither side is a run or bundle.""")
-    images: int = option(32, count(), "Number of test images, starting with the first.")
+    images: int | None = option(None, count(), """
+        Number of test images, starting with the first; default: 32, or all if there are fewer.""")
     time_steps: int | None = option(None, count(), """
         Number of time steps; default: from the run or bundle, otherwise 100.""")
     scale: float | None = option(None, number(above=0), """
@@ -57,15 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(FirstDifferenceFlags, "csnn-first-difference", DESCRIPTION, arguments)
         require_torch("torch")
-        from csnn_torch.first_difference import compared, report
+        from csnn_torch.first_difference import explain, report
         from csnn_torch.first_difference.images import inputs
         from csnn_torch.first_difference.sides import open_side
 
         sides = open_side(flags.a, flags.dt, flags.written_by), open_side(flags.b, flags.dt, flags.written_by)
-        given = inputs(sides, flags.dataset, flags.images, flags.time_steps, flags.scale)
-        for line in report.heading(sides, given):
+        images = inputs(sides, flags.dataset, flags.images, flags.time_steps, flags.scale)
+        for line in report.heading(sides, images):
             print(line, flush=True)
-        result = compared.compare(sides, given)
+        result = explain.compare(sides, images)
         for line in report.counts(result):
             print(line)
         if result.comparison.first is None:
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in report.differences(result, sides):
             print(line, flush=True)
         print("Looking for causes: running the network once for each", flush=True)
-        for line in report.causes(compared.explained(sides, given, result), result.comparison.different, sides):
+        for line in report.causes(explain.explained(sides, images, result), result.comparison.different, sides):
             print(line)
         return 1
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.config.chain import per_convolution
 from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
 from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
@@ -79,9 +80,8 @@ def _reordered(axes: Sequence[int], by: Sequence[int], weight: np.ndarray, enter
 
 
 def _pooled(kind: Any, model: ModelConfig) -> ModelConfig:
-    pools = model.pool if isinstance(model.pool, tuple) else (model.pool,)
-    kinds: Any = tuple("none" if pool == "none" else kind for pool in pools)
-    return replace(model, pool=kinds if len(kinds) > 1 else kinds[0])
+    pools: Any = tuple("none" if pool == "none" else kind for pool in per_convolution(model, model.pool))
+    return replace(model, pool=pools or model.pool)
 
 
 _GENERAL = (
@@ -135,20 +135,18 @@ def of_other(network: Network, other: Network) -> tuple[Cause, ...]:
     """Causes that copy one thing from the other side's network: a field of its model, its weights, its neurons."""
     causes = []
     for field in fields(network.model):
-        mine, theirs = (getattr(one.model, field.name) for one in (network, other))
-        if mine != theirs:
-            text = f"{field.name} {show(theirs)} instead of {show(mine)}"
-            causes.append(changes(text, "other", "model", partial(replace, **{field.name: theirs})))
+        mine, value = (getattr(one.model, field.name) for one in (network, other))
+        if mine != value:
+            text = f"{field.name} {show(value)} instead of {show(mine)}"
+            causes.append(changes(text, "other", "model", partial(replace, **{field.name: value})))
     for what, prefixes in (("weights", ("conv", "fc")), ("values of neurons", ("lif",))):
         pairs = [(name, mine, other.tensors.get(name)) for name, mine in network.tensors.items()]
-        alike = [
-            (name, mine, theirs) for name, mine, theirs in pairs if theirs is not None and mine.shape == theirs.shape
-        ]
+        alike = [(name, mine, value) for name, mine, value in pairs if value is not None and mine.shape == value.shape]
         differ = [one for one in alike if one[0].startswith(prefixes) and not np.array_equal(one[1], one[2])]
         if differ:
             text = f"other {what}: {', '.join(_far(*one) for one in differ)}"
-            theirs = {name: values for name, _, values in differ}
-            causes.append(changes(text, "other", "tensors", partial(_updated, theirs)))
+            new = {name: values for name, _, values in differ}
+            causes.append(changes(text, "other", "tensors", partial(_updated, new)))
     return tuple(causes)
 
 
@@ -156,7 +154,7 @@ def _updated(new: Tensors, tensors: Tensors) -> Tensors:
     return tensors | new
 
 
-def _far(name: str, own: np.ndarray, theirs: np.ndarray) -> str:
+def _far(name: str, values: np.ndarray, other: np.ndarray) -> str:
     """The difference of two tensors, in words."""
-    apart = abs(np.float64(own) - theirs)
+    apart = abs(np.float64(values) - other)
     return f"{name} ({np.count_nonzero(apart):,} of {apart.size:,} differ, by up to {apart.max():.3g})"

@@ -12,8 +12,10 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data.caller import as_floats
 from csnn_jax.data.encode import as_input
 from csnn_jax.errors import UserError
-from csnn_torch.first_difference.side import Side
+from csnn_torch.first_difference.sides import Side
 
+USUAL = 32
+"""Number of images, unless the user chooses another."""
 SEED = (0, 2, 0)
 """Seed of the rate encoding, the same as in comparisons of files with their run."""
 
@@ -33,19 +35,21 @@ class Inputs:
     each: tuple[Tensor, Tensor]
 
 
-def inputs(sides: tuple[Side, Side], dataset: str | None, count: int, steps: int | None, scale: float | None) -> Inputs:
+def inputs(
+    sides: tuple[Side, Side], dataset: str | None, count: int | None, steps: int | None, scale: float | None
+) -> Inputs:
     """Images for both sides: from a data set, or random ones if none is known.
 
     Args:
         sides: the sides. The first one with a job determines the data set, the steps, and how images enter a side
             without a job.
         dataset: another data set.
-        count: number of test images, from the first one.
+        count: number of test images, from the first one; None: `USUAL`, or all if there are fewer.
         steps: number of time steps; None: the job's, or the default.
         scale: divisor of the pixels for a side without a job; None: the job's.
 
     Raises:
-        UserError: images don't fit a side, or the data set can't be loaded.
+        UserError: images don't fit a side, or the data set can't be loaded or has fewer images.
     """
     job = next((side.job for side in sides if side.job), None)
     images, what = _images(sides, job, dataset, count)
@@ -58,15 +62,19 @@ def inputs(sides: tuple[Side, Side], dataset: str | None, count: int, steps: int
     return Inputs(what, length, (each[0], each[1]))
 
 
-def _images(sides: Sequence[Side], job: Config | None, dataset: str | None, count: int) -> tuple[np.ndarray, str]:
+def _images(
+    sides: Sequence[Side], job: Config | None, dataset: str | None, count: int | None
+) -> tuple[np.ndarray, str]:
     """Images [N, H, W, C], or recordings [N, T, H, W, C], and their description."""
     name = dataset or (job.data.dataset if job else None)
     if name is None or (name == data.ARRAYS and dataset is None):
-        shape = job.model.input_shape if job else _input_shape(sides)
-        return np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8), f"{count} random images"
-    found = data.load_for(job, name) if job else data.load(name, _input_shape(sides))
-    rows = np.arange(min(count, len(found.test.labels)))
-    return np.asarray(found.test.images[rows]), f"the first {len(rows)} test images of {found.name}"
+        shape = (count or USUAL, *(job.model.input_shape if job else _input_shape(sides)))
+        return np.random.default_rng(0).integers(0, 256, shape, np.uint8), f"{shape[0]} random images"
+    loaded = data.load_for(job, name) if job else data.load(name, _input_shape(sides))
+    if (count or 1) > (there := len(loaded.test.labels)):
+        raise UserError(f"--images {count}: expected 1 to {there}, the test images of {loaded.name}")
+    rows = np.arange(min(count or USUAL, there))
+    return np.asarray(loaded.test.images[rows]), f"the first {len(rows)} test images of {loaded.name}"
 
 
 def _input_shape(sides: Sequence[Side]) -> tuple[int, int, int]:
@@ -80,8 +88,8 @@ def _input_shape(sides: Sequence[Side]) -> tuple[int, int, int]:
 
 def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale: float | None) -> Tensor:
     """The images as a side's input [time, images, *input_shape]."""
-    own = side.job or job
-    model = replace(own.model if own else ModelConfig(), time_steps=steps)
+    settings = side.job or job
+    model = replace(settings.model if settings else ModelConfig(), time_steps=steps)
     learned = data.as_learned(images, model, f"{side.name}: images")
     x = torch.from_numpy(as_floats(as_input(np.asarray(learned), model, SEED), model)).moveaxis(-1, -3).contiguous()
     if side.job is None and scale is not None:

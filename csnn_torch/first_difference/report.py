@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from csnn_torch.first_difference.compared import Compared
-from csnn_torch.first_difference.explain import Finding
+from csnn_torch.first_difference.explain import Compared, Finding
 from csnn_torch.first_difference.images import Inputs
-from csnn_torch.first_difference.side import Side
+from csnn_torch.first_difference.sides import Side
 
 
 def heading(sides: tuple[Side, Side], inputs: Inputs) -> Iterator[str]:
@@ -72,11 +71,11 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
             yield f"  Compare each file with NIR's definition, such as {files[0].partition(':')[2]} {files[0]}"
         return
     number, findings = explained
-    own, other = "AB"[number], "AB"[1 - number]
+    changed, other = "AB"[number], "AB"[1 - number]
     if good := [one for one in findings if one.first and one.left < differ]:
-        yield f"Causes: {own}'s network gives {other}'s values when it's computed with"
+        yield f"Causes: {changed}'s network gives {other}'s values when it's computed with"
     elif findings[0].left < differ:
-        yield f"Causes: no known one makes {own}'s network give {other}'s first difference; the closest is"
+        yield f"Causes: no known one makes {changed}'s network give {other}'s first difference; the closest is"
     else:
         yield f"Causes: none of the known ones explains any of {other}'s values."
         return

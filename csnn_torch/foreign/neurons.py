@@ -1,45 +1,21 @@
 """The neurons of a stack: fields of ModelConfig, and the values per channel that are stored with the weights."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig, Output, Reset
+from csnn_jax.config import Output, Reset
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import THRESHOLDS, Neuron, is_threshold
-from csnn_jax.runs.layouts import Tensors
-from csnn_torch.foreign.modules import READ, Module, class_of
-from csnn_torch.foreign.stack import Stack
+from csnn_torch.foreign.network import FoundNeurons
+from csnn_torch.foreign.stack import READ, Module, Stack, class_of
 
 T = TypeVar("T")
 
 _RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
 """The resets in the order of snnTorch's `reset_mechanism_val`."""
 _ALIKE = "neurons with alpha are read as snntorch.Synaptic; snntorch.Alpha looks the same in a state_dict"
-
-
-class FoundNeurons(NamedTuple):
-    """The neurons of a stack.
-
-    Attributes:
-        fields: fields of ModelConfig: neuron, reset, output, per_channel, and the neuron's parameters.
-        values: values of each parameter by name, one per layer: float32, scalars or [channels].
-        notes: changes and assumptions, one line each.
-    """
-
-    fields: dict[str, Any]
-    values: dict[str, list[np.ndarray]]
-    notes: tuple[str, ...]
-
-    def stored(self, config: ModelConfig) -> Tensors:
-        """The values stored with the weights, by their names in files; `config` has these `fields`."""
-        found: Tensors = {}
-        for number, node in enumerate(config.graph.neurons):
-            for name in node.operation.stored:
-                values = np.broadcast_to(self.values[name][number], node.operation.channels)
-                found[f"{node.name}.{name}"] = values.copy()
-        return found
 
 
 def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeurons:
@@ -56,21 +32,16 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
     """
     depth, pairs = len(stack.layers), list(zip(stack.neurons, stack.layers, strict=False))
     kind = _kind(stack.neurons, source)
-    resets, assumed = _resets(stack.neurons, source)
+    resets, assumed = _resets(stack.neurons)
     output, chosen = _output(stack, resets, output, source)
     spiking = depth - (output == "integrator")
     values: dict[str, list[np.ndarray]] = {}
     for name, parameter in kind.parameters.items():
         if parameter.decays:
-            each = [_values(*pair, name, source).clip(0, 1) for pair in pairs]
+            each = [_values(*pair, name).clip(0, 1) for pair in pairs]
             values[name] = each + [np.zeros((), np.float32)] * (depth - len(each))
         else:
-            values[name] = _filled(
-                [_positive(*pair, name, source) for pair in pairs[:spiking]], depth, np.ones((), np.float32)
-            )
-    fields: dict[str, Any] = {name: one_or_all(map(number, each)) for name, each in values.items()}
-    fields |= {"neuron": kind.name, "output": output, "reset": one_or_all(_filled(resets[:spiking], depth, "none"))}
-    fields["per_channel"] = tuple(name for name, each in values.items() if any(one.ndim for one in each))
+            values[name] = _filled([_positive(*pair, name) for pair in pairs[:spiking]], depth, np.ones((), np.float32))
     notes = [_ALIKE] if "alpha" in values else []
     clipped = [
         f"{neuron.name}.{name}"
@@ -80,29 +51,30 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
     ]
     if clipped:
         notes.append(f"{', '.join(clipped)}: clipped to between 0 and 1, as in snnTorch")
-    return FoundNeurons(fields, values, (*notes, *chosen, *assumed))
+    each_reset = _filled(resets[:spiking], depth, "none")
+    return FoundNeurons.of(kind.name, output, each_reset, values, (*notes, *chosen, *assumed))
 
 
 def _kind(neurons: Sequence[Module], source: str) -> Neuron:
     """The kind of all neurons, identified by their parameters."""
     named = {kind: dict.fromkeys(one.name for one in neurons if one.neuron is kind) for kind in READ}
-    if len(found := {kind: names for kind, names in named.items() if names}) > 1:
-        each = "; ".join(f"{class_of(kind)}: {', '.join(names)}" for kind, names in found.items())
-        raise UserError(f"{source}: has neurons of {len(found)} kinds, expected one; {each}")
+    if len(used := {kind: names for kind, names in named.items() if names}) > 1:
+        each = "; ".join(f"{class_of(kind)}: {', '.join(names)}" for kind, names in used.items())
+        raise UserError(f"{source}: has neurons of {len(used)} kinds, expected one; {each}")
     return neurons[0].neuron
 
 
-def _resets(neurons: Sequence[Module], source: str) -> tuple[list[Reset], list[str]]:
+def _resets(neurons: Sequence[Module]) -> tuple[list[Reset], list[str]]:
     """Each neuron's reset, and what was assumed."""
-    found: list[Reset] = []
+    resets: list[Reset] = []
     for neuron in neurons:
-        value = int(_scalar(neuron, "reset_mechanism_val", source)) if _tells_reset(neuron) else 0
+        value = int(_scalar(neuron, "reset_mechanism_val")) if _tells_reset(neuron) else 0
         if value not in range(len(_RESETS)):
             known = "0 (subtract), 1 (zero) or 2 (none)"
-            raise UserError(f"{source}: {neuron.name}.reset_mechanism_val is {value}, expected {known}")
-        found.append(_RESETS[value])
+            raise neuron.error("reset_mechanism_val", f"is {value}, expected {known}")
+        resets.append(_RESETS[value])
     assumed = "the file has no reset_mechanism_val: assuming subtract"
-    return found, [] if all(map(_tells_reset, neurons)) else [assumed]
+    return resets, [] if all(map(_tells_reset, neurons)) else [assumed]
 
 
 def _tells_reset(neuron: Module) -> bool:
@@ -133,52 +105,38 @@ def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source:
     return "integrator", [f"{last.name} never resets: the class is read from its membranes, without spikes; {also}"]
 
 
-def _values(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
+def _values(neuron: Module, layer: Module, name: str) -> np.ndarray:
     """A neuron's parameter, float32: a scalar, or [channels]."""
     values = neuron.tensors[name].float().numpy()
     if not layer.takes(neuron.tensors[name]):
         each = "channel" if layer.kind == "conv" else "neuron"
-        raise UserError(
-            f"{source}: {neuron.name}.{name} has shape {list(values.shape)}, expected one value for the layer, or one "
-            f"per {each}, {list(layer.per_channel)}"
-        )
+        expected = f"expected one value for the layer, or one per {each}, {list(layer.per_channel)}"
+        raise neuron.error(name, f"has shape {list(values.shape)}, {expected}")
     if len(unknown := values[~np.isfinite(values)]):
-        raise UserError(f"{source}: {neuron.name}.{name} is {unknown[0]}, expected a number")
+        raise neuron.error(name, f"is {unknown[0]}, expected a number")
     return values.reshape(-1 if values.size > 1 else ())
 
 
-def _positive(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
+def _positive(neuron: Module, layer: Module, name: str) -> np.ndarray:
     """`_values` of the threshold of neurons that spike."""
     if "graded_spikes_factor" in neuron.tensors:
-        factor = _scalar(neuron, "graded_spikes_factor", source)
+        factor = _scalar(neuron, "graded_spikes_factor")
         if factor != 1:
-            raise UserError(
-                f"{source}: {neuron.name}.graded_spikes_factor is {factor:g}, expected 1 (spikes of 0 and 1)"
-            )
-    values = _values(neuron, layer, name, source)
+            raise neuron.error("graded_spikes_factor", f"is {factor:g}, expected 1 (spikes of 0 and 1)")
+    values = _values(neuron, layer, name)
     for value in values[~is_threshold(values) | (values < 0)]:
-        raise UserError(f"{source}: {neuron.name}.{name} is {value:g}, expected a number {THRESHOLDS}")
+        raise neuron.error(name, f"is {value:g}, expected a number {THRESHOLDS}")
     return values
 
 
-def _scalar(neuron: Module, name: str, source: str) -> float:
+def _scalar(neuron: Module, name: str) -> float:
     tensor = neuron.tensors[name]
     if tensor.numel() != 1 or not tensor.isfinite().all():
         shown = f"has shape {list(tensor.shape)}" if tensor.numel() != 1 else f"is {tensor.item()}"
-        raise UserError(f"{source}: {neuron.name}.{name} {shown}, expected a number")
+        raise neuron.error(name, f"{shown}, expected a number")
     return float(tensor)
-
-
-def number(values: np.ndarray) -> float:
-    """A layer's value for the configuration: the shortest number with the same float32, or the mean of the channels."""
-    return float(str(values[()])) if values.ndim == 0 else float(f"{values.mean(dtype=np.float64):.4g}")
 
 
 def _filled(values: Sequence[T], depth: int, otherwise: T) -> list[T]:
     """The values of the first layers, with the last one repeated for the others."""
     return [*values, *[values[-1] if values else otherwise] * (depth - len(values))]
-
-
-def one_or_all(values: Iterable[T]) -> T | tuple[T, ...]:
-    found = tuple(values)
-    return found[0] if len(set(found)) == 1 else found

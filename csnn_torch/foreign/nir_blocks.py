@@ -11,8 +11,81 @@ from typing import Any, Literal
 import numpy as np
 
 from csnn_jax.errors import UserError, one_line
-from csnn_torch.foreign.nir_chain import Chain, Node
-from csnn_torch.foreign.nir_parameters import Shape, broadcast, padding, per_channel, whole
+from csnn_jax.options import show
+from csnn_torch.foreign.network import channels
+from csnn_torch.foreign.nir_file import Chain, Node
+
+Shape = tuple[int, ...]
+
+
+def broadcast(node: Node, parameter: str, shape: Shape) -> np.ndarray:
+    """A parameter's value for each neuron, [*shape]; a batch axis of 1 in front is removed.
+
+    Raises:
+        UserError: it has another shape.
+    """
+    values = node.numbers(parameter)
+    if values.ndim and (values == values.flat[0]).all():
+        values = values.flat[0]
+    while np.ndim(values) > len(shape) and len(values) == 1:
+        values = values[0]
+    if np.shape(values) == (math.prod(shape),):  # flattened
+        return np.reshape(values, shape)
+    try:
+        return np.broadcast_to(values, shape)
+    except ValueError:
+        actual = list(np.shape(values))
+        raise node.error(f"{parameter} has shape {actual}, expected one value, or {list(shape)}") from None
+
+
+def per_channel(node: Node, what: str, values: np.ndarray, shape: Shape) -> np.ndarray:
+    """Values that are equal within each channel, as [channels].
+
+    Args:
+        node: their node, for messages.
+        what: their name, for messages.
+        values: one for each element of `shape`.
+        shape: (channels, height, width) or (features,).
+
+    Raises:
+        UserError: they differ within a channel; the message names it.
+    """
+    rows = np.reshape(values, (shape[0], -1))
+    differ = (rows != rows[:, :1]).any(1)
+    if differ.any():
+        channel = int(np.argmax(differ))
+        low, high = rows[channel].min(), rows[channel].max()
+        raise node.error(f"{what} goes from {low:.9g} to {high:.9g} within channel {channel}, expected one value")
+    return rows[:, 0]
+
+
+def whole(node: Node, name: str) -> int:
+    """An integer that's the same for height and width."""
+    values = node.numbers(name)
+    if values.dtype.kind == "f" or (values != values.flat[0]).any():
+        raise node.error(
+            f"{name} is {show(tuple(values.flat))}, expected a whole number, the same for height and width"
+        )
+    return int(values.flat[0])
+
+
+def padding(node: Node, kernel: int) -> Literal["same", "valid"]:
+    """The padding of a convolution: half a kernel ("same"), or none ("valid")."""
+    stored = node["padding"]
+    if isinstance(stored, str):
+        if stored == "valid":
+            return "valid"
+        if stored == "same" and kernel % 2 and whole(node, "stride") == 1:
+            return "same"
+        raise node.error(f"padding is {one_line(stored)}, expected valid, or same with an odd kernel and stride 1")
+    zeros = whole(node, "padding")
+    if kernel % 2 and zeros == kernel // 2:
+        return "same"
+    if zeros:
+        half = f"{kernel // 2}, half a kernel, or 0" if kernel % 2 else "0, because the kernel is even"
+        raise node.error(f"padding is {zeros}, expected {half}")
+    return "valid"
+
 
 _POOLS: dict[str, Literal["avg", "sum"]] = {"AvgPool2d": "avg", "SumPool2d": "sum"}
 _NEURONS = ("IF", "LIF", "CubaLIF", "LI")
@@ -156,11 +229,11 @@ class _Reader:
         self.shape, self.factor = (math.prod(self.shape),), self.factor.ravel()
 
     def scale(self, node: Node) -> None:
-        given = broadcast(node, "scale", self.shape)
+        factors = broadcast(node, "scale", self.shape)
         if self.waiting:
-            self.blocks[-1].scale(per_channel(node, "scale", given, self.blocks[-1].shape))
+            self.blocks[-1].scale(per_channel(node, "scale", factors, self.blocks[-1].shape))
         else:
-            self.factor = self.factor * given
+            self.factor = self.factor * factors
 
     def neurons(self, node: Node) -> None:
         if not self.waiting:
@@ -216,21 +289,15 @@ def geometry(blocks: Sequence[Block]) -> dict[str, Any]:
         UserError: there are pools before neurons and pools after neurons.
     """
     convs = [block for block in blocks if block.is_conv]
-    outputs = tuple(len(block.weight) for block in blocks)
     pooled = [(block.pool_after, block.pooling) for block in convs if block.pooling]
     for after, node in pooled:
         if after != pooled[0][0]:
             one, other = ("after its neurons", "before") if after else ("before its neurons", "after")
             raise node.error(f"pools {one}, but `{pooled[0][1].name}` pools {other} them, expected the same order")
-    stated: dict[str, Any] = {
-        "conv_channels": outputs[: len(convs)],
-        "hidden": outputs[len(convs) : -1],
-        "num_classes": outputs[-1],
-    }
+    stated = channels([block.weight.shape for block in blocks])
     if not convs:
         return stated
     stated |= {
-        "kernel_size": tuple(block.weight.shape[2] for block in convs),
         "stride": tuple(block.stride for block in convs),
         "padding": tuple(block.padding for block in convs),
         "pool": tuple(block.pool for block in convs),

@@ -1,10 +1,12 @@
-"""Reads a NIR file (HDF5) as stored: its nodes by name, and its edges.
+"""Reads a NIR file (HDF5) as stored: its nodes by name, its edges, and for a chain its nodes in execution order.
 
 `nir.read` builds nodes whose parameters must all have the same shape, and checks shapes that some programs write wrong.
 Here, values are returned unchanged, and checked where a node is used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,14 +93,14 @@ def read(path: str, newer: bool = False) -> Graph:
                 raise UserError(f"{path}: is an HDF5 file without a node, {_EXPECTED}")
             if contents.count(contents.item(file, "node")) > MOST_NODES:
                 raise UserError(f"{path}: has more than {MOST_NODES:,} nodes, {_EXPECTED} with fewer")
-            found = contents.node(file, "node")
+            graph = contents.node(file, "node")
     except UserError:
         raise
     except Exception:  # h5py raises almost anything for a damaged file; its messages are about the format's internals
         raise UserError(f"{path}: truncated or damaged, {_EXPECTED}") from None
-    if isinstance(found, StoredNode):
-        raise UserError(f"{path}: contains a single {found.kind}, {_EXPECTED}")
-    return found
+    if isinstance(graph, StoredNode):
+        raise UserError(f"{path}: contains a single {graph.kind}, {_EXPECTED}")
+    return graph
 
 
 def _check_version(file: Any, contents: "_Contents") -> None:
@@ -140,10 +142,10 @@ class _Contents:
         shown = one_line(f"{group.name.rstrip('/')}/{name}")
         if name not in group:
             raise UserError(f"{self.path}: has no {shown}, {_EXPECTED}")
-        found, problem = hdf5.member(group, name)
+        member, problem = hdf5.member(group, name)
         if problem:
             raise UserError(f"{self.path}: {shown} {problem}")
-        return found
+        return member
 
     def value(self, group: Any, name: str) -> Any:
         """A data set's array, or its text."""
@@ -214,3 +216,148 @@ class _Contents:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A node in the chain.
+
+    Attributes:
+        source: the file, for messages.
+        number: its position in the chain, from 1, without the input.
+        name: its name, or `GRAPH.NODE` for a node of an inner graph.
+        kind: `Conv2d`, `LIF`, ...
+        values: its parameters, arrays or text.
+    """
+
+    source: str
+    number: int
+    name: str
+    kind: str
+    values: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.source}: node {self.number}, `{one_line(self.name)}`"
+
+    def error(self, text: str) -> UserError:
+        """An error about this node, to be raised."""
+        return UserError(f"{self}: {text}")
+
+    def __getitem__(self, parameter: str) -> Any:
+        if parameter not in self.values:
+            raise self.error(f"{self.kind} has no {parameter}, expected one")
+        return self.values[parameter]
+
+    def numbers(self, parameter: str) -> np.ndarray:
+        """A parameter's values.
+
+        Raises:
+            UserError: it's missing, or has anything but finite numbers.
+        """
+        values = np.asarray(self[parameter])
+        if values.dtype.kind not in "fiu" or not values.size:
+            raise self.error(f"{parameter} is {one_line(str(values.dtype))} {list(values.shape)}, expected numbers")
+        if not np.isfinite(values).all():
+            raise self.error(f"{parameter} is {values[~np.isfinite(values)][0]}, expected finite numbers")
+        return values
+
+
+class Chain(NamedTuple):
+    """The nodes between input and output.
+
+    Attributes:
+        shape: shape of the input in the file; empty if it has none.
+        nodes: in order.
+    """
+
+    shape: tuple[int, ...]
+    nodes: tuple[Node, ...]
+
+
+def chain(graph: Graph, source: str) -> Chain:
+    """The nodes of a graph in order. Inner graphs are replaced by their nodes.
+
+    Raises:
+        UserError: the graph isn't a chain: it has a cycle, branches, several inputs or outputs, or loose ends.
+    """
+    nodes, edges = _opened(graph, source)
+    before: dict[str, list[str]] = {name: [] for name in nodes}
+    after: dict[str, list[str]] = {name: [] for name in nodes}
+    for start, end in dict.fromkeys(edges):
+        for name in (start, end):
+            if name not in nodes:
+                raise UserError(
+                    f"{source}: has an edge from {_listed([start])} to {_listed([end])}, but no node {_listed([name])}"
+                )
+        after[start].append(end)
+        before[end].append(start)
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError as error:
+        *cycle, _ = error.args[1]
+        first = cycle.index(min(cycle))
+        names = [*cycle[first:], *cycle[: first + 1]]
+        raise UserError(
+            f"{source}: has the cycle {_listed(names, ' -> ')}, expected a network without recurrence"
+        ) from None
+    first, last = (_only(graph, kind, source) for kind in ("Input", "Output"))
+    for name in nodes:
+        for others, verb in ((after[name], "feeds"), (before[name], "is fed by")):
+            if len(others) > 1:
+                raise UserError(
+                    f"{source}: {_listed([name])} {verb} {_listed(sorted(others))}, expected a chain of nodes"
+                )
+    order = [first]
+    while after[order[-1]]:
+        order += after[order[-1]]
+    if order[-1] != last:
+        raise UserError(
+            f"{source}: {_listed(order[-1:])} feeds nothing, expected a chain that ends at {_listed([last])}"
+        )
+    if loose := sorted(nodes.keys() - set(order)):
+        raise UserError(f"{source}: {_listed(loose)} isn't in the chain from Input to Output, expected all nodes in it")
+    inner = [(name, nodes[name]) for name in order if nodes[name].kind not in ("Input", "Output")]
+    chained = (Node(source, number, name, *one) for number, (name, one) in enumerate(inner, 1))
+    return Chain(_shape(nodes[first]), tuple(chained))
+
+
+def _opened(graph: Graph, source: str, prefix: str = "") -> tuple[dict[str, StoredNode], list[tuple[str, str]]]:
+    """All nodes by name, with a prefix for inner graphs, and all edges; those to an inner graph enter at its Input.
+
+    Inputs and Outputs of inner graphs are kept, as nodes that change nothing.
+    """
+    nodes: dict[str, StoredNode] = {}
+    edges: list[tuple[str, str]] = []
+    starts: dict[str, str] = {}
+    ends: dict[str, str] = {}
+    for name, one in graph.nodes.items():
+        path = prefix + name
+        if isinstance(one, StoredNode):
+            nodes[path] = one
+            starts[name] = ends[name] = path
+            continue
+        inner, between = _opened(one, source, f"{path}.")
+        nodes |= inner
+        edges += between
+        ends[name], starts[name] = (f"{path}.{_only(one, kind, source, path)}" for kind in ("Input", "Output"))
+    edges += [(starts.get(one, prefix + one), ends.get(other, prefix + other)) for one, other in graph.edges]
+    return nodes, edges
+
+
+def _only(graph: Graph, kind: str, source: str, name: str = "") -> str:
+    """The name of a graph's only Input or Output."""
+    names = [key for key, one in graph.nodes.items() if isinstance(one, StoredNode) and one.kind == kind]
+    if len(names) != 1:
+        where = f"{source}: {_listed([name])}" if name else source
+        named = f", {_listed(sorted(names))}" if names else ""
+        raise UserError(f"{where}: has {len(names)} nodes of kind {kind}{named}, expected one")
+    return names[0]
+
+
+def _shape(node: StoredNode) -> tuple[int, ...]:
+    values = np.asarray(node.values.get("shape", ()))
+    return tuple(map(int, values)) if values.ndim == 1 and values.dtype.kind in "iu" else ()
+
+
+def _listed(names: Sequence[str], by: str = ", ") -> str:
+    return by.join(f"`{one_line(name)}`" for name in names)

@@ -81,7 +81,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         classes = [np.asarray(total).argmax(1) for total in scores]
         others += int(np.sum(classes[0] != classes[1]))
         if labels is not None:
-            correct += [np.count_nonzero(found == labels[rows]) for found in classes]
+            correct += [np.count_nonzero(predicted == labels[rows]) for predicted in classes]
     were, are = correct.tolist()
     graph = model.graph
     never = [node for node, ever in zip(graph.neurons, fired, strict=True) if not ever and node in graph.spiking]

@@ -67,20 +67,20 @@ def read(path: str) -> Saved:
     """
     if path.endswith(".safetensors"):
         return _of_safetensors(path)
-    found = _unpickled(path)
-    if not isinstance(found, dict) or not found:
-        what = "an empty dict" if found == {} else f"a {_type(found)}"
+    content = _unpickled(path)
+    if not isinstance(content, dict) or not content:
+        what = "an empty dict" if content == {} else f"a {_type(content)}"
         raise UserError(f"{path}: contains {what}, {_EXPECTED}")
-    inside = [name for name, value in found.items() if _is_state(value)]
+    inside = [name for name, value in content.items() if _is_state(value)]
     if len(inside) > 1:
         names = " and ".join(map(_shown, inside))
         raise UserError(f"{path}: contains {len(inside)} state_dicts, {names}, expected one")
     if inside:
-        return Saved(dict(found[inside[0]]), (f"using the file's {_shown(inside[0])} as the state_dict",))
-    for name, tensor in found.items():
+        return Saved(dict(content[inside[0]]), (f"using the file's {_shown(inside[0])} as the state_dict",))
+    for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise UserError(f"{path}: {_shown(name)} is of type {_type(tensor)}, {_EXPECTED}, with only tensors")
-    return Saved({name: tensor for name, tensor in found.items() if name != "n_averaged"})  # AveragedModel's counter
+    return Saved({name: tensor for name, tensor in content.items() if name != "n_averaged"})  # AveragedModel's counter
 
 
 def plain(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
@@ -89,7 +89,7 @@ def plain(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Ten
     Raises:
         UserError: a tensor isn't a dense tensor of numbers; the message names it.
     """
-    found = {}
+    tensors = {}
     for name, tensor in state.items():
         if not name.isprintable() or len(name) > 300:
             raise UserError(f"{source}: a tensor is named {_shown(name)}, expected a name such as conv1.weight")
@@ -103,8 +103,8 @@ def plain(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Ten
             raise UserError(f"{source}: {name} has type {tensor.dtype}, expected one of {known}")
         if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
             raise UserError(f"{source}: {name} has shape {list(tensor.shape)}, expected as many values as are stored")
-        found[name] = tensor.detach().cpu()
-    return found
+        tensors[name] = tensor.detach().cpu()
+    return tensors
 
 
 def _is_state(value: Any) -> bool:
@@ -132,14 +132,14 @@ def _of_safetensors(path: str) -> Saved:
         with safetensors.safe_open(path, framework="pt") as file:
             if weights.CONFIGS & (file.metadata() or {}).keys():
                 raise UserError(f"{path}: contains the weights of a run, which need no conversion, {_EXPECTED}")
-            found = {name: file.get_tensor(name) for name in sorted(file.keys(), key=_by_numbers)}
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys(), key=_by_numbers)}
     except (OSError, safetensors.SafetensorError, RuntimeError, AttributeError, ValueError) as error:
         reason = _shown(first_line(error))
         raise UserError(f"{path}: can't be read, expected a safetensors file: {reason}") from None
-    if not found:
+    if not tensors:
         raise UserError(f"{path}: contains no tensors, expected a state_dict")
     note = "a safetensors file doesn't contain the order of the modules: using the numbers in their names"
-    return Saved(found, (note,), ordered=False)
+    return Saved(tensors, (note,), ordered=False)
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:

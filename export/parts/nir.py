@@ -18,7 +18,7 @@ from csnn_jax.config.graph import Node
 from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.equality import Comparison
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.foreign import nir_blocks, nir_chain, nir_file, nir_network
+from csnn_torch.foreign import nir_blocks, nir_file, nir_network
 from csnn_torch.library import Torch
 from csnn_torch.programs import PROGRAMS, snntorch
 from csnn_torch.programs.program import Leaky, Program
@@ -65,7 +65,7 @@ class _Arithmetic(Torch):
         nodes: the file's nodes of neurons, by the names of ours.
     """
 
-    def __init__(self, program: Program, leaky: Leaky, nodes: dict[str, nir_chain.Node]):
+    def __init__(self, program: Program, leaky: Leaky, nodes: dict[str, nir_file.Node]):
         super().__init__()
         self._program, self._leaky, self._nodes = program, leaky, nodes
         self._values = {
@@ -103,7 +103,7 @@ def simulate(path: Path, program: Program, x: Tensor, time_steps: int, like_ours
         The spikes [time, batch, *shape] of every layer.
     """
     stored = nir_file.read(str(path))
-    chain = nir_chain.chain(stored, str(path))
+    chain = nir_file.chain(stored, str(path))
     blocks = nir_blocks.blocks(chain, chain.shape, str(path))
     channels, height, width = chain.shape
     fields: dict[str, Any] = nir_network.of_metadata(stored.metadata, str(path)) | nir_blocks.geometry(blocks)

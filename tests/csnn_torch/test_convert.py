@@ -1,30 +1,65 @@
-"""A network trained in snnTorch becomes a run of csnn_jax."""
+"""A network from snnTorch or a NIR file becomes a run of csnn_jax, or one line says why not and files are kept."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from bundles import SMALL, drawn
 from digits import few_digits
 from foreign_networks import foreign
+from nir_files import affine, chained, conv, flatten, lif, pool, sixteenths, write
 from recordings import write_nmnist
 from refusals import refused
 from snntorch import utils
 from torch import nn
 
 from csnn_jax import data
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.runs import layouts, rundir
 from csnn_jax.trained import Trained
 from csnn_torch import convert
+from csnn_torch.foreign import nir_network
+from export.graphs import nir_graph
 
 torch.set_num_threads(1)
+MODULE = "csnn_torch.convert"
+
+
+class Converted(NamedTuple):
+    """A run that was converted, and what was printed."""
+
+    run: rundir.RunDir
+    config: Config
+    tensors: layouts.Tensors
+    printed: str
+
+
+@pytest.fixture
+def converted(tmp_path, capsys) -> Callable[..., Converted]:
+    """Converts a network or a file."""
+
+    def call(source, *flags) -> Converted:
+        if isinstance(source, nn.Module):
+            torch.save(source.state_dict(), source := tmp_path / "net.pt")
+        assert convert.main([str(word) for word in (source, "--out", tmp_path / "run", *flags)]) == 0
+        found = Converted(*rundir.open_run(str(tmp_path / "run")), capsys.readouterr().out)
+        assert found.run.finished
+        return found
+
+    return call
 
 
 @pytest.fixture
 def file(tmp_path):
-    path = tmp_path / "foreign.pt"
-    torch.save(foreign().state_dict(), path)
-    return path
+    torch.save(foreign().state_dict(), tmp_path / "foreign.pt")
+    return tmp_path / "foreign.pt"
+
+
+def assert_equal(tensors: layouts.Tensors, expected: layouts.Tensors) -> None:
+    assert {name: one.tobytes() for name, one in tensors.items()} == {k: v.tobytes() for k, v in expected.items()}
 
 
 def spikes_of(network: nn.Sequential, x: torch.Tensor, steps: int) -> list[np.ndarray]:
@@ -39,48 +74,43 @@ def spikes_of(network: nn.Sequential, x: torch.Tensor, steps: int) -> list[np.nd
     return [np.stack(layer) for layer in found.values()]
 
 
+def layers_of(network: nn.Sequential) -> dict[str, nn.Module]:
+    layers = [one for one in network if isinstance(one, (nn.Conv2d, nn.Linear))]
+    return dict(zip(("conv1", "conv2", "fc1", "fc2"), layers, strict=True))
+
+
 def with_weights(tensors: dict[str, np.ndarray]) -> nn.Sequential:
     """`foreign` with different weights."""
     network = foreign()
-    layers = [one for one in network if isinstance(one, (nn.Conv2d, nn.Linear))]
     with torch.no_grad():
-        for layer, name in zip(layers, ("conv1", "conv2", "fc1", "fc2"), strict=True):
+        for name, layer in layers_of(network).items():
             layer.weight.copy_(torch.tensor(tensors[f"{name}.weight"]))
             layer.bias.copy_(torch.tensor(tensors[f"{name}.bias"]))
     return network
 
 
 @pytest.mark.parametrize("scale", [(), pytest.param(("--scale", "200"), marks=pytest.mark.slow)], ids=str)
-def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale):
-    out, few = tmp_path / "run", few_digits(tmp_path / "digits", test=200)
-    words = [str(file), "--out", str(out), "--time-steps", "12", "--dataset", few]
-    assert convert.main([*words, *scale]) == 0
-    printed = capsys.readouterr().out
-    divided = float(scale[1]) if scale else 255.0
+def test_the_converted_run_gives_snntorchs_spikes(converted, tmp_path, scale):
+    few, divided = few_digits(tmp_path / "digits", test=200), float(scale[1]) if scale else 255.0
+    run, config, tensors, printed = converted(foreign(), "--time-steps", 12, "--dataset", few, *scale)
     assert "from flags: padding same, stride 1, pool max, atan, direct, 12 steps" in printed
     assert "Note: a state_dict doesn't contain inhibition, reset_delay, state_quant" in printed
-    assert (
-        f"Note: assuming your images were divided by {divided:g} (--scale): here it's 256, and conv1 compensates for it"
-        in printed
-    )
-    run, config, tensors = rundir.open_run(str(out))
+    assert f"Note: assuming your images were divided by {divided:g} (--scale): here it's 256, and conv1 " in printed
     assert config.model.conv_channels == (4, 6) and config.model.hidden == (20,) and config.model.reset == "zero"
     assert config.model.beta == pytest.approx((0.9, 1.0, 0.3, 0.8)) and config.model.time_steps == 12
 
-    layers = [one for one in foreign() if isinstance(one, (nn.Conv2d, nn.Linear))]
     masters = {}
-    for layer, name in zip(layers, ("conv1", "conv2", "fc1", "fc2"), strict=True):
+    for name, layer in layers_of(foreign()).items():
         weight = layer.weight.detach().numpy().astype(np.float64) * (256 / divided if name == "conv1" else 1)
         masters |= {f"{name}.weight": weight.astype(np.float32), f"{name}.bias": layer.bias.detach().numpy()}
     rounded = layouts.on_grid(config.model, masters)
-    assert {name: tensor.tobytes() for name, tensor in tensors.items()} == {k: v.tobytes() for k, v in rounded.items()}
+    assert_equal(tensors, rounded)
 
     test = data.load("mnist", (28, 28, 1)).test
     images, labels = test.images[:200], test.labels[:200]
-    x = torch.tensor(images).permute(0, 3, 1, 2) / 256
-    before, after = (spikes_of(with_weights(one), x, 12) for one in (masters, rounded))
-    for layer in after:
-        assert 0.01 < layer.mean() < 0.9
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    before, after = (spikes_of(with_weights(one), x / 256, 12) for one in (masters, rounded))
+    assert all(0.01 < layer.mean() < 0.9 for layer in after)
     changed = sum(np.count_nonzero(a != b) for a, b in zip(before, after, strict=True))
     one, other = (side[-1].sum(0).argmax(1) for side in (before, after))
     spikes, predictions = sum(layer.size for layer in before), (one != other).sum()
@@ -91,22 +121,21 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
         f"{(other == labels).mean():.2%} after\n"
     ) in printed
 
-    own = spikes_of(foreign(), torch.tensor(images).permute(0, 3, 1, 2) / divided, 12)
-    assert np.count_nonzero(own[-1] != before[-1]) <= 1e-3 * own[-1].size  # folding rounds
-    for ours, theirs in zip(Trained(config, tensors).trace(images[:40]).spikes.values(), after, strict=True):
-        np.testing.assert_array_equal(ours, np.moveaxis(theirs, 2, -1)[:, :40])
+    original = spikes_of(foreign(), x / divided, 12)
+    assert np.count_nonzero(original[-1] != before[-1]) <= 1e-3 * original[-1].size  # folding rounds
+    for layer, expected in zip(Trained(config, tensors).trace(images[:40]).spikes.values(), after, strict=True):
+        np.testing.assert_array_equal(layer, np.moveaxis(expected, 2, -1)[:, :40])
     (end,) = run.records("end")
-    assert run.finished and f"Final Test Accuracy: {end['accuracy']:.2%} (200 images of {few})" in printed
+    assert f"Final Test Accuracy: {end['accuracy']:.2%} (200 images of {few})" in printed
 
 
-def test_weights_of_few_bits(file, tmp_path, capsys):
-    assert convert.main([str(file), "--out", str(tmp_path / "run"), "--time-steps", "5", "--weight-bits", "3"]) == 0
-    assert "Rounding the weights, on the first 1,000 test images: changed" in capsys.readouterr().out
-    _, config, tensors = rundir.open_run(str(tmp_path / "run"))
-    assert config.model.weight_bits == 3 and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
+def test_weights_of_few_bits(converted):
+    found = converted(foreign(), "--time-steps", 5, "--weight-bits", 3)
+    assert "Rounding the weights, on the first 1,000 test images: changed" in found.printed
+    assert found.config.model.weight_bits == 3 and len(np.unique(abs(found.tensors["fc1.weight"][0]))) <= 4
 
 
-def test_flags_that_contradict_the_file_are_refused(file, tmp_path):
+def test_flags_that_contradict_a_state_dict_are_refused(file, tmp_path):
     bars = write_nmnist(tmp_path / "bars", train=1, test=1)
     for flags, names in (
         (("--input-shape", "32", "32", "1"), ("7.weight", [20, 294], [20, 384])),
@@ -115,9 +144,13 @@ def test_flags_that_contradict_the_file_are_refused(file, tmp_path):
         (("--scale", "255", "--encoding", "rate"), ("--encoding rate", "direct", "--scale")),
         (("--dataset", "minst"), ["--dataset 'minst'"]),
         (("--dataset", bars), (f"--dataset {bars}", "34x34x2", "28x28x1")),
+        (("--dt", "0.001"), ("--dt 0.001", file, "NIR")),
+        (("--written-by", "sinabs"), ("--written-by sinabs", file, "NIR")),
+        (("--reset", "zero"), ("--reset zero", file, "NIR")),
+        (("--no-norm-input",), ("--no-norm-input", file, "NIR")),
     ):
         prints = "recordings" if bars in flags else ""
-        refused("csnn_torch.convert", file, "--out", tmp_path / "run", *flags, names=names, prints=prints)
+        refused(MODULE, file, "--out", tmp_path / "run", *flags, names=names, prints=prints)
 
 
 def small(channels: int, pixels: int) -> nn.Sequential:
@@ -132,33 +165,25 @@ def small(channels: int, pixels: int) -> nn.Sequential:
     ("channels", "why"),
     [(3, "measured; use"), (1, "measured: {}: resized to 32x32 (bilinear, antialiased); use")],
 )
-def test_no_accuracy_is_measured_on_images_of_another_shape(dataset, tmp_path, capsys, channels, why):
+def test_no_accuracy_is_measured_on_images_of_another_shape(dataset, converted, channels, why):
     flags = ("--dataset", dataset) if channels == 1 else ()
-    torch.save(small(channels, 32).state_dict(), tmp_path / "net.pt")
-    shape = ("--input-shape", "32", "32", str(channels), "--padding", "valid", "--time-steps", "2")
-    assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *shape, *flags]) == 0
-    printed = capsys.readouterr().out
+    shape = ("--input-shape", 32, 32, channels, "--padding", "valid", "--time-steps", 2)
+    run, config, _, printed = converted(small(channels, 32), *shape, *flags)
     assert "Final Test Accuracy" not in printed and f"No accuracy was {why.format(dataset)}" in printed
     assert f"images of 32x32x{channels} and at most 10 classes" in printed
-    run, config, _ = rundir.open_run(str(tmp_path / "run"))
     (end,) = run.records("end")
-    assert end["accuracy"] is None and run.finished
-    assert config.data.dataset == (dataset if flags else "arrays")
+    assert end["accuracy"] is None and config.data.dataset == (dataset if flags else "arrays")
 
 
-def test_the_flags_for_norms_and_normalized_images_are_accepted(dataset, tmp_path, capsys):
+def test_the_flags_for_norms_and_normalized_images_are_accepted(dataset, converted):
     network = small(1, 28)
-    torch.save(network.state_dict(), tmp_path / "net.pt")
-    flags = ("--padding", "valid", "--time-steps", "2", "--batchnorm-eps", "1e-3", "--normalize", "0.1307", "0.3081")
-    words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *flags, "--dataset", dataset]
-    assert convert.main(words) == 0
-    printed = capsys.readouterr().out
-    assert "mean 0.1307 and standard deviation 0.3081 is folded into conv1" in printed
-    assert f"images of {dataset})" in printed
-    folded = rundir.open_run(str(tmp_path / "run"))[2]["conv1.weight"]
+    flags = ("--padding", "valid", "--time-steps", 2, "--batchnorm-eps", "1e-3", "--normalize", 0.1307, 0.3081)
+    found = converted(network, *flags, "--dataset", dataset)
+    assert "mean 0.1307 and standard deviation 0.3081 is folded into conv1" in found.printed
+    assert f"images of {dataset})" in found.printed
     expected = network[0].weight.detach().numpy().astype(np.float64) / 0.3081 * 256 / 255
     step = 2.0 ** -ModelConfig().graph.weighted[0].grid.bits * abs(expected).max()
-    np.testing.assert_allclose(folded, expected, rtol=0, atol=step)
+    np.testing.assert_allclose(found.tensors["conv1.weight"], expected, rtol=0, atol=step)
 
 
 class Linear(nn.Module):
@@ -170,9 +195,8 @@ class Linear(nn.Module):
         self.lif1 = kind
         draw = torch.Generator().manual_seed(2)
         with torch.no_grad():
-            for parameter in self.parameters():
-                if parameter.ndim:
-                    parameter.copy_(torch.randint(-16, 17, parameter.shape, generator=draw) / 64)
+            for parameter in (self.fc1.weight, self.fc2.weight):
+                parameter.copy_(torch.randint(-16, 17, parameter.shape, generator=draw) / 64)
 
     @torch.no_grad()
     def forward(self, x, steps):
@@ -184,7 +208,7 @@ class Linear(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [snn.Leaky(beta=0.9), snn.Synaptic(alpha=0.8, beta=0.7, reset_mechanism="zero")])
-def test_a_network_read_from_a_last_linear_layer_keeps_its_classes(tmp_path, capsys, kind):
+def test_a_network_read_from_a_last_linear_layer_keeps_its_classes(tmp_path, converted, kind):
     """The labels are the network's own predictions, so the converted run classifies all of them correctly."""
     network = Linear(kind)
     random = np.random.default_rng(3)
@@ -192,20 +216,8 @@ def test_a_network_read_from_a_last_linear_layer_keeps_its_classes(tmp_path, cap
     labels = network(torch.tensor(images).movedim(-1, 1) / 256, 12).argmax(1).numpy()
     assert len(set(labels)) > 2
     np.savez(tmp_path / "test.npz", images=images, labels=labels)
-    torch.save(network.state_dict(), tmp_path / "net.pt")
-    words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--input-shape", "8", "8", "1"]
-    flags = (
-        "--scale",
-        "256",
-        "--time-steps",
-        "12",
-        "--map",
-        "lif1=lif1",
-        "--dataset",
-        f"arrays:{tmp_path / 'test.npz'}",
-    )
-    assert convert.main([*words, *flags]) == 0
-    printed = capsys.readouterr().out
+    flags = ("--scale", 256, "--time-steps", 12, "--map", "lif1=lif1", "--dataset", f"arrays:{tmp_path / 'test.npz'}")
+    printed = converted(network, "--input-shape", 8, 8, 1, *flags).printed
     assert "Note: fc2 has no neuron: the class is read from its current, step by step" in printed
     assert f"{type(kind).__name__.lower()} neurons, reset" in printed and ", integrator; from flags" in printed
     assert "0 of 60 predictions; accuracy 100.00% before, 100.00% after" in printed
@@ -213,63 +225,107 @@ def test_a_network_read_from_a_last_linear_layer_keeps_its_classes(tmp_path, cap
 
 
 @pytest.mark.parametrize(("flags", "factor"), [((), 1), (("--scale", "4"), 0.25)])
-def test_counts_are_not_divided(tmp_path, monkeypatch, capsys, flags, factor):
+def test_counts_are_not_divided(tmp_path, monkeypatch, converted, flags, factor):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     bars = write_nmnist(tmp_path / "bars", train=2, test=3)
     network = small(2, 34)
     with torch.no_grad():
         network[0].weight.copy_(torch.arange(-18, 18).reshape(2, 2, 3, 3) / 32)  # on its grid
-    torch.save(network.state_dict(), tmp_path / "net.pt")
-    words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--input-shape", "34", "34", "2"]
-    assert convert.main([*words, "--padding", "valid", "--dataset", bars, *flags]) == 0
-    printed = capsys.readouterr().out
+    shape = ("--input-shape", 34, 34, 2, "--padding", "valid")
+    _, config, tensors, printed = converted(network, *shape, "--dataset", bars, *flags)
     assert ("your images were divided by 4 (" in printed) == bool(flags) and "by 255" not in printed
     assert "Rounding the weights, on the first 30 test images: changed " in printed
-    _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert (config.model.scale, config.model.input_bits) == (1, 4)
     np.testing.assert_array_equal(tensors["conv1.weight"], network[0].weight.detach().numpy() * factor)
 
 
-def test_floats_are_quantized_with_their_own_step(tmp_path, capsys):
+def test_floats_are_quantized_with_their_own_step(tmp_path, converted):
     """The inputs take 11 bits, which leaves 8 for each neuron's 9 weights; nothing is folded into them."""
     images = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
     np.savez(tmp_path / "test.npz", images=images, labels=np.arange(20) % 10)
-    torch.save((network := small(1, 28)).state_dict(), tmp_path / "net.pt")
-    words = (str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--padding", "valid", "--time-steps", "3")
-    assert convert.main([*words, "--dataset", f"arrays:{tmp_path / 'test.npz'}"]) == 0
-    assert "Rounding the weights, on the first 20 test images: changed " in capsys.readouterr().out
-    _, config, tensors = rundir.open_run(str(tmp_path / "run"))
+    network, flags = small(1, 28), ("--padding", "valid", "--time-steps", 3)
+    _, config, tensors, printed = converted(network, *flags, "--dataset", f"arrays:{tmp_path / 'test.npz'}")
+    assert "Rounding the weights, on the first 20 test images: changed " in printed
     assert (config.model.scale, config.model.input_bits) == (2048, 11)
     weight, bias = (one.detach().numpy() for one in (network[0].weight, network[0].bias))
     kernel, _ = config.model.graph.weighted[0].grid.round(np.moveaxis(weight, 0, -1), bias)
     np.testing.assert_array_equal(tensors["conv1.weight"], np.moveaxis(kernel, -1, 0))
 
 
-def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(dataset, tmp_path, capsys):
+def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(dataset, converted):
     """Layer by layer, these are the spikes of snnTorch's own modules."""
     neurons = dict(beta=0.5, init_hidden=True)
     layers = nn.Conv2d(1, 3, 3, padding=1), snn.Leaky(**neurons), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(147, 10)
     network = nn.Sequential(*layers, snn.Leaky(**neurons, output=True))
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for layer in (network[0], network[4]):
-            layer.weight.copy_(torch.randint(-8, 9, layer.weight.shape, generator=draw) / 8)
-            layer.bias.copy_(torch.randint(-8, 9, layer.bias.shape, generator=draw) / 8)
-    torch.save(network.state_dict(), tmp_path / "net.pt")
-    flags = ("--pool", "avg", "--pool-size", "4", "--pool-after", "--time-steps", "6", "--scale", "256")
-    words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--dataset", dataset]
-    assert convert.main([*words, *flags]) == 0
-    printed = capsys.readouterr().out
+        for values in (one for layer in (network[0], network[4]) for one in (layer.weight, layer.bias)):
+            values.copy_(torch.randint(-8, 9, values.shape, generator=draw) / 8)
+    flags = ("--pool", "avg", "--pool-size", 4, "--pool-after", "--time-steps", 6, "--scale", 256)
+    _, config, tensors, printed = converted(network, *flags, "--dataset", dataset)
     assert "; from flags: padding same, stride 1, pool avg of 4 after the neurons, atan, direct, 6 steps" in printed
-    _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     images = data.load("mnist", (28, 28, 1)).test.images[:20]
     theirs = spikes_of(network, torch.tensor(images).permute(0, 3, 1, 2) / 256, 6)
-    for ours, expected in zip(Trained(config, tensors).trace(images).spikes.values(), theirs, strict=True):
+    for layer, expected in zip(Trained(config, tensors).trace(images).spikes.values(), theirs, strict=True):
         assert 0.02 < expected.mean() < 0.98
-        np.testing.assert_array_equal(ours, np.moveaxis(expected, 2, -1))
+        np.testing.assert_array_equal(layer, np.moveaxis(expected, 2, -1))
 
 
-def test_flags_for_nir_files_are_refused_for_a_state_dict(file, tmp_path):
-    for flags in (("--dt", "1e-3"), ("--written-by", "sinabs"), ("--reset", "zero"), ("--no-norm-input",)):
-        flag = " ".join(flags).replace("1e-3", "0.001")
-        refused("csnn_torch.convert", file, "--out", tmp_path / "run", *flags, names=(flag, file, "NIR"))
+def test_a_run_that_was_exported_comes_back_from_its_nir_file(tmp_path, converted):
+    tensors = drawn(SMALL)
+    nir_graph.write(tmp_path / "network.nir", SMALL, tensors)
+    _, config, found, printed = converted(tmp_path / "network.nir", "--dataset", "mnist")
+    assert "Note:" not in printed and ", padding same, stride 1, pool avg; from flags: atan, direct, 6 steps" in printed
+    assert "Rounding the weights, on the first 1,000 test images: changed 0 of " in printed
+    assert "and 0 of 1,000 predictions; accuracy " in printed and "Final Test Accuracy: " in printed
+    assert_equal(found, tensors)
+    assert config.model.time_steps == 6 and config.model.beta == SMALL.beta
+    images = data.load("mnist", (28, 28, 1)).test.images[:50]
+    one, other = Trained(config, found), Trained(Config(SMALL), tensors)
+    np.testing.assert_array_equal(one.classify(images).scores, other.classify(images).scores)
+
+
+def nir_file(path, **values):
+    """Two blocks for images of 8x6 pixels and 2 channels, with a time constant that no grid can represent."""
+    neurons, dense = lif(**{"tau": 3.0, "r": 1.0} | values), affine(sixteenths(1, 3, 48))
+    layers = conv(sixteenths(0, 4, 2, 3, 3)), neurons, pool(2), flatten(), dense, lif(tau=3.0, r=1.0)
+    return write(path, chained((2, 8, 6), *layers))
+
+
+def test_effects_of_rounding_are_reported_without_images_too(tmp_path, converted):
+    path = nir_file(tmp_path / "net.h5")
+    _, config, tensors, printed = converted(path, "--dt", 1, "--time-steps", 8, "--weight-bits", 3)
+    assert "Network: 8x6x2 4C3 fc3, no bias, leaky neurons, reset zero, beta 0.6666667, threshold 1, " in printed
+    assert "pool sum after the neurons; from flags: atan, direct, 8 steps" in printed
+    assert "Rounding the weights, on 20 random images with a fifth of their pixels above 0: changed " in printed
+    changed, spikes = printed.partition("above 0: changed ")[2].split()[0:3:2]
+    assert 0 < int(changed.replace(",", "")) < int(spikes.replace(",", "")) == 20 * 8 * (8 * 6 * 4 + 3)
+    assert config.data.dataset == "arrays" and config.model.weight_bits == 3
+    assert_equal(tensors, layouts.on_grid(config.model, nir_network.read(path, dt=1.0).tensors))
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "facts"),
+    [
+        (None, ("--padding", "valid"), ["--padding valid"]),
+        (None, ("--map", "0=conv1"), ["--map 0=conv1"]),
+        (None, ("--written-by", "foo"), ("--written-by foo", "snntorch, norse, sinabs, spikingjelly")),
+        (None, ("--no-reset-delay",), ["--no-reset-delay"]),
+        (None, ("--dt", "0"), ("--dt 0", "positive")),
+        (None, ("--written-by", "norse", "--no-norm-input"), ("--no-norm-input", "--written-by sinabs")),
+        (None, ("--dataset", "mnist"), ("--input-shape 8 6 2", "1 channel", "mnist")),
+        (lambda path: nir_file(path, tau=0.0), (), ("net.nir", "node 2, `1`", "tau", 0)),
+        (lambda path: nir_file(path, v_threshold=-1.0), (), ("net.nir", "node 2, `1`", "v_threshold", -1)),
+        (lambda path: path.write_bytes(b"no graph"), (), ("net.nir", "HDF5")),
+        (lambda path: path.write_bytes(path.read_bytes()[:3000]), (), ("net.nir", "damaged")),
+        (lambda path: path.unlink(), (), ("net.nir", "no such file")),
+        (lambda path: write(path, chained((4,), lif()), version="9.0"), (), ("net.nir", "nir 9.0", "1.")),
+    ],
+)
+def test_a_nir_file_that_cannot_be_converted_changes_nothing(tmp_path, converted, change, flags, facts):
+    path = tmp_path / "net.nir"
+    converted(nir_file(path), "--dt", 1, "--time-steps", 2)
+    if change:
+        change(path)
+    line = refused(MODULE, path, "--out", tmp_path / "run", "--overwrite", "--dt", 1, *flags, names=facts)
+    assert "synchronously" not in line and "None" not in line  # HDF5's and the parser's own words

@@ -1,4 +1,6 @@
-"""The companion's input, parameters and gradients; tests/test_matrix.py compares what it computes."""
+"""The companion's input, parameters, gradients and rounded weights; tests/test_matrix.py compares its results."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,26 +9,38 @@ from refusals import refusing
 
 from csnn_jax import ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs.layouts import expected_shapes
+from csnn_jax.runs.layouts import on_grid
 from csnn_torch import model as companion
 from csnn_torch.compare import results
 
 pytestmark = pytest.mark.numeric
 
-STACK = {"input_shape": (12, 10, 2), "conv_channels": (5, 7), "hidden": (20,), "num_classes": 6, "time_steps": 8}
+STACK = ModelConfig((12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=8)
+SMALL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(12,), num_classes=3, time_steps=5)
 
 
-def whole_eighths(config, seed):
-    """Weights, images and membranes that float32 represents exactly, so the order of summation can't matter."""
-    random = np.random.default_rng(seed)
-    pools = {"max": (-8, 7), "avg": (-6, 8), "none": (-8, 8)}  # a maximum exceeds the mean
-    low, high = pools.get(config.pool, (-7, 7))
-    tensors = {
-        name: (random.integers(low, high, shape) / 8).astype(np.float32)
-        for name, shape in expected_shapes(config).items()
-    }
-    images = (random.integers(0, 3, (9, *config.input_shape)) / 2).astype(np.float32)
-    return tensors, images
+def images(config, dtype=torch.float32, count=16):
+    height, width, channels = config.input_shape
+    return torch.randint(0, 256, (count, channels, height, width)).to(dtype) / 256
+
+
+def made(config, rounded=False, dtype=torch.float32):
+    """A network with random weights; if `rounded`, they are already on their grids and the network has none."""
+    torch.manual_seed(0)
+    network = companion.sequential(config, dtype)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3)
+    if rounded:
+        companion.load_tensors(network, on_grid(config, companion.tensors(network)))
+        network.grids = ()
+    return network
+
+
+def stepped(network, x, steps=5):
+    """Output spikes and membranes from calling the network once per step."""
+    companion.reset(network)
+    return [torch.stack(found) for found in zip(*(network(x) for _ in range(steps)), strict=True)]
 
 
 @pytest.mark.parametrize("shape", [(4, 28, 28, 1), (5, 4, 28, 28, 1)])
@@ -38,11 +52,8 @@ def test_images_have_the_strides_of_a_batch_from_a_data_loader(shape):
 
 
 def test_a_sequence_sets_the_number_of_steps():
-    config = ModelConfig(**STACK)
-    tensors, images = whole_eighths(config, 3)
-    network = companion.sequential(config)
-    companion.load_tensors(network, tensors)
-    x = torch.tensor(images).permute(0, 3, 1, 2)
+    network = made(STACK)
+    x = images(STACK)
     found = companion.forward(network, x.expand(8, *x.shape), 3)
     assert found.any() and torch.equal(found, companion.forward(network, x, 8))
 
@@ -55,52 +66,40 @@ def test_a_sequence_sets_the_number_of_steps():
     [
         (lambda x: x.numpy(), 5, ("x", "ndarray", "torch.Tensor")),
         (lambda x: x[0], 5, ("x is [2, 12, 10]", "[batch, C, H, W]", "[time, batch, C, H, W]")),
-        (lambda x: x.expand(5, *x.shape)[:0], 5, ("x is [0, 9, 2, 12, 10]",)),
+        (lambda x: x.expand(5, *x.shape)[:0], 5, ("x is [0, 16, 2, 12, 10]",)),
         (lambda x: (255 * x).byte(), 5, ("x", "torch.uint8", "torch.float32")),
         (lambda x: x, 0, ("time_steps", 0, 1)),
     ],
 )
 def test_invalid_input_is_refused(call, change, steps, facts):
-    config = ModelConfig(**STACK)
-    _, images = whole_eighths(config, 5)
     with refusing(ValueError, *facts):
-        call(companion.sequential(config), change(torch.tensor(images).permute(0, 3, 1, 2)), steps)
+        call(companion.sequential(STACK), change(images(STACK)), steps)
 
 
 @pytest.mark.parametrize(
-    ("change", "facts"),
+    ("changes", "facts"),
     [
-        (lambda tensors: tensors.pop("fc1.bias"), ("fc1.bias is missing",)),
-        (lambda tensors: tensors.update(fc9=np.zeros(3)), ("fc9", "conv1.weight")),
-        (
-            lambda tensors: tensors.update({"fc1.bias": np.zeros(1)}),  # torch would broadcast it
-            ("fc1.bias", [1], [20]),
-        ),
+        ({"fc1.bias": None}, ("fc1.bias is missing",)),
+        ({"fc9": np.zeros(3)}, ("fc9", "conv1.weight")),
+        ({"fc1.bias": np.zeros(1)}, ("fc1.bias", [1], [20])),  # torch would broadcast it
     ],
 )
-def test_tensors_of_another_network_are_refused_and_nothing_is_set(change, facts):
-    config = ModelConfig(**STACK)
-    network = companion.sequential(config)
+def test_tensors_of_another_network_are_refused_and_nothing_is_set(changes, facts):
+    network, tensors = companion.sequential(STACK), companion.tensors(made(STACK)) | changes
     before = companion.tensors(network)
-    tensors, _ = whole_eighths(config, 5)
-    change(tensors)
     with refusing(ValueError, *facts):
-        companion.load_tensors(network, tensors)
+        companion.load_tensors(network, {name: tensor for name, tensor in tensors.items() if tensor is not None})
     for name, tensor in companion.tensors(network).items():
         np.testing.assert_array_equal(tensor, before[name])
 
 
 @pytest.mark.parametrize("changes", [{"reset": "zero", "pool": "avg"}, {"conv_channels": (), "beta": 0.9}])
 def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(changes):
-    config = ModelConfig(**STACK | changes)
-    tensors, images = whole_eighths(config, 1)
-    network = companion.sequential(config, torch.float64)
-    companion.load_tensors(network, tensors)
-    x = torch.tensor(images, dtype=torch.float64).permute(0, 3, 1, 2)
+    config = replace(STACK, **changes)
+    network, x = made(config, dtype=torch.float64), images(config, torch.float64)
     calls: list[int] = []
-    handle = next(module for module in network if hasattr(module, "weight")).register_forward_hook(
-        lambda *_: calls.append(1)
-    )
+    first = network.conv1 if config.conv_channels else network.fc1
+    first.register_forward_hook(lambda *_: calls.append(1))
     for reads in ("spikes", "membrane"):
         found = {}
         for once in (False, True):
@@ -113,11 +112,61 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
         (theirs, reference), (ours, gradients) = found[False], found[True]
         assert theirs.std() > 0 and torch.equal(ours, theirs)
         assert max(results.distances(gradients, reference).values()) <= results.GRADIENT["float64"]
-    handle.remove()
     frames = torch.stack([x, 0 * x])  # each step has a different image
     assert torch.equal(*(companion.output_of(network, frames, 2, "spikes", once) for once in (False, True)))
 
 
 def test_a_reset_that_snntorch_lacks_is_refused():
     with refusing(UserError, "reset clear", "snnTorch", "csnn_jax.train"):
-        companion.sequential(ModelConfig(**STACK | {"neuron": "synaptic", "reset": "clear"}))
+        companion.sequential(replace(STACK, neuron="synaptic", reset="clear"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, bias=False, conv_channels=())])
+def test_gradients_reach_the_unrounded_weights_from_the_rounded_ones(config, dtype):
+    x, network, plain = images(config, dtype), made(config, dtype=dtype), made(config, True, dtype)
+    before = companion.tensors(network)
+    assert any((before[name] != tensor).any() for name, tensor in companion.tensors(plain).items())
+    for reads, place in (("spikes", 0), ("membrane", 1)):
+        found = []
+        for one in (network, plain):
+            one.zero_grad()
+            output = companion.output_of(one, x, 5, reads)
+            output.square().mean().backward()
+            found.append((output.detach(), companion.gradients(one)))
+            steps = stepped(one, x)[place]
+            assert torch.equal(steps, output)
+            one.zero_grad()
+            steps.square().mean().backward()
+            for name, gradient in companion.gradients(one).items():
+                np.testing.assert_allclose(gradient, found[-1][1][name], rtol=1e-4, atol=1e-7)
+        (ours, gradients), (theirs, expected) = found
+        assert ours.std() > 0 and torch.equal(ours, theirs)
+        for name, gradient in gradients.items():
+            assert gradient.any() and gradient.tobytes() == expected[name].tobytes()
+    for name, tensor in companion.tensors(network).items():
+        assert tensor.tobytes() == before[name].tobytes()
+
+
+def test_without_grids_weights_are_not_rounded():
+    x, network = images(SMALL), made(SMALL)
+    rounded = stepped(network, x)[1]
+    network.grids = ()
+    given = stepped(network, x)[1]
+    plain = torch.nn.Sequential(*network)
+    assert not torch.equal(rounded, given) and torch.equal(given, stepped(plain, x)[1])
+    assert torch.equal(companion.output_of(plain, x, 5, "membrane"), given)
+
+
+def test_a_weight_that_is_not_finite_is_detected():
+    network = made(SMALL)
+    with torch.no_grad():
+        network[0].weight[1, 0, 0, 0] = torch.inf
+    x = torch.ones(1, 1, 8, 8)
+    assert companion.trace(network, x, 2).membranes["lif1"][:, :, 1].isnan().any()
+
+
+def test_tf32_is_off():
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    companion.sequential(SMALL)
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32

@@ -19,7 +19,7 @@ STACK = (
 ONE_THREAD = {"env": ENVIRONMENT | {"OMP_NUM_THREADS": "1"}}
 
 
-OPTIMISATION = (
+OPTIMIZATION = (
     *("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 3),
     *("--clip-norm", 0.1, "--label-smoothing", 0.1, "--ema", 0.9, "--dropout", 0.2),
 )
@@ -36,7 +36,7 @@ OPTIMISATION = (
 def test_an_interrupted_run_resumes_bit_for_bit_and_csnn_jax_loads_it(neurons, health, dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     recipe = ("--init", "torch", "--surrogate", "fast_sigmoid", "--lr", 0.03)
-    flags = (*STACK, *neurons, "--dataset", dataset, *recipe, *OPTIMISATION, "--device", "cpu")
+    flags = (*STACK, *neurons, "--dataset", dataset, *recipe, *OPTIMIZATION, "--device", "cpu")
     done = run(MODULE, *flags, "--out", whole, **ONE_THREAD)
     assert done.returncode == 0, done.stderr
     assert health in done.stdout

@@ -1,4 +1,4 @@
-"""csnn_torch's trainer has the same initial weights, batches and steps as csnn_jax's."""
+"""csnn_torch's trainer has the same initial weights, batches, steps and optimizers as csnn_jax's."""
 
 from dataclasses import replace
 
@@ -13,7 +13,9 @@ from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decide
 from csnn_jax.errors import UserError
 from csnn_jax.runs import checkpoints, layouts
 from csnn_jax.runs.equality import differ
+from csnn_jax.training import plan
 from csnn_jax.update import trainer as jax_trainer
+from csnn_torch.optimizer import clip
 from csnn_torch.trainer import Trainer
 
 pytestmark = pytest.mark.numeric
@@ -32,15 +34,26 @@ def split():
     return data.Split(rng.integers(0, 256, (20, 8, 8, 1), np.uint8), rng.integers(0, 3, 20).astype(np.int32))
 
 
+@pytest.fixture(scope="module")
+def bands():
+    """Images with a bright band whose position is the class: easy to learn, so the output keeps firing."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 20).astype(np.int32)
+    images = rng.integers(0, 60, (20, 8, 8, 1), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[3 * label : 3 * label + 2] += 190
+    return data.Split(images, labels)
+
+
 def trainer(split, settings, tensors=None):
     return Trainer(settings, split, tensors, device="cpu")
 
 
-def loud(settings):
+def loud(settings, most=1.25):
     """Weights off their grids, for which every layer fires; betas and thresholds are unchanged."""
     rng = np.random.default_rng(5)
     return {
-        name: tensor if name.startswith("lif") else rng.uniform(-1, 1.25, tensor.shape).astype(tensor.dtype)
+        name: tensor if name.startswith("lif") else rng.uniform(-1, most, tensor.shape).astype(tensor.dtype)
         for name, tensor in trainer(None, settings).masters().items()
     }
 
@@ -241,6 +254,85 @@ def test_the_class_can_be_read_from_the_membranes(split, x64):
     for engine in ("scan", "auto"):
         ours = jax_trainer.Trainer(replace(settings, train=replace(settings.train, engine=engine)), split, weights)
         np.testing.assert_array_equal(ours.evaluate(split).predictions, found.predictions)
+
+
+STEPS = 30
+LEARNED = {"surrogate": "atan", "learn_beta": True, "learn_threshold": True, "beta": 0.6}
+BASE = {"dtype": "float64", "lr": 0.01, "schedule": "constant"}
+JOBS: dict[str, dict] = {
+    "sgd, momentum, L2": {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1},
+    "sgd, clipping, membranes": {"optimizer": "sgd", "clip_norm": 0.01, "loss": "ce_membrane"},
+    "counts": {"loss": "mse_count", "label_smoothing": 0.2},
+    "all": dict(optimizer="adamw", schedule="cosine", warmup=5, weight_decay=0.1, clip_norm=0.05)
+    | dict(label_smoothing=0.1, rate_target=0.2, rate_weight=5),
+}
+
+ENDS: list[np.ndarray] = []
+"""The final parameters of the jobs so far, which must all differ."""
+
+
+def steps(one, split):
+    """Runs a whole job of 30 iterations: (final parameters, metrics of each step)."""
+    rates = plan.learning_rates(one.config.train, STEPS)
+    metrics = [step(one, split, i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]
+    return one.tensors(), metrics
+
+
+def same_steps(split, changes, **model):
+    """`steps` in JAX, after checking that snnTorch's are the same."""
+    settings = config(BASE | changes, **LEARNED | model)
+    weights = loud(settings, 0.9)
+    ours, mine = steps(jax_trainer.Trainer(settings, split, weights), split)
+    theirs, other = steps(trainer(split, settings, weights), split)
+    for name, tensor in ours.items():
+        np.testing.assert_allclose(theirs[name], tensor, rtol=0, atol=1e-12, err_msg=name)
+    for a, b in zip(mine, other, strict=True):
+        assert a.loss == pytest.approx(b.loss, rel=1e-12)
+        np.testing.assert_allclose(a.densities, b.densities, rtol=1e-12)
+        np.testing.assert_allclose(a.gradients, b.gradients, rtol=1e-9)
+        assert all(0.01 < density < 0.7 for density in a.densities[:-1])
+    return ours, mine
+
+
+@pytest.mark.parametrize("changes", JOBS.values(), ids=JOBS.keys())
+def test_both_frameworks_have_the_same_parameters_after_thirty_steps(changes, bands, x64):
+    ours, mine = same_steps(bands, changes)
+    assert np.mean([step.densities[-1] for step in mine]) > 0.05
+    end = np.concatenate([tensor.ravel() for tensor in ours.values()])
+    assert all(np.abs(end - other).max() > 1e-3 for other in ENDS)
+    ENDS.append(end)
+
+
+NEURONS: dict[str, dict] = {
+    "synaptic integrator, learned per channel": dict(neuron="synaptic", alpha=0.3, learn_alpha=True)
+    | dict(per_channel=("beta", "threshold"), output="integrator"),
+    "fixed per channel, averages after": dict(per_channel=("beta", "threshold"), learn_beta=False)
+    | dict(pool="avg", pool_after=True),
+}
+
+
+def test_pools_after_neurons_train_identically_with_dropout_too(bands, x64):
+    same_steps(bands, {"dropout": 0.4}, pool="max", pool_after=True)
+
+
+@pytest.mark.parametrize("neurons", NEURONS.values(), ids=NEURONS)
+def test_neuron_parameters_train_identically_and_never_decay(neurons, bands, x64):
+    """snnTorch stores those of a convolution's channels as [channels, 1, 1], with as many axes as a kernel."""
+    changes = {"optimizer": "adamw", "weight_decay": 0.5, "clip_norm": 1.0}
+    ours, _ = same_steps(bands, changes, **neurons)
+    for node in config(**LEARNED | neurons).model.graph.neurons:
+        for name, value in node.operation.initial.items():
+            learned = name.partition(".")[2] in node.operation.learned
+            assert ours[name].shape == value.shape and np.array_equal(ours[name], value) != learned
+
+
+def test_clipping_reaches_the_limit_exactly_and_leaves_small_gradients_alone():
+    gradients = [torch.tensor([3.0, 0.0], dtype=torch.float64), torch.tensor(4.0, dtype=torch.float64)]
+    clip(gradients, 5.5)
+    assert gradients[0].tolist() == [3.0, 0.0] and gradients[1] == 4.0
+    clip(gradients, 1.0)
+    assert gradients[0].tolist() == pytest.approx([0.6, 0.0], rel=1e-15)
+    assert float(gradients[1]) == pytest.approx(0.8, rel=1e-15)
 
 
 @pytest.mark.parametrize(

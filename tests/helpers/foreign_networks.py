@@ -4,6 +4,10 @@ import snntorch as snn
 import torch
 from torch import nn
 
+from csnn_torch import model as companion
+from csnn_torch.foreign.network import ForeignNetwork
+from csnn_torch.network import Network
+
 
 def foreign() -> nn.Sequential:
     """A narrower default stack, written like snnTorch's tutorials; the neurons differ in every layer."""
@@ -100,6 +104,14 @@ class Loop(nn.Module):
                     spikes, *states[number] = lif(current, *states[number])
                 seen[number].append(states[number])
         return [[torch.stack(one) for one in zip(*layer, strict=True)] for layer in seen]
+
+
+def as_written(found: ForeignNetwork) -> Network:
+    """A converted network in snnTorch with its weights before rounding."""
+    network = companion.sequential(found.config)
+    network.grids = ()
+    companion.load_tensors(network, found.tensors)
+    return network
 
 
 def trained(net: Net) -> Net:

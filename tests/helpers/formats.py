@@ -32,7 +32,7 @@ from csnn_jax.data.image_folders import read_picture
 from csnn_jax.data.source import Wanted
 from csnn_jax.runs import checkpoints, rundir, tensorboard, weights
 from csnn_jax.runs.rundir import RunDir
-from csnn_torch.first_difference.onnx_step import OnnxStep
+from csnn_torch.first_difference.sides import OnnxStep
 from csnn_torch.foreign import nir_network, saved
 
 Read = dict[str, Any]

@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 from bundles import make_run
 from commands import OPTIMISED, call, run
-from refusals import refused, refusing
+from refusals import refused
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.errors import UserError
 from csnn_jax.network import library, neuron
 from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import KINDS
 from csnn_torch.compare import __main__ as command
 from csnn_torch.compare import questions
-from csnn_torch.compare.comparison import make_folder
-from csnn_torch.compare.plan import Plan
+from csnn_torch.compare.questions import QUICK
 
 MODULE = "csnn_torch.compare"
 
@@ -67,7 +65,7 @@ def test_the_command_answers_all_questions(small_run, tmp_path):
     exact = values["trajectories"][1]
     assert exact["dtype"] == "float64" and exact["parted"] is None
     losses = exact["losses"]["snntorch"]
-    assert len(losses) == Plan.quick().exact_iterations and losses[0] != losses[1]
+    assert len(losses) == QUICK.exact_iterations and losses[0] != losses[1]
     costs = {cost["side"]: cost for cost in values["costs"]}
     assert set(values["origins"]) == {"cost", "network", "training"}
     assert list(costs) == ["scan", "event", "snntorch"]
@@ -91,9 +89,9 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
     assert "first at step 0, lif1, image " in text
-    with refusing(UserError, tmp_path, "overwrite", unchanged=tmp_path):
-        make_folder(str(tmp_path))
-    assert make_folder(str(tmp_path), overwrite=True) == tmp_path
+    again = ("--run", tmp_path / "nope", "--out", tmp_path)  # the results are looked for first
+    refused(MODULE, *again, names=(f"--out {tmp_path}", "--overwrite"), unchanged=tmp_path)
+    refused(MODULE, *again, "--overwrite", names=[tmp_path / "nope"], unchanged=tmp_path)
 
 
 def test_without_a_run_the_default_network_is_trained_first(tmp_path, monkeypatch):
@@ -102,6 +100,6 @@ def test_without_a_run_the_default_network_is_trained_first(tmp_path, monkeypatc
     monkeypatch.setattr(questions, "Config", lambda: Config(stack))
     monkeypatch.setattr(questions, "ANSWERS", {})
     flags = command.CompareFlags(out=str(tmp_path))
-    assert command.compare(flags, replace(Plan.quick(), variant_iterations=1), "") == 0
+    assert command.compare(flags, replace(QUICK, variant_iterations=1), "") == 0
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert [*config.model.graph] == [*stack.graph] and len(tensors) == 6

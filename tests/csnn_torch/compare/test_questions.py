@@ -1,4 +1,4 @@
-"""Which questions are asked, in which order, and which are skipped if a network proves nothing; paired training."""
+"""The variants of a network, questions that are skipped if a network proves nothing, and paired training."""
 
 from dataclasses import replace
 
@@ -11,17 +11,16 @@ from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decide
 from csnn_jax.network import library
 from csnn_jax.network.neuron import fire
 from csnn_jax.runs.layouts import expected_shapes
-from csnn_torch.compare import questions, training
-from csnn_torch.compare.comparison import Comparison
-from csnn_torch.compare.plan import Plan
-from csnn_torch.compare.results import Trajectory
+from csnn_torch.compare import cases, questions, training
+from csnn_torch.compare.questions import QUICK
+from csnn_torch.compare.results import Comparison, Trajectory
 
 
 def test_a_silent_network_has_no_gradients_to_compare(capsys):
     model = ModelConfig(conv_channels=(2,), hidden=(), time_steps=4)
     silent = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(model).items()}
     found = Comparison("run", Config(model), silent)
-    questions.same_network(found, replace(Plan.quick(), images=2))
+    questions.same_network(found, replace(QUICK, images=2))
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == "run: not counted, because a layer fires too little or too much"
     assert found.gradients == [] and [result.images for result in found.spikes] == [2, 2]
@@ -30,7 +29,7 @@ def test_a_silent_network_has_no_gradients_to_compare(capsys):
 
 def train(found: Comparison, **numbers) -> list[Trajectory]:
     """The training runs of a plan with few iterations."""
-    questions.same_training(found, replace(Plan.quick(), iterations=2, exact_iterations=1, **numbers))
+    questions.same_training(found, replace(QUICK, iterations=2, exact_iterations=1, **numbers))
     return found.trajectories
 
 
@@ -74,3 +73,37 @@ def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, m
     assert str(found).endswith(f"spike: {'none' if parted is None else f'at iteration {parted}'}")
     assert found.counted and found.checks() == [] and set(found.distance) == set(case.tensors)
     assert found.batch_size == 6 and found.engine.startswith("JAX ") and "scan engine" in found.engine
+
+
+@pytest.mark.parametrize("threshold, iterations", [(0.1, 3), (100.0, 3 * cases.PATIENCE)])
+def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iterations, monkeypatch):
+    """With the low threshold every layer fires immediately; with the high one, none ever does."""
+    model = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=16, threshold=threshold)
+    step, steps = cases.Trainer.step, []
+    monkeypatch.setattr(cases.Trainer, "step", lambda self, *batch: (steps.append(batch), step(self, *batch))[1])
+    cases.briefly_trained(model, data.load("mnist", model.input_shape), 3)
+    assert len(steps) == iterations
+
+
+def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_color():
+    found = {variant.name: variant.model for variant in cases.variants(ModelConfig())}
+    assert len(set(found.values())) == len(found) == 12
+    summed = found.pop("sum pools after the neurons")
+    assert summed.pool == "sum" and summed.pool_after
+    assert {(m.reset, m.pool) for m in found.values()} == {
+        (r, p) for r in ("subtract", "zero", "none") for p in ("max", "avg")
+    }
+    assert found["beta 0.9"].beta == 0.9 and found["learned beta"].learn_beta
+    synaptic = found["synaptic, learned alpha and beta"]
+    assert synaptic.neuron == "synaptic" and synaptic.learn_alpha and synaptic.learn_beta
+    assert found["integrator output"].readout == "membrane"
+    others = {variant.name: variant.model for variant in cases.variants(ModelConfig(output="integrator"))}
+    assert len(set(others.values())) == len(others) == 12 and others["spiking output"] == ModelConfig()
+    assert found["three blocks, color"].conv_channels == (32, 32, 64)
+
+
+def test_a_variant_of_the_same_shapes_starts_from_the_runs_weights(case):
+    learned = replace(case.config, beta=(0.6, 0.7, 0.8), learn_beta=True)
+    found = cases._fitting(learned, case.tensors)
+    assert found["fc1.weight"] is case.tensors["fc1.weight"] and found["lif2.beta"] == np.float32(0.7)
+    assert cases._fitting(replace(case.config, hidden=(13,)), case.tensors) is None

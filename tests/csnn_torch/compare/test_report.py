@@ -10,9 +10,8 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.runs.equality import Comparison as Equality
 from csnn_jax.runs.equality import Count, Difference, Place
 from csnn_torch.compare import report
-from csnn_torch.compare.comparison import Comparison
 from csnn_torch.compare.cost import Cost, Rounds
-from csnn_torch.compare.results import GradientResult, SpikeResult, Trajectory
+from csnn_torch.compare.results import Comparison, GradientResult, SpikeResult, Trajectory
 
 DIFFERENCE = Difference(Place(3, 0, 7, (1, 2, 3), "lif1"), {"membrane": (1.0, 1.0000001)})
 

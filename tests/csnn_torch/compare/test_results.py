@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparisons import broken
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.equality import Comparison, Count, Difference, Place
 from csnn_torch.compare import results
 from csnn_torch.compare.results import LAST, GradientResult, SpikeResult, Trajectory, groups
+
+
+def broken(results):
+    """The bounds that don't hold."""
+    return [check for result in results for check in result.checks() if not check.holds]
 
 
 def spikes(fired=100, **different: int) -> SpikeResult:

@@ -1,39 +1,111 @@
-"""Causes are combined if a single one isn't enough, and causes that explain nothing aren't named."""
+"""Every cause is found when it's the actual difference, several together if needed, and none that explains nothing."""
+
+from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
+import pytest
 import torch
-from experiments import case, found_for, inputs
+from export_networks import FEW, SYNAPTIC, Case, firing
 
 from csnn_jax.runs.equality import Comparison
-from csnn_torch.first_difference.causes import CAUSES
-from csnn_torch.first_difference.compared import comparable
-from csnn_torch.first_difference.explain import Experiment, Finding
+from csnn_jax.window import Trace
+from csnn_torch.first_difference.causes import CAUSES, of_other, resetting
+from csnn_torch.first_difference.explain import Experiment, Finding, comparable
 from csnn_torch.first_difference.simulation import Network, simulate
+from csnn_torch.programs.cause import Cause, Moment
 
 torch.set_num_threads(1)
 
+SMALL = replace(FEW, beta=0.75, time_steps=6, hidden=(8,))
+MODELS = {
+    "subtract, max": SMALL,
+    "zero, avg": replace(SMALL, reset="zero", pool="avg", weight_bits=2, bias=False),
+    "rate, low threshold": replace(SMALL, beta=0.95, threshold=0.3, time_steps=20, encoding="rate"),
+}
+"""Networks in which every known difference between programs changes some spikes."""
+ROUNDING = [cause for cause in CAUSES if cause.text.startswith("rounding")]
+BY_TEXT = {cause.text: cause for cause in CAUSES}
+
+
+@cache
+def case(name: str) -> tuple[Network, torch.Tensor]:
+    return made(firing(MODELS[name], batch=4))
+
+
+def made(found: Case, **changes) -> tuple[Network, torch.Tensor]:
+    """A network, and its inputs at every step."""
+    x = found.x if found.x.ndim == 5 else found.x.expand(found.config.time_steps, *found.x.shape)
+    return Network(found.config, found.tensors, **changes), x
+
+
+def experiment(network: Network, x: torch.Tensor, other: Network) -> Experiment | None:
+    """What is to be explained: the spikes of another network; None if they're the same."""
+    one, two = comparable(simulate(network, x), simulate(other, x), True)
+    comparison = Comparison()
+    comparison.add(one, two)
+    if comparison.first is None:
+        return None
+    found = Experiment(network, x, two, comparison.first.place)
+    assert found.reproduces(one)
+    return found
+
+
+def explained(name: str, *causes: Cause) -> list[Finding] | None:
+    """What explains a network computed with these causes; None if they change no spike."""
+    network, x = case(name)
+    changed = network
+    for cause in causes:
+        changed = cause.change(changed)
+    found = experiment(network, x, changed)
+    if found is None:
+        return None
+    shown, _ = comparable(simulate(network, x), simulate(changed, x), True)
+    assert not replace(found, network=changed).reproduces(shown)
+    return found.findings(None)
+
+
+@pytest.mark.parametrize("cause", [one for one in CAUSES if one not in ROUNDING], ids=lambda one: one.text)
+def test_a_cause_explains_all_that_it_changes(cause):
+    each = [findings for findings in (explained(name, cause) for name in MODELS) if findings is not None]
+    assert each, "it doesn't change any spike of any network"
+    for findings in each:
+        assert findings[0].left == 0
+        assert any(one.causes == (cause,) and one.left == 0 and one.first for one in findings)
+
+
+@pytest.mark.parametrize("cause", ROUNDING, ids=lambda one: one.text)
+def test_rounding_changes_membranes_a_little(cause):
+    network, x = made(firing(replace(SMALL, beta=0.7), batch=4))  # so products with a membrane are rounded
+    before, after = (simulate(one, x).membranes["lif1"] for one in (network, cause.change(network)))
+    assert 0 < abs(before.astype(np.float64) - after).max() < 1e-5
+
+
+def test_the_other_networks_fields_are_causes():
+    network, x = case("subtract, max")
+    assert of_other(network, network) == ()
+    causes = of_other(network, replace(network, model=replace(network.model, beta=0.5, reset="none")))
+    assert [cause.text for cause in causes] == ["beta 0.5 instead of 0.75", "reset none instead of subtract"]
+    other = replace(network, model=replace(network.model, beta=0.5))
+    (cause,) = experiment(network, x, other).findings(other)[0].causes
+    assert cause.text == "beta 0.5 instead of 0.75"
+
 
 def test_two_causes_are_found_together():
-    by_text = {cause.text: cause for cause in CAUSES}
-    both = [by_text[text] for text in by_text if "r ignored" in text or text.startswith("a time step of 1 ms")]
-    best = found_for("subtract, max", *both)[0]
+    both = [BY_TEXT[text] for text in BY_TEXT if "r ignored" in text or text.startswith("a time step of 1 ms")]
+    best = explained("subtract, max", *both)[0]
     assert (set(best.causes), best.left, best.first) == (set(both), 0, True)
 
 
 def test_an_unexplained_difference_is_reported_as_such():
-    made = case("subtract, max")
+    network, x = case("subtract, max")
     random = np.random.default_rng(5)
-    tensors = {name: random.permuted(value) if "fc" in name else value for name, value in made.tensors.items()}
-    other = Network(made.config, tensors)
-    network = Network(made.config, made.tensors)
-    one, two = comparable(simulate(network, inputs(made)), simulate(other, inputs(made)), True)
-    comparison = Comparison()
-    comparison.add(one, two)
-    experiment = Experiment(network, inputs(made), two, comparison.first.place)
-    assert all(finding.left for finding in experiment.findings(None))
-    named = experiment.findings(other)[0]
-    assert named.left == 0
-    assert named.causes[0].text.startswith("other weights: fc1.weight (")
+    tensors = {name: random.permuted(value) if "fc" in name else value for name, value in network.tensors.items()}
+    other = replace(network, tensors=tensors)
+    found = experiment(network, x, other)
+    assert all(finding.left for finding in found.findings(None))
+    best = found.findings(other)[0]
+    assert best.left == 0 and best.causes[0].text.startswith("other weights: fc1.weight (")
 
 
 def test_a_combination_that_explains_no_more_than_a_part_of_it_adds_nothing():
@@ -42,3 +114,35 @@ def test_a_combination_that_explains_no_more_than_a_part_of_it_adds_nothing():
     assert both.adds_nothing_to(Finding((two,), 5, True)) and both.adds_nothing_to(Finding((one,), 4, True))
     assert not both.adds_nothing_to(Finding((one,), 6, True)) and not both.adds_nothing_to(Finding((one,), 5, False))
     assert not Finding((one,), 5, True).adds_nothing_to(both) and not both.adds_nothing_to(both)
+
+
+def traced(case: Case, **changes) -> Trace:
+    return simulate(*made(case, **changes))
+
+
+@pytest.mark.parametrize(
+    ("config", "reset", "now"),
+    [
+        (FEW, "subtract", False),
+        (replace(FEW, reset="zero"), "zero", True),
+        (replace(SYNAPTIC, reset="zero"), "zero", False),
+        (replace(SYNAPTIC, reset="clear"), "zero", True),
+        (replace(FEW, reset="none"), "none", True),
+    ],
+    ids=str,
+)
+def test_the_networks_own_reset_changes_nothing(config, reset, now):
+    """tests/test_matrix.py compares an unchanged network."""
+    fires = firing(config)
+    before, after = traced(fires), traced(fires, step=partial(resetting, reset, now, Moment.step))
+    assert all(np.array_equal(before.membranes[node], after.membranes[node]) for node in before.membranes)
+
+
+def test_a_delay_moves_spikes():
+    fires = firing(replace(FEW, bias=False))
+    now, late, between = (traced(fires, delays=delays).spikes for delays in ((0, 0), (1, 0), (0, 1)))
+    assert now.keys() == late.keys() == between.keys()
+    for number, (node, spikes) in enumerate(now.items()):
+        assert np.array_equal(spikes[:-1], late[node][1:]) and not late[node][0].any()
+        assert np.array_equal(spikes[: len(spikes) - number], between[node][number:])
+        assert not between[node][:number].any()

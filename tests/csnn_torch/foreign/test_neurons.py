@@ -119,12 +119,7 @@ def test_the_values_are_read_from_the_file():
         ),
         ("integrator", "spiking", "spikes", None),
         ("integrator", "integrator", "membrane", None),
-        (
-            "no resets",
-            None,
-            "spikes",
-            "no neuron resets, and the class is read from the spikes of lif3; output integ",
-        ),
+        ("no resets", None, "spikes", "no neuron resets, and the class is read from the spikes of lif3; output integ"),
         ("no resets", "integrator", "membrane", None),
         ("mixed resets", "spiking", "spikes", None),
     ],
@@ -139,11 +134,7 @@ def test_a_note_says_what_the_class_is_read_from(name, output, readout, note):
 @pytest.mark.parametrize(
     ("neurons", "output", "facts"),
     [
-        (
-            (leaky(), synaptic(), leaky()),
-            None,
-            (2, "snntorch.Leaky", "lif1", "lif3", "snntorch.Synaptic", "lif2"),
-        ),
+        ((leaky(), synaptic(), leaky()), None, (2, "snntorch.Leaky", "lif1", "lif3", "snntorch.Synaptic", "lif2")),
         ((leaky(beta=torch.ones(3, 4, 4)), leaky()), None, ("lif1.beta", "[3, 4, 4]", "[3, 1, 1]")),
         ((synaptic(alpha=torch.ones(4)), synaptic()), None, ("lif1.alpha", "[4]", "[3, 1, 1]")),
         ((leaky(), leaky(beta=torch.ones(2, 12))), None, ("lif2.beta", "[2, 12]", "[12]")),
@@ -151,11 +142,7 @@ def test_a_note_says_what_the_class_is_read_from(name, output, readout, note):
         ((leaky(threshold=spread(-1, 1, 3, 1, 1)), leaky()), None, ("lif1.threshold", -1, 2)),
         ((leaky(threshold=2.0**100), leaky()), None, ("lif1.threshold", "1.26765e+30")),
         ((leaky(), leaky()), "spiking", ("output spiking", "fc2")),
-        (
-            (leaky(), leaky(), leaky()),
-            "integrator",
-            ("output integrator", "lif3", "subtract"),
-        ),
+        ((leaky(), leaky(), leaky()), "integrator", ("output integrator", "lif3", "subtract")),
     ],
 )
 def test_unsupported_neurons_are_refused_by_name(neurons, output, facts):

@@ -1,4 +1,7 @@
-"""The contents of a NIR file are read exactly as stored; damaged and unrelated files are refused with one line."""
+"""A NIR file is read exactly as stored and its nodes are put in order, or one line says why that fails."""
+
+import itertools
+import time
 
 import h5py
 import numpy as np
@@ -8,8 +11,12 @@ from refusals import refusing
 
 from csnn_jax.errors import UserError
 from csnn_torch.foreign import hdf5, nir_file
+from csnn_torch.foreign.nir_file import Graph, StoredNode
 
-NODES = chained((6,), affine(sixteenths(0, 2, 6)), lif())
+LAYERS = affine(sixteenths(0, 5, 6)), lif(), affine(sixteenths(1, 2, 5)), lif()
+NODES = chained((6,), *LAYERS)
+EDGES = list(itertools.pairwise(NODES))
+INPUT, OUTPUT = NODES["input"], NODES["output"]
 
 
 @pytest.fixture
@@ -17,38 +24,34 @@ def path(tmp_path):
     return tmp_path / "net.nir"
 
 
+@pytest.fixture
+def chain(path):
+    return lambda *graph: nir_file.chain(nir_file.read(write(path, *graph)), "net.nir")
+
+
 def test_nodes_edges_and_metadata_are_read_unchanged(path):
     graph = nir_file.read(write(path, NODES, metadata={"dt": 0.5, "encoding": "rate"}))
-    assert list(graph.nodes) == ["0", "1", "input", "output"]
-    assert graph.edges == [("input", "0"), ("0", "1"), ("1", "output")]
+    assert list(graph.nodes) == ["0", "1", "2", "3", "input", "output"] and graph.edges == EDGES
     assert graph.metadata == {"dt": 0.5, "encoding": "rate"}
     assert graph.nodes["0"].kind == "Affine" and graph.nodes["1"].values["tau"] == 4.0
     np.testing.assert_array_equal(graph.nodes["0"].values["weight"], NODES["0"][1]["weight"])
 
 
 @pytest.mark.parametrize(
-    ("version", "facts"),
-    [
-        ("1.0.9", ("1.0.9", "1.0.8")),
-        ("2.0", ("2.0", "1.0.8")),
-        ("new\nest", (r"new\nest", "1.0.8")),
-    ],
+    ("version", "facts"), [("1.0.9", ("1.0.9", "1.0.8")), ("2.0", ("2.0", "1.0.8")), ("n\ne", (r"n\ne", "1.0.8"))]
 )
 def test_other_versions_are_refused(path, version, facts):
     with refusing(UserError, path, *facts):
         nir_file.read(write(path, NODES, version=version))
 
 
-@pytest.mark.parametrize("version", ["0.2", "1.0", "1.0.4", "1.0.8"])
-def test_older_versions_are_read(path, version):
-    assert nir_file.read(write(path, NODES, version=version)).edges
+@pytest.mark.parametrize(("version", "newer"), [("0.2", False), ("1.0", False), ("1.0.8", False), ("9.0", True)])
+def test_older_versions_are_read_and_newer_ones_can_be_accepted(path, version, newer):
+    assert nir_file.read(write(path, NODES, version=version), newer).edges
 
 
 def without(name):
-    def change(file):
-        del file[name]
-
-    return change
+    return lambda file: file.__delitem__(name)
 
 
 def single(file):
@@ -100,40 +103,95 @@ def test_other_files_are_refused(path):
 
 
 def test_a_file_that_hdf5_would_read_forever_is_refused(path, monkeypatch):
-    write(path, NODES)
+    write(path, short := chained((6,), affine(sixteenths(0, 2, 6)), lif()))
     content = bytearray(path.read_bytes())
     content[content.index(b"GCOL") + 25] = 1  # the first text has 261 bytes
     path.write_bytes(content)
     monkeypatch.setattr(hdf5, "_SECONDS", 0)
     with refusing(UserError, path, "too long"):
         nir_file.read(str(path))
-    assert nir_file.read(write(path, NODES)).edges
+    assert nir_file.read(write(path, short)).edges
 
 
 def test_a_file_is_recognized_by_its_name_or_content(tmp_path):
-    named, signed, other = tmp_path / "a.nir", tmp_path / "graph.h5", tmp_path / "net.pt"
-    named.write_bytes(b"nothing")
-    write(signed, NODES)
-    other.write_bytes(b"PK")
-    assert [nir_file.is_nir(str(one)) for one in (named, signed, other, tmp_path / "absent")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    (tmp_path / "a.nir").write_bytes(b"nothing")
+    (tmp_path / "net.pt").write_bytes(b"PK")
+    write(tmp_path / "graph.h5", NODES)
+    names = "a.nir", "graph.h5", "net.pt", "absent"
+    assert [nir_file.is_nir(str(tmp_path / name)) for name in names] == [True, True, False, False]
 
 
 def test_hard_links_are_followed_and_nodes_counted_by_their_links(path, monkeypatch):
     write(path, NODES)
     with h5py.File(path, "r+") as file:
-        file["node/nodes/2"] = file["node/nodes/1"]
-    assert nir_file.read(str(path)).nodes["2"].kind == "LIF"
-    monkeypatch.setattr(nir_file, "MOST_NODES", 5)
-    with refusing(UserError, path, "5 nodes"):
+        file["node/nodes/4"] = file["node/nodes/1"]
+    assert nir_file.read(str(path)).nodes["4"].kind == "LIF"
+    monkeypatch.setattr(nir_file, "MOST_NODES", 7)
+    with refusing(UserError, path, "7 nodes"):
         nir_file.read(str(path))
-    monkeypatch.setattr(nir_file, "MOST_NODES", 6)  # the graph itself and its five nodes
-    assert len(nir_file.read(str(path)).nodes) == 5
+    monkeypatch.setattr(nir_file, "MOST_NODES", 8)  # the graph itself and its seven nodes
+    assert len(nir_file.read(str(path)).nodes) == 7
 
 
-def test_a_newer_version_can_be_accepted(path):
-    assert nir_file.read(write(path, NODES, version="9.0"), newer=True).edges
+def test_edges_give_the_order_regardless_of_names_and_order_of_edges(chain):
+    names = dict(zip(NODES, ("10", "b", "2", "a", "1", "9"), strict=True))
+    nodes = {names[name]: NODES[name] for name in sorted(NODES)}
+    for shift in range(len(EDGES)):
+        edges = [(names[a], names[b]) for a, b in EDGES[shift:] + EDGES[:shift] + EDGES[:1]]
+        found = chain(nodes, edges)
+        assert [node.name for node in found.nodes] == ["b", "2", "a", "1"]
+        assert [node.number for node in found.nodes] == [1, 2, 3, 4] and found.shape == (6,)
+
+
+def test_nested_graphs_are_opened(chain):
+    def inner(*nodes):
+        named = chained((5,), *nodes)
+        return named, list(itertools.pairwise(named))
+
+    found = chain(chained((6,), LAYERS[0], inner(LAYERS[1], inner(LAYERS[2]), LAYERS[3])))
+    assert [node.name for node in found.nodes] == ["0", "1.0", "1.1.0", "1.2"]
+    assert [node.kind for node in found.nodes] == ["Affine", "LIF", "Affine", "LIF"]
+    np.testing.assert_array_equal(found.nodes[2].numbers("weight"), LAYERS[2][1]["weight"])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "facts"),
+    [
+        ({}, [*EDGES, ("3", "0")], ("cycle", "`0` -> `1` -> `2` -> `3` -> `0`")),
+        ({}, [*EDGES, ("1", "1")], ("cycle", "`1` -> `1`")),
+        ({"again": INPUT}, [*EDGES, ("again", "2")], ("2 nodes", "Input", "`again`", "`input`")),
+        ({"again": OUTPUT}, [*EDGES, ("2", "again")], ("2 nodes", "Output", "`again`", "`output`")),
+        ({"input": LAYERS[1]}, EDGES, ("0 nodes", "Input")),
+        ({}, [*EDGES, ("0", "3")], ("`0` feeds `1`, `3`",)),
+        ({"x": LAYERS[1]}, [*EDGES, ("x", "3")], ("`3`", "fed by `2`, `x`")),
+        ({"x": LAYERS[1]}, EDGES, ("`x`", "chain")),
+        ({}, [edge for edge in EDGES if edge != ("2", "3")], ("`2`", "`output`")),
+        ({}, [*EDGES, ("3", "x")], ("an edge from `3` to `x`",)),
+        ({"x\n": LAYERS[1]}, EDGES, ("`x\\n`",)),
+        ({"x": (NODES | {"in": INPUT}, EDGES)}, EDGES, ("`x`", 2, "`in`", "`input`")),
+    ],
+)
+def test_a_graph_that_is_no_chain_is_refused_with_names(chain, nodes, edges, facts):
+    with refusing(UserError, *facts, "net.nir"):
+        chain(NODES | nodes, edges)
+
+
+def test_a_node_reports_its_place_and_missing_parameters(chain):
+    odd = ("LIF", {"tau": np.array([1.0, np.inf]), "r": "one", "v_leak": np.zeros(0)})
+    node = chain(chained((6,), LAYERS[0], odd)).nodes[1]
+    for name, facts in (
+        ("tau", ("tau", "inf")),
+        ("r", ("r", "<U3")),
+        ("v_leak", ("v_leak", "float64", "[0]")),
+        ("v_threshold", ("LIF", "v_threshold")),
+    ):
+        with refusing(UserError, *facts, "net.nir", 2, "`1`"):
+            node.numbers(name)
+
+
+def test_a_long_chain_takes_no_time():
+    nodes = {str(number): StoredNode("Scale", {}) for number in range(10_000)}
+    nodes = {"a": StoredNode("Input", {}), **nodes, "z": StoredNode("Output", {})}
+    began = time.monotonic()
+    assert len(nir_file.chain(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
+    assert time.monotonic() - began < 5

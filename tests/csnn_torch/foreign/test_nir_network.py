@@ -33,12 +33,7 @@ OWN = {
     "small": SMALL,
     "other": replace(OTHER, learn_beta=False, learn_threshold=False, threshold=(1.0, 0.7, 0.5, 2.0)),
     "geometry": replace(
-        GEOMETRY,
-        pool=("avg", "none"),
-        reset="zero",
-        beta=(0.123, 1.0, 0.0),
-        encoding="rate",
-        time_steps=7,
+        GEOMETRY, pool=("avg", "none"), reset="zero", beta=(0.123, 1.0, 0.0), encoding="rate", time_steps=7
     ),
     "flat": ModelConfig((6, 6, 1), (), hidden=(5,), num_classes=4, reset="zero", encoding="latency", scale=128.0),
     "few bits": replace(SMALL, weight_bits=3),

@@ -97,10 +97,7 @@ def test_tensors_other_than_dense_floats_are_named(kind):
 def test_unsupported_files_are_named(tmp_path):
     run = tmp_path / "weights.safetensors"
     save_file(foreign().state_dict(), run, {"config": "{}"})
-    for path, facts in (
-        (run, (run, "a run")),
-        (tmp_path / "absent.safetensors", ("no such file",)),
-    ):
+    for path, facts in ((run, (run, "a run")), (tmp_path / "absent.safetensors", ("no such file",))):
         with refusing(UserError, *facts):
             saved.read(str(path))
 

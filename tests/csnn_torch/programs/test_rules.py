@@ -97,37 +97,17 @@ def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
 @pytest.mark.parametrize(
     ("node", "settings", "facts"),
     [
-        (
-            lif(),
-            {"written_by": "sinabs", "dt": 1.0},
-            ("dt 1", "written_by sinabs"),
-        ),
-        (
-            lif(),
-            {"written_by": "snntorch", "dt": 1.0},
-            ("dt 1", "written_by snntorch", "0.0001 s"),
-        ),
+        (lif(), {"written_by": "sinabs", "dt": 1.0}, ("dt 1", "written_by sinabs")),
+        (lif(), {"written_by": "snntorch", "dt": 1.0}, ("dt 1", "written_by snntorch", "0.0001 s")),
         (lif(), {"dt": -1.0}, ("dt -1",)),
         (lif(), {"written_by": "brian"}, ("written_by", "brian")),
         (lif(), {"norm_input": False}, ("norm_input=False", "written_by")),
         (INTEGRATE, {"written_by": "snntorch"}, (2, "`1`", "IF", "LIF", "CubaLIF")),
         (cuba(), {"written_by": "sinabs"}, (2, "`1`", "CubaLIF", "IF", "LIF")),
-        (
-            lif(),
-            {"written_by": "sinabs"},
-            (2, "`1`", "LIF"),
-        ),
-        (
-            lif(),
-            {"dt": 1.0, "reset": "subtract"},
-            (2, "`1`", "LIF"),
-        ),
+        (lif(), {"written_by": "sinabs"}, (2, "`1`", "LIF")),
+        (lif(), {"dt": 1.0, "reset": "subtract"}, (2, "`1`", "LIF")),
         (lif(), {"dt": 1.0, "reset": "clear"}, ("reset clear", "subtract", "zero", "none")),
-        (
-            lif(v_leak=0.5, tau=4e-6),
-            {"written_by": "norse"},
-            (2, "`1`", "v_reset", 0, "0.5"),
-        ),
+        (lif(v_leak=0.5, tau=4e-6), {"written_by": "norse"}, (2, "`1`", "v_reset", 0, "0.5")),
     ],
 )
 def test_values_that_contradict_the_program_are_refused(read, node, settings, facts):

@@ -1,24 +1,31 @@
-"""Membranes and spikes of both sides: equal networks stay within every bound, and every kind of mutation breaks one."""
+"""Equal networks stay within every bound of membranes, spikes and gradients, and every kind of mutation breaks one."""
 
 from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from comparisons import broken
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
-from csnn_jax.network import library, neuron
+from csnn_jax.network import layers, library, neuron
 from csnn_jax.network.model import from_tensors
 from csnn_jax.runs.equality import Place
 from csnn_torch import model as companion
-from csnn_torch.compare import spikes
+from csnn_torch.compare import same_network
+from csnn_torch.compare.cases import Case
+from csnn_torch.compare.same_network import compare_gradients, compare_spikes, of_surrogates, steady
 
 pytestmark = pytest.mark.numeric
 
 
+def broken(results):
+    """The bounds that don't hold."""
+    return [check for result in results for check in result.checks() if not check.holds]
+
+
 def compared(case, engines=("scan",)):
-    found = spikes.compare(case, engines)
+    found = compare_spikes(case, engines)
     assert all(result.counted or result.refused for result in found)
     return found
 
@@ -61,7 +68,7 @@ def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, mon
         return state | {"mem": membrane.at[5, ..., 3].set(jnp.nextafter(membrane[5, ..., 3], 9))}, fired
 
     monkeypatch.setattr(library, "fire", off)
-    (result,) = spikes.compare(case, ("scan",))
+    (result,) = compare_spikes(case, ("scan",))
     assert [check.name for check in broken([result])] == ["run, scan: membranes that differ"]
     first = result.comparison.first
     assert (result.figures["different_spikes"], first.place) == (0, Place(0, 0, 5, (3, 0, 0), "lif1"))
@@ -92,10 +99,10 @@ def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch
     model, network = from_tensors(case.config, case.tensors), case.in_snntorch("float32")
     ours = scan.trace(model, case.pixels("float32"))[1]
     theirs = companion.trace(network, companion.channels_first(case.pixels("float32")), case.config.time_steps)
-    for one, found in (("membranes", spikes.compare(read, ("scan",))), ("spikes", spikes.compare(case, ("scan",)))):
+    for one, found in (("membranes", compare_spikes(read, ("scan",))), ("spikes", compare_spikes(case, ("scan",)))):
         scores = [np.asarray(getattr(side, one)["lif3"]).sum(0).argmax(1) for side in (ours, theirs)]
         assert found[0].comparison.predictions.different == (scores[0] != scores[1]).sum()
-    assert spikes.compare(read, ("scan",))[0].comparison.predictions.different > 0
+    assert compare_spikes(read, ("scan",))[0].comparison.predictions.different > 0
 
 
 def test_chunks_of_images_add_up(case, monkeypatch):
@@ -105,17 +112,70 @@ def test_chunks_of_images_add_up(case, monkeypatch):
     monkeypatch.setattr(library, "fire", forgetful)
     (whole,) = compared(case)
     assert whole.comparison.first is not None
-    monkeypatch.setattr(spikes, "CHUNK", 4)  # the second chunk has two images
+    monkeypatch.setattr(same_network, "CHUNK", 4)  # the second chunk has two images
     assert compared(case) == [whole]
 
 
 def test_both_sides_get_pixels_of_0_to_1_time_major(case):
     assert case.pixels("float64").dtype == np.float64 and set(np.unique(case.pixels("float32"))) == {0, 1}
     frames = replace(case, images=np.stack([case.images, 0 * case.images, case.images], axis=1))
-    assert frames.frames and frames.pixels("float32", slice(2, 4)).shape == (3, 2, 8, 8, 1)
+    assert frames.pixels("float32", slice(2, 4)).shape == (3, 2, 8, 8, 1)
     np.testing.assert_array_equal(frames.pixels("float32")[2], case.pixels("float32"))
     rate = replace(case, config=replace(case.config, encoding="rate"))
     np.testing.assert_array_equal(rate.pixels("float32")[0], case.pixels("float32"))  # pixels of 0 and 1 aren't random
     assert rate.pixels("float64").shape == (8, 6, 8, 8, 1)
     floats = replace(case, images=case.pixels("float32") + np.float32(1e-3))
     np.testing.assert_array_equal(floats.pixels("float32"), case.pixels("float32"))
+
+
+def test_equal_gradients_stay_within_every_bound(case):
+    found = list(compare_gradients(case, ("scan", "event"), ("fast_sigmoid",)))
+    assert broken(found) == [] and sum(len(result.checks()) for result in found) == 3
+    assert [r.side for r in found if r.refused] == ["event"]  # in float64
+
+
+def test_equal_gradients_of_other_neurons_stay_within_every_bound(other):
+    found = list(compare_gradients(steady(other, 4), ("scan",), ("atan",)))
+    assert broken(found) == [] and sum(len(result.checks()) for result in found) == 2
+    learned = {name for node in other.config.graph.neurons for name in node.operation.learned}
+    assert {name.split(".")[1] for name in found[0].errors} == {"weight", "bias"} | learned
+
+
+def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch):
+    def maximum(x, bias, pool):
+        return jnp.stack(layers._members(x + bias, pool)).max(0)
+
+    monkeypatch.setattr(layers, "max_pool", maximum)
+    (forward,) = compare_spikes(case, ("scan",))
+    assert forward.counted and broken([forward]) == []  # the forward pass is the same
+    found = [g for g in compare_gradients(case, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64"]
+    assert [check.name.split(":")[0] for check in broken(found)] == ["run, fast_sigmoid, scan, float64"]
+
+
+def test_gradients_are_compared_on_images_with_equal_spikes_in_both_types():
+    """In the third step, the membrane of a pixel of 112 equals the threshold in float32 and exceeds it in float64."""
+    beta, current = np.float32(0.9), np.float32(112 / 256)
+    threshold = float(beta * (beta * current + current) + current)
+    dense = {"conv_channels": (), "hidden": (), "num_classes": 2, "bias": False}
+    config = ModelConfig((1, 1, 1), **dense, time_steps=6, beta=0.9, threshold=threshold)
+    tensors = {"fc1.weight": np.array([[1.0], [0.25]], np.float32)}
+    for pixels, count, kept in (
+        ((3, 112, 40, 112, 7), 2, (3, 40)),
+        ((3, 112, 40, 112, 7), 4, (3, 40, 7)),
+        ((112, 112, 112), 2, (112, 112)),
+    ):
+        images = np.array(pixels, np.uint8).reshape(-1, 1, 1, 1)
+        few = steady(Case("run", config, tensors, images, np.array(pixels)), count)
+        assert tuple(few.images.ravel()) == tuple(few.labels) == kept
+
+
+def test_a_surrogate_that_is_zero_near_the_threshold_is_compared_without_reset(case):
+    found = list(of_surrogates(case, (), ("atan", "sparse_fast_sigmoid"), 6))
+    assert list(dict.fromkeys((g.network, g.surrogate) for g in found)) == [
+        ("run", "atan"),
+        ("run, reset none", "sparse_fast_sigmoid"),
+    ]
+    assert all(np.isfinite(g.worst) for g in found)
+    unreset = replace(case, config=replace(case.config, reset="none"))
+    (name,) = {g.network for g in of_surrogates(unreset, (), ("sparse_fast_sigmoid",), 6)}
+    assert name == "run"

@@ -1,9 +1,11 @@
-"""Same gradients? Compares every parameter's, for a surrogate, with snnTorch's in float64.
+"""Same network? Compares membranes, spikes, predictions and gradients with snnTorch's.
 
-All sides have the same rounded weights. The loss is computed from what determines the class: spikes or membranes.
+Both get the same rounded weights and images. Membranes and spikes of every layer at every step are compared in float32;
+snnTorch's are recorded from its own neurons. Gradients are those of a loss computed from what determines the class,
+spikes or membranes, with a surrogate; they're compared with snnTorch's in float64.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import jax
@@ -16,29 +18,66 @@ from jax import Array
 from csnn_jax.config import SurrogateName, TrainConfig, surrogate_of
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
+from csnn_jax.runs.equality import Comparison
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.update.objective import ce_rate
+from csnn_jax.window import Trace
 from csnn_torch import losses
 from csnn_torch import model as companion
 from csnn_torch.compare.cases import ALL, Case
-from csnn_torch.compare.results import GradientResult, distances
+from csnn_torch.compare.results import GradientResult, SpikeResult, distances
+
+CHUNK = 20  # images at a time: membranes and spikes of the default network take 160 MB per side
+
+
+def compare_spikes(case: Case, engines: Sequence[str], device: str = "cpu") -> list[SpikeResult]:
+    """Compares engines of csnn_jax with snnTorch, layer by layer and step by step.
+
+    Args:
+        case: the network and its images.
+        engines: csnn_jax's engines, each on JAX's first device.
+        device: torch device for snnTorch. Equality is only promised on CPUs.
+    """
+    sides = {name: _traced(case, name) for name in engines}
+    comparisons = {name: Comparison(case.config) for name in engines}
+    network = case.in_snntorch("float32").to(device)
+    for start in range(0, len(case.images), CHUNK):
+        pixels = case.pixels("float32", slice(start, start + CHUNK))
+        x = companion.channels_first(pixels).to(device)
+        expected = companion.trace(network, x, case.config.time_steps).map(lambda layer: layer.cpu().numpy())
+        for name, side in sides.items():
+            if not isinstance(side, str):
+                comparisons[name].add(expected, side(pixels).map(lambda layer: np.moveaxis(np.asarray(layer), -1, 2)))
+    refused = {name: side if isinstance(side, str) else None for name, side in sides.items()}
+    return [SpikeResult(case.name, name, len(case.images), refused[name], comparisons[name]) for name in engines]
+
+
+def _traced(case: Case, engine: str) -> Callable[[np.ndarray], Trace] | str:
+    """A function from pixels to the trace of an engine, or why the engine can't run the network."""
+    runnable = case.in_jax(engine, "float32")
+    if isinstance(runnable, str):
+        return runnable
+    module, model = runnable
+    graph, params = nnx.split(model)
+    traced = scan.jit(lambda params, pixels: module.trace(nnx.merge(graph, params), pixels)[1])
+    return lambda pixels: traced(params, jnp.asarray(pixels))
 
 
 def of_surrogates(
     case: Case, engines: Sequence[str], names: Sequence[SurrogateName], count: int
 ) -> Iterator[GradientResult]:
-    """Runs `compare` for every surrogate, on a network where its gradient isn't zero, and on `steady` images."""
+    """Compares the gradients of every surrogate, on a network where they aren't zero, and on `steady` images."""
     if usual := [name for name in names if name != "sparse_fast_sigmoid"]:
-        yield from compare(steady(case, count), engines, usual)
+        yield from compare_gradients(steady(case, count), engines, usual)
     if "sparse_fast_sigmoid" in names:
         # It's 0 below theta + 1, which a trained network's output membranes only reach without a reset.
         unreset = replace(case.config, reset="none")
         name = case.name if case.config.reset == "none" else f"{case.name}, reset none"
         other = replace(case, name=name, config=unreset)
-        yield from compare(steady(other, count), engines, ("sparse_fast_sigmoid",))
+        yield from compare_gradients(steady(other, count), engines, ("sparse_fast_sigmoid",))
 
 
-def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) -> Iterator[GradientResult]:
+def compare_gradients(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) -> Iterator[GradientResult]:
     """Compares every side's gradients in both types, for every surrogate."""
     sides = [*((engine, dtype) for dtype in ("float64", "float32") for engine in engines), ("snntorch", "float32")]
     for name in names:
@@ -46,9 +85,9 @@ def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) 
         other = replace(case, config=replace(case.config, surrogate=name, slope=slope))
         reference = of_snntorch(other, "float64")
         for side, dtype in sides:
-            found = of_snntorch(other, dtype) if side == "snntorch" else of_engine(other, side, dtype)
-            refused = found if isinstance(found, str) else None
-            errors = {} if isinstance(found, str) else distances(found, reference)
+            gradients = of_snntorch(other, dtype) if side == "snntorch" else of_engine(other, side, dtype)
+            refused = gradients if isinstance(gradients, str) else None
+            errors = {} if isinstance(gradients, str) else distances(gradients, reference)
             yield GradientResult(case.name, name, side, dtype, len(case.labels), refused, errors)
 
 
@@ -58,7 +97,7 @@ def steady(case: Case, count: int) -> Case:
     Currents are equal in both types, but membranes round differently in float64, and if one spike differs, the
     gradients are another network's. If there are fewer such images, the case has fewer; if none, its first `count`.
     """
-    found: list[int] = []
+    rows: list[int] = []
     networks = {dtype: case.in_snntorch(dtype) for dtype in ("float64", "float32")}
     for start in range(0, len(case.images), count):
         wide, narrow = (
@@ -69,10 +108,10 @@ def steady(case: Case, count: int) -> Case:
             [(wide[node] == narrow[node]).all(dim=0).flatten(1).all(dim=1).numpy() for node in wide],
             axis=0,
         )
-        found += (start + np.flatnonzero(same)).tolist()
-        if len(found) >= count:
+        rows += (start + np.flatnonzero(same)).tolist()
+        if len(rows) >= count:
             break
-    return case.on(found[:count]) if found else case.first(count)
+    return case.on(rows[:count]) if rows else case.first(count)
 
 
 def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
@@ -82,10 +121,10 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
         The gradients, or why the engine can't run the network.
     """
     with jax.enable_x64(dtype == "float64"):
-        found = case.in_jax(engine, dtype)
-        if isinstance(found, str):
-            return found
-        module, model = found
+        runnable = case.in_jax(engine, dtype)
+        if isinstance(runnable, str):
+            return runnable
+        module, model = runnable
         graph, params = nnx.split(model)
 
         def loss(params: nnx.State, pixels: Array, labels: Array) -> Array:

@@ -1,0 +1,234 @@
+"""Layers, pools, scales and neurons of NIR files give the spikes of NIR's definition, or an error names the node."""
+
+import nir_definition
+import numpy as np
+import pytest
+import torch
+from nir_files import affine, chained, conv, cuba, flatten, lif, pool, sixteenths, write
+from refusals import refusing
+
+from csnn_jax.errors import UserError
+from csnn_jax.runs import layouts
+from csnn_jax.window import output
+from csnn_torch.foreign import nir_network
+from export import reference
+
+pytestmark = pytest.mark.numeric
+
+STEPS = 6
+IMAGE, FLAT = (2, 8, 8), (16,)
+CONV, SECOND = conv(sixteenths(0, 4, 2, 3, 3), bias=sixteenths(1, 4)), conv(sixteenths(2, 3, 4, 3, 3))
+THIRD = conv(sixteenths(3, 3, 4, 2, 2), padding=0, stride=np.array([2, 2]))
+WIDE = affine(sixteenths(4, 20, 48))
+END, LAST = (flatten(), WIDE, lif()), (lif(), flatten(), affine(sixteenths(4, 20, 48), sixteenths(5, 20)), lif())
+FIRST, DENSE = affine(sixteenths(0, 24, 16), sixteenths(1, 24)), affine(sixteenths(2, 8, 24), sixteenths(3, 8))
+
+
+def scale(*shape):
+    """Powers of two of both signs."""
+    draw = np.random.default_rng(8)
+    return "Scale", {"scale": (2.0 ** draw.integers(-2, 2, shape) * draw.choice([-1, 1], shape)).astype(np.float32)}
+
+
+def integrate(**values):
+    return "IF", {"r": 1.0, "v_threshold": 1.0, "v_reset": 0.0} | values
+
+
+def per_neuron(*values):
+    return np.resize(np.array(values, np.float32), 24)
+
+
+def filled(*shape):
+    return lif(**{name: np.full(shape, value, np.float32) for name, value in lif()[1].items()})
+
+
+ODD = "Scale", {"scale": np.broadcast_to(np.array([0.5, -2, 1, 4])[:, None, None], (4, 8, 8)).copy()}
+BEFORE_W_IN = "CubaLIF", {name: value for name, value in cuba()[1].items() if name != "w_in"}
+NETWORKS = {
+    "pools after": (CONV, lif(), pool(2), SECOND, lif(), *END),
+    "pools before": (CONV, pool(2, "AvgPool2d"), lif(), SECOND, lif(), *END),
+    "sums before": (CONV, pool(2), lif(v_threshold=4.0), SECOND, *LAST),
+    "windows of 4 and 2": (
+        *(CONV, lif(), pool(4), conv(sixteenths(2, 3, 4, 3, 3)), lif(), pool(2, "AvgPool2d")),
+        *(flatten(), affine(sixteenths(4, 20, 3)), lif()),
+    ),
+    "strides, no padding": (CONV, lif(), THIRD, *LAST),
+    "padding in words": (
+        *(conv(sixteenths(0, 4, 2, 3, 3), padding="same"), lif()),
+        *(conv(sixteenths(3, 3, 4, 2, 2), padding="valid", stride=2), *LAST),
+    ),
+    "a kernel of 1": (CONV, lif(), conv(sixteenths(3, 3, 4, 1, 1), stride=2), *LAST),
+    "flattened before the neurons": (CONV, lif(), THIRD, flatten(-3), lif(v_threshold=np.ones(48)), WIDE, lif()),
+    "flattened with a batch": (CONV, lif(), THIRD, lif(), flatten(1, 3), WIDE, lif()),
+    "Linear": (CONV, lif(), THIRD, lif(), flatten(), ("Linear", {"weight": sixteenths(4, 20, 48)}), lif()),
+    "scaled everywhere": (
+        *(scale(2, 1, 1), CONV, scale(4, 1, 1), pool(2), scale(), lif(v_threshold=2.0**-6), scale(4, 1, 1)),
+        *(SECOND, scale(1), lif(), scale(3, 4, 4), flatten(), scale(48), WIDE, scale(20), lif()),
+    ),
+    "scaled around a pool": (CONV, lif(), ODD, pool(2), scale(4, 1, 1), SECOND, lif(), *END),
+    "synaptic": (CONV, cuba(), pool(2), SECOND, lif(), flatten(), WIDE, cuba()),
+}
+NEURONS = {
+    "LIF": lif(),
+    "LIF, arrays of one": filled(1),
+    "LIF, full shape": filled(24),
+    "LIF, a batch in front": filled(1, 24),
+    "LIF, r 1": lif(r=1.0, v_threshold=0.25),
+    "LIF, leak": lif(v_leak=0.5),
+    "LIF, leak and reset": lif(v_leak=-0.5, v_reset=0.25),
+    "LIF, a rest that's not 0": lif(v_leak=-2.0, v_reset=-2.0, v_threshold=-1.5),
+    "LIF, each of its own": lif(tau=per_neuron(2, 4, 8), r=per_neuron(1, 2, 4, 8), v_threshold=per_neuron(0.5, 1, 2)),
+    "LIF, of whole numbers": lif(tau=4, r=4, v_leak=0, v_threshold=1, v_reset=0),
+    "LIF, forgets": lif(tau=1.0, r=1.0),
+    "IF": integrate(),
+    "IF, r": integrate(r=0.5, v_reset=-0.25),
+    "CubaLIF": cuba(),
+    "CubaLIF, r and w_in": cuba(r=2.0, w_in=1.0, v_threshold=0.5),
+    "CubaLIF, a rest that's not 0": cuba(v_leak=0.5, v_reset=0.5, v_threshold=2.0),
+    "CubaLIF, each of its own": cuba(tau_syn=per_neuron(2, 4), tau_mem=per_neuron(4, 4, 2), w_in=per_neuron(1, 2)),
+    "CubaLIF, w_in of nir before it had one": BEFORE_W_IN,
+}
+NETWORKS |= {name: (FIRST, neurons, DENSE, lif()) for name, neurons in NEURONS.items()}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a network from a file with these nodes."""
+    return lambda shape, *nodes, **settings: nir_network.read(
+        write(tmp_path / "net.nir", chained(shape, *nodes)), **{"dt": 1.0} | settings
+    )
+
+
+def both(read, nodes):
+    """The network as it's read, its trace, and what NIR's definition gives."""
+    shape = FLAT if nodes[0] is FIRST else IMAGE
+    found = read(shape, *nodes, scale=1.0, time_steps=STEPS)
+    tensors = layouts.on_grid(found.config, found.tensors)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, found.tensors[name])  # nothing was rounded
+    height, width, channels = found.config.input_shape
+    x = torch.randint(0, 3, (9, channels, height, width), generator=torch.Generator().manual_seed(0)).float()
+    trace = reference.trace(reference.Step(found.config, tensors), x, STEPS)
+    defined = [(kind, ({"w_in": 1.0} if kind == "CubaLIF" else {}) | values) for kind, values in nodes]
+    return found, trace, nir_definition.run(defined, x.reshape(9, *shape), STEPS, 1.0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_spikes_match_the_definition(read, name):
+    found, trace, theirs = both(read, NETWORKS[name])
+    for layer, expected in zip(trace.spikes.values(), theirs, strict=True):
+        assert 0.02 < expected.mean() < 0.98
+        np.testing.assert_array_equal(layer.numpy().reshape(expected.shape), expected)
+    assert bool(found.config.per_channel) == ("own" in name)
+    assert found.config.neuron == ("synaptic" if name.startswith(("Cuba", "synaptic")) else "leaky")
+
+
+@pytest.mark.parametrize("last", [(), ("LI", {"tau": 4.0, "r": 2.0, "v_leak": 0.5})], ids=["no neurons", "LI"])
+@pytest.mark.parametrize("first", [lif(), cuba()], ids=["LIF", "CubaLIF"])
+def test_a_last_layer_without_spikes_is_an_integrator(read, first, last):
+    found, trace, (spikes, *membranes) = both(read, [FIRST, first, DENSE, *([last] if last else [])])
+    assert found.config.output == "integrator" and found.config.readout == "membrane"
+    expected = membranes[0] if last else spikes @ DENSE[1]["weight"].T + DENSE[1]["bias"]
+    np.testing.assert_array_equal(trace.spikes["lif1"].numpy(), spikes)
+    np.testing.assert_array_equal(output(found.config, *trace).numpy(), expected)
+    assert any("`2` has no neurons" in note for note in found.notes) == (not last)
+
+
+def test_the_geometry_is_read(read):
+    names = "pools after", "sums before", "windows of 4 and 2", "strides, no padding"
+    after, before, windows, strides = (read(IMAGE, *NETWORKS[name]).config for name in names)
+    assert after.pool_after and after.pool == ("sum", "none") and after.input_shape == (8, 8, 2)
+    assert not before.pool_after and before.pool == ("sum", "none")
+    assert windows.pool == ("sum", "avg") and windows.pool_size == (4, 2)
+    assert strides.padding == ("same", "valid") and strides.stride == (1, 2) and strides.kernel_size == (3, 2)
+    assert (strides.conv_channels, strides.hidden, strides.num_classes, strides.pool) == ((4, 3), (), 20, "none")
+
+
+def test_values_per_channel_are_distinguished_from_values_per_pixel(read):
+    def of(threshold):
+        nodes = conv(sixteenths(0, 3, 1, 3, 3)), lif(v_threshold=threshold), flatten(), affine(sixteenths(1, 4, 48))
+        return read((1, 4, 4), *nodes, lif())
+
+    each = np.arange(1.0, 4.0, dtype=np.float32)
+    found = of(np.broadcast_to(each[:, None, None], (3, 4, 4)))
+    assert found.config.per_channel == ("threshold",)
+    np.testing.assert_array_equal(found.tensors["lif1.threshold"], each)
+    np.testing.assert_array_equal(of(each.reshape(1, 3, 1, 1)).tensors["lif1.threshold"], each)
+    assert of(np.ones(99)).config.threshold == 1.0
+    different = np.ones((3, 4, 4))
+    different[2, 1, 3] = 0.5
+    with refusing(UserError, 2, "`1`", "v_threshold", "0.5 to 1", "channel 2"):
+        of(different)
+    with refusing(UserError, 2, "`1`", "v_threshold", "[5]", "[3, 4, 4]"):
+        of(np.arange(1.0, 6.0))
+
+
+def test_a_factor_close_to_a_power_of_two_is_rounded_to_it(read):
+    """Here r dt / tau is 1 + 1e-7 in float32, which would move the weights off their grid."""
+    tau = np.float32(1e-4 / 0.3)
+    near = lif(tau=tau, r=np.nextafter(tau / np.float32(1e-4), np.float32(9)))
+    found = read(FLAT, FIRST, near, DENSE, lif(), dt=None, divided_by=256)
+    np.testing.assert_array_equal(found.tensors["fc1.weight"], FIRST[1]["weight"])
+    assert any(note == "the file has no time step: assuming 0.0001 s; use dt for another" for note in found.notes)
+
+
+LAYERS = [
+    ((CONV, ("Delay", {"delay": 1.0})), (2, "`1`", "Conv2d")),
+    ((CONV, lif(), pool(3)), (3, "`2`", "kernel_size")),
+    ((CONV, lif(), pool(1)), (3, "`2`", "kernel_size", 1)),
+    ((CONV, lif(), pool(2, stride=1)), (3, "`2`", 1, 0, 2)),
+    ((CONV, lif(), pool(2, padding=np.ones(2, int))), (3, "`2`", 2, 1)),
+    ((CONV, lif(), pool(np.array([2, 4]))), (3, "`2`", "kernel_size", 2, 4)),
+    ((CONV, lif(), pool(2), pool(2)), (4, "`3`", "SumPool2d", "`0`")),
+    ((CONV, lif(), pool(16)), (3, "`2`", "8x8", "16x16")),
+    ((pool(2), CONV), (1, "`0`", "SumPool2d")),
+    ((CONV, lif(), pool(2), SECOND, pool(2), lif(), flatten(), affine(sixteenths(4, 2, 12))), (5, "`4`", "`2`")),
+    ((lif(), CONV), (1, "`0`", "LIF", "Conv2d")),
+    ((CONV, lif(), lif()), (3, "`2`", "LIF")),
+    ((CONV, SECOND), (2, "`1`", "Conv2d", "`0`")),
+    ((CONV, lif()), (1, "`0`", "last layer")),
+    ((CONV, lif(), WIDE), (3, "`2`", "4x8x8")),
+    ((CONV, lif(), flatten(), WIDE), (4, "`3`", "[20, 48]", 256)),
+    ((CONV, lif(), flatten(0, 1), WIDE), (3, "`2`", "start_dim", 0, "end_dim", 1, "4x8x8")),
+    ((SECOND,), (1, "`0`", "[3, 4, 3, 3]", "2x8x8")),
+    ((conv(sixteenths(0, 4, 2, 3, 3), groups=2),), (1, "`0`", 2)),
+    ((conv(sixteenths(0, 4, 2, 3, 3), dilation=np.array([2, 2])),), (1, "`0`", 2)),
+    ((conv(sixteenths(0, 4, 2, 3, 3), stride=0),), (1, "`0`", 0)),
+    ((conv(sixteenths(0, 4, 2, 5, 5), padding=1),), (1, "`0`", 2, 0)),
+    ((conv(sixteenths(0, 4, 2, 2, 2)),), (1, "`0`", 0, "even")),
+    ((conv(sixteenths(0, 4, 2, 2, 2), padding="same"),), (1, "`0`", "same")),
+    ((conv(sixteenths(0, 4, 2, 3, 2)),), (1, "`0`", "[4, 2, 3, 2]")),
+    ((conv(sixteenths(0, 4, 2, 9, 9), padding=0),), (1, "`0`", "2x8x8")),
+    ((conv(sixteenths(0, 4, 2, 3)),), (1, "`0`", "[4, 2, 3]", 4)),
+    ((conv(sixteenths(0, 4, 2, 3, 3), bias=np.ones(5)),), (1, "`0`", "[5]", "[4]")),
+    ((CONV, lif(), scale(4, 8, 8), pool(2)), (4, "`3`", 0)),
+    ((CONV, scale(4, 8, 8)), (2, "`1`", -2, 0)),
+    ((CONV, scale(3)), (2, "`1`", "[3]", "[4, 8, 8]")),
+    ((CONV, lif(), THIRD, *LAST, scale()), (8, "`7`")),
+    ((CONV, ("LI", {"tau": 4.0, "r": 4.0, "v_leak": 0.0}), THIRD, *LAST), (2, "`1`", "LI")),
+    ((flatten(),), ("Conv2d",)),
+]
+VALUES = [
+    (lif(tau=0.0), ("tau", 0)),
+    (lif(tau=per_neuron(4, -2)), ("tau", -2, 0)),
+    (lif(tau=0.5), ("tau", "0.5 s")),
+    (lif(v_threshold=0.0), ("v_threshold", 0, 2)),
+    (lif(v_threshold=per_neuron(1, -3)), ("v_threshold", -3, 2)),
+    (lif(v_threshold=1e-40), ("v_threshold", "1e-40", 2)),
+    (lif(v_threshold=per_neuron(1, 2.0**100)), ("v_threshold", "1.26765e+30")),
+    (lif(v_threshold=0.25, v_reset=0.5), ("v_threshold", "0.25", "v_reset", "0.5", 2)),
+    (lif(v_threshold=np.nan), ("v_threshold", "nan")),
+    (lif(v_leak=np.inf), ("v_leak", "inf")),
+    (("LIF", {"tau": 4.0, "r": 4.0, "v_leak": 0.0}), ("LIF", "v_threshold")),
+    (cuba(tau_syn=0.0), ("tau_syn", 0)),
+    (cuba(tau_syn=0.5), ("tau_syn", "0.5", 1)),
+    (cuba(v_leak=0.5), ("v_leak", "v_reset")),
+    (integrate(r=np.array(["a"], object)), ("r", "object [1]")),
+]
+LAYERS += [((FIRST, node, DENSE, lif()), (*facts, 2, "`1`")) for node, facts in VALUES]
+
+
+@pytest.mark.parametrize(("nodes", "facts"), LAYERS)
+def test_unsupported_nodes_are_refused_by_name(read, tmp_path, nodes, facts):
+    with refusing(UserError, tmp_path / "net.nir", *facts):
+        read(FLAT if nodes[0] is FIRST else IMAGE, *nodes)
