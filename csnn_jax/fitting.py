@@ -10,6 +10,7 @@ from csnn_jax.data import Split
 from csnn_jax.data.caller import check_finite, to_learn_from
 from csnn_jax.data.images import pixels_of, scale_note
 from csnn_jax.errors import UserError, in_python
+from csnn_jax.flags import TrainFlags
 from csnn_jax.options import show, words_of
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation
@@ -88,8 +89,7 @@ def fit(
     _check_used(config)
     dataset = _dataset(config, train, test, classes)
     config = replace(config, data=replace(config.data, dataset=dataset.name))
-    _check_length(config.train, len(dataset.train.labels))
-    asked, job, dataset, trainer, rates = prepare(config, dataset, Trainer)
+    _, asked, job, dataset, trainer, rates = prepare(TrainFlags(config), Trainer, dataset)
 
     def say(line: str) -> None:
         if log is not None:
@@ -140,19 +140,7 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
     learnt, tested = (replace(split, images=to_learn_from(split.images)) for split in (learnt, tested))
     entry = pixels_of(learnt.images)
     notes = tuple(scale_note(learnt.images, entry.scale, data.ARRAYS))
-    dataset = data.Dataset(data.ARRAYS, learnt, None, tested, names, entry, notes)
-    return data.shortened(dataset, config.train.eval_images)
-
-
-def _check_length(settings: TrainConfig, images: int) -> None:
-    """Raises UserError if a job has fewer iterations than requested."""
-    total = images // settings.batch_size * settings.epochs
-    if settings.max_iters is not None and settings.max_iters > total > 0:
-        epochs = f"{settings.epochs} epoch{'s' * (settings.epochs > 1)} of {images} images in batches"
-        raise UserError(
-            f"--max-iters {settings.max_iters}: {epochs} of {settings.batch_size} are {total} iterations; "
-            "expected at most that many, or more --epochs"
-        )
+    return data.Dataset(data.ARRAYS, learnt, None, tested, names, entry, notes)
 
 
 def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:

@@ -16,10 +16,10 @@ from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import job, pictures
-from csnn_jax.training.job import MakeTrainer
+from csnn_jax.training.prepare import MakeTrainer, prepare
 
 
-def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
+def train(flags: TrainFlags, make: MakeTrainer) -> int:
     """Trains each of `flags.seeds` as `job.train` does, in `<out>/seed-<N>`, and writes `<out>/summary.json`.
 
     With `--resume`, finished runs are kept, interrupted ones continue, and missing ones are trained.
@@ -28,7 +28,7 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
         The exit code: 0, or 128 + the signal that interrupted it.
 
     Raises:
-        UserError: as in `job.train`, or as in `check_folder`. Earlier seeds are kept.
+        UserError: as in `prepare` and `job.train`, or as in `check_folder`. Earlier seeds are kept.
     """
     fresh, runs = flags.out is None, {}
     try:
@@ -44,7 +44,7 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
             one = of_seed(flags, seed)
             done = is_done(run, one)
             print(f"Seed {seed} ({number} of {len(runs)})" + (": already finished" if done else ""), flush=True)
-            if not done and (code := job.train(one, make_trainer)):
+            if not done and (code := job.train(prepare(one, make))):
                 return code
     finally:
         if any(run.path.exists() for run in runs.values()):

@@ -100,7 +100,7 @@ def _dataset(settings: DataConfig, model: ModelConfig, cache: str | None) -> Dat
 
 
 def fitted(flags: TrainFlags) -> tuple[Config, Dataset]:
-    """The job and its data, as prepared by `training.job.prepared`."""
+    """The job and its data, as prepared by `training.prepare`."""
     given = flags.config
     like = ModelConfig(given.model.input_shape, time_steps=given.model.time_steps)
     dataset = _dataset(given.data, like, flags.cache)
