@@ -64,7 +64,7 @@ def _begun(flags: JaxFlags) -> Config:
     """The job to resume, which process 0 reads."""
     if not flags.several:
         return begun(flags)
-    from csnn_jax.runs.config_json import job_from_json, job_to_json
+    from csnn_jax.config.job import job_from_json, job_to_json
 
     with connected(flags) as processes:
         return processes.broadcast(

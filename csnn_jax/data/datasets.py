@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csnn_jax.config.job import Config
-from csnn_jax.config.network import MOST_CLASSES, ModelConfig
+from csnn_jax.config.names import MOST_CLASSES
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.fitted import check_names, is_set, learned, named
 from csnn_jax.data.images import Shape, fit, pixels_of, scale_note
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
-from csnn_jax.config import Readout
 from csnn_jax.config.graph import IMAGE, Graph, Linear, WeightedNode
+from csnn_jax.config.network import Readout
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import ConstantCurrent, LayerOutput, NeuronValues, Rule, Spikes

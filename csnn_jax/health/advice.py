@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from csnn_jax.config import NEVER, Config
-from csnn_jax.config.auto import lr_of, usual_lr
+from csnn_jax.config.job import lr_of, usual_lr
 from csnn_jax.runs.metrics import LOOKED_AT
 
 STUCK = 0.99

@@ -17,7 +17,7 @@ import safetensors.numpy
 from csnn_jax import reading
 from csnn_jax.errors import UserError
 from csnn_jax.files import remove_folder, write_folder
-from csnn_jax.runs.weights import digest
+from csnn_jax.runs.layouts import digest
 
 WEIGHTS, STATE = "weights.safetensors", "state.safetensors"
 """A checkpoint's files: the parameters, and the training state for `--resume`."""

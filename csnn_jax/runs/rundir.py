@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from csnn_jax import reading
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config.job import MOST_BYTES, Config, job_from_json, job_to_json
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.files import append_line, create_folder, sync, write_atomic, write_new
 from csnn_jax.machine import available_memory
 from csnn_jax.runs import checkpoints, claim, layouts, weights
-from csnn_jax.runs.config_json import MOST_BYTES, job_from_json, job_to_json
 
 FILES = (
     "config.json",

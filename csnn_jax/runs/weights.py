@@ -4,7 +4,6 @@ It contains weights rounded to their grids (`layouts.on_grid`). The file of a ch
 are rounded on loading. Imports no framework.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from csnn_jax import reading
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_jax.runs.config_json import from_json, to_json
+from csnn_jax.options import from_json, to_json
 from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid, out_of_range
 
 CONFIG, CONFIG_OF_MASTERS = "config", "config of masters"
@@ -76,19 +75,6 @@ def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
     if off := next((name for name, value in tensors.items() if not np.array_equal(value, rounded[name])), None):
         raise UserError(f"{path}: {off} isn't on its grid, expected rounded weights, as from csnn_jax.save")
     return config, tensors
-
-
-def digest(tensors: Tensors) -> str:
-    """SHA-256 of tensors (names, types, shapes, bytes in that order), independent of their file.
-
-    A scalar counts as [1], as in the manifests of bundles.
-    """
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        value = np.ascontiguousarray(tensors[name])
-        found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        found.update(value.reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
 
 
 def check(tensors: Tensors, config: ModelConfig, source: str) -> None:

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from csnn_jax import data, interrupts
-from csnn_jax.config import Config, auto
+from csnn_jax.config import Config
+from csnn_jax.config.job import auto_summary, microbatch_summary
 from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures, spikes, style
 from csnn_jax.flags import job_words, values_of
@@ -250,9 +251,9 @@ def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Itera
 
 def chosen(asked: Config, config: Config, trainer: Trainer) -> Iterator[str]:
     """The lines that say what `auto` chose, and where the weights come from."""
-    if flags := auto.summary(asked, config):
+    if flags := auto_summary(asked, config):
         yield f"Chosen for this network: {flags}"
-    if parts := auto.microbatch_summary(asked, config):
+    if parts := microbatch_summary(asked, config):
         yield f"Micro-batches: {parts}"
     if made := initial.summary(trainer.start, config):
         yield made

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from csnn_jax.config import TrainConfig
+from csnn_jax.config.job import TrainConfig
 from csnn_jax.data.batches import epoch_batches
 from csnn_jax.errors import UserError
 

@@ -3,7 +3,7 @@
 import pytest
 
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided, lr_of, surrogate_of
-from csnn_jax.config.auto import membranes, summary
+from csnn_jax.config.job import auto_summary, membranes
 
 OTHER_STACKS = [
     {"input_shape": (32, 32, 1)},
@@ -35,7 +35,7 @@ def chosen(model: ModelConfig, **train) -> tuple:
 def test_the_original_network_keeps_its_recipe(changes):
     config = Config(ModelConfig(**changes), train=TrainConfig(seed=3, batch_size=7, epochs=9))
     assert chosen(ModelConfig(**changes)) == ("fast_sigmoid", "torch", 1e-2, "constant")
-    assert summary(config, decided(config)) == "--surrogate fast_sigmoid, --init torch, --lr 0.01"
+    assert auto_summary(config, decided(config)) == "--surrogate fast_sigmoid, --init torch, --lr 0.01"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_original_network_keeps_its_recipe(changes):
 )
 def test_fine_tuning_takes_a_tenth_of_the_learning_rate(model, lr):
     config = Config(ModelConfig(**model), train=TrainConfig(init_from="RUN"))
-    assert decided(config).train.lr == pytest.approx(lr) and f"--lr {lr:g}" in summary(config, decided(config))
+    assert decided(config).train.lr == pytest.approx(lr) and f"--lr {lr:g}" in auto_summary(config, decided(config))
     assert decided(Config(ModelConfig(**model), train=TrainConfig(init_from="RUN", lr=0.02))).train.lr == 0.02
 
 
@@ -51,7 +51,7 @@ def test_fine_tuning_takes_a_tenth_of_the_learning_rate(model, lr):
 def test_another_stack_gets_weights_that_fire(changes):
     config = Config(ModelConfig(**changes, threshold=0.5, time_steps=3))
     assert chosen(config.model) == ("atan", "calibrated", 5e-3, "constant")
-    assert summary(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.005"
+    assert auto_summary(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.005"
 
 
 @pytest.mark.parametrize("changes", OTHER_NEURONS, ids=str)
@@ -61,7 +61,7 @@ def test_other_neurons_get_a_falling_learning_rate_too(changes):
     wide = config.model.reset == "none"
     assert decided(config).model.slope == (1.0 if wide else None)
     rest = f"{'--slope 1, ' if wide else ''}--init calibrated, --lr 0.0025, --schedule cosine"
-    assert summary(config, decided(config)) == f"--surrogate atan, {rest}"
+    assert auto_summary(config, decided(config)) == f"--surrogate atan, {rest}"
     assert chosen(config.model, schedule="constant")[-1] == "constant"
 
 
@@ -76,7 +76,7 @@ def test_explicit_values_are_kept_and_the_rest_is_chosen():
     assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1, "constant")
     assert chosen(ModelConfig(surrogate="atan"), init="fluctuation") == ("atan", "fluctuation", 1e-2, "constant")
     config = Config(model, train=TrainConfig(lr=0.1, init="torch", microbatch=32, schedule="cosine"))
-    assert decided(config) == config and summary(config, decided(config)) is None
+    assert decided(config) == config and auto_summary(config, decided(config)) is None
     assert (surrogate_of(model), lr_of(config)) == ("sigmoid", 0.1)
 
 

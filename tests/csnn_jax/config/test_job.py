@@ -8,8 +8,8 @@ import pytest
 from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
+from csnn_jax.config.job import SCHEMA_VERSION, job_from_json, job_to_json
 from csnn_jax.errors import UserError
-from csnn_jax.runs.config_json import SCHEMA_VERSION, job_from_json, job_to_json
 
 KINDS = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 

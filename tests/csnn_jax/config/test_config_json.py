@@ -6,8 +6,9 @@ from hypothesis import given
 from refusals import refusing
 
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config.job import job_from_json, job_to_json
 from csnn_jax.errors import UserError
-from csnn_jax.runs.config_json import from_json, job_from_json, job_to_json, to_json
+from csnn_jax.options import from_json, to_json
 
 
 @given(CONFIGS)
