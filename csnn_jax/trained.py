@@ -278,7 +278,8 @@ def save(network: Any, *where: Any, overwrite: bool = False) -> None:
     weights.check(models.tensors(model), job.model, "model")
     tensors = layouts.on_grid(job.model, models.tensors(model))
     run = rundir.create(str(path), job, overwrite)
-    weights.save(run.weights, tensors, job.model)
+    with rundir.removed_if_failed(run):
+        weights.save(run.weights, tensors, job.model)
     for record in records or ({"kind": "end", "iter": 0, "interrupted": False, "accuracy": None},):
         run.record(**record)
 

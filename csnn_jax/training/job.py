@@ -138,6 +138,8 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:
     else:
         run = rundir.create(job.flags.out, job.config, job.flags.overwrite)
     held.enter_context(run.claimed())
+    if not job.flags.resume:
+        held.enter_context(rundir.removed_if_failed(run))
     begun = resumed(run, job.config, job.trainer, job.dataset, job.flags.figures) if job.flags.resume else FRESH
     opened.append(run)
     return begun

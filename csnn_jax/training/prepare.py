@@ -9,6 +9,7 @@ import numpy as np
 from csnn_jax import data
 from csnn_jax.config import Config, decided
 from csnn_jax.flags import TrainFlags
+from csnn_jax.runs import rundir
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.trainer import Trainer
 
@@ -52,6 +53,8 @@ def prepare(flags: TrainFlags, make: MakeTrainer, dataset: data.Dataset | None =
         from csnn_jax.runs import tensorboard
 
         tensorboard.require()
+    if flags.out is not None and not flags.resume:
+        rundir.check_out(flags.out, flags.overwrite)
     if dataset is None:
         dataset = data.load_to_train(flags.config, flags.cache, flags.given)
     dataset = data.shortened(dataset, flags.config.train.eval_images)

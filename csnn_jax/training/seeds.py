@@ -68,8 +68,8 @@ def check_folder(folder: Path, flags: TrainFlags, runs: dict[int, RunDir]) -> No
     for seed, run in runs.items():
         if flags.resume and (run.path / "config.json").exists():
             job.check_same_job(run, decided(_config(flags, seed)))
-        elif not flags.overwrite:
-            rundir.require_free(run)
+        else:
+            rundir.check_out(str(run.path), flags.overwrite)
 
 
 def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:

@@ -157,7 +157,7 @@ def test_all_runs_are_checked_before_the_first_is_trained(tmp_path):
     with refusing(UserError, tmp_path / "seed-1", "unfinished", unchanged=tmp_path):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0, 1))
     seeds.check_folder(tmp_path, replace(flags, overwrite=True), runs(tmp_path, 0, 1))
-    rundir.create(str(tmp_path), Config())
+    (tmp_path / "config.json").touch()
     with refusing(UserError, tmp_path, "seeds", unchanged=tmp_path):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0))
 
