@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from csnn_jax import data
 from csnn_jax.config import Config, decided
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import rundir
-from csnn_jax.training.plan import iterations, learning_rates
+from csnn_jax.training.plan import check_sizes, iterations, learning_rates
 from csnn_jax.training.trainer import Trainer
 
 MakeTrainer = Callable[[Config, data.Split], Trainer]
@@ -55,8 +56,11 @@ def prepare(flags: TrainFlags, make: MakeTrainer, dataset: data.Dataset | None =
         tensorboard.require()
     if flags.out is not None and not flags.resume:
         rundir.check_out(flags.out, flags.overwrite)
+    check = partial(check_sizes, flags.config)
     if dataset is None:
-        dataset = data.load_to_train(flags.config, flags.cache, flags.given)
+        dataset = data.load_to_train(flags.config, flags.cache, flags.given, check)
+    else:
+        check(len(dataset.train.labels), len(dataset.test.labels))
     dataset = data.shortened(dataset, flags.config.train.eval_images)
     data.check_counts(dataset.train.images, flags.config.model)
     model = data.fit_model(flags.config.model, dataset, flags.given)
@@ -65,10 +69,8 @@ def prepare(flags: TrainFlags, make: MakeTrainer, dataset: data.Dataset | None =
     data.check_split(dataset.train, config.model, "train")
     data.check_split(dataset.test, config.model, "test")
     dataset = data.learned(dataset, config.model)
-    size = len(dataset.train.labels)
-    data.epoch_batches(config.train.seed, 0, size, config.train.batch_size)  # checks that there is a batch
     data.Augmentation.of(config, dataset.train.images)  # checks that the augmentations apply to these images
-    rates = learning_rates(config.train, iterations(config.train, size))  # checks the warm-up
+    rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))
     start = config
     if flags.resume and config.train.init_from is not None:
         # The weights come from the checkpoint; the run that it started from may be gone.
