@@ -24,7 +24,7 @@ from csnn_jax.runner import BatchRunner, Runners, Stream
 from csnn_jax.runs import layouts, metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary
-from csnn_jax.window import Trace
+from csnn_jax.window import ByNode, Trace
 
 
 class Answer(NamedTuple):
@@ -123,9 +123,11 @@ class Trained:
 
         Raises:
             ValueError, UserError: as in `classify`.
+            KeyError: a name of the result is another; the message lists the names.
         """
         runner, images = self._ready(images)
-        return runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
+        trace = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
+        return Trace(ByNode(trace.states), ByNode(trace.spikes))
 
     def stream(self, batch: int | None = None) -> Stream:
         """Returns a `Stream`, which runs the network on frames as they arrive and keeps its state.
