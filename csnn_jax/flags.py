@@ -10,7 +10,7 @@ from csnn_jax.config.job import SEED
 from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures
 from csnn_jax.neurons import NEURONS
-from csnn_jax.options import Option, Options, Rule, option, options_of, words_of
+from csnn_jax.options import Option, Options, Rule, option, options_of, show, words_of
 from csnn_jax.options.kinds import SWITCH, choice, several, text
 from csnn_jax.options.parser import given_options
 from csnn_jax.recipes import RECIPES
@@ -58,14 +58,11 @@ class TrainFlags(Flags):
     resume: bool = option(False, SWITCH, """
         Continue the interrupted run in --out with its own flags. Only --checkpoint-every, --keep-checkpoints, --cache,
         --figures and --tensorboard can change, and, except with --schedule cosine or --weight-bits below 5, --epochs
-        and --max-iters.""")
+        and --max-iters. A folder in --cache has to be given again.""")
     figures: Figures = option("png", choice(Figures), "pdf: also write the figures as PDF, for papers.")
     seeds: tuple[int, ...] | None = option(None, several(SEED, least=1, distinct=True), """
         Train with each of these seeds in turn, each in its own run directory inside --out, and summarize the results;
         default: --seed only.""")
-    cache: str | None = option(None, text("a folder, or off", metavar="DIR"), """
-        Event recordings only: folder in which to cache decoded frames; off: no caching; default: the
-        user's cache folder.""")
     tensorboard: bool = option(False, SWITCH, """
         Also write event files for TensorBoard: loss, accuracy, densities, gradient norms, spike rasters.""")
     # fmt: on
@@ -189,6 +186,10 @@ def parse_train(
                 flag = f"--{name.replace('_', '-')}"
                 raise UserError(f"--resume: expected no {flag}, because the run already has its {own}")
         base = begun(flags)
+        if base.data.cache not in (None, "off") and "cache" not in given:
+            # A run can come from anyone, so it doesn't say where to write.
+            started = f"{flags.out} was started with --cache {show(base.data.cache)}"
+            raise UserError(f"--resume: expected --cache, because {started}")
     else:
         base = _base(RECIPES[flags.recipe], given.get("init_from"), origin)
     config = with_options(_fitted(base, given), values)

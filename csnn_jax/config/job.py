@@ -69,6 +69,9 @@ class DataConfig(Options):
     frames: Frames = _data("time", choice(Frames), """
         Event recordings only: divide each recording into frames of equal duration (time) or with equally many events
         (count). A pixel's value is its number of events in the frame, up to 15.""")
+    cache: str | None = _data(None, text("a folder, or off", metavar="DIR"), """
+        Event recordings only: folder in which to cache decoded frames; off: no caching; default: the user's cache
+        folder.""")
     classes: tuple[str, ...] | None = option(
         None, several(text(valid=is_class_name), distinct=True, expected=_NAMES), """
         Names of the classes, in the order of the output neurons; None: their numbers.""", has_flag=False)

@@ -259,7 +259,6 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
 
 def load_to_train(
     config: Config,
-    cache: str | None = None,
     given: Container[str] = (),
     check: Callable[[int, int], None] = lambda train, test: None,
 ) -> Dataset:
@@ -267,14 +266,13 @@ def load_to_train(
 
     Args:
         config: the job.
-        cache: folder in which frames of recordings are cached; "off": no caching; None: in the user's cache folder.
         given: names of options that are set even if they have their default value.
         check: checks the numbers of images, see `load`.
 
     Raises:
-        UserError: see `load`; `cache` is given for a data set of images, or an encoding for recordings.
+        UserError: see `load`; a cache is requested for a data set of images, or an encoding for recordings.
     """
-    name = config.data.dataset
+    name, cache = config.data.dataset, config.data.cache
     if is_recorded(name) and config.model.encoding != "direct":
         raise UserError(f"--encoding {config.model.encoding}: {name} already has a time axis, expected direct")
     if cache is not None and not is_recorded(name) and reader_of(name):

@@ -32,7 +32,7 @@ from csnn_jax.training.trainer import Trainer
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """Fields that set the number of iterations; resuming may change them if the learning rates don't depend on it."""
 
-ALWAYS_CHANGEABLE: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
+ALWAYS_CHANGEABLE: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints", "cache")
 """Fields that don't affect results; resuming may always change them."""
 
 
@@ -187,7 +187,7 @@ def resumed(
 def _facts(job: Job) -> dict[str, str]:
     """The settings and digests that all processes must have in common, by flag or name."""
     parts = asdict(job.config).values()
-    facts = {flag_of(name): repr(value) for values in parts for name, value in values.items()}
+    facts = {flag_of(name): repr(value) for values in parts for name, value in values.items() if name != "cache"}
     facts |= {"--resume": str(job.flags.resume), "the version of csnn-jax": version("csnn-jax")}
     for name in ("train", "test"):
         facts[f"the {name} images"] = data.digest(getattr(job.dataset, name))
@@ -203,7 +203,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
     before = run.config()
     changeable, kept = (
         (*LENGTH, *ALWAYS_CHANGEABLE),
-        f"{', '.join(map(flag_of, ALWAYS_CHANGEABLE))}, --cache, --figures and --tensorboard",
+        f"{', '.join(map(flag_of, ALWAYS_CHANGEABLE))}, --figures and --tensorboard",
     )
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     tied = "with --schedule cosine, training depends" if before.train.schedule == "cosine" else ""

@@ -58,7 +58,7 @@ def prepare(flags: TrainFlags, make: MakeTrainer, dataset: data.Dataset | None =
         rundir.check_out(flags.out, flags.overwrite)
     check = partial(check_sizes, flags.config)
     if dataset is None:
-        dataset = data.load_to_train(flags.config, flags.cache, flags.given, check)
+        dataset = data.load_to_train(flags.config, flags.given, check)
     else:
         check(len(dataset.train.labels), len(dataset.test.labels))
     dataset = data.shortened(dataset, flags.config.train.eval_images)
