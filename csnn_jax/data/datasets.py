@@ -277,8 +277,8 @@ def load_to_train(
         raise UserError(f"--encoding {config.model.encoding}: {name} already has a time axis, expected direct")
     if cache is not None and not is_recorded(name) and reader_of(name):
         raise UserError(f"--cache {cache}: expected a data set of recordings, but {name} has images")
-    more = {"cache": cache, "trains": True, "given": given, "check": check}
-    return require_training(_load(config, name, config.data.validation, **more))
+    dataset = _load(config, name, config.data.validation, cache=cache, trains=True, given=given, check=check)
+    return require_training(dataset)
 
 
 def load_for(config: Config, name: str | None = None) -> Dataset:
