@@ -126,21 +126,21 @@ def _check_used(config: Config) -> None:
 
 def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequence[str] | None) -> data.Dataset:
     """The arrays as a data set; raises ValueError if they are invalid."""
-    wanted = config.model.input_shape
-    own = None if wanted == ModelConfig.input_shape else wanted
-    learnt = data.as_split(train, "train", own, ", as model.input_shape says")
-    height, width, channels = learnt.images.shape[-3:]
+    shape = config.model.input_shape
+    required = None if shape == ModelConfig.input_shape else shape
+    learned = data.as_split(train, "train", required, ", as model.input_shape says")
+    height, width, channels = learned.images.shape[-3:]
     tested = data.as_split(test, "test", (height, width, channels), ", as the train images are")
-    for split, name in ((learnt, "train images"), (tested, "test images")):
+    for split, name in ((learned, "train images"), (tested, "test images")):
         check_finite(split.images, name)
-    data.check_alike(learnt, tested, config.model.scale)
-    names = data.class_names(learnt.labels, classes)
-    for split, name in ((learnt, "train labels"), (tested, "test labels")):
+    data.check_alike(learned, tested, config.model.scale)
+    names = data.class_names(learned.labels, classes)
+    for split, name in ((learned, "train labels"), (tested, "test labels")):
         data.check_labels(split, len(names), name)
-    learnt, tested = (replace(split, images=to_learn_from(split.images)) for split in (learnt, tested))
-    entry = pixels_of(learnt.images)
-    notes = tuple(scale_note(learnt.images, entry.scale, data.ARRAYS))
-    return data.Dataset(data.ARRAYS, learnt, None, tested, names, entry, notes)
+    learned, tested = (replace(split, images=to_learn_from(split.images)) for split in (learned, tested))
+    pixels = pixels_of(learned.images)
+    notes = tuple(scale_note(learned.images, pixels.scale, data.ARRAYS))
+    return data.Dataset(data.ARRAYS, learned, None, tested, names, pixels, notes)
 
 
 def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:

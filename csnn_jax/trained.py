@@ -166,12 +166,12 @@ class Trained:
         runner, images = self._ready(checked.images)
         return runner.by_steps(self._params, replace(checked, images=images))[1]
 
-    def _split(self, given: Split | tuple[Any, Any]) -> Split:
+    def _split(self, split: Split | tuple[Any, Any]) -> Split:
         """Checks images and labels that the network is to be evaluated on."""
         model = self.config.model
-        found = data.as_split(given, "split", model.input_shape, one=model.pixels.brightest)
-        data.check_labels(found, model.num_classes)
-        return found
+        checked = data.as_split(split, "split", model.input_shape, one=model.pixels.brightest)
+        data.check_labels(checked, model.num_classes)
+        return checked
 
     def fires(self, images: Any) -> tuple[np.ndarray, ...]:
         """Returns which channels ever spike in the window of each image; runs all images at once.
@@ -292,8 +292,8 @@ def _job(model: Any, config: Any) -> Config:
         raise ValueError(f"model is of type {type(model).__name__}, expected a Trained, or a CSNN and its config")
     if not isinstance(config, Config | ModelConfig):
         raise ValueError(f"config is of type {type(config).__name__}, expected a Config or a ModelConfig")
-    own = DataConfig(data.ARRAYS)
-    job = decided(config if isinstance(config, Config) else Config(config, own, TrainConfig(init="torch")))
+    arrays = DataConfig(data.ARRAYS)
+    job = decided(config if isinstance(config, Config) else Config(config, arrays, TrainConfig(init="torch")))
     if decided(Config(model.config)).model != job.model:
         raise ValueError("config doesn't match the network, expected the one that the model was made with")
     return job

@@ -127,8 +127,8 @@ def hint(
         "late": not early,
     }
     cause = next(cause for cause in (*FIRST, *CAUSES[what]) if holds.get(cause, True))
-    given = model.threshold if isinstance(model.threshold, tuple) else (model.threshold,)
-    shown = {"threshold": " ".join(f"{value:g}" for value in given), "usual": usual}
+    values = model.threshold if isinstance(model.threshold, tuple) else (model.threshold,)
+    shown = {"threshold": " ".join(f"{value:g}" for value in values), "usual": usual}
     return HINTS[cause].format(**vars(train) | vars(model) | shown, fault=FAULTS.get(model.surrogate))
 
 

@@ -62,12 +62,12 @@ def digest(tensors: Tensors) -> str:
 
     A scalar counts as [1], as in the manifests of bundles.
     """
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for name in sorted(tensors):
         value = np.ascontiguousarray(tensors[name])
-        found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        found.update(value.reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
+        sha.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        sha.update(value.reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
 
 
 def bias_of(node: WeightedNode, tensors: Tensors) -> np.ndarray:

@@ -132,8 +132,8 @@ class RunDir:
     def truncate_records(self, done: int) -> None:
         """Drops the end record and the records of iterations after `done`, which a resumed run writes again."""
         before = itertools.takewhile(lambda record: record["kind"] != "end", self.records())
-        kept = [record for record in before if record["iter"] <= done]
-        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept).encode())
+        records = [record for record in before if record["iter"] <= done]
+        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
 
     @property
     def finished(self) -> bool:
@@ -271,11 +271,11 @@ def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
     try:
         model, tensors = _network(path)
         neurons = [node.operation for node in model.graph.neurons]
-        learned = {name for one in neurons for name in one.learned if name not in one.per_channel}
+        learned = {name for node in neurons for name in node.learned if name not in node.per_channel}
         values: dict[str, Any] = {}
         for name in learned:
             pairs = zip(neurons, model.each(name), strict=True)
-            values[name] = tuple(one.values(tensors)[name] if name in one.learned else own for one, own in pairs)
+            values[name] = tuple(node.values(tensors)[name] if name in node.learned else value for node, value in pairs)
         return dataclasses.replace(model, **values), tensors
     except UserError as error:
         raise UserError(f"--init-from {error}") from None

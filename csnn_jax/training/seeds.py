@@ -41,10 +41,10 @@ def train(flags: TrainFlags, make: MakeTrainer) -> int:
         runs = {seed: flags.run_of(seed) for seed in flags.seeds or ()}
         check_folder(folder, flags, runs)
         for number, (seed, run) in enumerate(runs.items(), 1):
-            one = of_seed(flags, seed)
-            done = is_done(run, one)
+            alone = of_seed(flags, seed)
+            done = is_done(run, alone)
             print(f"Seed {seed} ({number} of {len(runs)})" + (": already finished" if done else ""), flush=True)
-            if not done and (code := job.train(prepare(one, make))):
+            if not done and (code := job.train(prepare(alone, make))):
                 return code
     finally:
         if any(run.path.exists() for run in runs.values()):
@@ -75,11 +75,11 @@ def check_folder(folder: Path, flags: TrainFlags, runs: dict[int, RunDir]) -> No
 def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:
     """The flags of one seed's run, as if it were trained alone."""
     run = flags.run_of(seed)
-    one = replace(flags, seeds=None, out=str(run.path), config=_config(flags, seed))
+    alone = replace(flags, seeds=None, out=str(run.path), config=_config(flags, seed))
     if not flags.resume or checkpoints.numbers(run.checkpoints):
-        return one
+        return alone
     # It has no checkpoint, only records of lost iterations.
-    return replace(one, resume=False, overwrite=(run.path / "config.json").exists())
+    return replace(alone, resume=False, overwrite=(run.path / "config.json").exists())
 
 
 def is_done(run: RunDir, flags: TrainFlags) -> bool:
@@ -92,16 +92,15 @@ def is_done(run: RunDir, flags: TrainFlags) -> bool:
 
 def _others(folder: Path, flags: TrainFlags) -> dict[int, RunDir]:
     """The runs of the same job, as long as this one, with other seeds that a folder already has."""
-    found = {}
+    others = {}
     for path in sorted(folder.glob("seed-*")):
         if (number := path.name.removeprefix("seed-")).isdecimal() and int(number) not in (flags.seeds or ()):
             with suppress(UserError):
                 run, config = flags.run_of(int(number)), decided(_config(flags, int(number)))
                 job.check_same_job(run, config)
-                length = [[getattr(one.train, name) for name in job.LENGTH] for one in (run.config(), config)]
-                if length[0] == length[1]:
-                    found[int(number)] = run
-    return found
+                if all(getattr(run.config().train, name) == getattr(config.train, name) for name in job.LENGTH):
+                    others[int(number)] = run
+    return others
 
 
 def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
