@@ -13,8 +13,7 @@ from csnn_jax.errors import UserError, in_python
 from csnn_jax.flags import TrainFlags
 from csnn_jax.options import show, words_of
 from csnn_jax.runs import weights
-from csnn_jax.runs.metrics import Evaluation
-from csnn_jax.runs.records import Records
+from csnn_jax.runs.metrics import Evaluation, Records
 from csnn_jax.trained import Trained
 from csnn_jax.training.job import chosen, introduced
 from csnn_jax.training.journal import Journal

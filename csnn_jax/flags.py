@@ -191,21 +191,19 @@ def parse_train(
             started = f"{flags.out} was started with --cache {show(base.data.cache)}"
             raise UserError(f"--resume: expected --cache, because {started}")
     else:
-        base = _base(RECIPES[flags.recipe], given.get("init_from"), origin)
+        base = RECIPES[flags.recipe]
+        if (source := given.get("init_from")) is not None:
+            model = replace(origin(source), num_classes=ModelConfig.num_classes)  # set from the data set
+            base = replace(base, model=model, train=replace(base.train, init="auto"))
     config = with_options(_fitted(base, given), values)
-    if "recipe" in given:
-        _check_recipe(flags.recipe, config.model)
+    recipe = RECIPES[flags.recipe]
+    for_mnist = "recipe" in given and recipe.data.dataset == DataConfig.dataset  # the others accept any sensor's size
+    if for_mnist and config.model.input_shape != recipe.model.input_shape:
+        sizes = ("x".join(map(str, shape)) for shape in (recipe.model.input_shape, config.model.input_shape))
+        raise UserError(f"--recipe {flags.recipe}: is for {', not '.join(sizes)} images; expected no --recipe")
     if given.get("readout") not in (None, config.model.readout):
         raise UserError("--readout spikes: expected membrane with --output integrator, whose neurons never spike")
     return replace(flags, config=config)
-
-
-def _base(recipe: Config, source: str | None, origin: Callable[[str], ModelConfig]) -> Config:
-    """The job that flags override: the recipe, with the network of --init-from."""
-    if source is None:
-        return recipe
-    model = replace(origin(source), num_classes=ModelConfig.num_classes)  # set from the data set
-    return replace(recipe, model=model, train=replace(recipe.train, init="auto"))
 
 
 def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
@@ -220,14 +218,6 @@ def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     if given.get("output") == "spiking" and model.output == "integrator":
         model = replace(model, output="spiking", readout="spikes")  # it was membrane only because of the integrator
     return replace(base, model=model)
-
-
-def _check_recipe(name: str, model: ModelConfig) -> None:
-    """Raises UserError if a recipe for MNIST gets other images; the one for recordings accepts any sensor size."""
-    recipe = RECIPES[name]
-    if model.input_shape != recipe.model.input_shape and recipe.data.dataset == DataConfig.dataset:
-        sizes = ", not ".join("x".join(map(str, shape)) for shape in (recipe.model.input_shape, model.input_shape))
-        raise UserError(f"--recipe {name}: is for {sizes} images; expected no --recipe")
 
 
 def job_words(config: Config, plain: Config | None = None, used: Config | None = None) -> list[str]:

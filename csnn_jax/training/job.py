@@ -4,15 +4,14 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from csnn_jax import data, interrupts
-from csnn_jax.config import Config
+from csnn_jax.config import NEVER, Config
 from csnn_jax.config.job import auto_summary, microbatch_summary
 from csnn_jax.errors import UserError
-from csnn_jax.figures import Figures, spikes, style
+from csnn_jax.figures import Figures, accuracy, spikes, style
 from csnn_jax.flags import job_words, values_of
 from csnn_jax.initial import start as initial
 from csnn_jax.options import flag_of
@@ -20,7 +19,6 @@ from csnn_jax.progress import Progress
 from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import pictures
 from csnn_jax.training.checkpoint_writer import CheckpointWriter
 from csnn_jax.training.journal import Journal
 from csnn_jax.training.loop import Diverged, Evaluated, Finished, Interrupted, Loop, watched_split
@@ -68,7 +66,7 @@ def train(job: Job, processes: Processes | None = None) -> int:
         if opened:
             print("\n".join(_introduction(job, opened[0], begun.done)), flush=True)
             ended = train_into(job, opened[0], begun, go_on) if begun.unfinished else begun.done
-            pictures.draw(opened[0], job.config, job.dataset, job.trainer, job.flags.figures)
+            _draw(job, opened[0])
         else:
             ended = _follow(job, begun, go_on)
         signal = processes.maximum(caught[0] if caught else 0)
@@ -90,8 +88,7 @@ def train_into(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool
     if job.flags.tensorboard:
         from csnn_jax.runs import tensorboard
 
-        picture = partial(pictures.sample, config, job.dataset, job.trainer)
-        run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
+        run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(_sample(job))))
     with (
         Progress(total, begun.done, config.train.batch_size) as progress,
         CheckpointWriter(config, job.trainer, run) as save,
@@ -174,7 +171,7 @@ def resumed(
         rundir.write_config(run, config)
         run.truncate_records(start)
         checkpoints.drop_after(run.checkpoints, start)
-    elif all((run.path / name).exists() for name in pictures.names(figures)):
+    elif all((run.path / name).exists() for name in figure_files(figures)):
         whole = iterations(replace(config.train, max_iters=None), len(dataset.train.labels))
         more = f"expected a larger --{'epochs' if start == whole else 'max-iters'}"
         if config.train.schedule == "cosine":
@@ -259,3 +256,23 @@ def chosen(asked: Config, config: Config, trainer: Trainer) -> Iterator[str]:
         yield f"Micro-batches: {parts}"
     if made := initial.summary(trainer.start, config):
         yield made
+
+
+def figure_files(figures: Figures) -> tuple[str, ...]:
+    """The figure files of a finished run: the accuracy over time, and the neurons' response to one image."""
+    return (*style.files("accuracy", figures), *style.files("spikes", figures))
+
+
+def _draw(job: Job, run: RunDir) -> None:
+    style.save(accuracy.draw(run), run.path, "accuracy", job.flags.figures)
+    style.save(spikes.draw(_sample(job)), run.path, "spikes", job.flags.figures)
+
+
+def _sample(job: Job) -> spikes.Sample:
+    """The first image of the final evaluation, and the network's current response to it."""
+    config, dataset = job.config, job.dataset
+    image, label = dataset.test.images[:1], int(dataset.test.labels[0])
+    trace = job.trainer.trace(image).map(lambda layer: layer[:, 0])
+    membranes, fired = list(trace.membranes.values()), list(trace.spikes.values())
+    thresholds = [None if value == NEVER else value for value in config.model.thresholds]
+    return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names, dataset.final)

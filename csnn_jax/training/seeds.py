@@ -15,7 +15,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import job, pictures
+from csnn_jax.training import job
 from csnn_jax.training.prepare import MakeTrainer, prepare
 
 
@@ -84,7 +84,7 @@ def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:
 
 def is_done(run: RunDir, flags: TrainFlags) -> bool:
     """Whether a run to resume is already finished, with the requested iterations and all figures."""
-    drawn = all((run.path / name).exists() for name in pictures.names(flags.figures))
+    drawn = all((run.path / name).exists() for name in job.figure_files(flags.figures))
     if not (flags.resume and run.finished and drawn):
         return False
     return run.config().train == decided(flags.config).train
