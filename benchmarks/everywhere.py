@@ -31,7 +31,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import as_input
 from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import differ
-from csnn_jax.runs.weights import digest
+from csnn_jax.runs.layouts import digest
 from export import reference
 
 HERE = Path(__file__).parent / "everywhere"

@@ -23,9 +23,10 @@ from csnn_jax import data, machine
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.flags import parse_train
 from csnn_jax.runs import rundir
-from csnn_jax.train import make_trainer
 from csnn_jax.training import job
 from csnn_jax.training.feed import Feed
+from csnn_jax.training.prepare import Job, prepare
+from csnn_jax.update.trainer import Trainer
 
 DEFAULT, SCAN, SHORT = "", "--engine scan --time-steps 25", "--surrogate atan --lr 0.005 --time-steps 25"
 BARE = "the step alone"
@@ -91,7 +92,7 @@ def timed(asked: str, iterations: int) -> list[float]:
     """Seconds of every iteration of a job."""
     flags = parse_train(JaxFlags, "options", "", [*asked.replace(BARE, "").split(), "--eval-every", "0"])
     with tempfile.TemporaryDirectory() as folder:
-        ready = job.prepared(flags, partial(make_trainer, flags))
+        ready = prepare(flags, partial(Trainer, devices=flags.devices))
         if asked == BARE:
             return bare(ready, iterations)
         asked_at: list[float] = []
@@ -102,12 +103,12 @@ def timed(asked: str, iterations: int) -> list[float]:
 
         run = rundir.create(f"{folder}/run", ready.config, False)
         with run.claimed():
-            job.lead(ready, run, job.FRESH, go_on)
+            job.train_into(ready, run, job.FRESH, go_on)
         assert Path(run.weights).exists()
     return [after - before for before, after in pairwise(asked_at)]
 
 
-def bare(ready: job.Job, iterations: int) -> list[float]:
+def bare(ready: Job, iterations: int) -> list[float]:
     """Seconds of the trainer's steps alone."""
     labels, batch = ready.dataset.train.labels, ready.config.train.batch_size
     feed = Feed(ready.config, ready.dataset.train)

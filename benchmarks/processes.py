@@ -20,8 +20,9 @@ from typing import Any
 from csnn_jax import data, machine
 from csnn_jax.config import Config, TrainConfig, decided
 from csnn_jax.devices.flags import JaxFlags
-from csnn_jax.train import connected, make_trainer
+from csnn_jax.train import connected
 from csnn_jax.training.feed import Feed
+from csnn_jax.update.trainer import Trainer
 
 ROUNDS = 3
 
@@ -82,7 +83,7 @@ def worked(engine: Any, iterations: int, meeting: dict[str, Any]) -> dict[str, A
     index = data.epoch_batches(0, 0, len(dataset.train.labels), flags.config.train.batch_size)
     seconds, losses = [], []
     with connected(flags) as processes:
-        trainer = make_trainer(flags, flags.config, dataset.train)
+        trainer = Trainer(flags.config, dataset.train, devices=flags.devices)
         feed = Feed(flags.config, dataset.train, trainer.rows)
         for iteration in range(iterations):
             began = time.perf_counter()

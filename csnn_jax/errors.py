@@ -70,11 +70,11 @@ def in_python(text: str, arguments: Mapping[str, str] = MappingProxyType({})) ->
         arguments: names of arguments that differ from their flags', by the name of the flag with underscores.
     """
 
-    def named(found: re.Match[str]) -> str:
-        if found[2] is None:
-            return found[0]
-        name = found[2].replace("-", "_")
-        return arguments.get(name, name) + "=False" * (found[1] is not None)
+    def named(match: re.Match[str]) -> str:
+        if match[2] is None:
+            return match[0]
+        name = match[2].replace("-", "_")
+        return arguments.get(name, name) + "=False" * (match[1] is not None)
 
     return re.sub(r"`[^`]*`|(?<![\w/.-])--(no-)?([a-z][a-z-]*)", named, text)
 

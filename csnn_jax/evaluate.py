@@ -81,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
         print(f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})\n")
         print(_text(result, config.class_names))
-        if told := _known(run.records("end"), dataset.test):
-            print(told)
+        if note := _known(run.records("end"), dataset.test):
+            print(note)
         if dataset.test.images.dtype == "uint8" and dataset.pixels.scale != (scale := config.model.pixels.scale):
             print(f"Note: pixel values are divided by {scale:g}; for such images, {dataset.pixels.scale:g} is usual")
         print(_table(values["density"], values["health"]))
@@ -110,16 +110,16 @@ def by_bits(config: "Config", tensors: "Tensors", test: "Split") -> list[dict[st
     from csnn_jax.runs import layouts
     from csnn_jax.trained import Trained
 
-    found = []
+    rows = []
     for bits in range(FEWEST, (config.model.weight_bits or WIDEST) + 1):
         model, rounded = layouts.with_bits(config.model, tensors, bits)
         accuracy = Trained(replace(config, model=model), rounded, config.train.engine).evaluate(test).accuracy
-        found.append({"bits": bits, "accuracy": accuracy, "kilobytes": layouts.kilobytes(model, rounded)})
-    return found
+        rows.append({"bits": bits, "accuracy": accuracy, "kilobytes": layouts.kilobytes(model, rounded)})
+    return rows
 
 
-def _bits(found: Sequence[Mapping[str, Any]]) -> str:
-    rows = (f"{one['bits']:>4} {one['accuracy']:>9.2%} {one['kilobytes']:>9,.1f}" for one in found)
+def _bits(results: Sequence[Mapping[str, Any]]) -> str:
+    rows = (f"{result['bits']:>4} {result['accuracy']:>9.2%} {result['kilobytes']:>9,.1f}" for result in results)
     return "\n".join(["", "bits  accuracy        kB", *rows])
 
 

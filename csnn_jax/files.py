@@ -86,7 +86,7 @@ def check_folder(path: Path, out: Path | None = None) -> None:
     """
     named = f"--out {path if out is None else out}"
     try:
-        nearest = next(one for one in (path, *path.parents) if os.path.lexists(one))
+        nearest = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
         if not nearest.is_dir():
             what = "" if out is None and nearest == path else f"{nearest} "
             raise UserError(f"{named}: {what}isn't a directory, expected one or a path to create it at")

@@ -10,10 +10,10 @@ from csnn_jax.data import Split
 from csnn_jax.data.caller import check_finite, to_learn_from
 from csnn_jax.data.images import pixels_of, scale_note
 from csnn_jax.errors import UserError, in_python
+from csnn_jax.flags import TrainFlags
 from csnn_jax.options import show, words_of
 from csnn_jax.runs import weights
-from csnn_jax.runs.metrics import Evaluation
-from csnn_jax.runs.records import Records
+from csnn_jax.runs.metrics import Evaluation, Records
 from csnn_jax.trained import Trained
 from csnn_jax.training.job import chosen, introduced
 from csnn_jax.training.journal import Journal
@@ -88,8 +88,7 @@ def fit(
     _check_used(config)
     dataset = _dataset(config, train, test, classes)
     config = replace(config, data=replace(config.data, dataset=dataset.name))
-    _check_length(config.train, len(dataset.train.labels))
-    asked, job, dataset, trainer, rates = prepare(config, dataset, Trainer)
+    _, asked, job, dataset, trainer, rates = prepare(TrainFlags(config), Trainer, dataset)
 
     def say(line: str) -> None:
         if log is not None:
@@ -126,33 +125,21 @@ def _check_used(config: Config) -> None:
 
 def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequence[str] | None) -> data.Dataset:
     """The arrays as a data set; raises ValueError if they are invalid."""
-    wanted = config.model.input_shape
-    own = None if wanted == ModelConfig.input_shape else wanted
-    learnt = data.as_split(train, "train", own, ", as model.input_shape says")
-    height, width, channels = learnt.images.shape[-3:]
+    shape = config.model.input_shape
+    required = None if shape == ModelConfig.input_shape else shape
+    learned = data.as_split(train, "train", required, ", as model.input_shape says")
+    height, width, channels = learned.images.shape[-3:]
     tested = data.as_split(test, "test", (height, width, channels), ", as the train images are")
-    for split, name in ((learnt, "train images"), (tested, "test images")):
+    for split, name in ((learned, "train images"), (tested, "test images")):
         check_finite(split.images, name)
-    data.check_alike(learnt, tested, config.model.scale)
-    names = data.class_names(learnt.labels, classes)
-    for split, name in ((learnt, "train labels"), (tested, "test labels")):
+    data.check_alike(learned, tested, config.model.scale)
+    names = data.class_names(learned.labels, classes)
+    for split, name in ((learned, "train labels"), (tested, "test labels")):
         data.check_labels(split, len(names), name)
-    learnt, tested = (replace(split, images=to_learn_from(split.images)) for split in (learnt, tested))
-    entry = pixels_of(learnt.images)
-    notes = tuple(scale_note(learnt.images, entry.scale, data.ARRAYS))
-    dataset = data.Dataset(data.ARRAYS, learnt, None, tested, names, entry, notes)
-    return data.shortened(dataset, config.train.eval_images)
-
-
-def _check_length(settings: TrainConfig, images: int) -> None:
-    """Raises UserError if a job has fewer iterations than requested."""
-    total = images // settings.batch_size * settings.epochs
-    if settings.max_iters is not None and settings.max_iters > total > 0:
-        epochs = f"{settings.epochs} epoch{'s' * (settings.epochs > 1)} of {images} images in batches"
-        raise UserError(
-            f"--max-iters {settings.max_iters}: {epochs} of {settings.batch_size} are {total} iterations; "
-            "expected at most that many, or more --epochs"
-        )
+    learned, tested = (replace(split, images=to_learn_from(split.images)) for split in (learned, tested))
+    pixels = pixels_of(learned.images)
+    notes = tuple(scale_note(learned.images, pixels.scale, data.ARRAYS))
+    return data.Dataset(data.ARRAYS, learned, None, tested, names, pixels, notes)
 
 
 def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:

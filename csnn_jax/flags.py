@@ -10,7 +10,7 @@ from csnn_jax.config.job import SEED
 from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures
 from csnn_jax.neurons import NEURONS
-from csnn_jax.options import Option, Options, Rule, option, options_of, words_of
+from csnn_jax.options import Option, Options, Rule, option, options_of, show, words_of
 from csnn_jax.options.kinds import SWITCH, choice, several, text
 from csnn_jax.options.parser import given_options
 from csnn_jax.recipes import RECIPES
@@ -58,14 +58,11 @@ class TrainFlags(Flags):
     resume: bool = option(False, SWITCH, """
         Continue the interrupted run in --out with its own flags. Only --checkpoint-every, --keep-checkpoints, --cache,
         --figures and --tensorboard can change, and, except with --schedule cosine or --weight-bits below 5, --epochs
-        and --max-iters.""")
+        and --max-iters. A folder in --cache has to be given again.""")
     figures: Figures = option("png", choice(Figures), "pdf: also write the figures as PDF, for papers.")
     seeds: tuple[int, ...] | None = option(None, several(SEED, least=1, distinct=True), """
         Train with each of these seeds in turn, each in its own run directory inside --out, and summarize the results;
         default: --seed only.""")
-    cache: str | None = option(None, text("a folder, or off", metavar="DIR"), """
-        Event recordings only: folder in which to cache decoded frames; off: no caching; default: the
-        user's cache folder.""")
     tensorboard: bool = option(False, SWITCH, """
         Also write event files for TensorBoard: loss, accuracy, densities, gradient norms, spike rasters.""")
     # fmt: on
@@ -189,22 +186,24 @@ def parse_train(
                 flag = f"--{name.replace('_', '-')}"
                 raise UserError(f"--resume: expected no {flag}, because the run already has its {own}")
         base = begun(flags)
+        if base.data.cache not in (None, "off") and "cache" not in given:
+            # A run can come from anyone, so it doesn't say where to write.
+            started = f"{flags.out} was started with --cache {show(base.data.cache)}"
+            raise UserError(f"--resume: expected --cache, because {started}")
     else:
-        base = _base(RECIPES[flags.recipe], given.get("init_from"), origin)
+        base = RECIPES[flags.recipe]
+        if (source := given.get("init_from")) is not None:
+            model = replace(origin(source), num_classes=ModelConfig.num_classes)  # set from the data set
+            base = replace(base, model=model, train=replace(base.train, init="auto"))
     config = with_options(_fitted(base, given), values)
-    if "recipe" in given:
-        _check_recipe(flags.recipe, config.model)
+    recipe = RECIPES[flags.recipe]
+    for_mnist = "recipe" in given and recipe.data.dataset == DataConfig.dataset  # the others accept any sensor's size
+    if for_mnist and config.model.input_shape != recipe.model.input_shape:
+        sizes = ("x".join(map(str, shape)) for shape in (recipe.model.input_shape, config.model.input_shape))
+        raise UserError(f"--recipe {flags.recipe}: is for {', not '.join(sizes)} images; expected no --recipe")
     if given.get("readout") not in (None, config.model.readout):
         raise UserError("--readout spikes: expected membrane with --output integrator, whose neurons never spike")
     return replace(flags, config=config)
-
-
-def _base(recipe: Config, source: str | None, origin: Callable[[str], ModelConfig]) -> Config:
-    """The job that flags override: the recipe, with the network of --init-from."""
-    if source is None:
-        return recipe
-    model = replace(origin(source), num_classes=ModelConfig.num_classes)  # set from the data set
-    return replace(recipe, model=model, train=replace(recipe.train, init="auto"))
 
 
 def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
@@ -219,14 +218,6 @@ def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     if given.get("output") == "spiking" and model.output == "integrator":
         model = replace(model, output="spiking", readout="spikes")  # it was membrane only because of the integrator
     return replace(base, model=model)
-
-
-def _check_recipe(name: str, model: ModelConfig) -> None:
-    """Raises UserError if a recipe for MNIST gets other images; the one for recordings accepts any sensor size."""
-    recipe = RECIPES[name]
-    if model.input_shape != recipe.model.input_shape and recipe.data.dataset == DataConfig.dataset:
-        sizes = ", not ".join("x".join(map(str, shape)) for shape in (recipe.model.input_shape, model.input_shape))
-        raise UserError(f"--recipe {name}: is for {sizes} images; expected no --recipe")
 
 
 def job_words(config: Config, plain: Config | None = None, used: Config | None = None) -> list[str]:

@@ -44,13 +44,13 @@ def cpus() -> int:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of the installed packages among these, by name."""
-    found = {}
+    installed = {}
     for name in packages:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit() -> str | None:
@@ -88,19 +88,19 @@ def available_memory() -> int:
         return 2**33
     import resource  # not on Windows
 
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
-        found.append(limit)
+        limits.append(limit)
     for path in ("/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             words = Path(path).read_text().split()
         except OSError:
             continue
         if "MemAvailable:" in words:
-            found.append(1024 * int(words[words.index("MemAvailable:") + 1]))
+            limits.append(1024 * int(words[words.index("MemAvailable:") + 1]))
         elif words[0].isdecimal():  # a container without a limit says "max"
-            found.append(int(words[0]))
-    return min(found)
+            limits.append(int(words[0]))
+    return min(limits)
 
 
 def busy_s() -> float | None:
@@ -112,10 +112,10 @@ def busy_s() -> float | None:
         lines = Path("/proc/stat").read_text().splitlines()
     except OSError:
         return None
-    mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    own_cpus = {f"cpu{number}" for number in os.sched_getaffinity(0)}
     ticks = 0
     for name, *times in filter(None, map(str.split, lines)):
-        if name in mine:
+        if name in own_cpus:
             user, nice, system, _, _, irq, softirq, steal = map(int, times[:8])  # without idle and iowait
             ticks += user + nice + system + irq + softirq + steal
     return ticks / os.sysconf("SC_CLK_TCK") or None  # a sandbox may show zeros

@@ -108,8 +108,8 @@ def _text(path: str, notes: Sequence[str], names: Sequence[str], read: np.ndarra
     tie = f" (tie between {', '.join(best)})" if len(best) > 1 else ""
     lines = [f"{path}: class {best[0]}{tie}{first}"]
     lines += [f"  {note}" for note in notes]
-    said, form = ("spikes", "d") if counts else ("summed membranes", ".2f")
-    lines.append(f"  {said}: " + "  ".join(f"{name}:{score:{form}}" for name, score in zip(names, scores, strict=True)))
+    unit, form = ("spikes", "d") if counts else ("summed membranes", ".2f")
+    lines.append(f"  {unit}: " + "  ".join(f"{name}:{score:{form}}" for name, score in zip(names, scores, strict=True)))
     return "\n".join(lines)
 
 

@@ -130,9 +130,9 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def followed(items: Iterable[T], told: str, total: int) -> Iterator[T]:
+def followed(items: Iterable[T], text: str, total: int) -> Iterator[T]:
     """Yields the items and shows progress: a bar on a terminal, otherwise a line at the start."""
     live = sys.stdout.isatty()
     if not live:
-        print(told, flush=True)
-    yield from track(items, told, total, disable=not live)
+        print(text, flush=True)
+    yield from track(items, text, total, disable=not live)

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 from csnn_jax.command import run_command
 from csnn_jax.config import Config
 from csnn_jax.devices.flags import JaxFlags
-from csnn_jax.errors import UserError
 from csnn_jax.flags import begun, parse_train
 
 if TYPE_CHECKING:
-    from csnn_jax.data import Split
     from csnn_jax.training.processes import Processes
-    from csnn_jax.update.trainer import Trainer
 
 DESCRIPTION = """Trains a convolutional spiking neural network with surrogate gradients in JAX.
 
@@ -26,15 +23,17 @@ directory with weights, metrics and plots, for csnn_jax.evaluate, csnn_jax.predi
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse_train(JaxFlags, "csnn-train", DESCRIPTION, arguments, _begun)
-        make = partial(make_trainer, flags)
-        if flags.seeds is not None:
-            from csnn_jax.training import seeds
+        # After parsing: an invalid flag is an error before JAX is imported.
+        from csnn_jax.training import job, seeds
+        from csnn_jax.training.prepare import prepare
+        from csnn_jax.update.trainer import Trainer
 
+        make = partial(Trainer, devices=flags.devices)
+        if flags.seeds is not None:
             return seeds.train(flags, make)
         with connected(flags) as processes:
-            from csnn_jax.training import job
-
-            return job.train(flags, make, processes)
+            prepared = processes.each(lambda: prepare(flags, make))
+            return job.train(prepared, processes)
 
     return run_command(command, arguments)
 
@@ -46,7 +45,6 @@ def connected(flags: JaxFlags) -> "Iterator[Processes]":
     Raises:
         UserError: the only process fails.
     """
-    # After parsing: an invalid flag is an error before JAX is imported.
     if not flags.several:
         from csnn_jax.training.processes import SingleProcess
 
@@ -62,29 +60,11 @@ def connected(flags: JaxFlags) -> "Iterator[Processes]":
         yield cluster.Cluster(mesh.chosen(1))
 
 
-def make_trainer(flags: JaxFlags, config: Config, train: "Split") -> "Trainer":
-    """The job's trainer on the devices that the flags name.
-
-    Raises:
-        UserError: there are fewer devices, or they can't share a batch evenly.
-    """
-    from csnn_jax.devices import mesh
-    from csnn_jax.engine import process
-    from csnn_jax.update.trainer import Trainer
-
-    process.set_up(config.train.dtype)
-    devices, batch = mesh.chosen(flags.devices), config.train.batch_size
-    if batch % devices.count:
-        expected = f"expected a multiple of {devices.count}, the number of devices that share it"
-        raise UserError(f"--batch-size {batch}: {expected}")
-    return Trainer(config, train, devices=devices)
-
-
 def _begun(flags: JaxFlags) -> Config:
     """The job to resume, which process 0 reads."""
     if not flags.several:
         return begun(flags)
-    from csnn_jax.runs.config_json import job_from_json, job_to_json
+    from csnn_jax.config.job import job_from_json, job_to_json
 
     with connected(flags) as processes:
         return processes.broadcast(

@@ -24,7 +24,7 @@ from csnn_jax.runner import BatchRunner, Runners, Stream
 from csnn_jax.runs import layouts, metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary
-from csnn_jax.window import Trace
+from csnn_jax.window import ByNode, Trace
 
 
 class Answer(NamedTuple):
@@ -123,9 +123,11 @@ class Trained:
 
         Raises:
             ValueError, UserError: as in `classify`.
+            KeyError: a name of the result is another; the message lists the names.
         """
         runner, images = self._ready(images)
-        return runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
+        trace = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
+        return Trace(ByNode(trace.states), ByNode(trace.spikes))
 
     def stream(self, batch: int | None = None) -> Stream:
         """Returns a `Stream`, which runs the network on frames as they arrive and keeps its state.
@@ -164,12 +166,12 @@ class Trained:
         runner, images = self._ready(checked.images)
         return runner.by_steps(self._params, replace(checked, images=images))[1]
 
-    def _split(self, given: Split | tuple[Any, Any]) -> Split:
+    def _split(self, split: Split | tuple[Any, Any]) -> Split:
         """Checks images and labels that the network is to be evaluated on."""
         model = self.config.model
-        found = data.as_split(given, "split", model.input_shape, one=model.pixels.brightest)
-        data.check_labels(found, model.num_classes)
-        return found
+        checked = data.as_split(split, "split", model.input_shape, one=model.pixels.brightest)
+        data.check_labels(checked, model.num_classes)
+        return checked
 
     def ever_fired(self, images: Any) -> tuple[np.ndarray, ...]:
         """Returns which channels ever spike in the window of each image; runs all images at once.
@@ -278,7 +280,8 @@ def save(network: Any, *where: Any, overwrite: bool = False) -> None:
     weights.check(models.tensors(model), job.model, "model")
     tensors = layouts.on_grid(job.model, models.tensors(model))
     run = rundir.create(str(path), job, overwrite)
-    weights.save(run.weights, tensors, job.model)
+    with rundir.removed_if_failed(run):
+        weights.save(run.weights, tensors, job.model)
     for record in records or ({"kind": "end", "iter": 0, "interrupted": False, "accuracy": None},):
         run.record(**record)
 
@@ -289,8 +292,8 @@ def _job(model: Any, config: Any) -> Config:
         raise ValueError(f"model is of type {type(model).__name__}, expected a Trained, or a CSNN and its config")
     if not isinstance(config, Config | ModelConfig):
         raise ValueError(f"config is of type {type(config).__name__}, expected a Config or a ModelConfig")
-    own = DataConfig(data.ARRAYS)
-    job = decided(config if isinstance(config, Config) else Config(config, own, TrainConfig(init="torch")))
+    arrays = DataConfig(data.ARRAYS)
+    job = decided(config if isinstance(config, Config) else Config(config, arrays, TrainConfig(init="torch")))
     if decided(Config(model.config)).model != job.model:
         raise ValueError("config doesn't match the network, expected the one that the model was made with")
     return job

@@ -43,6 +43,13 @@ class Step(NamedTuple):
     states: dict[str, State]
 
 
+class ByNode(dict[str, Any]):
+    """Values by the name of their node. A KeyError for another name lists the nodes."""
+
+    def __missing__(self, name: str) -> Any:
+        raise KeyError(f"{name}: expected one of {', '.join(self)}")
+
+
 class Trace(NamedTuple):
     """What neurons did in a window: arrays [time, batch, *shape] in the layout of the library in use.
 
@@ -59,7 +66,7 @@ class Trace(NamedTuple):
     @property
     def membranes(self) -> dict[str, Any]:
         """The membranes by node."""
-        return {node: state[MEMBRANE] for node, state in self.states.items() if MEMBRANE in state}
+        return ByNode({node: state[MEMBRANE] for node, state in self.states.items() if MEMBRANE in state})
 
     def map(self, function: Callable[[Any], Any]) -> "Trace":
         """The results of a function for each array."""

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csnn_jax.command import run_command
@@ -137,8 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(
                 "--no-reset-delay: csnn_jax doesn't support neurons without the delay, expected a network with it"
             )
-        if not flags.overwrite and flags.out and "\0" not in flags.out:
-            rundir.require_free(rundir.RunDir(Path(flags.out)))
+        rundir.check_out(flags.out, flags.overwrite)
         network = _read(flags)
         name = flags.dataset or (DataConfig.dataset if _takes_mnist(network.config) else OWN)
         job = Config(network.config, DataConfig(name), TrainConfig(init="torch", lr=1e-2))
@@ -156,7 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tensors = layouts.on_grid(config.model, network.tensors)
         trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)
-        weights.save(run.weights, tensors, config.model)
+        with rundir.removed_if_failed(run):
+            weights.save(run.weights, tensors, config.model)
         print(f"Network: {_text(config.model, nir_file.is_nir(flags.file))}")
         print(f"Run directory: {run.path}", flush=True)
         end: dict[str, Any] = {"converted_from": flags.file, "accuracy": None}

@@ -1,15 +1,15 @@
 """Networks in plain torch, without snnTorch: the array library of the exports and of the tools that explain them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from csnn_jax.config.graph import IMAGE, Convolution, Graph, Node, Pooling, Weighted
 from csnn_jax.neurons.neuron import Neurons, Values
-from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Library, Parameters, Step, start, window
 
 
@@ -23,7 +23,7 @@ class Torch(Library):
     def __init__(self, dtype: torch.dtype = torch.float32):
         self.dtype = dtype
 
-    def parameters(self, graph: Graph, tensors: Tensors) -> dict[str, dict[str, Tensor]]:
+    def parameters(self, graph: Graph, tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, Tensor]]:
         """A network's parameters by node; missing biases are 0, which changes no bit.
 
         Args:

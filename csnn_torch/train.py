@@ -4,10 +4,9 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from csnn_jax.command import run_command
-from csnn_jax.config import Config
-from csnn_jax.data import Split
 from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.options import option
 from csnn_jax.options.kinds import text
@@ -33,12 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_torch()
         os.environ["JAX_PLATFORMS"] = "cpu"  # JAX only draws initial weights; on a GPU it would take most of the memory
         from csnn_jax.training import job, seeds
+        from csnn_jax.training.prepare import prepare
         from csnn_torch.trainer import Trainer
 
-        def make_trainer(config: Config, split: Split) -> Trainer:
-            return Trainer(config, split, device=flags.device)
-
-        return (job.train if flags.seeds is None else seeds.train)(flags, make_trainer)
+        make = partial(Trainer, device=flags.device)
+        if flags.seeds is not None:
+            return seeds.train(flags, make)
+        return job.train(prepare(flags, make))
 
     return run_command(command, arguments)
 

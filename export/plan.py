@@ -10,8 +10,7 @@ from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.files import write_atomic
 from csnn_jax.runs import footprint
-from csnn_jax.runs.layouts import Tensors
-from csnn_jax.runs.weights import digest
+from csnn_jax.runs.layouts import Tensors, digest
 from csnn_jax.trained import Trained
 from export import parts, semantics
 from export.bundle import CONFIG

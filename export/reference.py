@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import IMAGE
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.caller import as_floats
 from csnn_jax.data.encode import as_input
 from csnn_jax.neurons.neuron import MEMBRANE

@@ -19,6 +19,7 @@ PROGRAM = """
 import ctypes, gc, json, os, sys
 from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.training import job
+from csnn_jax.training.prepare import prepare
 from csnn_jax.update import trainer
 
 kept = []
@@ -41,7 +42,7 @@ class Trainer(trainer.Trainer):
         print(json.dumps([self.done, own * 1024, len(os.listdir("/proc/self/fd"))]), flush=True)
         return found
 
-sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), Trainer))
+sys.exit(job.train(prepare(parse_train(TrainFlags, "soak", "", sys.argv[1:]), Trainer)))
 """
 """Trains, and prints its resources after each evaluation's checkpoint. It can be made to leak."""
 

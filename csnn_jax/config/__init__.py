@@ -4,18 +4,18 @@ Every field is an option (see csnn_jax.options): `time_steps` is also the flag `
 csnn_jax, csnn_torch and export can share it.
 """
 
-from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of
-from csnn_jax.config.chain import GEOMETRY
 from csnn_jax.config.graph import Padding, Pool, Pooling
 from csnn_jax.config.grid import Grid
-from csnn_jax.config.job import Config, DataConfig, TrainConfig
+from csnn_jax.config.job import Config, DataConfig, TrainConfig, check_decided, decided, lr_of
 from csnn_jax.config.network import (
+    GEOMETRY,
     SLOPELESS,
     Encoding,
     ModelConfig,
     Output,
     Readout,
     SurrogateName,
+    surrogate_of,
 )
 from csnn_jax.neurons import PARAMETERS, NeuronFields
 from csnn_jax.neurons.neuron import NEVER, Neurons, Reset

@@ -67,8 +67,8 @@ class Grid:
     @property
     def finest(self) -> int:
         """Bits that a neuron's weights can have, without the sign, if its own sum leaves room for them."""
-        wanted = EXTRA if self.most is None else min(EXTRA, self.most - self.bits)
-        return self.bits + (wanted if self.room < FEW else 0)
+        extra = EXTRA if self.most is None else min(EXTRA, self.most - self.bits)
+        return self.bits + (extra if self.room < FEW else 0)
 
     @property
     def chosen(self) -> bool:

@@ -1,14 +1,20 @@
-"""A whole training job: the network, its data and how it's trained."""
+"""A whole training job: the network, its data and how it's trained.
 
-from dataclasses import dataclass, field, replace
+`decided` resolves `auto`: the original recipe for the original network, otherwise the best settings in
+docs/learning.md. The choice depends only on the flags that describe the stack, its input and its neurons. Changing the
+window, the seed, the batch or the data doesn't change it.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Literal
 
 from csnn_jax.config.grid import LARGEST
 from csnn_jax.config.names import is_class_name, is_plain
-from csnn_jax.config.network import ModelConfig, Readout
+from csnn_jax.config.network import ModelConfig, Readout, is_delicate, is_original, slope_of, surrogate_of
 from csnn_jax.errors import UserError
-from csnn_jax.options import Options, Rule, check_rules, option, show
+from csnn_jax.options import Options, Rule, check_rules, from_values, option, parsed_json, show
 from csnn_jax.options.kinds import SWITCH, choice, count, either, number, several, text
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
@@ -19,6 +25,13 @@ Frames = Literal["time", "count"]
 Engine = Literal["auto", "scan", "event"]
 Dtype = Literal["float32", "float64"]
 
+MOST_MEMBRANE_BYTES = 2**29
+"""Bytes of membranes that an iteration may keep before `auto` splits it into micro-batches. The same on every
+machine."""
+SCHEMA_VERSION = 2
+"""The version of `config.json`."""
+MOST_BYTES = 2**24
+"""Maximum size of `config.json`, of which class names take the most."""
 
 _data, _training, _optimization = (partial(option, group=name) for name in ("data", "training", "optimization"))
 SEED = count(0, 2**63 - 1, limits="from 0 to below 2**63")
@@ -56,6 +69,9 @@ class DataConfig(Options):
     frames: Frames = _data("time", choice(Frames), """
         Event recordings only: divide each recording into frames of equal duration (time) or with equally many events
         (count). A pixel's value is its number of events in the frame, up to 15.""")
+    cache: str | None = _data(None, text("a folder, or off", metavar="DIR"), """
+        Event recordings only: folder in which to cache decoded frames; off: no caching; default: the user's cache
+        folder.""")
     classes: tuple[str, ...] | None = option(
         None, several(text(valid=is_class_name), distinct=True, expected=_NAMES), """
         Names of the classes, in the order of the output neurons; None: their numbers.""", has_flag=False)
@@ -245,6 +261,116 @@ class Config:
         """A name for each output neuron: its class's, or its number if the data has no name for it."""
         known = self.data.classes or ()
         return (*known, *map(str, range(len(known), self.model.num_classes)))
+
+
+def lr_of(config: Config) -> float:
+    """The learning rate that a job uses."""
+    return usual_lr(config) if config.train.lr is None else config.train.lr
+
+
+def usual_lr(config: Config) -> float:
+    """The default learning rate of a job; a tenth with `init_from`, to keep the given weights useful."""
+    rate = 1e-2 if is_original(config.model) else 2.5e-3 if is_delicate(config.model) else 5e-3
+    return rate if config.train.init_from is None else rate / 10
+
+
+def init_of(config: Config) -> Init:
+    """The initial weights that a job uses; `init_from` provides its own."""
+    if config.train.init != "auto" or config.train.init_from is not None:
+        return config.train.init
+    return "torch" if is_original(config.model) else "calibrated"
+
+
+def schedule_of(config: Config) -> Schedule:
+    """The schedule that a job uses."""
+    if config.train.schedule != "auto":
+        return config.train.schedule
+    return "cosine" if is_delicate(config.model) or not config.model.conv_channels else "constant"
+
+
+def membranes(config: Config) -> int:
+    """Bytes of the neuron states of all layers over the window, for one image."""
+    neurons = len(config.model.kind.states) * sum(node.size for node in config.model.graph.neurons)
+    return neurons * config.model.time_steps * (8 if config.train.dtype == "float64" else 4)
+
+
+def microbatch_of(config: Config) -> int | Literal["off"]:
+    """How many images go through the network at once; "off": the whole batch."""
+    settings = config.train
+    if settings.microbatch != "auto":
+        return settings.microbatch
+    fitting = max(1, MOST_MEMBRANE_BYTES // membranes(config))
+    if fitting >= settings.batch_size or settings.rate_target is not None:
+        return "off"
+    return max(size for size in range(1, fitting + 1) if settings.batch_size % size == 0)
+
+
+def decided(config: Config) -> Config:
+    """The job with every `auto` resolved: surrogate, slope, initial weights, learning rate, schedule, micro-batches."""
+    model = replace(config.model, surrogate=surrogate_of(config.model), slope=slope_of(config.model))
+    train = replace(
+        config.train,
+        init=init_of(config),
+        lr=lr_of(config),
+        schedule=schedule_of(config),
+        microbatch=microbatch_of(config),
+    )
+    return replace(config, model=model, train=train)
+
+
+def check_decided(config: Config) -> None:
+    """Raises ValueError if a job that is about to start still contains `auto`."""
+    if config != decided(config):
+        raise ValueError("config contains `auto`, expected the config that csnn_jax.config.decided returns")
+
+
+def auto_summary(before: Config, after: Config) -> str | None:
+    """The flags that `auto` chose, for the log; None if it chose none."""
+    chosen = {
+        "--surrogate": (before.model.surrogate == "auto", after.model.surrogate),
+        "--slope": (before.model.slope != after.model.slope, f"{after.model.slope or 0:g}"),
+        "--init": (before.train.init != after.train.init, after.train.init),
+        "--lr": (before.train.lr is None, f"{after.train.lr:g}"),
+        "--schedule": (before.train.schedule == "auto" and after.train.schedule == "cosine", "cosine"),
+    }
+    flags = [f"{flag} {value}" for flag, (was_auto, value) in chosen.items() if was_auto]
+    return ", ".join(flags) or None
+
+
+def microbatch_summary(before: Config, after: Config) -> str | None:
+    """Why a job uses micro-batches, for the log; None if it uses none, or if the user set them."""
+    if before.train.microbatch != "auto" or after.train.microbatch == "off":
+        return None
+    whole = membranes(after) * after.train.batch_size
+    return f"of {after.train.microbatch} images, because all {after.train.batch_size} would need {whole / 1e9:.1f} GB"
+
+
+def job_to_json(config: Config) -> str:
+    """The text of a run's `config.json`.
+
+    Raises:
+        UserError: the names of its classes are too long.
+    """
+    text = json.dumps({"schema_version": SCHEMA_VERSION} | asdict(config), indent=2)
+    if len(text) > MOST_BYTES:
+        names = f"{len(config.class_names):,} names"
+        raise UserError(f"classes: {names} make config.json larger than {MOST_BYTES:,} bytes, expected shorter names")
+    return text
+
+
+def job_from_json(text: str, source: str) -> Config:
+    """Reads `config.json` of a run.
+
+    Raises:
+        UserError: the schema version is missing or unsupported, or as in `from_json`; the message names `source`.
+    """
+    values = parsed_json(text, source)
+    if isinstance(values, dict):
+        version = values.pop("schema_version", None)
+        if version != SCHEMA_VERSION or isinstance(version, bool):
+            only = f"expected {SCHEMA_VERSION}; this version supports no other"
+            raise UserError(f"{source}: schema_version {version!r}: {only}")
+    return from_values(Config, values, source)
 
 
 def _size(config: Config) -> tuple[int, int]:

@@ -2,6 +2,9 @@
 
 import unicodedata
 
+MOST_CLASSES = 2**16
+"""Far more than real data sets have (ImageNet-21k has a third), but a file from someone else can state any number."""
+
 
 def is_class_name(text: str) -> bool:
     """Whether text can name a class in lines of text: without controls, and not `-`, which means none."""

@@ -1,17 +1,36 @@
 """The network: its layers, its neurons and the number of time steps."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 from csnn_jax.config import grid
-from csnn_jax.config.chain import GEOMETRY, chain, per_convolution
-from csnn_jax.config.graph import Graph, Padding, Pool
+from csnn_jax.config.graph import (
+    IMAGE,
+    Convolution,
+    Flatten,
+    Graph,
+    Linear,
+    NoOutput,
+    Operation,
+    Padding,
+    Pool,
+    Pooling,
+    Signal,
+    TooManyInputs,
+    graph,
+)
+from csnn_jax.config.names import MOST_CLASSES
 from csnn_jax.config.pixels import SPIKES, Pixels
+from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
-from csnn_jax.neurons.neuron import Neuron, Reset
-from csnn_jax.options import Rule, check_rules, option
+from csnn_jax.neurons.neuron import NEVER, Neuron, Neurons, Reset
+from csnn_jax.options import Rule, check_rules, flag_of, option, show
 from csnn_jax.options.kinds import SWITCH, choice, count, each, number, several
+
+GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
+"""Fields with one value for all convolutions or one per convolution."""
 
 Encoding = Literal["direct", "rate", "latency"]
 Readout = Literal["spikes", "membrane"]
@@ -29,12 +48,17 @@ SurrogateName = Literal[
 ]
 SLOPELESS = ("straight_through", "heaviside")
 """Surrogates without a slope; setting `slope` for one of them is an error."""
-MOST_CLASSES, MOST_LAYERS, MOST_STEPS = 2**16, 1000, 2**24
-"""Limits far above those of any real network; a config.json from someone else can state any sizes, and names and layers
-are made from them before memory is checked. ImageNet-21k has a third of these classes."""
+MOST_LAYERS, MOST_STEPS = 1000, 2**24
+"""Limits far above those of any real network; a config.json from someone else can state any sizes, and layers are made
+from them before memory is checked."""
 WEIGHT_BITS = count(grid.FEWEST, grid.WIDEST)
 """The bits that a weight can have, including the sign."""
 _data, _network, _neuron = (partial(option, group=name) for name in ("data", "network", "neuron"))
+_HINTS = {
+    NoOutput: "expected larger images, or smaller or fewer kernels, strides and pools",
+    TooManyInputs: "expected fewer: smaller kernels or images, larger strides or pools, fewer channels or neurons",
+}
+_STACK = ("input_shape", "conv_channels", *GEOMETRY, "pool_after", "bias", "hidden", "encoding", "neuron", "output")
 _SHAPE = "three positive whole numbers: height, width, channels"
 _SCALE = "that is a power of two from 2^-16 to 2^20, such as 256"
 
@@ -115,7 +139,7 @@ class ModelConfig(NeuronFields):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(set(value)) == 1:
                 self._set(name, value[0])
-        if all(pool == "none" for pool in per_convolution(self, self.pool)):
+        if all(pool == "none" for pool in self.each_convolution("pool")):
             self._set("pool_after", False)
         if self.output == "integrator":
             self._set("readout", "membrane")
@@ -126,8 +150,18 @@ class ModelConfig(NeuronFields):
 
     @cached_property
     def graph(self) -> Graph:
-        """The network as a graph."""
-        return chain(self)
+        """The network as a graph: convolutions with pools and neurons, then linear layers with neurons.
+
+        Raises:
+            UserError: a node has no output, or too many inputs for exact sums.
+        """
+        names, operations = zip(*_operations(self), strict=True)
+        nodes = zip(names, operations, (IMAGE, *names), strict=False)  # each reads the one before
+        try:
+            return graph(self.input_shape, Signal(self.entering.bits, 1 / self.entering.scale), nodes, self.weight_bits)
+        except (NoOutput, TooManyInputs) as error:
+            name = _field(self, error)
+            raise UserError(f"{flag_of(name)} {show(getattr(self, name))}: {error}; {_HINTS[type(error)]}") from None
 
     @property
     def narrower(self) -> tuple[str, ...]:
@@ -156,6 +190,11 @@ class ModelConfig(NeuronFields):
         value = getattr(self, name)
         return value if isinstance(value, tuple) else (value,) * self.depth
 
+    def each_convolution(self, name: str) -> tuple:
+        """A field's value for each convolution; the field holds one value for all or one per convolution."""
+        value = getattr(self, name)
+        return value if isinstance(value, tuple) else (value,) * len(self.conv_channels)
+
     @property
     def resets(self) -> tuple[Reset, ...]:
         """The reset of each layer; "none" for an integrator."""
@@ -170,6 +209,78 @@ class ModelConfig(NeuronFields):
     def depth(self) -> int:
         """Number of layers of neurons."""
         return len(self.conv_channels) + len(self.hidden) + 1
+
+
+def _field(config: ModelConfig, error: NoOutput | TooManyInputs) -> str:
+    """The field that decides about a node that doesn't fit."""
+    name, operation = error.node.name, error.node.operation
+    if isinstance(operation, Pooling):
+        return "pool" if config.pool_size == type(config).pool_size else "pool_size"
+    if isinstance(operation, Convolution):
+        return "kernel_size" if name == "conv1" or isinstance(error, NoOutput) else "conv_channels"
+    if name != "fc1":
+        return "hidden"
+    return "conv_channels" if config.conv_channels else "input_shape"
+
+
+def _operations(config: ModelConfig) -> Iterator[tuple[str, Operation]]:
+    """The nodes in order, by name."""
+    neurons = _neurons(config)
+    columns = map(config.each_convolution, GEOMETRY)
+    for index, row in enumerate(zip(config.conv_channels, *columns, strict=True), 1):
+        channels, kernel, stride, padding, kind, size = row
+        zeros = kernel // 2 if padding == "same" else 0
+        yield f"conv{index}", Convolution(channels, kernel, stride, zeros, config.bias)
+        after: list[tuple[str, Operation]] = [] if kind == "none" else [(f"pool{index}", Pooling(kind, size, size))]
+        layer = next(neurons)
+        after.insert(0 if config.pool_after else len(after), (layer.name, layer))
+        yield from after
+    yield f"flatten{len(config.conv_channels) + 1}", Flatten()
+    for index, layer in enumerate(neurons, 1):
+        yield f"fc{index}", Linear(layer.channels, config.bias)
+        yield layer.name, layer
+
+
+def _neurons(config: ModelConfig) -> Iterator[Neurons]:
+    """The neurons of each layer."""
+    kind = config.kind
+    learned = tuple(name for name in kind.parameters if getattr(config, f"learn_{name}"))
+    channels = (*config.conv_channels, *config.hidden, config.num_classes)
+    columns = zip(channels, config.each("reset"), *map(config.each, kind.parameters), strict=True)
+    for index, (width, reset, *values) in enumerate(columns, 1):
+        configured = dict(zip(kind.parameters, values, strict=True))
+        names: tuple[tuple[str, ...], ...] = learned, config.per_channel
+        if index == len(channels) and config.output == "integrator":
+            reset, configured["threshold"] = "none", NEVER
+            names = tuple(tuple(name for name in some if name != "threshold") for some in names)
+        yield Neurons(f"lif{index}", kind, reset, width, tuple(configured.items()), *names)
+
+
+def is_original(model: ModelConfig) -> bool:
+    """Returns whether this is the default network, which snnTorch's recipe was made for."""
+    stack = all(getattr(model, name) == getattr(ModelConfig, name) for name in _STACK)
+    return stack and model.reset == ModelConfig.reset and not is_delicate(model)
+
+
+def is_delicate(model: ModelConfig) -> bool:
+    """Returns whether neurons have no reset, a decay other than the default, or learned parameters."""
+    learned = any(node.operation.learned for node in model.graph.neurons)
+    decays = [name for name, parameter in model.kind.parameters.items() if parameter.decays]
+    usual = all(set(model.each(name)) == {model.kind.parameters[name].default} for name in decays)
+    return "none" in model.each("reset") or learned or not usual or model.neuron != ModelConfig.neuron
+
+
+def surrogate_of(model: ModelConfig) -> SurrogateName:
+    """The surrogate that a model uses."""
+    if model.surrogate != "auto":
+        return model.surrogate
+    return "fast_sigmoid" if is_original(model) else "atan"
+
+
+def slope_of(model: ModelConfig) -> float | None:
+    """The slope of a model's surrogate: 1 if `auto` chose it for neurons without a reset; None: snnTorch's."""
+    chosen = model.surrogate == "auto" and model.slope is None and "none" in model.each("reset")
+    return 1.0 if chosen else model.slope
 
 
 def _each_convolution(name: str) -> Rule:
@@ -206,7 +317,7 @@ def _of_neuron(name: str, parameter: str) -> Rule:
 
 
 def _has_odd_kernels(model: ModelConfig) -> bool:
-    sizes, paddings = per_convolution(model, model.kernel_size), per_convolution(model, model.padding)
+    sizes, paddings = map(model.each_convolution, ("kernel_size", "padding"))
     return all(size % 2 == 1 for size, padding in zip(sizes, paddings, strict=True) if padding == "same")
 
 

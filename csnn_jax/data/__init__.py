@@ -5,7 +5,7 @@ from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
 from csnn_jax.data.caller import as_floats, as_images, as_learned, check_images
 from csnn_jax.data.datasets import READERS, is_recorded, load, load_for, load_to_train, reader_of, takes_as_is
 from csnn_jax.data.encode import as_input, encode
-from csnn_jax.data.fitted import check_names, fit_config, fit_model, learned, named
+from csnn_jax.data.fitted import check_names, fit_model, learned, named
 from csnn_jax.data.images import Images, MadeImages, as_bytes
 from csnn_jax.data.split import (
     ARRAYS,
@@ -48,7 +48,6 @@ __all__ = [
     "epoch_batches",
     "epoch_permutation",
     "eval_batches",
-    "fit_config",
     "fit_model",
     "is_recorded",
     "learned",

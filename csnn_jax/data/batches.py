@@ -26,6 +26,12 @@ def epoch_permutation(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(n).astype(np.int32)
 
 
+def check_batch_size(batch_size: int, n: int) -> None:
+    """Raises UserError unless n training images make a batch."""
+    if not 1 <= batch_size <= n:
+        raise UserError(f"--batch-size {batch_size}: expected 1 to {n}, the number of training images")
+
+
 def epoch_batches(seed: int, epoch: int, n: int, batch_size: int) -> np.ndarray:
     """Cuts `epoch_permutation` into batches and drops the last partial one.
 
@@ -35,8 +41,7 @@ def epoch_batches(seed: int, epoch: int, n: int, batch_size: int) -> np.ndarray:
     Raises:
         UserError: there isn't a single whole batch, or as in `epoch_permutation`.
     """
-    if not 1 <= batch_size <= n:
-        raise UserError(f"--batch-size {batch_size}: expected 1 to {n}, the number of training images")
+    check_batch_size(batch_size, n)
     whole = n - n % batch_size
     return epoch_permutation(seed, epoch, n)[:whole].reshape(-1, batch_size)
 

@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import operator
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csnn_jax.config.job import Config
-from csnn_jax.config.network import MOST_CLASSES, ModelConfig
+from csnn_jax.config.names import MOST_CLASSES
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.fitted import check_names, is_set, learned, named
 from csnn_jax.data.images import Shape, fit, pixels_of, scale_note
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
@@ -49,6 +50,7 @@ def load(
     subset: int | None = None,
     spare: int = 0,
     every_class: bool = False,
+    check: Callable[[int, int], None] = lambda train, test: None,
 ) -> Dataset:
     """Loads a data set and fits its images to the network's input (see `images.fit`).
 
@@ -62,6 +64,8 @@ def load(
         cache: cache of event frames; None: no caching.
         subset: use the first N training images, and the same fraction of the test images; None: all.
         spare: number of training images to use as test images if the data set has none and `validation` is 0.
+        check: called with the numbers of training images (without held-out ones) and test images before frames of
+            recordings are made; raises UserError if they're too few.
         every_class: whether training images must have every label up to the highest, for classes without names.
 
     Returns:
@@ -83,11 +87,22 @@ def load(
 
         cache = cache or Cache()
     store = cache.records if cache else Wanted.store
-    wanted = Wanted(shape, time_steps, input_shape is None, frames, store, subset)
+
+    def check_sizes(train: int, test: int) -> None:
+        if subset is not None and subset > train:
+            raise UserError(f"--subset {subset}: expected 1 to {train}, the training images of {name}")
+        test, train = wanted.of(test, train), wanted.of(train, train)
+        held_out = validation or (0 if test else spare)
+        if held_out and not 0 < held_out < train:
+            raise UserError(f"--validation {held_out}: expected 0 to {train - 1} of {name}'s {train} images")
+        check(train - held_out, test or held_out)
+
+    wanted = Wanted(shape, time_steps, input_shape is None, frames, store, subset, check_sizes)
     with _naming(name):
         raw = reader.read(name.partition(":")[2], wanted)
     names = _classes(raw, name, every_class)
-    raw = _shortened(raw, wanted, name)
+    check_sizes(len(raw.train[1]), len(raw.test[1]))
+    raw = _shortened(raw, wanted)
     if reader.as_is:
         shape = _as_they_are(raw, shape if input_shape is not None else None, name)
     fitted: list[str] = []
@@ -104,7 +119,7 @@ def load(
     entry = pixels_of(images, raw.floats)
     notes = [*raw.notes, *fitted, *scale_note(images, entry.scale, name.partition("@")[0])]
     tested = len(test.labels) > 0
-    train, held_out = _held_out(train, validation or (0 if tested else spare), name)
+    train, held_out = _held_out(train, validation or (0 if tested else spare))
     if not tested:
         test = _in_place_of_test(held_out, len(train.labels), name)
         notes.append(f"{name}: has no test images; the final accuracy is measured on the held-out images")
@@ -133,13 +148,10 @@ def _classes(raw: Raw, name: str, every_class: bool) -> tuple[str, ...]:
     return names
 
 
-def _held_out(train: Split, validation: int, name: str) -> tuple[Split, Split | None]:
+def _held_out(train: Split, validation: int) -> tuple[Split, Split | None]:
     """Splits off the last `validation` training images; None instead of them if it's 0."""
-    count = len(train.labels)
     if not validation:
         return train, None
-    if not 0 < validation < count:
-        raise UserError(f"--validation {validation}: expected 0 to {count - 1} of {name}'s {count} images")
     first, last = slice(None, -validation), slice(-validation, None)
     return Split(train.images[first], train.labels[first]), Split(train.images[last], train.labels[last])
 
@@ -222,11 +234,9 @@ def _naming(name: str) -> Iterator[None]:
         raise
 
 
-def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:
+def _shortened(raw: Raw, wanted: Wanted) -> Raw:
     """The first images of both parts, limited to the number needed."""
     count = len(raw.train[1])
-    if wanted.subset is not None and wanted.subset > count:
-        raise UserError(f"--subset {wanted.subset}: expected 1 to {count}, the training images of {name}")
     train, test = (
         (images[:size], labels[:size])
         for images, labels in (raw.train, raw.test)
@@ -247,21 +257,28 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
     return Split(images, labels.astype(np.int32))
 
 
-def load_to_train(config: Config, cache: str | None = None, given: Container[str] = ()) -> Dataset:
+def load_to_train(
+    config: Config,
+    given: Container[str] = (),
+    check: Callable[[int, int], None] = lambda train, test: None,
+) -> Dataset:
     """Loads the data set of a training job, including its held-out images.
 
     Args:
         config: the job.
-        cache: folder in which frames of recordings are cached; "off": no caching; None: in the user's cache folder.
         given: names of options that are set even if they have their default value.
+        check: checks the numbers of images, see `load`.
 
     Raises:
-        UserError: see `load`; `cache` is given for a data set of images.
+        UserError: see `load`; a cache is requested for a data set of images, or an encoding for recordings.
     """
-    name = config.data.dataset
+    name, cache = config.data.dataset, config.data.cache
+    if is_recorded(name) and config.model.encoding != "direct":
+        raise UserError(f"--encoding {config.model.encoding}: {name} already has a time axis, expected direct")
     if cache is not None and not is_recorded(name) and reader_of(name):
         raise UserError(f"--cache {cache}: expected a data set of recordings, but {name} has images")
-    return require_training(_load(config, name, config.data.validation, cache=cache, trains=True, given=given))
+    dataset = _load(config, name, config.data.validation, cache=cache, trains=True, given=given, check=check)
+    return require_training(dataset)
 
 
 def load_for(config: Config, name: str | None = None) -> Dataset:
@@ -305,6 +322,7 @@ def _load(
     cache: str | None = None,
     trains: bool = False,
     given: Container[str] = (),
+    check: Callable[[int, int], None] = lambda train, test: None,
 ) -> Dataset:
     model, settings, kept = config.model, config.data, None
     arrays = takes_as_is(name) and not trains  # the run's flags don't describe other arrays
@@ -316,6 +334,6 @@ def _load(
     own = not arrays or name == settings.dataset
     frames, subset = (settings.frames, settings.subset) if own else ("time", None)
     steps = model.time_steps
-    how: Any = {"time_steps": steps, "frames": frames, "cache": kept, "subset": subset, "spare": spare}
+    how: Any = {"time_steps": steps, "frames": frames, "cache": kept, "subset": subset, "spare": spare, "check": check}
     with naming_arguments(dataset="dataset"):
         return load(name, shape, validation, every_class=trains, **how)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from csnn_jax.config.grid import FEW
-from csnn_jax.config.job import Config
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.pixels import Pixels
 from csnn_jax.data.caller import as_learned
@@ -15,17 +14,6 @@ from csnn_jax.data.images import FLOAT_BITS
 from csnn_jax.data.split import Dataset, Split
 from csnn_jax.errors import UserError
 from csnn_jax.options import show
-
-
-def fit_config(config: Config, dataset: Dataset, given: Container[str] = ()) -> Config:
-    """Fills in what the data set determines: the model's part (see `fit_model`) and the class names.
-
-    Raises:
-        UserError: see `fit_model`.
-    """
-    return replace(
-        config, model=fit_model(config.model, dataset, given), data=replace(config.data, classes=named(dataset))
-    )
 
 
 def named(dataset: Dataset) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from csnn_jax.config.network import MOST_CLASSES
+from csnn_jax.config.names import MOST_CLASSES
 from csnn_jax.config.pixels import BYTE, Pixels
 from csnn_jax.data.caller import as_images, as_numbers, check_images, check_shape
 from csnn_jax.data.images import MOST_COUNT, Images, Shape, as_bytes, highest_count, pixels_of
@@ -223,15 +223,9 @@ def require_training(dataset: Dataset, otherwise: str = "") -> Dataset:
 
 
 def shortened(dataset: Dataset, images: int | None) -> Dataset:
-    """Limits a data set to its first N test images and held-out images; None: no limit.
-
-    Raises:
-        UserError: it has fewer test images.
-    """
+    """Limits a data set to its first N test images and held-out images; None: no limit."""
     if images is None:
         return dataset
-    if images > (there := len(dataset.test.labels)):
-        raise UserError(f"--eval-images {images}: expected 1 to {there}, the test images of {dataset.name}")
 
     def first(split: Split) -> Split:
         return Split(split.images[:images], split.labels[:images])

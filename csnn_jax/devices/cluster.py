@@ -181,10 +181,10 @@ class Cluster:
 
     def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
         names, values = zip(*facts().items(), strict=True)
-        mine = np.array([list(sha256(value.encode()).digest()[:DIGEST]) for value in values], np.uint8)
-        everybodys = self._gather(mine)  # [processes, facts, bytes]
-        for process, theirs in enumerate(everybodys):
-            for name, differs in zip(names, (theirs != everybodys[0]).any(1), strict=True):
+        digests = np.array([list(sha256(value.encode()).digest()[:DIGEST]) for value in values], np.uint8)
+        all_digests = self._gather(digests)  # [processes, facts, bytes]
+        for process, other in enumerate(all_digests):
+            for name, differs in zip(names, (other != all_digests[0]).any(1), strict=True):
                 if differs:
                     value = values[names.index(name)]
                     here, there = self._said(value, 0), self._said(value, process)
@@ -193,9 +193,9 @@ class Cluster:
     def maximum(self, value: int) -> int:
         return self._devices.maximum(value)
 
-    def _gather(self, mine: np.ndarray) -> np.ndarray:
+    def _gather(self, array: np.ndarray) -> np.ndarray:
         """All processes' arrays, which have the same shape: [processes, ...]."""
-        return np.asarray(multihost_utils.process_allgather(mine))
+        return np.asarray(multihost_utils.process_allgather(array))
 
     def _said(self, value: str, source: int) -> str:
         """One process's value; a long one, such as a hash, is cut."""
@@ -205,6 +205,6 @@ class Cluster:
 
     def _broadcast(self, data: bytes, length: int, source: int) -> bytes:
         """One process's bytes, in all processes; the others must know their number."""
-        mine = self._index == source
-        array = np.frombuffer(data, np.uint8) if mine else np.zeros(length, np.uint8)
-        return multihost_utils.broadcast_one_to_all(array, mine).tobytes() if length else b""
+        is_source = self._index == source
+        array = np.frombuffer(data, np.uint8) if is_source else np.zeros(length, np.uint8)
+        return multihost_utils.broadcast_one_to_all(array, is_source).tobytes() if length else b""

@@ -37,7 +37,7 @@ class JaxFlags(TrainFlags):
     distributed: bool = option(False, SWITCH, """
         Run as one of several processes, as set up by the cluster's environment (Slurm, Open MPI, Kubernetes).""")
     coordinator: str | None = option(
-        None, text("HOST:PORT, with a port from 1 to 65535", lambda given: split(given) is not None, "HOST:PORT"), """
+        None, text("HOST:PORT, with a port from 1 to 65535", lambda value: split(value) is not None, "HOST:PORT"), """
         Run as one of several processes, which connect to process 0 at HOST:PORT; default: a single process, unless
         --distributed is given.""")
     num_processes: int | None = option(None, count(), "With --coordinator: number of processes.")

@@ -126,8 +126,8 @@ def chosen(count: int | str) -> Devices:
         raise UserError(f"--devices {count}: expected at most {len(here)}, because this machine has {kind}")
     devices: list[jax.Device] = []
     for process in range(jax.process_count()):
-        theirs = [device for device in jax.devices() if device.process_index == process]
-        devices += theirs if count == "all" else theirs[: int(count)]
+        devices_of_process = [device for device in jax.devices() if device.process_index == process]
+        devices += devices_of_process if count == "all" else devices_of_process[: int(count)]
     return Devices(devices)
 
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from csnn_jax.config import Readout
 from csnn_jax.config.graph import IMAGE, Node
+from csnn_jax.config.network import Readout
 from csnn_jax.network import inputs
 from csnn_jax.network.library import Jax
 from csnn_jax.network.model import CSNN, States, advance, scaled_input, with_rounded_weights

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from csnn_jax.config import NEVER, Config
-from csnn_jax.config.auto import lr_of, usual_lr
+from csnn_jax.config.job import lr_of, usual_lr
 from csnn_jax.runs.metrics import LOOKED_AT
 
 STUCK = 0.99
@@ -127,8 +127,8 @@ def hint(
         "late": not early,
     }
     cause = next(cause for cause in (*FIRST, *CAUSES[what]) if holds.get(cause, True))
-    given = model.threshold if isinstance(model.threshold, tuple) else (model.threshold,)
-    shown = {"threshold": " ".join(f"{value:g}" for value in given), "usual": usual}
+    values = model.threshold if isinstance(model.threshold, tuple) else (model.threshold,)
+    shown = {"threshold": " ".join(f"{value:g}" for value in values), "usual": usual}
     return HINTS[cause].format(**vars(train) | vars(model) | shown, fault=FAULTS.get(model.surrogate))
 
 

@@ -8,18 +8,15 @@ events.
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.health import advice
 from csnn_jax.health.advice import STUCK
-from csnn_jax.runs.metrics import NeuronSummary, rounded
+from csnn_jax.runs.metrics import NeuronSummary, Records, rounded
 from csnn_jax.runs.rundir import RunDir
-
-if TYPE_CHECKING:
-    from csnn_jax.runs.records import Records
 
 SILENT, SATURATED = 0.001, 0.6  # densities
 VANISHING = 1e-8
@@ -225,7 +222,7 @@ class HealthMonitor:
     """
 
     def __init__(
-        self, config: Config, total: int, run: "RunDir | Records", neurons: Callable[[], dict[str, NeuronSummary]]
+        self, config: Config, total: int, run: RunDir | Records, neurons: Callable[[], dict[str, NeuronSummary]]
     ):
         self.config, self.total, self.run, self.neurons = config, total, run, neurons
         self.detectors = Detectors(config, total)

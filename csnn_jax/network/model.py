@@ -11,9 +11,9 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from csnn_jax.config import ModelConfig, surrogate_of
 from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, WeightedNode
 from csnn_jax.config.grid import Grid
+from csnn_jax.config.network import ModelConfig, surrogate_of
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.library import Jax
 from csnn_jax.neurons.neuron import State

@@ -1,12 +1,13 @@
-"""Options: one declaration gives a field, its check and message, its flag, and its row of the reference.
+"""Options: one declaration gives a field, its check and message, its flag, its JSON, and its row of the reference.
 
 A frozen dataclass derived from `Options` declares them: `lr: float | None = option(None, number(above=0), "Learning
 rate ...")`. Imports no framework.
 """
 
 import functools
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -210,3 +211,52 @@ def _plain(value: Any) -> Any:
 
 def _of_python(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def to_json(config: Any) -> str:
+    """A dataclass of options as JSON text, readable by `from_json`."""
+    return json.dumps(asdict(config), indent=2)
+
+
+def from_json(kind: type, text: str, source: str) -> Any:
+    """Reads a dataclass of options, or one of such dataclasses.
+
+    Args:
+        kind: the dataclass.
+        text: JSON text, as from `to_json`; missing fields get their defaults.
+        source: the file it came from, for messages.
+
+    Raises:
+        UserError: invalid JSON, an unknown field, or a value out of range; the message names `source`.
+    """
+    return from_values(kind, parsed_json(text, source), source)
+
+
+def parsed_json(text: str, source: str) -> Any:
+    """The value of JSON text; raises UserError, naming `source`, if it's invalid."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{source}: expected JSON: {error}") from None
+
+
+def from_values(kind: type, values: Any, source: str) -> Any:
+    """`from_json` for parsed JSON."""
+    try:
+        return _made(kind, values)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _made(kind: type, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"{kind.__name__} is {values!r}: expected an object of named fields")
+    parts = {one.name: one.default_factory for one in fields(kind)}
+    for name in values:
+        if name not in parts:
+            raise UserError(f"{name}: {kind.__name__} has no such field, expected one of {', '.join(sorted(parts))}")
+    made = {
+        name: value if parts[name] is MISSING else _made(parts[name], value)  # type: ignore[arg-type]
+        for name, value in values.items()
+    }
+    return kind(**made)

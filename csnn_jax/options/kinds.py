@@ -137,12 +137,12 @@ def either(names: Sequence[str], other: Kind) -> Kind:
 
 
 def several(
-    one: Kind, length: int | None = None, *, least: int = 0, distinct: bool = False, expected: str = ""
+    kind: Kind, length: int | None = None, *, least: int = 0, distinct: bool = False, expected: str = ""
 ) -> Kind:
     """A tuple of values of one kind.
 
     Args:
-        one: their kind.
+        kind: their kind.
         length: how many; None: any number.
         least: the smallest number.
         distinct: whether each may occur only once, which `expected` says.
@@ -151,35 +151,35 @@ def several(
 
     def accepts(value: Any) -> bool:
         fits = isinstance(value, tuple) and length in (None, len(value)) and len(value) >= least
-        return fits and all(map(one.accepts, value)) and not (distinct and len(set(value)) < len(value))
+        return fits and all(map(kind.accepts, value)) and not (distinct and len(set(value)) < len(value))
 
     def parse(words: Sequence[str]) -> tuple:
         if length not in (None, len(words)) or len(words) < least:
             raise ValueError
-        return tuple(one.parse([word]) for word in words)
+        return tuple(kind.parse([word]) for word in words)
 
     several = "several different values" if distinct else f"{length or 'several'} values"
-    words = expected or f"{several}, each {one.expected}"
-    metavar = " ".join([one.metavar] * (length or 1)) + ("" if length else " ...")
-    return Kind(words, metavar, accepts, parse, None, one.choices, one.quoted)
+    words = expected or f"{several}, each {kind.expected}"
+    metavar = " ".join([kind.metavar] * (length or 1)) + ("" if length else " ...")
+    return Kind(words, metavar, accepts, parse, None, kind.choices, kind.quoted)
 
 
-def each(one: Kind, owner: str) -> Kind:
+def each(kind: Kind, owner: str) -> Kind:
     """One value for all layers, or a tuple with one value per layer.
 
     Args:
-        one: the kind of a value.
+        kind: the kind of a value.
         owner: what has one: "layer" or "convolution".
     """
 
     def accepts(value: Any) -> bool:
-        return all(map(one.accepts, value)) if isinstance(value, tuple) else one.accepts(value)
+        return all(map(kind.accepts, value)) if isinstance(value, tuple) else kind.accepts(value)
 
     def parse(words: Sequence[str]) -> Any:
         if not words:
             raise ValueError
-        values = tuple(one.parse([word]) for word in words)
+        values = tuple(kind.parse([word]) for word in words)
         return values if len(values) > 1 else values[0]
 
-    expected = f"{one.expected}, or one value per {owner}"
-    return Kind(expected, f"{one.metavar} ...", accepts, parse, None, one.choices, one.quoted)
+    expected = f"{kind.expected}, or one value per {owner}"
+    return Kind(expected, f"{kind.metavar} ...", accepts, parse, None, kind.choices, kind.quoted)

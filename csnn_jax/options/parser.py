@@ -38,35 +38,35 @@ def given_options(
         if "\0" in word:  # only possible from Python
             raise UserError(f"{one_line(word)}: expected no NUL byte")
     advice = f"; see {program} --help"
-    by_name = {one.name: one for one in options}
+    by_name = {option.name: option for option in options}
     parser = _parser(options, program, description, headings)
     try:
         namespace, unknown = parser.parse_known_intermixed_args(words)
     except argparse.ArgumentError as error:
         name = (error.argument_name or "").split("/")[0]
-        one = next((one for one in options if name in _flags(one)), None)
+        option = next((option for option in options if name in _flags(option)), None)
         explicit = re.search("explicit argument '(.*)'", str(error))
-        if one is None or explicit:  # --flip=3
+        if option is None or explicit:  # --flip=3
             raise UserError(f"{name}{' ' + explicit[1] if explicit else ''}: expected no value{advice}") from None
-        raise UserError(f"{one.flag}: expected {one.kind.expected}{advice}") from None
+        raise UserError(f"{option.flag}: expected {option.kind.expected}{advice}") from None
     if unknown:
         raise UserError(f"{_unknown(unknown, options)}{advice}")
     values = vars(namespace)
-    missing = [one.flag for one in options if one.is_required() and values.get(one.name, []) == []]
+    missing = [option.flag for option in options if option.is_required() and values.get(option.name, []) == []]
     if missing:
         raise UserError(f"expected {' and '.join(missing)}{advice}")
     return {name: _value(by_name[name], value, advice) for name, value in values.items()}
 
 
-def _value(one: Option, given: Any, advice: str) -> Any:
-    if one.kind.words == 0:
+def _value(option: Option, given: Any, advice: str) -> Any:
+    if option.kind.words == 0:
         return given
     words = [given] if isinstance(given, str) else given
     try:
-        return one.kind.parse(words)
+        return option.kind.parse(words)
     except ValueError:
         shown = f" {show(tuple(words))}" if words else ""
-        raise UserError(f"{one.flag}{shown}: expected {one.kind.expected}{advice}") from None
+        raise UserError(f"{option.flag}{shown}: expected {option.kind.expected}{advice}") from None
 
 
 def _unknown(words: Sequence[str], options: Sequence[Option]) -> str:
@@ -75,14 +75,14 @@ def _unknown(words: Sequence[str], options: Sequence[Option]) -> str:
     if word is None:
         return f"{one_line(words[0])}: expected a flag"
     name = word.partition("=")[0].replace("_", "-")
-    near = difflib.get_close_matches(name, [flag for one in options for flag in _flags(one)], n=1)
+    near = difflib.get_close_matches(name, [flag for option in options for flag in _flags(option)], n=1)
     return f"{one_line(word)}: expected a flag of this command" + (f"; perhaps you meant {near[0]}" if near else "")
 
 
-def _flags(one: Option) -> list[str]:
-    if one.positional:
+def _flags(option: Option) -> list[str]:
+    if option.positional:
         return []
-    return [one.flag, f"--no-{one.flag[2:]}"] if one.kind.words == 0 else [one.flag]
+    return [option.flag, f"--no-{option.flag[2:]}"] if option.kind.words == 0 else [option.flag]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,36 +107,38 @@ def _parser(
     parser._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('csnn-jax')}")
     groups = {name: parser.add_argument_group(f"{name} options", head) for name, head in headings.items()}
-    for one in options:
-        target = groups.get(one.group, parser)
-        text = _help(one).replace("%", "%%")
-        if one.positional:
-            target.add_argument(one.name, nargs="*" if one.kind.words is None else "?", metavar=one.flag, help=text)
-        elif one.kind.words == 0:
-            shown, hidden = (False, True) if one.default is True else (True, False)
+    for option in options:
+        target = groups.get(option.group, parser)
+        text = _help(option).replace("%", "%%")
+        if option.positional:
+            target.add_argument(
+                option.name, nargs="*" if option.kind.words is None else "?", metavar=option.flag, help=text
+            )
+        elif option.kind.words == 0:
+            shown, hidden = (False, True) if option.default is True else (True, False)
             for value in (shown, hidden):
                 target.add_argument(
-                    _flags(one)[not value],
-                    dest=one.name,
+                    _flags(option)[not value],
+                    dest=option.name,
                     action="store_const",
                     const=value,
                     help=text if value is shown else argparse.SUPPRESS,
                 )
         else:
-            many = {"nargs": "*"} if one.kind.words is None else {}
-            target.add_argument(one.flag, dest=one.name, metavar=one.kind.metavar, help=text, **many)  # type: ignore[arg-type]
+            many = {"nargs": "*"} if option.kind.words is None else {}
+            target.add_argument(option.flag, dest=option.name, metavar=option.kind.metavar, help=text, **many)  # type: ignore[arg-type]
     return parser
 
 
-def _usage(one: Option) -> str:
-    return one.kind.metavar if one.positional else f"{one.flag} {one.kind.metavar}"
+def _usage(option: Option) -> str:
+    return option.kind.metavar if option.positional else f"{option.flag} {option.kind.metavar}"
 
 
-def _help(one: Option) -> str:
+def _help(option: Option) -> str:
     """The text of an option with its default, unless the text says what happens without it."""
-    if one.default == () or any(one.default is value for value in (None, MISSING, True, False)):
-        return one.help
-    return f"{one.help} (default: {show(one.default)})"
+    if option.default == () or any(option.default is value for value in (None, MISSING, True, False)):
+        return option.help
+    return f"{option.help} (default: {show(option.default)})"
 
 
 class _Help(argparse.HelpFormatter):
@@ -146,7 +148,7 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=26)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join("\n".join(self._split_lines(one, width)) for one in text.split("\n\n"))
+        return "\n\n".join("\n".join(self._split_lines(paragraph, width)) for paragraph in text.split("\n\n"))
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)

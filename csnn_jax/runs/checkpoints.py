@@ -17,7 +17,7 @@ import safetensors.numpy
 from csnn_jax import reading
 from csnn_jax.errors import UserError
 from csnn_jax.files import remove_folder, write_folder
-from csnn_jax.runs.weights import digest
+from csnn_jax.runs.layouts import digest
 
 WEIGHTS, STATE = "weights.safetensors", "state.safetensors"
 """A checkpoint's files: the parameters, and the training state for `--resume`."""
@@ -48,8 +48,8 @@ def choose(directory: Path, name: str | int, scores: Mapping[int, float] | None)
     Raises:
         UserError: there is no such checkpoint; the message lists the existing ones.
     """
-    there = [number for number in numbers(directory) if (directory / str(number) / WEIGHTS).is_file()]
-    listed = ", ".join(map(str, there)) or "none"
+    available = [number for number in numbers(directory) if (directory / str(number) / WEIGHTS).is_file()]
+    listed = ", ".join(map(str, available)) or "none"
     refusal = f"--checkpoint {name}: expected best, last or one of the checkpoints in {directory}: {listed}"
     if name == "best" and scores is None:
         raise UserError(
@@ -57,12 +57,12 @@ def choose(directory: Path, name: str | int, scores: Mapping[int, float] | None)
             f"select a checkpoint; expected last or one of those in {directory}: {listed}"
         )
     if name == "best":
-        found = best(there, scores or {})
+        number = best(available, scores or {})
     else:
-        found = there[-1] if name == "last" and there else int(name) if str(name).isdecimal() else None
-    if found not in there or found is None:
+        number = available[-1] if name == "last" and available else int(name) if str(name).isdecimal() else None
+    if number not in available or number is None:
         raise UserError(refusal)
-    return found
+    return number
 
 
 def about(path: Path) -> dict[str, Any]:
@@ -132,8 +132,8 @@ def keep(directory: Path, newest: int, best: int | None) -> None:
         newest: how many of the newest to keep.
         best: the best checkpoint, also kept; None: there is none.
     """
-    there = numbers(directory)
-    for number in there[:-newest]:
+    existing = numbers(directory)
+    for number in existing[:-newest]:
         if number != best:
             remove_folder(directory / str(number))
 

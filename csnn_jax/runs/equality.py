@@ -113,8 +113,8 @@ class Comparison:
         """
         firsts, images = [] if self.first is None else [self.first], 0
         for number, node in enumerate(dict.fromkeys((*expected.states, *expected.spikes))):
-            wanted, shown = _by_name(expected, node), _by_name(other, node)
-            pairs = {name: (wanted[name], shown[name]) for name in wanted if name in shown}
+            left, right = _by_name(expected, node), _by_name(other, node)
+            pairs = {name: (left[name], right[name]) for name in left if name in right}
             for name, pair in pairs.items():
                 where = differing(*pair)
                 self.time_steps, images = where.shape[:2]

@@ -91,10 +91,10 @@ def _active(values: np.ndarray, pool: Pooling) -> np.ndarray:
     """Where a pool's window has a nonzero value [time, batch, C, rows, columns], from values [time, batch, C, H, W]."""
     rows, columns = map(pool.positions, values.shape[-2:])
     high, wide = (pool.stride * (n - 1) + 1 for n in (rows, columns))
-    found = np.zeros((*values.shape[:-2], rows, columns), bool)
+    active = np.zeros((*values.shape[:-2], rows, columns), bool)
     for i, j in np.ndindex(pool.size, pool.size):
-        found |= values[..., i : i + high : pool.stride, j : j + wide : pool.stride] != 0
-    return found
+        active |= values[..., i : i + high : pool.stride, j : j + wide : pool.stride] != 0
+    return active
 
 
 def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[str, Any]:
@@ -151,15 +151,15 @@ def fan_out(graph: Graph, node: WeightedNode, weight: np.ndarray) -> np.ndarray:
 def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[dict[str, Any]]:
     rows = []
     graph = config.graph
-    for firing, spikes in zip(graph.neurons, activity.spikes, strict=True):
-        node = graph.weights(firing)
+    for layer, spikes in zip(graph.neurons, activity.spikes, strict=True):
+        node = graph.weights(layer)
         weight = tensors[f"{node.name}.weight"]
-        own = [
+        arrays = [
             value
             for name, value in tensors.items()
-            if name.startswith((f"{node.name}.", f"{firing.name}.")) and not name.endswith(".exponents")
+            if name.startswith((f"{node.name}.", f"{layer.name}.")) and not name.endswith(".exponents")
         ]
-        parameters = sum(value.size for value in own)
+        parameters = sum(value.size for value in arrays)
         reached = fan_out(graph, node, weight)
         met = int((activity.inputs[graph.weighted.index(node)].reshape(reached.shape) * reached).sum())
         met_per_image, fired = met / activity.images, int(spikes.sum()) / activity.images
@@ -169,12 +169,12 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
             {
                 "name": node.name,
                 "operation": "AC" if is_binary else "MAC",
-                "neurons": firing.size,
+                "neurons": layer.size,
                 "parameters": parameters,
                 "bytes": FLOAT_BYTES * parameters,
-                "membrane_bytes": FLOAT_BYTES * firing.size * len(firing.operation.kind.states),
+                "membrane_bytes": FLOAT_BYTES * layer.size * len(layer.operation.kind.states),
                 "spikes": fired,
-                "density": fired / (firing.size * activity.time_steps),
+                "density": fired / (layer.size * activity.time_steps),
                 "dense_macs_per_step": int(fan_out(graph, node, np.ones_like(weight)).sum()),
                 "synaptic_operations": met_per_image,
                 "synaptic_operations_first_layer_once": met_per_image / activity.time_steps

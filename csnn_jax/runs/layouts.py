@@ -4,6 +4,7 @@ Our kernel layout is [k, k, in, out] or [in, out], with a flattened input in H, 
 `weights.safetensors` uses, is [out, in, k, k] or [out, in], flattened in C, H, W order.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,6 +55,19 @@ def out_of_range(config: ModelConfig, name: str, values: np.ndarray) -> str | No
     else:
         return None
     return f"has a value of {values[outside][0]:g}, expected {expected}" if outside.any() else None
+
+
+def digest(tensors: Tensors) -> str:
+    """SHA-256 of tensors (names, types, shapes, bytes in that order), independent of their file.
+
+    A scalar counts as [1], as in the manifests of bundles.
+    """
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        sha.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        sha.update(value.reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
 
 
 def bias_of(node: WeightedNode, tensors: Tensors) -> np.ndarray:

@@ -210,3 +210,22 @@ def _together(parts: Sequence[Moments]) -> NeuronSummary:
 def rounded(figure: float) -> float | None:
     """A value rounded to four digits for records; None (null in JSON) if it isn't finite."""
     return float(f"{figure:.4g}") if math.isfinite(figure) else None
+
+
+class Records:
+    """The records of training without a run directory: the same objects as in `metrics.jsonl`, in memory.
+
+    Attributes:
+        all: the records, in order.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[dict[str, Any]] = []
+
+    def record(self, kind: str, **values: Any) -> None:
+        """Appends one object."""
+        self.all.append({"kind": kind, **values})
+
+    def records(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """All objects, or those of one kind."""
+        return [record for record in self.all if kind in (None, record["kind"])]

@@ -6,19 +6,19 @@ import json
 import operator
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from csnn_jax import reading
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config.job import MOST_BYTES, Config, job_from_json, job_to_json
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError, one_line
-from csnn_jax.files import append_line, create_folder, sync, write_atomic, write_new
+from csnn_jax.files import append_line, check_folder, create_folder, sync, write_atomic, write_new
 from csnn_jax.machine import available_memory
 from csnn_jax.runs import checkpoints, claim, layouts, weights
-from csnn_jax.runs.config_json import MOST_BYTES, job_from_json, job_to_json
 
 FILES = (
     "config.json",
@@ -84,6 +84,11 @@ class RunDir:
         for path in self.checkpoints.glob(".*"):
             _remove(path)
 
+    def remove_files(self) -> None:
+        """Removes the run's files, and no others."""
+        for name in FILES:
+            _remove(self.path / name)
+
     def record(self, kind: str, **values: Any) -> None:
         """Appends one object to metrics.jsonl."""
         record = {"kind": kind, **values}
@@ -127,8 +132,8 @@ class RunDir:
     def truncate_records(self, done: int) -> None:
         """Drops the end record and the records of iterations after `done`, which a resumed run writes again."""
         before = itertools.takewhile(lambda record: record["kind"] != "end", self.records())
-        kept = [record for record in before if record["iter"] <= done]
-        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept).encode())
+        records = [record for record in before if record["iter"] <= done]
+        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
 
     @property
     def finished(self) -> bool:
@@ -161,20 +166,18 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
         overwrite: remove the files of an existing run (and only those).
 
     Raises:
-        UserError: a run already exists there, or the directory can't be created.
+        UserError: as in `check_out`, or the directory can't be created.
     """
-    if out is not None and (out == "" or "\0" in out):
-        raise UserError(f"--out {out!r}: expected a path")
     try:
         if out is None:
             run = RunDir(fresh())
         else:
+            check_out(out, overwrite)
             run = RunDir(Path(out))
-            if not overwrite:
-                require_free(run)
-            elif _holds_files(run):
-                _clear(run)
             create_folder(run.path)
+            if (run.path / "config.json").exists():
+                with run.claimed():
+                    run.remove_files()
     except OSError as error:
         raise UserError(f"--out {out or 'runs'}: can't be created: {error.strerror}") from None
     try:
@@ -184,23 +187,34 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
     return run
 
 
-def require_free(run: RunDir) -> None:
-    """Raises UserError if a run already exists there."""
-    if _holds_files(run):
-        raise _occupied(run)
+def check_out(out: str, overwrite: bool = False) -> None:
+    """Checks that a run can be created at a path, before anything that takes long.
+
+    Raises:
+        UserError: it isn't a path that can be written, it has a run and `overwrite` isn't set, or other files.
+    """
+    if out == "" or "\0" in out:
+        raise UserError(f"--out {out!r}: expected a path")
+    run = RunDir(Path(out))
+    check_folder(run.path)
+    if (run.path / "config.json").exists():
+        if not overwrite:
+            raise _occupied(run)
+    elif run.path.is_dir() and any(run.path.iterdir()):
+        raise UserError(f"--out {out}: has files, but no config.json of a run; expected a new or empty folder")
 
 
-def _holds_files(run: RunDir) -> bool:
-    return any((run.path / name).exists() for name in FILES)
-
-
-def _clear(run: RunDir) -> None:
-    """Removes a run's files, unless it's being trained or isn't a run."""
-    if not (run.path / "config.json").exists():
-        raise UserError(f"--out {run.path}: isn't a run, because it has no config.json; --overwrite only replaces runs")
-    with run.claimed():
-        for name in FILES:
-            _remove(run.path / name)
+@contextmanager
+def removed_if_failed(run: RunDir) -> Iterator[None]:
+    """Removes a new run if the block fails before it has weights: nothing can be done with it."""
+    try:
+        yield
+    except BaseException:
+        if not run.weights.exists() and not checkpoints.numbers(run.checkpoints):
+            run.remove_files()
+            with suppress(OSError):  # it has other files
+                run.path.rmdir()
+        raise
 
 
 def _occupied(run: RunDir) -> UserError:
@@ -208,11 +222,9 @@ def _occupied(run: RunDir) -> UserError:
         claim.check_free(run.path)
     except UserError as error:
         return error
-    complete = (run.path / "config.json").exists()
-    state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
+    state = "a finished" if run.finished else "an unfinished"
     go_on = ", or --resume to continue it" if not run.finished and checkpoints.numbers(run.checkpoints) else ""
-    hint = f", or --overwrite{go_on}" if complete else ""
-    return UserError(f"--out {run.path}: already contains {state} run; expected another path{hint}")
+    return UserError(f"--out {run.path}: already contains {state} run; expected another path, or --overwrite{go_on}")
 
 
 def write_config(run: RunDir, config: Config) -> None:
@@ -259,11 +271,11 @@ def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
     try:
         model, tensors = _network(path)
         neurons = [node.operation for node in model.graph.neurons]
-        learned = {name for one in neurons for name in one.learned if name not in one.per_channel}
+        learned = {name for node in neurons for name in node.learned if name not in node.per_channel}
         values: dict[str, Any] = {}
         for name in learned:
             pairs = zip(neurons, model.each(name), strict=True)
-            values[name] = tuple(one.values(tensors)[name] if name in one.learned else own for one, own in pairs)
+            values[name] = tuple(node.values(tensors)[name] if name in node.learned else value for node, value in pairs)
         return dataclasses.replace(model, **values), tensors
     except UserError as error:
         raise UserError(f"--init-from {error}") from None

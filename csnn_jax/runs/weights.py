@@ -4,7 +4,6 @@ It contains weights rounded to their grids (`layouts.on_grid`). The file of a ch
 are rounded on loading. Imports no framework.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from csnn_jax import reading
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_jax.runs.config_json import from_json, to_json
+from csnn_jax.options import from_json, to_json
 from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid, out_of_range
 
 CONFIG, CONFIG_OF_MASTERS = "config", "config of masters"
@@ -62,10 +61,10 @@ def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
                 raise UserError(f"{path}: its metadata has no `config`, expected the model's configuration as JSON")
             config = from_json(ModelConfig, metadata[CONFIG_OF_MASTERS if masters else CONFIG], f"{path} (metadata)")
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            for name, one in slices.items():
-                if (kind := one.get_dtype()) not in ("F32", "F64"):  # NumPy lacks some of them
+            for name, tensor in slices.items():
+                if (kind := tensor.get_dtype()) not in ("F32", "F64"):  # NumPy lacks some of them
                     raise UserError(f"{path}: {name} has type {kind}, expected F32 or F64")
-            check_shapes({name: tuple(one.get_shape()) for name, one in slices.items()}, config, str(path))
+            check_shapes({name: tuple(tensor.get_shape()) for name, tensor in slices.items()}, config, str(path))
             tensors: Tensors = {name: file.get_tensor(name) for name in slices}
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: expected a safetensors file: {error}") from None
@@ -78,19 +77,6 @@ def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
     return config, tensors
 
 
-def digest(tensors: Tensors) -> str:
-    """SHA-256 of tensors (names, types, shapes, bytes in that order), independent of their file.
-
-    A scalar counts as [1], as in the manifests of bundles.
-    """
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        value = np.ascontiguousarray(tensors[name])
-        found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        found.update(value.reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
-
-
 def check(tensors: Tensors, config: ModelConfig, source: str) -> None:
     """Checks that tensors match a network, are finite, and are in the ranges for which it's exact (docs/design.md).
 
@@ -98,12 +84,12 @@ def check(tensors: Tensors, config: ModelConfig, source: str) -> None:
         UserError: they don't; the message has `source` and the tensor's name.
     """
     check_shapes({name: value.shape for name, value in tensors.items()}, config, source)
-    for name, found in tensors.items():
-        if not np.isfinite(found).all():
+    for name, value in tensors.items():
+        if not np.isfinite(value).all():
             raise UserError(f"{source}: {name} has values that aren't finite")
-        if name.endswith(".exponents") and not np.array_equal(found, np.rint(found)):
+        if name.endswith(".exponents") and not np.array_equal(value, np.rint(value)):
             raise UserError(f"{source}: {name} has fractions, expected whole numbers, which optimizers must not change")
-        if (reason := out_of_range(config, name, found)) is not None:
+        if (reason := out_of_range(config, name, value)) is not None:
             raise UserError(f"{source}: {name} {reason}")
 
 

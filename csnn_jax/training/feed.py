@@ -62,14 +62,14 @@ class Feed:
 
     def batch(self, iteration: int, index: np.ndarray) -> Batch:
         """The batch of an iteration, given the indices of its training images [batch]."""
-        own, seed = self._rows(len(index)), (self._config.train.seed, 0, iteration)
-        within = own.indices(len(index))[0], len(index)
+        rows, seed = self._rows(len(index)), (self._config.train.seed, 0, iteration)
+        within = rows.indices(len(index))[0], len(index)
         x = data.as_input(self.images(iteration, index), self._config.model, seed, within)
-        return Batch(iteration, x, self._split.labels[index[own]])
+        return Batch(iteration, x, self._split.labels[index[rows]])
 
     def images(self, iteration: int, index: np.ndarray) -> np.ndarray:
         """The images of this process's rows, augmented if configured: [rows, ...]."""
-        own = self._rows(len(index))
+        rows = self._rows(len(index))
         if self._augmentation is not None:
-            return self._augmentation.batch(iteration, index, own)
-        return np.asarray(self._split.images[index[own]])
+            return self._augmentation.batch(iteration, index, rows)
+        return np.asarray(self._split.images[index[rows]])

@@ -1,43 +1,36 @@
-"""A training job from flags to a run directory, the same for every framework.
-
-The framework is behind `trainer.Trainer`.
-"""
+"""Trains a prepared job into a run directory. The framework is behind `trainer.Trainer`."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from csnn_jax import data, interrupts
-from csnn_jax.config import Config, auto
+from csnn_jax.config import NEVER, Config
+from csnn_jax.config.job import auto_summary, microbatch_summary
 from csnn_jax.errors import UserError
-from csnn_jax.figures import Figures, spikes, style
-from csnn_jax.flags import TrainFlags, job_words, values_of
+from csnn_jax.figures import Figures, accuracy, spikes, style
+from csnn_jax.flags import job_words, values_of
 from csnn_jax.initial import start as initial
 from csnn_jax.options import flag_of
 from csnn_jax.progress import Progress
 from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import pictures
 from csnn_jax.training.checkpoint_writer import CheckpointWriter
 from csnn_jax.training.journal import Journal
 from csnn_jax.training.loop import Diverged, Evaluated, Finished, Interrupted, Loop, watched_split
 from csnn_jax.training.plan import iterations
-from csnn_jax.training.prepare import MakeTrainer, prepare
+from csnn_jax.training.prepare import Job
 from csnn_jax.training.processes import Beginning, Processes, SingleProcess
 from csnn_jax.training.trainer import Trainer
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """Fields that set the number of iterations; resuming may change them if the learning rates don't depend on it."""
 
-ALWAYS_CHANGEABLE: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
+ALWAYS_CHANGEABLE: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints", "cache")
 """Fields that don't affect results; resuming may always change them."""
 
 
@@ -45,37 +38,19 @@ FRESH = Beginning(0, unfinished=True, unevaluated=True, state=None)
 """A job before its first iteration."""
 
 
-class Job(NamedTuple):
-    """A job that has been checked and is ready to begin; nothing is written yet.
-
-    Attributes:
-        asked, config: the configuration before and after `decided`.
-        rates: the learning rate of every iteration.
-    """
-
-    flags: TrainFlags
-    asked: Config
-    config: Config
-    dataset: data.Dataset
-    trainer: Trainer
-    rates: np.ndarray
-
-
-def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | None = None) -> int:
-    """Runs the job. Returns the exit code: 0, or 128 + the signal that interrupted it (130 for Ctrl-C).
+def train(job: Job, processes: Processes | None = None) -> int:
+    """Runs a job. Returns the exit code: 0, or 128 + the signal that interrupted it (130 for Ctrl-C).
 
     If there are several processes, each runs it; only the first one prints and writes.
 
     Args:
-        flags: the flags of one run; `seeds` is left to `seeds.train`.
-        make_trainer: makes the framework's trainer.
+        job: the job.
         processes: the processes of the job; None: only this one.
 
     Raises:
-        UserError: bad flags or files, a full disk, or a loss that is no longer finite.
+        UserError: a directory that can't be used, a full disk, or a loss that is no longer finite.
     """
     processes = processes or SingleProcess()
-    job = processes.each(lambda: prepared(flags, make_trainer))
     processes.check_same(lambda: _facts(job))
     with ExitStack() as held, interrupts.collected() as caught:
         opened: list[RunDir] = []
@@ -88,7 +63,12 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | N
         def go_on() -> bool:
             return not processes.maximum(caught[0] if caught else 0)
 
-        ended = lead(job, opened[0], begun, go_on) if opened else follow(job, begun, go_on)
+        if opened:
+            print("\n".join(_introduction(job, opened[0], begun.done)), flush=True)
+            ended = train_into(job, opened[0], begun, go_on) if begun.unfinished else begun.done
+            _draw(job, opened[0])
+        else:
+            ended = _follow(job, begun, go_on)
         signal = processes.maximum(caught[0] if caught else 0)
     if signal and opened:
         path = opened[0].path
@@ -96,68 +76,24 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | N
             print(f"Interrupted, but the run in {path} was already finished", flush=True)
             return 128 + signal
         print(f"Interrupted after {ended} iteration{'s' * (ended != 1)}; weights and metrics are in {path}")
-        less = [flag_of(name) for name in ("recipe", "init_from", "overwrite") if name in flags.given]
+        less = [flag_of(name) for name in ("recipe", "init_from", "overwrite") if name in job.flags.given]
         without = f", without {' and '.join(less)}" if less else ""
         print(f"To continue, add --resume --out {shlex.quote(str(path))} to the same command{without}", flush=True)
     return 128 + signal if signal else 0
 
 
-def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
-    """Reads the data and makes the trainer.
-
-    Raises:
-        UserError: the job isn't possible; nothing was written.
-    """
-    if flags.tensorboard:
-        from csnn_jax.runs import tensorboard
-
-        tensorboard.require()
-    dataset = data.load_to_train(flags.config, flags.cache, flags.given)
-    dataset = data.shortened(dataset, flags.config.train.eval_images)
-
-    def make(config: Config, train: data.Split) -> Trainer:
-        if flags.resume and config.train.init_from is not None:
-            # Its weights come from the checkpoint; the run that it started from may be gone.
-            config = replace(config, train=replace(config.train, init="torch", init_from=None))
-        return make_trainer(config, train)
-
-    return Job(flags, *prepare(flags.config, dataset, make, flags.given))
-
-
-def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
-    """Trains and writes; returns the iterations done."""
-    _introduce(job, run, begun.done)
-    if not job.flags.resume:
-        _tell_start(job)
-    if job.flags.tensorboard:
-        from csnn_jax.runs import tensorboard
-
-        picture = partial(pictures.sample, job.config, job.dataset, job.trainer)
-        run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
-    ended = begun.done
-    if begun.unfinished:
-        ended = train_into(job, run, begun, go_on)
-    pictures.draw(run, job.config, job.dataset, job.trainer, job.flags.figures)
-    return ended
-
-
-def follow(job: Job, begun: Beginning, go_on: Callable[[], bool]) -> int:
-    """`lead` in a process that writes nothing."""
-    loop, ended = Loop(job.config, job.dataset, job.trainer, job.rates, go_on), begun.done
-    for event in loop.events(begun.done, begun.unevaluated) if begun.unfinished else ():
-        ended = event.done if isinstance(event, Finished | Interrupted) else ended
-    return ended
-
-
 def train_into(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
     """Runs the remaining iterations, prints and records what happens, and saves checkpoints; returns those done."""
     config, total, ended, closed = job.config, len(job.rates), begun.done, list[BrokenPipeError]()
+    if job.flags.tensorboard:
+        from csnn_jax.runs import tensorboard
+
+        run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(_sample(job))))
     with (
         Progress(total, begun.done, config.train.batch_size) as progress,
         CheckpointWriter(config, job.trainer, run) as save,
     ):
-        running = partial(_is_running, go_on, closed)
-        loop = Loop(config, job.dataset, job.trainer, job.rates, running, progress.batch)
+        loop = Loop(config, job.dataset, job.trainer, job.rates, lambda: go_on() and not closed, progress.batch)
         record = Journal(config, run, total, loop.summarize_neurons, progress.line, progress.step)
         if begun.done:
             record.health.resume()
@@ -183,8 +119,12 @@ def train_into(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool
     return ended
 
 
-def _is_running(go_on: Callable[[], bool], closed: Sequence[BrokenPipeError]) -> bool:
-    return go_on() and not closed
+def _follow(job: Job, begun: Beginning, go_on: Callable[[], bool]) -> int:
+    """`train_into` in a process that writes nothing."""
+    loop, ended = Loop(job.config, job.dataset, job.trainer, job.rates, go_on), begun.done
+    for event in loop.events(begun.done, begun.unevaluated) if begun.unfinished else ():
+        ended = event.done if isinstance(event, Finished | Interrupted) else ended
+    return ended
 
 
 def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:
@@ -195,6 +135,8 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:
     else:
         run = rundir.create(job.flags.out, job.config, job.flags.overwrite)
     held.enter_context(run.claimed())
+    if not job.flags.resume:
+        held.enter_context(rundir.removed_if_failed(run))
     begun = resumed(run, job.config, job.trainer, job.dataset, job.flags.figures) if job.flags.resume else FRESH
     opened.append(run)
     return begun
@@ -229,7 +171,7 @@ def resumed(
         rundir.write_config(run, config)
         run.truncate_records(start)
         checkpoints.drop_after(run.checkpoints, start)
-    elif all((run.path / name).exists() for name in pictures.names(figures)):
+    elif all((run.path / name).exists() for name in figure_files(figures)):
         whole = iterations(replace(config.train, max_iters=None), len(dataset.train.labels))
         more = f"expected a larger --{'epochs' if start == whole else 'max-iters'}"
         if config.train.schedule == "cosine":
@@ -242,7 +184,7 @@ def resumed(
 def _facts(job: Job) -> dict[str, str]:
     """The settings and digests that all processes must have in common, by flag or name."""
     parts = asdict(job.config).values()
-    facts = {flag_of(name): repr(value) for values in parts for name, value in values.items()}
+    facts = {flag_of(name): repr(value) for values in parts for name, value in values.items() if name != "cache"}
     facts |= {"--resume": str(job.flags.resume), "the version of csnn-jax": version("csnn-jax")}
     for name in ("train", "test"):
         facts[f"the {name} images"] = data.digest(getattr(job.dataset, name))
@@ -258,7 +200,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
     before = run.config()
     changeable, kept = (
         (*LENGTH, *ALWAYS_CHANGEABLE),
-        f"{', '.join(map(flag_of, ALWAYS_CHANGEABLE))}, --cache, --figures and --tensorboard",
+        f"{', '.join(map(flag_of, ALWAYS_CHANGEABLE))}, --figures and --tensorboard",
     )
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     tied = "with --schedule cosine, training depends" if before.train.schedule == "cosine" else ""
@@ -273,10 +215,16 @@ def check_same_job(run: RunDir, config: Config) -> None:
             raise UserError(f"{flag_of(name)}: {run.path} was started with {then}, not {now}; --resume can {allowed}")
 
 
-def _introduce(job: Job, run: RunDir, start: int) -> None:
-    print("\n".join(introduced(job.dataset, job.config, job.trainer)))
-    more = f", resumed after {start} iteration{'s' * (start != 1)}" if job.flags.resume else ""
-    print(f"Run directory: {run.path}{more}", flush=True)
+def _introduction(job: Job, run: RunDir, start: int) -> Iterator[str]:
+    """The lines before a job's first iteration: `introduced`, the run, the recipe's flags with the job's values."""
+    yield from introduced(job.dataset, job.config, job.trainer)
+    if job.flags.resume:
+        yield f"Run directory: {run.path}, resumed after {start} iteration{'s' * (start != 1)}"
+        return
+    yield f"Run directory: {run.path}"
+    if asked := job_words(RECIPES[job.flags.recipe], used=job.asked):
+        yield f"Recipe: {job.flags.recipe}, {' '.join(asked)}"
+    yield from chosen(job.asked, job.config, job.trainer)
 
 
 def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Iterator[str]:
@@ -300,19 +248,31 @@ def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Itera
     yield f"Runs on: {trainer.describe()}"
 
 
-def _tell_start(job: Job) -> None:
-    """Prints the recipe's flags with the job's values, what `auto` chose, and where the weights come from."""
-    if asked := job_words(RECIPES[job.flags.recipe], used=job.asked):
-        print(f"Recipe: {job.flags.recipe}, {' '.join(asked)}")
-    for line in chosen(job.asked, job.config, job.trainer):
-        print(line, flush=True)
-
-
 def chosen(asked: Config, config: Config, trainer: Trainer) -> Iterator[str]:
     """The lines that say what `auto` chose, and where the weights come from."""
-    if flags := auto.summary(asked, config):
+    if flags := auto_summary(asked, config):
         yield f"Chosen for this network: {flags}"
-    if parts := auto.microbatch_summary(asked, config):
+    if parts := microbatch_summary(asked, config):
         yield f"Micro-batches: {parts}"
     if made := initial.summary(trainer.start, config):
         yield made
+
+
+def figure_files(figures: Figures) -> tuple[str, ...]:
+    """The figure files of a finished run: the accuracy over time, and the neurons' response to one image."""
+    return (*style.files("accuracy", figures), *style.files("spikes", figures))
+
+
+def _draw(job: Job, run: RunDir) -> None:
+    style.save(accuracy.draw(run), run.path, "accuracy", job.flags.figures)
+    style.save(spikes.draw(_sample(job)), run.path, "spikes", job.flags.figures)
+
+
+def _sample(job: Job) -> spikes.Sample:
+    """The first image of the final evaluation, and the network's current response to it."""
+    config, dataset = job.config, job.dataset
+    image, label = dataset.test.images[:1], int(dataset.test.labels[0])
+    trace = job.trainer.trace(image).map(lambda layer: layer[:, 0])
+    membranes, fired = list(trace.membranes.values()), list(trace.spikes.values())
+    thresholds = [None if value == NEVER else value for value in config.model.thresholds]
+    return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names, dataset.final)

@@ -2,16 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from csnn_jax.config import Config
 from csnn_jax.health.health import HealthMonitor, by_figure
-from csnn_jax.runs.metrics import Evaluation, NeuronSummary
+from csnn_jax.runs.metrics import Evaluation, NeuronSummary, Records
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training.loop import Evaluated, Event, Finished, Interrupted, Stepped
-
-if TYPE_CHECKING:
-    from csnn_jax.runs.records import Records
 
 
 class Journal:
@@ -30,7 +27,7 @@ class Journal:
     def __init__(
         self,
         config: Config,
-        records: "RunDir | Records",
+        records: RunDir | Records,
         total: int,
         neurons: Callable[[], dict[str, NeuronSummary]],
         say: Callable[[str], object],

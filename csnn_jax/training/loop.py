@@ -178,5 +178,5 @@ def watched_split(dataset: data.Dataset) -> tuple[str, data.Split]:
 
 def evaluates(config: TrainConfig, done: int) -> bool:
     """Whether an evaluation is due after `done` iterations; with given weights, always before the first iteration."""
-    given = done == 0 and config.init_from is not None
-    return given or (config.eval_every > 0 and done % config.eval_every == 0)
+    has_weights = done == 0 and config.init_from is not None
+    return has_weights or (config.eval_every > 0 and done % config.eval_every == 0)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from csnn_jax.config import TrainConfig
-from csnn_jax.data.batches import epoch_batches
+from csnn_jax.config.job import Config, TrainConfig
+from csnn_jax.data.batches import check_batch_size, epoch_batches
 from csnn_jax.errors import UserError
 
 
@@ -37,6 +37,27 @@ def choosing(config: TrainConfig, images: int) -> int:
     return -(-iterations(config, images) // 10)
 
 
+def check_sizes(config: Config, train: int, test: int) -> None:
+    """Checks that a job has at least a batch, and enough images to evaluate on and iterations to warm up.
+
+    Args:
+        config: the job.
+        train: number of training images; 0: only for evaluations, which is another error.
+        test: number of test images; 0: there are none, which is another error.
+
+    Raises:
+        UserError: it hasn't.
+    """
+    settings = config.train
+    if test and settings.eval_images is not None and settings.eval_images > test:
+        name = config.data.dataset
+        raise UserError(f"--eval-images {settings.eval_images}: expected 1 to {test}, the test images of {name}")
+    if train:
+        check_batch_size(settings.batch_size, train)
+        if settings.warmup > (total := iterations(settings, train)):
+            raise UserError(f"--warmup {settings.warmup}: expected at most {total}, the iterations of the job")
+
+
 def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
     """The learning rate of every iteration, float64 [total].
 
@@ -45,13 +66,8 @@ def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
         lr (i + 1) / w                                   for i < w
         lr                                               after it, constant
         lr (1 + cos(pi (i - w) / (n - w))) / 2           after it, cosine (torch's `CosineAnnealingLR`)
-
-    Raises:
-        UserError: the warmup is longer than the job.
     """
     warmup = config.warmup
-    if warmup > total:
-        raise UserError(f"--warmup {warmup}: expected at most {total}, the iterations of the job")
     rates = np.full(total, config.lr)
     rates[:warmup] *= np.arange(1, warmup + 1) / max(warmup, 1)
     if config.schedule == "cosine":

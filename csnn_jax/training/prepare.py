@@ -1,23 +1,28 @@
-"""Checks a job and makes everything that its training needs; nothing is written."""
+"""Prepares a job: its data, its complete configuration and its trainer. Nothing is written."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, decided
-from csnn_jax.training.plan import iterations, learning_rates
+from csnn_jax.flags import TrainFlags
+from csnn_jax.runs import rundir
+from csnn_jax.training.plan import check_sizes, iterations, learning_rates
 from csnn_jax.training.trainer import Trainer
 
 MakeTrainer = Callable[[Config, data.Split], Trainer]
 """A framework's contribution: makes its trainer from a job and training images, or raises UserError."""
 
 
-class Prepared(NamedTuple):
+class Job(NamedTuple):
     """A job that is ready to begin.
 
     Attributes:
+        flags: the flags that asked for it.
         asked: the configuration for this data set.
         config: the same with every `auto` resolved.
         dataset: its images, in the network's units.
@@ -25,6 +30,7 @@ class Prepared(NamedTuple):
         rates: the learning rate of every iteration.
     """
 
+    flags: TrainFlags
     asked: Config
     config: Config
     dataset: data.Dataset
@@ -32,27 +38,41 @@ class Prepared(NamedTuple):
     rates: np.ndarray
 
 
-def prepare(config: Config, dataset: data.Dataset, make: MakeTrainer, given: Container[str] = ()) -> Prepared:
-    """Fits a job to its data set, and makes the trainer.
+def prepare(flags: TrainFlags, make: MakeTrainer, dataset: data.Dataset | None = None) -> Job:
+    """Loads the data, completes the configuration and makes the trainer.
 
     Args:
-        config: the job.
-        dataset: its data set.
+        flags: the flags.
         make: makes the framework's trainer.
-        given: names of options that are set even if they have their default value.
+        dataset: the data; None: as the flags say.
 
     Raises:
-        UserError: the job isn't possible with this data set.
-        ValueError: the images or labels of a caller's data set are invalid.
+        UserError: the job isn't possible.
+        ValueError: the images or labels of `dataset` are invalid.
     """
-    data.check_counts(dataset.train.images, config.model)
-    asked = data.fit_config(config, dataset, given)
-    job = decided(asked)
-    data.check_split(dataset.train, job.model, "train")
-    data.check_split(dataset.test, job.model, "test")
-    dataset = data.learned(dataset, job.model)
-    size = len(dataset.train.labels)
-    data.epoch_batches(job.train.seed, 0, size, job.train.batch_size)  # checks that there is a batch
-    data.Augmentation.of(job, dataset.train.images)  # checks that the augmentations apply to these images
-    rates = learning_rates(job.train, iterations(job.train, size))  # checks the warm-up
-    return Prepared(asked, job, dataset, make(job, dataset.train), rates)
+    if flags.tensorboard:
+        from csnn_jax.runs import tensorboard
+
+        tensorboard.require()
+    if flags.out is not None and not flags.resume:
+        rundir.check_out(flags.out, flags.overwrite)
+    check = partial(check_sizes, flags.config)
+    if dataset is None:
+        dataset = data.load_to_train(flags.config, flags.given, check)
+    else:
+        check(len(dataset.train.labels), len(dataset.test.labels))
+    dataset = data.shortened(dataset, flags.config.train.eval_images)
+    data.check_counts(dataset.train.images, flags.config.model)
+    model = data.fit_model(flags.config.model, dataset, flags.given)
+    asked = replace(flags.config, model=model, data=replace(flags.config.data, classes=data.named(dataset)))
+    config = decided(asked)
+    data.check_split(dataset.train, config.model, "train")
+    data.check_split(dataset.test, config.model, "test")
+    dataset = data.learned(dataset, config.model)
+    data.Augmentation.of(config, dataset.train.images)  # checks that the augmentations apply to these images
+    rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))
+    start = config
+    if flags.resume and config.train.init_from is not None:
+        # The weights come from the checkpoint; the run that it started from may be gone.
+        start = replace(config, train=replace(config.train, init="torch", init_from=None))
+    return Job(flags, asked, config, dataset, make(start, dataset.train), rates)

@@ -15,11 +15,11 @@ from csnn_jax.files import write_atomic
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import job, pictures
-from csnn_jax.training.job import MakeTrainer
+from csnn_jax.training import job
+from csnn_jax.training.prepare import MakeTrainer, prepare
 
 
-def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
+def train(flags: TrainFlags, make: MakeTrainer) -> int:
     """Trains each of `flags.seeds` as `job.train` does, in `<out>/seed-<N>`, and writes `<out>/summary.json`.
 
     With `--resume`, finished runs are kept, interrupted ones continue, and missing ones are trained.
@@ -28,7 +28,7 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
         The exit code: 0, or 128 + the signal that interrupted it.
 
     Raises:
-        UserError: as in `job.train`, or as in `check_folder`. Earlier seeds are kept.
+        UserError: as in `prepare` and `job.train`, or as in `check_folder`. Earlier seeds are kept.
     """
     fresh, runs = flags.out is None, {}
     try:
@@ -41,10 +41,10 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
         runs = {seed: flags.run_of(seed) for seed in flags.seeds or ()}
         check_folder(folder, flags, runs)
         for number, (seed, run) in enumerate(runs.items(), 1):
-            one = of_seed(flags, seed)
-            done = is_done(run, one)
+            alone = of_seed(flags, seed)
+            done = is_done(run, alone)
             print(f"Seed {seed} ({number} of {len(runs)})" + (": already finished" if done else ""), flush=True)
-            if not done and (code := job.train(one, make_trainer)):
+            if not done and (code := job.train(prepare(alone, make))):
                 return code
     finally:
         if any(run.path.exists() for run in runs.values()):
@@ -68,23 +68,23 @@ def check_folder(folder: Path, flags: TrainFlags, runs: dict[int, RunDir]) -> No
     for seed, run in runs.items():
         if flags.resume and (run.path / "config.json").exists():
             job.check_same_job(run, decided(_config(flags, seed)))
-        elif not flags.overwrite:
-            rundir.require_free(run)
+        else:
+            rundir.check_out(str(run.path), flags.overwrite)
 
 
 def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:
     """The flags of one seed's run, as if it were trained alone."""
     run = flags.run_of(seed)
-    one = replace(flags, seeds=None, out=str(run.path), config=_config(flags, seed))
+    alone = replace(flags, seeds=None, out=str(run.path), config=_config(flags, seed))
     if not flags.resume or checkpoints.numbers(run.checkpoints):
-        return one
+        return alone
     # It has no checkpoint, only records of lost iterations.
-    return replace(one, resume=False, overwrite=(run.path / "config.json").exists())
+    return replace(alone, resume=False, overwrite=(run.path / "config.json").exists())
 
 
 def is_done(run: RunDir, flags: TrainFlags) -> bool:
     """Whether a run to resume is already finished, with the requested iterations and all figures."""
-    drawn = all((run.path / name).exists() for name in pictures.names(flags.figures))
+    drawn = all((run.path / name).exists() for name in job.figure_files(flags.figures))
     if not (flags.resume and run.finished and drawn):
         return False
     return run.config().train == decided(flags.config).train
@@ -92,16 +92,15 @@ def is_done(run: RunDir, flags: TrainFlags) -> bool:
 
 def _others(folder: Path, flags: TrainFlags) -> dict[int, RunDir]:
     """The runs of the same job, as long as this one, with other seeds that a folder already has."""
-    found = {}
+    others = {}
     for path in sorted(folder.glob("seed-*")):
         if (number := path.name.removeprefix("seed-")).isdecimal() and int(number) not in (flags.seeds or ()):
             with suppress(UserError):
                 run, config = flags.run_of(int(number)), decided(_config(flags, int(number)))
                 job.check_same_job(run, config)
-                length = [[getattr(one.train, name) for name in job.LENGTH] for one in (run.config(), config)]
-                if length[0] == length[1]:
-                    found[int(number)] = run
-    return found
+                if all(getattr(run.config().train, name) == getattr(config.train, name) for name in job.LENGTH):
+                    others[int(number)] = run
+    return others
 
 
 def summary(runs: dict[int, RunDir]) -> dict[str, Any]:

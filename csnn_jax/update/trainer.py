@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ from jax import Array, lax
 from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Images, Split, check_split, dropout
 from csnn_jax.devices import mesh
-from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
+from csnn_jax.errors import UserError
 from csnn_jax.initial import start as initial
 from csnn_jax.network import model as models
 from csnn_jax.network.rounding import rounded
@@ -108,11 +108,11 @@ class Trainer:
         config: the job, as returned by `config.decided`; `config.model` must fit the data.
         train: training data.
         tensors: initial weights in torch's layout; None: from the seed and `config.train.init`.
-        devices: devices that share every batch; None: JAX's first device.
+        devices: number of devices of this process that share every batch, or "all".
 
     Raises:
         ValueError: the config contains `auto`, or images or labels don't fit the network.
-        UserError: the engine can't run the network.
+        UserError: the engine can't run the network, there are fewer devices, or they can't share a batch evenly.
     """
 
     def __init__(
@@ -120,13 +120,15 @@ class Trainer:
         config: Config,
         train: Split,
         tensors: layouts.Tensors | None = None,
-        devices: Devices | None = None,
+        devices: int | Literal["all"] = 1,
     ):
         check_decided(config)
         check_split(train, config.model)
         process.set_up(config.train.dtype)
-        self.devices = devices or Devices(jax.devices()[:1])
-        settings, self.config = config.train, config
+        settings, self.config, self.devices = config.train, config, mesh.chosen(devices)
+        if settings.batch_size % self.devices.count:
+            expected = f"expected a multiple of {self.devices.count}, the number of devices that share it"
+            raise UserError(f"--batch-size {settings.batch_size}: {expected}")
         model = nnx.eval_shape(lambda: models.CSNN(config.model, dtype=jnp.dtype(settings.dtype)))
         self._runners = Runners(model, settings.engine, settings.seed, self.devices)
         self._engine = self._runners.describe(train.images)  # refuses before weights are calibrated, which takes long

@@ -94,16 +94,16 @@ def job(changes: Fields, kind: type[TrainFlags] = JaxFlags) -> TrainFlags:
 
 
 @functools.cache
-def _dataset(settings: DataConfig, model: ModelConfig, cache: str | None) -> Dataset:
-    folder = "off" if cache is None and data.is_recorded(settings.dataset) else cache
-    return data.load_to_train(Config(model, settings), folder)
+def _dataset(settings: DataConfig, model: ModelConfig) -> Dataset:
+    cache = "off" if settings.cache is None and data.is_recorded(settings.dataset) else settings.cache
+    return data.load_to_train(Config(model, replace(settings, cache=cache)))
 
 
 def fitted(flags: TrainFlags) -> tuple[Config, Dataset]:
-    """The job and its data, as prepared by `training.job.prepared`."""
+    """The job and its data, as prepared by `training.prepare`."""
     given = flags.config
     like = ModelConfig(given.model.input_shape, time_steps=given.model.time_steps)
-    dataset = _dataset(given.data, like, flags.cache)
+    dataset = _dataset(given.data, like)
     data.check_counts(dataset.train.images, given.model)
     config = decided(replace(given, model=data.fit_model(given.model, dataset, flags.given)))
     dataset = data.learned(dataset, config.model)

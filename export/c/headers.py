@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import Convolution, Graph, NeuronNode, WeightedNode
+from csnn_jax.config.graph import Convolution, Graph, NeuronNode, Pooling, WeightedNode
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units

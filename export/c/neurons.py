@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.neurons.neuron import MEMBRANE, Reset
 from csnn_jax.runs.layouts import Tensors
 from export.c.text import array, literal, table

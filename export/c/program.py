@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.events.frames import Window
 from csnn_jax.errors import UserError, first_error
 from csnn_jax.files import write_atomic

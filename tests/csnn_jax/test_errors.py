@@ -7,7 +7,7 @@ from refusals import refusing
 from csnn_jax import CSNN, Config, ModelConfig, TrainConfig, data, load, save
 from csnn_jax.command import run_command
 from csnn_jax.errors import UserError, first_error, first_line, in_python, naming_flags, one_line, printable
-from csnn_jax.runs.config_json import from_json
+from csnn_jax.options import from_json
 from csnn_torch import state_dict
 from csnn_torch.foreign import nir_network
 

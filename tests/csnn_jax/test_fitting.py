@@ -179,13 +179,20 @@ def test_weights_that_grow_out_of_range_are_refused_after_training():
         (changed("data", frames="count"), ("data.frames count", "time")),
         (changed("data", event_drop=0.5), ("event_drop 0.5", "recordings")),
         (changed("train", checkpoint_every=5), ("train.checkpoint_every 5", 0)),
-        (changed("train", max_iters=10), ("max_iters 10", "3 epochs", 60, 20, 9)),
         (changed("train", batch_size=61), ("batch_size 61", "1 to 60")),
     ],
 )
 def test_options_without_effect_are_refused(config, facts):
     with refusing(UserError, *facts):
         fit(config)
+
+
+def test_more_iterations_than_the_epochs_have_are_noted_as_by_the_command():
+    heard = []
+    found = fit(changed("train", max_iters=10), log=heard.append)
+    assert found.records[-1]["iter"] == 9
+    (line,) = (line for line in heard if "max_iters" in line)
+    assert line.startswith("Ends after 9 iterations") and "epochs 3" in line
 
 
 def test_options_that_contradict_the_arrays_are_refused():

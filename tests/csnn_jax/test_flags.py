@@ -137,6 +137,18 @@ def test_resume_uses_the_runs_flags_unless_overridden(tmp_path):
         read_flags("--resume")
 
 
+def test_resume_remembers_the_cache_but_asks_for_a_folder_again(tmp_path):
+    """The run may come from someone else, who must not choose where files are written."""
+    for name, cache in (("off", "off"), ("folder", str(tmp_path / "cache"))):
+        rundir.create(str(tmp_path / name), Config(data=DataConfig("saccades", cache=cache)))
+    resume = ("--resume", "--out")
+    assert read_flags(*resume, tmp_path / "off").config.data.cache == "off"
+    with refusing(UserError, "resume", f"cache {tmp_path / 'cache'}", tmp_path / "folder"):
+        read_flags(*resume, tmp_path / "folder")
+    for cache in (str(tmp_path / "cache"), "other", "off"):
+        assert read_flags(*resume, tmp_path / "folder", "--cache", cache).config.data.cache == cache
+
+
 def test_exit_codes(capsys):
     def fail(error: BaseException):
         def command() -> int:

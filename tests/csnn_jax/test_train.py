@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from commands import call, passed
+from disk import largest_file
 from refusals import assert_line, refused, refusing
 from trainings import BRIEF, losses, records
 
@@ -78,6 +79,19 @@ def test_a_run_whose_weights_blow_up_stops_and_keeps_the_last_good_ones(dataset,
 def test_bad_flags_are_refused_in_one_line(flags, names, dataset, tmp_path):
     data = () if "--dataset" in flags else ("--dataset", dataset)
     refused(MODULE, *data, *flags, names=names, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_a_failure_before_the_first_checkpoint_leaves_nothing(overwrite, dataset, tmp_path):
+    flags = (*TINIEST[:-1], 1, "--dataset", dataset, "--max-iters", 1, "--out", tmp_path / "run")
+    if overwrite:
+        passed(MODULE, *flags)
+    with largest_file(8_000):
+        done = call(MODULE, *flags, *overwrite)
+    assert done.returncode == 2 and "Iter 0, Test Acc" in done.stdout
+    assert_line(done.stderr.removesuffix("\n"), tmp_path / "run" / "weights.safetensors")
+    assert not (tmp_path / "run").exists()
+    passed(MODULE, *flags)
 
 
 def test_out_must_be_a_directory(dataset, tmp_path):

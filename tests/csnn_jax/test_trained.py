@@ -67,6 +67,9 @@ def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):
     assert {node: spikes.shape for node, spikes in trace.spikes.items()} == shapes
     assert {node: membranes.shape for node, membranes in trace.membranes.items()} == shapes
     np.testing.assert_array_equal(trace.spikes["lif4"].sum(0), counts)
+    for values in (trace.spikes, trace.membranes, trace.states):
+        with refusing(KeyError, "lif9", "lif1, lif2, lif3, lif4"):
+            _ = values["lif9"]
 
 
 def test_several_batches_are_classified_in_order():

@@ -12,8 +12,7 @@ from once import once
 
 from csnn_jax import data
 from csnn_jax.config import Config
-from csnn_jax.runs import weights
-from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.layouts import Tensors, digest
 from export import plan, verification
 from export.parts.part import CheckResult
 from export.plan import Step, trained_accuracy
@@ -93,7 +92,7 @@ ACCURACIES: dict[tuple, float] = {}
 
 def accuracy(config: Config, tensors: Tensors, test: data.Split) -> float:
     """`plan.trained_accuracy`, measured once for each network and number of images."""
-    key = config, weights.digest(tensors), len(test.labels)
+    key = config, digest(tensors), len(test.labels)
     if key not in ACCURACIES:
         ACCURACIES[key] = trained_accuracy(config, tensors, test)
     return ACCURACIES[key]

@@ -24,7 +24,8 @@ from recordings import aedat31_bytes
 from recordings import drawn as events
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.runs.config_json import job_to_json, to_json
+from csnn_jax.config.job import job_to_json
+from csnn_jax.options import to_json
 
 Words = tuple[object, ...]
 Prepare = Callable[[Path], tuple[Path, Words]]

@@ -18,9 +18,8 @@ from long_sums import long_sums
 
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.flags import parse_train
-from csnn_jax.train import make_trainer
 from csnn_jax.training.feed import Feed
-from csnn_jax.training.job import Job, prepared
+from csnn_jax.training.prepare import Job, prepare
 from csnn_jax.update.trainer import Trainer
 
 RECORDED = Path(__file__).parents[1] / "digests.json"
@@ -57,7 +56,7 @@ def started(words: str) -> Job:
     """A job with these flags, ready to train on the event engine."""
     words = f"{words} --engine event --max-iters {ITERATIONS}"
     flags = parse_train(JaxFlags, "csnn-train", "", words.split())
-    return prepared(flags, partial(make_trainer, flags))
+    return prepare(flags, partial(Trainer, devices=flags.devices))
 
 
 def digests(job: Job) -> Iterator[str]:

@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import lone_layer
-from refusals import refusing
 
-from csnn_jax.config import Grid, ModelConfig, Pooling
-from csnn_jax.errors import UserError
+from csnn_jax.config import Grid, ModelConfig
 from csnn_jax.network import layers
 
 pytestmark = pytest.mark.numeric
@@ -228,13 +226,3 @@ def test_layers_of_every_framework_are_exact(stage, batch, dense):
         given = images.contiguous(memory_format=layout), weight.contiguous(memory_format=layout), torch.tensor(bias)
         theirs = F.linear(*given) if linear else F.conv2d(*given, padding=padding)
         np.testing.assert_array_equal(theirs.movedim(1, -1).numpy(), true)
-
-
-def test_too_few_bits_and_inexact_averages_or_scales_are_refused():
-    with refusing(UserError, "fc1", 12_288, 8, 2):
-        ModelConfig(input_shape=(64, 64, 3), conv_channels=())
-    with refusing(UserError, "pool_size 3", 9, "2, 4 or 8"):
-        Pooling("avg", 3, 3)
-    for scale in (255, 3.0, 2.0**21):
-        with refusing(UserError, f"scale {int(scale)}", "power of two"):
-            ModelConfig(scale=scale)

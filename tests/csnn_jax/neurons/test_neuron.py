@@ -1,20 +1,18 @@
 """Every neuron gives the same bits in all frameworks, and a layer's values are as configured or stored."""
 
-import ast
-import inspect
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
-from csnn_jax import neurons as declared
 from csnn_jax.config import ModelConfig
 from csnn_jax.initial import simulation
 from csnn_jax.network import neuron
 from csnn_jax.network.neuron import clip
-from csnn_jax.neurons import NEURONS, NeuronFields
+from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
+from csnn_jax.options import options_of
 from csnn_torch.library import Torch
 
 SEVERAL = ModelConfig(hidden=(), beta=(0.1, 0.2, 0.3), threshold=2.0)
@@ -54,12 +52,9 @@ def test_neurons_declare_what_other_code_relies_on(kind):
     assert all(parameter.help and 0 < parameter.default <= 1 for parameter in kind.parameters.values())
 
 
-def test_type_checkers_see_only_existing_fields():
-    for node in ast.walk(ast.parse(inspect.getsource(declared))):
-        if isinstance(node, ast.ClassDef):
-            seen = {one.target.id: ast.literal_eval(one.value) for one in node.body if isinstance(one, ast.AnnAssign)}
-    there = {one.name: one.default for one in fields(NeuronFields)}
-    assert len(seen) >= 8 and {name: there[name] for name in seen} == seen
+def test_every_parameter_has_its_two_options():
+    parameters = [*PARAMETERS, *(f"learn_{name}" for name in PARAMETERS)]
+    assert {"neuron", *parameters, "per_channel"} == {one.name for one in options_of(NeuronFields)}
 
 
 def test_layers_use_the_configured_values_and_files_hold_none():

@@ -100,13 +100,31 @@ def test_overwriting_removes_only_the_files_of_the_run(run, out):
     assert again.config() == other and (out / "notes.txt").read_text() == "mine"
 
 
-def test_a_run_without_its_configuration_is_not_overwritten(out):
+@pytest.mark.parametrize("name", ["weights.safetensors", "notes.txt", ".hidden"])
+def test_a_folder_with_files_but_no_run_is_refused(name, out):
     out.mkdir(parents=True)
-    (out / "weights.safetensors").write_bytes(b"precious")
-    with refusing(UserError, f"out {out}", "files of a run", unchanged=out):
-        rundir.create(str(out), CONFIG)
-    with refusing(UserError, f"out {out}", "config.json", unchanged=out):
-        rundir.create(str(out), CONFIG, overwrite=True)
+    rundir.check_out(str(out))
+    (out / name).write_bytes(b"precious")
+    for overwrite in (False, True):
+        with refusing(UserError, f"out {out}", "config.json", "empty", unchanged=out):
+            rundir.create(str(out), CONFIG, overwrite)
+
+
+@pytest.mark.parametrize("there", [(), ("notes.txt",)])
+def test_a_run_that_fails_before_it_has_weights_is_removed_but_no_other_file(there, run, out):
+    for name in there:
+        (out / name).write_text("mine")
+    with pytest.raises(ZeroDivisionError), rundir.removed_if_failed(run):
+        run.record("train", iter=1)
+        _ = 1 / 0
+    assert [p.name for p in out.iterdir()] == [*there] if there else not out.exists()
+
+
+def test_a_run_that_fails_later_stays(run):
+    weights.save(run.weights, drawn(CONFIG.model, 0), CONFIG.model)
+    with pytest.raises(ZeroDivisionError), rundir.removed_if_failed(run):
+        _ = 1 / 0
+    assert run.config() == CONFIG and run.weights.exists()
 
 
 def test_a_resumed_run_drops_the_records_it_will_write_again(run):

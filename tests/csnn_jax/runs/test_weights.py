@@ -12,8 +12,8 @@ from refusals import refusing
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.network.model import CSNN, load_tensors
+from csnn_jax.options import to_json
 from csnn_jax.runs import layouts, weights
-from csnn_jax.runs.config_json import to_json
 from csnn_jax.trained import Trained, save
 
 CONFIG = ModelConfig(

@@ -9,7 +9,7 @@ from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.checkpoints import State
-from csnn_jax.training import job, pictures
+from csnn_jax.training import job
 
 
 class Counter:
@@ -75,7 +75,7 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
     interrupted.record("end", iter=10, interrupted=False, accuracy=0.9, seconds=2.0)
     before = files(interrupted)
     assert resume(interrupted, 10) == 10 and files(interrupted) == before  # no pictures yet
-    for name in pictures.names("png"):
+    for name in job.figure_files("png"):
         (interrupted.path / name).write_bytes(b"a picture")
     with refusing(UserError, interrupted.path, "larger epochs"):
         resume(interrupted, 10)

@@ -8,8 +8,7 @@ import pytest
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.runs import rundir
-from csnn_jax.runs.metrics import Evaluation, StepMetrics
-from csnn_jax.runs.records import Records
+from csnn_jax.runs.metrics import Evaluation, Records, StepMetrics
 from csnn_jax.training.journal import Journal
 from csnn_jax.training.loop import CheckpointDue, Evaluated, Finished, Interrupted, Stepped
 from csnn_jax.update.trainer import Trainer

@@ -17,8 +17,9 @@ from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import checkpoints, rundir, weights
 from csnn_jax.training import plan
-from csnn_jax.training.job import FRESH, Job, train_into
+from csnn_jax.training.job import FRESH, train_into
 from csnn_jax.training.loop import CheckpointDue, Loop, Stepped
+from csnn_jax.training.prepare import Job
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.trainer import Trainer as TorchTrainer
 

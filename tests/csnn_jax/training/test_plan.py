@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from refusals import refusing
 
 from csnn_jax import data
-from csnn_jax.config import TrainConfig
+from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.training import plan
 
@@ -58,6 +58,15 @@ def test_after_the_warm_up_half_a_cosine_falls_to_0(warmup):
     assert found[warmup] == 0.3 and found[-1] > 0
 
 
-def test_a_warm_up_longer_than_the_job_is_refused():
-    with refusing(UserError, "warmup 11", 10):
-        rates(10, warmup=11)
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        ({"warmup": 11}, ("warmup 11", 10)),
+        ({"batch_size": 41}, ("batch_size 41", "1 to 40")),
+        ({"eval_images": 7}, ("eval_images 7", "1 to 6", "mnist")),
+    ],
+)
+def test_more_than_the_data_set_has_is_refused(changes, facts):
+    plan.check_sizes(Config(train=TrainConfig(batch_size=4, warmup=10, eval_images=6)), 40, 6)
+    with refusing(UserError, *facts):
+        plan.check_sizes(Config(train=TrainConfig(**{"batch_size": 4} | changes)), 40, 6)

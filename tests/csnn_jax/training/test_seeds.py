@@ -15,7 +15,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import pictures, seeds
+from csnn_jax.training import job, seeds
 
 MODULE = "csnn_jax.train"
 BRIEF = ("--conv-channels", 2, "--hidden", "--time-steps", 4, "--batch-size", 32)
@@ -144,7 +144,7 @@ def test_a_finished_run_is_done_unless_more_is_requested(tmp_path):
     assert not seeds.is_done(run, flags)
     run.record("end", iter=9, interrupted=False, accuracy=0.5)
     assert not seeds.is_done(run, flags)
-    for name in pictures.names("png"):
+    for name in job.figure_files("png"):
         (run.path / name).touch()
     assert seeds.is_done(run, flags) and not seeds.is_done(run, replace(flags, resume=False))
     assert not seeds.is_done(run, replace(flags, figures="pdf"))
@@ -157,7 +157,7 @@ def test_all_runs_are_checked_before_the_first_is_trained(tmp_path):
     with refusing(UserError, tmp_path / "seed-1", "unfinished", unchanged=tmp_path):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0, 1))
     seeds.check_folder(tmp_path, replace(flags, overwrite=True), runs(tmp_path, 0, 1))
-    rundir.create(str(tmp_path), Config())
+    (tmp_path / "config.json").touch()
     with refusing(UserError, tmp_path, "seeds", unchanged=tmp_path):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0))
 

@@ -1,7 +1,8 @@
 """The simulated data set is made once, and is the same with or without a cache."""
 
 import numpy as np
-from refusals import refusing
+import pytest
+from refusals import refused, refusing
 
 from csnn_jax.data import as_bytes, load
 from csnn_jax.data.events import simulated
@@ -32,6 +33,24 @@ def test_an_unwritable_cache(tmp_path):
     found = loaded(Cache(tmp_path / "file", tell=lines.append), 2)
     np.testing.assert_array_equal(np.asarray(found.train.images), np.asarray(loaded(subset=2).train.images))
     assert lines[0].startswith(f"Data: {tmp_path / 'file'}") and lines[0].endswith("without a cache")
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (("--eval-images", 34), ("--eval-images 34", "1 to 33", "saccades")),
+        (("--batch-size", 101, "--validation", 100), ("--batch-size 101", "1 to 100")),
+        (("--warmup", 9), ("--warmup 9", 1)),
+        (("--validation", 200), ("--validation 200", "0 to 199")),
+        (("--encoding", "rate"), ("--encoding rate", "saccades", "direct")),
+        (("--out", "full"), ("--out full", "empty")),
+    ],
+)
+def test_what_needs_no_recording_is_checked_before_they_are_made(flags, names, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    job = ("--dataset", "saccades", "--subset", 200, "--cache", tmp_path / "cache")
+    refused("csnn_jax.train", *job, *flags, names=names, cwd=tmp_path)
 
 
 def test_a_subset_larger_than_the_data_set():
