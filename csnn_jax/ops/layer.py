@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from csnn_jax.config import Reset
+from csnn_jax.neurons.neuron import Reset
 from csnn_jax.engine import library
 from csnn_jax.engine.library import Unsupported, padded
 from csnn_jax.network import surrogate as surrogates
