@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from csnn_jax.neurons.neuron import Reset
 from csnn_jax.engine import library
 from csnn_jax.engine.library import Unsupported, padded
 from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.neuron import clip
 from csnn_jax.network.surrogate import Derivative, fast_sigmoid
+from csnn_jax.neurons.neuron import Reset
 from csnn_jax.ops import rules
 from csnn_jax.ops.rules import Geometry, Rule, Values
 from csnn_jax.ops.spikes import Bits, Constant, Layout, Spikes, pack_arrays, with_planes

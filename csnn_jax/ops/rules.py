@@ -13,15 +13,15 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
-from csnn_jax.config.network import SLOPELESS
-from csnn_jax.neurons.neuron import Reset
 from csnn_jax.config.graph import Pooling
+from csnn_jax.config.network import SLOPELESS
 from csnn_jax.engine import fixed
 from csnn_jax.engine.library import LANES, call, padded
 from csnn_jax.network import layers
 from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative
+from csnn_jax.neurons.neuron import Reset
 from csnn_jax.ops.spikes import Bits, Constant, Product, dense, no_gradient
 
 

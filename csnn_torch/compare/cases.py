@@ -7,11 +7,11 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 import torch
+from csnn_jax.config.chain import per_convolution
 
 from csnn_jax import data
 from csnn_jax import engine as engines
 from csnn_jax.config import GEOMETRY, Config, ModelConfig, Pool, TrainConfig, decided
-from csnn_jax.config.chain import per_convolution
 from csnn_jax.errors import UserError
 from csnn_jax.network.model import CSNN, from_tensors
 from csnn_jax.runs.layouts import Tensors, expected_shapes

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from csnn_jax.config.chain import per_convolution
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.config.chain import per_convolution
 from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
 from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
