@@ -116,13 +116,6 @@ class Window(NamedTuple):
     counts: Array
 
 
-class _Neurons(NamedTuple):
-    """What the backward pass of a layer's neurons needs; membranes are None if they are computed again."""
-
-    membranes: Array | None
-    values: Values
-
-
 def _window(rule: Rule, results: dict[str, Array]) -> Window:
     bits = results["bits"]
     batch, time, words = bits.shape
@@ -305,7 +298,7 @@ def _linear_lif_forward(*arguments: Any) -> tuple[Window, Any]:
     port, rule = arguments[0].port, arguments[4]
     spikes, kernel, bias, values = _primal(arguments[:4])
     results = _linear_lif(spikes, kernel, bias, values, rule, True)
-    saved = _saved(spikes, port, None), kernel, _Neurons(results["membranes"], values)
+    saved = _saved(spikes, port, None), kernel, results["membranes"], values
     return _window(rule, results), saved
 
 
@@ -318,8 +311,8 @@ def _saved(spikes: Bits, port: Any, constant: Constant | None) -> Bits:
 
 
 def _linear_lif_backward(rule: Rule, saved: Any, cotangent: Window) -> tuple[Bits, Array, Array, Values]:
-    spikes, kernel, neurons = saved
-    results, dvalues = _neurons_backward(rule, neurons.membranes, neurons.values, cotangent)
+    spikes, kernel, membranes, values = saved
+    results, dvalues = _neurons_backward(rule, membranes, values, cotangent)
     dcurrent = results["dcurrent"]
     dkernel = call("linear_weights", bits_in=spikes.bits, dcurrent=dcurrent)["dkernel"]
     port: Any = None
@@ -366,14 +359,14 @@ def _conv_lif_forward(*arguments: Any) -> tuple[Window, Any]:
     # The gradient of a constant current doesn't include those of its neurons' parameters.
     by_current = constant is not None and not _is_perturbed((constant.beta, constant.threshold))
     source = _saved(spikes, None if by_current else port, spikes.constant if by_current else None)
-    saved = source, kernel, results.get("winners"), _Neurons(results["membranes"], values)
+    saved = source, kernel, results.get("winners"), results["membranes"], values
     return _window(rule, results), saved
 
 
 def _conv_lif_backward(
     rule: Rule, geometry: Geometry, saved: Any, cotangent: Window
 ) -> tuple[Bits, Array, Array, Values]:
-    spikes, kernel, winners, (membranes, values) = saved
+    spikes, kernel, winners, membranes, values = saved
     drive = _drive(rule, membranes, values, cotangent)
     arguments, want = _arguments(rule, drive.given), () if spikes.port is None else ("dspikes_in",)
     if spikes.constant is not None:
