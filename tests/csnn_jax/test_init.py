@@ -1,5 +1,6 @@
 import ast
 import doctest
+import operator
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import csnn_jax
+from csnn_jax import ops
 
 
 def test_editors_see_the_same_names_as_python():
@@ -45,10 +47,13 @@ def test_no_framework_is_imported_unless_needed(module, absent):
 
 @pytest.mark.parametrize(
     "name",
-    ["CSNN", "Config", "Trained", "ce_rate", "fit", "forward", "leaky", "load", "save", "spike", "trace"],
+    [
+        *("CSNN", "Config", "Trained", "ce_rate", "fit", "forward", "leaky", "load", "save", "spike", "trace"),
+        *(f"ops.{name}" for name in ops.__all__ if name[0].islower()),
+    ],
 )
 def test_docstring_examples_run(name, request, tmp_path, monkeypatch):
-    text = getattr(csnn_jax, name).__doc__
+    text = operator.attrgetter(name)(csnn_jax).__doc__
     if "runs/first" in text:
         shutil.copytree(request.getfixturevalue("small_run"), tmp_path / "runs" / "first")
     monkeypatch.chdir(tmp_path)
