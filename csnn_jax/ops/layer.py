@@ -312,12 +312,12 @@ def _values(beta: ArrayLike, threshold: ArrayLike, stays: Array | None, layout: 
 
 def _from_current(current: Array, values: Values, rule: Rule, source: Held, layout: Layout) -> Layer:
     """Neurons under a constant current. A convolution can sum its gradient over time, see `Constant`."""
-    window = rules.constant_lif(current, values, rule._replace(feeds=None), source.time_steps)
     constant = None
     # The kernels don't compute a dropped neuron's gradient on this route, nor for other surrogates and resets.
     few = layout.shape[-1] <= library.limits().constant_channels
     if few and values.mask is None and rule.reset != "zero" and isinstance(rule.surrogate, str):
         constant = Constant(current, values.beta, values.threshold)
+    window = rules.constant_lif(current, values, rule._replace(feeds=None), source.time_steps, constant is not None)
     return _layer(window, values, layout, constant, rule)
 
 

@@ -144,6 +144,11 @@ def _if_any(cotangent: Any) -> Any:
     return None if any(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(cotangent)) else cotangent
 
 
+def _reaches(cotangent: Any) -> bool:
+    """Whether anything differentiates a layer's outputs."""
+    return not all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(cotangent))
+
+
 # --- the gradient that reaches a layer's neurons
 
 
@@ -232,12 +237,19 @@ def _neurons_backward(
 # --- neurons under a constant current
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def constant_lif(current: Array, values: Values, rule: Rule, steps: int) -> Window:
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def constant_lif(current: Array, values: Values, rule: Rule, steps: int, by_current: bool) -> Window:
     """Neurons driven by the same current [batch, neurons] at every step.
 
-    The backward pass computes their membranes again instead of storing them.
+    Args:
+        current: [batch, neurons].
+        values: the neurons' parameters.
+        rule: the layer's settings.
+        steps: number of time steps.
+        by_current: whether a convolution probably differentiates them, see `Constant`. Their membranes then aren't
+            stored, but computed again if another layer does, too.
     """
+    del by_current
     return _window(rule, _constant_lif(current, values, rule, steps, rule.keep))
 
 
@@ -255,14 +267,20 @@ def _constant_lif(current: Array, values: Values, rule: Rule, steps: int, keep: 
     )
 
 
-def _constant_lif_forward(current: Any, values: Any, rule: Rule, steps: int) -> tuple[Window, Any]:
-    current, values = _primal((current, values))
-    return constant_lif(current, values, rule, steps), (current, values)
+def _constant_lif_forward(*arguments: Any) -> tuple[Window, Any]:
+    (current, values), (rule, steps, by_current) = _primal(arguments[:2]), arguments[2:]
+    stores = rule.keep or not by_current or _is_perturbed((arguments[1].beta, arguments[1].threshold))
+    results = _constant_lif(current, values, rule, steps, stores)
+    return _window(rule, results), (current, results.get("membranes"), values)
 
 
-def _constant_lif_backward(rule: Rule, steps: int, saved: Any, cotangent: Window) -> tuple[Array, Values]:
-    current, values = saved
-    membranes = _constant_lif(current, values, rule, steps, True)["membranes"]
+def _constant_lif_backward(rule: Rule, steps: int, by_current: bool, saved: Any, cotangent: Window) -> tuple[Any, Any]:
+    del by_current
+    if not _reaches(cotangent):
+        return None, None
+    current, membranes, values = saved
+    if membranes is None:
+        membranes = _constant_lif(current, values, rule, steps, True)["membranes"]
     results, dvalues = _neurons_backward(rule, membranes, values, cotangent)
     return results["total"], dvalues
 
