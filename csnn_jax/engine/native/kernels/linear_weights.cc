@@ -65,10 +65,7 @@ void block_weights(const LinearWeights& a, int64_t column, int64_t row, int64_t 
 void linear_weights(const LinearWeights& a, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch) {
   assert(a.time > 0 && a.outputs % lanes == 0 && 0 < width && width <= most_width && width % lanes == 0);
   assert(column >= 0 && column + width <= a.outputs && row >= 0 && row + rows <= a.inputs);
-  if (width == 4 * lanes) block_weights<4>(a, column, row, rows, scratch);
-  else if (width == 3 * lanes) block_weights<3>(a, column, row, rows, scratch);
-  else if (width == 2 * lanes) block_weights<2>(a, column, row, rows, scratch);
-  else block_weights<1>(a, column, row, rows, scratch);
+  BlockRows::choose(width / lanes, [&]<int V>() { block_weights<V>(a, column, row, rows, scratch); });
 }
 
 }  // namespace csnn::ISA
