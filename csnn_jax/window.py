@@ -10,7 +10,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Pooling
-from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
+from csnn_jax.neurons.neuron import MEMBRANE, Neurons, Operations, State, Values
 
 if TYPE_CHECKING:  # importing it would make every import chain longer
     from csnn_jax.config import ModelConfig
@@ -109,8 +109,8 @@ def summed(steps: Any) -> Any:
     return reduce(operator.add, steps)
 
 
-class Library(ABC):
-    """An array library's operations. Those of a neuron's step are described in `csnn_jax.neurons.neuron`."""
+class Library(Operations, ABC):
+    """An array library's operations."""
 
     @abstractmethod
     def convolution(self, operation: Convolution, own: Values, x: Any) -> Any:
@@ -127,18 +127,6 @@ class Library(ABC):
     @abstractmethod
     def flatten(self, x: Any) -> Any:
         """Positions and channels as features, in the library's order."""
-
-    @abstractmethod
-    def fired(self, membrane: Any, threshold: Any) -> Any:
-        """Where a membrane is above the threshold."""
-
-    @abstractmethod
-    def masked(self, fired: Any, x: Any) -> Any:
-        """x where a neuron fired, otherwise 0."""
-
-    @abstractmethod
-    def decayed(self, factor: Any, x: Any) -> Any:
-        """The product, rounded before anything is added to it."""
 
     def fire(self, node: Node, own: Values, state: State, current: Any) -> tuple[State, Any]:
         """A step of neurons: (state after it, spikes)."""

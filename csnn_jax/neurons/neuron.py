@@ -1,5 +1,6 @@
 """What a neuron model declares, the operations that its step uses, and the neurons of a layer. Imports no framework."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -38,17 +39,17 @@ def is_threshold(values: Any) -> np.ndarray:
 class Operations(Protocol):
     """The operations of a framework that a neuron's step uses, besides additions and subtractions."""
 
+    @abstractmethod
     def fired(self, membrane: Any, threshold: Any) -> Any:
         """True where a membrane is above the threshold. No gradient flows through it."""
-        ...
 
+    @abstractmethod
     def masked(self, fired: Any, x: Any) -> Any:
         """x where a neuron fired, otherwise 0."""
-        ...
 
+    @abstractmethod
     def decayed(self, factor: Any, x: Any) -> Any:
         """factor * x, rounded before anything is added to it."""
-        ...
 
 
 @dataclass(frozen=True)
