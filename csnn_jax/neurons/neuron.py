@@ -163,12 +163,12 @@ class Neurons:
         They are floats, or float64 [channels]: exact for weights of either type, and rounded where they're used.
         Training can move a decay outside 0 to 1; it's clipped here, as everywhere else.
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, configured in self.configured:
             value = np.asarray(tensors[f"{self.name}.{name}"] if name in self.stored else configured, np.float64)
             clipped = np.clip(value, 0.0, 1.0) if self.kind.parameters[name].decays else value
-            found[name] = clipped if name in self.per_channel else clipped.item()
-        return found
+            values[name] = clipped if name in self.per_channel else clipped.item()
+        return values
 
 
 _WORDS = {"snntorch": "snnTorch", "event": "the event engine", "nir": "NIR"}

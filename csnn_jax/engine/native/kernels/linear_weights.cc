@@ -23,14 +23,14 @@ void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* 
 int64_t list_firing(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons) {
   assert(time > 0 && count >= 0);
   const int64_t spans = (time + 63) / 64;
-  int64_t found = 0;
+  int64_t firing = 0;
   for (int64_t n = 0; n < count; n++) {
     uint64_t any = 0;
     for (int64_t i = 0; i < spans; i++) any |= history[n * spans + i];
-    neurons[found] = static_cast<int32_t>(n);
-    found += any != 0;
+    neurons[firing] = static_cast<int32_t>(n);
+    firing += any != 0;
   }
-  return found;
+  return firing;
 }
 
 template <int V>
