@@ -209,13 +209,12 @@ class Rule(NamedTuple):
         """The surrogate's name, or "given" if the kernels can't compute it."""
         return self.surrogate if isinstance(self.surrogate, str) else "given"
 
-    def backward(self, membranes: Array, values: NeuronValues) -> dict[str, Any]:
-        """The arguments of backward operations that describe the neurons.
+    def forward(self, values: NeuronValues) -> dict[str, Any]:
+        """The arguments of operations that describe the neurons."""
+        return {"beta": values.beta, "threshold": values.threshold, "reset": self.reset}
 
-        Args:
-            membranes: [batch, time, neurons].
-            values: their parameters.
-        """
+    def backward(self, membranes: Array, values: NeuronValues) -> dict[str, Any]:
+        """Those of backward operations, for membranes [batch, time, neurons]."""
         surrogate, given = self.surrogate_name, None
         if self.read:
             surrogate, given = "given", jnp.ones_like(membranes)
@@ -223,8 +222,8 @@ class Rule(NamedTuple):
             surrogate, given = "given", surrogates.evaluated(self.derivative, membranes - values.threshold)
             if values.mask is not None:  # 0 for dropped neurons
                 given = given * _dense(values.mask)[:, None, :]
-        parameters = {"beta": values.beta, "threshold": values.threshold, "reset": self.reset}
-        return parameters | {"membranes": membranes, "surrogate": surrogate, "given": given, "slope": self.slope}
+        recurrence = {"membranes": membranes, "surrogate": surrogate, "given": given, "slope": self.slope}
+        return self.forward(values) | recurrence
 
     def derivative(self, x: Array) -> Array:
         """dS/dU at x = U - threshold."""
@@ -376,9 +375,8 @@ def constant_lif(
         time: number of steps.
         channels: (channels without padding, channels with padding).
     """
-    operands = {"current": current, "beta": values.beta, "threshold": values.threshold}
     sizes = {"time": time, "channels": channels[0], "stride": channels[1]}
-    results = call("constant_lif", want=rule.kept, reset=rule.reset, **operands, **sizes)
+    results = call("constant_lif", want=rule.kept, current=current, **rule.forward(values), **sizes)
     return _output(results), (results.get("membranes"), values)
 
 
@@ -421,9 +419,8 @@ def linear_lif(
         channels: number of outputs without padding.
     """
     operands = {"bits_in": spikes.bits, "kernel": kernel, "bias": bias}
-    neurons = {"beta": values.beta, "threshold": values.threshold, "reset": rule.reset}
     sizes = {"channels": channels, "weight_bits": rule.weight_bits}
-    results = call("linear_lif", want=rule.kept, **operands, **neurons, **sizes)
+    results = call("linear_lif", want=rule.kept, **operands, **rule.forward(values), **sizes)
     return _output(results), (_without_values(spikes), kernel, results.get("membranes"), values)
 
 
@@ -485,10 +482,9 @@ def conv_lif(
         The output of rows * columns * out neurons.
     """
     operands = {"bits_in": spikes.bits, "kernel": kernel, "bias": bias}
-    neurons = {"beta": values.beta, "threshold": values.threshold, "reset": rule.reset}
     sizes = {"channels": channels, "weight_bits": rule.weight_bits} | shape.attributes
     want = rule.kept + shape.winners if rule.keep else ()
-    results = call("conv_lif", want=want, **operands, **neurons, **sizes)
+    results = call("conv_lif", want=want, **operands, **rule.forward(values), **sizes)
     port = None
     if product_width is not None:
         batch, time, words = results["bits"].shape
