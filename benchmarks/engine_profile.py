@@ -2,7 +2,7 @@
 
     python benchmarks/engine_profile.py RUN > results/engine_profile.json
 
-RUN is a run directory of the trained network. Prints median milliseconds of every operation in event_ops.py, from JAX's
+RUN is a run directory of the trained network. Prints median milliseconds of every operation in ops.py, from JAX's
 profiler on real batches; `xla` is everything else: an image's first convolution, its gradient, Adam, the loss.
 """
 
