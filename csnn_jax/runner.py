@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from csnn_jax.network.model import CSNN, States, advance, scaled_input, with_rou
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
-from csnn_jax.window import SpikeCounts, Trace
+from csnn_jax.window import Trace
 
 
 class Runners:
@@ -73,38 +73,31 @@ class BatchRunner:
     Attributes:
         engine: as given.
         count: (parameters, input) -> sums over the window, `SpikeCounts`.
-        ever_fired: (parameters, input) -> which channels ever spike in the window, `scan.Seen`.
+        ever_fired: (parameters, input) -> which channels ever spike in the window, as in `scan.ever_fired`.
     """
 
     def __init__(self, model: CSNN, engine: ModuleType, seed: int, devices: Devices | None = None):
         graphdef, config = nnx.split(model)[0], model.config
         self.engine, self._config, self._seed, self._devices = engine, config, seed, devices
 
-        def count(params, x: Array) -> SpikeCounts:
-            return engine.count(nnx.merge(graphdef, params), x)
+        def of_parameters(function: Callable[[CSNN, Array], Any]) -> Callable[[Any, Array], Any]:
+            return lambda params, x: function(nnx.merge(graphdef, params), x)
 
-        def trace(params, x: Array) -> Trace:
-            return engine.trace(nnx.merge(graphdef, params), x)[1]
+        def membranes(model: CSNN, x: Array) -> list[tuple[Array, Array]]:
+            thresholds = [jnp.asarray(layer.in_use["threshold"], model.dtype) for layer in model.neurons.values()]
+            return list(zip(engine.trace(model, x)[1].membranes.values(), thresholds, strict=True))
 
-        def ever_fired(params, x: Array) -> scan.Seen:
-            return engine.ever_fired(nnx.merge(graphdef, params), x)
+        def moments(model: CSNN, x: Array) -> list[Moments]:
+            return [metrics.moments(*layer) for layer in membranes(model, x)]
 
-        def membranes(params, x: Array) -> list[tuple[Array, Array]]:
-            model = nnx.merge(graphdef, params)
-            thresholds = [jnp.asarray(own.in_use["threshold"], model.dtype) for own in model.neurons.values()]
-            return list(zip(trace(params, x).membranes.values(), thresholds, strict=True))
-
-        def moments(params, x: Array) -> list[Moments]:
-            return [metrics.moments(*layer) for layer in membranes(params, x)]
-
-        def outputs(params, x: Array) -> Array:
-            return engine.forward_with_densities(nnx.merge(graphdef, params), x, config.readout)[0]
-
-        self._outputs = scan.jit(outputs)
+        count = of_parameters(engine.count)
         self.count = scan.jit(devices.spread(count, devices.gather) if devices else count)
-        self._trace = scan.jit(trace)
-        self.ever_fired = scan.jit(ever_fired)
-        self._membranes, self._moments = scan.jit(membranes), scan.jit(moments)
+        self.ever_fired = scan.jit(of_parameters(engine.ever_fired))
+        self._outputs = scan.jit(
+            of_parameters(lambda model, x: engine.forward_with_densities(model, x, config.readout)[0])
+        )
+        self._trace = scan.jit(of_parameters(lambda model, x: engine.trace(model, x)[1]))
+        self._membranes, self._moments = scan.jit(of_parameters(membranes)), scan.jit(of_parameters(moments))
 
     def trace(self, params, x: Array) -> Trace:
         """All states and spikes of an input, NumPy arrays."""

@@ -10,13 +10,13 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Pooling
-from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
+from csnn_jax.neurons.neuron import MEMBRANE, Neurons, Operations, State, Values
 
 if TYPE_CHECKING:  # importing it would make every import chain longer
     from csnn_jax.config import ModelConfig
 
 Parameters = Mapping[str, Values]
-"""The parameters of each node by its name, and then by theirs: `weight`, `bias`, `beta`, ..."""
+"""The parameters of each node by its name, and then by its own: `weight`, `bias`, `beta`, ..."""
 
 
 class Carry(NamedTuple):
@@ -116,53 +116,41 @@ def summed(steps: Any) -> Any:
     return reduce(operator.add, steps)
 
 
-class Library(ABC):
-    """An array library's operations. Those of a neuron's step are described in `csnn_jax.neurons.neuron`."""
+class Library(Operations, ABC):
+    """An array library's operations."""
 
     @abstractmethod
-    def convolution(self, operation: Convolution, own: Values, x: Any) -> Any:
+    def convolution(self, operation: Convolution, parameters: Values, x: Any) -> Any:
         """A convolution with the node's `weight` and `bias`."""
 
     @abstractmethod
-    def linear(self, own: Values, x: Any) -> Any:
+    def linear(self, parameters: Values, x: Any) -> Any:
         """A product with the node's `weight` and `bias`."""
 
     @abstractmethod
-    def pool(self, operation: Pooling, own: Values, x: Any) -> Any:
+    def pool(self, operation: Pooling, parameters: Values, x: Any) -> Any:
         """Pooling."""
 
     @abstractmethod
     def flatten(self, x: Any) -> Any:
         """Positions and channels as features, in the library's order."""
 
-    @abstractmethod
-    def fired(self, membrane: Any, threshold: Any) -> Any:
-        """Where a membrane is above the threshold."""
-
-    @abstractmethod
-    def masked(self, fired: Any, x: Any) -> Any:
-        """x where a neuron fired, otherwise 0."""
-
-    @abstractmethod
-    def decayed(self, factor: Any, x: Any) -> Any:
-        """The product, rounded before anything is added to it."""
-
-    def fire(self, node: Node, own: Values, state: State, current: Any) -> tuple[State, Any]:
+    def fire(self, node: Node, parameters: Values, state: State, current: Any) -> tuple[State, Any]:
         """A step of neurons: (state after it, spikes)."""
         neurons = node.operation
         assert isinstance(neurons, Neurons)
-        after = neurons.kind.step(self, own, state, current, neurons.reset)
-        return after, self.fired(after[MEMBRANE], neurons.kind.threshold(own, after))
+        after = neurons.kind.step(self, parameters, state, current, neurons.reset)
+        return after, self.fired(after[MEMBRANE], neurons.kind.threshold(parameters, after))
 
-    def evaluate(self, node: Node, own: Values, x: Any) -> Any:
+    def evaluate(self, node: Node, parameters: Values, x: Any) -> Any:
         """The output of a node without state."""
         match node.operation:
             case Convolution():
-                return self.convolution(node.operation, own, x)
+                return self.convolution(node.operation, parameters, x)
             case Linear():
-                return self.linear(own, x)
+                return self.linear(parameters, x)
             case Pooling():
-                return self.pool(node.operation, own, x)
+                return self.pool(node.operation, parameters, x)
             case Flatten():
                 return self.flatten(x)
         raise AssertionError(node)
@@ -210,11 +198,11 @@ def step(
             continue
         ((source, delay),) = node.inputs
         x = carry.past[source][delay - 1] if delay else values[source]
-        own = parameters.get(node.name, {})
+        of_node = parameters.get(node.name, {})
         if isinstance(node.operation, Neurons):
-            states[node.name], values[node.name] = library.fire(node, own, carry.states[node.name], x)
+            states[node.name], values[node.name] = library.fire(node, of_node, carry.states[node.name], x)
         else:
-            values[node.name] = library.evaluate(node, own, x)
+            values[node.name] = library.evaluate(node, of_node, x)
     past = {name: (values[name], *outputs[:-1]) for name, outputs in carry.past.items()}
     return Carry(states, past), Step(values, states)
 

@@ -52,8 +52,8 @@ def find_compiler() -> str:
 
 def instruction_sets(compiler: str) -> dict[str, tuple[str, ...]]:
     """The instruction sets that the kernels are compiled for on the compiler's target, with their flags."""
-    said = subprocess.run([compiler, "-dumpmachine"], capture_output=True, text=True, check=False)
-    target = said.stdout if said.returncode == 0 else platform.machine()
+    machine = subprocess.run([compiler, "-dumpmachine"], capture_output=True, text=True, check=False)
+    target = machine.stdout if machine.returncode == 0 else platform.machine()
     return X86_SETS if target.lower().startswith(("x86_64", "amd64")) else {"baseline": ()}
 
 

@@ -154,7 +154,7 @@ def _problem(equation: JaxprEqn, values: list[_Value]) -> str | None:
         return "adds products that aren't rounded"
     if name == "div" and values[1].number is not None and not _is_exact(values[1].number):
         return "divides by a constant"
-    if name in _SUMS and not any(one.number == 0 for one in values) and (product := _product_of(values)):
+    if name in _SUMS and not any(value.number == 0 for value in values) and (product := _product_of(values)):
         return f"adds the product of {product}, which isn't rounded"
     if name == "reduce_sum":
         terms = math.prod(_aval(equation.invars[0]).shape) // max(1, math.prod(_aval(equation.outvars[0]).shape))
@@ -169,9 +169,9 @@ def _result(equation: JaxprEqn, values: list[_Value]) -> _Value:
     """What is known about the result of an operation."""
     name, product = equation.primitive.name, _product_of(values)
     if name in _PRODUCTS:
-        exact = any(one.flags or _is_exact(one.number) for one in values) and len(values) == 2
+        exact = any(value.flags or _is_exact(value.number) for value in values) and len(values) == 2
         return _Value(product if exact else _place(equation))
-    if name in ("add", "sub") and any(one.number == 0 for one in values):
+    if name in ("add", "sub") and any(value.number == 0 for value in values):
         return _Value(product)
     if name in _SUMS or name in _CONTRACTIONS or name in _APPROXIMATIONS or name in _ROUNDED:
         return _Value()
@@ -181,12 +181,12 @@ def _result(equation: JaxprEqn, values: list[_Value]) -> _Value:
 
 
 def _are_folded(values: Iterable[_Value]) -> bool:
-    return all(one.folded for one in values)
+    return all(value.folded for value in values)
 
 
 def _product_of(values: Iterable[_Value]) -> str | None:
     """The first product among values."""
-    return next((one.product for one in values if one.product), None)
+    return next((value.product for value in values if value.product), None)
 
 
 def _aval(atom: Any) -> Any:

@@ -5,7 +5,7 @@ once), or a sequence [time, batch, H, W, C].
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -53,8 +53,8 @@ class Dropout(NamedTuple):
 
 Known = dict[str, Array]
 """The outputs of nodes that are computed before a step."""
-Seen = tuple[Array, ...]
-"""For each layer, whether a channel has fired [batch, channels]."""
+
+T = TypeVar("T")
 
 
 def predict(scores: Array) -> Array:
@@ -238,21 +238,12 @@ def count(model: CSNN, x: Array) -> SpikeCounts:
     Raises:
         ValueError: x has the wrong shape or type, or is empty.
     """
-    model, x = ready(model, x)
 
-    def add(carry: tuple[States, SpikeCounts], known: Known) -> tuple[tuple[States, SpikeCounts], None]:
-        states, (scores, fired) = carry
-        states, spikes = advance(model, states, known)
-        now = jnp.stack([s.reshape(s.shape[0], -1).sum(1) for s in spikes], axis=1)
+    def counted(states: States, spikes: tuple[Array, ...]) -> SpikeCounts:
         output = states[-1][MEMBRANE] if model.config.readout == "membrane" else spikes[-1]
-        return (states, SpikeCounts(scores + output, fired + now)), None
+        return SpikeCounts(output, jnp.stack([layer.reshape(len(layer), -1).sum(1) for layer in spikes], axis=1))
 
-    batch = x.shape[-4]
-    states = model.initial_states(batch)
-    none = jnp.zeros_like(states[-1][MEMBRANE])
-    empty = SpikeCounts(none, jnp.zeros((batch, len(states)), none.dtype))
-    (_, sums), _ = _loop(model, x, add, (states, empty))
-    return sums
+    return _folded(model, x, counted, jnp.add)
 
 
 def ever_fired(model: CSNN, x: Array) -> tuple[Array, ...]:
@@ -268,21 +259,30 @@ def ever_fired(model: CSNN, x: Array) -> tuple[Array, ...]:
     Raises:
         ValueError: x has the wrong shape or type, or is empty.
     """
-    model, x = ready(model, x)
 
-    def mark(carry: tuple[States, Seen], known: Known) -> tuple[tuple[States, Seen], None]:
-        states, spikes = advance(model, carry[0], known)
-        now = tuple(by_channel(layer > 0) for layer in spikes)
-        return (states, tuple(a | b for a, b in zip(carry[1], now, strict=True))), None
+    def fired(states: States, spikes: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(by_channel(layer > 0) for layer in spikes)
 
-    start = model.initial_states(x.shape[-4])
-    never = tuple(by_channel(jnp.zeros(state[MEMBRANE].shape, bool)) for state in start)
-    return _loop(model, x, mark, (start, never))[0][1]
+    return _folded(model, x, fired, jnp.logical_or)
 
 
 def by_channel(fired: Array) -> Array:
     """Returns whether any position of a channel fired: bool [batch, *positions, channels] to [batch, channels]."""
     return fired.any(tuple(range(1, fired.ndim - 1)))
+
+
+def _folded(model: CSNN, x: Array, of_step: Callable[[States, tuple[Array, ...]], T], join: Callable) -> T:
+    """of_step(states, spikes) of all steps, joined array by array, starting from zeros."""
+    model, x = ready(model, x)
+    start = model.initial_states(x.shape[-4])
+    results = jax.eval_shape(lambda: of_step(start, tuple(state[MEMBRANE] for state in start)))
+    empty = jax.tree.map(lambda result: jnp.zeros(result.shape, result.dtype), results)
+
+    def body(carry: tuple[States, T], known: Known) -> tuple[tuple[States, T], None]:
+        states, spikes = advance(model, carry[0], known)
+        return (states, jax.tree.map(join, carry[1], of_step(states, spikes))), None
+
+    return _loop(model, x, body, (start, empty))[0][1]
 
 
 @reverse_mode_only()

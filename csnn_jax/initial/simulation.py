@@ -14,18 +14,18 @@ from csnn_jax.window import Library
 class NumPy(Library):
     """NumPy's operations in float32, channels last. Spikes are booleans."""
 
-    def convolution(self, operation: Convolution, own: Values, x: np.ndarray) -> np.ndarray:
+    def convolution(self, operation: Convolution, parameters: Values, x: np.ndarray) -> np.ndarray:
         """Cross-correlation with weights [k, k, in, out]."""
         zeros = (operation.padding, operation.padding)
         patches = _windows(np.pad(x, ((0, 0), zeros, zeros, (0, 0))), operation.kernel, operation.stride)
         columns = patches.transpose(0, 1, 2, 4, 5, 3).reshape(*patches.shape[:3], -1)
-        return columns @ own["weight"].reshape(columns.shape[-1], -1) + own["bias"]
+        return columns @ parameters["weight"].reshape(columns.shape[-1], -1) + parameters["bias"]
 
-    def linear(self, own: Values, x: np.ndarray) -> np.ndarray:
+    def linear(self, parameters: Values, x: np.ndarray) -> np.ndarray:
         """A product with weights [in, out]."""
-        return x @ own["weight"] + own["bias"]
+        return x @ parameters["weight"] + parameters["bias"]
 
-    def pool(self, operation: Pooling, own: Values, x: np.ndarray) -> np.ndarray:
+    def pool(self, operation: Pooling, parameters: Values, x: np.ndarray) -> np.ndarray:
         """Pooling; incomplete windows at the edges are dropped."""
         windows = _windows(x, operation.size, operation.stride)
         if operation.kind == "max":

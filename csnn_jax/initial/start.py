@@ -97,32 +97,32 @@ def _given(config: Config) -> Start:
     """
     model, path = config.model, config.train.init_from
     assert path is not None
-    origin, theirs = rundir.origin(path)
+    origin, tensors = rundir.origin(path)
     shapes, last = expected_shapes(model), model.graph.weighted[-1].name
     weight = f"{last}.weight"
-    before, after = theirs[weight].shape if weight in theirs else (), shapes[weight]
+    before, after = tensors[weight].shape if weight in tensors else (), shapes[weight]
     refits = before[:1] != after[:1] and before[1:] == after[1:]
     redrawn = to_tensors(model, drawn(config)) if refits else {}
     neurons = model.graph.initial
-    kept = [name for name in model.per_channel if name in origin.per_channel and model.each(name) == origin.each(name)]
+    same = [name for name in model.per_channel if name in origin.per_channel and model.each(name) == origin.each(name)]
     made: Tensors = {}
     for name, shape in shapes.items():
         if name in neurons:
-            own = name.partition(".")[2] in kept and name in theirs and theirs[name].shape == shape
-            made[name] = np.asarray(theirs[name] if own else neurons[name], config.train.dtype)
+            fits = name.partition(".")[2] in same and name in tensors and tensors[name].shape == shape
+            made[name] = np.asarray(tensors[name] if fits else neurons[name], config.train.dtype)
         elif name.endswith(".exponents"):
-            continue  # theirs may be for a different number of bits
+            continue  # they may be for a different number of bits
         elif refits and name.startswith(f"{last}."):
             made[name] = redrawn[name]
-        elif name not in theirs or theirs[name].shape != shape:
-            there = f"shape {list(theirs[name].shape)}" if name in theirs else "nothing"
+        elif name not in tensors or tensors[name].shape != shape:
+            there = f"shape {list(tensors[name].shape)}" if name in tensors else "nothing"
             raise UserError(f"--init-from {path}: has {there} for {name}, expected {list(shape)}")
         else:
-            made[name] = theirs[name]
-    left = [name for name in theirs if name not in made and not name.startswith("lif") and "exponents" not in name]
+            made[name] = tensors[name]
+    left = [name for name in tensors if name not in made and not name.startswith("lif") and "exponents" not in name]
     if left:
         raise UserError(f"--init-from {path}: has {left[0]}, which this network doesn't use")
-    return Start.given(model, made)._replace(classes=len(theirs[weight]) if refits else None)
+    return Start.given(model, made)._replace(classes=len(tensors[weight]) if refits else None)
 
 
 def summary(made: Start, config: Config) -> str | None:

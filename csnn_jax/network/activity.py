@@ -48,8 +48,8 @@ def find(spikes: Array, outputs: int) -> ActiveChannels | None:
         channels = spikes.shape[-1]
         return ActiveChannels(jnp.arange(channels, dtype=jnp.int32), jnp.asarray(channels, jnp.int32))
 
-    found = lax.platform_dependent(lax.stop_gradient(spikes), cpu=on_cpu, default=elsewhere)
-    return ActiveChannels(*(checkpoint_name(part, "activity") for part in found))
+    active = lax.platform_dependent(lax.stop_gradient(spikes), cpu=on_cpu, default=elsewhere)
+    return ActiveChannels(*(checkpoint_name(part, "activity") for part in active))
 
 
 def among(function: Callable[..., Array], activity: ActiveChannels | None, *operands: Array) -> Array:

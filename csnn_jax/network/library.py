@@ -28,37 +28,37 @@ class Jax(Operations, Library):
     def __init__(self, graph: Graph, nodes: Iterable[Any]):
         self.parameters: dict[str, dict[str, Any]] = {}
         self._derivatives = {}
-        for own in nodes:
-            node = own.node
+        for module in nodes:
+            node = module.node
             if isinstance(node, WeightedNode):
-                weight = {"weight": own.kernel[...], "after_spikes": graph.multiplies_spikes(node)}
-                pools = (one for one in graph.readers(node) if isinstance(one.operation, Pooling))
+                weight = {"weight": module.kernel[...], "after_spikes": graph.multiplies_spikes(node)}
+                pools = (reader for reader in graph.readers(node) if isinstance(reader.operation, Pooling))
                 self.parameters[node.name] = weight
-                self.parameters.setdefault(next(pools, node).name, {})["bias"] = own.biases
+                self.parameters.setdefault(next(pools, node).name, {})["bias"] = module.biases
             else:
-                self.parameters[node.name], self._derivatives[node.name] = own.in_use, own.derivative
+                self.parameters[node.name], self._derivatives[node.name] = module.in_use, module.derivative
 
-    def convolution(self, operation: Convolution, own: Values, x: Array) -> Array:
+    def convolution(self, operation: Convolution, parameters: Values, x: Array) -> Array:
         """A convolution with weights [k, k, in, out]."""
-        y = layers.conv(x, own["weight"], operation.stride, operation.padding, own["after_spikes"])
-        return y + own["bias"] if "bias" in own else y
+        y = layers.conv(x, parameters["weight"], operation.stride, operation.padding, parameters["after_spikes"])
+        return y + parameters["bias"] if "bias" in parameters else y
 
-    def linear(self, own: Values, x: Array) -> Array:
+    def linear(self, parameters: Values, x: Array) -> Array:
         """A product with weights [in, out]."""
-        product = layers.linear if own["after_spikes"] else layers.matmul
-        return product(x, own["weight"]) + own["bias"]
+        product = layers.linear if parameters["after_spikes"] else layers.matmul
+        return product(x, parameters["weight"]) + parameters["bias"]
 
-    def pool(self, operation: Pooling, own: Values, x: Array) -> Array:
+    def pool(self, operation: Pooling, parameters: Values, x: Array) -> Array:
         """Pooling, after adding the bias of a convolution."""
-        bias = own["bias"] if "bias" in own else jnp.zeros(x.shape[-1:], x.dtype)
+        bias = parameters["bias"] if "bias" in parameters else jnp.zeros(x.shape[-1:], x.dtype)
         return layers.pool(x, bias, operation)
 
     def flatten(self, x: Array) -> Array:
         """Features in H, W, C order."""
         return x.reshape(x.shape[0], -1)
 
-    def fire(self, node: Node, own: Values, state: State, current: Array) -> tuple[State, Array]:
+    def fire(self, node: Node, parameters: Values, state: State, current: Array) -> tuple[State, Array]:
         """One step of neurons; their spikes have the surrogate's gradient."""
         neurons = node.operation
         assert isinstance(neurons, Neurons)
-        return fire(neurons.kind, own, state, current, neurons.reset, self._derivatives[node.name])
+        return fire(neurons.kind, parameters, state, current, neurons.reset, self._derivatives[node.name])

@@ -182,12 +182,12 @@ class CSNN(nnx.Module):
     @property
     def weights(self) -> dict[str, Weights]:
         """The convolutions and linear layers by name, in order."""
-        return {one.node.name: one for one in self.nodes if isinstance(one, Weights)}
+        return {module.node.name: module for module in self.nodes if isinstance(module, Weights)}
 
     @property
     def neurons(self) -> dict[str, NeuronParameters]:
         """The layers of neurons by name, in order."""
-        return {one.node.name: one for one in self.nodes if isinstance(one, NeuronParameters)}
+        return {module.node.name: module for module in self.nodes if isinstance(module, NeuronParameters)}
 
     @property
     def dtype(self) -> np.dtype:
@@ -197,8 +197,8 @@ class CSNN(nnx.Module):
     @property
     def parameters(self) -> dict[str, nnx.Param]:
         """The trainable parameters of all nodes, by the names of `layouts.Arrays`."""
-        named = ((one.node.name, one.parameters) for one in self.nodes)
-        return {f"{node}.{name}": value for node, own in named for name, value in own.items()}
+        named = ((module.node.name, module.parameters) for module in self.nodes)
+        return {f"{node}.{name}": value for node, values in named for name, value in values.items()}
 
     def initial_states(self, batch: int) -> States:
         """The states before the first step, zeros [batch, *out_shape], by layer and name.
@@ -264,11 +264,11 @@ def with_rounded_weights(model: CSNN) -> CSNN:
     Gradients pass through the rounding unchanged, so training updates the unrounded weights.
     """
     rounded = nnx.merge(*nnx.split(model))
-    for own in rounded.weights.values():
-        kernel, biases = own.rounded()
-        own.kernel = nnx.Param(straight_through(own.kernel[...], kernel))
-        if own.bias is not None:
-            own.bias = nnx.Param(straight_through(own.bias[...], biases))
+    for layer in rounded.weights.values():
+        kernel, biases = layer.rounded()
+        layer.kernel = nnx.Param(straight_through(layer.kernel[...], kernel))
+        if layer.bias is not None:
+            layer.bias = nnx.Param(straight_through(layer.bias[...], biases))
     return rounded
 
 

@@ -1,5 +1,6 @@
 """What a neuron model declares, the operations that its step uses, and the neurons of a layer. Imports no framework."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -38,17 +39,17 @@ def is_threshold(values: Any) -> np.ndarray:
 class Operations(Protocol):
     """The operations of a framework that a neuron's step uses, besides additions and subtractions."""
 
+    @abstractmethod
     def fired(self, membrane: Any, threshold: Any) -> Any:
         """True where a membrane is above the threshold. No gradient flows through it."""
-        ...
 
+    @abstractmethod
     def masked(self, fired: Any, x: Any) -> Any:
         """x where a neuron fired, otherwise 0."""
-        ...
 
+    @abstractmethod
     def decayed(self, factor: Any, x: Any) -> Any:
         """factor * x, rounded before anything is added to it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,12 @@ class Neurons:
         They are floats, or float64 [channels]: exact for weights of either type, and rounded where they're used.
         Training can move a decay outside 0 to 1; it's clipped here, as everywhere else.
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, configured in self.configured:
             value = np.asarray(tensors[f"{self.name}.{name}"] if name in self.stored else configured, np.float64)
             clipped = np.clip(value, 0.0, 1.0) if self.kind.parameters[name].decays else value
-            found[name] = clipped if name in self.per_channel else clipped.item()
-        return found
+            values[name] = clipped if name in self.per_channel else clipped.item()
+        return values
 
 
 _WORDS = {"snntorch": "snnTorch", "event": "the event engine", "nir": "NIR"}

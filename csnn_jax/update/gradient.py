@@ -70,8 +70,8 @@ def in_parts(gradient: Gradient, part: int | None) -> Gradient:
         if number == 1:
             return gradient(params, x, labels, *masks)
 
-        def add(sums: Gradients, one: tuple[Array, ...]) -> tuple[Gradients, None]:
-            return jax.tree.map(jnp.add, sums, gradient(params, *one)), None
+        def add(sums: Gradients, some: tuple[Array, ...]) -> tuple[Gradients, None]:
+            return jax.tree.map(jnp.add, sums, gradient(params, *some)), None
 
         axis = x.ndim - 4
         split = x.reshape(*x.shape[:axis], number, size, *x.shape[axis + 1 :])

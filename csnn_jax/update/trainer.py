@@ -63,10 +63,10 @@ def make_update(
     def with_exponents(params: Any, before: Any, choosing: Array | bool) -> Any:
         """The parameters with newly chosen exponents, or those of `before`."""
         model, old = nnx.merge(graphdef, params), nnx.merge(graphdef, before)
-        for name, own in model.weights.items():
-            if own.exponents is not None:
-                choose, kept = partial(own.best_exponents, add_up), old.weights[name].exponents[...]
-                own.exponents = nnx.Param(lax.cond(choosing, choose, lambda kept=kept: kept))
+        for name, layer in model.weights.items():
+            if layer.exponents is not None:
+                choose, exponents = partial(layer.best_exponents, add_up), old.weights[name].exponents[...]
+                layer.exponents = nnx.Param(lax.cond(choosing, choose, lambda exponents=exponents: exponents))
         return nnx.split(model)[1]
 
     def update(
@@ -91,7 +91,7 @@ def make_update(
             mean = jax.tree.map(lambda old, new: old + rounded(renewal * (new - old)), average, params)
             average = with_exponents(mean, average, choosing)
         new = State(params, state.params, moments, average)
-        kernels = [own.kernel[...] for own in nnx.merge(graphdef, gradients).weights.values()]
+        kernels = [layer.kernel[...] for layer in nnx.merge(graphdef, gradients).weights.values()]
         norms = jnp.stack([jnp.sqrt(add_up(kernel * kernel)) for kernel in kernels])
         new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
         return new, StepMetrics(loss, finite, densities, norms)

@@ -277,10 +277,11 @@ inline void check_lif(const LifBackward& a) {
 }
 
 // `group`: the input channels are a multiple of it.
-inline void check_conv(const Shape& s, int64_t rows, int64_t columns, int64_t group = lanes) {
+inline void check_conv(const Shape& s, int64_t rows, int64_t columns, bool winners, int64_t group = lanes) {
   if (!KernelSizes::has(s.kernel)) refuse("kernel", ": expected one of the sizes " + show_all(KernelSizes::values));
   if (!PoolSizes::has(s.pool)) refuse("pool", ": expected one of the sizes " + show_all(PoolSizes::values));
   expect(!s.max || s.pool > 1, "max: expected a pool of more than one position");
+  expect(winners == s.max, "winners: expected for a max-pool, and only then");
   expect(s.padding >= 0 && 2 * s.padding < s.kernel, "padding: expected less than half of the kernel, rounded up");
   expect(s.height > 0 && s.width > 0 && s.rows() > 0 && s.columns() > 0, "height, width: expected pixels for a neuron");
   expect(rows == s.rows() && columns == s.columns(), "rows, columns: expected those of the pooled convolution");

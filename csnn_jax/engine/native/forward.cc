@@ -77,15 +77,15 @@ static Scales scales_of(const float* kernel, int64_t rows, int64_t outputs, int6
     const int64_t first = chunk * tall, count = std::min(tall, rows - first);
     kernels().largest_weights(kernel + first * outputs, count, outputs, largest.data() + chunk * outputs);
   });
-  Scales found{allocate(outputs), allocate(outputs)};
+  Scales scales{allocate(outputs), allocate(outputs)};
   for (int64_t n = 0; n < outputs; n++) {
     float most = 0;
     for (int64_t chunk = 0; chunk < chunks; chunk++) most = std::max(most, largest[chunk * outputs + n]);
     const int exponent = most > 0 && std::isfinite(most) ? std::ilogb(most) + 1 : 0;
-    found.scale[n] = std::ldexp(1.0f, exponent - static_cast<int>(bits));
-    found.inverse[n] = std::ldexp(1.0f, static_cast<int>(bits) - exponent);
+    scales.scale[n] = std::ldexp(1.0f, exponent - static_cast<int>(bits));
+    scales.inverse[n] = std::ldexp(1.0f, static_cast<int>(bits) - exponent);
   }
-  return found;
+  return scales;
 }
 
 // Outputs in the narrowest block of such weights; the widest block is wider by the same factor as for floats.

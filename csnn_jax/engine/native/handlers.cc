@@ -42,8 +42,7 @@ static Work image_current(Call& call) {
   };
   const int64_t images = call.size("images"), rows = call.whole("rows"), columns = call.whole("columns");
   return [=](const Workers& workers) {
-    check_conv(a.shape, rows, columns, 1);
-    expect(a.shape.max == (a.winners != nullptr), "winners: expected for a max-pool only");
+    check_conv(a.shape, rows, columns, a.winners, 1);
     csnn::image_current(a, images, workers);
   };
 }
@@ -109,10 +108,9 @@ static Work conv_lif(Call& call) {
   const auto* kernel = call.operand<float>("kernel", "k k in out");
   const int64_t images = call.size("images"), rows = call.whole("rows"), columns = call.whole("columns");
   return [=](const Workers& workers) {
-    check_conv(a.shape, rows, columns);
+    check_conv(a.shape, rows, columns, a.winners || a.shape.max);
     check_weight_bits(a.weight_bits);
     expect(a.time > 0, "time: expected at least 1 step");
-    expect(!a.winners || a.shape.max, "winners: expected for a max-pool only");
     csnn::conv_lif(a, kernel, images, workers);
   };
 }
@@ -176,11 +174,10 @@ static Work conv_backward(Call& call) {
   auto* dbias = call.result<float>("dbias", "out");
   const int64_t images = call.size("images");
   return [=](const Workers& workers) {
-    check_conv(a.shape, rows, columns);
+    check_conv(a.shape, rows, columns, a.winners);
     check_lif(a.lif);
     expect(a.lif.dspikes || (a.product.left && a.product.right), "dspikes: expected, or else left and right");
     expect(a.product.inner % lanes == 0, "left: expected [image, time, a multiple of 16]");
-    expect(a.shape.max == (a.winners != nullptr), "winners: expected for a max-pool only");
     if (a.source == Source::constant) check_constant_source(a);
     csnn::conv_backward(a, images, dkernel, dbias, workers);
   };
@@ -198,8 +195,7 @@ static Work image_weights(Call& call) {
   auto* dbias = call.result<float>("dbias", "out");
   const int64_t images = call.size("images"), rows = call.whole("rows"), columns = call.whole("columns");
   return [=](const Workers& workers) {
-    check_conv(a.shape, rows, columns, 1);
-    expect(a.shape.max == (a.winners != nullptr), "winners: expected for a max-pool only");
+    check_conv(a.shape, rows, columns, a.winners, 1);
     csnn::image_weights(a, images, dkernel, dbias, workers);
   };
 }

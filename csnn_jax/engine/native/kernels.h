@@ -35,6 +35,7 @@ struct Sizes {
 // from the library (csnn_description; Limits in library.py).
 using KernelSizes = Sizes<1, 2, 3, 4, 5, 6, 7>;
 using PoolSizes = Sizes<1, 2>;
+using BlockRows = Sizes<1, 2, 3, 4>;              // vectors in a row of a block of a linear layer
 constexpr int64_t most_inputs = 65535;            // of one output of a convolution: kernel * kernel * in
 constexpr int64_t most_constant_channels = 1024;  // of Source::constant
 constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
@@ -215,38 +216,9 @@ struct ConvBackward {
 struct Kernels {
   const char* name;
   int64_t conv_block;  // outputs in a block of conv_lif's weights, as floats; the last ones are in blocks of 16
-  void (*constant_lif)(const ConstantLif&, int64_t image);
-  // Bytes of scratch memory, which conv_lif lays out itself.
-  int64_t (*conv_lif_scratch)(const ConvLif&);
-  void (*conv_lif)(const ConvLif&, int64_t image, char* scratch);
-  int64_t (*list_spikes)(const uint16_t* bits, int64_t words, int32_t* neurons);
-  // One block of up to `most_width` outputs from `column` on, with the weights `block` [inputs, width]: floats, or
-  // int16 for up to twice as many outputs, padded to a multiple of 32.
-  void (*linear_lif)(const LinearLif&, int64_t image, int64_t column, int64_t width, const void* block);
-  void (*lif_backward)(const LifBackward&, int64_t image);
-  void (*spike_history)(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
-  int64_t (*list_firing)(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons);
-  // One block of up to `most_width` outputs and some inputs; scratch: [time, width].
-  void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows,
-                         float* scratch);
-  // Bytes of scratch memory, which conv_backward lays out itself.
-  int64_t (*conv_backward_scratch)(const ConvBackward&);
-  // Adds the image's contribution to dkernel [in, out / 16, k, k, 16] and dbias [out].
-  void (*conv_backward)(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
-  int64_t (*count_spikes)(const uint16_t* bits, int64_t words);
-  // out [rows, columns] = left [rows, inner] @ right [inner, columns], columns a multiple of 16.
-  void (*multiply)(int64_t rows, const float* left, const float* right, int64_t inner, int64_t columns, float* out,
-                   int64_t out_stride);
-  // Scratch, also for the next one: [padded_height, padded_width, in].
-  void (*image_current)(const ImageCurrent&, int64_t image, float* scratch);
-  // Adds the image's contribution to dkernel [k, k, in, out] and dbias [out].
-  void (*image_weights)(const ImageWeights&, int64_t image, float* scratch, float* dkernel, float* dbias);
-  // most [columns] = the maximum of itself and the absolute values in each column of kernel [rows, columns].
-  void (*largest_weights)(const float* kernel, int64_t rows, int64_t columns, float* most);
-  // to [rows, width] = some columns of kernel [rows, stride] times inverse [columns], followed by zeros. Returns false
-  // if a product isn't a 16-bit integer. columns is a multiple of 16.
-  bool (*to_whole)(const float* kernel, int64_t rows, int64_t columns, int64_t stride, const float* inverse,
-                   int16_t* to, int64_t width);
+#define CSNN_KERNEL(Result, name, ...) Result (*name)(__VA_ARGS__);
+#include "kernels/list.h"
+#undef CSNN_KERNEL
 };
 
 }  // namespace csnn

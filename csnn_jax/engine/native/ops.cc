@@ -94,8 +94,8 @@ void multiply(const float* left, const float* right, int64_t rows, int64_t inner
   workers.each(chunks, [&](int64_t chunk, int64_t) {
     const int64_t first = chunk * tall, count = std::min(tall, rows - first);
     for (int64_t block = 0; block < blocks; block++)
-      k.multiply(count, left + first * inner, packed.get() + block * wide * inner, inner, width(block),
-                 product + first * columns + block * wide, columns);
+      k.multiply_matrices(count, left + first * inner, packed.get() + block * wide * inner, inner, width(block),
+                          product + first * columns + block * wide, columns);
   });
 }
 

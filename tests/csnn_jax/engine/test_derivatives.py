@@ -405,18 +405,6 @@ def one_step(u: jax.Array, current: jax.Array, beta: jax.Array, theta: jax.Array
     return u, reference.spike_with(lambda x: 1 / (1 + (jnp.pi * x) ** 2))(u - theta)
 
 
-def test_forward_mode_raises():
-    values, x = network(BRIEF, jnp.float32)
-
-    def loss(engine: Any) -> Callable:
-        return lambda x: loss_of(engine.forward(made(BRIEF, values), x)[1])
-
-    for engine in (scan, event):
-        for function in (loss(engine), jax.grad(loss(engine))):
-            with pytest.raises((TypeError, Unsupported), match=r"forward.mode"):  # inside jit, it's JAX's own error
-                jax.jvp(function, (x,), (x,))
-
-
 @pytest.mark.parametrize("engine", [scan, event])
 def test_vmap_over_images_equals_the_batch(engine):
     values, x = network(BRIEF, jnp.float32)

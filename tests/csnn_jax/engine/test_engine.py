@@ -35,37 +35,31 @@ def test_auto_uses_the_event_engine_if_it_is_built():
 
 
 def test_without_the_library_auto_uses_the_scan_engine_and_says_why(without_library):
-    engine, said = choose("auto", CSNN(TINY))
-    assert engine is scan and "python -m csnn_jax.engine.build" in said
+    engine, reason = choose("auto", CSNN(TINY))
+    assert engine is scan and "python -m csnn_jax.engine.build" in reason
     with refusing(UserError, "engine event", "libcsnn.so", "python -m csnn_jax.engine.build"):
         choose("event", CSNN(TINY))
 
 
-@pytest.mark.parametrize(
-    ("frames", "scale", "fact"),
-    [
-        (COUNTS.astype(np.uint8) + np.uint8(1), 1.0, 16),
-        (COUNTS.astype(np.uint8), 256.0, 256),
-        (COUNTS / 2, 1.0, "fractions"),
-        (-COUNTS.astype(np.float32), 1.0, "negative numbers"),
-    ],
-)
-def test_other_frames_are_left_to_the_scan_engine(frames, scale, fact):
-    model = CSNN(replace(TINY, scale=scale))
-    engine, said = choose("auto", model, frames)
-    assert engine is scan
-    assert_line(said, "scan engine", "0 to 15", fact)
-    with refusing(UserError, "engine event", "0 to 15", fact):
-        choose("event", model, frames)
+BYTES = COUNTS.astype(np.uint8)
+LEFT = {
+    "counts above 15": ({}, dict(images=BYTES + np.uint8(1)), ("0 to 15", 16)),
+    "bytes": (dict(scale=256.0), dict(images=BYTES), ("0 to 15", 256)),
+    "fractions": ({}, dict(images=COUNTS / 2), ("0 to 15", "fractions")),
+    "negative": ({}, dict(images=-COUNTS.astype(np.float32)), ("0 to 15", "negative numbers")),
+    "pools after the neurons": (dict(pool_after=True), {}, ("pool_after", "engine scan")),
+    "a rate target": ({}, dict(rates=True), ("rate_target",)),
+}
 
 
-def test_pools_after_the_neurons_are_left_to_the_scan_engine():
-    model = CSNN(replace(TINY, pool_after=True))
-    engine, said = choose("auto", model)
+@pytest.mark.parametrize(("changes", "arguments", "facts"), LEFT.values(), ids=LEFT.keys())
+def test_what_the_event_engine_lacks_is_left_to_the_scan_engine(changes, arguments, facts):
+    model = CSNN(replace(TINY, **({"scale": 1.0} | changes)))
+    engine, reason = choose("auto", model, **arguments)
     assert engine is scan
-    assert_line(said, "scan engine", "--pool-after", "--engine scan")
-    with refusing(UserError, "engine event", "pool_after", "engine scan"):
-        choose("event", model)
+    assert_line(str(UserError(reason)), "scan engine", *facts)  # which names options, not flags
+    with refusing(UserError, "engine event", *facts):
+        choose("event", model, **arguments)
 
 
 def test_recordings_count_as_counts_without_being_read():

@@ -19,7 +19,7 @@ from csnn_jax.initial import start as initial
 from csnn_jax.runs import weights
 from csnn_jax.update.trainer import Trainer
 
-LEARNT = ModelConfig(conv_channels=(4,), hidden=(6,), time_steps=5, learn_beta=True, learn_threshold=True)
+LEARNED = ModelConfig(conv_channels=(4,), hidden=(6,), time_steps=5, learn_beta=True, learn_threshold=True)
 VALID = ModelConfig(conv_channels=(4, 3), kernel_size=(5, 2), padding="valid", bias=False, hidden=(), time_steps=5)
 
 STACKS = {
@@ -104,7 +104,7 @@ def source(tmp_path):
     return make_run(tmp_path / "source", SMALL)
 
 
-@pytest.mark.parametrize("model", [SMALL, LEARNT, VALID], ids=["small", "learnt", "no padding, no bias"])
+@pytest.mark.parametrize("model", [SMALL, LEARNED, VALID], ids=["small", "learned", "no padding, no bias"])
 def test_the_stack_and_the_weights_come_from_the_run(model, tmp_path, mnist):
     out = make_run(tmp_path / "run", model)
     for source in (out, out / "weights.safetensors"):
@@ -121,16 +121,16 @@ def test_explicit_flags_override_the_run(source, tmp_path, mnist):
     config = read_flags("--init-from", source, "--time-steps", 9, "--reset", "none", "--beta", 0.25).config
     assert (config.model.time_steps, config.model.reset) == (9, "none")
     assert config.model.conv_channels == SMALL.conv_channels and config.model.each("beta") == (0.25,) * 3
-    learnt = make_run(tmp_path / "learnt", LEARNT)
-    tensors = initial.start(read_flags("--init-from", learnt, "--threshold", 2, "--seed", 5).config, mnist).tensors
+    learned = make_run(tmp_path / "learned", LEARNED)
+    tensors = initial.start(read_flags("--init-from", learned, "--threshold", 2, "--seed", 5).config, mnist).tensors
     assert [float(tensors[f"lif{number}.threshold"]) for number in (1, 2, 3)] == [2, 2, 2]
-    np.testing.assert_array_equal(tensors["lif2.beta"], drawn(LEARNT, 0)["lif2.beta"])
-    fixed = read_flags("--init-from", learnt, "--no-learn-beta").config.model
-    assert fixed.each("beta") == tuple(float(drawn(LEARNT, 0)[f"lif{number}.beta"]) for number in (1, 2, 3))
+    np.testing.assert_array_equal(tensors["lif2.beta"], drawn(LEARNED, 0)["lif2.beta"])
+    fixed = read_flags("--init-from", learned, "--no-learn-beta").config.model
+    assert fixed.each("beta") == tuple(float(drawn(LEARNED, 0)[f"lif{number}.beta"]) for number in (1, 2, 3))
 
 
 def test_values_per_channel_are_kept_and_an_integrator_may_spike_again(tmp_path, mnist):
-    model = replace(LEARNT, per_channel=("beta",), output="integrator", threshold=0.25)
+    model = replace(LEARNED, per_channel=("beta",), output="integrator", threshold=0.25)
     source = make_run(tmp_path / "run", model)
     kept = initial.start(read_flags("--init-from", source, "--output", "spiking").config, mnist)
     theirs = drawn(model, 0)

@@ -11,7 +11,6 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
-from csnn_jax.network.library import Jax
 from csnn_jax.network.model import CSNN, from_tensors, load_tensors, tensors
 from csnn_jax.runs import layouts
 
@@ -88,20 +87,6 @@ def test_fixed_neurons_are_not_parameters():
     assert len(leaves) == 2 * 4 and all(leaf.ndim > 0 for leaf in leaves)
 
 
-def test_every_layer_has_its_own_neurons():
-    config = ModelConfig(
-        input_shape=(1, 1, 1), conv_channels=(), hidden=(1,), num_classes=2, beta=(0.5, 0.25), threshold=(0.5, 4.0)
-    )
-    model = CSNN(config)
-    for own, weight in zip(model.weights.values(), (1.0, 3.0), strict=True):
-        own.kernel[...], own.bias[...] = jnp.full_like(own.kernel[...], weight), 0 * own.bias[...]
-    before = {"mem": jnp.ones((1, 1))}, {"mem": jnp.full((1, 2), 8.0)}
-    (first, last), spikes = jax.jit(model.step)(before, np.ones((1, 1, 1, 1), np.float32))
-    assert first["mem"] == 0.5 * 1 + 1 - 0.5 and spikes[0] == 1  # reset by 0.5, then 1.0 > 0.5
-    np.testing.assert_array_equal(last["mem"], [[0.25 * 8 + 3 - 4] * 2])
-    np.testing.assert_array_equal(spikes[1], [[0, 0]])
-
-
 @pytest.mark.parametrize("name", STACKS)
 def test_tensors_survive_loading_bit_for_bit(name):
     config = STACKS[name][0]
@@ -122,18 +107,6 @@ def test_loading_sets_learned_neurons_and_keeps_the_type_of_the_model(x64):
     assert {t.dtype for t in found.values()} == {np.dtype("float32")}
     for name, value in values.items():
         np.testing.assert_array_equal(found[name], value.astype(np.float32))
-
-
-def test_fc1_in_torchs_layout_acts_on_the_input_flattened_in_torchs_order(x64):
-    config = ModelConfig(input_shape=(8, 12, 2), conv_channels=(5,), hidden=(7,), num_classes=3)  # fc1's input is 4x6x5
-    model = CSNN(config, dtype=jnp.float64)
-    spikes = np.random.default_rng(0).integers(0, 2, (3, 4, 6, 5)).astype(float)
-    found = tensors(model)
-    flat = np.stack([[image[i, j, c] for c in range(5) for i in range(4) for j in range(6)] for image in spikes])
-    expected = flat @ found["fc1.weight"].T + found["fc1.bias"]
-    library = Jax(config.graph, model.nodes)
-    current = library.linear(library.parameters["fc1"], library.flatten(jnp.asarray(spikes)))
-    np.testing.assert_allclose(current, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_a_custom_derivative_replaces_the_configured_one(x64):

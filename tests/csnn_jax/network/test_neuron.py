@@ -1,6 +1,4 @@
-"""The LIF neuron against traces worked out by hand and against closed recurrences for its gradients."""
-
-from functools import partial
+"""The LIF neuron against traces worked out by hand; engine/test_derivatives.py has its gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -87,57 +85,6 @@ def test_no_gradient_through_the_reset(reset, when_fired):
 
     slope = jax.vmap(jax.grad(next_membrane))
     np.testing.assert_array_equal(slope(jnp.asarray([-3.0, 0.5, 1.0, 1.5])), [0.5, 0.5, 0.5, when_fired])
-
-
-def recurrences(current, beta, theta, reset, d_spikes):
-    """The forward and backward equations of design section 2 in NumPy: spikes, dI [time, n], dbeta, dtheta.
-
-    Uses atan's derivative with the default slope, 1 / (1 + (pi x)^2), for sigma'.
-    """
-    u, s, r, before = (np.zeros_like(current) for _ in range(4))
-    decay, last = np.clip(beta, 0, 1), np.zeros_like(current[0])
-    for t, now in enumerate(current):
-        before[t] = last
-        r[t] = last > theta
-        if reset == "subtract":
-            u[t] = decay * last + now - r[t] * theta
-        else:
-            u[t] = decay * (1 - r[t] if reset == "zero" else 1) * last + now
-        s[t] = u[t] > theta
-        last = u[t]
-    through = d_spikes / (1 + (np.pi * (u - theta)) ** 2)
-    kept = 1 - r if reset == "zero" else np.ones_like(r)
-    d_u = np.zeros_like(u)
-    d_u[-1] = through[-1]
-    for t in reversed(range(len(u) - 1)):
-        d_u[t] = through[t] + decay * kept[t + 1] * d_u[t + 1]
-    d_theta = -through.sum() - ((r * d_u).sum() if reset == "subtract" else 0)
-    return s, d_u, (d_u * kept * before).sum() * (0 <= beta <= 1), d_theta
-
-
-@partial(jax.jit, static_argnums=4)
-def gradients(current, beta, theta, d_spikes, reset):
-    """The gradients of the currents, beta and theta, and the spikes."""
-
-    def loss(current, beta, theta):
-        spikes = window(current, beta, theta, reset, surrogate.atan)[1]
-        return (spikes * d_spikes).sum(), spikes
-
-    return jax.grad(loss, (0, 1, 2), has_aux=True)(current, beta, theta)
-
-
-@pytest.mark.parametrize("beta", [0.0, 0.7, 1.0, 1.5])
-@pytest.mark.parametrize("reset", RESETS)
-def test_gradients_match_the_closed_recurrences(reset, beta, x64):
-    rng = np.random.default_rng(0)
-    current, d_spikes, theta = rng.uniform(-0.8, 1.4, (20, 30)), rng.normal(size=(20, 30)), 0.9
-
-    found, spikes = gradients(current, beta, theta, d_spikes, reset)
-    expected_spikes, *expected = recurrences(current, beta, theta, reset, d_spikes)
-    assert 0.1 < expected_spikes.mean() < 0.9
-    np.testing.assert_array_equal(spikes, expected_spikes)
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_integer_membranes_and_unknown_resets_are_refused():

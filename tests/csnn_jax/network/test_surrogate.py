@@ -79,20 +79,6 @@ def test_forward_is_the_strict_step_function(dtype, x64):
     np.testing.assert_array_equal(found, [0, 0, 0, 0, 0, 1, 1, 1])
 
 
-def test_gradient_scales_the_cotangent_under_jit_and_vmap():
-    x = jnp.linspace(-1, 1, 12).reshape(3, 4)
-    weight = jnp.arange(12.0).reshape(3, 4)
-
-    @jax.jit
-    @jax.vmap
-    def per_row(x, weight):
-        return jax.value_and_grad(lambda x: (weight * surrogate.spike(x, surrogate.atan)).sum())(x)
-
-    value, found = per_row(x, weight)
-    np.testing.assert_array_equal(value, (np.asarray(weight) * (np.asarray(x) > 0)).sum(1))
-    np.testing.assert_allclose(found, np.asarray(weight) / (1 + (np.pi * np.asarray(x)) ** 2), rtol=1e-5)
-
-
 @pytest.mark.parametrize("returned", [None, "1", (None,), np.ones(2)], ids=str)
 def test_a_derivative_that_returns_no_array_like_x_is_refused(returned):
     facts = [2, 3] if isinstance(returned, np.ndarray) else [type(returned).__name__, 3]

@@ -1,4 +1,4 @@
-"""The step by hand, and against snnTorch's `Synaptic`: float32 bits and gradients."""
+"""The step against snnTorch's `Synaptic`: float32 bits and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -9,30 +9,11 @@ import torch
 from jax import lax
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.initial import simulation
 from csnn_jax.network import neuron, surrogate
-from csnn_jax.neurons.synaptic import NEURON, step
+from csnn_jax.neurons.synaptic import NEURON
 from csnn_torch.surrogates import spike_function
 
-CURRENTS = [0.75, 0.0, 1.0, 0.0]
-BY_HAND = {  # alpha 0.5, beta 0.5, threshold 1: the synaptic current is 0.75, 0.375, 1.1875, 0.59375 with every reset
-    "subtract": [0.75, 0.75, 1.5625, 0.375],
-    "zero": [0.75, 0.75, 1.5625, 0.0],
-    "clear": [0.75, 0.75, 1.5625, 0.59375],
-    "none": [0.75, 0.75, 1.5625, 1.375],
-}
-IN_SNNTORCH = [reset for reset in BY_HAND if reset != "clear"]
-
-
-@pytest.mark.parametrize("reset", BY_HAND)
-def test_a_spike_resets_the_membrane_and_not_the_current(reset):
-    values = {name: np.float32(value) for name, value in {"alpha": 0.5, "beta": 0.5, "threshold": 1}.items()}
-    state, found = {"syn": np.float32(0), "mem": np.float32(0)}, []
-    for current in CURRENTS:
-        state = step(simulation.NumPy(), values, state, np.float32(current), reset)
-        found.append(state)
-    assert [one["syn"] for one in found] == [0.75, 0.375, 1.1875, 0.59375]
-    assert [one["mem"] for one in found] == BY_HAND[reset]
+IN_SNNTORCH = [reset for reset in NEURON.resets if reset != "clear"]
 
 
 def in_jax(currents, values, reset):

@@ -65,9 +65,9 @@ CSNN_INLINE void reverse_step(const LifBackward& a, int64_t count, const float* 
     else sigma = derivative<kind>(u - threshold, a.slope);
     const v16 through = sigma * load(dspikes + n);
     const v16 carry = next ? load(next + n) : v16{};
-    const v16 kept = neuron.reset == Reset::zero ? where_greater(u, threshold, v16{}, carry) : carry;
-    store(dcurrent + n, through + neuron.beta * kept);
-    dbeta += kept * u;
+    const v16 carried = neuron.reset == Reset::zero ? where_greater(u, threshold, v16{}, carry) : carry;
+    store(dcurrent + n, through + neuron.beta * carried);
+    dbeta += carried * u;
     dthreshold -= through;
     if (neuron.reset == Reset::subtract) dthreshold -= where_greater(u, threshold, carry, v16{});
   }

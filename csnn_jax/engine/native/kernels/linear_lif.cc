@@ -45,19 +45,11 @@ void linear_lif(const LinearLif& a, int64_t image, int64_t column, int64_t width
   assert(a.time > 0 && a.inputs % lanes == 0 && a.outputs % lanes == 0 && 0 < a.channels && a.channels <= a.outputs);
   assert(0 < width && width <= (a.scale ? 2 : 1) * most_width && width % lanes == 0 && a.most > 0);
   assert(image >= 0 && column >= 0 && column + width <= a.outputs && a.start);
-  if (a.scale) {
-    const auto* whole = static_cast<const int16_t*>(block);
-    if (width > 3 * WholeRow::outputs) block_lif<WholeRow, 4>(a, image, column, whole);
-    else if (width > 2 * WholeRow::outputs) block_lif<WholeRow, 3>(a, image, column, whole);
-    else if (width > WholeRow::outputs) block_lif<WholeRow, 2>(a, image, column, whole);
-    else block_lif<WholeRow, 1>(a, image, column, whole);
-    return;
-  }
-  const auto* floats = static_cast<const float*>(block);
-  if (width == 4 * lanes) block_lif<FloatRow, 4>(a, image, column, floats);
-  else if (width == 3 * lanes) block_lif<FloatRow, 3>(a, image, column, floats);
-  else if (width == 2 * lanes) block_lif<FloatRow, 2>(a, image, column, floats);
-  else block_lif<FloatRow, 1>(a, image, column, floats);
+  const int64_t wide = a.scale ? WholeRow::outputs : FloatRow::outputs;
+  BlockRows::choose((width + wide - 1) / wide, [&]<int V>() {
+    if (a.scale) block_lif<WholeRow, V>(a, image, column, static_cast<const int16_t*>(block));
+    else block_lif<FloatRow, V>(a, image, column, static_cast<const float*>(block));
+  });
 }
 
 }  // namespace csnn::ISA

@@ -23,14 +23,14 @@ void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* 
 int64_t list_firing(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons) {
   assert(time > 0 && count >= 0);
   const int64_t spans = (time + 63) / 64;
-  int64_t found = 0;
+  int64_t firing = 0;
   for (int64_t n = 0; n < count; n++) {
     uint64_t any = 0;
     for (int64_t i = 0; i < spans; i++) any |= history[n * spans + i];
-    neurons[found] = static_cast<int32_t>(n);
-    found += any != 0;
+    neurons[firing] = static_cast<int32_t>(n);
+    firing += any != 0;
   }
-  return found;
+  return firing;
 }
 
 template <int V>
@@ -65,10 +65,7 @@ void block_weights(const LinearWeights& a, int64_t column, int64_t row, int64_t 
 void linear_weights(const LinearWeights& a, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch) {
   assert(a.time > 0 && a.outputs % lanes == 0 && 0 < width && width <= most_width && width % lanes == 0);
   assert(column >= 0 && column + width <= a.outputs && row >= 0 && row + rows <= a.inputs);
-  if (width == 4 * lanes) block_weights<4>(a, column, row, rows, scratch);
-  else if (width == 3 * lanes) block_weights<3>(a, column, row, rows, scratch);
-  else if (width == 2 * lanes) block_weights<2>(a, column, row, rows, scratch);
-  else block_weights<1>(a, column, row, rows, scratch);
+  BlockRows::choose(width / lanes, [&]<int V>() { block_weights<V>(a, column, row, rows, scratch); });
 }
 
 }  // namespace csnn::ISA
