@@ -63,6 +63,11 @@ class Trainer:
             the seed alone.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
+    Attributes:
+        watching: whether to record densities. Timings don't, for a bare snnTorch loop, without a rate target.
+        once: see `model.run_for`; only without `watching`.
+        memory_format: of the images; by default, as data loaders deliver them.
+
     Raises:
         ValueError: the config contains `auto`, or images or labels don't fit the network.
         UserError: an engine is set, which only csnn_jax supports, or the device isn't available or doesn't support the
@@ -103,9 +108,7 @@ class Trainer:
         self._average = [p.detach().clone() for p in averaged]
         self._output_loss = losses.make(config.train, self.dtype)
         self._sound = True  # whether all losses and gradients were finite so far
-        self.watching = True  # False: a bare snnTorch loop without densities; not with a rate target
-        self.memory_format = torch.contiguous_format  # of the images, as data loaders deliver them
-        self.once = False  # True: see `model.run_for`; only without watching
+        self.watching, self.once, self.memory_format = True, False, torch.contiguous_format
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
