@@ -88,8 +88,8 @@ class NirFile(Side):
         _require(program, name)
         self._dt = dt or rules.dt
         step = f", time step {self._dt:g} s" if rules.dt and not rules.fixed else ""
-        first, *rest = (package.partition("<")[0] for package in program.packages)
-        self.program = f"{first} {version(first)}, {', '.join(f'{one} {version(one)}' for one in rest)}{step}"
+        packages = (package.partition("<")[0] for package in program.packages)
+        self.program = ", ".join(f"{package} {version(package)}" for package in packages) + step
         self._graph = _read(path)
         inputs = [node for node in self._graph.nodes.values() if type(node).__name__ == "Input"]
         shapes = [tuple(map(int, shape)) for node in inputs for shape in node.input_type.values()]
