@@ -63,6 +63,11 @@ class Trainer:
             the seed alone.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
+    Attributes:
+        watching: whether to record densities. Timings don't, for a bare snnTorch loop, without a rate target.
+        once: whether to compute the first current of a constant image before the loop; only without `watching`.
+        memory_format: of the images; by default, as data loaders deliver them.
+
     Raises:
         ValueError: the config contains `auto`, or images or labels don't fit the network.
         UserError: an engine is set, which only csnn_jax supports, or the device isn't available or doesn't support the
@@ -103,9 +108,7 @@ class Trainer:
         self._average = [p.detach().clone() for p in averaged]
         self._output_loss = losses.make(config.train, self.dtype)
         self._sound = True  # whether all losses and gradients were finite so far
-        self.watching = True  # False: a bare snnTorch loop without densities; not with a rate target
-        self.memory_format = torch.contiguous_format  # of the images, as data loaders deliver them
-        self.once = False  # True: see `model.output_of`; only without watching
+        self.watching, self.once, self.memory_format = True, False, torch.contiguous_format
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
@@ -152,13 +155,13 @@ class Trainer:
                 parameter.copy_(value)
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
-        def count(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+        def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
             x = self.input(split.images, rows, (1, number))
             sums = model.count(self.network, x, self.config.model.time_steps, self.config.model.readout)
             return sums.scores.cpu().numpy().argmax(1), sums.fired.cpu().numpy()
 
         with self._holding(self._average or None):
-            return evaluate(split, self.config.model, count, go_on)
+            return evaluate(split, self.config.model, tally, go_on)
 
     def summarize_neurons(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         def run(some: np.ndarray, number: int) -> list[Moments]:

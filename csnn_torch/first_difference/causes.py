@@ -84,19 +84,16 @@ def _pooled(kind: Any, model: ModelConfig) -> ModelConfig:
     return replace(model, pool=pools or model.pool)
 
 
+_RESETS: tuple[tuple[str, Reset, bool], ...] = (
+    ("subtracts the threshold in the step of the spike, before the leak", "subtract", True),
+    ("subtracts the threshold one step later, after the input", "subtract", False),
+    ("to zero in the step of the spike, before the leak", "zero", True),
+    ("to zero one step later, with the input of that step", "zero", False),
+    ("none", "none", True),
+)
 _GENERAL = (
     changes("spikes at the threshold: >= instead of >", "threshold", "fires", lambda _: _at_least),
-    steps(
-        "reset: subtracts the threshold in the step of the spike, before the leak",
-        "reset",
-        partial(resetting, "subtract", True),
-    ),
-    steps(
-        "reset: subtracts the threshold one step later, after the input", "reset", partial(resetting, "subtract", False)
-    ),
-    steps("reset: to zero in the step of the spike, before the leak", "reset", partial(resetting, "zero", True)),
-    steps("reset: to zero one step later, with the input of that step", "reset", partial(resetting, "zero", False)),
-    steps("reset: none", "reset", partial(resetting, "none", True)),
+    *(steps(f"reset: {text}", "reset", partial(resetting, reset, now)) for text, reset, now in _RESETS),
     steps("leak after the input: beta (U + I)", "leak", _leak_last),
     steps(
         "input multiplied by 1 - beta (r = 1, or r ignored)",

@@ -1,7 +1,8 @@
 """The inputs that both sides get."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,19 +21,16 @@ SEED = (0, 2, 0)
 """Seed of the rate encoding, the same as in comparisons of files with their run."""
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs:
+class Inputs(NamedTuple):
     """The inputs of both sides.
 
     Attributes:
         what: the images, in words.
-        steps: number of time steps.
         each: each side's input [time, images, *input_shape], float32.
     """
 
     what: str
-    steps: int
-    each: tuple[Tensor, Tensor]
+    each: Sequence[Tensor]
 
 
 def inputs(
@@ -58,8 +56,7 @@ def inputs(
         if images.shape[1] < length:
             raise UserError(f"--time-steps {length}: expected at most {images.shape[1]}, the steps of the recordings")
         images = images[:, :length]
-    each = [_enter(side, job, images, length, scale) for side in sides]
-    return Inputs(what, length, (each[0], each[1]))
+    return Inputs(what, [_enter(side, job, images, length, scale) for side in sides])
 
 
 def _images(

@@ -13,7 +13,7 @@ def heading(sides: tuple[Side, Side], inputs: Inputs) -> Iterator[str]:
     """What is compared."""
     for letter, side in zip("AB", sides, strict=True):
         yield f"{letter}  {side.name}: {side.program}"
-    yield f"On {inputs.what}, {inputs.steps} steps. Images, steps and neurons count from 0."
+    yield f"On {inputs.what}, {len(inputs.each[0])} steps. Images, steps and neurons count from 0."
 
 
 def counts(result: Compared) -> Iterator[str]:
@@ -63,10 +63,8 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
     """
     if explained is None:
         yield "Causes: unknown, because neither side's network can be computed here:"
-        why = (
-            side.why_unread or "computed here, its network gives different values than on that side" for side in sides
-        )
-        yield from (f"  {letter}: {reason}" for letter, reason in zip("AB", why, strict=True))
+        differs = "computed here, its network gives different values than on that side"
+        yield from (f"  {letter}: {side.why_unread or differs}" for letter, side in zip("AB", sides, strict=True))
         if files := [side.name for side in sides if ":" in side.name]:
             yield f"  Compare each file with NIR's definition, such as {files[0].partition(':')[2]} {files[0]}"
         return
@@ -79,10 +77,12 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
     else:
         yield f"Causes: none of the known ones explains any of {other}'s values."
         return
-    for one in good or findings[:1]:
-        how = "the first of them and " if one.first else ""
-        explains = f"all {differ:,}" if not one.left else f"{how}all but {one.left:,} of {differ:,}"
-        yield f"  {'; and with '.join(cause.text for cause in one.causes)}"
-        yield (
-            f"    explains {explains}" if one.first else f"    leaves {one.left:,} of {differ:,}, the first among them"
-        )
+    for finding in good or findings[:1]:
+        left = f"{finding.left:,} of {differ:,}"
+        yield f"  {'; and with '.join(cause.text for cause in finding.causes)}"
+        if not finding.first:
+            yield f"    leaves {left}, the first among them"
+        else:
+            yield (
+                f"    explains the first of them and all but {left}" if finding.left else f"    explains all {differ:,}"
+            )

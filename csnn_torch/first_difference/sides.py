@@ -88,8 +88,8 @@ class NirFile(Side):
         _require(program, name)
         self._dt = dt or rules.dt
         step = f", time step {self._dt:g} s" if rules.dt and not rules.fixed else ""
-        first, *rest = (package.partition("<")[0] for package in program.packages)
-        self.program = f"{first} {version(first)}, {', '.join(f'{one} {version(one)}' for one in rest)}{step}"
+        packages = (package.partition("<")[0] for package in program.packages)
+        self.program = ", ".join(f"{package} {version(package)}" for package in packages) + step
         self._graph = _read(path)
         inputs = [node for node in self._graph.nodes.values() if type(node).__name__ == "Input"]
         shapes = [tuple(map(int, shape)) for node in inputs for shape in node.input_type.values()]
@@ -245,7 +245,7 @@ class OnnxStep(Side):
         except Exception as error:  # ONNX Runtime's errors have no common class
             raise UserError(f"{path}: ONNX Runtime can't run it: {first_line(error)}") from None
         steps = next((prop.value for prop in model.metadata_props if prop.key == "time_steps"), None)
-        self.job, self.network, self.why_unread = _beside(Path(path), steps)
+        self.job, self.network, self.why_unread = _bundle_of(Path(path), steps)
 
     def record(self, x: Tensor) -> Trace:
         """Runs the window; if the graph's batch size is fixed at 1, image by image."""
@@ -276,7 +276,7 @@ def _spikes(graph: Any, layers: int) -> dict[str, str]:
     return hidden | ({f"lif{layers}": "spikes"} if graph.output[0].name == "spikes" else {})
 
 
-def _beside(path: Path, steps: str | None) -> tuple[Config | None, Network | None, str]:
+def _bundle_of(path: Path, steps: str | None) -> tuple[Config | None, Network | None, str]:
     """The job and the network of a file's bundle, or why there's none."""
     try:
         _, config, tensors = rundir.open_run(str(path.parent))

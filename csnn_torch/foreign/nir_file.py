@@ -88,11 +88,11 @@ def read(path: str, newer: bool = False) -> Graph:
         with h5py.File(path) as file:
             contents = _Contents(path, available_memory() // 4)
             if not newer:
-                _check_version(file, contents)
+                contents.check_version(file)
             if "node" not in file:
-                raise UserError(f"{path}: is an HDF5 file without a node, {_EXPECTED}")
+                raise contents.error(f"is an HDF5 file without a node, {_EXPECTED}")
             if contents.count(contents.item(file, "node")) > MOST_NODES:
-                raise UserError(f"{path}: has more than {MOST_NODES:,} nodes, {_EXPECTED} with fewer")
+                raise contents.error(f"has more than {MOST_NODES:,} nodes, {_EXPECTED} with fewer")
             graph = contents.node(file, "node")
     except UserError:
         raise
@@ -101,24 +101,6 @@ def read(path: str, newer: bool = False) -> Graph:
     if isinstance(graph, StoredNode):
         raise UserError(f"{path}: contains a single {graph.kind}, {_EXPECTED}")
     return graph
-
-
-def _check_version(file: Any, contents: "_Contents") -> None:
-    path = contents.path
-    if "version" not in file:
-        raise UserError(f"{path}: is an HDF5 file without nir's version, {_EXPECTED}")
-    version = one_line(str(contents.value(file, "version")))
-    parts = version.split(".")
-    if not all(part.isdecimal() and part.isascii() for part in parts[:3]):
-        raise UserError(f"{path}: has version {version}, expected a version such as {_shown(NEWEST)}")
-    if tuple(map(int, parts[:3])) > NEWEST:
-        raise UserError(
-            f"{path}: was written by nir {version}, expected {_shown(NEWEST)}, the newest supported version, or older"
-        )
-
-
-def _shown(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
 
 
 @dataclass
@@ -135,16 +117,31 @@ class _Contents:
     room: int
     counts: dict[int, int] = field(default_factory=dict)
 
+    def error(self, text: str) -> UserError:
+        """An error about the file, to be raised."""
+        return UserError(f"{self.path}: {text}")
+
+    def check_version(self, file: Any) -> None:
+        """Raises UserError unless nir's version is supported."""
+        if "version" not in file:
+            raise self.error(f"is an HDF5 file without nir's version, {_EXPECTED}")
+        version, newest = one_line(str(self.value(file, "version"))), ".".join(map(str, NEWEST))
+        parts = version.split(".")[:3]
+        if not all(part.isdecimal() and part.isascii() for part in parts):
+            raise self.error(f"has version {version}, expected a version such as {newest}")
+        if tuple(map(int, parts)) > NEWEST:
+            raise self.error(f"was written by nir {version}, expected {newest}, the newest supported version, or older")
+
     def item(self, group: Any, name: str) -> Any:
         """A group or data set."""
         from csnn_torch.foreign import hdf5
 
         shown = one_line(f"{group.name.rstrip('/')}/{name}")
         if name not in group:
-            raise UserError(f"{self.path}: has no {shown}, {_EXPECTED}")
+            raise self.error(f"has no {shown}, {_EXPECTED}")
         member, problem = hdf5.member(group, name)
         if problem:
-            raise UserError(f"{self.path}: {shown} {problem}")
+            raise self.error(f"{shown} {problem}")
         return member
 
     def value(self, group: Any, name: str) -> Any:
@@ -154,13 +151,11 @@ class _Contents:
         stored = self.item(group, name)
         size, kind, shape = stored.nbytes, stored.dtype.kind, stored.shape
         if not hdf5.is_stored(stored):
-            raise UserError(
-                f"{self.path}: {one_line(stored.name)} has shape {list(shape)}, expected as many values as are stored"
-            )
+            raise self.error(f"{one_line(stored.name)} has shape {list(shape)}, expected as many values as are stored")
         self._take(size)
         if kind == "O" and shape:  # text of any length, one by one: all could be the same gigabyte
             if stored.size > 4 * MOST_NODES:
-                raise UserError(f"{self.path}: {one_line(stored.name)} has {stored.size:,} texts, {_EXPECTED}")
+                raise self.error(f"{one_line(stored.name)} has {stored.size:,} texts, {_EXPECTED}")
             texts = [self._text(stored, place) for place in np.ndindex(shape)]
             return np.array(texts, object).reshape(shape)
         return self._text(stored, ()) if kind in "OS" and not shape else stored[()]
@@ -173,14 +168,14 @@ class _Contents:
     def _take(self, size: int) -> None:
         self.room -= size
         if self.room < 0:
-            raise UserError(f"{self.path}: its values don't fit into a quarter of the memory, {_EXPECTED}")
+            raise self.error(f"its values don't fit into a quarter of the memory, {_EXPECTED}")
 
     def count(self, group: Any, depth: int = 0) -> int:
         """Number of nodes of a graph with those of its inner graphs; 1 for another node. Reads no values."""
         import h5py
 
         if depth > _DEEPEST:
-            raise UserError(f"{self.path}: graphs are nested more than {_DEEPEST} deep, {_EXPECTED}")
+            raise self.error(f"graphs are nested more than {_DEEPEST} deep, {_EXPECTED}")
         if "nodes" not in group:
             return 1
         place = h5py.h5o.get_info(group.id).addr
@@ -195,7 +190,7 @@ class _Contents:
         group = self.item(above, name)
         kind = self.value(group, "type")
         if not isinstance(kind, str):
-            raise UserError(f"{self.path}: {one_line(group.name)} has a number as its type, expected a name")
+            raise self.error(f"{one_line(group.name)} has a number as its type, expected a name")
         if kind == "NIRGraph":
             inner = self.item(group, "nodes")
             nodes = {one: self.node(inner, one) for one in inner}
@@ -208,9 +203,7 @@ class _Contents:
         """The values of a node, or its metadata."""
         names = [one for one in group if one not in ("type", "metadata")]
         if len(names) > _VALUES:
-            raise UserError(
-                f"{self.path}: {one_line(group.name)} has {len(names):,} values, expected at most {_VALUES}"
-            )
+            raise self.error(f"{one_line(group.name)} has {len(names):,} values, expected at most {_VALUES}")
         return {one: self.value(group, one) for one in names}
 
 

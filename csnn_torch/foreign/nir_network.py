@@ -30,7 +30,7 @@ Values = np.ndarray
 NEAR = 1e-6
 """Relative tolerance for rounding a factor to a power of two: in float32, r dt / tau is rarely exactly 1."""
 WEAK = 1e-3
-"""An input factor up to this is probably a misunderstanding."""
+"""With a factor up to this, a neuron practically ignores its input: probably a unit was misread."""
 
 
 class _Neurons(NamedTuple):

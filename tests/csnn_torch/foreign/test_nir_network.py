@@ -130,8 +130,19 @@ IMAGE = conv(sixteenths(0, 3, 2, 3, 3)), lif(), flatten(), affine(sixteenths(1, 
 FLAT = affine(sixteenths(1, 4, 36)), lif()
 
 
+@pytest.fixture
+def read(tmp_path):
+    """Reads a network from a file with these nodes."""
+
+    def call(shape, *nodes, metadata=None, **settings):
+        path = write(tmp_path / "net.nir", chained(shape, *nodes), metadata=metadata)
+        return nir_network.read(path, **settings)
+
+    return call
+
+
 @pytest.mark.parametrize(
-    ("nodes", "shape", "given", "expected"),
+    ("nodes", "shape", "size", "expected"),
     [
         (IMAGE, (2, 8, 6), None, (8, 6, 2)),
         (IMAGE, (1, 2, 8, 6), None, (8, 6, 2)),
@@ -144,57 +155,44 @@ FLAT = affine(sixteenths(1, 4, 36)), lif()
         ((flatten(), *FLAT), (1, 4, 9), None, (4, 9, 1)),
     ],
 )
-def test_the_image_size_comes_from_the_file_or_the_user(tmp_path, nodes, shape, given, expected):
-    path = write(tmp_path / "net.nir", chained(shape, *nodes))
-    found = nir_network.read(path, dt=1.0, input_shape=given)
+def test_the_image_size_comes_from_the_file_or_the_user(read, nodes, shape, size, expected):
+    found = read(shape, *nodes, dt=1.0, input_shape=size)
     assert found.config.input_shape == expected
     assert {name: value.shape for name, value in found.tensors.items()} == layouts.expected_shapes(found.config)
 
 
 @pytest.mark.parametrize(
-    ("nodes", "shape", "given", "facts"),
+    ("nodes", "shape", "settings", "facts"),
     [
-        (IMAGE, (), None, ("no input shape", "input_shape")),
-        (IMAGE, (5, 2, 8, 6), None, ("[5, 2, 8, 6]",)),
-        (FLAT, (35,), None, ("35 inputs", "input_shape")),
-        (FLAT, (36,), (5, 7, 1), (1, "`0`", "[4, 36]", 35)),
-        (IMAGE, (2, 8, 6), (6, 6, 2), (4, "`3`", "[4, 144]", 108)),
-        (IMAGE, (2, 8, 6), (8, 0, 2), ("input_shape 8 0 2",)),
+        (IMAGE, (), {"dt": 1.0}, ("no input shape", "input_shape")),
+        (IMAGE, (5, 2, 8, 6), {"dt": 1.0}, ("[5, 2, 8, 6]",)),
+        (FLAT, (35,), {"dt": 1.0}, ("35 inputs", "input_shape")),
+        (FLAT, (36,), {"dt": 1.0, "input_shape": (5, 7, 1)}, (1, "`0`", "[4, 36]", 35)),
+        (IMAGE, (2, 8, 6), {"dt": 1.0, "input_shape": (6, 6, 2)}, (4, "`3`", "[4, 144]", 108)),
+        (IMAGE, (2, 8, 6), {"dt": 1.0, "input_shape": (8, 0, 2)}, ("input_shape 8 0 2",)),
+        (FLAT, (36,), {"metadata": {"dt": "short"}}, ("net.nir", "dt short", "float")),
+        (FLAT, (36,), {"metadata": {"time_steps": 0}}, ("net.nir", "time_steps 0", 1)),
+        (FLAT, (36,), {"metadata": {"encoding": 3}}, ("net.nir", "encoding 3", "str")),
+        (FLAT, (36,), {"metadata": {"scale": np.ones(2)}}, ("net.nir", "scale", "float")),
     ],
 )
-def test_a_size_that_does_not_fit_is_refused(tmp_path, nodes, shape, given, facts):
-    path = write(tmp_path / "net.nir", chained(shape, *nodes))
+def test_a_size_that_does_not_fit_and_invalid_metadata_are_refused(read, nodes, shape, settings, facts):
     with refusing(UserError, *facts):
-        nir_network.read(path, dt=1.0, input_shape=given)
+        read(shape, *nodes, **settings)
 
 
-def test_the_user_overrides_the_metadata_of_a_file(tmp_path):
+def test_the_user_overrides_the_metadata_of_a_file(read):
     metadata = {"dt": 1.0, "time_steps": 7, "encoding": "rate", "scale": 128.0, "more": "text"}
-    path = write(tmp_path / "net.nir", chained((36,), *FLAT), metadata=metadata)
-    config = nir_network.read(path).config
-    assert (config.time_steps, config.encoding, config.scale, config.beta) == (7, "rate", 128.0, 0.75)
-    config = nir_network.read(path, dt=2.0, time_steps=9, encoding="direct", scale=64.0, slope=None).config
-    assert (config.time_steps, config.encoding, config.scale, config.beta) == (9, "direct", 64.0, 0.5)
+    for settings, expected in (
+        ({}, (7, "rate", 128.0, 0.75)),
+        ({"dt": 2.0, "time_steps": 9, "encoding": "direct", "scale": 64.0, "slope": None}, (9, "direct", 64.0, 0.5)),
+    ):
+        config = read((36,), *FLAT, metadata=metadata, **settings).config
+        assert (config.time_steps, config.encoding, config.scale, config.beta) == expected
 
 
-@pytest.mark.parametrize(
-    ("metadata", "facts"),
-    [
-        ({"dt": "short"}, ("dt short", "float")),
-        ({"time_steps": 0}, ("time_steps 0", 1)),
-        ({"encoding": 3}, ("encoding 3", "str")),
-        ({"scale": np.ones(2)}, ("scale", "float")),
-    ],
-)
-def test_invalid_metadata_is_refused(tmp_path, metadata, facts):
-    path = write(tmp_path / "net.nir", chained((36,), *FLAT), metadata=metadata)
-    with refusing(UserError, path, *facts):
-        nir_network.read(path)
-
-
-def test_normalized_images_and_their_scale_are_folded_into_the_first_layer(tmp_path):
-    path = write(tmp_path / "net.nir", chained((36,), *FLAT))
-    found = nir_network.read(path, dt=1.0, normalize=(0.25, 0.5))
+def test_normalized_images_and_their_scale_are_folded_into_the_first_layer(read):
+    found = read((36,), *FLAT, dt=1.0, normalize=(0.25, 0.5))
     weight = FLAT[0][1]["weight"].astype(np.float64)
     np.testing.assert_array_equal(found.tensors["fc1.weight"], (weight / 0.5 * (256 / 255)).astype(np.float32))
     np.testing.assert_array_equal(found.tensors["fc1.bias"], (-weight / 0.5 * 0.25).sum(1).astype(np.float32))

@@ -8,7 +8,6 @@ from refusals import refusing
 
 from csnn_jax.errors import UserError
 from csnn_torch.foreign import nir_network
-from csnn_torch.programs import PROGRAMS
 
 pytestmark = pytest.mark.numeric
 
@@ -23,75 +22,69 @@ def read(tmp_path):
     return of
 
 
-@pytest.mark.parametrize("beta", np.linspace(0.5, 0.999, 60, dtype=np.float32))
-def test_the_betas_of_snntorch_come_back(read, beta):
-    tau = np.float32(1e-4) / (1 - beta)
-    found = read(lif(tau=tau, r=tau / np.float32(1e-4)), written_by="snntorch")
-    assert np.float32(found.config.beta) == beta and found.config.reset == "subtract"
-    np.testing.assert_array_equal(found.tensors["fc1.weight"], sixteenths(0, 24, 16))
-
-
-@pytest.mark.parametrize("rate", [10, 100, 125, 200, 250, 333, 500, 987.5])
-def test_the_rates_of_norse_come_back(read, rate):
-    written = torch.tensor(0.001) / torch.tensor(float(rate))
-    found = read(lif(tau=written.numpy(), r=1.0), written_by="norse")
-    leak = 0.001 * torch.tensor(float(rate))
-    assert torch.tensor(found.config.beta) == 1 - leak and found.config.reset == "zero"
-    expected = (sixteenths(0, 24, 16).astype(np.float64) * leak.double().numpy()).astype(np.float32)
-    np.testing.assert_array_equal(found.tensors["fc1.weight"], expected)
-
-
-def test_norses_step_can_be_set(read):
-    found = read(lif(tau=np.float32(1e-4 / 2500), r=1.0), written_by="norse", dt=1e-4)
-    assert found.config.beta == 0.75
-
-
-def test_the_input_of_a_norse_lif_with_a_synapse_is_scaled_by_its_leak(read):
-    written = {name: np.float32(1e-3 / rate) for name, rate in (("tau_mem", 250), ("tau_syn", 500))}
-    found = read(cuba(**written, r=1.0, w_in=1.0), written_by="norse")
-    assert (found.config.alpha, found.config.beta, found.config.reset) == (0.5, 0.75, "clear")
-    np.testing.assert_array_equal(found.tensors["fc1.weight"], sixteenths(0, 24, 16) / 4)
-
-
-@pytest.mark.parametrize("tau", [1.0, 2.0, 4.5, 10.0, 33.0])
-@pytest.mark.parametrize("norm_input", [True, False])
-def test_sinabs_counts_in_steps(read, tau, norm_input):
-    found = read(lif(tau=np.float32(tau), r=1.0), written_by="sinabs", reset="zero", norm_input=norm_input)
-    alpha = torch.exp(-1.0 / torch.tensor(tau))
-    assert torch.tensor(found.config.beta) == alpha
-    assert found.config.threshold == float(str(np.nextafter(np.float32(1), np.float32(0))))
-    factor = 1 - alpha.double().numpy() if norm_input else 1
-    np.testing.assert_array_equal(found.tensors["fc1.weight"], (sixteenths(0, 24, 16) * factor).astype(np.float32))
-
-
-@pytest.mark.parametrize(("tau", "r"), [(2.0, 1.0), (4.0, 4.0), (3.0, 3.0), (2.0, 2.0)])
-def test_spikingjelly_spikes_at_its_threshold(read, tau, r):
-    found = read(lif(tau=tau * 1e-4, r=r, v_threshold=0.5), written_by="spikingjelly")
-    assert np.float32(found.config.beta) == np.float32(1 - 1 / tau)
-    assert np.float32(found.config.threshold) == np.nextafter(np.float32(0.5), np.float32(0))
-    np.testing.assert_array_equal(found.tensors["fc1.weight"], sixteenths(0, 24, 16) * (r / tau).__float__())
-
-
-def test_spikingjelly_counts_from_v_reset(read):
-    found = read(lif(tau=4e-4, v_leak=-1.0, v_reset=-1.0, v_threshold=1.0), written_by="spikingjelly")
-    assert np.float32(found.config.threshold) == np.nextafter(np.float32(2), np.float32(0))
-    assert not found.config.bias
-
-
 INTEGRATE = "IF", {"r": 1.0, "v_threshold": 1.0, "v_reset": 0.0}
+ONE, HALF = np.float32(1), np.float32(0.5)
 
 
-def test_r_is_ignored_in_an_if_of_norse_or_sinabs(read):
-    for name in ("norse", "sinabs"):
-        found = read(INTEGRATE, written_by=name)
-        assert found.config.beta == 1 and found.config.reset == PROGRAMS[name].rules.reset
-        np.testing.assert_array_equal(found.tensors["fc1.weight"], sixteenths(0, 24, 16))
-    defined = read(INTEGRATE)
-    assert any(
-        "`1`, IF, gets 0.0001 of its input because of its r, time constant and time step; programs" in n
-        for n in defined.notes
-    )
-    assert not any("of its input" in note for note in read(INTEGRATE, dt=1.0).notes)
+def below(threshold):
+    """The threshold of a program whose neurons also spike at it."""
+    return np.nextafter(threshold, np.float32(0))
+
+
+def snntorch(beta):
+    tau = ONE * np.float32(1e-4) / (1 - beta)
+    return {"written_by": "snntorch"}, lif(tau=tau, r=tau / np.float32(1e-4)), beta, "subtract", ONE, 1
+
+
+def norse(rate):
+    """Its float32 rate times its step of 1 ms is the leak, by which it multiplies the input."""
+    leak = 0.001 * torch.tensor(float(rate))
+    tau = (torch.tensor(0.001) / torch.tensor(float(rate))).numpy()
+    return {"written_by": "norse"}, lif(tau=tau, r=1.0), (1 - leak).numpy(), "zero", ONE, leak.double().item()
+
+
+def sinabs(tau, norm_input):
+    """It counts in steps."""
+    settings = {"written_by": "sinabs", "reset": "zero", "norm_input": norm_input}
+    beta = torch.exp(-1.0 / torch.tensor(tau))
+    factor = 1 - beta.double().item() if norm_input else 1
+    return settings, lif(tau=np.float32(tau), r=1.0), beta.numpy(), "zero", below(ONE), factor
+
+
+def spikingjelly(tau, r):
+    node = lif(tau=tau * 1e-4, r=r, v_threshold=0.5)
+    return {"written_by": "spikingjelly"}, node, np.float32(1 - 1 / tau), "zero", below(HALF), r / tau
+
+
+NORSE_SYNAPSE = cuba(tau_mem=np.float32(1e-3 / 250), tau_syn=np.float32(1e-3 / 500), r=1.0, w_in=1.0)
+RULES = [
+    *map(snntorch, np.linspace(0.5, 0.999, 60, dtype=np.float32)),
+    *map(norse, (10, 100, 125, 200, 250, 333, 500, 987.5)),
+    ({"written_by": "norse", "dt": 1e-4}, lif(tau=np.float32(1e-4 / 2500), r=1.0), 0.75, "zero", ONE, 0.25),
+    ({"written_by": "norse"}, NORSE_SYNAPSE, 0.75, "clear", ONE, 1 / 4),
+    *(sinabs(tau, norm_input) for tau in (1.0, 2.0, 4.5, 10.0, 33.0) for norm_input in (True, False)),
+    *map(spikingjelly, (2.0, 4.0, 3.0, 2.0), (1.0, 4.0, 3.0, 2.0)),
+    ({"written_by": "spikingjelly"}, lif(tau=4e-4, v_leak=-1.0, v_reset=-1.0), 0.75, "zero", below(ONE * 2), 1),
+    ({"written_by": "norse"}, INTEGRATE, 1, "zero", ONE, 1),  # r is ignored
+    ({"written_by": "sinabs"}, INTEGRATE, 1, "subtract", below(ONE), 1),
+    ({"dt": 1.0}, INTEGRATE, 1, "zero", ONE, 1),
+]
+
+
+@pytest.mark.parametrize(("settings", "node", "beta", "reset", "threshold", "factor"), RULES)
+def test_each_programs_parameters_come_back(read, settings, node, beta, reset, threshold, factor):
+    config, tensors, notes = read(node, **settings)
+    assert np.float32(config.beta) == np.float32(beta) and config.reset == reset and not config.bias
+    assert config.neuron == "leaky" or config.alpha == 0.5
+    assert np.float32(config.threshold) == threshold
+    expected = (sixteenths(0, 24, 16).astype(np.float64) * factor).astype(np.float32)
+    np.testing.assert_array_equal(tensors["fc1.weight"], expected)
+    assert not any("of its input" in note for note in notes)
+
+
+def test_an_input_that_is_nearly_lost_is_noted(read):
+    why = "`1`, IF, gets 0.0001 of its input because of its r, time constant and time step; programs"
+    assert any(why in note for note in read(INTEGRATE).notes)
 
 
 @pytest.mark.parametrize(
