@@ -40,15 +40,12 @@ class Operations(Protocol):
 
     def fired(self, membrane: Any, threshold: Any) -> Any:
         """True where a membrane is above the threshold. No gradient flows through it."""
-        ...
 
     def masked(self, fired: Any, x: Any) -> Any:
         """x where a neuron fired, otherwise 0."""
-        ...
 
     def decayed(self, factor: Any, x: Any) -> Any:
         """factor * x, rounded before anything is added to it."""
-        ...
 
 
 @dataclass(frozen=True)

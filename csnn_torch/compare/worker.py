@@ -34,19 +34,15 @@ class Side(Protocol):
 
     def describe(self) -> str:
         """Framework, engine, device and threads."""
-        ...
 
     def step(self, iteration: int, index: np.ndarray) -> None:
         """One training iteration on the training images `index`."""
-        ...
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         """Predicted classes of the test images `index`."""
-        ...
 
     def densities(self, index: np.ndarray) -> dict[str, float]:
         """Fraction of the neurons that spike at a step, by layer, on the test images `index`."""
-        ...
 
 
 class Jax:

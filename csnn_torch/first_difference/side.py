@@ -40,4 +40,3 @@ class Side(Protocol):
             NumPy arrays in torch's layout for `lif1`, `lif2`, ...: the membranes of all, and the spikes of those that
                 spike and show it.
         """
-        ...
