@@ -35,7 +35,7 @@ class Journal:
         at_end: Mapping[str, Any] = {},
     ):
         self._config, self._records, self._say, self._on_step, self._at_end = config, records, say, on_step, at_end
-        self.health = HealthMonitor(config, total, records, neurons)
+        self.health = HealthMonitor(config, total, records, neurons, say)
         self._began = self._settled = time.perf_counter()
 
     def __call__(self, event: Event) -> None:
@@ -65,14 +65,14 @@ class Journal:
         rate = round(self._config.train.batch_size / seconds, 2)
         self._records.record("train", iter=iteration, loss=metrics.loss, images_per_s=rate, **layers)
         self._on_step(iteration, metrics.loss)
-        self.health.step(iteration, metrics.loss, layers, self._say)
+        self.health.step(iteration, metrics.loss, layers)
 
     def _record(self, kind: str, done: int, result: Evaluation, **more: Any) -> None:
         """Records an evaluation, then health events, because a resumed run drops everything from its end record on."""
         neurons = self.health.neurons()
         figures = {"accuracy": result.accuracy, "density": result.densities, **by_figure(neurons)}
         self._records.record(kind, iter=done, **more, **figures, seconds=self._seconds())
-        self.health.evaluated(done, neurons, self._say)
+        self.health.evaluated(done, neurons)
 
     def _accuracy(self, result: Evaluation) -> str:
         """In percent, with the number of images if `--eval-images` limits it."""
