@@ -220,14 +220,13 @@ def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     return replace(base, model=model)
 
 
-def job_words(config: Config, plain: Config | None = None, used: Config | None = None) -> list[str]:
-    """The words of a command line that turn one job into another.
+def job_words(config: Config, used: Config | None = None) -> list[str]:
+    """The words of a command line that turn the default job into another.
 
     Args:
         config: the job.
-        plain: the job without these flags; None: the default job.
         used: the job whose values the flags get, which may differ from `config`; None: `config`.
     """
-    before, values = values_of(plain or Config()), values_of(used or config)
+    before, values = values_of(Config()), values_of(used or config)
     changed = [name for name, value in values_of(config).items() if value != before[name]]
     return [word for name in changed for word in words_of(name, values[name])]

@@ -89,12 +89,12 @@ def _nobody(flags: JaxFlags) -> None:
     leave(f"{where}: not {of} connected within {flags.connect_timeout} s; --connect-timeout sets this limit")
 
 
-def leave(message: str, code: int = 2) -> NoReturn:
+def leave(message: str) -> NoReturn:
     """Ends this process at once, without waiting for the others; they notice."""
     print(f"error: {message}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(code)
+    os._exit(2)
 
 
 @contextmanager
