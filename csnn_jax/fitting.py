@@ -88,27 +88,26 @@ def fit(
     _check_used(config)
     dataset = _dataset(config, train, test, classes)
     config = replace(config, data=replace(config.data, dataset=dataset.name))
-    _, asked, job, dataset, trainer, rates = prepare(TrainFlags(config), Trainer, dataset)
+    job = prepare(TrainFlags(config), Trainer, dataset)
 
     def say(line: str) -> None:
         if log is not None:
             log(in_python(line))
 
-    taken = _filled_in(config.model, job.model)
-    for line in (*introduced(dataset, job, trainer), taken, *chosen(asked, job, trainer)):
+    for line in (*introduced(job), _filled_in(config.model, job.config.model), *chosen(job)):
         say(line)
-    loop, records = Loop(job, dataset, trainer, rates), Records()
-    arrays = {"train": data.digest(dataset.train), "test": data.digest(dataset.test)}
-    record = Journal(job, records, len(rates), loop.summarize_neurons, say, at_end={"arrays": arrays})
+    loop, records = Loop(job), Records()
+    arrays = {"train": data.digest(job.dataset.train), "test": data.digest(job.dataset.test)}
+    record = Journal(job, records, loop.summarize_neurons, say, at_end={"arrays": arrays})
     reported = -1
     for event in loop.events(0):
         record(event)
         if isinstance(event, Evaluated | Finished) and on_evaluation is not None and event.done != reported:
             reported = event.done
             on_evaluation(event.done, event.result)
-    tensors = trainer.tensors()
-    weights.check(tensors, job.model, "after training")
-    return Trained(job, tensors, job.train.engine, records.all)
+    tensors = job.trainer.tensors()
+    weights.check(tensors, job.config.model, "after training")
+    return Trained(job.config, tensors, job.config.train.engine, records.all)
 
 
 def _check_used(config: Config) -> None:

@@ -1,17 +1,19 @@
 """The interface between a training job and a framework's trainer."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from csnn_jax.data import Images, Split
+from csnn_jax.config import Config
+from csnn_jax.data import Dataset, Images, Split
 from csnn_jax.runs.checkpoints import State
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
 from csnn_jax.window import Trace
 
 if TYPE_CHECKING:
+    from csnn_jax.flags import TrainFlags
     from csnn_jax.initial.start import Start
     from csnn_jax.training.feed import Batch
 
@@ -64,3 +66,23 @@ class Trainer(Protocol):
 
     def restore(self, state: State) -> None:
         """Restores a training state with the names, shapes and types of `snapshot`."""
+
+
+class Job(NamedTuple):
+    """A job that is ready to begin.
+
+    Attributes:
+        flags: the flags that asked for it.
+        asked: the configuration for this data set.
+        config: the same with every `auto` resolved.
+        dataset: its images, in the network's units.
+        trainer: the network to train.
+        rates: the learning rate of every iteration.
+    """
+
+    flags: "TrainFlags"
+    asked: Config
+    config: Config
+    dataset: Dataset
+    trainer: Trainer
+    rates: np.ndarray
