@@ -113,11 +113,13 @@ def fit(
 def _check_used(config: Config) -> None:
     """Raises UserError if the config sets anything that `fit` doesn't use."""
     for part, kind in (("data", DataConfig), ("train", TrainConfig)):
-        for one in fields(kind):
-            unused = one.name not in USED if part == "data" else one.name in UNUSED
-            value = getattr(getattr(config, part), one.name)
-            if unused and value != one.default:
-                raise UserError(f"{part}.{one.name} {show(value)}: has no effect in fit, expected {show(one.default)}")
+        for entry in fields(kind):
+            unused = entry.name not in USED if part == "data" else entry.name in UNUSED
+            value = getattr(getattr(config, part), entry.name)
+            if unused and value != entry.default:
+                raise UserError(
+                    f"{part}.{entry.name} {show(value)}: has no effect in fit, expected {show(entry.default)}"
+                )
     if config.data.dataset not in (DataConfig.dataset, data.ARRAYS):
         raise UserError(f"data.dataset {config.data.dataset}: has no effect in fit, which uses train and test")
 

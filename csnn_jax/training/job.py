@@ -192,16 +192,16 @@ def check_same_job(run: RunDir, config: Config) -> None:
         UserError: a flag differs that can't change; the message names it.
     """
     before = run.config()
-    changeable, kept = (
+    changeable, always = (
         (*LENGTH, *ALWAYS_CHANGEABLE),
         f"{', '.join(map(flag_of, ALWAYS_CHANGEABLE))}, --figures and --tensorboard",
     )
-    allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
+    allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {always}"
     tied = "with --schedule cosine, training depends" if before.train.schedule == "cosine" else ""
     if any(node.grid.chosen for node in before.model.graph.weighted):
         tied = "with --weight-bits below 5, training depends"
     if tied:
-        changeable, allowed = ALWAYS_CHANGEABLE, f"only change {kept}, because {tied} on the number of iterations"
+        changeable, allowed = ALWAYS_CHANGEABLE, f"only change {always}, because {tied} on the number of iterations"
     data.check_names(config.data.dataset, config.data.classes, before.data.classes)
     for name, now in values_of(config).items():
         then = values_of(before)[name]
