@@ -25,7 +25,8 @@ from csnn_jax.flags import parse_train
 from csnn_jax.runs import rundir
 from csnn_jax.training import job
 from csnn_jax.training.feed import Feed
-from csnn_jax.training.prepare import Job, prepare
+from csnn_jax.training.prepare import prepare
+from csnn_jax.training.trainer import Job
 from csnn_jax.update.trainer import Trainer
 
 DEFAULT, SCAN, SHORT = "", "--engine scan --time-steps 25", "--surrogate atan --lr 0.005 --time-steps 25"

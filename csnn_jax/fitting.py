@@ -88,37 +88,38 @@ def fit(
     _check_used(config)
     dataset = _dataset(config, train, test, classes)
     config = replace(config, data=replace(config.data, dataset=dataset.name))
-    _, asked, job, dataset, trainer, rates = prepare(TrainFlags(config), Trainer, dataset)
+    job = prepare(TrainFlags(config), Trainer, dataset)
 
     def say(line: str) -> None:
         if log is not None:
             log(in_python(line))
 
-    taken = _filled_in(config.model, job.model)
-    for line in (*introduced(dataset, job, trainer), taken, *chosen(asked, job, trainer)):
+    for line in (*introduced(job), _filled_in(config.model, job.config.model), *chosen(job)):
         say(line)
-    loop, records = Loop(job, dataset, trainer, rates), Records()
-    arrays = {"train": data.digest(dataset.train), "test": data.digest(dataset.test)}
-    record = Journal(job, records, len(rates), loop.summarize_neurons, say, at_end={"arrays": arrays})
+    loop, records = Loop(job), Records()
+    arrays = {"train": data.digest(job.dataset.train), "test": data.digest(job.dataset.test)}
+    record = Journal(job, records, loop.summarize_neurons, say, at_end={"arrays": arrays})
     reported = -1
     for event in loop.events(0):
         record(event)
         if isinstance(event, Evaluated | Finished) and on_evaluation is not None and event.done != reported:
             reported = event.done
             on_evaluation(event.done, event.result)
-    tensors = trainer.tensors()
-    weights.check(tensors, job.model, "after training")
-    return Trained(job, tensors, job.train.engine, records.all)
+    tensors = job.trainer.tensors()
+    weights.check(tensors, job.config.model, "after training")
+    return Trained(job.config, tensors, job.config.train.engine, records.all)
 
 
 def _check_used(config: Config) -> None:
     """Raises UserError if the config sets anything that `fit` doesn't use."""
     for part, kind in (("data", DataConfig), ("train", TrainConfig)):
-        for one in fields(kind):
-            unused = one.name not in USED if part == "data" else one.name in UNUSED
-            value = getattr(getattr(config, part), one.name)
-            if unused and value != one.default:
-                raise UserError(f"{part}.{one.name} {show(value)}: has no effect in fit, expected {show(one.default)}")
+        for entry in fields(kind):
+            unused = entry.name not in USED if part == "data" else entry.name in UNUSED
+            value = getattr(getattr(config, part), entry.name)
+            if unused and value != entry.default:
+                raise UserError(
+                    f"{part}.{entry.name} {show(value)}: has no effect in fit, expected {show(entry.default)}"
+                )
     if config.data.dataset not in (DataConfig.dataset, data.ARRAYS):
         raise UserError(f"data.dataset {config.data.dataset}: has no effect in fit, which uses train and test")
 

@@ -102,16 +102,16 @@ def parse(kind: type[T], program: str, description: str, arguments: Sequence[str
 
 def job_options() -> tuple[Option, ...]:
     """The options of a job that have flags, in the order of the help."""
-    return tuple(one for part in PARTS.values() for one in options_of(part) if one.has_flag)
+    return tuple(declared for part in PARTS.values() for declared in options_of(part) if declared.has_flag)
 
 
 def values_of(config: Config) -> dict[str, Any]:
     """The value of each of a job's options that have a flag, by name."""
     return {
-        one.name: getattr(getattr(config, part), one.name)
+        declared.name: getattr(getattr(config, part), declared.name)
         for part, kind in PARTS.items()
-        for one in options_of(kind)
-        if one.has_flag
+        for declared in options_of(kind)
+        if declared.has_flag
     }
 
 
@@ -119,7 +119,7 @@ def with_options(config: Config, values: Mapping[str, Any]) -> Config:
     """A job with some of its options changed; ignores options that aren't a job's."""
     parts = {}
     for name, kind in PARTS.items():
-        changes = {one.name: values[one.name] for one in options_of(kind) if one.name in values}
+        changes = {declared.name: values[declared.name] for declared in options_of(kind) if declared.name in values}
         parts[name] = replace(getattr(config, name), **changes)
     return Config(**parts)
 
@@ -176,15 +176,15 @@ def parse_train(
     """
     job = job_options()
     given = given_options((*options_of(kind), *job), program, description, arguments, GROUPS)
-    values = {name: given[name] for name in given.keys() & {one.name for one in job}}
+    values = {name: given[name] for name in given.keys() & {declared.name for declared in job}}
     flags = kind(given=frozenset(given), **{name: given[name] for name in given.keys() - values.keys()})
     if flags.seeds is not None and "seed" in given:
         raise UserError(f"--seed {given['seed']}: expected no --seeds, which already lists all seeds")
     if flags.resume:
-        for name, own in (("init_from", "weights"), ("recipe", "flags")):
+        for name, part in (("init_from", "weights"), ("recipe", "flags")):
             if name in given:
                 flag = f"--{name.replace('_', '-')}"
-                raise UserError(f"--resume: expected no {flag}, because the run already has its {own}")
+                raise UserError(f"--resume: expected no {flag}, because the run already has its {part}")
         base = begun(flags)
         if base.data.cache not in (None, "off") and "cache" not in given:
             # A run can come from anyone, so it doesn't say where to write.
@@ -220,14 +220,13 @@ def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     return replace(base, model=model)
 
 
-def job_words(config: Config, plain: Config | None = None, used: Config | None = None) -> list[str]:
-    """The words of a command line that turn one job into another.
+def job_words(config: Config, used: Config | None = None) -> list[str]:
+    """The words of a command line that turn the default job into another.
 
     Args:
         config: the job.
-        plain: the job without these flags; None: the default job.
         used: the job whose values the flags get, which may differ from `config`; None: `config`.
     """
-    before, values = values_of(plain or Config()), values_of(used or config)
+    before, values = values_of(Config()), values_of(used or config)
     changed = [name for name, value in values_of(config).items() if value != before[name]]
     return [word for name in changed for word in words_of(name, values[name])]

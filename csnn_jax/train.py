@@ -54,8 +54,7 @@ def connected(flags: JaxFlags) -> "Iterator[Processes]":
     from csnn_jax.engine import process
 
     with cluster.leaving():
-        address = cluster.Address(flags.coordinator, flags.num_processes, flags.process_id)
-        cluster.connect(address, flags.connect_timeout)
+        cluster.connect(flags)
         process.set_up("float32")
         yield cluster.Cluster(mesh.chosen(1))
 

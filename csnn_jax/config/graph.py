@@ -344,15 +344,15 @@ class Graph:
 
     def pool_before(self, node: Node) -> Pooling | None:
         """The pool through which a node reads spikes; None: it reads them as they are."""
-        return next((one.operation for one in self.path(node) if isinstance(one.operation, Pooling)), None)
+        return next((below.operation for below in self.path(node) if isinstance(below.operation, Pooling)), None)
 
     def pool_after(self, node: Node) -> Pooling | None:
         """The pool that reads a node; None: there's none."""
-        return next((one.operation for one in self.readers(node) if isinstance(one.operation, Pooling)), None)
+        return next((reader.operation for reader in self.readers(node) if isinstance(reader.operation, Pooling)), None)
 
     def readers(self, node: Node) -> tuple[Node, ...]:
         """The nodes that read a node."""
-        return tuple(one for one in self if any(source == node.name for source, _ in one.inputs))
+        return tuple(reader for reader in self if any(source == node.name for source, _ in reader.inputs))
 
     def feeding(self, kind: type) -> tuple[Node, ...]:
         """The neurons whose spikes the nodes of a kind read, in the order of these."""

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import NoReturn, TypeVar
 
@@ -15,7 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from csnn_jax.devices.flags import split
+from csnn_jax.devices.flags import JaxFlags, split
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.errors import UserError, first_line
 
@@ -27,22 +26,7 @@ DIGEST = 8  # bytes of a fact's hash
 SHOWN = 40  # bytes of a fact's value in a message
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the processes of a job connect, and this one's index.
-
-    Attributes:
-        coordinator: HOST:PORT of the first process; None: from the cluster's environment.
-        number: number of processes; None: likewise.
-        process: index of this process, from 0; None: likewise.
-    """
-
-    coordinator: str | None
-    number: int | None
-    process: int | None
-
-
-def connect(address: Address, seconds: int) -> None:
+def connect(flags: JaxFlags) -> None:
     """Connects to the other processes on the first call, which must come before JAX initializes its devices.
 
     On a timeout, JAX's runtime would end the process with a stack trace; a timer ends it first, with one line.
@@ -52,21 +36,22 @@ def connect(address: Address, seconds: int) -> None:
     """
     if jax.distributed.is_initialized():
         return
-    if address.coordinator is not None:
-        host, port = split(address.coordinator) or ("", 0)
-        if address.process == 0:
-            _check_port(address.coordinator, port)
+    seconds = flags.connect_timeout
+    if flags.coordinator is not None:
+        host, port = split(flags.coordinator) or ("", 0)
+        if flags.process_id == 0:
+            _check_port(flags.coordinator, port)
         else:
-            _wait(address.coordinator, host, port, seconds)
-    watch = threading.Timer(seconds, _nobody, (address, seconds))
+            _wait(flags.coordinator, host, port, seconds)
+    watch = threading.Timer(seconds, _nobody, (flags,))
     watch.daemon = True
     watch.start()
     try:
         jax.distributed.initialize(
-            address.coordinator,
-            address.number,
-            address.process,
-            cluster_detection_method="deactivate" if address.coordinator else None,
+            flags.coordinator,
+            flags.num_processes,
+            flags.process_id,
+            cluster_detection_method="deactivate" if flags.coordinator else None,
             initialization_timeout=2 * seconds,
             heartbeat_timeout_seconds=HEARTBEAT,
         )
@@ -98,18 +83,18 @@ def _wait(coordinator: str, host: str, port: int, seconds: int) -> None:
     raise UserError(f"--coordinator {coordinator}: no answer within {seconds} s ({reason}); is process 0 running?")
 
 
-def _nobody(address: Address, seconds: int) -> None:
-    where = f"--coordinator {address.coordinator}" if address.coordinator else "--distributed"
-    of = f"all {address.number} processes" if address.number else "all processes"
-    leave(f"{where}: not {of} connected within {seconds} s; --connect-timeout sets this limit")
+def _nobody(flags: JaxFlags) -> None:
+    where = f"--coordinator {flags.coordinator}" if flags.coordinator else "--distributed"
+    of = f"all {flags.num_processes} processes" if flags.num_processes else "all processes"
+    leave(f"{where}: not {of} connected within {flags.connect_timeout} s; --connect-timeout sets this limit")
 
 
-def leave(message: str, code: int = 2) -> NoReturn:
+def leave(message: str) -> NoReturn:
     """Ends this process at once, without waiting for the others; they notice."""
     print(f"error: {message}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(code)
+    os._exit(2)
 
 
 @contextmanager

@@ -219,12 +219,18 @@ class HealthMonitor:
         total: its number of iterations.
         run: destination of the records.
         neurons: returns the current state of the network's neurons, by layer; see `metrics.summarize`.
+        say: prints a line.
     """
 
     def __init__(
-        self, config: Config, total: int, run: RunDir | Records, neurons: Callable[[], dict[str, NeuronSummary]]
+        self,
+        config: Config,
+        total: int,
+        run: RunDir | Records,
+        neurons: Callable[[], dict[str, NeuronSummary]],
+        say: Callable[[str], object],
     ):
-        self.config, self.total, self.run, self.neurons = config, total, run, neurons
+        self.config, self.total, self.run, self.neurons, self._say = config, total, run, neurons, say
         self.detectors = Detectors(config, total)
         self.names = [node.name for node in config.model.graph.neurons]
         self.weights = [node.name for node in config.model.graph.weighted]
@@ -238,9 +244,7 @@ class HealthMonitor:
         pairs = {"density": (self.names, densities), "gradient": (self.weights, gradients)}
         return {key: dict(zip(names, map(_digits, values), strict=True)) for key, (names, values) in pairs.items()}
 
-    def step(
-        self, iteration: int, loss: float, layers: dict[str, dict[str, float]], say: Callable[[str], object]
-    ) -> None:
+    def step(self, iteration: int, loss: float, layers: dict[str, dict[str, float]]) -> None:
         """Reports events after an iteration, whose result of `record` is `layers`."""
         densities, gradients = (np.array(list(layers[key].values())) for key in ("density", "gradient"))
         events = self.detectors.step(iteration, loss, densities, gradients)
@@ -248,14 +252,14 @@ class HealthMonitor:
         seen = self.record(self.detectors.densities, self.detectors.gradients)
         figures = {"loss": self.detectors.loss, **seen} | (by_figure(self.neurons()) if silent else {})
         for event in events:
-            self._tell(iteration, event, figures, say)
+            self._tell(iteration, event, figures)
 
-    def evaluated(self, iteration: int, seen: Mapping[str, NeuronSummary], say: Callable[[str], object]) -> None:
+    def evaluated(self, iteration: int, seen: Mapping[str, NeuronSummary]) -> None:
         """Reports events in the state of the neurons after an evaluation."""
         for event in self.detectors.evaluated(iteration, np.array([layer.dead for layer in seen.values()])):
-            self._tell(iteration, event, by_figure(seen), say)
+            self._tell(iteration, event, by_figure(seen))
 
-    def _tell(self, iteration: int, event: Event, figures: dict[str, Any], say: Callable[[str], object]) -> None:
+    def _tell(self, iteration: int, event: Event, figures: dict[str, Any]) -> None:
         names = self.weights if event.what in ("vanishing", "exploding") else self.names
         layers = [] if event.what == "stuck" else [names[layer] for layer in event.layers]
         if event.layers:
@@ -268,7 +272,7 @@ class HealthMonitor:
         state = "began" if event.layers else "passed"
         values = {"what": event.what, "state": state, "since": event.since, "layers": layers}
         self.run.record("health", iter=iteration, **values, **shown, text=text)  # before it is printed: see Loop.run
-        say(f"Health: {text}")
+        self._say(f"Health: {text}")
 
 
 def by_figure(seen: Mapping[str, NeuronSummary]) -> dict[str, dict[str, Any]]:

@@ -139,10 +139,10 @@ class Options:
 
     def check_values(self) -> None:
         """Checks each option by itself."""
-        for one in options_of(type(self)):
-            value = _plain(getattr(self, one.name))
-            object.__setattr__(self, one.name, value)
-            one.check(value)
+        for declared in options_of(type(self)):
+            value = _plain(getattr(self, declared.name))
+            object.__setattr__(self, declared.name, value)
+            declared.check(value)
 
     def check_rules(self) -> None:
         """Checks the rules."""

@@ -193,7 +193,7 @@ def _neurobench(
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     # Scalars that are buffers there, not parameters: the neurons', and the window size that turns averages into sums.
     neurons = [node.operation for node in config.graph.neurons]
-    fixed = sum(len(one.configured) - len(one.learned) for one in neurons)
+    fixed = sum(len(layer.configured) - len(layer.learned) for layer in neurons)
     fixed += sum(pool.kind == "sum" for pool in config.graph.pools)
     effective = {
         kind: sum(x["synaptic_operations"] for x in layers if x["operation"] == kind) for kind in ("MAC", "AC")

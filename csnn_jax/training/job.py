@@ -23,9 +23,8 @@ from csnn_jax.training.checkpoint_writer import CheckpointWriter
 from csnn_jax.training.journal import Journal
 from csnn_jax.training.loop import Diverged, Evaluated, Finished, Interrupted, Loop, watched_split
 from csnn_jax.training.plan import iterations
-from csnn_jax.training.prepare import Job
 from csnn_jax.training.processes import Beginning, Processes, SingleProcess
-from csnn_jax.training.trainer import Trainer
+from csnn_jax.training.trainer import Job
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """Fields that set the number of iterations; resuming may change them if the learning rates don't depend on it."""
@@ -84,17 +83,17 @@ def train(job: Job, processes: Processes | None = None) -> int:
 
 def train_into(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
     """Runs the remaining iterations, prints and records what happens, and saves checkpoints; returns those done."""
-    config, total, ended, closed = job.config, len(job.rates), begun.done, list[BrokenPipeError]()
+    ended, closed = begun.done, list[BrokenPipeError]()
     if job.flags.tensorboard:
         from csnn_jax.runs import tensorboard
 
         run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(_sample(job))))
     with (
-        Progress(total, begun.done, config.train.batch_size) as progress,
-        CheckpointWriter(config, job.trainer, run) as save,
+        Progress(len(job.rates), begun.done, job.config.train.batch_size) as progress,
+        CheckpointWriter(job.config, job.trainer, run) as save,
     ):
-        loop = Loop(config, job.dataset, job.trainer, job.rates, lambda: go_on() and not closed, progress.batch)
-        record = Journal(config, run, total, loop.summarize_neurons, progress.line, progress.step)
+        loop = Loop(job, lambda: go_on() and not closed, progress.batch)
+        record = Journal(job, run, loop.summarize_neurons, progress.line, progress.step)
         if begun.done:
             record.health.resume()
         try:
@@ -113,7 +112,7 @@ def train_into(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool
             job.trainer.roll_back()
             save.keep_weights()
             where = f"; the weights before the latest update are in {run.weights}"
-            raise Diverged(error.iteration, f"{where}; try a smaller --lr (now {config.train.lr})") from None
+            raise Diverged(error.iteration, f"{where}; try a smaller --lr (now {job.config.train.lr})") from None
     if closed:
         raise closed[0]
     return ended
@@ -121,7 +120,7 @@ def train_into(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool
 
 def _follow(job: Job, begun: Beginning, go_on: Callable[[], bool]) -> int:
     """`train_into` in a process that writes nothing."""
-    loop, ended = Loop(job.config, job.dataset, job.trainer, job.rates, go_on), begun.done
+    loop, ended = Loop(job, go_on), begun.done
     for event in loop.events(begun.done, begun.unevaluated) if begun.unfinished else ():
         ended = event.done if isinstance(event, Finished | Interrupted) else ended
     return ended
@@ -137,31 +136,26 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:
     held.enter_context(run.claimed())
     if not job.flags.resume:
         held.enter_context(rundir.removed_if_failed(run))
-    begun = resumed(run, job.config, job.trainer, job.dataset, job.flags.figures) if job.flags.resume else FRESH
+    begun = resumed(job, run) if job.flags.resume else FRESH
     opened.append(run)
     return begun
 
 
-def resumed(
-    run: RunDir, config: Config, trainer: Trainer, dataset: data.Dataset, figures: Figures = "png"
-) -> Beginning:
+def resumed(job: Job, run: RunDir) -> Beginning:
     """Prepares a run to be resumed.
 
     A finished run may get more iterations, or figures that it was killed before drawing.
 
     Args:
+        job: the job; it differs from the run's only where `check_same_job` allows.
         run: the run.
-        config: the job; it differs from the run's only where `check_same_job` allows.
-        trainer: a trainer made for the job.
-        dataset: its images.
-        figures: the formats of its figures.
 
     Raises:
         UserError: nothing is left to do, or fewer iterations are requested than are done. The run is unchanged.
     """
     run.sweep()
-    start, state = checkpoints.restore(run.checkpoints, trainer.snapshot())
-    total = iterations(config.train, len(dataset.train.labels))
+    start, state = checkpoints.restore(run.checkpoints, job.trainer.snapshot())
+    config, images, total = job.config, len(job.dataset.train.labels), len(job.rates)
     if start > total:
         limited = config.train.max_iters == total
         flag = f"--max-iters {total}" if limited else f"--epochs {config.train.epochs}"
@@ -171,13 +165,13 @@ def resumed(
         rundir.write_config(run, config)
         run.truncate_records(start)
         checkpoints.drop_after(run.checkpoints, start)
-    elif all((run.path / name).exists() for name in figure_files(figures)):
-        whole = iterations(replace(config.train, max_iters=None), len(dataset.train.labels))
+    elif all((run.path / name).exists() for name in figure_files(job.flags.figures)):
+        whole = iterations(replace(config.train, max_iters=None), images)
         more = f"expected a larger --{'epochs' if start == whole else 'max-iters'}"
         if config.train.schedule == "cosine":
             more = "its learning rate has decayed to 0"
         raise UserError(f"--resume: {run.path} is finished; {more}")
-    measured = {record["iter"] for record in run.records(watched_split(dataset)[0])}
+    measured = {record["iter"] for record in run.records(watched_split(job.dataset)[0])}
     return Beginning(start, is_open, start not in measured, state)
 
 
@@ -198,16 +192,16 @@ def check_same_job(run: RunDir, config: Config) -> None:
         UserError: a flag differs that can't change; the message names it.
     """
     before = run.config()
-    changeable, kept = (
+    changeable, always = (
         (*LENGTH, *ALWAYS_CHANGEABLE),
         f"{', '.join(map(flag_of, ALWAYS_CHANGEABLE))}, --figures and --tensorboard",
     )
-    allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
+    allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {always}"
     tied = "with --schedule cosine, training depends" if before.train.schedule == "cosine" else ""
     if any(node.grid.chosen for node in before.model.graph.weighted):
         tied = "with --weight-bits below 5, training depends"
     if tied:
-        changeable, allowed = ALWAYS_CHANGEABLE, f"only change {kept}, because {tied} on the number of iterations"
+        changeable, allowed = ALWAYS_CHANGEABLE, f"only change {always}, because {tied} on the number of iterations"
     data.check_names(config.data.dataset, config.data.classes, before.data.classes)
     for name, now in values_of(config).items():
         then = values_of(before)[name]
@@ -217,19 +211,20 @@ def check_same_job(run: RunDir, config: Config) -> None:
 
 def _introduction(job: Job, run: RunDir, start: int) -> Iterator[str]:
     """The lines before a job's first iteration: `introduced`, the run, the recipe's flags with the job's values."""
-    yield from introduced(job.dataset, job.config, job.trainer)
+    yield from introduced(job)
     if job.flags.resume:
         yield f"Run directory: {run.path}, resumed after {start} iteration{'s' * (start != 1)}"
         return
     yield f"Run directory: {run.path}"
     if asked := job_words(RECIPES[job.flags.recipe], used=job.asked):
         yield f"Recipe: {job.flags.recipe}, {' '.join(asked)}"
-    yield from chosen(job.asked, job.config, job.trainer)
+    yield from chosen(job)
 
 
-def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Iterator[str]:
+def introduced(job: Job) -> Iterator[str]:
     """The lines that describe a job's data, and what it runs on."""
-    total, most = iterations(config.train, len(dataset.train.labels)), config.train.max_iters
+    config, dataset, total = job.config, job.dataset, len(job.rates)
+    most = config.train.max_iters
     parts = [f"{len(dataset.train.labels)} training", f"{len(dataset.test.labels)} {dataset.final}"]
     if dataset.validation and dataset.final == "test":
         parts[0] += f", {len(dataset.validation.labels)} held out"
@@ -245,17 +240,17 @@ def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Itera
         yield f"Weights: {line}"
     if most is not None and most > total:
         yield f"Ends after {total} iterations, because --epochs {config.train.epochs} ends before --max-iters {most}"
-    yield f"Runs on: {trainer.describe()}"
+    yield f"Runs on: {job.trainer.describe()}"
 
 
-def chosen(asked: Config, config: Config, trainer: Trainer) -> Iterator[str]:
+def chosen(job: Job) -> Iterator[str]:
     """The lines that say what `auto` chose, and where the weights come from."""
-    if flags := auto_summary(asked, config):
+    if flags := auto_summary(job.asked, job.config):
         yield f"Chosen for this network: {flags}"
-    if parts := microbatch_summary(asked, config):
+    if parts := microbatch_summary(job.asked, job.config):
         yield f"Micro-batches: {parts}"
-    if made := initial.summary(trainer.start, config):
-        yield made
+    if weights := initial.summary(job.trainer.start, job.config):
+        yield weights
 
 
 def figure_files(figures: Figures) -> tuple[str, ...]:

@@ -11,14 +11,12 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-import numpy as np
-
 from csnn_jax import data
-from csnn_jax.config import Config, TrainConfig
+from csnn_jax.config import TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.metrics import BATCH, Evaluation, NeuronSummary, StepMetrics
 from csnn_jax.training.feed import Feed
-from csnn_jax.training.trainer import Trainer
+from csnn_jax.training.trainer import Job
 
 
 class Stepped(NamedTuple):
@@ -79,25 +77,19 @@ class Loop:
     """Runs training: iterations, evaluations in between, and the final evaluation.
 
     Args:
-        config: the job.
-        dataset: its images.
-        trainer: the network being trained.
-        rates: learning rate of every iteration.
+        job: the job.
         go_on: called before each iteration and each batch of an evaluation; False interrupts training.
         on_batch: called with the number of a batch and of all batches when a batch of an evaluation starts.
     """
 
     def __init__(
         self,
-        config: Config,
-        dataset: data.Dataset,
-        trainer: Trainer,
-        rates: np.ndarray,
+        job: Job,
         go_on: Callable[[], bool] = lambda: True,
         on_batch: Callable[[int, int], object] = lambda number, total: None,
     ):
-        self._config, self._dataset, self._trainer = config, dataset, trainer
-        self._rates, self._go_on, self._on_batch = rates, go_on, on_batch
+        self._config, self._dataset, self._trainer, self._rates = job.config, job.dataset, job.trainer, job.rates
+        self._go_on, self._on_batch = go_on, on_batch
         self._dispatched: deque[Stepped] = deque()
 
     def events(self, start: int, unevaluated: bool = True) -> Generator[Event, None, None]:

@@ -3,39 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
-
-import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, decided
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import rundir
 from csnn_jax.training.plan import check_sizes, iterations, learning_rates
-from csnn_jax.training.trainer import Trainer
+from csnn_jax.training.trainer import Job, Trainer
 
 MakeTrainer = Callable[[Config, data.Split], Trainer]
 """A framework's contribution: makes its trainer from a job and training images, or raises UserError."""
-
-
-class Job(NamedTuple):
-    """A job that is ready to begin.
-
-    Attributes:
-        flags: the flags that asked for it.
-        asked: the configuration for this data set.
-        config: the same with every `auto` resolved.
-        dataset: its images, in the network's units.
-        trainer: the network to train.
-        rates: the learning rate of every iteration.
-    """
-
-    flags: TrainFlags
-    asked: Config
-    config: Config
-    dataset: data.Dataset
-    trainer: Trainer
-    rates: np.ndarray
 
 
 def prepare(flags: TrainFlags, make: MakeTrainer, dataset: data.Dataset | None = None) -> Job:

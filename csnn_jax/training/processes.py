@@ -54,14 +54,12 @@ class Processes(Protocol):
 
     def each(self, function: Callable[[], T]) -> T:
         """Runs a function in every process. A `UserError` in one is raised in all and names the process."""
-        ...
 
     def broadcast(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
         """Calls a function in the first process and returns its result in all; its `UserError` is raised in all.
 
         The result is sent to other processes as bytes from `pack`.
         """
-        ...
 
     def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
         """Checks that all processes have the same facts, by name.
@@ -69,11 +67,9 @@ class Processes(Protocol):
         Raises:
             UserError: they differ; the message names a fact and two processes.
         """
-        ...
 
     def maximum(self, value: int) -> int:
         """The maximum of all processes' values, from 0 to 255."""
-        ...
 
 
 class SingleProcess:

@@ -31,7 +31,6 @@ class Runner(Protocol):
         Returns:
             (states after the step, output spikes or membranes [batch, classes]).
         """
-        ...
 
 
 class TorchRunner:

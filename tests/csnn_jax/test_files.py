@@ -15,20 +15,35 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch, append_line, remove_folder, write_atomic, write_folder, write_new
 
 
-def test_files_are_written_and_replaced_readable_by_all(tmp_path):
+@pytest.mark.parametrize(
+    ("write", "mode", "versions"),
+    [
+        (write_atomic, 0o644, (b"old", b"new and longer")),
+        (write_folder, 0o755, ({"a": b"1", "b": b"2"}, {"c": b"3"})),
+    ],
+)
+def test_files_and_folders_are_written_and_replaced_readable_by_all(write, mode, versions, tmp_path):
     path = tmp_path / "weights"
-    for data in (b"old", b"new and longer"):
-        write_atomic(path, data)
-        assert files(tmp_path) == {"weights": data}
-    assert path.stat().st_mode & 0o777 == 0o644
+    for data in versions:
+        write(path, data)
+        expected = {"weights": data} if isinstance(data, bytes) else {f"weights/{name}": data[name] for name in data}
+        assert files(tmp_path) == expected and [entry.name for entry in tmp_path.iterdir()] == ["weights"]
+    assert path.stat().st_mode & 0o777 == mode
 
 
-@pytest.mark.parametrize("old", [{}, {"weights": b"old"}], ids=["new file", "file there"])
-def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path, old):
-    for name, data in old.items():
-        (tmp_path / name).write_bytes(data)
-    with largest_file(1000), refusing(UserError, tmp_path / "weights", os.strerror(errno.EFBIG), unchanged=tmp_path):
-        write_atomic(tmp_path / "weights", bytes(2000))
+@pytest.mark.parametrize(
+    ("write", "old", "new", "named"),
+    [
+        (write_atomic, b"old", bytes(2000), "weights"),
+        (write_folder, {"a": b"old"}, {"a": b"fits", "b": bytes(2000)}, "weights/b"),
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_full_disk_leaves_the_old_and_nothing_temporary(write, old, new, named, exists, tmp_path):
+    if exists:
+        write(tmp_path / "weights", old)
+    with largest_file(1000), refusing(UserError, tmp_path / named, os.strerror(errno.EFBIG), unchanged=tmp_path):
+        write(tmp_path / "weights", new)
 
 
 @pytest.mark.parametrize("room", [0, 3])
@@ -55,23 +70,6 @@ def test_a_new_file_is_never_written_over_another(tmp_path, monkeypatch, links):
     with pytest.raises(FileExistsError):
         write_new(path, b"second")
     assert files(tmp_path) == {"weights": b"first"}
-
-
-def test_a_folder_is_written_and_replaced(tmp_path):
-    path = tmp_path / "new" / "folder"
-    for expected in ({"a": b"1", "b": b"2"}, {"c": b"3"}):
-        write_folder(path, expected)
-        assert files(path) == expected and [p.name for p in path.parent.iterdir()] == ["folder"]
-    assert path.stat().st_mode & 0o777 == 0o755
-
-
-@pytest.mark.parametrize("old", [None, {"a": b"old"}], ids=["new folder", "folder there"])
-def test_a_full_disk_leaves_the_old_folder_and_no_temporary_one(old, tmp_path):
-    path = tmp_path / "folder"
-    if old is not None:
-        write_folder(path, old)
-    with largest_file(1000), refusing(UserError, path / "b", os.strerror(errno.EFBIG), unchanged=tmp_path):
-        write_folder(path, {"a": b"fits", "b": bytes(2000)})
 
 
 @lost_files

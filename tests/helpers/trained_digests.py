@@ -19,7 +19,8 @@ from long_sums import long_sums
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.flags import parse_train
 from csnn_jax.training.feed import Feed
-from csnn_jax.training.prepare import Job, prepare
+from csnn_jax.training.prepare import prepare
+from csnn_jax.training.trainer import Job
 from csnn_jax.update.trainer import Trainer
 
 RECORDED = Path(__file__).parents[1] / "digests.json"

@@ -11,7 +11,8 @@ from processes import begin, end, together
 from refusals import assert_line, refusing
 from trainings import losses, records
 
-from csnn_jax.devices.cluster import Address, Cluster, connect
+from csnn_jax.devices.cluster import Cluster, connect
+from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.errors import UserError
 from csnn_jax.runs import weights
@@ -45,10 +46,11 @@ def test_a_cluster_of_one_agrees_with_itself():
 def test_a_port_in_use_and_a_silent_coordinator_are_refused():
     with socket.create_server(("127.0.0.1", 0)) as server:
         coordinator = f"127.0.0.1:{server.getsockname()[1]}"
+        meeting = {"coordinator": coordinator, "num_processes": 2, "connect_timeout": 1}
         with refusing(UserError, f"coordinator {coordinator}", "port"):
-            connect(Address(coordinator, 2, 0), 1)
+            connect(JaxFlags(process_id=0, **meeting))
     with refusing(UserError, f"coordinator {coordinator}", "1 s"):
-        connect(Address(coordinator, 2, 1), 1)
+        connect(JaxFlags(process_id=1, **meeting))
 
 
 @pytest.mark.slow

@@ -10,15 +10,12 @@ MEETING = {"coordinator": "host:1234", "num_processes": 2, "process_id": 1}
 @pytest.mark.parametrize(
     "changes, facts",
     [
-        ({"devices": 0}, ("devices 0", "all", "at least 1")),
         ({"connect_timeout": 5, "given": {"connect_timeout"}}, ("connect_timeout 5", "coordinator", "distributed")),
-        ({"connect_timeout": 0}, ("connect_timeout 0", "at least 1")),
         ({"coordinator": "host:1"}, ("coordinator host:1", "num_processes", "process_id")),
         ({"num_processes": 2}, ("num_processes 2", "coordinator", "process_id")),
         (MEETING | {"coordinator": "host"}, ("coordinator host", "HOST:PORT", 1, 65535)),
         (MEETING | {"coordinator": "h:0"}, ("coordinator h:0", "HOST:PORT")),
         (MEETING | {"coordinator": "h:65536"}, ("coordinator h:65536", "HOST:PORT")),
-        (MEETING | {"num_processes": 0}, ("num_processes 0", "at least 1")),
         (MEETING | {"process_id": 2}, ("process_id 2", "below 2")),
         (MEETING | {"seeds": (1, 2)}, ("seeds", "neither")),
         (MEETING | {"distributed": True}, ("distributed", "no coordinator")),
@@ -30,11 +27,7 @@ def test_a_mistake_is_named(changes, facts):
         JaxFlags(**changes)
 
 
-@pytest.mark.parametrize("port", [1, 65535])
-def test_the_lowest_and_the_highest_port_are_accepted(port):
-    assert split(f"host:{port}") == ("host", port)
-
-
 def test_a_host_and_its_port():
+    assert [split(f"host:{port}") for port in (1, 65535)] == [("host", 1), ("host", 65535)]
     assert split("10.0.0.1:1234") == ("10.0.0.1", 1234) and split("[::1]:80") == ("::1", 80)
     assert JaxFlags(**MEETING).several and JaxFlags(distributed=True).several and not JaxFlags().several

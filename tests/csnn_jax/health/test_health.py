@@ -156,17 +156,17 @@ def neurons(dead: int = 0) -> NeuronSummary:
     return NeuronSummary(mean=0.03, deviation=0.2, highest=0.12, near=0.1, threshold=1.0, dead=dead, channels=10)
 
 
-def watch(path, config: Config | None = None, total: int = 100) -> HealthMonitor:
-    return HealthMonitor(
-        decided(config or Config()), total, RunDir(path), lambda: {f"lif{i}": neurons() for i in range(1, LAYERS + 1)}
-    )
+def watch(path, total: int, say=id) -> HealthMonitor:
+    names = [f"lif{i}" for i in range(1, LAYERS + 1)]
+    return HealthMonitor(decided(Config()), total, RunDir(path), lambda: {name: neurons() for name in names}, say)
 
 
 def test_a_line_and_a_record_say_what_is_wrong_and_what_to_try(tmp_path):
-    watched, said = watch(tmp_path, total=50), []
+    said: list[str] = []
+    watched = watch(tmp_path, 50, said.append)
     for iteration in range(20):
         layers = watched.record(but(FINE, lif3=0.0) if iteration < 12 else FINE, STRONG)
-        watched.step(iteration + 1, 2.0, layers, said.append)
+        watched.step(iteration + 1, 2.0, layers)
     assert said == [
         "Health: silent layers: lif3 (density 0 %); try --init calibrated",
         "Health: no silent layers since iteration 13",
@@ -194,11 +194,11 @@ def test_a_resumed_job_gets_the_messages_of_an_uninterrupted_one(tmp_path_factor
             densities, gradients, loss = steps[iteration]
             layers = watched.record(np.array(densities), np.array(gradients))
             watched.run.record("train", iter=iteration + 1, loss=loss, **layers)
-            watched.step(iteration + 1, loss, layers, lambda text: None)
+            watched.step(iteration + 1, loss, layers)
             if (iteration + 1) % 20 == 0:
                 seen = watched.neurons()
                 watched.run.record("test", iter=iteration + 1, accuracy=0.5, **by_figure(seen))
-                watched.evaluated(iteration + 1, seen, lambda text: None)
+                watched.evaluated(iteration + 1, seen)
 
     whole, broken = (tmp_path_factory.mktemp(name) for name in ("whole", "broken"))
     go(watch(whole, total=len(steps)), range(len(steps)))

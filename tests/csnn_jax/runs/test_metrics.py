@@ -1,4 +1,3 @@
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -64,13 +63,3 @@ def test_nonfinite_membranes_are_none_for_json(value):
     neurons, _ = look(np.full((32, 1, 1, 3), value), time_steps=1)
     assert (neurons.mean, neurons.deviation, neurons.highest) == (None, None, None)
     assert neurons.dead == (3 if np.isnan(value) else 0)
-
-
-def test_jax_and_numpy_compute_the_same_moments():
-    membranes = np.random.default_rng(0).normal(0.5, 1, (7, 3, 4, 5)).astype(np.float32)
-    for one, other in zip(
-        metrics.moments(membranes, np.float32(0.8)),
-        metrics.moments(jnp.asarray(membranes), jnp.float32(0.8)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(one, other, rtol=1e-5)

@@ -87,16 +87,19 @@ WITHOUT = {name: tensor for name, tensor in drawn().items() if name != "lif2.bet
 
 
 @pytest.mark.parametrize(
-    ("tensors", "facts"),
+    ("tensors", "metadata", "facts"),
     [
-        (WITHOUT, ("lif2.beta", "missing", [])),
-        (drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)}, ("fc3.weight",)),
-        (drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)}, ("fc1.weight", [18, 5], [5, 18])),
-        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, ("fc2.bias", "finite")),
+        (WITHOUT, None, ("lif2.beta", "missing", [])),
+        (drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)}, None, ("fc3.weight",)),
+        (drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)}, None, ("fc1.weight", [18, 5], [5, 18])),
+        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, None, ("fc2.bias", "finite")),
+        (drawn(), {}, ("`config`",)),
+        (drawn(), {"config": "beta=0.5"}, ("(metadata)", "JSON")),
+        (drawn(), {"config": '{"beta": 1.5}'}, ("(metadata)", "beta 1.5", "0 to 1")),
     ],
 )
-def test_tensors_of_another_network_are_named(path, tensors, facts):
-    write(path, tensors)
+def test_tensors_of_another_network_and_bad_metadata_are_named(path, tensors, metadata, facts):
+    write(path, tensors, metadata)
     check_refusal(path, *facts)
 
 
@@ -109,15 +112,6 @@ def test_another_type_is_named(path, kind, size):
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(3 * size))
     check_refusal(path, "conv1.bias", kind, "F32", "F64")
-
-
-def test_fractional_exponents_are_refused(path):
-    config, tensors = layouts.with_bits(CONFIG, drawn(), 3)
-    weights.save(path, tensors, config)
-    assert weights.load(path)[0] == config
-    tensors["fc1.exponents"] = tensors["fc1.exponents"] + np.float32(0.25)
-    weights.save(path, tensors, config)
-    check_refusal(path, "fc1.exponents", "fractions")
 
 
 SOME = layouts.on_grid(CONFIG, drawn())
@@ -156,28 +150,19 @@ def test_values_at_the_ends_of_the_ranges_are_accepted(path):
     assert weights.load(path)[1]["fc1.weight"].max() == 2.0**29
 
 
-def test_exponents_outside_the_grids_are_refused(path):
+@pytest.mark.parametrize(
+    ("value", "facts"), [(0.25, ("fractions",)), (-61, (-61, "-60 to 30")), (31, (31, "-60 to 30"))]
+)
+def test_exponents_outside_the_grids_or_with_fractions_are_refused(value, facts, path):
     config, tensors = layouts.with_bits(CONFIG, drawn(), 3)
-    for value in (-61, 31):
-        wrong = tensors | {"fc2.exponents": np.full_like(tensors["fc2.exponents"], value)}
-        path.write_bytes(weights.to_bytes(wrong, config))
-        check_refusal(path, "fc2.exponents", value, "-60 to 30")
+    weights.save(path, tensors, config)
+    assert weights.load(path)[0] == config
+    wrong = tensors | {"fc2.exponents": np.full_like(tensors["fc2.exponents"], value)}
+    weights.save(path, wrong, config)
+    check_refusal(path, "fc2.exponents", *facts)
 
 
 def test_a_folder_and_a_missing_file_are_refused(path):
     check_refusal(path, "no such file")
     path.mkdir()
     check_refusal(path, "directory")
-
-
-@pytest.mark.parametrize(
-    "metadata, facts",
-    [
-        ({}, ("`config`",)),
-        ({"config": "beta=0.5"}, ("(metadata)", "JSON")),
-        ({"config": '{"beta": 1.5}'}, ("(metadata)", "beta 1.5", "0 to 1")),
-    ],
-)
-def test_bad_metadata_is_refused(path, metadata, facts):
-    write(path, drawn(), metadata)
-    check_refusal(path, *facts)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from refusals import refusing
+from trainings import job_of
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
@@ -30,7 +31,7 @@ TEN = replace(DIGITS, train=data.Split(DIGITS.train.images[:1280], DIGITS.train.
 
 
 def job_config(**changes) -> Config:
-    return Config(data.fit_model(ModelConfig(), TEN), train=TrainConfig(**changes))
+    return Config(data.fit_model(ModelConfig(), TEN), train=TrainConfig(**{"lr": 0.01} | changes))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def resume(run, done, **changes):
     """Resumes a run from a checkpoint after `done` iterations; returns the iterations done."""
     checkpoints.write(run.checkpoints, done, Counter(done).snapshot(), b"")
     trainer = Counter()
-    begun = job.resumed(run, job_config(**changes), trainer, TEN)
+    begun = job.resumed(job_of(job_config(**changes), TEN, trainer), run)
     trainer.restore(begun.state)
     assert trainer.count == begun.done
     return begun.done
@@ -57,7 +58,7 @@ def files(run) -> dict[str, bytes]:
 
 def test_a_run_can_be_extended(interrupted):
     assert resume(interrupted, 5, epochs=2, max_iters=7) == 5
-    assert interrupted.config().train == TrainConfig(epochs=2, max_iters=7)
+    assert interrupted.config().train == TrainConfig(epochs=2, max_iters=7, lr=0.01)
     assert interrupted.records() == [{"kind": "train", "iter": 5, "loss": 1.0}]
 
 
@@ -79,7 +80,7 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
         (interrupted.path / name).write_bytes(b"a picture")
     with refusing(UserError, interrupted.path, "larger epochs"):
         resume(interrupted, 10)
-    begun = job.resumed(interrupted, job_config(), Counter(), TEN, "pdf")
+    begun = job.resumed(job_of(job_config(), TEN, Counter(), figures="pdf"), interrupted)
     assert (begun.done, begun.unfinished) == (10, False)  # the PDFs are missing
     assert resume(interrupted, 10, epochs=2) == 10
     assert not interrupted.finished
@@ -96,7 +97,7 @@ def test_a_run_continues_from_the_checkpoint_before_a_damaged_one(interrupted, c
     (interrupted.checkpoints / ".5.abc").mkdir()
     (interrupted.path / ".weights.safetensors.abc").write_text("half")
     trainer = Counter()
-    begun = job.resumed(interrupted, job_config(), trainer, TEN)
+    begun = job.resumed(job_of(job_config(), TEN, trainer), interrupted)
     trainer.restore(begun.state)
     assert begun.done == 3 == trainer.count
     assert capsys.readouterr().out.startswith(f"Checkpoint: {damaged}: ")

@@ -4,9 +4,11 @@ import time
 
 import numpy as np
 import pytest
+from trainings import job_of
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
+from csnn_jax.config.pixels import Pixels
 from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation, Records, StepMetrics
 from csnn_jax.training.journal import Journal
@@ -23,7 +25,7 @@ SPLIT = data.Split(np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.u
 
 @pytest.fixture
 def trainer():
-    return Trainer(decided(Config(MODEL, train=TrainConfig(batch_size=5, eval_images=4))), SPLIT)
+    return Trainer(decided(Config(MODEL, train=TrainConfig(batch_size=5, eval_images=4, max_iters=1))), SPLIT)
 
 
 EVENTS = (
@@ -35,7 +37,9 @@ EVENTS = (
 
 
 def journal(trainer, records, say, **more) -> Journal:
-    return Journal(trainer.config, records, 1, lambda: trainer.summarize_neurons(SPLIT.images), say, **more)
+    dataset = data.Dataset("drawn", SPLIT, None, SPLIT, ("0", "1", "2"), Pixels(), ())
+    job = job_of(trainer.config, dataset, trainer)
+    return Journal(job, records, lambda: trainer.summarize_neurons(SPLIT.images), say, **more)
 
 
 def test_training_is_printed_and_recorded(trainer, tmp_path):

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 from refusals import refusing
 from stepping import step
+from trainings import job_of
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.config.pixels import Pixels
 from csnn_jax.errors import UserError
-from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import checkpoints, rundir, weights
 from csnn_jax.training import plan
 from csnn_jax.training.job import FRESH, train_into
 from csnn_jax.training.loop import CheckpointDue, Loop, Stepped
-from csnn_jax.training.prepare import Job
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.trainer import Trainer as TorchTrainer
 
@@ -49,16 +48,13 @@ def dataset() -> data.Dataset:
 
 
 def begin(kind, config, dataset) -> Loop:
-    trainer = kind(config, dataset.train)
-    rates = plan.learning_rates(config.train, plan.iterations(config.train, len(dataset.train.labels)))
-    return Loop(config, dataset, trainer, rates)
+    return Loop(job_of(config, dataset, kind(config, dataset.train)))
 
 
 def write(trainer, config: Config, dataset: data.Dataset, path: Path, go_on=lambda: True) -> tuple[rundir.RunDir, int]:
     """Trains into a run directory, as the command does; returns it and the iterations done."""
     run = rundir.create(str(path), config)
-    rates = plan.learning_rates(config.train, plan.iterations(config.train, len(dataset.train.labels)))
-    return run, train_into(Job(TrainFlags(), config, config, dataset, trainer, rates), run, FRESH, go_on)
+    return run, train_into(job_of(config, dataset, trainer), run, FRESH, go_on)
 
 
 class Reached(NamedTuple):
