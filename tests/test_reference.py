@@ -115,7 +115,7 @@ def reasons(changes: Fields, platform: str = "cpu", whole: bool = False) -> dict
         ({"beta": 0.9}, {"NIR (Norse)"}),
         ({"learn_beta": True}, {"NIR (Norse)"}),
         ({"output": "integrator"}, {NIR, *READERS}),
-        ({"rate_target": 0.1}, {EVENT}),
+        ({"rate_target": 0.1}, set()),
         ({"dtype": "float64"}, {EVENT}),
         ({"dropout": 0.5, "optimizer": "sgd", "loss": "mse_count"}, set()),
         ({"devices": 2}, {TORCH}),

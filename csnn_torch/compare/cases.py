@@ -7,7 +7,7 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 import torch
-from csnn_jax.config.chain import per_convolution
+from  import per_convolution
 
 from csnn_jax import data
 from csnn_jax import engine as engines

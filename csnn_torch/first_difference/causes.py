@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from csnn_jax.config.chain import per_convolution
+from  import per_convolution
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values

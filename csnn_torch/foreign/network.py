@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from csnn_jax.config import ModelConfig, Output, Reset
 from csnn_jax.config.graph import Convolution
+from csnn_jax.config.network import ModelConfig, Output
 from csnn_jax.config.pixels import BYTE
 from csnn_jax.errors import UserError, naming_arguments
+from csnn_jax.neurons.neuron import Reset
 from csnn_jax.options import check, check_value
 from csnn_jax.options.kinds import number
 from csnn_jax.runs.layouts import Tensors, out_of_range

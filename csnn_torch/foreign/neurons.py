@@ -5,9 +5,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from csnn_jax.config import Output, Reset
+from csnn_jax.config.network import Output
 from csnn_jax.errors import UserError
-from csnn_jax.neurons.neuron import THRESHOLDS, Neuron, is_threshold
+from csnn_jax.neurons.neuron import THRESHOLDS, Neuron, Reset, is_threshold
 from csnn_torch.foreign.network import FoundNeurons
 from csnn_torch.foreign.stack import READ, Module, Stack, class_of
 

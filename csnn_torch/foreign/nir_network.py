@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig, Output, Reset
+from csnn_jax.config.network import ModelConfig, Output
 from csnn_jax.errors import UserError, worded
-from csnn_jax.neurons.neuron import THRESHOLDS, is_threshold
+from csnn_jax.neurons.neuron import THRESHOLDS, Reset, is_threshold
 from csnn_jax.options import check, check_value, show
 from csnn_jax.options.kinds import choice, number
 from csnn_torch.foreign import nir_blocks, nir_file
