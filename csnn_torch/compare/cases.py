@@ -7,7 +7,6 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 import torch
-from  import per_convolution
 
 from csnn_jax import data
 from csnn_jax import engine as engines
@@ -128,7 +127,7 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
 
 def _pools(model: ModelConfig, kind: Pool) -> Pool | tuple[Pool, ...]:
     """The network's pools, changed to another kind."""
-    return tuple("none" if pool == "none" else kind for pool in per_convolution(model, model.pool)) or model.pool
+    return tuple("none" if pool == "none" else kind for pool in model.each_convolution("pool")) or model.pool
 
 
 def briefly_trained(

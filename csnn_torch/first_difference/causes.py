@@ -7,7 +7,6 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from  import per_convolution
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
@@ -80,7 +79,7 @@ def _reordered(axes: Sequence[int], by: Sequence[int], weight: np.ndarray, enter
 
 
 def _pooled(kind: Any, model: ModelConfig) -> ModelConfig:
-    pools: Any = tuple("none" if pool == "none" else kind for pool in per_convolution(model, model.pool))
+    pools: Any = tuple("none" if pool == "none" else kind for pool in model.each_convolution("pool"))
     return replace(model, pool=pools or model.pool)
 
 
