@@ -7,8 +7,7 @@ from typing import Any
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.data import Split
-from csnn_jax.data.caller import check_finite, to_learn_from
-from csnn_jax.data.images import pixels_of, scale_note
+from csnn_jax.data.images import check_finite, pixels_of, scale_note, to_learn_from
 from csnn_jax.errors import UserError, in_python
 from csnn_jax.options import show, words_of
 from csnn_jax.runs import weights

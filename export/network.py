@@ -8,7 +8,7 @@ import onnx
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.data.events.one_file import window_of
+from csnn_jax.data.events.folder import window_of
 from csnn_jax.runs import weights
 from csnn_jax.runs.config_json import job_to_json
 from csnn_jax.runs.layouts import Tensors

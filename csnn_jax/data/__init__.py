@@ -1,12 +1,22 @@
 """Data sets, batches and spike encoders in NumPy, so JAX and torch get the same data."""
 
 from csnn_jax.data.augment import Augmentation
-from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.caller import as_floats, as_images, as_learned, check_images
-from csnn_jax.data.datasets import READERS, is_recorded, load, load_for, load_to_train, reader_of, takes_as_is
-from csnn_jax.data.encode import as_input, encode
-from csnn_jax.data.fitted import check_names, fit_config, fit_model, learned, named
-from csnn_jax.data.images import Images, MadeImages, as_bytes
+from csnn_jax.data.batches import as_input, encode, epoch_batches, epoch_permutation, eval_batches
+from csnn_jax.data.datasets import (
+    READERS,
+    check_names,
+    fit_config,
+    fit_model,
+    is_recorded,
+    learned,
+    load,
+    load_for,
+    load_to_train,
+    named,
+    reader_of,
+    takes_as_is,
+)
+from csnn_jax.data.images import Images, MadeImages, as_bytes, as_floats, as_images, as_learned, check_images
 from csnn_jax.data.split import (
     ARRAYS,
     Dataset,

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config.network import MOST_CLASSES
-from csnn_jax.data.caller import check_floats, check_shape, to_learn_from
-from csnn_jax.data.images import pixels_of
+from csnn_jax.data.images import check_floats, check_shape, pixels_of, to_learn_from
 from csnn_jax.data.npz import Header, read_npz
 from csnn_jax.data.source import Raw, Reader, Wanted
 from csnn_jax.data.split import Split, as_split, check_alike, check_form, class_names

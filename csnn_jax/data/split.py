@@ -9,8 +9,18 @@ import numpy as np
 
 from csnn_jax.config.network import MOST_CLASSES
 from csnn_jax.config.pixels import BYTE, Pixels
-from csnn_jax.data.caller import as_images, as_numbers, check_images, check_shape
-from csnn_jax.data.images import MOST_COUNT, Images, Shape, as_bytes, highest_count, pixels_of
+from csnn_jax.data.images import (
+    MOST_COUNT,
+    Images,
+    Shape,
+    as_bytes,
+    as_images,
+    as_numbers,
+    check_images,
+    check_shape,
+    highest_count,
+    pixels_of,
+)
 from csnn_jax.errors import UserError, one_line
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from refusals import assert_refused, refused, refused_by_process
 
 import csnn_jax
 from csnn_jax import ModelConfig, data
-from csnn_jax.data.events.one_file import frames_of
+from csnn_jax.data.events.folder import frames_of
 from csnn_jax.runs import weights
 from export.c import program
 

@@ -22,7 +22,7 @@ from networks import network
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.data.caller import as_floats
+from csnn_jax.data.images import as_floats
 from csnn_jax.engine import event, scan
 from csnn_jax.engine.library import Unsupported
 from csnn_jax.errors import UserError

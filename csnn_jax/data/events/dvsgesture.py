@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax import reading
-from csnn_jax.data.events.frames import Window, fitted
+from csnn_jax.data.events.frames import Recordings, Window, fitted
 from csnn_jax.data.events.recording import MOST_EVENTS, Events
-from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 

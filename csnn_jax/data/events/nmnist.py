@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-from csnn_jax.data.class_folders import in_turn
-from csnn_jax.data.events.five_bytes import read_bin
-from csnn_jax.data.events.frames import Window, fitted
-from csnn_jax.data.events.recordings import Recordings
+from csnn_jax.data.events.frames import Recordings, Window, fitted
+from csnn_jax.data.events.recording import read_bin
+from csnn_jax.data.folders import in_turn
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 

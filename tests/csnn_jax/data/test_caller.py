@@ -5,8 +5,7 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.pixels import Pixels
-from csnn_jax.data.caller import as_bytes_of_255, as_floats, as_learned
-from csnn_jax.data.images import pixels_of
+from csnn_jax.data.images import as_bytes_of_255, as_floats, as_learned, pixels_of
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from refusals import refusing
 
-from csnn_jax.data.class_folders import in_turn, read_parts, skipped
+from csnn_jax.data.folders import in_turn, read_parts, skipped
 from csnn_jax.errors import UserError
 
 

@@ -5,7 +5,7 @@ from refusals import refusing
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.data.fitted import check_names, fit_config, named
+from csnn_jax.data.datasets import check_names, fit_config, named
 from csnn_jax.data.images import pixels_of
 from csnn_jax.data.split import Dataset
 from csnn_jax.errors import UserError

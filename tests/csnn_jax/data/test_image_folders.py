@@ -7,7 +7,7 @@ from PIL import Image
 from refusals import refusing
 
 from csnn_jax.data import load
-from csnn_jax.data.image_folders import read_picture
+from csnn_jax.data.folders import read_picture
 from csnn_jax.data.images import fit
 from csnn_jax.errors import UserError
 

@@ -5,8 +5,7 @@ import torch
 from PIL import Image
 from refusals import refusing
 
-from csnn_jax.data.caller import as_images, check_floats, check_shape
-from csnn_jax.data.images import fit, to_uint8
+from csnn_jax.data.images import as_images, check_floats, check_shape, fit, to_uint8
 from csnn_jax.errors import UserError
 
 RNG = np.random.default_rng(0)

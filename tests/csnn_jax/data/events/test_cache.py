@@ -12,7 +12,7 @@ from refusals import refusing
 
 from csnn_jax.data import as_bytes, load
 from csnn_jax.data.events.cache import Cache, CachedFrames, pack, unpack
-from csnn_jax.data.events.recordings import Recordings
+from csnn_jax.data.events.frames import Recordings
 from csnn_jax.errors import UserError
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.just(1) | st.just(2))

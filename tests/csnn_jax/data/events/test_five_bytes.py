@@ -7,7 +7,7 @@ from refusals import refusing
 from tonic.datasets import NMNIST
 from tonic.io import read_mnist_file
 
-from csnn_jax.data.events.five_bytes import decoded, encoded, read_bin
+from csnn_jax.data.events.recording import decoded, encoded, read_bin
 
 
 @pytest.mark.parametrize("overflown", [(), (3,), (0, 7, 7)])

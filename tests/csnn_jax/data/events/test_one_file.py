@@ -6,7 +6,7 @@ from recordings import drawn, nmnist_bytes
 from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig
-from csnn_jax.data.events.one_file import frames_and_notes
+from csnn_jax.data.events.folder import frames_and_notes
 from csnn_jax.errors import UserError
 
 MODEL = ModelConfig(input_shape=(34, 34, 2), conv_channels=(4,), time_steps=6, scale=1.0)

@@ -6,7 +6,7 @@ import pytest
 from disk import files
 from refusals import refusing
 
-from csnn_jax.data.events.records import Records, stored
+from csnn_jax.data.events.cache import Records, stored
 from csnn_jax.errors import UserError
 
 MADE = [b"first", b"", b"third" * 100]

@@ -4,7 +4,7 @@ import numpy as np
 from refusals import refusing
 
 from csnn_jax.data import as_bytes, load
-from csnn_jax.data.events import simulated
+from csnn_jax.data.events import saccades
 from csnn_jax.data.events.cache import Cache
 from csnn_jax.errors import UserError
 
@@ -22,7 +22,7 @@ def test_it_is_made_on_first_use_and_cached(tmp_path, monkeypatch):
     for ours, theirs in ((plain.train, kept.train), (plain.test, kept.test)):
         np.testing.assert_array_equal(np.asarray(ours.images), np.asarray(theirs.images))
         assert as_bytes(ours.images) == as_bytes(theirs.images)
-    monkeypatch.setattr(simulated.saccades, "simulate", None)
+    monkeypatch.setattr(saccades, "simulate", None)
     assert len(loaded(cache).train.labels) == 12
 
 
