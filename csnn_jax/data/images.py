@@ -363,7 +363,7 @@ def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Im
     Raises:
         ValueError: values larger than the range of the network's training data allows.
     """
-    if isinstance(images, MadeImages) or (model.encoding != "direct" and images.dtype == np.uint8):
+    if isinstance(images, MadeImages) or not len(images) or (model.encoding != "direct" and images.dtype == np.uint8):
         return images
     if images.dtype != np.uint8:
         images = _bytes_again(np.asarray(images)) if model.pixels.scale == BYTE else np.asarray(images)
@@ -372,7 +372,7 @@ def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Im
     if images.dtype == np.uint8 and model.pixels.bits >= 8:
         return images
     most = 2.0**model.pixels.bits / (1 if images.dtype == np.uint8 else model.pixels.scale)
-    if len(images) and (high := float(np.max(np.asarray(images)))) > most:
+    if (high := float(np.max(np.asarray(images)))) > most:
         why = "the power of two above the largest value that the network was trained on"
         raise ValueError(f"{name} have values up to {high:g}, expected at most {most:g}, {why}")
     return images

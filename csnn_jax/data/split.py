@@ -50,6 +50,10 @@ class Split:
         object.__setattr__(self, "images", as_images(self.images, "images"))
         object.__setattr__(self, "labels", _labels(self.labels, next(iter(self.images.shape), 0)))
 
+    def part(self, rows: slice) -> "Split":
+        """Some of the images with their labels."""
+        return Split(self.images[rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -242,10 +246,7 @@ def shortened(dataset: Dataset, images: int | None) -> Dataset:
         return dataset
     if images > (there := len(dataset.test.labels)):
         raise UserError(f"--eval-images {images}: expected 1 to {there}, the test images of {dataset.name}")
-
-    def first(split: Split) -> Split:
-        return Split(split.images[:images], split.labels[:images])
-
-    held_out = None if dataset.validation is None else first(dataset.validation)
+    rows = slice(images)
+    held_out = None if dataset.validation is None else dataset.validation.part(rows)
     notes = (*dataset.notes, f"accuracy is measured on the first {images:,} images (--eval-images)")
-    return replace(dataset, validation=held_out, test=first(dataset.test), notes=notes)
+    return replace(dataset, validation=held_out, test=dataset.test.part(rows), notes=notes)

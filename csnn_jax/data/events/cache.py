@@ -3,12 +3,14 @@
 A data set has one folder for each way to divide it into frames. To free the space, delete the folder.
 """
 
+import fcntl
 import math
 import os
 import shutil
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -79,6 +81,7 @@ def stored(folder: Path, make: Callable[[], Iterable[bytes]], tell: Callable[[st
         The records; None if they can't be stored, which the user is told.
     """
     try:
+        _remove_leftovers(folder)
         records = _intact(folder, tell) or _written(folder, make())
     except OSError as error:
         tell(f"Data: {folder} can't be written ({error.strerror or error}); continuing without a cache")
@@ -102,12 +105,33 @@ def _intact(folder: Path, tell: Callable[[str], object]) -> Records | None:
         return None
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left while they wrote this folder; living ones hold a lock on theirs."""
+    for leftover in folder.parent.glob(f".{folder.name}.{'[0-9a-f]' * 8}"):
+        with suppress(OSError), _opened(leftover) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if FILES.issuperset(os.listdir(descriptor)):
+                shutil.rmtree(leftover)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """A descriptor of a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _written(folder: Path, records: Iterable[bytes]) -> Records:
     folder.parent.mkdir(parents=True, exist_ok=True)
     index: list[tuple[int, int]] = []
     with Temporary(folder) as made:
         made.mkdir()
-        with (made / "records").open("wb") as file:
+        with _opened(made) as descriptor, (made / "records").open("wb") as file:
+            with suppress(OSError):  # network file systems may have no locks on folders, nor remove leftovers then
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             for record in records:
                 file.write(record)
                 index.append((file.tell(), zlib.crc32(record)))
@@ -128,28 +152,27 @@ class Cache:
     folder: Path | None = None
     tell: Callable[[str], object] = print
 
-    def frames(self, name: str, train: Recordings, test: Recordings) -> tuple[FrameImages, FrameImages]:
-        """The frames of a data set, from the cache if there is one. Each recording is read once, now or in an earlier
-        run.
+    def frames(self, name: str, recordings: Recordings, needed: bool = True) -> FrameImages:
+        """The frames of recordings, from the cache if there is one. Each is read once, now or in an earlier run.
 
         Args:
-            name: the kind of data set, for the name of the folder.
-            train: its training recordings.
-            test: its test recordings.
+            name: the kind and part of the data set, for the name of the folder.
+            recordings: the recordings.
+            needed: whether they'll all be used; if not, those that aren't cached yet are read only on use.
 
         Raises:
             UserError: a recording can't be used; the message names it.
         """
-        every = train.joined(test)
-        records = self.records(_folder(name, every), lambda: _packed(every))
+        folder, count = _folder(name, recordings), len(recordings)
+        if not needed and (self.folder is None or not (self.folder / folder).exists()):
+            return recordings
+        records = self.records(folder, lambda: _packed(recordings))
         if records is not None:
-            cached = CachedFrames(records, every)
-            return cached[: len(train)], cached[len(train) :]
-        if not every.made:
-            count = len(every)
-            for _ in followed((every[row] for row in range(count)), f"Data: checking {count:,} recordings", count):
+            return CachedFrames(records, recordings)
+        if not recordings.made:
+            for _ in followed((recordings[row] for row in range(count)), f"Data: checking {count:,} recordings", count):
                 pass
-        return train, test
+        return recordings
 
     def records(self, name: str, make: Callable[[], Iterable[bytes]]) -> Records | None:
         """The records in the folder `name`, see `records.stored`; None without caching."""

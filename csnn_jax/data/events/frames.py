@@ -192,10 +192,6 @@ class Recordings(FrameImages):
         """Every file with recordings, once."""
         return iter(dict.fromkeys(map(_path, self.places)))
 
-    def joined(self, other: "Recordings") -> "Recordings":
-        """These recordings, followed by those of another part of the data set."""
-        return Recordings([*self.places, *other.places], self._read, self.window, self.made)
-
     def only(self, rows: Iterable[int]) -> "Recordings":
         """The recordings of some rows."""
         return Recordings([self.places[row] for row in rows], self._read, self.window, self.made)

@@ -8,9 +8,9 @@ measures the path and compares the two cameras. Every comparison is between inte
 Philox, whose stream NumPy promises to keep, so the recordings are the same on every machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -146,12 +146,15 @@ BATCH = 250
 
 
 class Place(NamedTuple):
-    """A recording: the file with its digit, its part and number there, and what stores it, if anything does."""
+    """A recording: the file with its digit, its part and number there, and what returns the part's stored recordings.
+
+    These are made on first use.
+    """
 
     path: Path
     part: int
     number: int
-    stored: StoredRecords | None
+    stored: Callable[[], StoredRecords | None]
 
     def __str__(self) -> str:
         return f"{self.path}, digit {self.number} of part {self.part}, simulated (format {FORMAT})"
@@ -177,17 +180,17 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
 
 def read_place(place: Place) -> Events:
     """Returns the events of a recording, stored or simulated again."""
-    if place.stored is not None:
-        return decoded(place.stored[place.number])
+    if (records := place.stored()) is not None:
+        return decoded(records[place.number])
     digits = np.asarray(_digits(place.part)[place.number : place.number + 1])
     return next(simulate(digits, place.part, place.number))
 
 
 def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> Pair:
     images, labels = pair
-    records = _stored(wanted, np.asarray(images[:count])[..., 0], part)
+    stored = cache(partial(_stored, wanted, np.asarray(images[:count])[..., 0], part))
     path = Path(str(files("csnn_jax.data"))) / "mnist" / f"{('train', 't10k')[part]}-images-idx3-ubyte.gz"
-    places = [Place(path, part, number, records) for number in range(count)]
+    places = [Place(path, part, number, stored) for number in range(count)]
     return Recordings(places, read_place, window, made=True), labels[:count]
 
 

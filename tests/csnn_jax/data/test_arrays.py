@@ -45,8 +45,9 @@ def test_training_refuses_test_images_brighter_than_its_range(archive, tmp_path)
 
 
 def test_training_needs_training_images(archive):
-    with refusing(UserError, "own.npz", "only"):
-        load_to_train(Config(data=DataConfig(archive())))
+    for subset in (None, 2):
+        with refusing(UserError, "own.npz", "only"):
+            load_to_train(Config(data=DataConfig(archive(), subset=subset)))
 
 
 def test_arrays_are_not_resized(archive):

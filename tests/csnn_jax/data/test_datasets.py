@@ -67,6 +67,8 @@ def test_frames_need_recordings():
         ("minst", ("'minst'", "'mnist'", "DIR", "NAME")),
         ("MNIST", ("'mnist'",)),
         ("cifar10", ("'cifar10'", "'tfds:cifar10'", "DIR")),
+        ("cifar", ("'cifar'", "'tfds:cifar10'")),
+        ("", ("''", "expected one of mnist")),
         ("fashion_mnist", ("'tfds:fashion_mnist'",)),
         ("a/b", ("'a/b'", "DIR", "NAME")),
         ("idx:/nowhere", ("/nowhere", "no such folder")),

@@ -105,3 +105,10 @@ def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
 )
 def test_bad_cache_flags(tmp_path, flags, facts):
     refused("csnn_jax.train", *flags, "--out", tmp_path / "run", names=facts)
+
+
+@pytest.mark.parametrize("inside", ["", "/deeper"])
+def test_a_cache_that_is_a_file_is_refused(tmp_path, inside):
+    (tmp_path / "file").touch()
+    flags = ("--dataset", "saccades", "--cache", f"{tmp_path}/file{inside}", "--out", tmp_path / "run")
+    refused("csnn_jax.train", *flags, names=(f"--cache {tmp_path}/file{inside}", f"{tmp_path}/file", "a folder"))

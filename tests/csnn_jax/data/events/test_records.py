@@ -1,6 +1,8 @@
 """Stored records are what was made, and nothing else in their place is removed or followed."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from disk import files
@@ -33,6 +35,32 @@ def test_a_failure_leaves_nothing(tmp_path, lines):
 
     with refusing(UserError, "damaged", unchanged=tmp_path):
         stored(tmp_path / "set", failing, lines.append)
+
+
+def test_leftovers_of_killed_processes_are_removed_and_those_of_living_ones_stay(tmp_path, lines):
+    code = f"""
+import os, pathlib, signal
+from csnn_jax.data.events.cache import stored
+
+def killed():
+    yield b"first"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+stored(pathlib.Path({str(tmp_path / "set")!r}), killed, print)"""
+    subprocess.run([sys.executable, "-c", code])
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".set.") and (left / "records").exists()
+    (other := tmp_path / ".set.0123abcd").mkdir()
+    (other / "thesis.txt").write_text("years of work")
+
+    def meanwhile():
+        assert not left.exists() and len([*tmp_path.glob(".set.*")]) == 2
+        stored(tmp_path / "set", lambda: MADE, lines.append)
+        assert len([*tmp_path.glob(".set.*")]) == 2, "this process still writes one of them"
+        yield from MADE
+
+    stored(tmp_path / "set", meanwhile, lines.append)
+    assert {*tmp_path.iterdir()} == {tmp_path / "set", other}
 
 
 def cut(folder):

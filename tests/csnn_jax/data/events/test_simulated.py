@@ -3,7 +3,8 @@
 import numpy as np
 from refusals import refusing
 
-from csnn_jax.data import as_bytes, load
+from csnn_jax.config import Config, DataConfig, ModelConfig
+from csnn_jax.data import as_bytes, load, load_for
 from csnn_jax.data.events import saccades
 from csnn_jax.data.events.cache import Cache
 from csnn_jax.errors import UserError
@@ -24,6 +25,16 @@ def test_it_is_made_on_first_use_and_cached(tmp_path, monkeypatch):
         assert as_bytes(ours.images) == as_bytes(theirs.images)
     monkeypatch.setattr(saccades, "simulate", None)
     assert len(loaded(cache).train.labels) == 12
+
+
+def test_a_trained_network_only_makes_test_recordings(tmp_path, monkeypatch, capsys):
+    """Those of training are made when they are used, if they are."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = Config(ModelConfig(input_shape=(34, 34, 2), time_steps=6, scale=1.0), DataConfig("saccades", subset=12))
+    found = load_for(config)
+    assert "simulating 2 recordings" in (lines := capsys.readouterr().out) and "12" not in lines
+    np.testing.assert_array_equal(np.asarray(found.train.images), np.asarray(loaded().train.images))
+    assert "simulating 12 recordings" in capsys.readouterr().out
 
 
 def test_an_unwritable_cache(tmp_path):
