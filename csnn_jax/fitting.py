@@ -7,7 +7,7 @@ from typing import Any
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.data import Split
-from csnn_jax.data.images import check_finite, pixels_of, scale_note, to_learn_from
+from csnn_jax.data.images import pixels_of, scale_note
 from csnn_jax.errors import UserError, in_python
 from csnn_jax.options import show, words_of
 from csnn_jax.runs import weights
@@ -125,21 +125,12 @@ def _check_used(config: Config) -> None:
 
 def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequence[str] | None) -> data.Dataset:
     """The arrays as a data set; raises ValueError if they are invalid."""
-    wanted = config.model.input_shape
-    own = None if wanted == ModelConfig.input_shape else wanted
-    learnt = data.as_split(train, "train", own, ", as model.input_shape says")
-    height, width, channels = learnt.images.shape[-3:]
-    tested = data.as_split(test, "test", (height, width, channels), ", as the train images are")
-    for split, name in ((learnt, "train images"), (tested, "test images")):
-        check_finite(split.images, name)
-    data.check_alike(learnt, tested, config.model.scale)
-    names = data.class_names(learnt.labels, classes)
-    for split, name in ((learnt, "train labels"), (tested, "test labels")):
-        data.check_labels(split, len(names), name)
-    learnt, tested = (replace(split, images=to_learn_from(split.images)) for split in (learnt, tested))
-    entry = pixels_of(learnt.images)
-    notes = tuple(scale_note(learnt.images, entry.scale, data.ARRAYS))
-    dataset = data.Dataset(data.ARRAYS, learnt, None, tested, names, entry, notes)
+    shape = config.model.input_shape
+    required = None if shape == ModelConfig.input_shape else shape
+    learned, tested, names = data.as_parts({"train": train, "test": test}, classes, required, config.model.scale)
+    pixels = pixels_of(learned.images)
+    notes = tuple(scale_note(learned.images, pixels.scale, data.ARRAYS))
+    dataset = data.Dataset(data.ARRAYS, learned, None, tested, names, pixels, notes)
     return data.shortened(dataset, config.train.eval_images)
 
 

@@ -328,12 +328,6 @@ def check_floats(images: np.ndarray, scale: float, what: str) -> None:
     raise ValueError(f"{what} from {low:g} to {high:g}, expected {expected}")
 
 
-def as_bytes_of_255(images: np.ndarray) -> np.ndarray | None:
-    """The bytes of floats that are multiples of 1/255, as from torchvision's `ToTensor`; None if some aren't."""
-    whole, fits = _of_255(images)
-    return whole.astype(np.uint8) if images.size and fits.all() else None
-
-
 def _of_255(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Floats times 255, rounded, and a mask of the floats that are bytes divided by 255."""
     units = np.float32(images) * 255
@@ -342,11 +336,11 @@ def _of_255(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_learn_from(images: Images) -> Images:
-    """A caller's training images: floats become bytes if all of them are multiples of 1/255."""
-    if isinstance(images, MadeImages) or images.dtype == np.uint8 or not len(images):
+    """A caller's training images: floats become bytes if all of them are multiples of 1/255, as from torchvision."""
+    if isinstance(images, MadeImages) or images.dtype == np.uint8 or highest_count(images) is not None:
         return images
-    found = as_bytes_of_255(np.asarray(images)) if highest_count(images) is None else None
-    return images if found is None else found
+    whole, fits = _of_255(np.asarray(images))
+    return whole.astype(np.uint8) if fits.all() else images
 
 
 def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Images:

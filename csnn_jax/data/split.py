@@ -1,6 +1,6 @@
 """Images and their labels, as given by a caller."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,10 +16,13 @@ from csnn_jax.data.images import (
     as_bytes,
     as_images,
     as_numbers,
+    check_finite,
+    check_floats,
     check_images,
     check_shape,
     highest_count,
     pixels_of,
+    to_learn_from,
 )
 from csnn_jax.errors import UserError, one_line
 
@@ -116,6 +119,49 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", o
             raise ValueError(f"{name} {error}") from None
     check_shape(given.images, f"{name} images", shape, why)
     return given
+
+
+def as_parts(
+    arrays: Mapping[str, Any],
+    classes: int | Sequence[str] | None,
+    shape: Shape | None = None,
+    scale: float | None = None,
+) -> tuple[Split, Split, tuple[str, ...]]:
+    """Converts a caller's training and test data, and finds the names of their classes.
+
+    Floats become bytes if all of them are multiples of 1/255.
+
+    Args:
+        arrays: "train", if there is any, and "test": data of the same kind, each as for `as_split`.
+        classes: number or names of the classes, see `class_names`.
+        shape: height, width and channels that the network's configuration requires; None: any.
+        scale: the scale that the network's configuration requires; None: any.
+
+    Returns:
+        (the training data, perhaps empty; the test data; the names of the classes, empty if they aren't known).
+
+    Raises:
+        ValueError: images or labels are invalid or don't match.
+    """
+    parts, why = {}, ", as model.input_shape says"
+    for name, value in arrays.items():
+        parts[name] = split = as_split(value, name, shape, why)
+        check_finite(split.images, f"{name} images")
+        height, width, channels = split.images.shape[-3:]
+        shape, why = (height, width, channels), ", as the train images are"
+    first, names = next(iter(parts.values())), tuple[str, ...]()
+    check_alike(first, parts["test"], scale)
+    if "train" in parts or classes is not None:
+        names = class_names(first.labels, classes)
+        for name, split in parts.items():
+            check_labels(split, len(names), f"{name} labels")
+    for name, split in parts.items():
+        images = to_learn_from(split.images)
+        if images.dtype != np.uint8:
+            check_floats(np.asarray(images), pixels_of(images).scale, f"{name} images go")
+        parts[name] = replace(split, images=images)
+    test = parts["test"]
+    return parts.get("train", test.part(slice(0))), test, names
 
 
 def _labels(labels: Any, images: int) -> np.ndarray:
