@@ -12,15 +12,14 @@ from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.equality import Comparison, differ
 from csnn_jax.window import Trace, output, summed
 from export.bundle import Manifest
-from export.graphs import few_bits, onnx_facts, onnx_file
+from export.graphs import few_bits, onnx_file
 from export.graphs.onnx_file import current_name, finish, metadata_of, output_name
-from export.network import Bundle, Inputs
+from export.network import Bundle
 from export.parts import step
-from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
-from export.proof import Figures, latency
-from export.proof.equality import TorchWindow, compared, problems
-from export.proof.images import CheckImages
-from export.proof.runners import session
+from export.parts.part import Advice, CheckResult, Part, Timing, Usage
+from export.proof import Figures
+from export.proof.equality import CheckImages, TorchWindow, compared, problems
+from export.proof.runners import onnx_latency, session
 from export.reference import Scores, state_shapes
 from export.report import snippets
 
@@ -32,7 +31,7 @@ _FLOAT, _INT64, _BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.Ten
 _node, _value = helper.make_node, helper.make_tensor_value_info
 
 
-def write(bundle: Bundle, inputs: Inputs) -> None:
+def write(bundle: Bundle) -> None:
     onnx_file.save(graph(bundle.step_graph, bundle.network.model, bundle.network.frames), bundle.folder / NAME)
 
 
@@ -44,7 +43,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     wrong = problems("onnxruntime", comparison)
     if other := sums["different_counts"]:
         wrong.append(f"in onnxruntime, {other:,} of {sums['counts']:,} sums differ from those of torch")
-    yield CheckResult(figures | {"graph": onnx_facts.describe(model)}, wrong)
+    yield CheckResult(figures | {"graph": onnx_file.describe(model)}, wrong)
 
 
 def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> onnx.ModelProto:
@@ -182,18 +181,11 @@ def equality(
 
 
 def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
-    return latency.of_onnx(bundle.folder / name, [x.numpy()], seconds)
+    return onnx_latency(bundle.folder / name, [x.numpy()], seconds)
 
 
-def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    yield ComparedRow("ONNX Runtime", proof["onnxruntime"])
-
-
-def _advice(manifest: Manifest) -> Iterable[Advice]:
+def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     yield Advice(1, "a program that classifies whole windows in ONNX Runtime", f"`{NAME}`")
-
-
-def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
 The whole window in one call, {step.names(manifest, NAME)}:
 
@@ -209,8 +201,7 @@ PART = Part(
     write=write,
     check=check,
     same=step.same,
-    timing=Timing("whole window", _measure, step.run_by),
-    comparisons=_comparisons,
-    advice=_advice,
-    usage=_usage,
+    timing=Timing("whole window", _measure, step.TIMED_IN),
+    run_by={"onnxruntime": "ONNX Runtime"},
+    describe=_describe,
 )

@@ -1,7 +1,9 @@
-"""Runs a network one step at a time in various programs, through one interface."""
+"""Runs a network one step at a time in various programs, through one interface, and times calls of files."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +15,12 @@ from onnx.reference import ReferenceEvaluator
 from csnn_jax import machine
 from csnn_jax.config import ModelConfig
 from csnn_jax.window import Trace
+from export.graphs import few_bits
 from export.reference import Scores, Step, frames, state_shapes
 
 Arrays = list[np.ndarray]
+CALLS = 1000
+"""Maximum number of calls that are timed."""
 
 
 class Runner(Protocol):
@@ -147,3 +152,36 @@ def session(model: onnx.ModelProto, threads: int = 0, dequantize_once: bool = Tr
     options.add_session_config_entry("session.disable_quant_qdq", str(int(dequantize_once)))
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def latency(call: Callable[[], object], seconds: float) -> dict[str, Any]:
+    """Median and 99th percentile of up to `CALLS` calls within `seconds`, after a tenth of that time as warm-up."""
+    times: list[float] = []
+    warm = time.perf_counter() + seconds / 10
+    while time.perf_counter() < warm:
+        call()
+    end = time.perf_counter() + seconds
+    while len(times) < CALLS and (time.perf_counter() < end or not times):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    median, p99 = np.percentile(times, (50, 99)) * 1e3
+    return {"median_ms": round(float(median), 4), "p99_ms": round(float(p99), 4), "calls": len(times)}
+
+
+def onnx_latency(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[str, Any]:
+    """Latency of one call of an ONNX file in ONNX Runtime, with its first inputs set to `inputs`.
+
+    For low-bit weights, this includes `dequantizing_ms`, the median if they are dequantized at every call.
+    """
+    model = onnx.load(path)
+
+    def measured(dequantize_once: bool) -> dict[str, Any]:
+        runtime = session(model, 1, dequantize_once)
+        feed = dict(zip([value.name for value in runtime.get_inputs()], inputs, strict=False))
+        return latency(lambda: runtime.run(None, feed), seconds)
+
+    figures = measured(dequantize_once=True)
+    if few_bits.is_packed(model):
+        figures["dequantizing_ms"] = measured(dequantize_once=False)["median_ms"]
+    return figures

@@ -37,7 +37,7 @@ from csnn_torch.programs import PROGRAMS
 from export import reference
 from export.c import headers, program
 from export.graphs import few_bits, nir_graph, onnx_file
-from export.network import Bundle, Inputs
+from export.network import Bundle
 from export.network import Network as Trained
 from export.parts import c_program, nir, sequence, step
 from export.proof.runners import OnnxRunner, ReferenceRunner, Runner, window
@@ -190,16 +190,16 @@ def bundle(name: str) -> Bundle:
     config, x = network(name).config, network(name).x
     folder = Path(tempfile.mkdtemp(dir=_FOLDERS.name))
     frames = len(x) if x.ndim == 5 and config.encoding == "direct" else None
-    return Bundle(folder, Trained(Config(config), network(name).tensors, frames), folder / "scratch")
+    made, opset = Trained(Config(config), network(name).tensors, frames), few_bits.opset(config.weight_bits)
+    none = Split(np.zeros((0, *config.input_shape), np.uint8), np.zeros(0, np.int32))
+    return Bundle(folder, folder / "scratch", made, made.config, opset, none)
 
 
 @functools.cache
 def written(part: ModuleType, name: str) -> Path:
     """The folder of a network's bundle, in which a part has written its files."""
-    made, config = bundle(name), network(name).config
-    none = Split(np.zeros((0, *config.input_shape), np.uint8), np.zeros(0, np.int32))
-    part.PART.write(made, Inputs(made.network.config, few_bits.opset(config.weight_bits), none))
-    return made.folder
+    part.PART.write(bundle(name))
+    return bundle(name).folder
 
 
 def in_steps(runner: Runner, name: str, images: int | None = None, steps: int | None = None) -> Values:

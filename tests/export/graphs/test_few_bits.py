@@ -11,7 +11,7 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from export.graphs import few_bits, onnx_facts, step_graph
+from export.graphs import few_bits, onnx_file, step_graph
 from export.parts import sequence
 from export.proof.equality import equality, windows
 from export.proof.runners import OnnxRunner, ReferenceRunner, session
@@ -45,7 +45,7 @@ def test_files_with_few_bits_are_small_and_hold_the_same_network(config, bits):
     assert [node.name for node in whole.graph.node if node.op_type == few_bits.DEQUANTIZE] == [
         f"{node.name}.DequantizeLinear" for node in case.config.graph.weighted
     ]
-    loop = [node for graph in [*onnx_facts.graphs(whole.graph)][1:] for node in graph.node]
+    loop = [node for graph in [*onnx_file.graphs(whole.graph)][1:] for node in graph.node]
     assert loop and all(node.op_type != few_bits.DEQUANTIZE for node in loop)
     expected = [*windows(case.step, [case.x])]
     each_call = OnnxRunner(step)
@@ -84,6 +84,6 @@ def test_one_changed_integer_weight_or_scale_is_named_and_has_an_effect(bits):
         ("conv1.weight_scale", lambda value: value * np.float32(2)),
     ):
         other = changed(model, name, change)
-        (line,) = onnx_facts.differences(model, other)
+        (line,) = onnx_file.differences(model, other)
         assert line.startswith(f"graph.initializer[{name}].raw_data ")
         assert equality(case.step, OnnxRunner(other), windows(case.step, [case.x])).first is not None

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from export.graphs import hdf5
+from export.graphs import nir_graph
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ FORM = "/node/weight has a different shape, type or storage"
     ],
 )
 def test_a_difference_is_one_line(files, change, said):
-    assert [*hdf5.differences(*files)] == []
+    assert [*nir_graph.differences(*files)] == []
     change(files[1])
-    (line,) = hdf5.differences(*files)
+    (line,) = nir_graph.differences(*files)
     assert line.startswith(said)

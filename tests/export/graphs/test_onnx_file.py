@@ -7,7 +7,7 @@ from export_networks import FLAT, OTHER, changed, firing
 from refusals import refusing
 
 from csnn_jax.errors import UserError
-from export.graphs import onnx_facts, onnx_file, tensors
+from export.graphs import onnx_file
 
 
 @pytest.mark.parametrize("config", [OTHER, FLAT], ids=["other", "flat"])
@@ -35,14 +35,14 @@ def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
             onnx_file.load(tmp_path / name)
     (tmp_path / "input_0.pb").write_bytes(b"no tensor")
     with refusing(UserError, tmp_path / "input_0.pb", "ONNX tensor"):
-        tensors.load(tmp_path, "input")
+        onnx_file.load_tensors(tmp_path, "input")
 
 
 def test_one_changed_weight_is_named():
     model, name = firing(OTHER).models["step.onnx"], "conv2.bias"
-    (line,) = onnx_facts.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
+    (line,) = onnx_file.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
     assert line.startswith(f"graph.initializer[{name}].raw_data ")
-    assert [*onnx_facts.differences(model, changed(model, name, lambda value: value))] == []
+    assert [*onnx_file.differences(model, changed(model, name, lambda value: value))] == []
 
 
 def test_a_difference_is_located():
@@ -55,7 +55,7 @@ def test_a_difference_is_located():
     loop.node.add(op_type="Identity", name="more")
     other.MergeFromString(b"\xa2\x1f\x04evil")
     count, name = len(loop.node) - 1, model.graph.node[0].attribute[1].name
-    assert [*onnx_facts.differences(model, other)] == [
+    assert [*onnx_file.differences(model, other)] == [
         "the file has a field that isn't part of ONNX",
         f"graph.node[conv1].attribute[{name}].ints[0] is 7, expected 1",
         "graph.node[conv1].doc_string is unexpected",

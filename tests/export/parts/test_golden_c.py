@@ -8,12 +8,12 @@ import numpy as np
 import safetensors.numpy
 
 from csnn_jax.runs.rundir import RunDir
-from export.parts import c_program, golden, golden_c
+from export.parts import c_program, golden
 
 
 def test_the_bytes_match_the_images_and_the_scores_match_the_reference(any_bundle):
     """Membrane scores match bit for bit, because 9 digits identify any float."""
-    lines = (any_bundle / golden_c.EXPECTED).read_text().splitlines()
+    lines = (any_bundle / golden.EXPECTED_C).read_text().splitlines()
     scores = [outputs[0][0] for _, outputs in golden.read(any_bundle, "sequence")]
     what = "scores" if RunDir(any_bundle).config().model.readout == "membrane" else "spike counts"
     assert len(lines) == len(scores) == 10
@@ -21,7 +21,7 @@ def test_the_bytes_match_the_images_and_the_scores_match_the_reference(any_bundl
         answer = expected.argmax() if expected.any() else "-"
         assert line == f"class {answer}, {what} {' '.join(f'{score:.9g}' for score in expected)}"
     kept = safetensors.numpy.load_file(any_bundle / "golden" / "images.safetensors")["images"][:10]
-    samples = np.fromfile(any_bundle / golden_c.SAMPLES, np.uint8)
+    samples = np.fromfile(any_bundle / c_program.SAMPLES, np.uint8)
     if samples.size == kept.size:  # no encoding
         np.testing.assert_array_equal(samples, kept.ravel())
 

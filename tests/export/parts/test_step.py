@@ -11,7 +11,7 @@ from csnn_jax.data import Split
 from export.graphs import onnx_file
 from export.network import Bundle, Network
 from export.parts import step
-from export.proof.images import CheckImages
+from export.proof.equality import CheckImages
 
 pytestmark = pytest.mark.numeric
 
@@ -23,20 +23,18 @@ def checked(folder, reset: str | None = None, **changes: str):
         wrong = changes.get(name.removesuffix(".onnx"))
         onnx_file.save(changed(model, wrong, lambda value: value + np.float32(0.5)) if wrong else model, folder / name)
     model = replace(made.config, reset=reset or made.config.reset)
-    network = Network(Config(model), made.tensors)
-    images = CheckImages(network, Split(made.images, np.array([0, 1, 2])), 3)
-    return step.check(Bundle(folder, network, folder), images)
+    network, test = Network(Config(model), made.tensors), Split(made.images, np.array([0, 1, 2]))
+    return step.check(Bundle(folder, folder, network, network.config, 20, test), CheckImages(network, test, 3))
 
 
 def test_both_files_are_equal_and_onnx_itself_confirms_the_plain_one(tmp_path):
     plain, static = checked(tmp_path)
     assert plain.problems == static.problems == []
-    assert [*plain.figures] == ["onnxruntime", "reference_evaluator", "accuracy", "graph"]
+    assert [*plain.figures] == [*step.PART.run_by, "accuracy", "graph"]
     assert [*static.figures] == ["onnxruntime", "accuracy", "graph"]
     assert static.figures["accuracy"] == plain.figures["accuracy"]
     first = [one.figures["graph"]["inputs"][0]["shape"][0] for one in (plain, static)]
     assert first == ["N", 1]
-    assert [one.run_by for one in step.comparisons(plain.figures)] == ["ONNX Runtime", "onnx's reference evaluator"]
 
 
 @pytest.mark.parametrize("name", ["step", "step_b1"])

@@ -11,7 +11,7 @@ from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.runs.metrics import BATCH
 from export.network import Network
-from export.proof.images import CheckImages, accuracy
+from export.proof.equality import PIECE, CheckImages
 
 
 def drawn(count: int, compared: int, **changes) -> CheckImages:
@@ -38,6 +38,12 @@ def test_encoded_images_are_sequences_and_the_first_do_not_depend_on_how_many_ar
 
 
 def test_accuracy_takes_the_lowest_class_on_ties():
-    spikes = np.array([[0, 2, 2], [1, 0, 0], [0, 0, 0]], np.float32)
-    batches = [(torch.zeros(3, 1), np.array([1, 0, 2])), (torch.zeros(3, 1), np.array([2, 0, 0]))]
-    assert accuracy(lambda x: spikes, batches) == pytest.approx(4 / 6)
+    scores = np.array([[0, 2, 2, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], np.float32)  # of classes 0, 1, 2
+    made = drawn(BATCH + 3, 1)
+    answers = np.resize([1, 0, 0], BATCH + 3)
+    starts = iter(range(0, BATCH + 3, PIECE))
+
+    def program(x):
+        return np.resize(scores, (BATCH + 3, 6))[next(starts) :][: len(x)]
+
+    assert made.accuracy(program) == pytest.approx((answers == made.test.labels).mean())

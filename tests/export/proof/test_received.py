@@ -35,7 +35,7 @@ def test_as_many_images_are_compared_as_there_are(spikes, tmp_path_factory):
         ("quick", 8, 4, 15),
         (None, 20000, 64, 64),
     ):
-        _, _, found, test = opened(spikes, tmp_path_factory.mktemp("made"), images(spikes), effort, images=wanted)
+        _, found, test = opened(spikes, tmp_path_factory.mktemp("made"), images(spikes), effort, images=wanted)
         assert (found.count, len(found.test.labels), len(test.labels)) == (count, of, 64)
 
 
