@@ -11,43 +11,7 @@ from csnn_jax.config.graph import Convolution, Graph, NeuronNode, WeightedNode
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
-
-
-def literal(value: np.floating | np.ndarray | float) -> str:
-    """A float32, exact: 0.1 is 0x1.99999ap-4f."""
-    mantissa, exponent = float(np.float32(value)).hex().split("p")
-    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f"
-
-
-def array(kind: str, name: str, values: np.ndarray) -> Iterator[str]:
-    """A constant array of floats (words if `values` are uint32), in pieces."""
-    literals = list(map(_word if values.dtype == np.uint32 else literal, values.ravel()))
-    yield f"\nstatic const {kind} {name}[{len(literals)}] = {{\n"
-    for at in range(0, len(literals), 8):
-        yield f"    {', '.join(literals[at : at + 8])},\n"
-    yield "};\n"
-
-
-def table(name: str, rows: Sequence[str]) -> str:
-    """A constant array of structs."""
-    return f"\nstatic const struct {name} = {{\n" + "".join(f"    {{{row}}},\n" for row in rows) + "};\n"
-
-
-def string(text: str) -> str:
-    """UTF-8 text as an ASCII string literal, which doesn't depend on the compiler's source encoding."""
-    return '"' + "".join(map(_character, text.encode())) + '"'
-
-
-def _character(byte: int) -> str:
-    """A byte in a string literal; quotes, backslashes, `?` (trigraphs) and nonprintable characters are escaped."""
-    if chr(byte) in '"\\?':
-        return f"\\{chr(byte)}"
-    return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"  # C reads at most three octal digits
-
-
-def _word(value: np.uint32) -> str:
-    return f"0x{value:X}u"
-
+from export.c.text import array, string, table
 
 LANES = 8
 """Output channels whose weights are added at once; rows of weights are padded to a multiple of it. As in sums.h."""

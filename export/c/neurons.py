@@ -10,7 +10,7 @@ import numpy as np
 from csnn_jax.config import ModelConfig
 from csnn_jax.neurons.neuron import MEMBRANE, Reset
 from csnn_jax.runs.layouts import Tensors
-from export.c.headers import array, literal, table
+from export.c.text import array, literal, table
 
 CHOICE, SUM, PRODUCT, NAME = range(4)
 """Precedence of C's operators, ascending."""

@@ -12,11 +12,11 @@ from csnn_jax.window import output, summed
 from export.bundle import GOLDEN, Manifest
 from export.c import headers, program
 from export.network import Bundle
-from export.parts.part import Advice, CheckResult, Part, Timing, Usage
+from export.parts.part import CheckResult, Part, Timing
 from export.proof import Figures
 from export.proof.equality import CheckImages, equality, problems
 from export.proof.runners import latency
-from export.report.cells import size
+from export.report.cells import Advice, Usage, size
 
 NAME = "c/"
 SAMPLES = f"{GOLDEN}/c/samples.bin"

@@ -38,9 +38,9 @@ from export.c import program
 from export.graphs import onnx_file
 from export.network import Bundle
 from export.parts import c_program
-from export.parts.part import Advice, CheckResult, Part, Usage
+from export.parts.part import CheckResult, Part
 from export.proof.equality import CheckImages
-from export.report.cells import class_of
+from export.report.cells import Advice, Usage, class_of
 
 NAME, NAME_C, SCRIPT_NAME = f"{GOLDEN}/", f"{GOLDEN}/c/", "check_onnx.py"
 EXPECTED_C = f"{NAME_C}expected.txt"

@@ -26,9 +26,10 @@ from export import reference
 from export.bundle import Manifest
 from export.graphs import nir_graph
 from export.network import Bundle
-from export.parts.part import Advice, CheckResult, Part, Usage
+from export.parts.part import CheckResult, Part
 from export.proof.equality import CheckImages, problems, spikes_equality
 from export.report import snippets
+from export.report.cells import Advice, Usage
 
 NAME = nir_graph.DEFINED.file
 FIRST = 7

@@ -13,6 +13,7 @@ from export.bundle import Manifest
 from export.network import Bundle
 from export.proof import Figures
 from export.proof.equality import CheckImages
+from export.report.cells import Advice, Usage
 
 
 @dataclass(frozen=True)
@@ -26,32 +27,6 @@ class CheckResult:
 
     figures: Figures = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-
-
-class Advice(NamedTuple):
-    """A row of the report's table "Which one to use".
-
-    Attributes:
-        place: unique position of the row among all parts' rows, the most useful ones first.
-        have: what the reader has.
-        take: the file to use for it.
-    """
-
-    place: int
-    have: str
-    take: str
-
-
-class Usage(NamedTuple):
-    """Paragraphs of the report's section on how to call the files.
-
-    Attributes:
-        place: unique position of the paragraphs among those of all parts.
-        text: Markdown.
-    """
-
-    place: int
-    text: str
 
 
 class Timing(NamedTuple):

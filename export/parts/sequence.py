@@ -16,12 +16,13 @@ from export.graphs import few_bits, onnx_file
 from export.graphs.onnx_file import current_name, finish, metadata_of, output_name
 from export.network import Bundle
 from export.parts import step
-from export.parts.part import Advice, CheckResult, Part, Timing, Usage
+from export.parts.part import CheckResult, Part, Timing
 from export.proof import Figures
 from export.proof.equality import CheckImages, TorchWindow, compared, problems
 from export.proof.runners import onnx_latency, session
 from export.reference import Scores, state_shapes
 from export.report import snippets
+from export.report.cells import Advice, Usage
 
 NAME = "sequence.onnx"
 _OUTPUTS = {"spikes": ("counts", "spikes"), "membrane": ("scores", "membranes")}

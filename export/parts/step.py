@@ -11,12 +11,13 @@ from export.bundle import Manifest
 from export.graphs import few_bits, onnx_file, step_graph
 from export.network import STEP as PLAIN
 from export.network import Bundle
-from export.parts.part import Advice, CheckResult, Part, Timing, Usage
+from export.parts.part import CheckResult, Part, Timing
 from export.proof import Figures
 from export.proof.equality import CheckImages, TorchWindow, equality, problems, windows
 from export.proof.runners import OnnxRunner, ReferenceRunner, onnx_latency, step_scores, zeros
 from export.reference import frames
 from export.report import snippets
+from export.report.cells import Advice, Usage
 from export.settings import EXTENTS
 
 STATIC = "step_b1.onnx"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from csnn_jax.neurons import PARAMETERS
 from csnn_jax.neurons.neuron import MEMBRANE
@@ -11,10 +11,12 @@ from export import parts
 from export.bundle import CONFIG, MANIFEST, PAGE, WEIGHTS, Manifest
 from export.hashes import SUMS
 from export.manifest import silence
-from export.parts.part import Advice, Timing, Usage
 from export.proof.statements import hidden_channels
 from export.report import tools
-from export.report.cells import class_of, measured, percent, plain, size, table
+from export.report.cells import Advice, Usage, class_of, measured, percent, plain, size, table
+
+if TYPE_CHECKING:
+    from export.parts.part import Timing
 
 Described = TypeVar("Described", Advice, Usage)
 
@@ -233,7 +235,7 @@ def milliseconds_an_image(manifest: Manifest) -> dict[str, float]:
     return {name: one["median_ms"] * calls[name] for name, one in manifest["latency"].items()}
 
 
-def _timings() -> dict[str, Timing]:
+def _timings() -> "dict[str, Timing]":
     return {name: part.timing for part in parts.every() if part.timing for name in part.what}
 
 
