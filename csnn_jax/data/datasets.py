@@ -32,7 +32,7 @@ READERS: dict[str, str] = {
     "mnist": "idx.MNIST",
     "idx:DIR": "idx.FOLDER",
     "tfds:NAME": "tfds_source.READER",
-    "nmnist:DIR": "events.nmnist.READER",
+    "nmnist:DIR": "events.folder.NMNIST",
     "dvsgesture:DIR": "events.dvsgesture.READER",
     "events:DIR": "events.folder.READER",
     "saccades": "events.saccades.READER",

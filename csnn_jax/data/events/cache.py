@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax import reading
-from csnn_jax.data.events.frames import FrameImages, Recordings
+from csnn_jax.data.events.frames import Recordings
 from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, rename
 from csnn_jax.progress import followed
@@ -152,7 +152,7 @@ class Cache:
     folder: Path | None = None
     tell: Callable[[str], object] = print
 
-    def frames(self, name: str, recordings: Recordings, needed: bool = True) -> FrameImages:
+    def frames(self, name: str, recordings: Recordings, needed: bool = True) -> Recordings:
         """The frames of recordings, from the cache if there is one. Each is read once, now or in an earlier run.
 
         Args:
@@ -168,7 +168,7 @@ class Cache:
             return recordings
         records = self.records(folder, lambda: _packed(recordings))
         if records is not None:
-            return CachedFrames(records, recordings)
+            return recordings.cached(lambda row: unpack(np.frombuffer(records[row], np.uint8), recordings.shape[1:]))
         if not recordings.made:
             for _ in followed((recordings[row] for row in range(count)), f"Data: checking {count:,} recordings", count):
                 pass
@@ -190,26 +190,6 @@ def _folder(name: str, recordings: Recordings) -> str:
     stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in recordings.files()]
     digest = sha256(recordings.digest() + f"{FORMAT} {stamps}".encode()).hexdigest()[:16]
     return f"{name}-{window.steps}x{window.shape[0]}x{window.shape[1]}-{window.by}-{digest}"
-
-
-class CachedFrames(FrameImages):
-    """Frames from a cache.
-
-    Args:
-        records: the packed frames.
-        recordings: the recordings they come from.
-    """
-
-    def __init__(self, records: Records, recordings: Recordings):
-        super().__init__(range(len(recordings)), recordings.window)
-        self._records, self._recordings = records, recordings
-
-    def one(self, place: int) -> np.ndarray:
-        packed = np.frombuffer(self._records[place], np.uint8)
-        return unpack(packed, (self.window.steps, *self.window.shape, 2))
-
-    def digest(self) -> bytes:
-        return self._recordings.only(self.places).digest()
 
 
 def pack(frames: np.ndarray) -> bytes:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax import reading
-from csnn_jax.data.events.frames import Recordings, Window, fitted
+from csnn_jax.data.events.frames import Recordings, Window
 from csnn_jax.data.events.recording import MOST_EVENTS, Events
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
@@ -63,7 +63,7 @@ def read_dvsgesture(where: str, wanted: Wanted) -> Raw:
     Raises:
         UserError: a file is missing, truncated or malformed, or the sensor's size isn't a multiple of the shape.
     """
-    window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
+    window = Window.of(wanted, SENSOR)
     train, test = (_split(Path(where), f"trials_to_{part}.txt", window) for part in ("train", "test"))
     return Raw(train, test, NAMES, notes=window.summary(where))
 

@@ -1,6 +1,6 @@
-"""Folders of recordings, one per class, in any format that faery reads or as NumPy archives."""
+"""Folders of recordings, one per class, in any format that faery reads or as NumPy archives; N-MNIST's among them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +10,17 @@ from csnn_jax import reading
 from csnn_jax.config.job import Config
 from csnn_jax.data.datasets import reader_of
 from csnn_jax.data.events.decoder import DECODER, TYPES
-from csnn_jax.data.events.frames import Recordings, Window, fitted
+from csnn_jax.data.events.frames import Recordings, Window
 from csnn_jax.data.events.recording import LARGEST, LATEST, MOST_EVENTS, Events, Size, read_bin
 from csnn_jax.data.folders import Classes, in_turn, read_parts, skipped
 from csnn_jax.data.npz import read_npz
-from csnn_jax.data.source import Pair, Raw, Reader, Wanted
+from csnn_jax.data.source import Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
 ARRAYS = ("x", "y", "t", "p")
 SUFFIXES = (".bin", ".npz", *TYPES)
 """The file extensions of recordings."""
+NMNIST_SENSOR = (34, 34)
 MOST_BYTES = 2**30
 """Maximum size of a recording's file: 64 bytes per event, as text with long numbers."""
 
@@ -39,14 +40,31 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
     """
     train, test = read_parts(where, SUFFIXES, "recordings")
     sensor = _sensor([path for part in (train, test) for files in part.values() for path in files])
-    window = Window(wanted.time_steps, sensor, fitted(wanted, sensor), wanted.frames)
-
-    def pair(part: Classes) -> Pair:
-        paths, labels = in_turn(part)
-        return Recordings(paths, read_recording, window), labels
-
     others = (f"events:{where}: {note}" for note in skipped(where, SUFFIXES, "an extension of recordings"))
-    return Raw(pair(train), pair(test), tuple(train), notes=(*window.summary(where), *others))
+    return _raw(where, (train, test), read_recording, Window.of(wanted, sensor), *others)
+
+
+def read_nmnist(where: str, wanted: Wanted) -> Raw:
+    """Reads N-MNIST (Orchard et al. 2015) as published by its authors: `Train/0/00002.bin` and so on.
+
+    Args:
+        where: the folder with `Train` and `Test`, each with the folders 0 to 9; use `events:` for fewer classes.
+        wanted: the network's input.
+
+    Raises:
+        UserError: a folder is missing or empty, or the sensor's size isn't a multiple of the shape.
+    """
+    parts = read_parts(where, (".bin",), "recordings")
+    if [*parts[0]] != [*"0123456789"]:
+        raise UserError(f"{where}: has the classes {', '.join(parts[0])}, expected the digits 0 to 9")
+    return _raw(where, parts, read_bin, Window.of(wanted, NMNIST_SENSOR))
+
+
+def _raw(
+    where: str, parts: tuple[Classes, Classes], read: Callable[[Path], Events], window: Window, *notes: str
+) -> Raw:
+    train, test = ((Recordings(paths, read, window), labels) for paths, labels in map(in_turn, parts))
+    return Raw(train, test, tuple(parts[0]), notes=(*window.summary(where), *notes))
 
 
 def read_recording(path: Path) -> Events:
@@ -112,6 +130,7 @@ def _archive(path: Path) -> tuple[Events, Size | None]:
 
 
 READER = Reader(read_folders, recordings=True)
+NMNIST = Reader(read_nmnist, recordings=True, sensor=NMNIST_SENSOR)
 
 
 def is_recording(path: str) -> bool:

@@ -2,8 +2,7 @@
 
 import copy
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +35,25 @@ class Window:
     sensor: tuple[int, int]
     shape: tuple[int, int]
     by: str = "time"
+
+    @classmethod
+    def of(cls, wanted: Wanted, sensor: Size) -> "Window":
+        """A network's window: frames of the shape of its input, or of the sensor's if none was requested.
+
+        Raises:
+            UserError: the shape doesn't have two channels or doesn't divide the sensor's size, or its frames are too
+                large.
+        """
+        height, width, channels = (*sensor, 2) if wanted.own else wanted.shape
+        flag, steps = f"--input-shape {height} {width} {channels}", wanted.time_steps
+        if channels != 2:
+            raise UserError(f"{flag}: expected 2 channels, OFF and ON events, for event recordings")
+        if height > sensor[0] or width > sensor[1] or sensor[0] % height or sensor[1] % width:
+            raise UserError(f"{flag}: expected a size that divides the sensor's {sensor[0]} by {sensor[1]} pixels")
+        if steps * height * width * 2 > MOST_CELLS:
+            size = f"{steps} frames of {height} by {width} pixels"
+            raise UserError(f"--input-shape: {size} are too large, expected a smaller fraction of the sensor")
+        return cls(steps, sensor, (height, width), wanted.frames)
 
     def summary(self, where: str) -> tuple[str, ...]:
         """How the recordings of a folder are converted, for the log."""
@@ -83,48 +101,32 @@ class Window:
         return passed // each
 
 
-def fitted(wanted: Wanted, sensor: Size) -> Size:
-    """Height and width of a network's frames: those of its input, or the sensor's if none were requested.
-
-    Raises:
-        UserError: the shape doesn't have two channels or doesn't divide the sensor's size, or its frames are too large.
-    """
-    height, width = sensor if wanted.own else _asked(wanted, sensor)
-    if wanted.time_steps * height * width * 2 > MOST_CELLS:
-        size = f"{wanted.time_steps} frames of {height} by {width} pixels"
-        raise UserError(f"--input-shape: {size} are too large, expected a smaller fraction of the sensor")
-    return height, width
-
-
-def _asked(wanted: Wanted, sensor: Size) -> Size:
-    height, width, channels = wanted.shape
-    flag = f"--input-shape {height} {width} {channels}"
-    if channels != 2:
-        raise UserError(f"{flag}: expected 2 channels, OFF and ON events, for event recordings")
-    if height > sensor[0] or width > sensor[1] or sensor[0] % height or sensor[1] % width:
-        raise UserError(f"{flag}: expected a size that divides the sensor's {sensor[0]} by {sensor[1]} pixels")
-    return height, width
-
-
-class FrameImages(MadeImages):
-    """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array whose rows are computed on demand.
+class Recordings(MadeImages):
+    """Recordings in files as the images of a split: frames uint8 [N, T, H, W, 2], computed when they're read.
 
     Memory use doesn't grow with their number: `[rows]` only computes the frames of those rows, and `[start:stop]`
     computes none.
 
     Args:
-        places: location of each recording, for `one`.
-        window: makes the frames, or made them.
+        places: location of each recording, passed to `read` and shown to the user with `str`. It's a file or has the
+            file's `path`.
+        read: returns the events at a place, or raises UserError.
+        window: turns them into frames.
+        made: whether they're simulated, so there are no files that could be damaged.
     """
 
     dtype, ndim, highest = np.dtype(np.uint8), 5, MOST_COUNT
 
-    def __init__(self, places: Sequence[Any], window: Window):
-        self.places, self.window = places, window
+    def __init__(self, places: Sequence[Hashable], read: Callable[..., Events], window: Window, made: bool = False):
+        self.places, self._read, self.window, self.made = places, read, window, made
+        self._rows = range(len(places))
+        self._cached: Callable[[int], np.ndarray] | None = None
 
-    @abstractmethod
-    def one(self, place: Any) -> np.ndarray:
-        """The frames of a recording [T, H, W, 2]."""
+    def cached(self, frames: Callable[[int], np.ndarray]) -> "Recordings":
+        """The same recordings, with a function that returns the frames of each by its row, instead of reading files."""
+        part = copy.copy(self)
+        part._cached = frames
+        return part
 
     @property
     def shape(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -138,66 +140,47 @@ class FrameImages(MadeImages):
     @overload
     def __getitem__(self, rows: "int | np.ndarray") -> np.ndarray: ...
     def __getitem__(self, rows):
-        """Recordings of a slice; frames of one row [T, H, W, 2], or of an array of rows [batch, T, H, W, 2]."""
+        """Recordings of a slice; frames of one row [T, H, W, 2], or of an array of rows [batch, T, H, W, 2].
+
+        Raises:
+            UserError: a recording can't be read or used; the message names it.
+        """
         if isinstance(rows, slice):
             part = copy.copy(self)
-            part.places = self.places[rows]
+            part.places, part._rows = self.places[rows], self._rows[rows]
             return part
         if np.ndim(rows) == 0:
-            return self.one(self.places[int(rows)])
+            return self._frames(int(rows))
         steps, *frame = self.shape[1:]
         # In memory step by step, as a network reads them: transposing a large batch later takes longer than making it.
         out = _aligned((steps, len(rows), *frame)).swapaxes(0, 1)
         for target, row in zip(out, rows, strict=True):
-            target[...] = self.one(self.places[int(row)])
+            target[...] = self._frames(int(row))
         return out
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """All frames, for few recordings."""
         return self[np.arange(len(self))].astype(dtype or np.uint8, copy=False)
 
-
-class Recordings(FrameImages):
-    """Recordings in files, read when their frames are needed.
-
-    Args:
-        places: location of each recording, passed to `read` and shown to the user with `str`. It's a file or has the
-            file's `path`.
-        read: returns the events at a place, or raises UserError.
-        window: turns them into frames.
-        made: whether they're simulated, so there are no files that could be damaged.
-    """
-
-    def __init__(self, places: Sequence[Hashable], read: Callable[..., Events], window: Window, made: bool = False):
-        super().__init__(places, window)
-        self._read, self.made = read, made
-
-    def one(self, place: Hashable) -> np.ndarray:
-        """The frames of a recording [T, H, W, 2].
-
-        Raises:
-            UserError: the recording can't be read or used; the message names it.
-        """
+    def _frames(self, row: int) -> np.ndarray:
+        if self._cached is not None:
+            return self._cached(self._rows[row])
         try:
-            return self.window.frames(self._read(place))
+            return self.window.frames(self._read(self.places[row]))
         except ValueError as error:
-            raise UserError(f"{place}: {error}") from error
+            raise UserError(f"{self.places[row]}: {error}") from error
 
     def digest(self) -> bytes:
         """Identifies these frames: the recordings, regardless of their location, and how frames are made from them."""
-        told = "\n".join((*map(_told, self.places), str(self.window)))
-        return sha256(told.encode()).digest()
+        text = "\n".join((*map(_described, self.places), str(self.window)))
+        return sha256(text.encode()).digest()
 
     def files(self) -> Iterator[Path]:
         """Every file with recordings, once."""
         return iter(dict.fromkeys(map(_path, self.places)))
 
-    def only(self, rows: Iterable[int]) -> "Recordings":
-        """The recordings of some rows."""
-        return Recordings([self.places[row] for row in rows], self._read, self.window, self.made)
 
-
-def _told(place: Hashable) -> str:
+def _described(place: Hashable) -> str:
     """A place as folder name and file name, which are the same on every machine, and file size."""
     path = _path(place)
     rest = str(place).removeprefix(str(path))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from csnn_jax.data.events.frames import Recordings, Window, fitted
+from csnn_jax.data.events.frames import Recordings, Window
 from csnn_jax.data.events.recording import Events, decoded, encoded
 from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Reader, StoredRecords, Wanted
@@ -170,7 +170,7 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
     Raises:
         UserError: the sensor's size isn't a multiple of the shape.
     """
-    window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
+    window = Window.of(wanted, SENSOR)
     mnist = read_mnist()
     sizes = [wanted.of(len(labels), len(mnist.train[1])) for _, labels in (mnist.train, mnist.test)]
     parts = zip((mnist.train, mnist.test), sizes, strict=True)
