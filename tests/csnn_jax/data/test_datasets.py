@@ -7,7 +7,19 @@ from idx_files import IMAGES, write_folder
 from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, decided
-from csnn_jax.data import Split, fit_model, load, load_for, load_to_train, shortened
+from csnn_jax.data import (
+    Dataset,
+    Split,
+    check_names,
+    fit_config,
+    fit_model,
+    load,
+    load_for,
+    load_to_train,
+    named,
+    shortened,
+)
+from csnn_jax.data.images import pixels_of
 from csnn_jax.errors import UserError
 
 SMALL = ModelConfig(input_shape=(3, 4, 1), conv_channels=())
@@ -162,3 +174,33 @@ def test_images_that_do_not_fit_into_memory_are_not_made(tmp_path):
     name = labelled(tmp_path / "data", [0, 1])
     with refusing(UserError, name, 2, "1000000x1000000x1"):
         load(name, (10**6, 10**6, 1))
+
+
+def test_a_subset_larger_than_the_data_set():
+    with refusing(UserError, "subset 60001", "1 to 60000", "mnist"):
+        load("mnist", (28, 28, 1), subset=60001)
+    few = load("mnist", (28, 28, 1), subset=600)
+    assert (len(few.train.labels), len(few.test.labels)) == (600, 100)
+
+
+def dataset(*names: str) -> Dataset:
+    split = Split(np.zeros((4, 5, 6, 1), np.uint8), np.arange(4) % len(names))
+    return Dataset("images:shapes", split, None, split, names, pixels_of(split.images), ())
+
+
+def test_a_job_takes_shape_and_names_from_its_data():
+    config = fit_config(Config(), dataset("disc", "bar"))
+    assert (config.model.input_shape, config.model.num_classes) == ((5, 6, 1), 2)
+    assert config.data.classes == ("disc", "bar")
+
+
+def test_consecutive_numbers_from_0_are_not_names():
+    assert named(dataset("0", "1")) is None and named(dataset("1", "2")) == ("1", "2")
+    assert fit_config(Config(ModelConfig()), dataset("0", "1")).data.classes is None
+
+
+def test_other_names_or_another_order_are_refused():
+    check_names("images:other", ("disc", "bar"), ("disc", "bar"))
+    check_names("images:other", None, ("disc", "bar"))
+    with refusing(UserError, "dataset images:other", 0, "bar", "disc"):
+        check_names("images:other", ("bar", "disc"), ("disc", "bar"))
