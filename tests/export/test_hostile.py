@@ -15,7 +15,8 @@ from refusals import refused
 CASES = [
     *(("SHA256SUMS", make) for make in hostile.FOR_ANY),
     *(("manifest.json", make) for make in hostile.FOR_ANY),
-    *((name, make) for name in ("config.json", "weights.safetensors") for make in (hostile.pipe, hostile.terabyte)),
+    *((name, make) for name in ("config.json", "weights.safetensors") for make in hostile.FOR_ANY[:2]),
+    *((name, hostile.terabyte) for name in ("config.json", "weights.safetensors")),
     *(("step.onnx", make) for make in (hostile.pipe, hostile.terabyte)),
     *(("report.html", hostile.zeros), ("golden/images.safetensors", hostile.pipe), ("network.nir", hostile.zeros)),
 ]
