@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -10,7 +11,7 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.data.events.folder import window_of
 from csnn_jax.runs.layouts import Tensors
-from export import reference
+from export import reference, semantics
 from export.c.program import Built, build, write_sources
 from export.graphs import onnx_file
 
@@ -40,6 +41,11 @@ class Network:
     def step(self) -> reference.Step:
         """One time step in torch: the reference for all files."""
         return reference.Step(self.model, self.tensors)
+
+    @property
+    def semantics(self) -> dict[str, Any]:
+        """What it computes, in words."""
+        return semantics.of_bundle(self.step, self.sequence, self.config.class_names)
 
     @property
     def time_steps(self) -> int:

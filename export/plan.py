@@ -15,7 +15,7 @@ from csnn_jax.runs.equality import in_words
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.weights import digest
 from csnn_jax.trained import Trained
-from export import parts, semantics
+from export import parts
 from export.bundle import CONFIG
 from export.graphs import few_bits
 from export.network import Bundle
@@ -140,7 +140,7 @@ class Plan:
             },
             "accuracy": trained_accuracy(trained, tensors, test) if self.accuracy is None else self.accuracy,
             "accuracy_images": len(self.images.test.labels),
-            "semantics": semantics.of_bundle(network.step, network.sequence, network.config.class_names),
+            "semantics": network.semantics,
             **{form.lower(): {"written": reason is None, "reason": reason} for form, reason in reasons.items()},
             "numbers": footprint.numbers(model, tensors, activity),
             "targets": [row._asdict() for row in tools.running(files, few_bits.width(self.bundle.step_graph))],

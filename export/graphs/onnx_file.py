@@ -1,7 +1,7 @@
 """Shared by all ONNX files of a bundle: tensor names, reading and writing, the final checks."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     write_atomic(path, model.SerializeToString())
 
 
-def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
+def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """Sets the model's metadata, infers and stores every shape, and checks the model.
 
     Its IR version is the oldest that supports its operator sets, so old runtimes can read it.
@@ -63,7 +63,7 @@ def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
         onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph isn't valid.
     """
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
-    onnx.helper.set_model_props(model, metadata)
+    onnx.helper.set_model_props(model, dict(metadata))
     check(model)
     return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
@@ -92,7 +92,6 @@ def describe(model: onnx.ModelProto) -> dict[str, Any]:
         "operators": dict(sorted(Counter(node.op_type for one in graphs(model.graph) for node in one.node).items())),
         "inputs": [_value(value, _initial(value.name, initial)) for value in model.graph.input],
         "outputs": [_value(value, None) for value in model.graph.output],
-        "metadata": metadata_of(model),
     }
 
 

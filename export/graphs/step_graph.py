@@ -5,7 +5,7 @@ other files of a bundle are built from this graph by these names.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -27,7 +27,9 @@ from export.reference import Step, state_shapes
 _FLOAT = onnx.TensorProto.FLOAT
 
 
-def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:
+def step(
+    config: ModelConfig, tensors: Tensors, opset: int = 20, metadata: Mapping[str, str] | None = None
+) -> onnx.ModelProto:
     """The graph (image, mem1, mem2, ...) -> (spikes, mem1_next, mem2_next, ...) with a symbolic batch `N`.
 
     If neurons have more states, such as `syn1`, these come before `mem1`. If membranes determine the class, the first
@@ -37,6 +39,7 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
         config: the stack.
         tensors: its parameters as returned by `weights.load`.
         opset: version of ONNX's operator set, 18 to 21.
+        metadata: what the graph doesn't show; None: what follows from the configuration.
 
     Returns:
         The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, a Sum
@@ -75,7 +78,9 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
         [numpy_helper.from_array(v, name) for name, v in (_arrays(network) | made.constants).items() if name in used],
     )
     model = helper.make_model(graph, producer_name="csnn_jax", opset_imports=[helper.make_opsetid("", opset)])
-    return finish(model, semantics.of_graph(network))
+    if metadata is None:
+        metadata = semantics.metadata(semantics.of_bundle(network, config.encoding != "direct", ()))
+    return finish(model, metadata)
 
 
 def _arrays(network: Step) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import onnx
 import torch
 
 from csnn_jax.runs.equality import Comparison
+from export import semantics
 from export.bundle import Manifest
 from export.graphs import few_bits, onnx_file, step_graph
 from export.network import STEP as PLAIN
@@ -26,7 +27,8 @@ TIMED_IN = "the ONNX files in ONNX Runtime\n{onnxruntime}"
 
 def write(bundle: Bundle) -> None:
     network = bundle.network.model, bundle.network.tensors
-    plain = few_bits.packed(step_graph.step(*network, bundle.opset), *network)
+    metadata = semantics.metadata(bundle.network.semantics)
+    plain = few_bits.packed(step_graph.step(*network, bundle.opset, metadata), *network)
     for name, model in ((PLAIN, plain), (STATIC, step_graph.static(plain))):
         onnx_file.save(model, bundle.folder / name)
 

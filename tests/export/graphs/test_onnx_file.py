@@ -7,6 +7,7 @@ from export_networks import FLAT, OTHER, changed, firing
 from refusals import refusing
 
 from csnn_jax.errors import UserError
+from export import semantics
 from export.graphs import onnx_file
 
 
@@ -18,14 +19,8 @@ def test_every_file_passes_the_full_check_and_documents_itself(config, file, tmp
     model = onnx_file.load(tmp_path / file)
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-    said = onnx_file.metadata_of(model)
-    assert said["reset"] == made.config.reset and said["time_steps"] == "12"
-    assert said["encoding"].startswith(made.config.encoding)
-    pixels = "pixel / 128: whole multiples of 1/128 from 0 to 2, for which all sums are exact"
-    assert said["image"].endswith(f"width], {pixels if config is OTHER else 'spikes of the step, 0 or 1'}")
-    for name in ("threshold", "beta"):
-        values = [made.step.parameters[node.name][name].item() for node in made.config.graph.neurons]
-        assert said[name] == str(values)
+    facts = semantics.metadata(semantics.of_bundle(made.step, config is FLAT, ()))
+    assert onnx_file.metadata_of(model) == facts and facts["time_steps"] == "12"
 
 
 def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
