@@ -28,8 +28,10 @@ def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any
     `sequence`: whether the input is one frame per step, instead of one image for all steps. `names`: of the classes.
     """
     config = step.config
+    resets = [*dict.fromkeys(config.resets)]
+    last = "; those of the last layer never spike" if config.output == "integrator" else ""
     return {
-        "neuron": _neuron(config),
+        "neuron": config.kind.description + last,
         "layers": [
             {
                 "layer": config.graph.weights(neurons).name,
@@ -42,11 +44,11 @@ def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any
             for neurons in config.graph.neurons
         ],
         "equations": {
-            "reset": "none" if set(config.resets) == {"none"} else "R[t] = 1 where U[t-1] > threshold, else 0",
+            "reset": "none" if resets == ["none"] else "R[t] = 1 where U[t-1] > threshold, else 0",
             "membrane": _equations(config),
             "spike": "S[t] = 1 where U[t] > threshold, else 0",
         },
-        "reset": _by_layer(config.resets),
+        "reset": resets[0] if len(resets) == 1 else ", ".join(config.resets),
         "comparison": "strict >: a membrane equal to the threshold does not spike",
         "membranes": "before the reset caused by their own spike, which comes with the next step",
         "initial_membranes": 0.0,
@@ -64,11 +66,6 @@ def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any
 
 
 _BEST = {"spikes": "most output spikes", "membrane": "largest sum of output membranes, added step by step,"}
-
-
-def _neuron(config: ModelConfig) -> str:
-    last = "; those of the last layer never spike" if config.output == "integrator" else ""
-    return f"{config.kind.description}{last}"
 
 
 def _operation(graph: Graph, node: WeightedNode) -> str:
@@ -94,11 +91,6 @@ def _symbols(config: ModelConfig) -> dict[str, str]:
     """The equations' symbol for each state after a step, by its name: {"mem": "U[t]"}."""
     lines = config.kind.equations[config.resets[0]]
     return {name: line.partition(" = ")[0] for name, line in zip(config.kind.states, lines, strict=True)}
-
-
-def _by_layer(values: Sequence[str]) -> str:
-    """One value if all layers have the same, otherwise all of them in order."""
-    return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 
 def _equations(config: ModelConfig) -> str:

@@ -140,10 +140,10 @@ def draws(seed: tuple[int, ...], count: int) -> np.ndarray:
     `Generator` methods, and `Generator.integers` takes twice as long.
     """
     philox = np.random.Philox(np.random.SeedSequence(seed))
-    found = _bytes(philox, count)
-    while (rejected := np.flatnonzero(found == 255)).size:
-        found[rejected] = _bytes(philox, rejected.size)
-    return found
+    drawn = _bytes(philox, count)
+    while (rejected := np.flatnonzero(drawn == 255)).size:
+        drawn[rejected] = _bytes(philox, rejected.size)
+    return drawn
 
 
 def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...], first: int, batch: int) -> np.ndarray:

@@ -105,8 +105,8 @@ def _classes(folder: Path, suffixes: Collection[str], what: str) -> Classes:
 
 
 def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted(path for path in found if not _hidden(path.relative_to(folder).parts))
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in paths if not _hidden(path.relative_to(folder).parts))
 
 
 def _hidden(names: Collection[str]) -> bool:
@@ -144,12 +144,12 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
         return _pixels(files[:size], wanted.shape, source, seen, notes), labels[:size]
 
     pairs = pair(train), pair(test)
-    own, said = next(iter(seen)), list(notes)
-    if wanted.own and len(seen) == 1 and own != wanted.shape and max(own[:2]) <= SMALL:
-        shape = " ".join(map(str, own))
-        said.append(f"{source}: all pictures have the shape {shape}; --input-shape {shape} keeps it")
-    said += (f"{source}: {note}" for note in skipped(where, SUFFIXES, "a PNG or JPEG extension"))
-    return Raw(*pairs, tuple(train), notes=tuple(said))
+    original, lines = next(iter(seen)), list(notes)
+    if wanted.own and len(seen) == 1 and original != wanted.shape and max(original[:2]) <= SMALL:
+        shape = " ".join(map(str, original))
+        lines.append(f"{source}: all pictures have the shape {shape}; --input-shape {shape} keeps it")
+    lines += (f"{source}: {note}" for note in skipped(where, SUFFIXES, "a PNG or JPEG extension"))
+    return Raw(*pairs, tuple(train), notes=tuple(lines))
 
 
 def read_picture(path: str, shape: Shape) -> Picture:
@@ -168,8 +168,8 @@ def read_picture(path: str, shape: Shape) -> Picture:
 def _pixels(files: Sequence[Path], shape: Shape, source: str, seen: set[Shape], notes: dict[str, None]) -> np.ndarray:
     """Reads pictures as uint8 [N, H, W, C]; adds their original shapes to `seen` and the changes to `notes`."""
     pixels = empty((len(files), *shape), source)
-    told = f"Data: reading {len(files):,} pictures"
-    for row, path in enumerate(followed(files, told, len(files)) if len(files) > TOLD else files):
+    task = f"Data: reading {len(files):,} pictures"
+    for row, path in enumerate(followed(files, task, len(files)) if len(files) > TOLD else files):
         read = _read(path)
         seen.add(read.shape)
         picture = _fitted(read, shape, source)

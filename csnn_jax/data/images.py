@@ -128,8 +128,8 @@ def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
     if images.dtype.kind == "f" and low >= 0 and high <= 1:
         note = f"{source}: {images.dtype} images scaled to 0..255"
         return np.rint(images * np.float32(255)).astype(np.uint8), [note]
-    found = f"{images.dtype} images from {low} to {high}"
-    raise UserError(f"{source}: {found}, expected whole numbers from 0 to 255, or floats from 0 to 1")
+    description = f"{images.dtype} images from {low} to {high}"
+    raise UserError(f"{source}: {description}, expected whole numbers from 0 to 255, or floats from 0 to 1")
 
 
 def empty(shape: tuple[int, ...], source: str) -> np.ndarray:
@@ -156,22 +156,23 @@ def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list
     Raises:
         UserError: C' channels can't be converted to C.
     """
-    found: Shape = images.shape[-3:]
-    if found == shape:
+    original: Shape = images.shape[-3:]
+    if original == shape:
         return images, []
-    if found[2] != shape[2] and {found[2], shape[2]} != {1, 3}:
-        flag = f"--input-shape {' '.join(map(str, shape))}"
-        raise UserError(
-            f"{flag}: expected {found[2]} channel{'s' * (found[2] != 1)}, as in {source}; only 1 and 3 can be converted"
+    if original[2] != shape[2] and {original[2], shape[2]} != {1, 3}:
+        flag, channels = (
+            f"--input-shape {' '.join(map(str, shape))}",
+            f"{original[2]} channel{'s' * (original[2] != 1)}",
         )
+        raise UserError(f"{flag}: expected {channels}, as in {source}; only 1 and 3 can be converted")
     notes = []
-    if found[:2] != shape[:2]:
+    if original[:2] != shape[:2]:
         notes.append(f"{source}: resized to {shape[0]}x{shape[1]} (bilinear, antialiased)")
-    if found[2] != shape[2]:
+    if original[2] != shape[2]:
         change = "gray repeated to color" if shape[2] == 3 else "converted to gray (ITU-R 601 luma)"
         notes.append(f"{source}: {change}")
-    out = empty((images.size // max(1, int(np.prod(found))), *shape), source)
-    for target, image in zip(out, images.reshape(-1, *found), strict=True):
+    out = empty((images.size // max(1, int(np.prod(original))), *shape), source)
+    for target, image in zip(out, images.reshape(-1, *original), strict=True):
         target[...] = _fit_one(image, shape)  # broadcasts a single channel
     return out.reshape(*images.shape[:-3], *shape), notes
 
@@ -221,17 +222,17 @@ def as_images(images: Any, name: str, one: float = 1, on_device: type[Any] | tup
     """
     if isinstance(images, MadeImages) or (isinstance(images, on_device) and images.dtype in (np.uint8, np.float32)):
         return images
-    found = as_numbers(images, name)
-    if found.dtype.kind == "b":
-        return found * np.uint8(one) if one in range(1, 256) else found.astype(np.float32)
-    if found.dtype.kind == "f":
+    array = as_numbers(images, name)
+    if array.dtype.kind == "b":
+        return array * np.uint8(one) if one in range(1, 256) else array.astype(np.float32)
+    if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # values that are too large become infinite; `check_images` rejects them
-            return found.astype(np.float32, copy=False)
-    if found.dtype != np.uint8 and found.size:
-        low, high = found.min(), found.max()
+            return array.astype(np.float32, copy=False)
+    if array.dtype != np.uint8 and array.size:
+        low, high = array.min(), array.max()
         if low < 0 or high > 255:
             raise ValueError(f"{name} go from {low} to {high}, expected whole numbers from 0 to 255, or floats")
-    return found.astype(np.uint8, copy=False)
+    return array.astype(np.uint8, copy=False)
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
@@ -242,13 +243,13 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     """
     torch = sys.modules.get("torch")  # unless someone imported it, there are no tensors
     try:
-        found = np.asanyarray(values.detach().cpu() if torch and isinstance(values, torch.Tensor) else values)
+        converted = np.asanyarray(values.detach().cpu() if torch and isinstance(values, torch.Tensor) else values)
     except (ValueError, TypeError, RuntimeError):  # ragged lists, or lists of tensors that require gradients
-        found = np.empty((), object)
-    if found.dtype.kind not in "buif":
-        kind = "" if found.dtype == object else f" of {found.dtype}"
+        converted = np.empty((), object)
+    if converted.dtype.kind not in "buif":
+        kind = "" if converted.dtype == object else f" of {converted.dtype}"
         raise ValueError(f"{name} are of type {type(values).__name__}{kind}, expected an array of numbers")
-    return found
+    return converted
 
 
 def check_images(images: Images | Any, model: "ModelConfig", name: str = "images") -> None:

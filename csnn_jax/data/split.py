@@ -208,8 +208,8 @@ def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) 
     names = list(classes) if several else []  # type: ignore[arg-type]
     different = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
     if not different or not 2 <= len(names) <= MOST_CLASSES:
-        found, count = one_line(repr(classes)), f"2 to {MOST_CLASSES:,}"
-        raise ValueError(f"classes is {found}, expected an integer from {count}, or {count} different names")
+        shown_classes, count = one_line(repr(classes)), f"2 to {MOST_CLASSES:,}"
+        raise ValueError(f"classes is {shown_classes}, expected an integer from {count}, or {count} different names")
     return tuple(map(str, names))
 
 
@@ -265,8 +265,8 @@ def check_counts(images: Images, model: "ModelConfig") -> None:
     counts = model.scale is None and images.ndim == 5 and pixels_of(images).scale == 1
     if counts and (highest := highest_count(images)) is not None and highest > MOST_COUNT:
         meant = f"1 if they are counts, or {highest} if that is full brightness"
-        found = f"frames of whole numbers are event counts, but these go up to {highest}"
-        raise UserError(f"--scale: {found}; expected {meant}")
+        problem = f"frames of whole numbers are event counts, but these go up to {highest}"
+        raise UserError(f"--scale: {problem}; expected {meant}")
 
 
 def digest(split: Split) -> str:

@@ -95,40 +95,40 @@ def describe(model: onnx.ModelProto) -> dict[str, Any]:
     }
 
 
-def differences(expected: Message, found: Message, where: str = "") -> Iterator[str]:
+def differences(expected: Message, received: Message, where: str = "") -> Iterator[str]:
     """How two protobuf messages of one type differ, one line for each field, with its path.
 
     Args:
         expected: the message that this version writes.
-        found: the message that was read; unknown fields count as differences.
+        received: the message that was read; unknown fields count as differences.
         where: the path of both.
     """
-    if len(UnknownFieldSet(found)):
+    if len(UnknownFieldSet(received)):
         yield f"{where or 'the file'} has a field that isn't part of ONNX"
-    fields = ({field.name: (field, value) for field, value in one.ListFields()} for one in (expected, found))
+    fields = ({field.name: (field, value) for field, value in one.ListFields()} for one in (expected, received))
     mine, other = fields
     for name in {**mine, **other}:
         place = f"{where}.{name}" if where else name
         if name not in mine or name not in other:
             yield f"{place} is {'missing' if name in mine else 'unexpected'}"
-        elif isinstance(found, onnx.TensorProto) and mine[name][1] != other[name][1]:
+        elif isinstance(received, onnx.TensorProto) and mine[name][1] != other[name][1]:
             yield f"{place} doesn't match what this version makes from the weights"
         else:
             yield from _values(mine[name][1], other[name][1], place)
 
 
-def _values(expected: Any, found: Any, place: str) -> Iterator[str]:
+def _values(expected: Any, received: Any, place: str) -> Iterator[str]:
     """`differences` between two values of a field."""
     if isinstance(expected, Message):
-        yield from differences(expected, found, place)
+        yield from differences(expected, received, place)
     elif isinstance(expected, str | bytes | int | float):
-        if expected != found:
-            yield f"{place} is {found!r:.60}, expected {expected!r:.60}"
-    elif len(expected) != len(found):
-        left = [_label(one) for one in found if one not in list(expected)]
-        yield f"{place} has {len(found)} entries, expected {len(expected)}{': ' * bool(left)}{', '.join(left[:3])}"
+        if expected != received:
+            yield f"{place} is {received!r:.60}, expected {expected!r:.60}"
+    elif len(expected) != len(received):
+        left = [_label(one) for one in received if one not in list(expected)]
+        yield f"{place} has {len(received)} entries, expected {len(expected)}{': ' * bool(left)}{', '.join(left[:3])}"
     else:
-        for number, (one, two) in enumerate(zip(expected, found, strict=True)):
+        for number, (one, two) in enumerate(zip(expected, received, strict=True)):
             yield from _values(one, two, f"{place}[{_label(one) or number}]")
 
 
@@ -179,16 +179,16 @@ def load_tensors(path: Path, kind: str) -> list[np.ndarray]:
     Raises:
         UserError: a file isn't a tensor.
     """
-    found: list[np.ndarray] = []
-    while (file := path / f"{kind}_{len(found)}.pb").is_file():
+    arrays: list[np.ndarray] = []
+    while (file := path / f"{kind}_{len(arrays)}.pb").is_file():
         tensor = read_tensor(file)
         try:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 raise ValueError("its values are in another file")
-            found.append(numpy_helper.to_array(tensor).copy())
+            arrays.append(numpy_helper.to_array(tensor).copy())
         except (ValueError, TypeError) as error:
             raise UserError(f"{file}: expected an ONNX tensor: {error}") from None
-    return found
+    return arrays
 
 
 def read_tensor(file: Path) -> onnx.TensorProto:

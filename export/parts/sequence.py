@@ -93,8 +93,8 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         _value(total, _FLOAT, ["N", config.num_classes]),
         _value(each, _FLOAT, ["T", "N", config.num_classes]),
     ]
-    kept = [tensor for tensor in plain.graph.initializer if tensor.name in outer]
-    whole = helper.make_graph([*before, *zeros, loop], "csnn_sequence", inputs, outputs, [*kept, *constants])
+    outside = [tensor for tensor in plain.graph.initializer if tensor.name in outer]
+    whole = helper.make_graph([*before, *zeros, loop], "csnn_sequence", inputs, outputs, [*outside, *constants])
     model = helper.make_model(whole, opset_imports=plain.opset_import, producer_name=plain.producer_name)
     model.producer_version = plain.producer_version
     return finish(model, metadata_of(plain))

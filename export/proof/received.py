@@ -162,5 +162,5 @@ def _differences(same: Callable[[Path, Path], Iterable[str]] | None, expected: P
 def part_name_of(name: str) -> str:
     """The name under which a file is checked and reported: its own or its folder's."""
     folders = {what for part in parts.every() for what in part.what if what.endswith("/")}
-    own = any(name in part.what for part in parts.every())
-    return name if own else max((folder for folder in folders if name.startswith(folder)), key=len, default=name)
+    is_part = any(name in part.what for part in parts.every())
+    return name if is_part else max((folder for folder in folders if name.startswith(folder)), key=len, default=name)

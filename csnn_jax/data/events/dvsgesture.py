@@ -95,7 +95,7 @@ def index(path: Path) -> tuple[Packet, ...]:
     Raises:
         UserError: the file can't be read, isn't AEDAT 3.1, or ends within a packet.
     """
-    found, packets = [], 0
+    packets, count = [], 0
     with reading.opened(path, AEDAT, MOST_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         line = file.readline(LONGEST_LINE)
@@ -108,7 +108,7 @@ def index(path: Path) -> tuple[Packet, ...]:
             header = file.read(HEADER)
             if len(header) < HEADER:
                 raise _cut(path, size)
-            if (packets := packets + 1) > MOST_PACKETS:
+            if (count := count + 1) > MOST_PACKETS:
                 raise UserError(f"{path}: has more than {MOST_PACKETS:,} packets, expected a recording of DVS Gesture")
             kind, _, each, offset, _, capacity, *_ = struct.unpack("<HH6I", header)
             start, place = place + HEADER, place + HEADER + each * capacity
@@ -118,8 +118,8 @@ def index(path: Path) -> tuple[Packet, ...]:
                 file.seek(start + 4)
                 first = struct.unpack("<I", file.read(4))[0]
                 file.seek(place - 4)
-                found.append(Packet(start, place - start, first, struct.unpack("<I", file.read(4))[0]))
-    return tuple(found)
+                packets.append(Packet(start, place - start, first, struct.unpack("<I", file.read(4))[0]))
+    return tuple(packets)
 
 
 def _cut(path: Path, size: int) -> UserError:
@@ -156,13 +156,13 @@ def _table(path: Path) -> list[tuple[int, int, int]]:
         raise UserError(f"{path}: expected the columns class,startTime_usec,endTime_usec")
     gestures = []
     for row in filter(any, rows[1:]):
-        said = f"{path}: {','.join(row)[:60]!r}"
+        problem = f"{path}: {','.join(row)[:60]!r}"
         try:
             label, start, end = map(int, row)
         except ValueError:
-            raise UserError(f"{said}, expected three whole numbers") from None
+            raise UserError(f"{problem}, expected three whole numbers") from None
         if not 1 <= label <= len(NAMES) or end <= start:
-            raise UserError(f"{said}, expected a class from 1 to {len(NAMES)}, a start and a later end")
+            raise UserError(f"{problem}, expected a class from 1 to {len(NAMES)}, a start and a later end")
         gestures.append((label, start, end))
     if not gestures:
         raise UserError(f"{path}: lists no gestures, expected rows such as 1,100000,900000")

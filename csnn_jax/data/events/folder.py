@@ -77,11 +77,11 @@ def _sensor(paths: Sequence[Path]) -> Size:
     known: Size | None = None
     height = width = 1
     for path in paths:
-        events, told = open_recording(path)
-        if known and told and told != known:
-            sizes = " but ".join(f"{size[0]} by {size[1]}" for size in (told, known))
+        events, stated = open_recording(path)
+        if known and stated and stated != known:
+            sizes = " but ".join(f"{size[0]} by {size[1]}" for size in (stated, known))
             raise UserError(f"{path}: its sensor has {sizes} pixels in earlier files, expected one sensor for all")
-        known = known or told
+        known = known or stated
         height = max(height, int(events.y.max(initial=0)) + 1)
         width = max(width, int(events.x.max(initial=0)) + 1)
     return known or (height, width)
@@ -111,11 +111,11 @@ def open_recording(path: Path) -> tuple[Events, Size | None]:
 
 
 def _archive(path: Path) -> tuple[Events, Size | None]:
-    found = read_npz(path, 32 * MOST_EVENTS, (*ARRAYS, "height", "width"))
-    if missing := [name for name in ARRAYS if name not in found]:
+    stored = read_npz(path, 32 * MOST_EVENTS, (*ARRAYS, "height", "width"))
+    if missing := [name for name in ARRAYS if name not in stored]:
         raise UserError(f"{path}: has no array {missing[0]}, expected a NumPy archive with x, y, t and p")
-    x, y, t, p = arrays = [found[name] for name in ARRAYS]
-    sides = [found[name] for name in ("height", "width") if name in found]
+    x, y, t, p = arrays = [stored[name] for name in ARRAYS]
+    sides = [stored[name] for name in ("height", "width") if name in stored]
     if any(side.dtype.kind not in "iu" or side.ndim for side in sides):
         raise UserError(f"{path}: height and width are {' and '.join(map(str, sides))}, expected whole numbers")
     if len({array.shape for array in arrays}) > 1 or x.ndim != 1:
@@ -173,11 +173,11 @@ def frames_and_notes(path: str, config: Config) -> tuple[np.ndarray, tuple[str, 
     Raises:
         UserError: the recording can't be read or used, or comes from another sensor; the message names it.
     """
-    events, told = open_recording(Path(path))
+    events, stated = open_recording(Path(path))
     window = window_of(config)
     if window is None:
         raise UserError(f"{path}: is a recording, but the network's input doesn't have 2 channels")
-    sensor, (height, width) = told or window.sensor, window.shape
+    sensor, (height, width) = stated or window.sensor, window.shape
     known = sensor if _known(config) is None else window.sensor
     if sensor != known or sensor[0] % height or sensor[1] % width:
         expected = f"a multiple of the network's {height} by {width}"

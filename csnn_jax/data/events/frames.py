@@ -79,12 +79,12 @@ class Window:
         """
         check(events, self.sensor)
         frame = self._frame(events)
-        kept = frame < self.steps
+        inside = frame < self.steps
         height, width = self.shape
         row = events.y.astype(np.int64) // (self.sensor[0] // height)
         column = events.x.astype(np.int64) // (self.sensor[1] // width)
         cell = ((frame * height + row) * width + column) * 2 + events.p
-        counts = np.bincount(cell[kept], minlength=self.steps * height * width * 2)
+        counts = np.bincount(cell[inside], minlength=self.steps * height * width * 2)
         return np.minimum(counts, MOST_COUNT).astype(np.uint8).reshape(self.steps, height, width, 2)
 
     def _frame(self, events: Events) -> np.ndarray:
