@@ -143,8 +143,8 @@ def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
 class SequenceRunner:
     """A sequence graph in ONNX Runtime."""
 
-    def __init__(self, model: onnx.ModelProto, threads: int = 0):
-        self._session = session(model, threads)
+    def __init__(self, model: onnx.ModelProto):
+        self._session = session(model)
 
     def run(self, x: torch.Tensor, time_steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The file's two outputs for `reference.inputs`; `time_steps`: of an image; None: the file's default."""
@@ -155,9 +155,9 @@ class SequenceRunner:
         return total, each
 
 
-def scores(model: onnx.ModelProto, threads: int = 0) -> Scores:
+def scores(model: onnx.ModelProto) -> Scores:
     """Runs a sequence graph in ONNX Runtime."""
-    runner = SequenceRunner(model, threads)
+    runner = SequenceRunner(model)
     return lambda x: runner.run(x)[0]
 
 

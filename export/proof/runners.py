@@ -55,15 +55,14 @@ class OnnxRunner:
 
     Args:
         model: the graph.
-        threads: threads of ONNX Runtime; 0: one per core.
 
     Attributes:
         one_by_one: whether the graph's batch is fixed at 1; batches are then run image by image, on one thread.
     """
 
-    def __init__(self, model: onnx.ModelProto, threads: int = 0):
+    def __init__(self, model: onnx.ModelProto):
         self.one_by_one = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
-        self._session = session(model, 1 if self.one_by_one else threads)
+        self._session = session(model, int(self.one_by_one))
         self._names = [value.name for value in self._session.get_inputs()]
 
     def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
@@ -128,14 +127,14 @@ def scores(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
     return total
 
 
-def step_scores(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -> Scores:
+def step_scores(model: onnx.ModelProto, config: ModelConfig) -> Scores:
     """Runs a step graph over the window in ONNX Runtime."""
-    runner = OnnxRunner(model, threads)
+    runner = OnnxRunner(model)
     if not runner.one_by_one:
         return lambda x: scores(runner, config, x)
 
     def by_image(x: torch.Tensor) -> np.ndarray:
-        with ThreadPoolExecutor(threads or machine.cpus()) as pool:
+        with ThreadPoolExecutor(machine.cpus()) as pool:
             return np.concatenate([*pool.map(lambda image: scores(runner, config, image), x.split(1, x.ndim - 4))])
 
     return by_image
@@ -144,7 +143,8 @@ def step_scores(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -
 def session(model: onnx.ModelProto, threads: int = 0, dequantize_once: bool = True) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU, without the warning that the input `time_steps` has a default.
 
-    `dequantize_once` converts low-bit weights to floats now, instead of at every call (ONNX Runtime's default).
+    `threads`: 0: one per core. `dequantize_once` converts low-bit weights to floats now, instead of at every call (ONNX
+    Runtime's default).
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime's default counts cores it can't run on
