@@ -117,7 +117,7 @@ def printed(program: Path, samples: np.ndarray) -> str:
 
 
 class Library:
-    """The compiled library as a `runners.Runner`: one time step per call, in torch's layouts.
+    """The compiled library; its `step` is a `runners.Runner`.
 
     Args:
         path: a library built by `build`.

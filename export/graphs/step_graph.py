@@ -150,11 +150,9 @@ class _Graph(Library):
         self.constants: dict[str, np.ndarray] = {}
 
     def input(self, name: str) -> _Tensor:
-        """An input or a parameter."""
         return _Tensor(self, name=name)
 
     def add(self, operator: str, *operands: _Tensor | float, **attributes: Any) -> _Tensor:
-        """Adds an operator."""
         inputs = tuple(one if isinstance(one, _Tensor) else self._constant(one) for one in operands)
         self.results.append(_Tensor(self, self.layer, "", operator, inputs, attributes))
         return self.results[-1]
@@ -169,22 +167,18 @@ class _Graph(Library):
         return value if value.operator else self.add("Identity", value)
 
     def evaluate(self, node: Node, own: Values, x: _Tensor) -> _Tensor:
-        """Adds the operators of a node."""
         self.layer = node.name
         return super().evaluate(node, own, x)
 
     def fire(self, node: Node, own: Values, state: State, current: _Tensor) -> tuple[State, _Tensor]:
-        """Adds the operators of neurons."""
         self.layer = node.name
         return super().fire(node, own, state, current)
 
     def convolution(self, operation: Convolution, own: Values, x: _Tensor) -> _Tensor:
-        """Adds a Conv."""
         sizes = _sizes(operation.kernel, operation.stride, operation.padding)
         return self.add("Conv", x, own["weight"], own["bias"], **sizes, dilations=[1, 1], group=1)
 
     def linear(self, own: Values, x: _Tensor) -> _Tensor:
-        """Adds a Gemm."""
         return self.add("Gemm", x, own["weight"], own["bias"], alpha=1.0, beta=1.0, transA=0, transB=1)
 
     def pool(self, operation: Pooling, own: Values, x: _Tensor) -> _Tensor:
@@ -196,7 +190,6 @@ class _Graph(Library):
         return self.add("Mul", average, own["pixels"]) if operation.kind == "sum" else average
 
     def flatten(self, x: _Tensor) -> _Tensor:
-        """Adds a Flatten."""
         return self.add("Flatten", x, axis=1)
 
     def fired(self, membrane: _Tensor, threshold: _Tensor | float) -> _Tensor:

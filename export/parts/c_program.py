@@ -37,7 +37,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Compiles the program; it must equal torch, and print torch's scores and the name of the best class."""
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
-    comparison = equality(bundle.network.step, library, images.compared)
+    comparison = equality(bundle.network.step, library.step, images.compared)
     names, built = bundle.network.config.class_names, bundle.program.program
 
     def run(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

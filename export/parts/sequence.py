@@ -1,6 +1,6 @@
 """`sequence.onnx`: the whole window in one call, with the time loop as an ONNX `Loop`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -140,25 +140,22 @@ def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
     return copy
 
 
-class SequenceRunner:
-    """A sequence graph in ONNX Runtime."""
+def runner(model: onnx.ModelProto) -> Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]:
+    """Runs a sequence graph in ONNX Runtime: a function from `reference.inputs` to the file's two outputs."""
+    runtime = session(model)
+    name = runtime.get_inputs()[0].name
 
-    def __init__(self, model: onnx.ModelProto):
-        self._session = session(model)
-
-    def run(self, x: torch.Tensor, time_steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The file's two outputs for `reference.inputs`; `time_steps`: of an image; None: the file's default."""
-        feed = {self._session.get_inputs()[0].name: x.numpy()}
-        if time_steps is not None:
-            feed["time_steps"] = np.array(time_steps, np.int64)
-        total, each = self._session.run(None, feed)
+    def run(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        total, each = runtime.run(None, {name: x.numpy()})
         return total, each
+
+    return run
 
 
 def scores(model: onnx.ModelProto) -> Scores:
-    """Runs a sequence graph in ONNX Runtime."""
-    runner = SequenceRunner(model)
-    return lambda x: runner.run(x)[0]
+    """Runs a sequence graph in ONNX Runtime, for its scores."""
+    run = runner(model)
+    return lambda x: run(x)[0]
 
 
 def equality(
@@ -169,11 +166,11 @@ def equality(
     Returns:
         (comparison of the outputs, {"counts", "different_counts"} of the sums).
     """
-    runner, last = SequenceRunner(sequence), config.graph.neurons[-1].name
+    of_window, last = runner(sequence), config.graph.neurons[-1].name
     counts = {"counts": 0, "different_counts": 0}
 
     def run(one: TorchWindow) -> Trace:
-        sums, each = runner.run(one.x)
+        sums, each = of_window(one.x)
         counts["counts"] += sums.size
         counts["different_counts"] += differ(summed(output(config, *one.trace)), sums)
         return Trace({last: {MEMBRANE: each}}, {}) if config.readout == "membrane" else Trace({}, {last: each})

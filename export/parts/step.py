@@ -15,7 +15,7 @@ from export.network import Bundle
 from export.parts.part import CheckResult, Part, Timing
 from export.proof import Figures
 from export.proof.equality import CheckImages, TorchWindow, equality, problems, windows
-from export.proof.runners import OnnxRunner, ReferenceRunner, onnx_latency, step_scores, zeros
+from export.proof.runners import onnx_latency, onnx_runner, reference_runner, step_scores, zeros
 from export.reference import frames
 from export.report import snippets
 from export.report.cells import Advice, Usage
@@ -41,7 +41,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """
     network, plain = bundle.network, bundle.step_graph
     accuracy = images.accuracy(step_scores(plain, network.model))
-    evaluated = equality(network.step, ReferenceRunner(plain), _evaluated(images))
+    evaluated = equality(network.step, reference_runner(plain), _evaluated(images))
     yield _result(plain, images, accuracy, {"reference_evaluator": evaluated})
     static = onnx_file.load(bundle.folder / STATIC)
     if images.extent.each or static != step_graph.static(plain):
@@ -51,7 +51,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
 
 def _result(model: onnx.ModelProto, images: CheckImages, accuracy: float, others: dict[str, Comparison]) -> CheckResult:
     """Compares a step graph in ONNX Runtime with torch; `others` are comparisons in other programs."""
-    compared = {"onnxruntime": equality(images.network.step, OnnxRunner(model), images.compared)} | others
+    compared = {"onnxruntime": equality(images.network.step, onnx_runner(model), images.compared)} | others
     wrong = [line for who, one in compared.items() for line in problems(who, one)]
     figures = {who: one.figures() for who, one in compared.items()}
     return CheckResult(figures | {"accuracy": accuracy, "graph": onnx_file.describe(model)}, wrong)

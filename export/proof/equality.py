@@ -21,7 +21,7 @@ from csnn_jax.runs.metrics import BATCH
 from csnn_jax.window import Trace
 from export import reference
 from export.network import Network
-from export.proof.runners import Runner, TorchRunner, window
+from export.proof.runners import Runner, torch_runner, window
 from export.reference import Step
 from export.settings import EXTENTS, Extent
 from export.work import Work
@@ -53,7 +53,7 @@ def windows(
     for batch in inputs:
         for x in batch.split(size, batch.ndim - 4):
             steps = len(x) if x.ndim == 5 else time_steps or network.config.time_steps
-            yield TorchWindow(x, steps, window(TorchRunner(network), network, x, steps))
+            yield TorchWindow(x, steps, window(torch_runner(network), network, x, steps))
 
 
 def compared(config: ModelConfig, expected: Iterable[TorchWindow], run: Callable[[TorchWindow], Trace]) -> Comparison:

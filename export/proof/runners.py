@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,70 +23,53 @@ CALLS = 1000
 """Maximum number of calls that are timed."""
 
 
-class Runner(Protocol):
-    """Anything that runs the network one time step at a time, in torch's layouts and float32."""
-
-    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        """One time step.
-
-        Args:
-            states: states after the last step, [batch, C, H, W] or [batch, features], see `reference.state_shapes`.
-            x: image or spikes [batch, C, H, W].
-
-        Returns:
-            (states after the step, output spikes or membranes [batch, classes]).
-        """
-        ...
+Runner = Callable[[Sequence[np.ndarray], np.ndarray], tuple[Arrays, np.ndarray]]
+"""Runs one time step in torch's layouts and float32: (states after the last step, image or spikes [batch, C, H, W]) ->
+(states after the step, output spikes or membranes [batch, classes]). States are as in `reference.state_shapes`."""
 
 
-class TorchRunner:
-    """The reference network."""
+def torch_runner(network: Step) -> Runner:
+    """Runs the reference network."""
 
-    def __init__(self, network: Step):
-        self._network = network
-
-    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        output, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, states))
+    def run(states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        output, *after = network(torch.from_numpy(x), *map(torch.from_numpy, states))
         return [u.numpy() for u in after], output.numpy()
 
+    return run
 
-class OnnxRunner:
-    """A step graph in ONNX Runtime.
 
-    Args:
-        model: the graph.
+def has_one_image(model: onnx.ModelProto) -> bool:
+    """Whether a graph's batch is fixed at 1."""
+    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
-    Attributes:
-        one_by_one: whether the graph's batch is fixed at 1; batches are then run image by image, on one thread.
-    """
 
-    def __init__(self, model: onnx.ModelProto):
-        self.one_by_one = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
-        self._session = session(model, int(self.one_by_one))
-        self._names = [value.name for value in self._session.get_inputs()]
+def onnx_runner(model: onnx.ModelProto, dequantize_once: bool = True) -> Runner:
+    """Runs a step graph in ONNX Runtime; image by image, on one thread, if its batch is fixed at 1."""
+    single = has_one_image(model)
+    runtime = session(model, int(single), dequantize_once)
+    names = [value.name for value in runtime.get_inputs()]
 
-    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        if not self.one_by_one:
-            return self._run(states, x)
-        each = [self._run([u[i : i + 1] for u in states], x[i : i + 1]) for i in range(len(x))]
+    def run(states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        output, *after = runtime.run(None, dict(zip(names, (x, *states), strict=True)))
+        return after, output
+
+    def one_by_one(states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        each = [run([u[i : i + 1] for u in states], x[i : i + 1]) for i in range(len(x))]
         after = [np.concatenate(layer) for layer in zip(*(after for after, _ in each), strict=True)]
         return after, np.concatenate([output for _, output in each])
 
-    def _run(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        output, *after = self._session.run(None, dict(zip(self._names, (x, *states), strict=True)))
-        return after, output
+    return one_by_one if single else run
 
 
-class ReferenceRunner:
-    """A step graph in onnx's reference evaluator, which is slow but follows the specification closely."""
+def reference_runner(model: onnx.ModelProto) -> Runner:
+    """Runs a step graph in onnx's reference evaluator, which is slow but follows the specification closely."""
+    evaluator = ReferenceEvaluator(model)
 
-    def __init__(self, model: onnx.ModelProto):
-        self._evaluator = ReferenceEvaluator(model)
+    def run(states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        results: Any = evaluator.run(None, dict(zip(evaluator.input_names, (x, *states), strict=True)))
+        return list(results[1:]), results[0]
 
-    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        feed = dict(zip(self._evaluator.input_names, (x, *states), strict=True))
-        found: Any = self._evaluator.run(None, feed)  # annotated as a sequence of anything
-        return list(found[1:]), found[0]
+    return run
 
 
 def zeros(config: ModelConfig, batch: int) -> Arrays:
@@ -104,7 +87,7 @@ def window(runner: Runner, network: Step, x: torch.Tensor, time_steps: int | Non
     states = zeros(config, x.shape[-4])
     outputs, recorded = [], []
     for frame in frames(x, time_steps or config.time_steps):
-        states, now = runner.step(states, frame.numpy())
+        states, now = runner(states, frame.numpy())
         outputs.append(now)
         recorded.append([torch.from_numpy(state) for state in states])
     trace, last = network.trace(recorded), config.graph.neurons[-1].name
@@ -122,15 +105,15 @@ def scores(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
     states = zeros(config, x.shape[-4])
     total = np.zeros((x.shape[-4], config.num_classes), np.float32)
     for frame in frames(x, config.time_steps):
-        states, now = runner.step(states, frame.numpy())
+        states, now = runner(states, frame.numpy())
         total += now
     return total
 
 
 def step_scores(model: onnx.ModelProto, config: ModelConfig) -> Scores:
     """Runs a step graph over the window in ONNX Runtime."""
-    runner = OnnxRunner(model)
-    if not runner.one_by_one:
+    runner = onnx_runner(model)
+    if not has_one_image(model):
         return lambda x: scores(runner, config, x)
 
     def by_image(x: torch.Tensor) -> np.ndarray:

@@ -40,7 +40,7 @@ from export.graphs import few_bits, nir_graph, onnx_file
 from export.network import Bundle
 from export.network import Network as Trained
 from export.parts import c_program, nir, sequence, step
-from export.proof.runners import OnnxRunner, ReferenceRunner, Runner, window
+from export.proof.runners import Runner, onnx_runner, reference_runner, window
 
 Values = dict[str, np.ndarray]
 Layers = Iterable[np.ndarray | torch.Tensor]
@@ -219,18 +219,17 @@ def of_runner(runner: Runner, name: str, x: torch.Tensor, steps: int | None = No
 
 
 def in_onnxruntime(file: str, name: str) -> Values:
-    return in_steps(OnnxRunner(onnx_file.load(written(step, name) / file)), name)
+    return in_steps(onnx_runner(onnx_file.load(written(step, name) / file)), name)
 
 
 def in_evaluator(name: str) -> Values:
     """onnx's own evaluator, which is slow."""
-    return in_steps(ReferenceRunner(onnx_file.load(written(step, name) / "step.onnx")), name, 1, 4)
+    return in_steps(reference_runner(onnx_file.load(written(step, name) / "step.onnx")), name, 1, 4)
 
 
 def in_sequence(name: str) -> Values:
     written(step, name)
-    runner = sequence.SequenceRunner(onnx_file.load(written(sequence, name) / sequence.NAME))
-    scores, output = runner.run(torch_input(name))
+    scores, output = sequence.runner(onnx_file.load(written(sequence, name) / sequence.NAME))(torch_input(name))
     return {"scores": scores, "output": output}
 
 
@@ -261,7 +260,7 @@ def in_c(name: str) -> Values:
     images = []
     for image in x.split(1, -4):
         library = Library(folder / "libcsnn.so", config)
-        values = of_runner(library, name, image)
+        values = of_runner(library.step, name, image)
         images.append(values | by_layer(config, "spikes", map(np.stack, library.spikes)))
     return {key: np.concatenate([image[key] for image in images], 1) for key in images[0]}
 

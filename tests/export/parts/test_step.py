@@ -14,6 +14,7 @@ from export.graphs import onnx_file
 from export.network import Bundle, Network
 from export.parts import sequence, step, weights
 from export.proof.equality import CheckImages, problems, windows
+from export.proof.runners import session
 
 pytestmark = pytest.mark.numeric
 
@@ -51,9 +52,9 @@ def test_another_reset_is_found_by_its_effect(tmp_path):
 
 def test_the_sequence_accepts_lengths_other_than_its_default():
     made = firing(OTHER)
-    runner = sequence.SequenceRunner(made.models["sequence.onnx"])
-    counts, spikes = runner.run(made.x, 7)
-    _, whole = runner.run(made.x)
+    runtime = session(made.models["sequence.onnx"])
+    counts, spikes = runtime.run(None, {"image": made.x.numpy(), "time_steps": np.array(7)})
+    _, whole = sequence.runner(made.models["sequence.onnx"])(made.x)
     assert spikes.shape == (7, 3, 6) and whole.shape == (12, 3, 6)
     np.testing.assert_array_equal(spikes, whole[:7])
     np.testing.assert_array_equal(counts, spikes.sum(0))

@@ -16,7 +16,7 @@ from export import reference
 from export.network import Network
 from export.parts import sequence, weights
 from export.proof.equality import PIECE, CheckImages, equality, problems, windows
-from export.proof.runners import OnnxRunner, TorchRunner, scores, step_scores, window
+from export.proof.runners import onnx_runner, scores, step_scores, torch_runner, window
 
 pytestmark = pytest.mark.numeric
 
@@ -27,10 +27,10 @@ class Altered:
     """Runs the reference network and alters the result of step `time`."""
 
     def __init__(self, step, alter, time=3):
-        self.runner, self.alter, self.time, self.calls = TorchRunner(step), alter, time, 0
+        self.runner, self.alter, self.time, self.calls = torch_runner(step), alter, time, 0
 
-    def step(self, membranes, x):
-        after, spikes = self.runner.step(membranes, x)
+    def __call__(self, membranes, x):
+        after, spikes = self.runner(membranes, x)
         spikes, after = spikes.copy(), [u.copy() for u in after]
         if self.calls % OTHER.time_steps == self.time:
             self.alter(spikes, after)
@@ -44,7 +44,7 @@ def made():
 
 
 def test_a_network_equals_itself(made):
-    found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x, made.x[:2]], size=2))
+    found = equality(made.step, torch_runner(made.step), windows(made.step, [made.x, made.x[:2]], size=2))
     assert found.figures() == {
         **{"images": 5, "time_steps": 12, "predictions": 5, "different_predictions": 0},
         **{"spikes": 5 * 12 * NEURONS, "different_spikes": 0, "membranes": 5 * 12 * NEURONS, "different_membranes": 0},
@@ -56,7 +56,7 @@ def test_a_network_equals_itself(made):
 def test_an_altered_parameter_is_found(made, name):
     """Only the last bit is changed."""
     model = changed(made.models["step.onnx"], name, lambda value: np.nextafter(value, np.float32(9)))
-    found = equality(made.step, OnnxRunner(model), windows(made.step, [made.x]))
+    found = equality(made.step, onnx_runner(model), windows(made.step, [made.x]))
     figures = found.figures()
     assert 0 < figures["different_membranes"] < figures["membranes"] == 3 * 12 * NEURONS
     (line,) = problems("it", found)
@@ -87,7 +87,7 @@ def test_the_output_membranes_and_every_state_are_compared():
     """For a network that is read from its membranes; a current that differs only in its last bit is found, too."""
     made = firing(INTEGRATOR)
     states = len(made.images) * 12 * 2 * (5 * 4 * 4 + 11 + 4)
-    found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x]))
+    found = equality(made.step, torch_runner(made.step), windows(made.step, [made.x]))
     figures = found.figures()
     assert figures["membranes"] == states + len(made.images) * 12 * 4 and figures["spikes"] == states / 2
     assert problems("it", found) == []
@@ -123,12 +123,12 @@ def test_subnormal_membranes_are_equal_if_a_program_flushes_them():
 def test_every_graph_gives_the_same_scores(config):
     """Spikes are counted; membranes are added in float32, step by step."""
     made = firing(config)
-    outputs = output(made.config, *window(TorchRunner(made.step), made.step, made.x))
+    outputs = output(made.config, *window(torch_runner(made.step), made.step, made.x))
     expected = np.zeros_like(outputs[0])
     for one in outputs:
         expected += one
     assert expected.any()
-    np.testing.assert_array_equal(scores(TorchRunner(made.step), made.config, made.x), expected)
+    np.testing.assert_array_equal(scores(torch_runner(made.step), made.config, made.x), expected)
     for file in ("step.onnx", "step_b1.onnx"):
         found = step_scores(made.models[file], made.config)(made.x)
         np.testing.assert_array_equal(found, expected)
