@@ -1,7 +1,7 @@
 """Data sets, batches and spike encoders in NumPy, so JAX and torch get the same data."""
 
 from csnn_jax.data.augment import Augmentation
-from csnn_jax.data.batches import as_input, encode, epoch_batches, epoch_permutation, eval_batches
+from csnn_jax.data.batches import as_input, encode, epoch_batches, eval_batches
 from csnn_jax.data.datasets import (
     READERS,
     check_names,
@@ -23,11 +23,9 @@ from csnn_jax.data.split import (
     Split,
     as_parts,
     as_split,
-    check_alike,
     check_counts,
     check_labels,
     check_split,
-    class_names,
     digest,
     require_training,
     shortened,
@@ -48,17 +46,14 @@ __all__ = [
     "as_learned",
     "as_parts",
     "as_split",
-    "check_alike",
     "check_counts",
     "check_images",
     "check_labels",
     "check_names",
     "check_split",
-    "class_names",
     "digest",
     "encode",
     "epoch_batches",
-    "epoch_permutation",
     "eval_batches",
     "fit_config",
     "fit_model",

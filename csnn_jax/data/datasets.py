@@ -54,7 +54,7 @@ def load(
     frames: str = "time",
     cache: "Cache | None" = None,
     subset: int | None = None,
-    spare: int = 0,
+    fallback_validation: int = 0,
     every_class: bool = False,
     trains: bool = True,
 ) -> Dataset:
@@ -69,7 +69,8 @@ def load(
         frames: how events become frames, by "time" or by "count".
         cache: cache of event frames; None: no caching.
         subset: use the first N training images, and the same fraction of the test images; None: all.
-        spare: number of training images to use as test images if the data set has none and `validation` is 0.
+        fallback_validation: number of training images to use as test images if there are no others and `validation` is
+            0.
         every_class: whether training images must have every label up to the highest, for classes without names.
         trains: whether many training images will be used; otherwise training recordings that aren't cached are read,
             and checked, only on use.
@@ -110,7 +111,7 @@ def load(
         pixels = pixels_of(images, raw.floats)
         notes = [*raw.notes, *fitted, *scale_note(images, pixels.scale, name.partition("@")[0])]
         held_out = None
-        if hold := validation or (0 if tests else spare):
+        if hold := validation or (0 if tests else fallback_validation):
             count = len(train.labels)
             if not 0 < hold < count:
                 raise UserError(f"--validation {hold}: expected 0 to {count - 1} of {name}'s {count} images")
@@ -284,7 +285,10 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
     """
     if name not in (None, config.data.dataset):
         config = replace(config, data=replace(config.data, subset=None))  # it only limits the run's own data
-    model, dataset = config.model, _load(config, name or config.data.dataset, spare=config.data.validation)
+    model, dataset = (
+        config.model,
+        _load(config, name or config.data.dataset, fallback_validation=config.data.validation),
+    )
     with _naming(dataset.name, ValueError):
         if takes_as_is(dataset.name):
             for split in (dataset.train, dataset.test)[not len(dataset.train.labels) :]:
@@ -303,7 +307,7 @@ def _load(
     config: Config,
     name: str,
     validation: int = 0,
-    spare: int = 0,
+    fallback_validation: int = 0,
     cache: str | None = None,
     trains: bool = False,
     given: Container[str] = (),
@@ -320,7 +324,9 @@ def _load(
     frames, subset = (settings.frames, settings.subset) if is_own else ("time", None)
     how: Any = {"time_steps": model.time_steps, "frames": frames, "cache": frames_cache, "subset": subset}
     with naming_arguments(dataset="dataset"):
-        return load(name, shape, validation, spare=spare, every_class=trains, trains=trains, **how)
+        return load(
+            name, shape, validation, fallback_validation=fallback_validation, every_class=trains, trains=trains, **how
+        )
 
 
 def fit_config(config: Config, dataset: Dataset, given: Container[str] = ()) -> Config:

@@ -145,7 +145,7 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
 
     pairs = pair(train), pair(test)
     original, lines = next(iter(seen)), list(notes)
-    if wanted.own and len(seen) == 1 and original != wanted.shape and max(original[:2]) <= SMALL:
+    if wanted.shape_is_default and len(seen) == 1 and original != wanted.shape and max(original[:2]) <= SMALL:
         shape = " ".join(map(str, original))
         lines.append(f"{source}: all pictures have the shape {shape}; --input-shape {shape} keeps it")
     lines += (f"{source}: {note}" for note in skipped(where, SUFFIXES, "a PNG or JPEG extension"))

@@ -59,7 +59,7 @@ class Part:
         check: proves that its files equal the trained network, one by one in the order of `what`. If it raises, the
             remaining files aren't proven.
         same: (file written here, received file) -> where their values differ, one line each, if their bytes do; None:
-            the bytes must be equal. It runs nothing from the received bundle.
+            the bytes must be equal. It must not run anything from the received bundle.
         reason_against: why this network can't be exported as this part, in one line; None if it can.
         form: name of the format, for a part that some networks don't support, such as "NIR".
         timing: how to time a call of it; None if it isn't a program.

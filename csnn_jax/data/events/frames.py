@@ -44,7 +44,7 @@ class Window:
             UserError: the shape doesn't have two channels or doesn't divide the sensor's size, or its frames are too
                 large.
         """
-        height, width, channels = (*sensor, 2) if wanted.own else wanted.shape
+        height, width, channels = (*sensor, 2) if wanted.shape_is_default else wanted.shape
         flag, steps = f"--input-shape {height} {width} {channels}", wanted.time_steps
         if channels != 2:
             raise UserError(f"{flag}: expected 2 channels, OFF and ON events, for event recordings")

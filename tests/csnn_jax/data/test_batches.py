@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import as_input, encode, epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.batches import dropout_masks, dropout_sizes
+from csnn_jax.data import as_input, encode, epoch_batches, eval_batches
+from csnn_jax.data.batches import dropout_masks, dropout_sizes, epoch_permutation
 from csnn_jax.errors import UserError
 
 seeds = st.integers(0, 2**32)

@@ -252,7 +252,7 @@ def test_without_test_images_the_held_out_ones_are_used(tmp_path):
     assert (found.final, len(found.train.labels)) == ("validation", 16)
     assert found.test is found.validation and found.test.labels.tolist() == [0, 1, 0, 1]
     assert found.notes == (f"{name}: has no test images; the final accuracy is measured on the held-out images",)
-    assert load(name, (16, 16, 1), spare=4).train.images.tobytes() == found.train.images.tobytes()
+    assert load(name, (16, 16, 1), fallback_validation=4).train.images.tobytes() == found.train.images.tobytes()
     with refusing(UserError, f"name {name}", "validation", 20):
         load(name, (16, 16, 1))
 

@@ -4,7 +4,8 @@ import torch
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split, as_split, check_alike, check_counts, class_names
+from csnn_jax.data import Split, as_split, check_counts
+from csnn_jax.data.split import check_alike, class_names
 from csnn_jax.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(2, 256, (6, 4, 5, 1), np.uint8)
