@@ -267,16 +267,7 @@ def check_images(images: Images | Any, model: "ModelConfig", name: str = "images
         raise ValueError(f"{name} are {images.dtype}, expected bytes for {model.encoding} encoding")
     if not str(images.dtype).startswith("float"):
         raise ValueError(f"{name} are {images.dtype}, expected uint8, or floats from 0 to 1")
-    check_finite(images, name)
-    check_floats(np.asarray(images), model.pixels.scale, f"{name} go")
-
-
-def check_finite(images: Images | Any, name: str) -> None:
-    """Raises ValueError if floats are NaN or infinite, with the position of the first one."""
-    if images.dtype == np.uint8 or (finite := np.isfinite(values := np.asarray(images))).all():
-        return
-    place = tuple(map(int, np.argwhere(~finite)[0]))
-    raise ValueError(f"{name} are {values[place]} at {list(place)}, expected floats from 0 to 1")
+    check_floats(np.asarray(images), name, model.pixels.scale)
 
 
 def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why: str = "") -> None:
@@ -310,23 +301,24 @@ def _axis(sizes: tuple[int, ...], shape: Shape | None) -> str:
     return ": channels come last, as in numpy.moveaxis(images, -3, -1)" if first else ""
 
 
-def check_floats(images: np.ndarray, scale: float, what: str) -> None:
-    """Raises ValueError unless floats are in a network's range, with the range that was found.
+def check_floats(images: np.ndarray, name: str, scale: float | None = None) -> None:
+    """Raises ValueError unless floats are finite and in a network's range, with a value or the range that isn't.
 
     Pixels are floats from 0 to 1. Counts may also be integers up to 255.
 
     Args:
         images: floats of any shape.
-        scale: the network divides bytes by this.
-        what: subject and verb of the error message.
+        name: name of the images in error messages.
+        scale: the network divides bytes by this; None: as is usual for such images.
     """
+    if not (finite := np.isfinite(images)).all():
+        place = tuple(map(int, np.argwhere(~finite)[0]))
+        raise ValueError(f"{name} are {images[place]} at {list(place)}, expected floats from 0 to 1")
+    counts = (pixels_of(images).scale if scale is None else scale) == 1
     low, high = float(np.min(images)), float(np.max(images))
-    if low >= 0 and high <= 1:
-        return
-    if scale == 1 and low >= 0 and high <= 255 and (images == np.floor(images)).all():
-        return
-    expected = "whole numbers from 0 to 255, or floats from 0 to 1" if scale == 1 else "floats from 0 to 1, or uint8"
-    raise ValueError(f"{what} from {low:g} to {high:g}, expected {expected}")
+    if low < 0 or (high > 1 and not (counts and high <= 255 and (images == np.floor(images)).all())):
+        expected = "whole numbers from 0 to 255, or floats from 0 to 1" if counts else "floats from 0 to 1, or uint8"
+        raise ValueError(f"{name} go from {low:g} to {high:g}, expected {expected}")
 
 
 def _of_255(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,6 @@ from csnn_jax.data.images import (
     as_bytes,
     as_images,
     as_numbers,
-    check_finite,
     check_floats,
     check_images,
     check_shape,
@@ -146,7 +145,8 @@ def as_parts(
     parts, why = {}, ", as model.input_shape says"
     for name, value in arrays.items():
         parts[name] = split = as_split(value, name, shape, why)
-        check_finite(split.images, f"{name} images")
+        if split.images.dtype != np.uint8:
+            check_floats(np.asarray(split.images), f"{name} images", scale)
         height, width, channels = split.images.shape[-3:]
         shape, why = (height, width, channels), ", as the train images are"
     first, names = next(iter(parts.values())), tuple[str, ...]()
@@ -155,13 +155,8 @@ def as_parts(
         names = class_names(first.labels, classes)
         for name, split in parts.items():
             check_labels(split, len(names), f"{name} labels")
-    for name, split in parts.items():
-        images = to_learn_from(split.images)
-        if images.dtype != np.uint8:
-            check_floats(np.asarray(images), pixels_of(images).scale, f"{name} images go")
-        parts[name] = replace(split, images=images)
-    test = parts["test"]
-    return parts.get("train", test.part(slice(0))), test, names
+    learned = {name: replace(split, images=to_learn_from(split.images)) for name, split in parts.items()}
+    return learned.get("train", learned["test"].part(slice(0))), learned["test"], names
 
 
 def _labels(labels: Any, images: int) -> np.ndarray:

@@ -137,7 +137,7 @@ def test_errors_name_a_missing_axis(found, shape, hint):
 
 @pytest.mark.parametrize(("values", "scale"), [([0.0, 1.0], 255), ([0.0, 0.3], 1), ([0.0, 40.0], 1)])
 def test_floats_that_a_network_takes(values, scale):
-    check_floats(np.array(values), scale, "x go")
+    check_floats(np.array(values), "x", scale)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_floats_that_a_network_takes(values, scale):
 )
 def test_other_floats_are_refused(values, scale, facts):
     with refusing(ValueError, *facts):
-        check_floats(np.array(values), scale, "x go")
+        check_floats(np.array(values), "x", scale)
 
 
 @pytest.mark.parametrize(
