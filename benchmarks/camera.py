@@ -24,8 +24,7 @@ from scipy.ndimage import maximum_filter
 
 from csnn_jax import machine
 from csnn_jax.data.events import saccades
-from csnn_jax.data.events.five_bytes import read_bin
-from csnn_jax.data.events.recording import Events
+from csnn_jax.data.events.recording import Events, read_bin
 from csnn_jax.data.idx import read_mnist
 from csnn_jax.figures.style import GREY, ORANGE, PAGE, new, png, styled
 

@@ -7,7 +7,6 @@ from typing import Any
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.data import Split
-from csnn_jax.data.caller import check_finite, to_learn_from
 from csnn_jax.data.images import pixels_of, scale_note
 from csnn_jax.errors import UserError, in_python
 from csnn_jax.flags import TrainFlags
@@ -128,16 +127,7 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
     """The arrays as a data set; raises ValueError if they are invalid."""
     shape = config.model.input_shape
     required = None if shape == ModelConfig.input_shape else shape
-    learned = data.as_split(train, "train", required, ", as model.input_shape says")
-    height, width, channels = learned.images.shape[-3:]
-    tested = data.as_split(test, "test", (height, width, channels), ", as the train images are")
-    for split, name in ((learned, "train images"), (tested, "test images")):
-        check_finite(split.images, name)
-    data.check_alike(learned, tested, config.model.scale)
-    names = data.class_names(learned.labels, classes)
-    for split, name in ((learned, "train labels"), (tested, "test labels")):
-        data.check_labels(split, len(names), name)
-    learned, tested = (replace(split, images=to_learn_from(split.images)) for split in (learned, tested))
+    learned, tested, names = data.as_parts({"train": train, "test": test}, classes, required, config.model.scale)
     pixels = pixels_of(learned.images)
     notes = tuple(scale_note(learned.images, pixels.scale, data.ARRAYS))
     return data.Dataset(data.ARRAYS, learned, None, tested, names, pixels, notes)

@@ -71,15 +71,15 @@ def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequen
         UserError: the file can't be read, or isn't the kind of data that the network was trained on.
     """
     from csnn_jax.data import pictures, reader_of
-    from csnn_jax.data.events import one_file
+    from csnn_jax.data.events import folder
     from csnn_jax.errors import UserError
 
-    if one_file.is_recording(path):
-        return one_file.frames_and_notes(path, config)
+    if folder.is_recording(path):
+        return folder.frames_and_notes(path, config)
     if (channels := config.model.input_shape[2]) not in (1, 3):
         expected = "expected a network for pictures, with 1 or 3"
         if channels == 2:
-            expected = f"expected a recording, whose name ends in one of {', '.join(one_file.SUFFIXES)}"
+            expected = f"expected a recording, whose name ends in one of {', '.join(folder.SUFFIXES)}"
         raise UserError(f"{path}: the network's input has {channels} channels, {expected}")
     reader, shape = reader_of(config.data.dataset), config.model.input_shape
     if prepare == "auto" and reader and reader.picture:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from csnn_jax import engine as engines
 from csnn_jax.config.graph import IMAGE
 from csnn_jax.data import Images, Split, as_images, as_input, eval_batches
-from csnn_jax.data.caller import for_network
+from csnn_jax.data.images import for_network
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN, States, advance, scaled_input, with_rounded_weights

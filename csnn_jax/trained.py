@@ -16,7 +16,7 @@ from jax import Array
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.data import Images, Split, eval_batches, is_recorded
-from csnn_jax.data.caller import for_network
+from csnn_jax.data.images import for_network
 from csnn_jax.errors import naming_arguments
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN

@@ -9,7 +9,7 @@ import torch
 
 from csnn_jax.config import Config, check_decided
 from csnn_jax.config.graph import Linear
-from csnn_jax.data import Images, Split, as_input, check_split, dropout
+from csnn_jax.data import Images, Split, as_input, batches, check_split
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import layouts
@@ -233,7 +233,7 @@ class Trainer:
         settings, graph = self.config.train, self.config.model.graph
         if not settings.dropout:
             return []
-        drawn = dropout.draw(self.config.model, settings.dropout, settings.seed, iteration, batch)
+        drawn = batches.dropout_masks(self.config.model, settings.dropout, settings.seed, iteration, batch)
         masks = []
         for stays, neurons in zip(drawn, graph.feeding(Linear), strict=True):
             shaped = np.moveaxis(stays.reshape(batch, *neurons.shape), -1, 1)

@@ -59,11 +59,11 @@ def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
     if os.path.lexists(path):
         if not path.is_dir():
             check_folder(path)
-        mine = not path.is_symlink() and (path / kind.mark).is_file()
+        is_kind = not path.is_symlink() and (path / kind.mark).is_file()
         if not overwrite:
-            way = ", or --overwrite" if mine else ""
+            way = ", or --overwrite" if is_kind else ""
             raise UserError(f"--out {path}: already exists; expected another path{way}")
-        if not mine:
+        if not is_kind:
             raise UserError(f"--out {path}: isn't a {kind.name}, --overwrite only replaces folders with a {kind.mark}")
     check_folder(path.parent, path)
 

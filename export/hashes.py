@@ -46,17 +46,17 @@ def entries(folder: Path) -> list[Path]:
     Raises:
         UserError: a folder can't be read.
     """
-    found, folders = [], [folder]
+    paths, folders = [], [folder]
     while folders:
         at = folders.pop()
         try:
             inside = [*os.scandir(at)]
         except OSError as error:
             raise UserError(f"{at}: can't be read ({error.strerror}), expected a folder of a bundle") from None
-        found += [] if inside or at == folder else [at]
+        paths += [] if inside or at == folder else [at]
         for one in inside:
-            (folders if one.is_dir(follow_symlinks=False) else found).append(Path(one.path))
-    return sorted(found)
+            (folders if one.is_dir(follow_symlinks=False) else paths).append(Path(one.path))
+    return sorted(paths)
 
 
 def irregular(folder: Path) -> dict[str, str]:

@@ -16,11 +16,11 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
 from export import manifest, parts, silent
 from export.bundle import PAGE, REPORT, Manifest
-from export.network import Bundle, Inputs, Network
+from export.network import Bundle, Network
 from export.parts.part import CheckResult, Part
 from export.plan import Plan, summary, trained_accuracy
 from export.proof import Figures
-from export.proof.images import CheckImages
+from export.proof.equality import CheckImages
 from export.report import text, webpage
 from export.settings import Settings
 from export.work import Work
@@ -90,11 +90,11 @@ def make(
     if dropped:
         before = trained_accuracy(config, tensors, dataset.test) if accuracy is None else accuracy
         accuracy, dropped = None, {"dropped": dropped | {"accuracy": before}}
-    inputs = Inputs(job, settings.opset, settings.split(dataset.test))
-    images = CheckImages(network, inputs.test, settings.images, settings.extent, work)
+    bundle = Bundle(folder, scratch, network, job, settings.opset, settings.split(dataset.test))
+    images = CheckImages(network, bundle.test, settings.images, settings.extent, work)
     known = {"training": training, "data": manifest.data(dataset.test, dataset.final), "settings": settings.stated}
     statements = known | rounded | dropped
-    Making(Bundle(folder, network, scratch), inputs, images, dataset.test, statements, accuracy=accuracy).execute()
+    Making(bundle, images, dataset.test, statements, accuracy=accuracy).execute()
 
 
 def check_images(dataset: Dataset) -> None:

@@ -3,16 +3,15 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import onnx
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.config.job import job_to_json
 from csnn_jax.data import Split
-from csnn_jax.data.events.one_file import window_of
-from csnn_jax.runs import weights
+from csnn_jax.data.events.folder import window_of
 from csnn_jax.runs.layouts import Tensors
-from export import reference
+from export import reference, semantics
 from export.c.program import Built, build, write_sources
 from export.graphs import onnx_file
 
@@ -44,6 +43,11 @@ class Network:
         return reference.Step(self.model, self.tensors)
 
     @property
+    def semantics(self) -> dict[str, Any]:
+        """What it computes, in words."""
+        return semantics.of_bundle(self.step, self.sequence, self.config.class_names)
+
+    @property
     def time_steps(self) -> int:
         """The number of time steps, T."""
         return self.model.time_steps
@@ -65,13 +69,19 @@ class Bundle:
 
     Attributes:
         folder: the bundle's folder.
-        network: the network in its files.
         scratch: a separate folder for intermediate files.
+        network: the network in its files.
+        job: the training job, for config.json; its window may be longer than the bundle's.
+        opset: version of ONNX's operator set.
+        test: test images and labels; the first ones go into golden/.
     """
 
     folder: Path
-    network: Network
     scratch: Path
+    network: Network
+    job: Config
+    opset: int
+    test: Split
 
     @cached_property
     def step_graph(self) -> onnx.ModelProto:
@@ -93,27 +103,3 @@ class Bundle:
     def program(self) -> Built:
         """The built C program; raises the errors of `c.program.build`."""
         return build(self.sources, self.scratch / "built")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The inputs for making a bundle's files, besides its network.
-
-    Attributes:
-        job: the training job, for config.json; its window may be longer than the bundle's.
-        opset: version of ONNX's operator set.
-        test: test images and labels; the first ones go into golden/.
-    """
-
-    job: Config
-    opset: int
-    test: Split
-
-    @property
-    def config_file(self) -> bytes:
-        """The contents of config.json."""
-        return job_to_json(self.job).encode()
-
-    def weights_file(self, tensors: Tensors) -> bytes:
-        """The contents of weights.safetensors."""
-        return weights.to_bytes(tensors, self.job.model)

@@ -7,18 +7,20 @@ from operator import add
 from typing import NamedTuple
 
 from csnn_jax.config import Config
+from csnn_jax.config.job import job_to_json
 from csnn_jax.data import Split
 from csnn_jax.files import write_atomic
 from csnn_jax.runs import footprint
+from csnn_jax.runs.equality import in_words
 from csnn_jax.runs.layouts import Tensors, digest
 from csnn_jax.trained import Trained
-from export import parts, semantics
+from export import parts
 from export.bundle import CONFIG
 from export.graphs import few_bits
-from export.network import Bundle, Inputs
+from export.network import Bundle
 from export.parts.part import CheckResult, Part, Timing
 from export.proof import Figures
-from export.proof.images import CheckImages
+from export.proof.equality import CheckImages
 from export.report import tools
 from export.report.cells import measured
 
@@ -46,7 +48,6 @@ class Plan:
 
     Attributes:
         bundle: the bundle to make.
-        inputs: the inputs for making its files.
         images: the images and reference results to check the files on.
         test: the whole test set, for the accuracy with the time steps used in training; None: only `images` are used.
         accuracy: the trained network's on `test`, if it's known.
@@ -55,7 +56,6 @@ class Plan:
     """
 
     bundle: Bundle
-    inputs: Inputs
     images: CheckImages
     test: Split | None
     accuracy: float | None = field(default=None, kw_only=True)
@@ -90,10 +90,10 @@ class Plan:
 
     def writing(self, possible: Sequence[Part]) -> list[Step]:
         """The steps that write config.json and these parts."""
-        bundle, inputs = self.bundle, self.inputs
-        config = Step(f"writing {CONFIG}", partial(write_atomic, bundle.folder / CONFIG, inputs.config_file))
-        others = (Step(f"writing {next(iter(part.what))}", partial(part.write, bundle, inputs)) for part in possible)
-        return [config, *others]
+        bundle = self.bundle
+        config = partial(write_atomic, bundle.folder / CONFIG, job_to_json(bundle.job).encode())
+        others = (Step(f"writing {next(iter(part.what))}", partial(part.write, bundle)) for part in possible)
+        return [Step(f"writing {CONFIG}", config), *others]
 
     def check(self, name: str, results: Iterator[CheckResult]) -> CheckResult:
         """Runs the check of a file, the next of those of its part."""
@@ -122,7 +122,7 @@ class Plan:
         self.checked(part, name, result)
 
     def _describe(self) -> None:
-        network, job = self.bundle.network, self.inputs.job
+        network, job = self.bundle.network, self.bundle.job
         model, tensors, files = network.model, network.tensors, self.results["files"]
         trained, test = (network.config, self.images.test) if self.test is None else (job, self.test)
         reasons = {part.form: part.reason_against(model, tensors) for part in parts.every() if part.form}
@@ -139,7 +139,7 @@ class Plan:
             },
             "accuracy": trained_accuracy(trained, tensors, test) if self.accuracy is None else self.accuracy,
             "accuracy_images": len(self.images.test.labels),
-            "semantics": semantics.of_bundle(network.step, network.sequence, network.config.class_names),
+            "semantics": network.semantics,
             **{form.lower(): {"written": reason is None, "reason": reason} for form, reason in reasons.items()},
             "numbers": footprint.numbers(model, tensors, activity),
             "targets": [row._asdict() for row in tools.running(files, few_bits.width(self.bundle.step_graph))],
@@ -153,7 +153,7 @@ def summary(part: Part, result: CheckResult, images: int | None) -> str:
     """A check's result in one line, with the accuracy on `images` images; None: too few to state one."""
     if result.problems:
         return "; ".join(result.problems)
-    line = ["ok", *(row.line() for row in part.comparisons(result.figures) if row.printed)]
+    line = ["ok", *(in_words(result.figures[key], "torch", ("spikes", "membranes")) for key in [*part.run_by][:1])]
     if "accuracy" in result.figures and images is not None:
         line.append(f"accuracy {measured(result.figures['accuracy'], images)} on {images:,} images")
     return ", ".join(line)

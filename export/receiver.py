@@ -34,9 +34,9 @@ def main() -> int:
             lines[name] = line(session(name), FILES[name]) if name in FILES else sums_line()
         except Exception as error:  # missing or damaged files can cause any error
             lines[name] = f"NOT OK: {repr(str(error).splitlines()[0])[1:-1]}"  # repr: without control characters
-    for name, said in lines.items():
-        print(f"{name:<16} {said}")
-    bad = any(said.startswith("NOT OK") for said in lines.values())
+    for name, message in lines.items():
+        print(f"{name:<16} {message}")
+    bad = any(message.startswith("NOT OK") for message in lines.values())
     print("NOT OK" if bad else "all ok")
     return int(bad)
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from csnn_jax.config.graph import IMAGE
 from csnn_jax.config.network import ModelConfig
-from csnn_jax.data.caller import as_floats
-from csnn_jax.data.encode import as_input
+from csnn_jax.data.batches import as_input
+from csnn_jax.data.images import as_floats
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Carry, Trace, output, step

@@ -1,19 +1,15 @@
 """Describes in words what the network computes: in the metadata of ONNX files, and in the manifest and report.
 
-Both contain the same facts for different readers. The wording is part of files that are compared byte by byte.
+The wording is part of files that are compared byte by byte.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from csnn_jax.config import NEVER, ModelConfig
 from csnn_jax.config.graph import Convolution, Graph, WeightedNode
 from export.reference import Step
-
-FIRES, FIRED = "U[t] > threshold", "U[t-1] > threshold"
-"""The conditions for S[t] = 1 and for R[t] = 1."""
-HELD = "the same image at every step"
 
 
 def _over(scale: float) -> str:
@@ -21,74 +17,21 @@ def _over(scale: float) -> str:
     return "pixel" if scale == 1 else f"pixel / {scale:g}"
 
 
-def _chance(config: ModelConfig) -> str:
-    return f"at each step with probability {_over(config.pixels.brightest)}"
-
-
-def _moment(config: ModelConfig) -> str:
-    return f"round((1 - {_over(config.pixels.brightest)}) * (T - 1))"
-
-
-def _multiples(config: ModelConfig) -> str:
-    """The values of the direct input for which sums are exact."""
-    scale = config.entering.scale
-    unit = f"1/{scale:g}" if scale > 1 else f"{1 / scale:g}"
-    return f"whole multiples of {unit} from 0 to {2**config.entering.bits / scale:g}"
-
-
-def terse(equation: str) -> str:
-    """An equation in the notation of ONNX files, without multiplication signs."""
-    return equation.replace(" * ", " ")
-
-
-def _heaviside(condition: str) -> str:
-    return f"H({condition.replace('>', '-')})"
-
-
-def of_graph(step: Step) -> dict[str, str]:
-    """Facts about an ONNX file that its graph doesn't show, as strings for `metadata_props`.
-
-    `beta`, `threshold` and others are JSON lists with one float32 number, or one list of the channels' numbers, per
-    layer; the threshold of neurons that never spike is null.
-    """
-    config = step.config
-    states = ", ".join(f"{name}: {symbol}" for name, symbol in _symbols(config).items())
-    resets = "" if set(config.resets) == {"none"} else f", R[t] = {_heaviside(FIRED)}"
-    pixels = f"{_over(config.entering.scale)}: {_multiples(config)}, for which all sums are exact"
-    image = pixels if config.encoding == "direct" else "spikes of the step, 0 or 1"
-    encodings = {
-        "direct": f"{HELD}, or each step's own frame if the data has a time axis",
-        "rate": f"a pixel spikes {_chance(config)}",
-        "latency": f"one spike per pixel at step {terse(_moment(config))}, none for a pixel of 0",
-    }
-    return {
-        "neuron": _neuron(config),
-        "equation": f"{terse(_equations(config))}{resets}; S[t] = {_heaviside(FIRES)}; H(x) = 1 where x > 0, else 0",
-        **{
-            name: json.dumps([_value(step, neurons.name, name) for neurons in config.graph.neurons])
-            for name in config.kind.parameters
-        },
-        "spike_condition": "U > threshold (strict)",
-        "reset": _by_layer(config.resets),
-        "membranes": "U[t], before the reset caused by the spike of step t",
-        "initial_membranes": "0",
-        **({"states": f"{states}; 0 before the first step"} if len(config.kind.states) > 1 else {}),
-        "image": f"float32 [N, channels, height, width], {image}",
-        "encoding": f"{config.encoding}: {encodings[config.encoding]}",
-        "time_steps": str(config.time_steps),
-        "time_layout": "time first: [T, N, ...]",
-        "readout": f"class = argmax of {_READ[config.readout]} over the window; the lowest index on ties",
-    }
+def metadata(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Facts as strings, for the `metadata_props` of an ONNX file; what isn't text is JSON."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
 
 
 def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any]:
-    """The results' `semantics`, for readers who have only the bundle.
+    """The results' `semantics`, for readers who have only the bundle or an ONNX file.
 
     `sequence`: whether the input is one frame per step, instead of one image for all steps. `names`: of the classes.
     """
     config = step.config
+    resets = [*dict.fromkeys(config.resets)]
+    last = "; those of the last layer never spike" if config.output == "integrator" else ""
     return {
-        "neuron": _neuron(config),
+        "neuron": config.kind.description + last,
         "layers": [
             {
                 "layer": config.graph.weights(neurons).name,
@@ -101,11 +44,11 @@ def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any
             for neurons in config.graph.neurons
         ],
         "equations": {
-            "reset": "none" if set(config.resets) == {"none"} else f"R[t] = 1 where {FIRED}, else 0",
+            "reset": "none" if resets == ["none"] else "R[t] = 1 where U[t-1] > threshold, else 0",
             "membrane": _equations(config),
-            "spike": f"S[t] = 1 where {FIRES}, else 0",
+            "spike": "S[t] = 1 where U[t] > threshold, else 0",
         },
-        "reset": _by_layer(config.resets),
+        "reset": resets[0] if len(resets) == 1 else ", ".join(config.resets),
         "comparison": "strict >: a membrane equal to the threshold does not spike",
         "membranes": "before the reset caused by their own spike, which comes with the next step",
         "initial_membranes": 0.0,
@@ -122,13 +65,7 @@ def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any
     }
 
 
-_READ = {"spikes": "the spike counts of the outputs", "membrane": "the sums of the outputs' membranes"}
 _BEST = {"spikes": "most output spikes", "membrane": "largest sum of output membranes, added step by step,"}
-
-
-def _neuron(config: ModelConfig) -> str:
-    last = "; those of the last layer never spike" if config.output == "integrator" else ""
-    return f"{config.kind.description}{last}"
 
 
 def _operation(graph: Graph, node: WeightedNode) -> str:
@@ -154,11 +91,6 @@ def _symbols(config: ModelConfig) -> dict[str, str]:
     """The equations' symbol for each state after a step, by its name: {"mem": "U[t]"}."""
     lines = config.kind.equations[config.resets[0]]
     return {name: line.partition(" = ")[0] for name, line in zip(config.kind.states, lines, strict=True)}
-
-
-def _by_layer(values: Sequence[str]) -> str:
-    """One value if all layers have the same, otherwise all of them in order."""
-    return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 
 def _equations(config: ModelConfig) -> str:
@@ -192,21 +124,21 @@ def _pooling(config: ModelConfig) -> str:
 def _input(step: Step, sequence: bool) -> dict[str, Any]:
     config = step.config
     height, width, channels = config.input_shape
+    bright, scale = _over(config.pixels.brightest), config.entering.scale
     meanings = {
-        "direct": "the frames of the data, one per step" if sequence else HELD,
-        "rate": f"each pixel spikes (1, else 0) {_chance(config)}",
-        "latency": f"each pixel above 0 spikes once (1, else 0), at step {_moment(config)}",
+        "direct": "the frames of the data, one per step" if sequence else "the same image at every step",
+        "rate": f"each pixel spikes (1, else 0) at each step with probability {bright}",
+        "latency": f"each pixel above 0 spikes once (1, else 0), at step round((1 - {bright}) * (T - 1))",
     }
+    values = "spikes: float32, 0 or 1"
+    if config.encoding == "direct":
+        unit = f"1/{scale:g}" if scale > 1 else f"{1 / scale:g}"
+        most = 2**config.entering.bits / scale
+        values = f"{_over(scale)}: float32, whole multiples of {unit} from 0 to {most:g}"
     return {
         "layout": "T, N, C, H, W" if sequence else "N, C, H, W",
         "shape": [channels, height, width],
-        "range": _range(config),
+        "range": values,
         "encoding": config.encoding,
         "meaning": meanings[config.encoding],
     }
-
-
-def _range(config: ModelConfig) -> str:
-    if config.encoding != "direct":
-        return "spikes: float32, 0 or 1"
-    return f"{_over(config.entering.scale)}: float32, {_multiples(config)}"

@@ -83,7 +83,7 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
     smaller, left = without(config.model, tensors, alive)
     after = Trained(replace(config, model=smaller), left)
     before, now = (_answers(one, dataset.test.images) for one in (trained, after))
-    found = Dropped(
+    dropped = Dropped(
         [(layer.name, int(channels.sum()), len(channels)) for layer, channels in zip(hidden, alive, strict=True)],
         len(dataset.train.labels),
         len(dataset.test.labels),
@@ -91,7 +91,7 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
         int((before != now).sum()),
         (layouts.parameters(tensors), layouts.parameters(left)),
     )
-    return replace(config, model=smaller), left, found
+    return replace(config, model=smaller), left, dropped
 
 
 def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) -> tuple[ModelConfig, Tensors]:
@@ -131,12 +131,12 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
 
 def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
     """For every hidden layer, which channels fire on some image, bool [channels]."""
-    found = [np.zeros(node.channels, bool) for node in trained.config.model.graph.weighted[:-1]]
+    alive = [np.zeros(node.channels, bool) for node in trained.config.model.graph.weighted[:-1]]
     for batch in map(trained.ever_fired, _pieces(trained, images)):
-        for ever, layer in zip(found, batch[:-1], strict=True):
+        for ever, layer in zip(alive, batch[:-1], strict=True):
             ever |= layer.any(0)
         work.saw(len(batch[0]))
-    return found
+    return alive
 
 
 def _fired_on(trained: Trained, alive: Sequence[np.ndarray], images: Images, work: Work) -> int:

@@ -74,9 +74,9 @@ def verify(
         if lines.different:
             return lines.end("the contents of the files were not checked")
         lines.add("SHA-256", [], f"ok, {len(recorded['hashes']):,} files match {MANIFEST}")
-        bundle, inputs, images, test = received.open_bundle(folder, scratch, recorded, dataset, effort, work)
+        bundle, images, test = received.open_bundle(folder, scratch, recorded, dataset, effort, work)
         same_images = None if effort else test
-        verifying = Verifying(bundle, inputs, images, same_images, lines, folder, recorded, effort, test is not None)
+        verifying = Verifying(bundle, images, same_images, lines, folder, recorded, effort, test is not None)
         verifying.execute()
     except received.NoDataset:
         raise
@@ -146,7 +146,7 @@ class Verifying(Plan):
             self.lines.unchecked.append(newer)
         figures = "accuracy, spikes, operations and energy"
         if not self.has_data:
-            named = f"set --dataset, which was {self.inputs.job.data.dataset!r} when the bundle was made"
+            named = f"set --dataset, which was {self.bundle.job.data.dataset!r} when the bundle was made"
             self.lines.unchecked += [figures, f"whether golden/ contains test images; {named}"]
         elif self.effort is not None:
             self.lines.skipped.append(f"{figures} (--{self.effort})")

@@ -13,8 +13,8 @@ from refusals import refused
 
 import csnn_jax
 from csnn_jax import data
-from csnn_jax.data.events.one_file import frames_of
-from csnn_jax.data.image_folders import read_picture
+from csnn_jax.data.events.folder import frames_of
+from csnn_jax.data.folders import read_picture
 from csnn_jax.runs.rundir import RunDir
 from export.demo import facts
 

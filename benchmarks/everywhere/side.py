@@ -85,7 +85,7 @@ def onnx_runtime(run: str, bundle: str) -> Side:
     from export.proof import runners
 
     _, job, tensors = rundir.open_run(run)
-    step, runner = reference.Step(job.model, tensors), runners.OnnxRunner(onnx.load(f"{bundle}/step.onnx"))
+    step, runner = reference.Step(job.model, tensors), runners.onnx_runner(onnx.load(f"{bundle}/step.onnx"))
 
     def window(images: np.ndarray) -> Layers:
         return layers(runners.window(runner, step, reference.inputs(job.model, images)).map(last))

@@ -2,23 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from csnn_jax.config.names import MOST_CLASSES
-from csnn_jax.data.caller import check_floats, check_shape, to_learn_from
-from csnn_jax.data.images import pixels_of
+from csnn_jax.data.images import check_shape
 from csnn_jax.data.npz import Header, read_npz
 from csnn_jax.data.source import Raw, Reader, Wanted
-from csnn_jax.data.split import Split, as_split, check_alike, check_form, class_names
+from csnn_jax.data.split import as_parts, check_form
 from csnn_jax.errors import UserError
 from csnn_jax.machine import available_memory
 
-KEYS = ("images", "labels", "train_images", "train_labels", "classes")
-"""The arrays of an archive. The first two are required, and the next two come together."""
+PARTS = {"train": ("train_images", "train_labels"), "test": ("images", "labels")}
+"""The arrays of each part. The test part is required."""
+KEYS = (*PARTS["test"], *PARTS["train"], "classes")
 COPIES = {"i": 2, "f": 6}
 """How many times as much memory as their size whole numbers and floats take until they're converted."""
 LONGEST_NAME = 1000
@@ -37,7 +33,11 @@ def read_arrays(where: str, wanted: Wanted) -> Raw:
         UserError: the file is missing or damaged, or its arrays are unknown or don't match.
     """
     try:
-        return _raw(read_npz(Path(where), available_memory(), check=_check))
+        arrays = read_npz(Path(where), available_memory(), check=_check)
+        parts = {part: tuple(arrays[key] for key in keys) for part, keys in PARTS.items() if keys[0] in arrays}
+        classes = arrays["classes"].tolist() if "classes" in arrays else None
+        train, test, names = as_parts(parts, classes)
+        return Raw((train.images, train.labels), (test.images, test.labels), names)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
 
@@ -47,9 +47,9 @@ def _check(headers: Mapping[str, Header]) -> None:
     unknown, missing = sorted(headers.keys() - set(KEYS)), [key for key in KEYS[:2] if key not in headers]
     missing += [key for key in KEYS[2:4] if key not in headers and headers.keys() & set(KEYS[2:4])]
     if unknown or missing:
-        found = f"holds {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
-        raise ValueError(f"{found}, expected {', '.join(KEYS[:2])} and optionally {', '.join(KEYS[2:])}")
-    for part, (images, labels) in {"test": KEYS[:2], "train": KEYS[2:4]}.items():
+        problem = f"holds {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
+        raise ValueError(f"{problem}, expected {', '.join(KEYS[:2])} and optionally {', '.join(KEYS[2:])}")
+    for part, (images, labels) in PARTS.items():
         if images in headers:
             check_shape(headers[images], f"{part} images")
             if (dtype := headers[images].dtype).kind not in "buif":
@@ -63,22 +63,6 @@ def _check(headers: Mapping[str, Header]) -> None:
     needed = sum(one.nbytes * COPIES["f" if one.dtype.kind == "f" else "i"] for one in headers.values())
     if needed > (free := available_memory()):
         raise ValueError(f"its arrays take {needed:,} bytes with the copies made of them, expected at most {free:,}")
-
-
-def _raw(arrays: Mapping[str, Any]) -> Raw:
-    test = as_split((arrays["images"], arrays["labels"]), "test")
-    train = Split(test.images[:0], test.labels[:0])
-    classes = arrays["classes"].tolist() if "classes" in arrays else None
-    if "train_images" in arrays:
-        shape = test.images.shape[-3:]
-        train = as_split((arrays["train_images"], arrays["train_labels"]), "train", (shape[0], shape[1], shape[2]))
-        check_alike(train, test)
-    train, test = (replace(split, images=to_learn_from(split.images)) for split in (train, test))
-    names = () if classes is None and not len(train.labels) else class_names(train.labels, classes)
-    for split in (train, test):
-        if split.images.dtype != np.uint8 and len(split.labels):
-            check_floats(np.asarray(split.images), pixels_of(split.images).scale, "images go")
-    return Raw((train.images, train.labels), (test.images, test.labels), names)
 
 
 READER = Reader(read_arrays, as_is=True)

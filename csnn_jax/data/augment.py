@@ -143,8 +143,8 @@ def move(images: np.ndarray, moves: Moves, nearest: bool = False) -> np.ndarray:
         ValueError: images of the wrong type or rank, or not one move per image.
     """
     if images.dtype != np.uint8 or images.ndim not in (4, 5):
-        found = f"{images.dtype} {list(images.shape)}"
-        raise ValueError(f"images are {found}, expected uint8 [batch, H, W, C] or [batch, T, H, W, C]")
+        description = f"{images.dtype} {list(images.shape)}"
+        raise ValueError(f"images are {description}, expected uint8 [batch, H, W, C] or [batch, T, H, W, C]")
     if counts := {len(part) for part in moves} - {len(images)}:
         raise ValueError(f"{counts.pop()} moves for {len(images)} images, expected one for each")
     frames = images.ndim == 5

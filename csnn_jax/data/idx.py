@@ -154,8 +154,8 @@ def _values(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         while left and (count := file.readinto(left[: 2**20])):
             left = left[count:]
         if left:
-            found = values.size - len(left)
-            raise UserError(f"{path}: truncated, {found} bytes of data, expected {values.size} for shape {shape}")
+            size = values.size - len(left)
+            raise UserError(f"{path}: truncated, {size} bytes of data, expected {values.size} for shape {shape}")
         if file.read(1):
             raise UserError(f"{path}: trailing bytes, expected {values.size} for shape {shape}")
     return values

@@ -1,19 +1,23 @@
-"""The images of data sets: what they consist of, and how they get the shape of a network's input."""
+"""Images from files and from a caller's arrays: what they consist of, and how they become a network's input."""
 
 import math
+import sys
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from csnn_jax.config.grid import MOST_INPUT
-from csnn_jax.config.pixels import Pixels
+from csnn_jax.config.pixels import BYTE, Pixels
 from csnn_jax.errors import UserError
 from csnn_jax.machine import available_memory
 
+if TYPE_CHECKING:
+    from csnn_jax.config import ModelConfig
+
 Shape = tuple[int, int, int]  # H, W, C
 FLOAT_BITS = MOST_INPUT
-"""Bits of floats, unless the first layer's weights need some of them (`fitted.fit_model`)."""
+"""Bits of floats, unless the first layer's weights need some of them (`datasets.fit_model`)."""
 MOST_COUNT = 15
 """Maximum count of a pixel's events in a frame; counts saturate there."""
 
@@ -124,8 +128,8 @@ def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
     if images.dtype.kind == "f" and low >= 0 and high <= 1:
         note = f"{source}: {images.dtype} images scaled to 0..255"
         return np.rint(images * np.float32(255)).astype(np.uint8), [note]
-    found = f"{images.dtype} images from {low} to {high}"
-    raise UserError(f"{source}: {found}, expected whole numbers from 0 to 255, or floats from 0 to 1")
+    description = f"{images.dtype} images from {low} to {high}"
+    raise UserError(f"{source}: {description}, expected whole numbers from 0 to 255, or floats from 0 to 1")
 
 
 def empty(shape: tuple[int, ...], source: str) -> np.ndarray:
@@ -152,22 +156,23 @@ def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list
     Raises:
         UserError: C' channels can't be converted to C.
     """
-    found: Shape = images.shape[-3:]
-    if found == shape:
+    original: Shape = images.shape[-3:]
+    if original == shape:
         return images, []
-    if found[2] != shape[2] and {found[2], shape[2]} != {1, 3}:
-        flag = f"--input-shape {' '.join(map(str, shape))}"
-        raise UserError(
-            f"{flag}: expected {found[2]} channel{'s' * (found[2] != 1)}, as in {source}; only 1 and 3 can be converted"
+    if original[2] != shape[2] and {original[2], shape[2]} != {1, 3}:
+        flag, channels = (
+            f"--input-shape {' '.join(map(str, shape))}",
+            f"{original[2]} channel{'s' * (original[2] != 1)}",
         )
+        raise UserError(f"{flag}: expected {channels}, as in {source}; only 1 and 3 can be converted")
     notes = []
-    if found[:2] != shape[:2]:
+    if original[:2] != shape[:2]:
         notes.append(f"{source}: resized to {shape[0]}x{shape[1]} (bilinear, antialiased)")
-    if found[2] != shape[2]:
+    if original[2] != shape[2]:
         change = "gray repeated to color" if shape[2] == 3 else "converted to gray (ITU-R 601 luma)"
         notes.append(f"{source}: {change}")
-    out = empty((images.size // max(1, int(np.prod(found))), *shape), source)
-    for target, image in zip(out, images.reshape(-1, *found), strict=True):
+    out = empty((images.size // max(1, int(np.prod(original))), *shape), source)
+    for target, image in zip(out, images.reshape(-1, *original), strict=True):
         target[...] = _fit_one(image, shape)  # broadcasts a single channel
     return out.reshape(*images.shape[:-3], *shape), notes
 
@@ -181,3 +186,196 @@ def _fit_one(image: np.ndarray, shape: Shape) -> np.ndarray:
         planes = [Image.fromarray(plane) for plane in np.moveaxis(image, 2, 0)]
     size = (shape[1], shape[0])
     return np.stack([np.asarray(plane.resize(size, Image.Resampling.BILINEAR)) for plane in planes], axis=2)
+
+
+def for_network(
+    images: Any, model: "ModelConfig", name: str = "images", on_device: type[Any] | tuple[()] = ()
+) -> Images:
+    """Converts a caller's images to what a network was trained on: bytes or counts, or floats.
+
+    Args:
+        images: as in `as_images`.
+        model: the network.
+        name: name of the images in error messages.
+        on_device: as in `as_images`.
+
+    Raises:
+        ValueError: they don't fit the network; the message says what was given and expected.
+    """
+    images = as_images(images, name, model.pixels.brightest, on_device)
+    check_images(images, model, name)
+    return as_learned(images, model, name)
+
+
+def as_images(images: Any, name: str, one: float = 1, on_device: type[Any] | tuple[()] = ()) -> Images:
+    """Converts a caller's images to bytes or floats.
+
+    Args:
+        images: of any shape: a NumPy or JAX array, a torch tensor, or lists. Booleans and integers from 0 to 255 become
+            uint8, floats become float32. Recordings are returned unchanged.
+        name: name of the images in error messages.
+        one: the integer for full brightness, used for True.
+        on_device: a framework's type of arrays, which stay where they are if they're uint8 or float32.
+
+    Raises:
+        ValueError: they aren't numbers, are ragged, or are integers outside 0 to 255.
+    """
+    if isinstance(images, MadeImages) or (isinstance(images, on_device) and images.dtype in (np.uint8, np.float32)):
+        return images
+    array = as_numbers(images, name)
+    if array.dtype.kind == "b":
+        return array * np.uint8(one) if one in range(1, 256) else array.astype(np.float32)
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # values that are too large become infinite; `check_images` rejects them
+            return array.astype(np.float32, copy=False)
+    if array.dtype != np.uint8 and array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high > 255:
+            raise ValueError(f"{name} go from {low} to {high}, expected whole numbers from 0 to 255, or floats")
+    return array.astype(np.uint8, copy=False)
+
+
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """Converts values to an array of booleans, integers or floats.
+
+    Raises:
+        ValueError: values of another type, or lists of different lengths.
+    """
+    torch = sys.modules.get("torch")  # unless someone imported it, there are no tensors
+    try:
+        converted = np.asanyarray(values.detach().cpu() if torch and isinstance(values, torch.Tensor) else values)
+    except (ValueError, TypeError, RuntimeError):  # ragged lists, or lists of tensors that require gradients
+        converted = np.empty((), object)
+    if converted.dtype.kind not in "buif":
+        kind = "" if converted.dtype == object else f" of {converted.dtype}"
+        raise ValueError(f"{name} are of type {type(values).__name__}{kind}, expected an array of numbers")
+    return converted
+
+
+def check_images(images: Images | Any, model: "ModelConfig", name: str = "images") -> None:
+    """Raises ValueError unless the images fit a network, with what was given and expected.
+
+    Args:
+        images: as returned by `as_images`, or a JAX array.
+        model: the network.
+        name: name of the images in error messages.
+    """
+    check_shape(images, name, model.input_shape)
+    if images.dtype == np.uint8:
+        return
+    if model.encoding != "direct":
+        raise ValueError(f"{name} are {images.dtype}, expected bytes for {model.encoding} encoding")
+    if not str(images.dtype).startswith("float"):
+        raise ValueError(f"{name} are {images.dtype}, expected uint8, or floats from 0 to 1")
+    check_floats(np.asarray(images), name, model.pixels.scale)
+
+
+def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why: str = "") -> None:
+    """Raises ValueError unless images are [N, H, W, C] or [N, T, H, W, C], with a hint at the likely mistake.
+
+    Args:
+        images: anything with a shape.
+        name: name of the images in error messages.
+        shape: required height, width and channels; None: any.
+        why: the reason for that shape in error messages.
+    """
+    sizes = tuple(images.shape)
+    fits = len(sizes) in (4, 5) and 0 not in sizes and (shape is None or sizes[-3:] == shape)
+    hint = _axis(sizes, shape)
+    if not fits or (hint and shape is None):
+        pixels, why = ("H, W, C", "") if shape is None else (", ".join(map(str, shape)), why)
+        raise ValueError(f"{name} are {list(sizes)}, expected [N, {pixels}] or [N, T, {pixels}]{why}{hint}")
+
+
+def _axis(sizes: tuple[int, ...], shape: Shape | None) -> str:
+    """The likely mistake in the axes of images; empty if none is recognized."""
+    if shape is None:
+        missing, first = len(sizes) == 3, len(sizes) in (4, 5) and sizes[-3] <= 3 < sizes[-1]
+    elif sizes == shape:
+        return ": a batch axis is missing, as in images[None]"
+    else:
+        first = sizes[-3:] == (shape[2], *shape[:2])
+        missing = shape[2] == 1 and sizes[-2:] == shape[:2] and not first
+    if missing:
+        return ": a channel axis is missing, as in images[..., None]"
+    return ": channels come last, as in numpy.moveaxis(images, -3, -1)" if first else ""
+
+
+def check_floats(images: np.ndarray, name: str, scale: float | None = None) -> None:
+    """Raises ValueError unless floats are finite and in a network's range, with a value or the range that isn't.
+
+    Pixels are floats from 0 to 1. Counts may also be integers up to 255.
+
+    Args:
+        images: floats of any shape.
+        name: name of the images in error messages.
+        scale: the network divides bytes by this; None: as is usual for such images.
+    """
+    if not (finite := np.isfinite(images)).all():
+        place = tuple(map(int, np.argwhere(~finite)[0]))
+        raise ValueError(f"{name} are {images[place]} at {list(place)}, expected floats from 0 to 1")
+    counts = (pixels_of(images).scale if scale is None else scale) == 1
+    low, high = float(np.min(images)), float(np.max(images))
+    if low < 0 or (high > 1 and not (counts and high <= 255 and (images == np.floor(images)).all())):
+        expected = "whole numbers from 0 to 255, or floats from 0 to 1" if counts else "floats from 0 to 1, or uint8"
+        raise ValueError(f"{name} go from {low:g} to {high:g}, expected {expected}")
+
+
+def _of_255(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Floats times 255, rounded, and a mask of the floats that are bytes divided by 255."""
+    units = np.float32(images) * 255
+    whole = np.rint(units)
+    return whole, (whole >= 0) & (whole <= 255) & (np.abs(units - whole) <= 2**-14)
+
+
+def to_learn_from(images: Images) -> Images:
+    """A caller's training images: floats become bytes if all of them are multiples of 1/255, as from torchvision."""
+    if isinstance(images, MadeImages) or images.dtype == np.uint8 or highest_count(images) is not None:
+        return images
+    whole, fits = _of_255(np.asarray(images))
+    return whole.astype(np.uint8) if fits.all() else images
+
+
+def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Images:
+    """Converts images to the form that a network was trained on: bytes or counts, or floats.
+
+    If the network takes bytes, each image of multiples of 1/255 becomes bytes, regardless of the other images;
+    otherwise bytes become floats. Other floats are kept, because the engines round them (`network.model.scaled_input`).
+
+    Args:
+        images: as accepted by `check_images`.
+        model: the network.
+        name: name of the images, for errors.
+
+    Raises:
+        ValueError: values larger than the range of the network's training data allows.
+    """
+    if isinstance(images, MadeImages) or not len(images) or (model.encoding != "direct" and images.dtype == np.uint8):
+        return images
+    if images.dtype != np.uint8:
+        images = _bytes_again(np.asarray(images)) if model.pixels.scale == BYTE else np.asarray(images)
+    elif not model.pixels.are_bytes:
+        images = np.asarray(images).astype(np.float32) / np.float32(255)
+    if images.dtype == np.uint8 and model.pixels.bits >= 8:
+        return images
+    most = 2.0**model.pixels.bits / (1 if images.dtype == np.uint8 else model.pixels.scale)
+    if (high := float(np.max(np.asarray(images)))) > most:
+        why = "the power of two above the largest value that the network was trained on"
+        raise ValueError(f"{name} have values up to {high:g}, expected at most {most:g}, {why}")
+    return images
+
+
+def _bytes_again(images: np.ndarray) -> np.ndarray:
+    """Converts images [N, ...] of 255ths: to bytes if all are, otherwise to floats with the values of their bytes."""
+    whole, fits = _of_255(images)
+    of_bytes = fits.reshape(len(images), -1).all(1)
+    if of_bytes.all():
+        return whole.astype(np.uint8)
+    return np.where(of_bytes.reshape(-1, *[1] * (images.ndim - 1)), whole / np.float32(BYTE), images)
+
+
+def as_floats(x: np.ndarray, model: "ModelConfig", dtype: str = "float32") -> np.ndarray:
+    """A network's input as floats: bytes divided by its scale, floats rounded to multiples of 1 / scale."""
+    kind = np.dtype(dtype).type
+    scale = kind(model.entering.scale)
+    return (x.astype(kind) if x.dtype == np.uint8 else np.rint(x.astype(kind) * scale)) / scale

@@ -107,11 +107,11 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
         raise ValueError(f"{member.filename} is compressed in a way that NumPy doesn't use")
     with archive.open(member) as file:
         start = _start(file)
-    found = HEADER.search(start)
-    if not start.startswith(b"\x93NUMPY") or found is None:
+    match = HEADER.search(start)
+    if not start.startswith(b"\x93NUMPY") or match is None:
         raise ValueError(f"{member.filename} isn't an array of numbers or text")
-    shape = tuple(map(int, re.findall(rb"\d+", found[3])))
-    header = Header(np.dtype(found[1].decode()), shape, found[2] == b"True")
+    shape = tuple(map(int, re.findall(rb"\d+", match[3])))
+    header = Header(np.dtype(match[1].decode()), shape, match[2] == b"True")
     if not header.dtype.itemsize:
         raise ValueError(f"{member.filename} has values without bytes")
     if (size := member.file_size - len(start)) != header.nbytes:

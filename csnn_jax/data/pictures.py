@@ -84,7 +84,9 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
             with warnings.catch_warnings(action="ignore"):  # about large pictures and damaged tags
                 _check_sums(data)
                 with Image.open(data, formats=READ) as file:
-                    _check_size(file, path)
+                    if file.width * file.height > MOST_PIXELS:
+                        size = f"{file.width}x{file.height} pixels"
+                        raise UserError(f"{path}: has {size}, expected at most {MOST_PIXELS:,}")
                     if formats is not None:
                         _check_still(file, path, formats)
                     ImageOps.exif_transpose(file, in_place=True)  # phones store photos sideways, with a tag
@@ -105,20 +107,14 @@ def _check_sums(data: BufferedReader) -> None:
     data.seek(0)
 
 
-def _check_size(file: Image.Image, path: str | Path) -> None:
-    """Raises UserError if a picture has too many pixels."""
-    if file.width * file.height > MOST_PIXELS:
-        raise UserError(f"{path}: has {file.width}x{file.height} pixels, expected at most {MOST_PIXELS:,}")
-
-
 def _check_still(file: Image.Image, path: str | Path, formats: tuple[str, ...]) -> None:
     """Raises UserError unless a file is in one of these formats and isn't animated."""
     frames = sum(1 for _ in itertools.islice(ImageSequence.Iterator(file), 2))
     file.seek(0)
     kind = "JPEG" if file.format == "MPO" else file.format  # a phone's photo, followed by a preview or depth map
-    found = f"a {kind} file" if frames == 1 or file.format == "MPO" else f"animated ({kind})"
-    if kind not in formats or found.startswith("animated"):
-        raise UserError(f"{path}: is {found}, expected a still picture ({', '.join(formats)})")
+    description = f"a {kind} file" if frames == 1 or file.format == "MPO" else f"animated ({kind})"
+    if kind not in formats or description.startswith("animated"):
+        raise UserError(f"{path}: is {description}, expected a still picture ({', '.join(formats)})")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -143,11 +139,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return gray
 
 
-def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.ndarray, list[str]]:
+def _as_mnist(gray: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.ndarray, list[str]]:
     """Frames a bright digit on dark [height, width] as in MNIST; returns uint8 [H, W, 1] and notes."""
-    ground = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    ground = np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]]))
     # Anything no brighter than the background is removed; the brightest stroke becomes 255, as in MNIST.
-    ink = np.clip(grey.astype(np.float32) - ground, 0, None)
+    ink = np.clip(gray.astype(np.float32) - ground, 0, None)
     if ink.max() < 16:
         raise UserError(f"{path}: nothing stands out from the background, expected a picture of a digit")
     ink *= 255 / ink.max()
@@ -159,7 +155,7 @@ def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.n
     size = (max(1, round(digit.shape[1] * scale)), max(1, round(digit.shape[0] * scale)))
     small = np.asarray(Image.fromarray(digit.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS))
     note = f"cropped to {digit.shape[1]}x{digit.shape[0]}, scaled to {size[0]}x{size[1]}, centered by mass"
-    return _centred(small, shape)[:, :, None], [note, *_doubts(digit)]
+    return _centered(small, shape)[:, :, None], [note, *_doubts(digit)]
 
 
 def _doubts(ink: np.ndarray) -> list[str]:
@@ -176,13 +172,13 @@ def _doubts(ink: np.ndarray) -> list[str]:
     return []
 
 
-def _centred(digit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _centered(digit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Puts the digit on black, with its center of mass as close to the middle as fits."""
     frame = np.zeros(shape, np.uint8)
     where = []
     for axis in (0, 1):
         mass = digit.sum(1 - axis, dtype=np.float64)
-        centre = (mass * (np.arange(len(mass)) + 0.5)).sum() / mass.sum()
-        where.append(int(np.clip(round(shape[axis] / 2 - centre), 0, shape[axis] - digit.shape[axis])))
+        center = (mass * (np.arange(len(mass)) + 0.5)).sum() / mass.sum()
+        where.append(int(np.clip(round(shape[axis] / 2 - center), 0, shape[axis] - digit.shape[axis])))
     frame[where[0] : where[0] + digit.shape[0], where[1] : where[1] + digit.shape[1]] = digit
     return frame

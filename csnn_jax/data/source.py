@@ -29,7 +29,7 @@ class Wanted:
     Attributes:
         shape: (H, W, C) of its input. A reader may return other sizes, because images are resized afterwards.
         time_steps: its number of steps.
-        own: whether the shape is only the default, so event recordings keep their sensor's size.
+        shape_is_default: whether the shape is only the default, so event recordings keep their sensor's size.
         frames: how events become frames, by "time" or by "count".
         store: (name, function that makes records) -> the records, made on first use and stored; None instead of them
             if they can't be stored.
@@ -40,7 +40,7 @@ class Wanted:
 
     shape: Shape
     time_steps: int
-    own: bool = False
+    shape_is_default: bool = False
     frames: str = "time"
     store: Callable[[str, Callable[[], Iterable[bytes]]], StoredRecords | None] = lambda name, make: None
     subset: int | None = None

@@ -1,6 +1,6 @@
 """Images and their labels, as given by a caller."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,8 +9,20 @@ import numpy as np
 
 from csnn_jax.config.names import MOST_CLASSES
 from csnn_jax.config.pixels import BYTE, Pixels
-from csnn_jax.data.caller import as_images, as_numbers, check_images, check_shape
-from csnn_jax.data.images import MOST_COUNT, Images, Shape, as_bytes, highest_count, pixels_of
+from csnn_jax.data.images import (
+    MOST_COUNT,
+    Images,
+    Shape,
+    as_bytes,
+    as_images,
+    as_numbers,
+    check_floats,
+    check_images,
+    check_shape,
+    highest_count,
+    pixels_of,
+    to_learn_from,
+)
 from csnn_jax.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -39,6 +51,10 @@ class Split:
     def __post_init__(self):
         object.__setattr__(self, "images", as_images(self.images, "images"))
         object.__setattr__(self, "labels", _labels(self.labels, next(iter(self.images.shape), 0)))
+
+    def part(self, rows: slice) -> "Split":
+        """Some of the images with their labels."""
+        return Split(self.images[rows], self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -104,6 +120,45 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", o
     return given
 
 
+def as_parts(
+    arrays: Mapping[str, Any],
+    classes: int | Sequence[str] | None,
+    shape: Shape | None = None,
+    scale: float | None = None,
+) -> tuple[Split, Split, tuple[str, ...]]:
+    """Converts a caller's training and test data, and finds the names of their classes.
+
+    Floats become bytes if all of them are multiples of 1/255.
+
+    Args:
+        arrays: "train", if there is any, and "test": data of the same kind, each as for `as_split`.
+        classes: number or names of the classes, see `class_names`.
+        shape: height, width and channels that the network's configuration requires; None: any.
+        scale: the scale that the network's configuration requires; None: any.
+
+    Returns:
+        (the training data, perhaps empty; the test data; the names of the classes, empty if they aren't known).
+
+    Raises:
+        ValueError: images or labels are invalid or don't match.
+    """
+    parts, why = {}, ", as model.input_shape says"
+    for name, value in arrays.items():
+        parts[name] = split = as_split(value, name, shape, why)
+        if split.images.dtype != np.uint8:
+            check_floats(np.asarray(split.images), f"{name} images", scale)
+        height, width, channels = split.images.shape[-3:]
+        shape, why = (height, width, channels), ", as the train images are"
+    first, names = next(iter(parts.values())), tuple[str, ...]()
+    check_alike(first, parts["test"], scale)
+    if "train" in parts or classes is not None:
+        names = class_names(first.labels, classes)
+        for name, split in parts.items():
+            check_labels(split, len(names), f"{name} labels")
+    learned = {name: replace(split, images=to_learn_from(split.images)) for name, split in parts.items()}
+    return learned.get("train", learned["test"].part(slice(0))), learned["test"], names
+
+
 def _labels(labels: Any, images: int) -> np.ndarray:
     """Labels as int32 [images]; raises ValueError if they're invalid."""
     array = as_numbers(labels, "labels")
@@ -148,8 +203,8 @@ def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) 
     names = list(classes) if several else []  # type: ignore[arg-type]
     different = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
     if not different or not 2 <= len(names) <= MOST_CLASSES:
-        found, count = one_line(repr(classes)), f"2 to {MOST_CLASSES:,}"
-        raise ValueError(f"classes is {found}, expected an integer from {count}, or {count} different names")
+        shown_classes, count = one_line(repr(classes)), f"2 to {MOST_CLASSES:,}"
+        raise ValueError(f"classes is {shown_classes}, expected an integer from {count}, or {count} different names")
     return tuple(map(str, names))
 
 
@@ -205,8 +260,8 @@ def check_counts(images: Images, model: "ModelConfig") -> None:
     counts = model.scale is None and images.ndim == 5 and pixels_of(images).scale == 1
     if counts and (highest := highest_count(images)) is not None and highest > MOST_COUNT:
         meant = f"1 if they are counts, or {highest} if that is full brightness"
-        found = f"frames of whole numbers are event counts, but these go up to {highest}"
-        raise UserError(f"--scale: {found}; expected {meant}")
+        problem = f"frames of whole numbers are event counts, but these go up to {highest}"
+        raise UserError(f"--scale: {problem}; expected {meant}")
 
 
 def digest(split: Split) -> str:
@@ -226,10 +281,7 @@ def shortened(dataset: Dataset, images: int | None) -> Dataset:
     """Limits a data set to its first N test images and held-out images; None: no limit."""
     if images is None:
         return dataset
-
-    def first(split: Split) -> Split:
-        return Split(split.images[:images], split.labels[:images])
-
-    held_out = None if dataset.validation is None else first(dataset.validation)
+    rows = slice(images)
+    held_out = None if dataset.validation is None else dataset.validation.part(rows)
     notes = (*dataset.notes, f"accuracy is measured on the first {images:,} images (--eval-images)")
-    return replace(dataset, validation=held_out, test=first(dataset.test), notes=notes)
+    return replace(dataset, validation=held_out, test=dataset.test.part(rows), notes=notes)

@@ -110,16 +110,16 @@ class _Prepared:
             for index in range(len(data)):
                 yield data[index]
         except NotImplementedError as error:
-            found = f"{builder.data_dir} contains {builder.info.file_format.value} files, expected array_record"
-            raise UserError(f"{self.source}: {found}; remove it, {self.advice()}") from error
+            problem = f"{builder.data_dir} contains {builder.info.file_format.value} files, expected array_record"
+            raise UserError(f"{self.source}: {problem}; remove it, {self.advice()}") from error
         except Exception as error:
             raise self.unreadable(error) from error
 
     def unreadable(self, error: Exception) -> UserError:
         """For what TFDS raises on bad files: OSError, RuntimeError, ValueError, ParseError, ..."""
         why = f"{type(error).__name__}: {first_line(error)}"
-        found = f"unreadable in {self.folder} ({why})"
-        return UserError(f"{self.source}: {found}; remove its folder there, {self.advice()}")
+        problem = f"unreadable in {self.folder} ({why})"
+        return UserError(f"{self.source}: {problem}; remove its folder there, {self.advice()}")
 
     def advice(self) -> str:
         arguments = f"{self.name!r}, data_dir={str(self.folder)!r}, file_format='array_record'"

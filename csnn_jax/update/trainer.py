@@ -12,7 +12,7 @@ from flax import nnx
 from jax import Array, lax
 
 from csnn_jax.config import Config, check_decided
-from csnn_jax.data import Images, Split, check_split, dropout
+from csnn_jax.data import Images, Split, batches, check_split
 from csnn_jax.devices import mesh
 from csnn_jax.engine import process, scan
 from csnn_jax.errors import UserError
@@ -170,7 +170,7 @@ class Trainer:
         settings = self.config.train
         if not settings.dropout:
             return ()
-        drawn = dropout.draw(self.config.model, settings.dropout, settings.seed, iteration, batch)
+        drawn = batches.dropout_masks(self.config.model, settings.dropout, settings.seed, iteration, batch)
         return tuple(self.devices.put(mask[self.rows(batch)], batch) for mask in drawn)
 
     def roll_back(self) -> None:

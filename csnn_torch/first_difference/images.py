@@ -10,8 +10,8 @@ from torch import Tensor
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.data.caller import as_floats
-from csnn_jax.data.encode import as_input
+from csnn_jax.data.batches import as_input
+from csnn_jax.data.images import as_floats
 from csnn_jax.errors import UserError
 from csnn_torch.first_difference.sides import Side
 

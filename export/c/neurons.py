@@ -93,12 +93,12 @@ class _Body:
         """C for an expression; adds the statements it needs to `lines`."""
         if one in self._locals:
             return self._locals[one]
-        found = one.form.format(*(self._operand(one, place) for place in range(len(one.operands))))
+        code = one.form.format(*(self._operand(one, place) for place in range(len(one.operands))))
         shared = one.operands and self._uses[one] > 1
         if not one.local and not shared:
-            return found
+            return code
         name = f"{one.local or 'term'}{len(self._locals)}"  # the number avoids C's keywords and other names
-        self.lines.append(f"const float {name} = {found};")
+        self.lines.append(f"const float {name} = {code};")
         self._locals[one] = name
         return name
 

@@ -55,7 +55,7 @@ def write_sources(
     write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
     write_atomic(folder / "neurons.h", "".join(neurons.header(config, tensors)).encode())
     write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
-    write_atomic(folder / "classes.h", headers.classes(names or _numbers(config)).encode())
+    write_atomic(folder / "classes.h", headers.classes(names or [*map(str, range(config.num_classes))]).encode())
 
 
 def build(folder: Path, out: Path) -> Built:
@@ -79,11 +79,6 @@ def build(folder: Path, out: Path) -> Built:
     if done.returncode:
         raise UserError(f"the C program can't be built: {compiler} failed: {first_error(done.stderr)}")
     return Built(out / "csnn", out / "libcsnn.so")
-
-
-def _numbers(config: ModelConfig) -> list[str]:
-    """Default names for classes."""
-    return [*map(str, range(config.num_classes))]
 
 
 def answers(program: Path, samples: np.ndarray, names: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +117,7 @@ def printed(program: Path, samples: np.ndarray) -> str:
 
 
 class Library:
-    """The compiled library as a `runners.Runner`: one time step per call, in torch's layouts.
+    """The compiled library; its `step` is a `runners.Runner`.
 
     Args:
         path: a library built by `build`.
@@ -158,17 +153,17 @@ class Library:
         if not np.array_equal(frames.astype(np.float32) / scale, x):
             raise ValueError(f"x: expected whole numbers from 0 to 255, divided by {scale}")
         frames = np.ascontiguousarray(np.moveaxis(frames, 1, -1))
-        mine = [np.array(np.moveaxis(u, 1, -1), np.float32, order="C") for u in states]
+        channels_last = [np.array(np.moveaxis(u, 1, -1), np.float32, order="C") for u in states]
         scores = np.zeros((len(frames), self.config.num_classes), self._score)
         for n, frame in enumerate(frames):
-            for place, u in zip(self._places(), mine, strict=True):
+            for place, u in zip(self._places(), channels_last, strict=True):
                 ctypes.memmove(place, u[n].ctypes.data, u[n].nbytes)
             self._c.csnn_present(self._state, frame.ctypes.data_as(ctypes.c_void_p))
             self._c.csnn_step(self._state)
-            for place, u in zip(self._places(), mine, strict=True):
+            for place, u in zip(self._places(), channels_last, strict=True):
                 ctypes.memmove(u[n].ctypes.data, place, u[n].nbytes)
             self._c.csnn_score_step(self._state, scores[n].ctypes.data)
-        return [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in mine], scores.astype(np.float32)
+        return [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in channels_last], scores.astype(np.float32)
 
     @property
     def state_bytes(self) -> int:
@@ -190,5 +185,5 @@ class Library:
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:
     """Converts `reference.inputs` to the program's input: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
-    found = np.moveaxis(np.rint(x * np.float32(config.entering.scale)).astype(np.uint8), -3, -1)
-    return np.ascontiguousarray(found.swapaxes(0, 1) if x.ndim == 5 else found)
+    frames = np.moveaxis(np.rint(x * np.float32(config.entering.scale)).astype(np.uint8), -3, -1)
+    return np.ascontiguousarray(frames.swapaxes(0, 1) if x.ndim == 5 else frames)

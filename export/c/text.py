@@ -13,7 +13,7 @@ def literal(value: np.floating | np.ndarray | float) -> str:
 
 def array(kind: str, name: str, values: np.ndarray) -> Iterator[str]:
     """A constant array of floats (words if `values` are uint32), in pieces."""
-    literals = list(map(_word if values.dtype == np.uint32 else literal, values.ravel()))
+    literals = list(map("0x{:X}u".format if values.dtype == np.uint32 else literal, values.ravel()))
     yield f"\nstatic const {kind} {name}[{len(literals)}] = {{\n"
     for at in range(0, len(literals), 8):
         yield f"    {', '.join(literals[at : at + 8])},\n"
@@ -35,7 +35,3 @@ def _character(byte: int) -> str:
     if chr(byte) in '"\\?':
         return f"\\{chr(byte)}"
     return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"  # C reads at most three octal digits
-
-
-def _word(value: np.uint32) -> str:
-    return f"0x{value:X}u"

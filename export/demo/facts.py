@@ -15,7 +15,7 @@ import numpy as np
 from csnn_jax import machine, reading
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.data.encode import draws, levels
+from csnn_jax.data.batches import draws, levels
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import plain_threshold
 from csnn_jax.runs.rundir import RunDir

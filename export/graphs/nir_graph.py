@@ -6,6 +6,7 @@ subtracting reset, but snnTorch, which reads it, resets to zero.)
 
 import io
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import numpy as np
 
 from csnn_jax.config import ModelConfig, Pooling
 from csnn_jax.config.graph import Convolution, Flatten, NeuronNode, WeightedNode
+from csnn_jax.errors import first_line
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors, bias_of
+from csnn_torch.foreign import hdf5
 from csnn_torch.programs import snntorch
 from csnn_torch.programs.program import Inexact, Layer, Target, Written
 
@@ -161,9 +164,9 @@ def write(path: Path, config: ModelConfig, tensors: Tensors, target: Target = DE
     file = io.BytesIO()
     nir.write(file, graph(config, tensors, target))
     if target.legacy:
-        with h5py.File(file, "r+") as hdf5:
-            hdf5["version"][()] = "1.0.4"
-            for node in hdf5["node/nodes"].values():
+        with h5py.File(file, "r+") as stored:
+            stored["version"][()] = "1.0.4"
+            for node in stored["node/nodes"].values():
                 if "v_reset" in node:
                     del node["v_reset"]
     write_atomic(path, file.getvalue())
@@ -172,3 +175,80 @@ def write(path: Path, config: ModelConfig, tensors: Tensors, target: Target = DE
 def read(path: Path, target: Target = DEFINED) -> nir.NIRGraph:
     """Reads such a file; checks shapes unless parameters have one value for a whole layer."""
     return nir.read(path, type_check=not target.legacy)
+
+
+MOST_OBJECTS = 10_000
+"""How many objects of a group are tried."""
+Item = Any
+"""A group or a dataset; h5py has no type hints."""
+
+
+def file_differences(expected: Path, received: Path) -> Iterator[str]:
+    """How a received file differs from `expected`, one line for each difference."""
+    most = 2 * expected.stat().st_size
+    if (size := received.stat().st_size) > most:
+        yield f"has {size:,} bytes, expected at most {most:,}"
+        return
+    if problem := hdf5.damage(received, MOST_OBJECTS):
+        yield f"isn't an HDF5 file: {problem}"
+        return
+    try:
+        with h5py.File(expected) as one, h5py.File(received) as other:
+            if one.userblock_size != other.userblock_size:
+                yield "doesn't begin with HDF5's signature"
+            yield from differences(one, other)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        yield f"isn't an HDF5 file: {first_line(error)}"
+
+
+def differences(expected: h5py.Group, received: h5py.Group) -> Iterator[str]:
+    """How a group's objects, attributes or values differ from `expected`, one line for each difference.
+
+    Only objects that `expected` has are opened, so links to other places, extra objects and compressed or external
+    data are reported but never followed.
+    """
+    yield from _attributes(expected, received)
+    for name in sorted(expected.keys() | received.keys()):
+        place = f"{expected.name.rstrip('/')}/{name}"
+        if name not in expected or name not in received:
+            yield f"{place} is {'missing' if name in expected else 'unexpected'}"
+            continue
+        item, problem = hdf5.member(received, name)
+        if problem:
+            yield f"{place} {problem}"
+        else:
+            yield from _items(expected[name], item, place)
+
+
+def _items(expected: Item, received: Item, place: str) -> Iterator[str]:
+    if isinstance(expected, h5py.Group) and isinstance(received, h5py.Group):
+        yield from differences(expected, received)
+    elif isinstance(expected, h5py.Dataset) and isinstance(received, h5py.Dataset):
+        forms = [(one.shape, one.dtype, *_storage(one)) for one in (expected, received)]
+        if forms[0] != forms[1]:
+            yield f"{place} has a different shape, type or storage"
+            return
+        yield from _attributes(expected, received)
+        if not _equal(expected[()], received[()]):
+            yield f"{place} doesn't match what this version makes from the weights"
+    else:
+        yield f"{place} is a {type(received).__name__}, expected a {type(expected).__name__}"
+
+
+def _storage(data: h5py.Dataset) -> tuple[int, int, int]:
+    """How values are stored: layout, number of filters, number of external files."""
+    how = data.id.get_create_plist()
+    return how.get_layout(), how.get_nfilters(), how.get_external_count()
+
+
+def _attributes(expected: Item, received: Item) -> Iterator[str]:
+    for name in sorted(expected.attrs.keys() | received.attrs.keys()):
+        if name not in expected.attrs or name not in received.attrs:
+            yield f"{expected.name}: attribute {name} is {'missing' if name in expected.attrs else 'unexpected'}"
+        elif not _equal(expected.attrs[name], received.attrs[name]):
+            yield f"{expected.name}: attribute {name} differs"
+
+
+def _equal(expected: object, received: object) -> bool:
+    one, two = np.asarray(expected), np.asarray(received)
+    return one.dtype == two.dtype and one.shape == two.shape and bool(np.array_equal(one, two))

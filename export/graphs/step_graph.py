@@ -5,7 +5,7 @@ other files of a bundle are built from this graph by these names.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -27,7 +27,9 @@ from export.reference import Step, state_shapes
 _FLOAT = onnx.TensorProto.FLOAT
 
 
-def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:
+def step(
+    config: ModelConfig, tensors: Tensors, opset: int = 20, metadata: Mapping[str, str] | None = None
+) -> onnx.ModelProto:
     """The graph (image, mem1, mem2, ...) -> (spikes, mem1_next, mem2_next, ...) with a symbolic batch `N`.
 
     If neurons have more states, such as `syn1`, these come before `mem1`. If membranes determine the class, the first
@@ -37,6 +39,7 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
         config: the stack.
         tensors: its parameters as returned by `weights.load`.
         opset: version of ONNX's operator set, 18 to 21.
+        metadata: what the graph doesn't show; None: what follows from the configuration.
 
     Returns:
         The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, a Sum
@@ -75,7 +78,9 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
         [numpy_helper.from_array(v, name) for name, v in (_arrays(network) | made.constants).items() if name in used],
     )
     model = helper.make_model(graph, producer_name="csnn_jax", opset_imports=[helper.make_opsetid("", opset)])
-    return finish(model, semantics.of_graph(network))
+    if metadata is None:
+        metadata = semantics.metadata(semantics.of_bundle(network, config.encoding != "direct", ()))
+    return finish(model, metadata)
 
 
 def _arrays(network: Step) -> dict[str, np.ndarray]:
@@ -145,11 +150,9 @@ class _Graph(Library):
         self.constants: dict[str, np.ndarray] = {}
 
     def input(self, name: str) -> _Tensor:
-        """An input or a parameter."""
         return _Tensor(self, name=name)
 
     def add(self, operator: str, *operands: _Tensor | float, **attributes: Any) -> _Tensor:
-        """Adds an operator."""
         inputs = tuple(one if isinstance(one, _Tensor) else self._constant(one) for one in operands)
         self.results.append(_Tensor(self, self.layer, "", operator, inputs, attributes))
         return self.results[-1]
@@ -164,22 +167,18 @@ class _Graph(Library):
         return value if value.operator else self.add("Identity", value)
 
     def evaluate(self, node: Node, own: Values, x: _Tensor) -> _Tensor:
-        """Adds the operators of a node."""
         self.layer = node.name
         return super().evaluate(node, own, x)
 
     def fire(self, node: Node, own: Values, state: State, current: _Tensor) -> tuple[State, _Tensor]:
-        """Adds the operators of neurons."""
         self.layer = node.name
         return super().fire(node, own, state, current)
 
     def convolution(self, operation: Convolution, own: Values, x: _Tensor) -> _Tensor:
-        """Adds a Conv."""
         sizes = _sizes(operation.kernel, operation.stride, operation.padding)
         return self.add("Conv", x, own["weight"], own["bias"], **sizes, dilations=[1, 1], group=1)
 
     def linear(self, own: Values, x: _Tensor) -> _Tensor:
-        """Adds a Gemm."""
         return self.add("Gemm", x, own["weight"], own["bias"], alpha=1.0, beta=1.0, transA=0, transB=1)
 
     def pool(self, operation: Pooling, own: Values, x: _Tensor) -> _Tensor:
@@ -191,7 +190,6 @@ class _Graph(Library):
         return self.add("Mul", average, own["pixels"]) if operation.kind == "sum" else average
 
     def flatten(self, x: _Tensor) -> _Tensor:
-        """Adds a Flatten."""
         return self.add("Flatten", x, axis=1)
 
     def fired(self, membrane: _Tensor, threshold: _Tensor | float) -> _Tensor:

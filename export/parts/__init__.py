@@ -23,8 +23,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "nir": ("nir",),
     "c_program": (),
     "golden": ("onnx",),
-    "golden_c": ("onnx",),
-    "check_onnx": (),
 }
 """Every module, in the order of making and checking, with the packages that it needs besides torch and snnTorch. The
 packages are listed here because a module can't be imported if one of its packages is missing."""

@@ -11,12 +11,12 @@ from csnn_jax.runs.equality import differ
 from csnn_jax.window import output, summed
 from export.bundle import GOLDEN, Manifest
 from export.c import headers, program
-from export.network import Bundle, Inputs
-from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
-from export.proof import Figures, latency
-from export.proof.equality import equality, problems
-from export.proof.images import CheckImages
-from export.report.cells import size
+from export.network import Bundle
+from export.parts.part import CheckResult, Part, Timing
+from export.proof import Figures
+from export.proof.equality import CheckImages, equality, problems
+from export.proof.runners import latency
+from export.report.cells import Advice, Usage, size
 
 NAME = "c/"
 SAMPLES = f"{GOLDEN}/c/samples.bin"
@@ -26,7 +26,7 @@ MAKE = "make -C c -f Makefile BUILD=../../csnn-build"
 builds outside the folder."""
 
 
-def write(bundle: Bundle, inputs: Inputs) -> None:
+def write(bundle: Bundle) -> None:
     folder = bundle.folder / "c"
     folder.mkdir()
     for name in program.FILES:
@@ -37,7 +37,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Compiles the program; it must equal torch, and print torch's scores and the name of the best class."""
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
-    comparison = equality(bundle.network.step, library, images.compared)
+    comparison = equality(bundle.network.step, library.step, images.compared)
     names, built = bundle.network.config.class_names, bundle.program.program
 
     def run(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -63,20 +63,13 @@ def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figur
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
     (sample,) = program.samples(model, x.numpy())
-    return latency.of(lambda: library.classify(sample), seconds)
+    return latency(lambda: library.classify(sample), seconds)
 
 
-def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    yield ComparedRow("compiled", proof["library"])
-
-
-def _advice(manifest: Manifest) -> Iterable[Advice]:
-    flash, ram = (size(count) for count in manifest["files"][NAME]["memory"].values())
-    yield Advice(5, f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM", f"`{NAME}`")
-
-
-def _usage(manifest: Manifest) -> Iterable[Usage]:
+def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     meaning, (constants, state) = manifest["semantics"], manifest["files"][NAME]["memory"].values()
+    needs = f"{size(constants)} of flash, 5 kB more for the code, and {size(state)} of RAM"
+    yield Advice(5, f"a bare-metal device with {needs}", f"`{NAME}`")
     text = f"""\
 In C: `{MAKE}` builds in `csnn-build` next to this folder (not in it, because verification rejects additional
 files). Then run `../csnn-build/csnn FILE`. FILE contains raw samples one after another,
@@ -107,8 +100,7 @@ PART = Part(
     what={NAME: "a C99 program and library without dependencies; `make` builds them, `c/csnn.h` explains them"},
     write=write,
     check=check,
-    timing=Timing("whole window", measure, lambda _: f"`{NAME}`, built by `make`, which processes only spikes"),
-    comparisons=_comparisons,
-    advice=_advice,
-    usage=_usage,
+    timing=Timing("whole window", measure, f"`{NAME}`, built by `make`, which processes only spikes"),
+    run_by={"library": "compiled"},
+    describe=_describe,
 )

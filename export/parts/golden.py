@@ -4,13 +4,20 @@
                                             output_0.pb output, output_1.pb ... states after it
     golden/sequence/test_data_set_0..9/     input_0.pb image (or frames); output_0.pb scores, output_1.pb outputs
     golden/images.safetensors               the test images that these are made from, uint8, and their labels
+    golden/c/samples.bin                    the images of golden/sequence, raw bytes, one sample after another
+    golden/c/expected.txt                   a line for each: its class and its spike counts, or scores
+    check_onnx.py                           checks the ONNX files without this package; a copy of export/receiver.py
 
 Every .pb file is one `onnx.TensorProto`. Step sets follow an image through its window, then the next image, so a
 program that keeps its own states can run them in order. The values are the torch reference's after
 `csnn_jax.runs.equality.canonical`, so programs that flush subnormal numbers or return -0 compare equal.
+
+`make check` in c/ builds the C program and compares its output with expected.txt. All sums are exact, and no operation
+after them is fused, so the output is the same with any compiler and processor that follow IEEE 754.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -27,13 +34,16 @@ from csnn_jax.runs.equality import canonical
 from csnn_jax.window import output, summed
 from export import reference
 from export.bundle import GOLDEN, IMAGES, SEQUENCE_SETS, STEP_SETS, Manifest, golden_count, golden_images
-from export.graphs import onnx_facts, onnx_file, tensors
-from export.network import Bundle, Inputs
-from export.parts.part import Advice, CheckResult, Compare, Part, Usage
-from export.proof.images import CheckImages
-from export.report.cells import class_of
+from export.c import program
+from export.graphs import onnx_file
+from export.network import Bundle
+from export.parts import c_program
+from export.parts.part import CheckResult, Part
+from export.proof.equality import CheckImages
+from export.report.cells import Advice, Usage, class_of
 
-NAME = f"{GOLDEN}/"
+NAME, NAME_C, SCRIPT_NAME = f"{GOLDEN}/", f"{GOLDEN}/c/", "check_onnx.py"
+EXPECTED_C = f"{NAME_C}expected.txt"
 
 
 class Golden(NamedTuple):
@@ -43,9 +53,9 @@ class Golden(NamedTuple):
     outputs: list[np.ndarray]
 
 
-def write(bundle: Bundle, inputs: Inputs) -> None:
+def write(bundle: Bundle) -> None:
     graphs = {"step": bundle.step_graph.graph, "sequence": onnx_file.load(bundle.folder / "sequence.onnx").graph}
-    write_sets(bundle.folder, graphs, bundle.network.step, inputs.test)
+    write_sets(bundle.folder, graphs, bundle.network.step, bundle.test)
 
 
 def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
@@ -57,15 +67,11 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     yield CheckResult({"images": len(shown.labels), "sets": counts, "first": first})
 
 
-def same(bundle: Bundle, received: Path) -> Compare:
+def same(expected: Path, received: Path) -> Iterable[str]:
     """How a received file's images or tensor differ."""
-
-    def differences(name: str) -> Iterable[str]:
-        if name == IMAGES:
-            return ["doesn't contain the first images of the test set"]
-        return onnx_facts.differences(*(tensors.read(folder / name) for folder in (bundle.folder, received)))
-
-    return differences
+    if expected.name == Path(IMAGES).name:
+        return ["doesn't contain the first images of the test set"]
+    return onnx_file.differences(*map(onnx_file.read_tensor, (expected, received)))
 
 
 def write_sets(folder: Path, graphs: Mapping[str, onnx.GraphProto], step: reference.Step, split: Split) -> None:
@@ -80,8 +86,8 @@ def write_sets(folder: Path, graphs: Mapping[str, onnx.GraphProto], step: refere
         for number, golden in enumerate(sets):
             place = folder / GOLDEN / kind / f"test_data_set_{number}"
             place.mkdir(parents=True)
-            tensors.save(place, "input", golden.inputs, graphs[kind].input)
-            tensors.save(place, "output", golden.outputs, graphs[kind].output)
+            onnx_file.save_tensors(place, "input", golden.inputs, graphs[kind].input)
+            onnx_file.save_tensors(place, "output", golden.outputs, graphs[kind].output)
     arrays = {"images": np.ascontiguousarray(images), "labels": np.ascontiguousarray(labels)}
     write_atomic(folder / IMAGES, safetensors.numpy.save(arrays))
 
@@ -94,7 +100,7 @@ def read(folder: Path, kind: str) -> Iterator[Golden]:
     """
     number = 0
     while (path := folder / GOLDEN / kind / f"test_data_set_{number}").is_dir():
-        yield Golden(tensors.load(path, "input"), tensors.load(path, "output"))
+        yield Golden(onnx_file.load_tensors(path, "input"), onnx_file.load_tensors(path, "output"))
         number += 1
 
 
@@ -123,11 +129,8 @@ def _step_sets(step: reference.Step, xs: Sequence[torch.Tensor], time_steps: int
             states = golden.outputs[1:]
 
 
-def _advice(manifest: Manifest) -> Iterable[Advice]:
+def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     yield Advice(20, "a port to test", f"`{NAME}`")
-
-
-def _usage(manifest: Manifest) -> Iterable[Usage]:
     first, meaning = manifest["files"][NAME]["first"], manifest["semantics"]
     label, answer = (class_of(first[name], meaning["class_names"]) for name in ("label", "class"))
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
@@ -147,11 +150,62 @@ _TOLD = {
 }
 """Names of the result for an image, the output of a step and those of a whole window, by the output of a step."""
 
-PART = Part(
+STEPS = Part(
     what={NAME: "inputs and outputs for real test images, in the layout of ONNX's backend tests"},
     write=write,
     check=check,
     same=same,
-    advice=_advice,
-    usage=_usage,
+    describe=_describe,
 )
+
+
+def write_c(bundle: Bundle) -> None:
+    (bundle.folder / NAME_C).mkdir()
+    samples = _c_samples(bundle)
+    write_atomic(bundle.folder / c_program.SAMPLES, samples.tobytes())
+    write_atomic(bundle.folder / EXPECTED_C, program.printed(bundle.program.program, samples).encode())
+
+
+def check_c(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
+    """Counts the samples; the check of `c/` compares the program with torch."""
+    yield CheckResult({"samples": len(_c_samples(bundle))})
+
+
+def _c_samples(bundle: Bundle) -> np.ndarray:
+    model = bundle.network.model
+    xs = inputs(model, golden_images(bundle.folder).images[:SEQUENCE_SETS])
+    return np.concatenate([program.samples(model, x.numpy()) for x in xs])
+
+
+def _describe_c(manifest: Manifest) -> Iterable[Usage]:
+    text = f"""\
+To test the C program on its target: `{c_program.MAKE} check` compares its output for the samples in `golden/c`.
+Without make or files, pass the bytes of `samples.bin` to `csnn_classify` and compare with `expected.txt`."""
+    yield Usage(20, text)
+
+
+PART_C = Part(
+    what={NAME_C: "test images in the C program's input format, and its output for them"},
+    write=write_c,
+    check=check_c,
+    describe=_describe_c,
+)
+
+
+def write_script(bundle: Bundle) -> None:
+    script = resources.files("export").joinpath("receiver.py")
+    write_atomic(bundle.folder / SCRIPT_NAME, script.read_bytes())
+
+
+def check_script(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
+    """Nothing to check: it's this version's script, and isn't run."""
+    yield CheckResult()
+
+
+SCRIPT = Part(
+    what={SCRIPT_NAME: "checks the ONNX files with the tensors in `golden/`; needs only NumPy and ONNX Runtime"},
+    write=write_script,
+    check=check_script,
+)
+
+PART = (STEPS, PART_C, SCRIPT)

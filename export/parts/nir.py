@@ -24,13 +24,12 @@ from csnn_torch.programs import PROGRAMS, snntorch
 from csnn_torch.programs.program import Leaky, Program
 from export import reference
 from export.bundle import Manifest
-from export.graphs import hdf5, nir_graph
-from export.network import Bundle, Inputs
-from export.parts.part import Advice, CheckResult, ComparedRow, Part, Usage
-from export.proof import Figures
-from export.proof.equality import problems, spikes_equality
-from export.proof.images import CheckImages
+from export.graphs import nir_graph
+from export.network import Bundle
+from export.parts.part import CheckResult, Part
+from export.proof.equality import CheckImages, problems, spikes_equality
 from export.report import snippets
+from export.report.cells import Advice, Usage
 
 NAME = nir_graph.DEFINED.file
 FIRST = 7
@@ -135,7 +134,7 @@ def part(place: int, program: Program) -> Part:
     def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
         return nir_graph.reason_against(config, tensors, target)
 
-    def write(bundle: Bundle, inputs: Inputs) -> None:
+    def write(bundle: Bundle) -> None:
         nir_graph.write(bundle.folder / target.file, bundle.network.model, bundle.network.tensors, target)
 
     def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
@@ -158,16 +157,11 @@ def part(place: int, program: Program) -> Part:
         exact = compared(True) if target.like_ours else comparison
         yield CheckResult({key: comparison.figures()}, problems(run_by, exact))
 
-    def comparisons(proof: Figures) -> Iterator[ComparedRow]:
-        yield ComparedRow(run_by, proof[key])
-
-    def advice(manifest: Manifest) -> Iterable[Advice]:
+    def describe(manifest: Manifest) -> Iterable[Advice | Usage]:
         written = manifest[form.lower()]["written"]
         if written or is_definition:
             yield Advice(place, have, f"`{target.file}`" if written else "none, see above")
-
-    def usage(manifest: Manifest) -> Iterable[Usage]:
-        if manifest[form.lower()]["written"]:
+        if written:
             semantics = manifest["semantics"]
             text = target.usage.format(meaning=semantics["input"]["meaning"], steps=semantics["time_steps"])
             mark, code = "nir" if is_definition else program.name, snippets.nir(program, semantics)
@@ -177,12 +171,11 @@ def part(place: int, program: Program) -> Part:
         what={target.file: what},
         write=write,
         check=check,
-        same=lambda bundle, received: hdf5.in_folders(bundle.folder, received),
+        same=nir_graph.file_differences,
         reason_against=reason_against,
         form=form,
-        comparisons=comparisons,
-        advice=advice,
-        usage=usage,
+        run_by={key: run_by},
+        describe=describe,
     )
 
 

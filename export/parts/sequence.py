@@ -1,6 +1,6 @@
 """`sequence.onnx`: the whole window in one call, with the time loop as an ONNX `Loop`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -12,17 +12,17 @@ from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.equality import Comparison, differ
 from csnn_jax.window import Trace, output, summed
 from export.bundle import Manifest
-from export.graphs import few_bits, onnx_facts, onnx_file
+from export.graphs import few_bits, onnx_file
 from export.graphs.onnx_file import current_name, finish, metadata_of, output_name
-from export.network import Bundle, Inputs
+from export.network import Bundle
 from export.parts import step
-from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
-from export.proof import Figures, latency
-from export.proof.equality import TorchWindow, compared, problems
-from export.proof.images import CheckImages
-from export.proof.runners import session
+from export.parts.part import CheckResult, Part, Timing
+from export.proof import Figures
+from export.proof.equality import CheckImages, TorchWindow, compared, problems
+from export.proof.runners import onnx_latency, session
 from export.reference import Scores, state_shapes
 from export.report import snippets
+from export.report.cells import Advice, Usage
 
 NAME = "sequence.onnx"
 _OUTPUTS = {"spikes": ("counts", "spikes"), "membrane": ("scores", "membranes")}
@@ -32,7 +32,7 @@ _FLOAT, _INT64, _BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.Ten
 _node, _value = helper.make_node, helper.make_tensor_value_info
 
 
-def write(bundle: Bundle, inputs: Inputs) -> None:
+def write(bundle: Bundle) -> None:
     onnx_file.save(graph(bundle.step_graph, bundle.network.model, bundle.network.frames), bundle.folder / NAME)
 
 
@@ -44,7 +44,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     wrong = problems("onnxruntime", comparison)
     if other := sums["different_counts"]:
         wrong.append(f"in onnxruntime, {other:,} of {sums['counts']:,} sums differ from those of torch")
-    yield CheckResult(figures | {"graph": onnx_facts.describe(model)}, wrong)
+    yield CheckResult(figures | {"graph": onnx_file.describe(model)}, wrong)
 
 
 def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> onnx.ModelProto:
@@ -93,8 +93,8 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         _value(total, _FLOAT, ["N", config.num_classes]),
         _value(each, _FLOAT, ["T", "N", config.num_classes]),
     ]
-    kept = [tensor for tensor in plain.graph.initializer if tensor.name in outer]
-    whole = helper.make_graph([*before, *zeros, loop], "csnn_sequence", inputs, outputs, [*kept, *constants])
+    outside = [tensor for tensor in plain.graph.initializer if tensor.name in outer]
+    whole = helper.make_graph([*before, *zeros, loop], "csnn_sequence", inputs, outputs, [*outside, *constants])
     model = helper.make_model(whole, opset_imports=plain.opset_import, producer_name=plain.producer_name)
     model.producer_version = plain.producer_version
     return finish(model, metadata_of(plain))
@@ -140,25 +140,22 @@ def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
     return copy
 
 
-class SequenceRunner:
-    """A sequence graph in ONNX Runtime."""
+def runner(model: onnx.ModelProto) -> Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]:
+    """Runs a sequence graph in ONNX Runtime: a function from `reference.inputs` to the file's two outputs."""
+    runtime = session(model)
+    name = runtime.get_inputs()[0].name
 
-    def __init__(self, model: onnx.ModelProto, threads: int = 0):
-        self._session = session(model, threads)
-
-    def run(self, x: torch.Tensor, time_steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The file's two outputs for `reference.inputs`; `time_steps`: of an image; None: the file's default."""
-        feed = {self._session.get_inputs()[0].name: x.numpy()}
-        if time_steps is not None:
-            feed["time_steps"] = np.array(time_steps, np.int64)
-        total, each = self._session.run(None, feed)
+    def run(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        total, each = runtime.run(None, {name: x.numpy()})
         return total, each
 
+    return run
 
-def scores(model: onnx.ModelProto, threads: int = 0) -> Scores:
-    """Runs a sequence graph in ONNX Runtime."""
-    runner = SequenceRunner(model, threads)
-    return lambda x: runner.run(x)[0]
+
+def scores(model: onnx.ModelProto) -> Scores:
+    """Runs a sequence graph in ONNX Runtime, for its scores."""
+    run = runner(model)
+    return lambda x: run(x)[0]
 
 
 def equality(
@@ -169,11 +166,11 @@ def equality(
     Returns:
         (comparison of the outputs, {"counts", "different_counts"} of the sums).
     """
-    runner, last = SequenceRunner(sequence), config.graph.neurons[-1].name
+    of_window, last = runner(sequence), config.graph.neurons[-1].name
     counts = {"counts": 0, "different_counts": 0}
 
     def run(one: TorchWindow) -> Trace:
-        sums, each = runner.run(one.x)
+        sums, each = of_window(one.x)
         counts["counts"] += sums.size
         counts["different_counts"] += differ(summed(output(config, *one.trace)), sums)
         return Trace({last: {MEMBRANE: each}}, {}) if config.readout == "membrane" else Trace({}, {last: each})
@@ -182,18 +179,11 @@ def equality(
 
 
 def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
-    return latency.of_onnx(bundle.folder / name, [x.numpy()], seconds)
+    return onnx_latency(bundle.folder / name, [x.numpy()], seconds)
 
 
-def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    yield ComparedRow("ONNX Runtime", proof["onnxruntime"])
-
-
-def _advice(manifest: Manifest) -> Iterable[Advice]:
+def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     yield Advice(1, "a program that classifies whole windows in ONNX Runtime", f"`{NAME}`")
-
-
-def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
 The whole window in one call, {step.names(manifest, NAME)}:
 
@@ -209,8 +199,7 @@ PART = Part(
     write=write,
     check=check,
     same=step.same,
-    timing=Timing("whole window", _measure, step.run_by),
-    comparisons=_comparisons,
-    advice=_advice,
-    usage=_usage,
+    timing=Timing("whole window", _measure, step.TIMED_IN),
+    run_by={"onnxruntime": "ONNX Runtime"},
+    describe=_describe,
 )

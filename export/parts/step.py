@@ -7,25 +7,28 @@ import onnx
 import torch
 
 from csnn_jax.runs.equality import Comparison
+from export import semantics
 from export.bundle import Manifest
-from export.graphs import few_bits, onnx_facts, onnx_file, step_graph
+from export.graphs import few_bits, onnx_file, step_graph
 from export.network import STEP as PLAIN
-from export.network import Bundle, Inputs
-from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Timing, Usage
-from export.proof import Figures, latency
-from export.proof.equality import TorchWindow, equality, problems, windows
-from export.proof.images import CheckImages
-from export.proof.runners import OnnxRunner, ReferenceRunner, step_scores, zeros
+from export.network import Bundle
+from export.parts.part import CheckResult, Part, Timing
+from export.proof import Figures
+from export.proof.equality import CheckImages, TorchWindow, equality, problems, windows
+from export.proof.runners import onnx_latency, onnx_runner, reference_runner, step_scores, zeros
 from export.reference import frames
 from export.report import snippets
+from export.report.cells import Advice, Usage
 from export.settings import EXTENTS
 
 STATIC = "step_b1.onnx"
+TIMED_IN = "the ONNX files in ONNX Runtime\n{onnxruntime}"
 
 
-def write(bundle: Bundle, inputs: Inputs) -> None:
+def write(bundle: Bundle) -> None:
     network = bundle.network.model, bundle.network.tensors
-    plain = few_bits.packed(step_graph.step(*network, inputs.opset), *network)
+    metadata = semantics.metadata(bundle.network.semantics)
+    plain = few_bits.packed(step_graph.step(*network, bundle.opset, metadata), *network)
     for name, model in ((PLAIN, plain), (STATIC, step_graph.static(plain))):
         onnx_file.save(model, bundle.folder / name)
 
@@ -38,7 +41,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """
     network, plain = bundle.network, bundle.step_graph
     accuracy = images.accuracy(step_scores(plain, network.model))
-    evaluated = equality(network.step, ReferenceRunner(plain), _evaluated(images))
+    evaluated = equality(network.step, reference_runner(plain), _evaluated(images))
     yield _result(plain, images, accuracy, {"reference_evaluator": evaluated})
     static = onnx_file.load(bundle.folder / STATIC)
     if images.extent.each or static != step_graph.static(plain):
@@ -48,10 +51,10 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
 
 def _result(model: onnx.ModelProto, images: CheckImages, accuracy: float, others: dict[str, Comparison]) -> CheckResult:
     """Compares a step graph in ONNX Runtime with torch; `others` are comparisons in other programs."""
-    compared = {"onnxruntime": equality(images.network.step, OnnxRunner(model), images.compared)} | others
+    compared = {"onnxruntime": equality(images.network.step, onnx_runner(model), images.compared)} | others
     wrong = [line for who, one in compared.items() for line in problems(who, one)]
     figures = {who: one.figures() for who, one in compared.items()}
-    return CheckResult(figures | {"accuracy": accuracy, "graph": onnx_facts.describe(model)}, wrong)
+    return CheckResult(figures | {"accuracy": accuracy, "graph": onnx_file.describe(model)}, wrong)
 
 
 def _evaluated(images: CheckImages) -> Iterator[TorchWindow]:
@@ -61,16 +64,9 @@ def _evaluated(images: CheckImages) -> Iterator[TorchWindow]:
     return windows(network.step, [x[:steps] if x.ndim == 5 else x], time_steps=steps)
 
 
-def same(bundle: Bundle, received: Path) -> Compare:
+def same(expected: Path, received: Path) -> Iterator[str]:
     """How a received ONNX file's graph differs from the one written here."""
-    return lambda name: onnx_facts.differences(*(onnx_file.load(folder / name) for folder in (bundle.folder, received)))
-
-
-def comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    """Comparisons of a step graph."""
-    yield ComparedRow("ONNX Runtime", proof["onnxruntime"])
-    if "reference_evaluator" in proof:
-        yield ComparedRow("onnx's reference evaluator", proof["reference_evaluator"], printed=False)
+    return onnx_file.differences(*map(onnx_file.load, (expected, received)))
 
 
 def names(manifest: Manifest, name: str) -> str:
@@ -80,22 +76,14 @@ def names(manifest: Manifest, name: str) -> str:
     return f"`({inputs}) -> ({outputs})`"
 
 
-def run_by(manifest: Manifest) -> str:
-    """The program that runs an ONNX file while it is timed."""
-    return f"the ONNX files in ONNX Runtime\n{manifest['made']['versions']['onnxruntime']}"
-
-
 def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
     frame = next(frames(x, 1)).numpy()
-    return latency.of_onnx(bundle.folder / name, [frame, *zeros(bundle.network.model, 1)], seconds)
+    return onnx_latency(bundle.folder / name, [frame, *zeros(bundle.network.model, 1)], seconds)
 
 
-def _advice(manifest: Manifest) -> Iterable[Advice]:
+def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     yield Advice(2, "a stream of frames, with your own code to keep the states between steps", f"`{PLAIN}`")
     yield Advice(3, "a model compiler that needs fixed shapes (TVM, ONNX-to-C, ...)", f"`{STATIC}`")
-
-
-def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
 In this folder, with only ONNX Runtime and NumPy (`pip install onnxruntime numpy`). One time step at a time, with the
 states as inputs and outputs: {names(manifest, PLAIN)}.
@@ -117,10 +105,6 @@ each neuron. These products are exact. ONNX Runtime computes them again in every
 `session.disable_quant_qdq` is "1", as it is here."""
 
 
-TIMING = Timing("one step", _measure, run_by)
-"""Timing of any step graph."""
-
-
 PART = Part(
     what={
         PLAIN: "one time step in plain ONNX operators, any batch: (image, states) -> (output, states)",
@@ -129,8 +113,7 @@ PART = Part(
     write=write,
     check=check,
     same=same,
-    timing=TIMING,
-    comparisons=comparisons,
-    advice=_advice,
-    usage=_usage,
+    timing=Timing("one step", _measure, TIMED_IN),
+    run_by={"onnxruntime": "ONNX Runtime", "reference_evaluator": "onnx's reference evaluator"},
+    describe=_describe,
 )

@@ -11,20 +11,19 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.files import write_atomic
 from csnn_jax.network.model import from_tensors
+from csnn_jax.runs import weights
 from csnn_jax.runs.equality import Comparison
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.trained import Trained
 from csnn_jax.window import Trace
 from export.bundle import WEIGHTS
-from export.network import Bundle, Inputs
-from export.parts.part import CheckResult, ComparedRow, Part
-from export.proof import Figures
-from export.proof.equality import TorchWindow, compared, problems
-from export.proof.images import CheckImages
+from export.network import Bundle
+from export.parts.part import CheckResult, Part
+from export.proof.equality import CheckImages, TorchWindow, compared, problems
 
 
-def write(bundle: Bundle, inputs: Inputs) -> None:
-    write_atomic(bundle.folder / WEIGHTS, inputs.weights_file(bundle.network.tensors))
+def write(bundle: Bundle) -> None:
+    write_atomic(bundle.folder / WEIGHTS, weights.to_bytes(bundle.network.tensors, bundle.job.model))
 
 
 def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
@@ -49,13 +48,9 @@ def equality(config: ModelConfig, tensors: Tensors, expected: Iterable[TorchWind
     return compared(config, expected, run)
 
 
-def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    yield ComparedRow("csnn_jax", proof["csnn_jax"])
-
-
 PART = Part(
     what={WEIGHTS: "the parameters, with torch's names and layouts; the model's configuration is in the metadata"},
     write=write,
     check=check,
-    comparisons=_comparisons,
+    run_by={"csnn_jax": "csnn_jax"},
 )

@@ -5,6 +5,7 @@ must be equal, unless the bundle was made with other versions of the packages th
 are compared.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,9 @@ from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import rundir
 from export import hashes, manifest, parts
 from export.bundle import IMAGES, Manifest, golden_count, golden_images
-from export.network import Bundle, Inputs, Network
-from export.parts.part import Compare
+from export.network import Bundle, Network
 from export.proof import Figures
-from export.proof.images import CheckImages
+from export.proof.equality import CheckImages
 from export.settings import EXTENTS, Effort, Settings
 from export.work import Work
 
@@ -40,12 +40,12 @@ def open_bundle(
     dataset: str | None = None,
     effort: Effort | None = None,
     work: Work | None = None,
-) -> tuple[Bundle, Inputs, CheckImages, Split | None]:
+) -> tuple[Bundle, CheckImages, Split | None]:
     """Reads the bundle's weights, configuration and images; arguments as for `verification.verify`.
 
     Returns:
-        (the bundle to make here, in another folder; the inputs for making it; the images to check its files on; the
-            whole test set, or None if it isn't available).
+        (the bundle to make here, in another folder; the images to check its files on; the whole test set, or None if
+            it isn't available).
 
     Raises:
         NoDataset: `dataset` can't be read, or doesn't fit the network.
@@ -74,7 +74,7 @@ def open_bundle(
     extent = settings.extent._replace(evaluator=made.extent.evaluator)
     (scratch / "bundle").mkdir()
     images = CheckImages(network, split, count, extent, work or Work("Verifying"))
-    return Bundle(scratch / "bundle", network, scratch), Inputs(config, made.opset, split), images, whole
+    return Bundle(scratch / "bundle", scratch, network, config, made.opset, split), images, whole
 
 
 def _load(config: Config, dataset: str | None) -> data.Dataset:
@@ -125,7 +125,7 @@ def differences(bundle: Bundle, received: Path, made: Figures) -> tuple[dict[str
     here, there = machine.versions(WRITERS), made["versions"]
     others = [f"{name} {there.get(name)}" for name in WRITERS if there.get(name) != here.get(name)]
     elsewhere = f" (it was made with {', '.join(others)})" if others else ""
-    values = {name: part.same(bundle, received) for part in parts.every() if part.same for name in part.what}
+    values = {name: part.same for part in parts.every() for name in part.what}
     for name in sorted(names(bundle.folder)):
         part = part_name_of(name)
         try:
@@ -135,7 +135,7 @@ def differences(bundle: Bundle, received: Path, made: Figures) -> tuple[dict[str
         else:
             if content == (bundle.folder / name).read_bytes():
                 continue
-            lines = _differences(values.get(part), name)
+            lines = _differences(values.get(part), bundle.folder / name, received / name)
             if not lines and not others:
                 lines = ["has the same values, but not the bytes that this version writes"]
             lines = [f"{line}{elsewhere}" for line in lines]
@@ -147,12 +147,12 @@ def differences(bundle: Bundle, received: Path, made: Figures) -> tuple[dict[str
     return problems, list(dict.fromkeys(by_values))
 
 
-def _differences(compare: Compare | None, name: str) -> list[str]:
+def _differences(same: Callable[[Path, Path], Iterable[str]] | None, expected: Path, received: Path) -> list[str]:
     """How a file's values differ; a file that can't be read also differs, and one without a comparison."""
-    if compare is None:
+    if same is None:
         return ["doesn't match what this version makes from the weights"]
     try:
-        return list(compare(name))
+        return list(same(expected, received))
     except UserError as error:
         return [str(error)]
     except Exception as error:  # libraries can raise anything for a damaged file; report it in its line
@@ -162,5 +162,5 @@ def _differences(compare: Compare | None, name: str) -> list[str]:
 def part_name_of(name: str) -> str:
     """The name under which a file is checked and reported: its own or its folder's."""
     folders = {what for part in parts.every() for what in part.what if what.endswith("/")}
-    own = any(name in part.what for part in parts.every())
-    return name if own else max((folder for folder in folders if name.startswith(folder)), key=len, default=name)
+    is_part = any(name in part.what for part in parts.every())
+    return name if is_part else max((folder for folder in folders if name.startswith(folder)), key=len, default=name)

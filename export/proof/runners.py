@@ -1,8 +1,10 @@
-"""Runs a network one step at a time in various programs, through one interface."""
+"""Runs a network one step at a time in various programs, through one interface, and times calls of files."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,75 +15,61 @@ from onnx.reference import ReferenceEvaluator
 from csnn_jax import machine
 from csnn_jax.config import ModelConfig
 from csnn_jax.window import Trace
+from export.graphs import few_bits
 from export.reference import Scores, Step, frames, state_shapes
 
 Arrays = list[np.ndarray]
+CALLS = 1000
+"""Maximum number of calls that are timed."""
 
 
-class Runner(Protocol):
-    """Anything that runs the network one time step at a time, in torch's layouts and float32."""
-
-    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        """One time step.
-
-        Args:
-            states: states after the last step, [batch, C, H, W] or [batch, features], see `reference.state_shapes`.
-            x: image or spikes [batch, C, H, W].
-
-        Returns:
-            (states after the step, output spikes or membranes [batch, classes]).
-        """
+Runner = Callable[[Sequence[np.ndarray], np.ndarray], tuple[Arrays, np.ndarray]]
+"""Runs one time step in torch's layouts and float32: (states after the last step, image or spikes [batch, C, H, W]) ->
+(states after the step, output spikes or membranes [batch, classes]). States are as in `reference.state_shapes`."""
 
 
-class TorchRunner:
-    """The reference network."""
+def torch_runner(network: Step) -> Runner:
+    """Runs the reference network."""
 
-    def __init__(self, network: Step):
-        self._network = network
-
-    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        output, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, states))
+    def run(states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        output, *after = network(torch.from_numpy(x), *map(torch.from_numpy, states))
         return [u.numpy() for u in after], output.numpy()
 
+    return run
 
-class OnnxRunner:
-    """A step graph in ONNX Runtime.
 
-    Args:
-        model: the graph.
-        threads: threads of ONNX Runtime; 0: one per core.
+def has_one_image(model: onnx.ModelProto) -> bool:
+    """Whether a graph's batch is fixed at 1."""
+    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
-    Attributes:
-        one_by_one: whether the graph's batch is fixed at 1; batches are then run image by image, on one thread.
-    """
 
-    def __init__(self, model: onnx.ModelProto, threads: int = 0):
-        self.one_by_one = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
-        self._session = session(model, 1 if self.one_by_one else threads)
-        self._names = [value.name for value in self._session.get_inputs()]
+def onnx_runner(model: onnx.ModelProto, dequantize_once: bool = True) -> Runner:
+    """Runs a step graph in ONNX Runtime; image by image, on one thread, if its batch is fixed at 1."""
+    single = has_one_image(model)
+    runtime = session(model, int(single), dequantize_once)
+    names = [value.name for value in runtime.get_inputs()]
 
-    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        if not self.one_by_one:
-            return self._run(states, x)
-        each = [self._run([u[i : i + 1] for u in states], x[i : i + 1]) for i in range(len(x))]
+    def run(states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        output, *after = runtime.run(None, dict(zip(names, (x, *states), strict=True)))
+        return after, output
+
+    def one_by_one(states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        each = [run([u[i : i + 1] for u in states], x[i : i + 1]) for i in range(len(x))]
         after = [np.concatenate(layer) for layer in zip(*(after for after, _ in each), strict=True)]
         return after, np.concatenate([output for _, output in each])
 
-    def _run(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        output, *after = self._session.run(None, dict(zip(self._names, (x, *states), strict=True)))
-        return after, output
+    return one_by_one if single else run
 
 
-class ReferenceRunner:
-    """A step graph in onnx's reference evaluator, which is slow but follows the specification closely."""
+def reference_runner(model: onnx.ModelProto) -> Runner:
+    """Runs a step graph in onnx's reference evaluator, which is slow but follows the specification closely."""
+    evaluator = ReferenceEvaluator(model)
 
-    def __init__(self, model: onnx.ModelProto):
-        self._evaluator = ReferenceEvaluator(model)
+    def run(states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        results: Any = evaluator.run(None, dict(zip(evaluator.input_names, (x, *states), strict=True)))
+        return list(results[1:]), results[0]
 
-    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        feed = dict(zip(self._evaluator.input_names, (x, *states), strict=True))
-        found: Any = self._evaluator.run(None, feed)  # annotated as a sequence of anything
-        return list(found[1:]), found[0]
+    return run
 
 
 def zeros(config: ModelConfig, batch: int) -> Arrays:
@@ -99,7 +87,7 @@ def window(runner: Runner, network: Step, x: torch.Tensor, time_steps: int | Non
     states = zeros(config, x.shape[-4])
     outputs, recorded = [], []
     for frame in frames(x, time_steps or config.time_steps):
-        states, now = runner.step(states, frame.numpy())
+        states, now = runner(states, frame.numpy())
         outputs.append(now)
         recorded.append([torch.from_numpy(state) for state in states])
     trace, last = network.trace(recorded), config.graph.neurons[-1].name
@@ -117,19 +105,19 @@ def scores(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
     states = zeros(config, x.shape[-4])
     total = np.zeros((x.shape[-4], config.num_classes), np.float32)
     for frame in frames(x, config.time_steps):
-        states, now = runner.step(states, frame.numpy())
+        states, now = runner(states, frame.numpy())
         total += now
     return total
 
 
-def step_scores(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -> Scores:
+def step_scores(model: onnx.ModelProto, config: ModelConfig) -> Scores:
     """Runs a step graph over the window in ONNX Runtime."""
-    runner = OnnxRunner(model, threads)
-    if not runner.one_by_one:
+    runner = onnx_runner(model)
+    if not has_one_image(model):
         return lambda x: scores(runner, config, x)
 
     def by_image(x: torch.Tensor) -> np.ndarray:
-        with ThreadPoolExecutor(threads or machine.cpus()) as pool:
+        with ThreadPoolExecutor(machine.cpus()) as pool:
             return np.concatenate([*pool.map(lambda image: scores(runner, config, image), x.split(1, x.ndim - 4))])
 
     return by_image
@@ -138,7 +126,8 @@ def step_scores(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -
 def session(model: onnx.ModelProto, threads: int = 0, dequantize_once: bool = True) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU, without the warning that the input `time_steps` has a default.
 
-    `dequantize_once` converts low-bit weights to floats now, instead of at every call (ONNX Runtime's default).
+    `threads`: 0: one per core. `dequantize_once` converts low-bit weights to floats now, instead of at every call (ONNX
+    Runtime's default).
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime's default counts cores it can't run on
@@ -146,3 +135,36 @@ def session(model: onnx.ModelProto, threads: int = 0, dequantize_once: bool = Tr
     options.add_session_config_entry("session.disable_quant_qdq", str(int(dequantize_once)))
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def latency(call: Callable[[], object], seconds: float) -> dict[str, Any]:
+    """Median and 99th percentile of up to `CALLS` calls within `seconds`, after a tenth of that time as warm-up."""
+    times: list[float] = []
+    warm = time.perf_counter() + seconds / 10
+    while time.perf_counter() < warm:
+        call()
+    end = time.perf_counter() + seconds
+    while len(times) < CALLS and (time.perf_counter() < end or not times):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    median, p99 = np.percentile(times, (50, 99)) * 1e3
+    return {"median_ms": round(float(median), 4), "p99_ms": round(float(p99), 4), "calls": len(times)}
+
+
+def onnx_latency(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[str, Any]:
+    """Latency of one call of an ONNX file in ONNX Runtime, with its first inputs set to `inputs`.
+
+    For low-bit weights, this includes `dequantizing_ms`, the median if they are dequantized at every call.
+    """
+    model = onnx.load(path)
+
+    def measured(dequantize_once: bool) -> dict[str, Any]:
+        runtime = session(model, 1, dequantize_once)
+        feed = dict(zip([value.name for value in runtime.get_inputs()], inputs, strict=False))
+        return latency(lambda: runtime.run(None, feed), seconds)
+
+    figures = measured(dequantize_once=True)
+    if few_bits.is_packed(model):
+        figures["dequantizing_ms"] = measured(dequantize_once=False)["median_ms"]
+    return figures

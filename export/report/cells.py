@@ -1,11 +1,37 @@
-"""Formats numbers and tables."""
+"""The rows and paragraphs that parts add to the report, and how it formats numbers and tables."""
 
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from csnn_jax import markdown
+
+
+class Advice(NamedTuple):
+    """A row of the report's table "Which one to use".
+
+    Attributes:
+        place: unique position of the row among all parts' rows, the most useful ones first.
+        have: what the reader has.
+        take: the file to use for it.
+    """
+
+    place: int
+    have: str
+    take: str
+
+
+class Usage(NamedTuple):
+    """Paragraphs of the report's section on how to call the files.
+
+    Attributes:
+        place: unique position of the paragraphs among those of all parts.
+        text: Markdown.
+    """
+
+    place: int
+    text: str
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

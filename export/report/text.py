@@ -2,20 +2,23 @@
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from csnn_jax.neurons import PARAMETERS
 from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.runs.equality import KINDS
 from export import parts
 from export.bundle import CONFIG, MANIFEST, PAGE, WEIGHTS, Manifest
 from export.hashes import SUMS
 from export.manifest import silence
 from export.proof.statements import hidden_channels
 from export.report import tools
-from export.report.cells import class_of, measured, percent, plain, size, table
+from export.report.cells import Advice, Usage, class_of, measured, percent, plain, size, table
 
 if TYPE_CHECKING:
     from export.parts.part import Timing
+
+Described = TypeVar("Described", Advice, Usage)
 
 _WHAT = {
     CONFIG: "the training job",
@@ -98,8 +101,8 @@ def _refused(manifest: Manifest) -> dict[str, str]:
 
 def _which(manifest: Manifest) -> str:
     """Which file to use for what."""
-    rows = sorted(row for part in parts.every() for row in part.advice(manifest))
-    return f"## Which one to use\n\n{table(('you have', 'use'), [row[1:] for row in rows])}"
+    rows = [advice[1:] for advice in _described(manifest, Advice)]
+    return f"## Which one to use\n\n{table(('you have', 'use'), rows)}"
 
 
 def _files(manifest: Manifest) -> str:
@@ -129,8 +132,12 @@ def _sizes(files: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def _call(manifest: Manifest) -> str:
-    usages = sorted(usage for part in parts.every() for usage in part.usage(manifest))
-    return "\n\n".join(["## How to call them", *(usage.text for usage in usages)])
+    return "\n\n".join(["## How to call them", *(usage.text for usage in _described(manifest, Usage))])
+
+
+def _described(manifest: Manifest, kind: type[Described]) -> list[Described]:
+    """The parts' rows or paragraphs in order."""
+    return sorted(one for part in parts.every() for one in part.describe(manifest) if isinstance(one, kind))
 
 
 def _value(value: float | list[float] | None) -> str | None:
@@ -175,15 +182,16 @@ def _proof(manifest: Manifest) -> str:
     warning = silence(manifest)
     noted = f"**Warning: {warning}.**\n\n" if warning else ""
     rows = [
-        (f"`{name}`", row.run_by, row.against, *row.counts())
+        (f"`{name}`", program, *_counts(figures[key]))
         for part in parts.every()
         for name in part.what
-        if name in manifest["files"]
-        for row in part.comparisons(manifest["files"][name])
+        if (figures := manifest["files"].get(name))
+        for key, program in part.run_by.items()
+        if key in figures
     ]
     others = ", ".join(f"`{name}`" for name in manifest["semantics"]["states"] if name != MEMBRANE)
     counted = f" The neurons' other states ({others}) are counted with the membranes." if others else ""
-    head = ("file", "run by", "compared with", "different spikes", "different membranes", "different classes")
+    head = ("file", "run by", "different spikes", "different membranes", "different classes")
     return f"""\
 ## Comparison with the trained network
 
@@ -195,6 +203,12 @@ powers of two, with so few bits that their sums are exact: any order of summatio
 IEEE 754, gives equal spikes and states. (Numbers below 2^-126 count as 0, because some processors flush them.)"""
 
 
+def _counts(figures: Manifest) -> list[str]:
+    """How many spikes, membranes and predictions differ, as "0 of 9"; "-" if none were compared."""
+    pairs = [(figures[f"different_{kind}"], figures[kind]) for kind in KINDS]
+    return [f"{different:,} of {count:,}" if count else "-" for different, count in pairs]
+
+
 def _latency(manifest: Manifest) -> str:
     timings, made, rows = _timings(), manifest["made"], []
     images = milliseconds_an_image(manifest)
@@ -203,7 +217,7 @@ def _latency(manifest: Manifest) -> str:
         figures = (f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"], f"{images[name]:.3f}")
         without = f"{one['dequantizing_ms']:.3f}" if "dequantizing_ms" in one else "-"
         rows.append((f"`{name}`", timings[name].call, *figures, *[without] * packed))
-    run_by = dict.fromkeys(timing.run_by(manifest) for timing in timings.values())
+    run_by = dict.fromkeys(timing.run_by.format(**made["versions"]) for timing in timings.values())
     head = ["file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "per image, from the median (ms)"]
     head += ["median without the option (ms)"] * packed
     return f"""\

@@ -12,6 +12,8 @@ from once import once
 
 from csnn_jax import data
 from csnn_jax.config import Config
+from csnn_jax.config.job import job_to_json
+from csnn_jax.runs import weights
 from csnn_jax.runs.layouts import Tensors, digest
 from export import plan, verification
 from export.parts.part import CheckResult
@@ -66,8 +68,9 @@ class Remembered(verification.Verifying):
 
     @property
     def key(self) -> tuple:
-        network = self.inputs.config_file, self.inputs.weights_file(self.bundle.network.tensors)
-        return *network, self.inputs.opset, os.environ["PATH"]
+        made = self.bundle
+        network = job_to_json(made.job), weights.to_bytes(made.network.tensors, made.job.model)
+        return *network, made.opset, os.environ["PATH"]
 
     def writing(self, possible) -> list[Step]:
         if self.key not in self.made:

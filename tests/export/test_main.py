@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import INTEGRATOR, SMALL, export, make_run
-from commands import call
+from commands import ENVIRONMENT, call, run
 from demos import unpacked
 from digits import few_digits
 from recordings import write_nmnist
@@ -19,7 +19,7 @@ from refusals import assert_refused, refused, refused_by_process
 
 import csnn_jax
 from csnn_jax import ModelConfig, data
-from csnn_jax.data.events.one_file import frames_of
+from csnn_jax.data.events.folder import frames_of
 from csnn_jax.runs import weights
 from export.c import program
 
@@ -176,3 +176,26 @@ def test_onnx_runtime_reports_nothing(tmp_path):
     environment = {"PATH": os.environ["PATH"], **folders}  # without CI, which would silence it
     subprocess.run([sys.executable, "-c", "import export, onnxruntime"], env=environment, check=True)
     assert not list(tmp_path.iterdir())
+
+
+OLD = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
+
+
+def run_at(cores: set[int], settings: dict[str, str], module: str, *arguments: object) -> str:
+    """Runs a command there. Torch's threads follow OMP_NUM_THREADS; those of XLA and ONNX Runtime follow the cores."""
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)  # the process inherits it
+    try:
+        done = run(module, *arguments, env=ENVIRONMENT | settings)
+    finally:
+        os.sched_setaffinity(0, all_cores)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_bundle_made_with_older_instructions_on_one_core_verifies_here_and_with_one_thread(tmp_path):
+    cores, bundle = os.sched_getaffinity(0), tmp_path / "bundle"
+    run_at({min(cores)}, OLD, "export", make_run(tmp_path / "run", SMALL), "--out", bundle, "--quick")
+    for settings in ({}, {"OMP_NUM_THREADS": "1"}):
+        assert run_at(cores, settings, "export.verify", bundle).splitlines()[-1] == "all ok"

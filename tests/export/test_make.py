@@ -6,14 +6,26 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
+import onnx
 import pytest
 from bundles import SMALL, SPIKES, make_checkpoint, make_run
 from commands import run
+from export_networks import OTHER, firing
+from refusals import refusing
 
 import csnn_jax
 from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.data import Split
+from csnn_jax.errors import UserError
 from csnn_jax.runs.rundir import RunDir
-from export import make, manifest, parts
+from export import make, manifest, parts, reference
+from export.make import Making
+from export.network import Bundle, Network
+from export.proof import received
+from export.settings import Settings, for_data
+from export.verification import Lines, Verifying
 
 
 def test_a_trained_run_becomes_a_bundle(small_bundle, scan_run):
@@ -119,3 +131,57 @@ def test_without_plotly_the_page_is_left_out(small_bundle, tmp_path, monkeypatch
     assert said.startswith("no report.html: the report needs plotly (") and said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"] and "report.html" not in whole["hashes"]
     assert whole["hashes"]["report.md"]["bytes"] == (tmp_path / "report.md").stat().st_size
+
+
+def test_a_bundle_is_made_and_verified_in_the_same_steps(small_bundle, tmp_path):
+    recorded = manifest.read(small_bundle)
+    opened = received.open_bundle(small_bundle, tmp_path, recorded)
+    verifying = Verifying(*opened, Lines(), small_bundle, recorded, None, True)
+    tasks = [step.task for step in Making(*opened, {}).steps()]
+    assert tasks == [step.task for step in verifying.steps()]
+    written = [f"writing {name}" for name in ("config.json", *(next(iter(part.what)) for part in parts.every()))]
+    checked = [f"checking {name}" for part in parts.every() for name in part.what]
+    timed = [f"timing {name}" for name in recorded["statements"]["latency"]]
+    others = ["comparing the files", "describing the results", "the report"]
+    assert sorted(tasks) == sorted([*written, *checked, *timed, *others])
+    assert tasks[: len(written)] == written and tasks[-1] == "the report"
+    assert not any((tmp_path / "bundle").iterdir()), "nothing is done before a step runs"
+
+
+def test_shared_results_are_computed_once(tmp_path):
+    onnx.save(firing(OTHER).models["step.onnx"], tmp_path / "step.onnx")
+    config = Config(replace(OTHER, scale=1.0))
+    network, none = Network(config, firing(OTHER).tensors, recorded=20), Split(np.zeros((0, 1, 1, 1)), np.arange(0))
+    bundle = Bundle(tmp_path, tmp_path / "scratch", network, config, 20, none)
+    assert bundle.step_graph is bundle.step_graph and bundle.step_graph == firing(OTHER).models["step.onnx"]
+    header = (bundle.sources / "network.h").read_text()
+    assert "#define CSNN_WINDOW_FRAMES 20 " in header and "#define CSNN_FRAMES 12 " in header
+    built = bundle.program.program.stat().st_mtime_ns
+    assert bundle.program.program.stat().st_mtime_ns == built
+
+
+def test_images_other_than_bytes_are_refused():
+    """Bundles store bytes."""
+    with refusing(ValueError, "images", "float32", "uint8"):
+        reference.inputs(OTHER, np.zeros((1, *OTHER.input_shape), np.float32))
+
+
+def test_accuracy_is_measured_on_as_many_images_as_the_effort_specifies():
+    test = Split(np.zeros((1200, 2, 2, 1), np.uint8), np.arange(1200))
+    for effort, images, count in (("quick", 3, 100), ("quick", 200, 200), ("usual", 3000, 1200), ("thorough", 3, 1200)):
+        assert len(Settings(20, images, effort).split(test).labels) == count
+
+
+def test_data_with_a_time_axis_determine_the_number_of_steps():
+    frames = np.zeros((2, 9, *OTHER.input_shape), np.uint8)
+    config = for_data(Config(OTHER), Split(frames, np.zeros(2, int)))
+    assert config.model.time_steps == 9 != OTHER.time_steps
+    assert for_data(Config(OTHER), Split(frames[:, 0], np.zeros(2, int))).model == OTHER
+
+
+def test_a_window_that_would_fill_the_memory_is_refused():
+    test = Split(np.zeros((2, *OTHER.input_shape), np.uint8), np.zeros(2, int))
+    long = replace(OTHER, time_steps=10_001)
+    assert Settings(20, 1, "quick", 10_000).fitted(Config(long), test).model.time_steps == 10_000
+    with refusing(UserError, "time_steps 10001", 10_000):
+        Settings(20, 1, "quick").fitted(Config(long), test)

@@ -1,58 +1,57 @@
-"""Both descriptions of what is computed state the same facts, in the words of existing bundles."""
+"""What is computed is described in the words of existing bundles."""
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from bundles import drawn
 from export_networks import OTHER as SCALED
 
+from csnn_jax.config import ModelConfig
 from export import semantics
 from export.reference import Step
 
 OTHER = replace(SCALED, scale=256.0)
 EQUATIONS = {
-    "subtract": "U[t] = beta U[t-1] + I[t] - R[t] threshold, R[t] = H(U[t-1] - threshold)",
-    "zero": "U[t] = beta (1 - R[t]) U[t-1] + I[t], R[t] = H(U[t-1] - threshold)",
-    "none": "U[t] = beta U[t-1] + I[t]",
+    "subtract": "U[t] = beta * U[t-1] + I[t] - R[t] * threshold",
+    "zero": "U[t] = beta * (1 - R[t]) * U[t-1] + I[t]",
+    "none": "U[t] = beta * U[t-1] + I[t]",
 }
 ENCODINGS = {
-    "direct": "direct: the same image at every step, or each step's own frame if the data has a time axis",
-    "rate": "rate: a pixel spikes at each step with probability pixel / 255",
-    "latency": "latency: one spike per pixel at step round((1 - pixel / 255) (T - 1)), none for a pixel of 0",
+    "direct": "the same image at every step",
+    "rate": "each pixel spikes (1, else 0) at each step with probability pixel / 255",
+    "latency": "each pixel above 0 spikes once (1, else 0), at step round((1 - pixel / 255) * (T - 1))",
 }
+
+
+def facts(config: ModelConfig, sequence: bool = False) -> dict[str, Any]:
+    return semantics.of_bundle(Step(config, drawn(config, 0)), sequence, ())
 
 
 @pytest.mark.parametrize(("reset", "encoding"), [*zip(EQUATIONS, ENCODINGS, strict=True)])
 def test_the_words_match_those_in_files(reset, encoding):
-    config = replace(OTHER, reset=reset, encoding=encoding)
-    network = Step(config, drawn(config, 0))
-    graph = semantics.of_graph(network)
-    assert graph["equation"] == f"{EQUATIONS[reset]}; S[t] = H(U[t] - threshold); H(x) = 1 where x > 0, else 0"
-    assert graph["encoding"] == ENCODINGS[encoding]
-    bundle = semantics.of_bundle(network, sequence=encoding != "direct", names=())
-    assert bundle["equations"]["membrane"].replace(" * ", " ") == EQUATIONS[reset].split(",")[0]
-    assert bundle["input"]["layout"] == ("N, C, H, W" if encoding == "direct" else "T, N, C, H, W")
-    assert str([layer["beta"] for layer in bundle["layers"]]) == graph["beta"]
-    assert str([layer["threshold"] for layer in bundle["layers"]]) == graph["threshold"]
+    found = facts(replace(OTHER, reset=reset, encoding=encoding), encoding != "direct")
+    assert found["equations"]["membrane"] == EQUATIONS[reset]
+    fired = "none" if reset == "none" else "R[t] = 1 where U[t-1] > threshold, else 0"
+    assert found["equations"]["reset"] == fired
+    assert found["equations"]["spike"] == "S[t] = 1 where U[t] > threshold, else 0"
+    assert found["input"]["meaning"] == ENCODINGS[encoding]
+    assert found["input"]["layout"] == ("N, C, H, W" if encoding == "direct" else "T, N, C, H, W")
 
 
 def test_an_equation_names_its_reset_if_layers_differ_and_every_state_is_named():
-    config = replace(OTHER, neuron="synaptic", reset=("zero", "subtract", "zero", "zero"), output="integrator")
-    network = Step(config, drawn(config, 0))
-    graph, bundle = semantics.of_graph(network), semantics.of_bundle(network, sequence=False, names=())
-    assert graph["equation"].split("; ")[:4] == [
-        "A[t] = alpha A[t-1] + I[t]",
-        "U[t] = (1 - R[t]) (beta U[t-1] + A[t]) (reset zero)",
-        "U[t] = beta U[t-1] + A[t] - R[t] threshold (reset subtract)",
-        "U[t] = beta U[t-1] + A[t] (reset none), R[t] = H(U[t-1] - threshold)",
+    found = facts(replace(OTHER, neuron="synaptic", reset=("zero", "subtract", "zero", "zero"), output="integrator"))
+    assert found["equations"]["membrane"].split("; ") == [
+        "A[t] = alpha * A[t-1] + I[t]",
+        "U[t] = (1 - R[t]) * (beta * U[t-1] + A[t]) (reset zero)",
+        "U[t] = beta * U[t-1] + A[t] - R[t] * threshold (reset subtract)",
+        "U[t] = beta * U[t-1] + A[t] (reset none)",
     ]
-    assert graph["states"] == "syn: A[t], mem: U[t]; 0 before the first step"
-    assert graph["reset"] == "zero, subtract, zero, none"
-    assert [layer["reset"] for layer in bundle["layers"]] == graph["reset"].split(", ")
-    assert json.loads(graph["threshold"])[-1] is bundle["layers"][-1]["threshold"] is None
-    assert bundle["states"] == {"syn": "A[t]", "mem": "U[t]"} and bundle["output"] == "membrane"
-    assert "sums of the outputs' membranes" in graph["readout"] and "sum of output membranes" in bundle["readout"]
+    assert found["reset"] == "zero, subtract, zero, none" == ", ".join(layer["reset"] for layer in found["layers"])
+    assert found["layers"][-1]["threshold"] is None
+    assert found["states"] == {"syn": "A[t]", "mem": "U[t]"} and found["output"] == "membrane"
+    assert "sum of output membranes" in found["readout"]
 
 
 @pytest.mark.parametrize(
@@ -70,24 +69,31 @@ def test_an_equation_names_its_reset_if_layers_differ_and_every_state_is_named()
 )
 def test_pools_are_described_with_their_place(pools, said):
     config = replace(OTHER, **pools)
-    bundle = semantics.of_bundle(Step(config, drawn(config, 0)), sequence=False, names=())
+    bundle = facts(config)
     assert bundle["pooling"] == said
     pooled = [layer["operation"].startswith("pool ") for layer in bundle["layers"]]
     assert pooled == ([False, True, True, False] if config.pool_after and said != "none" else [False] * 4)
 
 
-def test_frames_of_the_data_are_no_constant_image_and_keep_their_scale():
-    config = replace(SCALED, scale=64.0)
-    given = semantics.of_bundle(Step(config, drawn(config, 0)), sequence=True, names=())["input"]
-    assert (given["meaning"], given["layout"]) == ("the frames of the data, one per step", "T, N, C, H, W")
-    assert given["shape"] == [2, 12, 10]
-    assert given["range"] == "pixel / 64: float32, whole multiples of 1/64 from 0 to 4"
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scale": 64.0}, "pixel / 64: float32, whole multiples of 1/64 from 0 to 4"),
+        (
+            {"scale": 1.0, "input_bits": 4},
+            "pixel: float32, whole multiples of 1 from 0 to 16",
+        ),
+        ({"encoding": "rate"}, "spikes: float32, 0 or 1"),
+    ],
+)
+def test_frames_of_the_data_are_no_constant_image_and_keep_their_scale(changes, said):
+    found = facts(replace(SCALED, **changes), sequence=True)["input"]
+    assert found["layout"] == "T, N, C, H, W" and found["shape"] == [2, 12, 10] and found["range"] == said
+    assert "encoding" in changes or found["meaning"] == "the frames of the data, one per step"
 
 
-def test_counts_are_integers_up_to_the_networks_limit():
-    config = replace(SCALED, scale=1.0, input_bits=4)
-    network = Step(config, drawn(config, 0))
-    given = semantics.of_bundle(network, sequence=True, names=())["input"]["range"]
-    assert given == "pixel: float32, whole multiples of 1 from 0 to 16"
-    said = "pixel: whole multiples of 1 from 0 to 16, for which all sums are exact"
-    assert semantics.of_graph(network)["image"] == f"float32 [N, channels, height, width], {said}"
+def test_metadata_are_the_same_facts_as_text():
+    found = facts(OTHER)
+    texts = semantics.metadata(found)
+    assert texts["neuron"] == found["neuron"] and json.loads(texts["layers"]) == found["layers"]
+    assert texts.keys() == found.keys() and all(isinstance(value, str) for value in texts.values())

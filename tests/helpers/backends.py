@@ -22,7 +22,7 @@ from networks import network
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.data.caller import as_floats
+from csnn_jax.data.images import as_floats
 from csnn_jax.engine import event, scan
 from csnn_jax.engine.library import Unsupported
 from csnn_jax.errors import UserError
@@ -37,10 +37,10 @@ from csnn_torch.programs import PROGRAMS
 from export import reference
 from export.c import headers, program
 from export.graphs import few_bits, nir_graph, onnx_file
-from export.network import Bundle, Inputs
+from export.network import Bundle
 from export.network import Network as Trained
 from export.parts import c_program, nir, sequence, step
-from export.proof.runners import OnnxRunner, ReferenceRunner, Runner, window
+from export.proof.runners import Runner, onnx_runner, reference_runner, window
 
 Values = dict[str, np.ndarray]
 Layers = Iterable[np.ndarray | torch.Tensor]
@@ -190,16 +190,16 @@ def bundle(name: str) -> Bundle:
     config, x = network(name).config, network(name).x
     folder = Path(tempfile.mkdtemp(dir=_FOLDERS.name))
     frames = len(x) if x.ndim == 5 and config.encoding == "direct" else None
-    return Bundle(folder, Trained(Config(config), network(name).tensors, frames), folder / "scratch")
+    made, opset = Trained(Config(config), network(name).tensors, frames), few_bits.opset(config.weight_bits)
+    none = Split(np.zeros((0, *config.input_shape), np.uint8), np.zeros(0, np.int32))
+    return Bundle(folder, folder / "scratch", made, made.config, opset, none)
 
 
 @functools.cache
 def written(part: ModuleType, name: str) -> Path:
     """The folder of a network's bundle, in which a part has written its files."""
-    made, config = bundle(name), network(name).config
-    none = Split(np.zeros((0, *config.input_shape), np.uint8), np.zeros(0, np.int32))
-    part.PART.write(made, Inputs(made.network.config, few_bits.opset(config.weight_bits), none))
-    return made.folder
+    part.PART.write(bundle(name))
+    return bundle(name).folder
 
 
 def in_steps(runner: Runner, name: str, images: int | None = None, steps: int | None = None) -> Values:
@@ -219,18 +219,17 @@ def of_runner(runner: Runner, name: str, x: torch.Tensor, steps: int | None = No
 
 
 def in_onnxruntime(file: str, name: str) -> Values:
-    return in_steps(OnnxRunner(onnx_file.load(written(step, name) / file)), name)
+    return in_steps(onnx_runner(onnx_file.load(written(step, name) / file)), name)
 
 
 def in_evaluator(name: str) -> Values:
     """onnx's own evaluator, which is slow."""
-    return in_steps(ReferenceRunner(onnx_file.load(written(step, name) / "step.onnx")), name, 1, 4)
+    return in_steps(reference_runner(onnx_file.load(written(step, name) / "step.onnx")), name, 1, 4)
 
 
 def in_sequence(name: str) -> Values:
     written(step, name)
-    runner = sequence.SequenceRunner(onnx_file.load(written(sequence, name) / sequence.NAME))
-    scores, output = runner.run(torch_input(name))
+    scores, output = sequence.runner(onnx_file.load(written(sequence, name) / sequence.NAME))(torch_input(name))
     return {"scores": scores, "output": output}
 
 
@@ -261,7 +260,7 @@ def in_c(name: str) -> Values:
     images = []
     for image in x.split(1, -4):
         library = Library(folder / "libcsnn.so", config)
-        values = of_runner(library, name, image)
+        values = of_runner(library.step, name, image)
         images.append(values | by_layer(config, "spikes", map(np.stack, library.spikes)))
     return {key: np.concatenate([image[key] for image in images], 1) for key in images[0]}
 

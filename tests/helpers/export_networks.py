@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
 from export import reference
-from export.graphs import few_bits, onnx_facts, step_graph
+from export.graphs import few_bits, onnx_file, step_graph
 from export.parts import sequence
 
 OTHER = ModelConfig(
@@ -102,7 +102,7 @@ def changed(model, name, change):
     """A copy of a graph with one initializer changed."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for tensor in (tensor for graph in onnx_facts.graphs(copy.graph) for tensor in graph.initializer):
+    for tensor in (tensor for graph in onnx_file.graphs(copy.graph) for tensor in graph.initializer):
         if tensor.name == name:
             tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), name))
     return copy

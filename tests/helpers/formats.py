@@ -23,12 +23,11 @@ from csnn_jax.data import load, pictures
 from csnn_jax.data.arrays import read_arrays
 from csnn_jax.data.events import dvsgesture
 from csnn_jax.data.events.cache import Cache
-from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.folder import open_recording, read_recording
-from csnn_jax.data.events.frames import Window
-from csnn_jax.data.events.recordings import Recordings
+from csnn_jax.data.events.frames import Recordings, Window
+from csnn_jax.data.events.recording import read_bin
+from csnn_jax.data.folders import read_picture
 from csnn_jax.data.idx import read_folder
-from csnn_jax.data.image_folders import read_picture
 from csnn_jax.data.source import Wanted
 from csnn_jax.runs import checkpoints, rundir, tensorboard, weights
 from csnn_jax.runs.rundir import RunDir
@@ -180,7 +179,7 @@ def _cached(name: str) -> Callable[[Path], Path]:
 
 def _frames_of(folder: Path) -> np.ndarray:
     recordings = Recordings([folder / f"{n}.bin" for n in range(3)], read_bin, Window(3, SENSOR, SENSOR))
-    return np.asarray(Cache(folder / "cache", tell=id).frames("nmnist", recordings, recordings.only([]))[0])
+    return np.asarray(Cache(folder / "cache", tell=id).frames("nmnist", recordings))
 
 
 def _run(name: str) -> Callable[[Path], Path]:

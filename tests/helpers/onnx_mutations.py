@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from export.graphs import onnx_facts
+from export.graphs import onnx_file
 
 ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx")
 ISO = "ISO 26262"
@@ -57,14 +57,14 @@ def _of_onnx(change: Callable[[onnx.ModelProto, Random], str], names: tuple[str,
 
 
 def constant(model: onnx.ModelProto, random: Random) -> str:
-    tensor = one_of(random, [tensor for graph in onnx_facts.graphs(model.graph) for tensor in graph.initializer])
+    tensor = one_of(random, [tensor for graph in onnx_file.graphs(model.graph) for tensor in graph.initializer])
     values, at = with_another(numpy_helper.to_array(tensor), random)
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     return f"{tensor.name}[{at}]"
 
 
 def graph(model: onnx.ModelProto, random: Random) -> str:
-    nodes = [node for graph in onnx_facts.graphs(model.graph) for node in graph.node]
+    nodes = [node for graph in onnx_file.graphs(model.graph) for node in graph.node]
     node, first = one_of(random, nodes), one_of(random, model.graph.node)
     operator = "GreaterOrEqual" if node.op_type == "Greater" else "Identity"
     zeros = numpy_helper.from_array(np.zeros(3, np.float32), "unused")
@@ -90,7 +90,7 @@ def _rename(tensor: onnx.TensorProto, nodes: list[onnx.NodeProto]) -> None:
 
 
 def attribute_of(model: onnx.ModelProto, random: Random) -> str:
-    nodes = [node for graph in onnx_facts.graphs(model.graph) for node in graph.node]
+    nodes = [node for graph in onnx_file.graphs(model.graph) for node in graph.node]
     attribute = one_of(random, [a for node in nodes for a in node.attribute if a.type in (a.FLOAT, a.INT, a.INTS)])
     attribute.f += 0.01 * (attribute.type == attribute.FLOAT)
     attribute.i += attribute.type == attribute.INT

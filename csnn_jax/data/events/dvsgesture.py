@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax import reading
-from csnn_jax.data.events.frames import Window, fitted
+from csnn_jax.data.events.frames import Recordings, Window
 from csnn_jax.data.events.recording import MOST_EVENTS, Events
-from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
@@ -64,7 +63,7 @@ def read_dvsgesture(where: str, wanted: Wanted) -> Raw:
     Raises:
         UserError: a file is missing, truncated or malformed, or the sensor's size isn't a multiple of the shape.
     """
-    window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
+    window = Window.of(wanted, SENSOR)
     train, test = (_split(Path(where), f"trials_to_{part}.txt", window) for part in ("train", "test"))
     return Raw(train, test, NAMES, notes=window.summary(where))
 
@@ -96,7 +95,7 @@ def index(path: Path) -> tuple[Packet, ...]:
     Raises:
         UserError: the file can't be read, isn't AEDAT 3.1, or ends within a packet.
     """
-    found, packets = [], 0
+    packets, count = [], 0
     with reading.opened(path, AEDAT, MOST_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         line = file.readline(LONGEST_LINE)
@@ -109,7 +108,7 @@ def index(path: Path) -> tuple[Packet, ...]:
             header = file.read(HEADER)
             if len(header) < HEADER:
                 raise _cut(path, size)
-            if (packets := packets + 1) > MOST_PACKETS:
+            if (count := count + 1) > MOST_PACKETS:
                 raise UserError(f"{path}: has more than {MOST_PACKETS:,} packets, expected a recording of DVS Gesture")
             kind, _, each, offset, _, capacity, *_ = struct.unpack("<HH6I", header)
             start, place = place + HEADER, place + HEADER + each * capacity
@@ -119,8 +118,8 @@ def index(path: Path) -> tuple[Packet, ...]:
                 file.seek(start + 4)
                 first = struct.unpack("<I", file.read(4))[0]
                 file.seek(place - 4)
-                found.append(Packet(start, place - start, first, struct.unpack("<I", file.read(4))[0]))
-    return tuple(found)
+                packets.append(Packet(start, place - start, first, struct.unpack("<I", file.read(4))[0]))
+    return tuple(packets)
 
 
 def _cut(path: Path, size: int) -> UserError:
@@ -157,13 +156,13 @@ def _table(path: Path) -> list[tuple[int, int, int]]:
         raise UserError(f"{path}: expected the columns class,startTime_usec,endTime_usec")
     gestures = []
     for row in filter(any, rows[1:]):
-        said = f"{path}: {','.join(row)[:60]!r}"
+        problem = f"{path}: {','.join(row)[:60]!r}"
         try:
             label, start, end = map(int, row)
         except ValueError:
-            raise UserError(f"{said}, expected three whole numbers") from None
+            raise UserError(f"{problem}, expected three whole numbers") from None
         if not 1 <= label <= len(NAMES) or end <= start:
-            raise UserError(f"{said}, expected a class from 1 to {len(NAMES)}, a start and a later end")
+            raise UserError(f"{problem}, expected a class from 1 to {len(NAMES)}, a start and a later end")
         gestures.append((label, start, end))
     if not gestures:
         raise UserError(f"{path}: lists no gestures, expected rows such as 1,100000,900000")

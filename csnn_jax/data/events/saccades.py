@@ -8,11 +8,20 @@ measures the path and compares the two cameras. Every comparison is between inte
 Philox, whose stream NumPy promises to keep, so the recordings are the same on every machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from csnn_jax.data.events.recording import Events
+from csnn_jax.data.events.frames import Recordings, Window
+from csnn_jax.data.events.recording import Events, decoded, encoded
+from csnn_jax.data.idx import read_mnist
+from csnn_jax.data.source import Pair, Raw, Reader, StoredRecords, Wanted
+from csnn_jax.progress import followed
 
 SENSOR = (34, 34)
 STEP, DURATION = 10, 310
@@ -128,3 +137,84 @@ def _recorded(moved: np.ndarray, seed: tuple[int, ...]) -> Events:
     y, x, p = np.concatenate([moved[:, 2:].astype(np.int64), rest]).T
     order = np.argsort(t, kind="stable")
     return Events(*(values[order] for values in (t, x, y, p)))
+
+
+FORMAT = 3
+"""Changes whenever the simulation changes, so older stored recordings are no longer found."""
+BATCH = 250
+"""Number of digits that a thread simulates at once."""
+
+
+class Place(NamedTuple):
+    """A recording: the file with its digit, its part and number there, and what returns the part's stored recordings.
+
+    These are made on first use.
+    """
+
+    path: Path
+    part: int
+    number: int
+    stored: Callable[[], StoredRecords | None]
+
+    def __str__(self) -> str:
+        return f"{self.path}, digit {self.number} of part {self.part}, simulated (format {FORMAT})"
+
+
+def read_saccades(where: str, wanted: Wanted) -> Raw:
+    """Simulates recordings of MNIST's digits, only once with a cache; see `csnn_jax.data.events.saccades`.
+
+    Args:
+        where: unused.
+        wanted: the network's input; its `subset` limits how many recordings are made.
+
+    Raises:
+        UserError: the sensor's size isn't a multiple of the shape.
+    """
+    window = Window.of(wanted, SENSOR)
+    mnist = read_mnist()
+    wanted.check(len(mnist.train[1]), len(mnist.test[1]))
+    sizes = [wanted.of(len(labels), len(mnist.train[1])) for _, labels in (mnist.train, mnist.test)]
+    parts = zip((mnist.train, mnist.test), sizes, strict=True)
+    train, test = (_pair(part, pair, count, window, wanted) for part, (pair, count) in enumerate(parts))
+    return Raw(train, test, mnist.names, notes=window.summary("saccades (simulated)"))
+
+
+def read_place(place: Place) -> Events:
+    """Returns the events of a recording, stored or simulated again."""
+    if (records := place.stored()) is not None:
+        return decoded(records[place.number])
+    digits = np.asarray(_digits(place.part)[place.number : place.number + 1])
+    return next(simulate(digits, place.part, place.number))
+
+
+def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> Pair:
+    images, labels = pair
+    stored = cache(partial(_stored, wanted, np.asarray(images[:count])[..., 0], part))
+    path = Path(str(files("csnn_jax.data"))) / "mnist" / f"{('train', 't10k')[part]}-images-idx3-ubyte.gz"
+    places = [Place(path, part, number, stored) for number in range(count)]
+    return Recordings(places, read_place, window, made=True), labels[:count]
+
+
+def _stored(wanted: Wanted, digits: np.ndarray, part: int) -> StoredRecords | None:
+    """All recordings of a part, simulated in batches if missing; None if they can't be stored."""
+    starts = range(0, len(digits), BATCH)
+
+    def simulated() -> Iterator[bytes]:
+        with ThreadPoolExecutor() as pool:
+            made = pool.map(lambda start: _simulated(digits[start : start + BATCH], part, start), starts)
+            for batch in followed(made, f"Data: simulating {len(digits):,} recordings", len(starts)):
+                yield from batch
+
+    return wanted.store(f"saccades-{FORMAT}-{('train', 'test')[part]}-{len(digits)}", simulated)
+
+
+def _simulated(digits: np.ndarray, part: int, first: int) -> list[bytes]:
+    return [encoded(events) for events in simulate(digits, part, first)]
+
+
+@cache
+def _digits(part: int) -> np.ndarray:
+    return np.asarray((read_mnist().train if part == 0 else read_mnist().test)[0])[..., 0]
+
+
+READER = Reader(read_saccades, recordings=True, sensor=SENSOR)

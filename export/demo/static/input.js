@@ -1,4 +1,4 @@
-// The network's input at each step, the same numbers as from Python's encoders (csnn_jax/data/encode.py).
+// The network's input at each step, the same numbers as from Python's encoders (csnn_jax/data/batches.py).
 
 /**
  * Returns a function (pixels, t) -> Float32Array [C * H * W], t from 0.

@@ -7,10 +7,29 @@ from idx_files import IMAGES, write_folder
 from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, decided
-from csnn_jax.data import Split, fit_model, load, load_for, load_to_train, shortened
+from csnn_jax.data import (
+    Dataset,
+    Split,
+    check_names,
+    fit_config,
+    fit_model,
+    load,
+    load_for,
+    load_to_train,
+    named,
+    shortened,
+)
+from csnn_jax.data.images import pixels_of
 from csnn_jax.errors import UserError
 
 SMALL = ModelConfig(input_shape=(3, 4, 1), conv_channels=())
+
+
+def written(folder, train=(0, 1), test=(0, 1), images=None) -> str:
+    """Writes black images with these labels, or `images`; returns the value for `--dataset`."""
+    sets = ((np.zeros((len(each), 3, 4), np.uint8) if images is None else images, each) for each in (train, test))
+    folder.mkdir(exist_ok=True)
+    return f"idx:{write_folder(folder, *sets)}"
 
 
 def test_mnist_with_images_held_out():
@@ -24,74 +43,60 @@ def test_mnist_with_images_held_out():
         expected = getattr(whole.train, field)
         np.testing.assert_array_equal(getattr(parts.train, field), expected[:55_000])
         np.testing.assert_array_equal(getattr(parts.validation, field), expected[55_000:])
+    few = load("mnist", (28, 28, 1), subset=600)
+    assert (len(few.train.labels), len(few.test.labels)) == (600, 100)
 
 
 def test_idx_folder_is_fitted_to_the_network(tmp_path):
-    name = f"idx:{write_folder(tmp_path, (IMAGES, [0, 4]), (IMAGES, [3, 1]))}"
+    name = written(tmp_path, (0, 4), (3, 1), IMAGES)
     data = load(name, (6, 8, 3))
-    assert data.num_classes == 5, "highest training label + 1"
-    assert data.names == ("0", "1", "2", "3", "4")
-    assert data.train.images.shape == data.test.images.shape == (2, 6, 8, 3)
-    assert data.test.labels.tolist() == [3, 1]
+    assert data.names == ("0", "1", "2", "3", "4"), "up to the highest training label"
+    assert data.train.images.shape == data.test.images.shape == (2, 6, 8, 3) and data.test.labels.tolist() == [3, 1]
     changes = ("resized to 6x8 (bilinear, antialiased)", "gray repeated to color")
     assert data.notes == tuple(f"{name}: {change}" for change in changes), "each once, not once per split"
 
 
 def test_a_subset_bounds_the_data_set_that_was_trained_on(tmp_path):
     config = Config(replace(SMALL, num_classes=2), DataConfig(dataset="mnist", subset=600))
-    assert len(load_for(config, f"idx:{write_folder(tmp_path)}").train.labels) == 2
+    assert len(load_for(config, written(tmp_path)).train.labels) == 2
     assert len(load_for(replace(config, model=replace(SMALL, input_shape=(28, 28, 1)))).train.labels) == 600
 
 
-def test_label_outside_the_classes(tmp_path):
-    write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 2]))
-    with refusing(UserError, f"idx:{tmp_path}", "labels", 2, "0 to 1"):
-        load(f"idx:{tmp_path}", (3, 4, 1))
-
-
-@pytest.mark.parametrize("validation", [-1, 2])
-def test_validation_must_leave_something_to_train_on(tmp_path, validation):
-    write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))
-    with refusing(UserError, f"validation {validation}", f"idx:{tmp_path}", "0 to 1", 2):
-        load(f"idx:{tmp_path}", (3, 4, 1), validation)
-
-
-def test_frames_need_recordings():
-    with refusing(UserError, "frames count"):
-        load("mnist", None, frames="count")
-
-
 @pytest.mark.parametrize(
-    ("name", "facts"),
+    ("name", "settings", "facts"),
     [
-        ("minst", ("'minst'", "'mnist'", "DIR", "NAME")),
-        ("MNIST", ("'mnist'",)),
-        ("cifar10", ("'cifar10'", "'tfds:cifar10'", "DIR")),
-        ("fashion_mnist", ("'tfds:fashion_mnist'",)),
-        ("a/b", ("'a/b'", "DIR", "NAME")),
-        ("idx:/nowhere", ("/nowhere", "no such folder")),
+        ("DATA", {"test": (0, 2)}, ("labels", 2, "0 to 1")),
+        ("DATA", {"validation": -1}, ("validation -1", "0 to 1", 2)),
+        ("DATA", {"validation": 2}, ("validation 2", "0 to 1", 2)),
+        ("DATA", {"input_shape": (10**6, 10**6, 1)}, (2, "1000000x1000000x1")),
+        ("mnist", {"frames": "count"}, ("frames count", "mnist")),
+        ("mnist", {"subset": 60_001}, ("subset 60001", "1 to 60000", "mnist")),
+        *(
+            ("mnist", {"input_shape": shape}, (f"input_shape {shape!r}", "height, width, channels"))
+            for shape in ((28, 28), (28, 28, 1, 1), (28, 28, 0), (28.0, 28.0, 1.0), 28, "abc")
+        ),
+        ("minst", {}, ("'minst'", "'mnist'", "DIR", "NAME")),
+        ("MNIST", {}, ("'mnist'",)),
+        ("cifar10", {}, ("'cifar10'", "'tfds:cifar10'", "DIR")),
+        ("cifar", {}, ("'cifar'", "'tfds:cifar10'")),
+        ("fashion_mnist", {}, ("'tfds:fashion_mnist'",)),
+        ("", {}, ("''", "expected one of mnist")),
+        ("a/b", {}, ("'a/b'", "DIR", "NAME")),
+        ("idx:/nowhere", {}, ("/nowhere", "no such folder")),
     ],
 )
-def test_unknown_names(name, facts):
-    with refusing(UserError, *facts):
-        load(name, (28, 28, 1))
+def test_what_can_not_be_loaded_is_named(tmp_path, name, settings, facts):
+    data = written(tmp_path, test=settings.pop("test", (0, 1)))
+    with refusing(UserError, data if name == "DATA" else "", *facts):
+        load(data if name == "DATA" else name, **{"input_shape": (3, 4, 1)} | settings)
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1, 1), (28, 28, 0), (28.0, 28.0, 1.0), 28, "abc"])
-def test_invalid_shapes_are_refused(shape):
-    with refusing(UserError, f"input_shape {shape!r}", "height, width, channels"):
-        load("mnist", shape)
-
-
-def test_extra_outputs_are_kept_and_too_few_refused():
+def test_extra_outputs_are_kept_and_too_few_refused(tmp_path):
     mnist = load("mnist", (28, 28, 1))
     assert fit_model(ModelConfig(num_classes=12), mnist).num_classes == 12
     with refusing(UserError, "num_classes 9", "mnist", 10):
         fit_model(ModelConfig(num_classes=9), mnist)
-
-
-def test_a_data_set_with_more_classes_than_the_network_is_refused(tmp_path):
-    assert load_for(Config(replace(SMALL, num_classes=2)), f"idx:{write_folder(tmp_path)}")
+    assert load_for(Config(replace(SMALL, num_classes=2)), written(tmp_path))
     with refusing(UserError, "dataset mnist", 10, 2):
         load_for(Config(ModelConfig(num_classes=2)))
 
@@ -100,8 +105,7 @@ def test_images_are_divided_by_256_and_zeros_and_ones_stay(tmp_path):
     mnist = load("mnist", (28, 28, 1))
     fitted = fit_model(ModelConfig(), mnist)
     assert mnist.pixels == (256, 8) and (fitted.scale, fitted.input_bits) == (256, 8)
-    (tmp_path / "binary").mkdir()
-    binary = load(f"idx:{write_folder(tmp_path / 'binary', (IMAGES % 2, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 1))
+    binary = load(written(tmp_path, images=IMAGES % 2), (3, 4, 1))
     assert binary.pixels == (1, 0) and binary.notes[-1].endswith("values of 0 and 1 are used unscaled (scale 1)")
     assert fit_model(SMALL, binary).scale == 1
     fitted = fit_model(replace(SMALL, scale=8.0), binary)
@@ -132,29 +136,36 @@ def test_trainers_refuse_what_does_not_fit_the_network(package):
             trainer(config, split)
 
 
-def labelled(folder, labels):
-    images = np.zeros((len(labels), 28, 28), np.uint8)
-    folder.mkdir()
-    return f"idx:{write_folder(folder, (images, labels), (images, labels))}"
-
-
 def test_training_labels_have_no_gaps_but_may_start_at_1(tmp_path):
-    for number, labels in enumerate(([0, 1, 2, 255], [5, 0, 1], [0, 2])):
-        name = labelled(tmp_path / str(number), labels)
-        gap = 3 if 255 in labels else 2 if 5 in labels else 1
+    for labels, gap in (((0, 1, 2, 255), 3), ((5, 0, 1), 2), ((0, 2), 1)):
+        name = written(tmp_path / str(gap), labels, labels)
         with refusing(UserError, f"dataset {name}", f"label {gap}"):
             load_to_train(Config(data=DataConfig(name)))
         assert load(name, None).num_classes == max(labels) + 1, "only training needs every label"
-    letters = labelled(tmp_path / "letters", [1, 2, 3])
+    letters = written(tmp_path / "letters", (1, 2, 3), (1, 2, 3))
     assert load_to_train(Config(data=DataConfig(letters))).names == ("0", "1", "2", "3")
+    name = written(tmp_path / "mixed", (0, 2, 1, 3), (0, 2, 1, 3))
+    assert load_to_train(Config(data=DataConfig(name, subset=2))).num_classes == 4, "those of all training images"
 
 
-def test_a_subset_has_the_classes_of_all_training_images(tmp_path):
-    name = labelled(tmp_path / "data", [0, 2, 1, 3])
-    assert load_to_train(Config(data=DataConfig(name, subset=2))).num_classes == 4
+def dataset(*names: str) -> Dataset:
+    split = Split(np.zeros((4, 5, 6, 1), np.uint8), np.arange(4) % len(names))
+    return Dataset("images:shapes", split, None, split, names, pixels_of(split.images), ())
 
 
-def test_images_that_do_not_fit_into_memory_are_not_made(tmp_path):
-    name = labelled(tmp_path / "data", [0, 1])
-    with refusing(UserError, name, 2, "1000000x1000000x1"):
-        load(name, (10**6, 10**6, 1))
+def test_a_job_takes_shape_and_names_from_its_data():
+    config = fit_config(Config(), dataset("disc", "bar"))
+    assert (config.model.input_shape, config.model.num_classes) == ((5, 6, 1), 2)
+    assert config.data.classes == ("disc", "bar")
+
+
+def test_consecutive_numbers_from_0_are_not_names():
+    assert named(dataset("0", "1")) is None and named(dataset("1", "2")) == ("1", "2")
+    assert fit_config(Config(ModelConfig()), dataset("0", "1")).data.classes is None
+
+
+def test_other_names_or_another_order_are_refused():
+    check_names("images:other", ("disc", "bar"), ("disc", "bar"))
+    check_names("images:other", None, ("disc", "bar"))
+    with refusing(UserError, "dataset images:other", 0, "bar", "disc"):
+        check_names("images:other", ("bar", "disc"), ("disc", "bar"))

@@ -4,7 +4,8 @@ import torch
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split, as_split, check_alike, check_counts, class_names
+from csnn_jax.data import Split, as_parts, as_split, check_counts
+from csnn_jax.data.split import check_alike, class_names
 from csnn_jax.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(2, 256, (6, 4, 5, 1), np.uint8)
@@ -81,6 +82,13 @@ BINARY, FRAMES = IMAGES % 2, np.tile(IMAGES[:, None] % 5, (1, 3, 1, 1, 1))
 def test_images_of_another_kind_are_refused(train, test, facts):
     with refusing(ValueError, *facts):
         check_alike(Split(train, LABELS), Split(test, LABELS))
+
+
+def test_floats_of_counts_need_their_scale():
+    counts = {"train": (IMAGES / 1.0, LABELS), "test": (IMAGES / 1.0, LABELS)}
+    assert as_parts(counts, None, scale=1.0)[0].images.max() == IMAGES.max()
+    with refusing(ValueError, "train images", int(IMAGES.max()), "floats from 0 to 1"):
+        as_parts(counts, None)
 
 
 def test_images_of_one_kind():

@@ -8,8 +8,7 @@ import pytest
 from refusals import assert_line, refusing
 
 from csnn_jax import CSNN, ModelConfig, UserError
-from csnn_jax.data.events.frames import Window
-from csnn_jax.data.events.recordings import Recordings
+from csnn_jax.data.events.frames import Recordings, Window
 from csnn_jax.engine import build, choose, event, library, scan
 
 TINY = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3)

@@ -24,8 +24,8 @@ from reference_settings import settings_of
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig, surrogate_of
-from csnn_jax.data import dropout
-from csnn_jax.data.caller import as_floats
+from csnn_jax.data import batches
+from csnn_jax.data.images import as_floats
 from csnn_jax.engine import event, scan
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, from_tensors, tensors
@@ -97,7 +97,7 @@ def check_training(one: Network, reads="spikes", drops: bool = False, derivative
     config, half, masks = one.config, None, None
     settings = settings_of(config) | {"surrogate": derivative or surrogate_of(config), "dropout": 0.5}
     if drops:
-        half = scan.Dropout(tuple(map(jnp.asarray, dropout.draw(config, 0.5, 0, 0, IMAGES))), 2.0)
+        half = scan.Dropout(tuple(map(jnp.asarray, batches.dropout_masks(config, 0.5, 0, 0, IMAGES))), 2.0)
         masks = by_name(config, half)
     if derivative is not None:
         for neurons in model.neurons.values():

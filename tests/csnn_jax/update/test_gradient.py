@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from csnn_jax.config import ModelConfig, TrainConfig
-from csnn_jax.data import dropout
+from csnn_jax.data import batches
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import event, scan
 from csnn_jax.network import model as models
@@ -59,7 +59,7 @@ def test_dropout_scales_up_the_kept_spikes(firing, batch):
     model = firing(SMALL)
     graph, params = nnx.split(model)
     x, labels = batch
-    masks = tuple(map(jnp.asarray, dropout.draw(SMALL, 0.75, 0, 0, BATCH)))
+    masks = tuple(map(jnp.asarray, batches.dropout_masks(SMALL, 0.75, 0, 0, BATCH)))
     made = gradients.make(graph, objective.make(TrainConfig()), dropout=0.75)
     dropped = scan.Dropout(masks, 4.0)
     output, _ = jax.jit(lambda x: scan.forward_with_densities(model, x, dropout=dropped))(x)

@@ -14,7 +14,7 @@ from demos import served
 from tfds_files import prepare_frames
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data.encode import draws
+from csnn_jax.data.batches import draws
 from csnn_jax.runs.rundir import RunDir
 from export import reference
 from export.bundle import golden_images

@@ -11,10 +11,10 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from export.graphs import few_bits, onnx_facts, step_graph
+from export.graphs import few_bits, onnx_file, step_graph
 from export.parts import sequence
 from export.proof.equality import equality, windows
-from export.proof.runners import OnnxRunner, ReferenceRunner, session
+from export.proof.runners import onnx_runner, reference_runner
 
 pytestmark = pytest.mark.numeric
 
@@ -45,12 +45,11 @@ def test_files_with_few_bits_are_small_and_hold_the_same_network(config, bits):
     assert [node.name for node in whole.graph.node if node.op_type == few_bits.DEQUANTIZE] == [
         f"{node.name}.DequantizeLinear" for node in case.config.graph.weighted
     ]
-    loop = [node for graph in [*onnx_facts.graphs(whole.graph)][1:] for node in graph.node]
+    loop = [node for graph in [*onnx_file.graphs(whole.graph)][1:] for node in graph.node]
     assert loop and all(node.op_type != few_bits.DEQUANTIZE for node in loop)
     expected = [*windows(case.step, [case.x])]
-    each_call = OnnxRunner(step)
-    each_call._session = session(step, dequantize_once=False)
-    for runner in (OnnxRunner(step), OnnxRunner(static), each_call, ReferenceRunner(step)):
+    each_call = onnx_runner(step, dequantize_once=False)
+    for runner in (onnx_runner(step), onnx_runner(static), each_call, reference_runner(step)):
         found = equality(case.step, runner, expected)
         assert found.first is None and found.figures()["membranes"] > 0
     found, sums = sequence.equality(case.config, whole, expected)
@@ -66,7 +65,7 @@ def test_int4_needs_opset_21_and_becomes_int8_in_earlier_ones():
     case = made(OTHER, 3)
     model = few_bits.packed(step_graph.step(case.config, case.tensors, 20), case.config, case.tensors)
     assert held(model)["fc1.weight_int"].data_type == onnx.TensorProto.INT8
-    assert equality(case.step, OnnxRunner(model), windows(case.step, [case.x])).first is None
+    assert equality(case.step, onnx_runner(model), windows(case.step, [case.x])).first is None
 
 
 def test_without_few_bits_a_graph_is_unchanged():
@@ -84,6 +83,6 @@ def test_one_changed_integer_weight_or_scale_is_named_and_has_an_effect(bits):
         ("conv1.weight_scale", lambda value: value * np.float32(2)),
     ):
         other = changed(model, name, change)
-        (line,) = onnx_facts.differences(model, other)
+        (line,) = onnx_file.differences(model, other)
         assert line.startswith(f"graph.initializer[{name}].raw_data ")
-        assert equality(case.step, OnnxRunner(other), windows(case.step, [case.x])).first is not None
+        assert equality(case.step, onnx_runner(other), windows(case.step, [case.x])).first is not None

@@ -7,7 +7,8 @@ from export_networks import FLAT, OTHER, changed, firing
 from refusals import refusing
 
 from csnn_jax.errors import UserError
-from export.graphs import onnx_facts, onnx_file, tensors
+from export import semantics
+from export.graphs import onnx_file
 
 
 @pytest.mark.parametrize("config", [OTHER, FLAT], ids=["other", "flat"])
@@ -18,14 +19,8 @@ def test_every_file_passes_the_full_check_and_documents_itself(config, file, tmp
     model = onnx_file.load(tmp_path / file)
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-    said = onnx_file.metadata_of(model)
-    assert said["reset"] == made.config.reset and said["time_steps"] == "12"
-    assert said["encoding"].startswith(made.config.encoding)
-    pixels = "pixel / 128: whole multiples of 1/128 from 0 to 2, for which all sums are exact"
-    assert said["image"].endswith(f"width], {pixels if config is OTHER else 'spikes of the step, 0 or 1'}")
-    for name in ("threshold", "beta"):
-        values = [made.step.parameters[node.name][name].item() for node in made.config.graph.neurons]
-        assert said[name] == str(values)
+    facts = semantics.metadata(semantics.of_bundle(made.step, config is FLAT, ()))
+    assert onnx_file.metadata_of(model) == facts and facts["time_steps"] == "12"
 
 
 def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
@@ -35,14 +30,14 @@ def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
             onnx_file.load(tmp_path / name)
     (tmp_path / "input_0.pb").write_bytes(b"no tensor")
     with refusing(UserError, tmp_path / "input_0.pb", "ONNX tensor"):
-        tensors.load(tmp_path, "input")
+        onnx_file.load_tensors(tmp_path, "input")
 
 
 def test_one_changed_weight_is_named():
     model, name = firing(OTHER).models["step.onnx"], "conv2.bias"
-    (line,) = onnx_facts.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
+    (line,) = onnx_file.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
     assert line.startswith(f"graph.initializer[{name}].raw_data ")
-    assert [*onnx_facts.differences(model, changed(model, name, lambda value: value))] == []
+    assert [*onnx_file.differences(model, changed(model, name, lambda value: value))] == []
 
 
 def test_a_difference_is_located():
@@ -55,7 +50,7 @@ def test_a_difference_is_located():
     loop.node.add(op_type="Identity", name="more")
     other.MergeFromString(b"\xa2\x1f\x04evil")
     count, name = len(loop.node) - 1, model.graph.node[0].attribute[1].name
-    assert [*onnx_facts.differences(model, other)] == [
+    assert [*onnx_file.differences(model, other)] == [
         "the file has a field that isn't part of ONNX",
         f"graph.node[conv1].attribute[{name}].ints[0] is 7, expected 1",
         "graph.node[conv1].doc_string is unexpected",

@@ -13,7 +13,7 @@ from export import reference
 from export.graphs import onnx_file, step_graph
 from export.parts import step
 from export.proof.equality import equality, problems, windows
-from export.proof.runners import OnnxRunner, TorchRunner
+from export.proof.runners import onnx_runner, torch_runner
 
 PLAIN = {"Conv", "MaxPool", "AveragePool", "Flatten", "Gemm", "Greater", "Cast", "Mul", "Add", "Sub", "Sum"}
 
@@ -67,7 +67,7 @@ def test_the_opset_is_the_requested_one(opset, ir_version):
     model = step_graph.step(made.config, made.tensors, opset)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
     assert model.ir_version == ir_version
-    assert problems("it", equality(made.step, OnnxRunner(model), windows(made.step, [made.x]))) == []
+    assert problems("it", equality(made.step, onnx_runner(model), windows(made.step, [made.x]))) == []
 
 
 def test_a_membrane_at_the_threshold_does_not_fire():
@@ -77,8 +77,8 @@ def test_a_membrane_at_the_threshold_does_not_fire():
     model = made.models["step.onnx"]
     for name, value in parameters.items():
         model = changed(model, name, lambda _, value=value: value)
-    for runner in (TorchRunner(reference.Step(made.config, parameters)), OnnxRunner(model)):
-        (membranes,), found = runner.step([np.zeros((3, 4), np.float32)], made.x[0].numpy())
+    for runner in (torch_runner(reference.Step(made.config, parameters)), onnx_runner(model)):
+        (membranes,), found = runner([np.zeros((3, 4), np.float32)], made.x[0].numpy())
         assert (membranes == parameters["fc1.bias"]).all() and (found == [0, 1, 0, 1]).all()
 
 

@@ -1,13 +1,18 @@
 """Golden tensors: the test images, and the outputs that ONNX Runtime computes from them."""
 
 import functools
+import json
+import shlex
 import shutil
+import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import safetensors.numpy
 import torch
 from export_networks import INTEGRATOR, OTHER, firing
 from onnx import numpy_helper
@@ -17,13 +22,12 @@ from csnn_jax import data
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
-from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import canonical
+from csnn_jax.runs.rundir import RunDir
 from csnn_jax.window import output
 from csnn_torch import model as companion
 from export import reference
-from export.network import Bundle, Network
-from export.parts import golden
+from export.parts import c_program, golden
 
 
 def test_golden_tensors_match_onnx_runtime(any_bundle):
@@ -68,9 +72,8 @@ def test_a_changed_last_bit_and_another_form_are_found(small_bundle, tmp_path):
     received = Path(shutil.copytree(small_bundle, tmp_path / "received"))
     place = "golden/step/test_data_set_2/output_1.pb"
     tensor = onnx.load_tensor(received / place)
-    _, config, tensors = rundir.open_run(str(small_bundle))
-    same = golden.same(Bundle(small_bundle, Network(config, tensors), tmp_path), received)
-    assert [*same(place)] == []
+    same = partial(golden.same, small_bundle / place, received / place)
+    assert [*same()] == []
     values = numpy_helper.to_array(tensor).copy()
     values.flat[7] = np.nextafter(values.flat[7], np.float32(9))
     for changed, name, field in (
@@ -78,11 +81,11 @@ def test_a_changed_last_bit_and_another_form_are_found(small_bundle, tmp_path):
         (numpy_helper.to_array(tensor), "certified", "name"),
     ):
         (received / place).write_bytes(numpy_helper.from_array(changed, name).SerializeToString())
-        (line,) = same(place)
+        (line,) = same()
         assert line.startswith(f"{field} ")
     (received / place).write_bytes(b"no tensor")
     with refusing(UserError, received / place, "ONNX tensor"):
-        same(place)
+        same()
 
 
 def test_subnormal_membranes_are_written_as_0():
@@ -92,3 +95,40 @@ def test_subnormal_membranes_are_written_as_0():
     inputs = [np.zeros((1, 1, 2, 2), np.float32), np.array([[1e-38, -0.5]], np.float32)]
     (spikes, membranes), plain = golden.of_step(step, inputs).outputs, step(*map(torch.from_numpy, inputs))[1]
     assert 0 < plain[0, 0] < 2.0**-126 and membranes.tolist() == [[0.0, plain[0, 1].item()]] and not spikes.any()
+
+
+def test_the_bytes_match_the_images_and_the_scores_match_the_reference(any_bundle):
+    """Membrane scores match bit for bit, because 9 digits identify any float."""
+    lines = (any_bundle / golden.EXPECTED_C).read_text().splitlines()
+    scores = [outputs[0][0] for _, outputs in golden.read(any_bundle, "sequence")]
+    what = "scores" if RunDir(any_bundle).config().model.readout == "membrane" else "spike counts"
+    assert len(lines) == len(scores) == 10
+    for line, expected in zip(lines, scores, strict=True):
+        answer = expected.argmax() if expected.any() else "-"
+        assert line == f"class {answer}, {what} {' '.join(f'{score:.9g}' for score in expected)}"
+    kept = safetensors.numpy.load_file(any_bundle / "golden" / "images.safetensors")["images"][:10]
+    samples = np.fromfile(any_bundle / c_program.SAMPLES, np.uint8)
+    if samples.size == kept.size:  # no encoding
+        np.testing.assert_array_equal(samples, kept.ravel())
+
+
+def test_a_program_that_prints_scores_is_proven_and_checks_itself(integrator, tmp_path):
+    proof = json.loads((integrator / "manifest.json").read_text())["results"]["files"]["c/"]
+    assert proof["program"]["counts"] > 0 == proof["program"]["different_counts"]
+    assert proof["library"]["membranes"] > 0 == proof["library"]["different_membranes"]
+    assert "the program prints the class's name and the scores" in (integrator / "report.md").read_text()
+    command = [*shlex.split(c_program.MAKE), "-s", f"BUILD={tmp_path}", "check"]
+    done = subprocess.run(command, cwd=integrator, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "csnn prints what is expected\n", "")
+
+
+def test_the_reports_command_uses_our_makefile_and_leaves_the_bundle_unchanged(small_bundle, tmp_path):
+    """make prefers a GNUmakefile, which a sender might have added."""
+    folder = shutil.copytree(small_bundle, tmp_path / "bundle")
+    (folder / "c/GNUmakefile").write_text("all check:\n\ttouch ../taken\n\t@echo csnn prints what is expected\n")
+    before = sorted(folder.rglob("*"))
+    assert f"`{c_program.MAKE} check`" in (folder / "report.md").read_text()
+    command = [*shlex.split(c_program.MAKE), "-s", "check"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "csnn prints what is expected\n", "")
+    assert sorted(folder.rglob("*")) == before and (tmp_path / "csnn-build/csnn").is_file()

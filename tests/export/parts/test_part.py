@@ -8,22 +8,8 @@ from bundles import SMALL
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import expected_shapes
 from export import manifest, parts
-from export.parts.part import ComparedRow
 from export.report import text
-
-FIGURES = {"spikes": 5000, "different_spikes": 0, "membranes": 4000, "different_membranes": 0} | {
-    "predictions": 2,
-    "different_predictions": 0,
-}
-
-
-def test_a_row_states_only_what_was_compared():
-    found = ComparedRow("it", FIGURES)
-    assert found.counts() == ["0 of 5,000", "0 of 4,000", "0 of 2"]
-    assert found.line() == "0 of 5,000 spikes and 0 of 4,000 membranes differ from those of torch"
-    found = ComparedRow("it", FIGURES | {"membranes": 0, "different_spikes": 3}, against="torch with 8 bits")
-    assert found.counts() == ["3 of 5,000", "-", "0 of 2"]
-    assert found.line() == "3 of 5,000 spikes differ from those of torch with 8 bits"
+from export.report.cells import Advice, Usage
 
 
 def test_every_module_is_listed():
@@ -35,8 +21,8 @@ def test_every_module_is_listed():
 
 def test_places_in_the_report_are_unique(small_bundle):
     facts = text.merged(manifest.read(small_bundle))
-    for texts in ("advice", "usage"):
-        places = [one.place for part in parts.every() for one in getattr(part, texts)(facts)]
+    for kind in (Advice, Usage):
+        places = [one.place for part in parts.every() for one in part.describe(facts) if isinstance(one, kind)]
         assert len(set(places)) == len(places) > 4
 
 

@@ -1,15 +1,22 @@
 """The proof finds no difference in an equal network, and every difference in an altered one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from export_networks import INTEGRATOR, OTHER, changed, firing
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data import Split
 from csnn_jax.runs.layouts import on_grid
+from csnn_jax.runs.metrics import BATCH
+from csnn_jax.window import output
 from export import reference
-from export.parts import weights
-from export.proof.equality import equality, problems, windows
-from export.proof.runners import OnnxRunner, TorchRunner
+from export.network import Network
+from export.parts import sequence, weights
+from export.proof.equality import PIECE, CheckImages, equality, problems, windows
+from export.proof.runners import onnx_runner, scores, step_scores, torch_runner, window
 
 pytestmark = pytest.mark.numeric
 
@@ -20,10 +27,10 @@ class Altered:
     """Runs the reference network and alters the result of step `time`."""
 
     def __init__(self, step, alter, time=3):
-        self.runner, self.alter, self.time, self.calls = TorchRunner(step), alter, time, 0
+        self.runner, self.alter, self.time, self.calls = torch_runner(step), alter, time, 0
 
-    def step(self, membranes, x):
-        after, spikes = self.runner.step(membranes, x)
+    def __call__(self, membranes, x):
+        after, spikes = self.runner(membranes, x)
         spikes, after = spikes.copy(), [u.copy() for u in after]
         if self.calls % OTHER.time_steps == self.time:
             self.alter(spikes, after)
@@ -37,7 +44,7 @@ def made():
 
 
 def test_a_network_equals_itself(made):
-    found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x, made.x[:2]], size=2))
+    found = equality(made.step, torch_runner(made.step), windows(made.step, [made.x, made.x[:2]], size=2))
     assert found.figures() == {
         **{"images": 5, "time_steps": 12, "predictions": 5, "different_predictions": 0},
         **{"spikes": 5 * 12 * NEURONS, "different_spikes": 0, "membranes": 5 * 12 * NEURONS, "different_membranes": 0},
@@ -49,7 +56,7 @@ def test_a_network_equals_itself(made):
 def test_an_altered_parameter_is_found(made, name):
     """Only the last bit is changed."""
     model = changed(made.models["step.onnx"], name, lambda value: np.nextafter(value, np.float32(9)))
-    found = equality(made.step, OnnxRunner(model), windows(made.step, [made.x]))
+    found = equality(made.step, onnx_runner(model), windows(made.step, [made.x]))
     figures = found.figures()
     assert 0 < figures["different_membranes"] < figures["membranes"] == 3 * 12 * NEURONS
     (line,) = problems("it", found)
@@ -80,7 +87,7 @@ def test_the_output_membranes_and_every_state_are_compared():
     """For a network that is read from its membranes; a current that differs only in its last bit is found, too."""
     made = firing(INTEGRATOR)
     states = len(made.images) * 12 * 2 * (5 * 4 * 4 + 11 + 4)
-    found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x]))
+    found = equality(made.step, torch_runner(made.step), windows(made.step, [made.x]))
     figures = found.figures()
     assert figures["membranes"] == states + len(made.images) * 12 * 4 and figures["spikes"] == states / 2
     assert problems("it", found) == []
@@ -110,3 +117,54 @@ def test_subnormal_membranes_are_equal_if_a_program_flushes_them():
     smallest = min(np.abs(u[u != 0]).min() for u in expected[0].trace.membranes.values())
     assert smallest < 2.0**-126 and expected[0].trace.spikes["lif2"].any()
     assert problems("csnn_jax", weights.equality(config, tensors, expected)) == []
+
+
+@pytest.mark.parametrize("config", [OTHER, INTEGRATOR], ids=["spikes", "membranes"])
+def test_every_graph_gives_the_same_scores(config):
+    """Spikes are counted; membranes are added in float32, step by step."""
+    made = firing(config)
+    outputs = output(made.config, *window(torch_runner(made.step), made.step, made.x))
+    expected = np.zeros_like(outputs[0])
+    for one in outputs:
+        expected += one
+    assert expected.any()
+    np.testing.assert_array_equal(scores(torch_runner(made.step), made.config, made.x), expected)
+    for file in ("step.onnx", "step_b1.onnx"):
+        found = step_scores(made.models[file], made.config)(made.x)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(sequence.scores(made.models["sequence.onnx"])(made.x), expected)
+
+
+def drawn(count: int, compared: int, **changes) -> CheckImages:
+    images = np.random.default_rng(0).integers(0, 256, (count, *OTHER.input_shape), np.uint8)
+    network = Network(Config(replace(OTHER, **changes)), firing(OTHER).tensors)
+    return CheckImages(network, Split(images, np.arange(count) % OTHER.num_classes), compared)
+
+
+def test_every_image_is_in_one_batch_and_the_first_ones_are_compared():
+    made = drawn(BATCH + 3, BATCH + 1)
+    xs, labels = zip(*made.batches(), strict=True)
+    expected = torch.from_numpy(made.test.images).moveaxis(-1, -3) / OTHER.entering.scale
+    assert torch.equal(torch.cat(xs), expected) and np.array_equal(np.concatenate(labels), made.test.labels)
+    first, again = [*made.compared], [*made.compared]
+    assert torch.equal(torch.cat([one.x for one in first]), expected[: BATCH + 1])
+    assert all(a is b for a, b in zip(first, again, strict=True)), "torch's windows are run once"
+    assert torch.equal(made.few(2), expected[:2])
+
+
+def test_encoded_images_are_sequences_and_the_first_do_not_depend_on_how_many_are_compared():
+    made = drawn(7, 5, encoding="rate")
+    few, ((whole, _),) = next(made.compared).x, [*made.batches()]
+    assert few.shape == (OTHER.time_steps, 5, 2, 12, 10) and torch.equal(few, whole[:, :5])
+
+
+def test_accuracy_takes_the_lowest_class_on_ties():
+    scores = np.array([[0, 2, 2, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], np.float32)  # of classes 0, 1, 2
+    made = drawn(BATCH + 3, 1)
+    answers = np.resize([1, 0, 0], BATCH + 3)
+    starts = iter(range(0, BATCH + 3, PIECE))
+
+    def program(x):
+        return np.resize(scores, (BATCH + 3, 6))[next(starts) :][: len(x)]
+
+    assert made.accuracy(program) == pytest.approx((answers == made.test.labels).mean())
