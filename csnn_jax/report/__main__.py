@@ -8,12 +8,12 @@ from pathlib import Path
 
 from csnn_jax import reading
 from csnn_jax.command import run_command
+from csnn_jax.document import html as page
 from csnn_jax.errors import UserError
 from csnn_jax.files import check_folder, write_atomic
 from csnn_jax.flags import Flags, checkpoint_option, parse
 from csnn_jax.options import option
 from csnn_jax.options.kinds import NAME, count, several, text
-from csnn_jax.report import page
 
 PROGRAM = "csnn-jax report"
 

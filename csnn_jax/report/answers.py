@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from csnn_jax.report import charts, page, tiles
-from csnn_jax.report.charts import Series
+from csnn_jax.document import charts
+from csnn_jax.document import html as page
+from csnn_jax.document.charts import Series
+from csnn_jax.document.html import Content, Html, element
+from csnn_jax.report import tiles
 from csnn_jax.report.measure import Measured, mistakes
-from csnn_jax.report.page import Content, Html, element
 from csnn_jax.report.subject import ReportedRun
 
 WORST = 12

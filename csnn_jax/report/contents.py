@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from csnn_jax.document import html as page
+from csnn_jax.document.html import Content, Section
 from csnn_jax.engine import process
-from csnn_jax.report import answers, cost, neurons, origin, page, player, training
+from csnn_jax.report import answers, cost, film, neurons, origin, training
 from csnn_jax.report.measure import Measured, measure
-from csnn_jax.report.page import Content, Section
 from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 LEFT_OUT = "answers, neurons, spikes and operations"
@@ -45,8 +46,8 @@ def text(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured], comm
 
 def _details(subject: ReportedRun, measured: Measured, suffix: str) -> list[Section]:
     """The sections on one run."""
-    keys = page.element("p", player.KEYS, class_="keys")
-    spikes = (page.paragraph(player.legend()), player.player(subject, measured), keys)
+    keys = page.element("p", film.KEYS, class_="keys")
+    spikes = (page.paragraph(film.legend()), film.player(subject, measured), keys)
     parts: dict[str, tuple[Content, ...]] = {
         "Answers": tuple(answers.answers(subject, measured)),
         "Spikes": spikes,

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from csnn_jax.report import charts, page
+from csnn_jax.document import charts
+from csnn_jax.document import html as page
+from csnn_jax.document.html import Content, Html
 from csnn_jax.report.measure import Measured
-from csnn_jax.report.page import Content, Html
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs import footprint
 

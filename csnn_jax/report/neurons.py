@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from csnn_jax.config.graph import NeuronNode
+from csnn_jax.document import charts
+from csnn_jax.document import html as page
+from csnn_jax.document.html import Content, Html
 from csnn_jax.health import health
-from csnn_jax.report import charts, page, tiles
+from csnn_jax.report import tiles
 from csnn_jax.report.measure import Example, Measured, dead, histogram, rates
-from csnn_jax.report.page import Content, Html
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs.metrics import LOOKED_AT
 

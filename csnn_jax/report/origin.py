@@ -9,10 +9,10 @@ from typing import Any
 from csnn_jax import data, machine
 from csnn_jax.config import Config, ModelConfig, decided
 from csnn_jax.data import Dataset
+from csnn_jax.document import html as page
+from csnn_jax.document.html import Content, Html, Section
 from csnn_jax.flags import values_of
 from csnn_jax.options import flag_of, options_of, show, words_of
-from csnn_jax.report import page
-from csnn_jax.report.page import Content, Html, Section
 from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 AUTO = {

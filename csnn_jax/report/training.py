@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config import decided
+from csnn_jax.document import charts
+from csnn_jax.document import html as page
+from csnn_jax.document.charts import Series
+from csnn_jax.document.html import Content, Html, Section
 from csnn_jax.errors import UserError
-from csnn_jax.report import charts, page
-from csnn_jax.report.charts import Series
-from csnn_jax.report.page import Content, Html, Section
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.training.plan import learning_rates
 

@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from csnn_jax import machine
+from csnn_jax.document.markdown import two_digits
 from csnn_jax.files import Scratch
-from csnn_jax.markdown import two_digits
 
 BASE = "snntorch"
 """The side that the others are compared with: the loop of snnTorch's tutorials."""

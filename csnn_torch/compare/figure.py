@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from csnn_jax.document.markdown import two_digits
 from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, powers, styled
-from csnn_jax.markdown import two_digits
 from csnn_torch.compare.cost import Cost, readable
 from csnn_torch.compare.results import Trajectory, groups
 

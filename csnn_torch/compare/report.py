@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from csnn_jax.document.markdown import table, two_digits
 from csnn_jax.figures import Figures, style
 from csnn_jax.files import write_atomic
-from csnn_jax.markdown import table, two_digits
 from csnn_jax.runs.equality import KINDS, in_words
 from csnn_torch.compare import figure, training
 from csnn_torch.compare.comparison import NAME, Comparison, Origin

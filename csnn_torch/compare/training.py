@@ -8,7 +8,7 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, lr_of
-from csnn_jax.markdown import table
+from csnn_jax.document.markdown import table
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.training.feed import Feed

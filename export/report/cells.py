@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from csnn_jax import markdown
+from csnn_jax.document import markdown
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from csnn_jax.report import charts, page
-from csnn_jax.report.page import Content, Html, Section
+from csnn_jax.document import charts
+from csnn_jax.document import html as page
+from csnn_jax.document.html import Content, Html, Section
 from csnn_jax.report.subject import shown_dataset
 from export.bundle import PAGE, REPORT, Manifest
 from export.report import text

@@ -1,6 +1,6 @@
 import pytest
 
-from csnn_jax import markdown
+from csnn_jax.document import markdown
 
 
 def test_a_table_has_a_rule_and_escaped_bars():

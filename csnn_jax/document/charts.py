@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csnn_jax.report.page import PLOTLY, Content, Html, data, element
+from csnn_jax.document.html import PLOTLY, Content, Html, data, element
 
 COLOURS = 8
 LOG = {"type": "log", "dtick": 1, "tickformat": "~g"}

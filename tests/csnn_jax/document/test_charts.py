@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from csnn_jax.report import charts
-from csnn_jax.report.charts import Series
-from csnn_jax.report.page import Html
+from csnn_jax.document import charts
+from csnn_jax.document.charts import Series
+from csnn_jax.document.html import Html
 
 HOSTILE = "<script>alert(1)</script><b>&amp;"
 

@@ -1,4 +1,4 @@
-"""Spike rasters that play over the window, with membranes and the output's scores: the HTML and data of player.js."""
+"""Spike rasters that play over the window, with membranes and the output's scores: the HTML and data of film.js."""
 
 import base64
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import numpy as np
 
 from csnn_jax.config import NEVER
 from csnn_jax.config.graph import NeuronNode
+from csnn_jax.document.html import Content, Html, data, element
 from csnn_jax.report import tiles
 from csnn_jax.report.measure import Example, Measured
-from csnn_jax.report.page import Content, Html, data, element
 from csnn_jax.report.subject import ReportedRun
 
 ROWS = 64
@@ -34,7 +34,7 @@ def player(subject: ReportedRun, measured: Measured) -> Html:
     stage = element("div", _side(subject), _strips(head), class_="stage")
     parts = [_controls([one["title"] for one in examples], steps), stage, data(film)]
     label = f"Spikes of {subject.name}, step by step"
-    needs = ("player.css", "player.js")
+    needs = ("film.css", "film.js")
     sums = subject.sums_membranes
     return element(
         "div", *parts, class_="player", role="group", aria_label=label, tabindex=0, data_sums=sums, needs=needs

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 from refusals import assert_refused
 
-from csnn_jax.report import page
-from csnn_jax.report.page import Section
+from csnn_jax.document import html as page
+from csnn_jax.document.html import Section
 
 HOSTILE = "a <script>alert('1')</script> & \"b\" </style> <b>"
 
