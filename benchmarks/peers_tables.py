@@ -10,7 +10,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from csnn_jax.document.markdown import table, two_digits
+from csnn_jax.document.markdown import table
+from csnn_jax.document.numbers import two_digits
 from csnn_jax.figures.style import BLUE, GREY, PAGE, new, powers, styled
 
 PATH = Path(__file__).parent.parent / "results/peers.json"

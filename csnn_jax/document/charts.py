@@ -1,18 +1,14 @@
-"""Charts of a page: Plotly figures as plain JSON, in the page's own colors, which follow light and dark.
+"""Makes charts: Plotly figures as plain data, in a page's own colors, which follow light and dark."""
 
-Text is escaped unless it's `Html`, because Plotly would interpret `<b>` and the like as markup.
-"""
-
-import html
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from csnn_jax.document.html import PLOTLY, Content, Html, data, element
+from csnn_jax.document.blocks import Chart, Entry
 
-COLOURS = 8
+COLORS = 8
 LOG = {"type": "log", "dtick": 1, "tickformat": "~g"}
 """Settings of an axis of small numbers."""
 STEPS = {"type": "log", "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]}
@@ -54,40 +50,20 @@ class Series(NamedTuple):
     texts: Sequence[str] = ()
 
 
-class Entry(NamedTuple):
-    """An entry of a legend.
-
-    Attributes:
-        name: its text.
-        group: `legendgroup` of its traces.
-        number: picks its color.
-        symbol: shape of its markers, shown if it's one of `SYMBOLS`.
-        line: whether a line is shown.
-    """
-
-    name: str
-    group: str
-    number: int
-    symbol: str = ""
-    line: bool = True
-
-
-def colour(number: int) -> str:
+def color_of(number: int) -> str:
     """The color of a series by its number, for a style or a figure."""
-    return f"var(--series-{number % COLOURS + 1})"
+    return f"var(--series-{number % COLORS + 1})"
 
 
 def lines(
-    caption: Content,
+    caption: str,
     series: Sequence[Series],
     x: str,
     y: str,
     *,
-    height: int = 320,
     x_axis: Mapping[str, Any] | None = None,
     y_axis: Mapping[str, Any] | None = None,
-    y_lines: Sequence[float] = (),
-) -> Html:
+) -> Chart:
     """Lines over one axis, with a legend if there are several names.
 
     Args:
@@ -95,27 +71,24 @@ def lines(
         series: equal names share an entry of the legend.
         x: title of the x axis, with its unit.
         y: title of the y axis.
-        height: in CSS pixels.
         x_axis: more of Plotly's settings of the x axis, such as its type.
         y_axis: the same for the y axis.
-        y_lines: where dashed lines cross the whole chart.
     """
-    groups = {name: f"g{index}" for index, name in enumerate(dict.fromkeys(one.name for one in series))}
-    traces = [_line(one, groups[one.name]) for one in series]
-    shapes = [_across(at) for at in y_lines]
-    layout = {"xaxis": _axis(x, x_axis), "yaxis": _axis(y, y_axis), "shapes": shapes}
-    entries = {one.name: Entry(one.name, groups[one.name], one.number, one.symbol) for one in reversed(series)}
+    groups = {name: f"g{index}" for index, name in enumerate(dict.fromkeys(line.name for line in series))}
+    traces = [_line(line, groups[line.name]) for line in series]
+    layout = {"xaxis": _axis(x, x_axis), "yaxis": _axis(y, y_axis)}
+    entries = {line.name: Entry(line.name, groups[line.name], line.number, line.symbol) for line in reversed(series)}
     legend = [entries[name] for name in groups] if len(groups) > 1 else []
-    return figure(caption, f"Chart: {y} over {x}.", traces, layout, height, legend)
+    return Chart(caption, f"Chart: {y} over {x}.", traces, layout, legend=legend)
 
 
 def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
     """Accuracies from 0 to 1 on a scale stretched toward 100%: series for `lines`, and its `y_axis`."""
     made = []
-    for one in series:
-        missing = [max(_LEAST, 100 * (1 - value)) for value in one.y]
-        made.append(one._replace(y=missing, texts=[f"{value:.2%}" for value in one.y]))
-    all_missing = [value for one in made for value in one.y] or [1]
+    for line in series:
+        missing = [max(_LEAST, 100 * (1 - value)) for value in line.y]
+        made.append(line._replace(y=missing, texts=[f"{value:.2%}" for value in line.y]))
+    all_missing = [value for line in made for value in line.y] or [1]
     ticks = _ticks(math.log10(max(all_missing) / min(all_missing)) or 2)  # decades; Plotly shows two for a single value
     names = ["100" if tick == _LEAST else f"{100 - tick:.4g}" for tick in ticks]
     return made, {"type": "log", "autorange": "reversed", "tickvals": ticks, "ticktext": names}
@@ -124,57 +97,46 @@ def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
 def _ticks(decades: float) -> list[float]:
     """Ticks in percent missing, far enough apart that their labels don't overlap."""
     wanted = [90.0, *(float(f"{digit * scale:g}") for digit in _DIGITS for scale in (10, 1, 0.1, 0.01))]
-    kept: list[float] = []
+    ticks: list[float] = []
     for tick in wanted:
-        if tick <= 90 and all(abs(math.log10(tick / other)) >= _APART * decades for other in kept):
-            kept.append(tick)
-    return sorted(kept, reverse=True)
+        if tick <= 90 and all(abs(math.log10(tick / other)) >= _APART * decades for other in ticks):
+            ticks.append(tick)
+    return sorted(ticks, reverse=True)
 
 
 def bars(
-    caption: Content,
+    caption: str,
     x: Values,
     y: Values,
     labels: tuple[str, str],
     *,
     number: int = 0,
-    height: int = 200,
-    x_axis: Mapping[str, Any] | None = None,
     y_axis: Mapping[str, Any] | None = None,
     x_lines: Sequence[float] = (),
-) -> Html:
+) -> Chart:
     """Bars, such as a histogram's, at x with heights y, and dashed lines at `x_lines`.
 
     `labels` are the titles of the axes, with units.
     """
-    trace = {"type": "bar", "x": x, "y": y, "marker": {"color": colour(number)}, "hoverinfo": "x+y"}
+    trace = {"type": "bar", "x": x, "y": y, "marker": {"color": color_of(number)}, "hoverinfo": "x+y"}
     shapes = [shape for at in x_lines for shape in _upright(at)]
-    layout = {"xaxis": _axis(labels[0], x_axis), "yaxis": _axis(labels[1], y_axis), "bargap": 0.05, "shapes": shapes}
-    return figure(caption, f"Chart: {labels[1]} over {labels[0]}.", [trace], layout, height)
+    layout = {"xaxis": _axis(labels[0]), "yaxis": _axis(labels[1], y_axis), "bargap": 0.05, "shapes": shapes}
+    return Chart(caption, f"Chart: {labels[1]} over {labels[0]}.", [trace], layout, 200)
 
 
-def dots(
-    caption: Content,
-    categories: Sequence[str],
-    groups: Mapping[str, Values],
-    y: str,
-    *,
-    height: int = 320,
-    y_axis: Mapping[str, Any] | None = None,
-) -> Html:
-    """A marker of every group for each category. Unlike bars, they make sense on a logarithmic axis."""
+def dots(caption: str, categories: Sequence[str], groups: Mapping[str, Values], y: str) -> Chart:
+    """A marker of every group for each category, on a logarithmic axis, where bars would make no sense."""
     traces, legend = [], []
     for number, (name, values) in enumerate(groups.items()):
         symbol = SYMBOLS[number % len(SYMBOLS)]
-        one = Series(name, categories, values, number, "markers", symbol=symbol)
-        trace = _line(one, f"g{number}")
+        trace = _line(Series(name, categories, values, number, "markers", symbol=symbol), f"g{number}")
         traces.append(trace | {"marker": trace["marker"] | {"size": 13}})
         legend.append(Entry(name, f"g{number}", number, symbol, line=False))
-    layout = {"xaxis": {"type": "category"}, "yaxis": _axis(y, y_axis)}
-    return figure(caption, f"Chart: {y}, by {', '.join(groups)}.", traces, layout, height, legend)
+    layout = {"xaxis": {"type": "category"}, "yaxis": _axis(y, LOG | {"tickformat": "~s"})}
+    return Chart(caption, f"Chart: {y}, by {', '.join(groups)}.", traces, layout, legend=legend)
 
 
-def heat(caption: Content, values: np.ndarray, names: Sequence[str], x: str, y: str, *, height: int = 480) -> Html:
+def heat(caption: str, values: np.ndarray, names: Sequence[str], x: str, y: str) -> Chart:
     """A matrix [rows, columns] in colors, the first row on top; `names` of both."""
     trace: dict[str, Any] = {
         "type": "heatmap",
@@ -186,32 +148,7 @@ def heat(caption: Content, values: np.ndarray, names: Sequence[str], x: str, y: 
     }
     trace |= {"xgap": 1, "ygap": 1, "colorbar": {"thickness": 12, "outlinewidth": 0}}
     axes = {"xaxis": _axis(x, {"type": "category"}), "yaxis": _axis(y, {"type": "category", "autorange": "reversed"})}
-    return figure(caption, f"Matrix: {y} by {x}.", [trace], axes, height)
-
-
-def figure(
-    caption: Content,
-    description: str,
-    traces: Sequence[Mapping[str, Any]],
-    layout: Mapping[str, Any],
-    height: int = 320,
-    legend: Iterable[Entry] = (),
-) -> Html:
-    """Any Plotly figure.
-
-    Args:
-        caption: shown above it.
-        description: the kind of chart, for screen readers; its numbers belong in the text or a table.
-        traces: Plotly's. A color `var(--name)` comes from the page's style.
-        layout: Plotly's.
-        height: in CSS pixels; the width fills the available room.
-        legend: its entries.
-    """
-    entries = [element("li", _entry(entry)) for entry in legend]
-    plot = element("div", class_="plot", role="img", aria_label=description, style=f"height:{height}px")
-    parts = [element("figcaption", caption), *([element("ul", *entries, class_="legend")] if entries else [])]
-    spec = data({"data": _escaped(traces), "layout": _escaped(layout)})
-    return element("figure", *parts, plot, spec, class_="chart", needs=(PLOTLY, "charts.js"))
+    return Chart(caption, f"Matrix: {y} by {x}.", [trace], axes, 560)
 
 
 def thinned(x: Values, y: Values, most: int = 800) -> tuple[np.ndarray, np.ndarray]:
@@ -224,55 +161,30 @@ def thinned(x: Values, y: Values, most: int = 800) -> tuple[np.ndarray, np.ndarr
     return first, second
 
 
-def _line(one: Series, group: str) -> dict[str, Any]:
-    dash = _DASHES[one.number // COLOURS % len(_DASHES)]
+def _line(series: Series, group: str) -> dict[str, Any]:
+    color, symbol = color_of(series.number), series.symbol
+    size = 11 if symbol == "star" else 9 if symbol in SYMBOLS else 5
     trace: dict[str, Any] = {
         "type": "scatter",
-        "mode": one.mode,
-        "name": one.name,
-        "x": one.x,
-        "y": one.y,
+        "mode": series.mode,
+        "name": series.name,
+        "x": series.x,
+        "y": series.y,
         "legendgroup": group,
+        "line": {"color": color, "width": series.width, "dash": _DASHES[series.number // COLORS % len(_DASHES)]},
+        "marker": {"color": color, "size": size, "symbol": symbol},
+        "opacity": series.opacity,
+        "hoverlabel": {"namelength": -1},
+        "hoverinfo": "x+y+name",
     }
-    trace["line"] = {"color": colour(one.number), "width": one.width, "dash": dash}
-    size = 11 if one.symbol == "star" else 9 if one.symbol in SYMBOLS else 5
-    trace["marker"] = {"color": colour(one.number), "size": size, "symbol": one.symbol}
-    trace |= {"opacity": one.opacity, "hoverlabel": {"namelength": -1}, "hoverinfo": "x+y+name"}
-    return trace | ({"text": one.texts, "hoverinfo": "x+text+name"} if one.texts else {})
-
-
-def _across(at: float) -> dict[str, Any]:
-    line = {"color": "var(--ink)", "width": 2, "dash": "dash"}
-    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line}
+    return trace | ({"text": series.texts, "hoverinfo": "x+text+name"} if series.texts else {})
 
 
 def _upright(at: float) -> Iterator[dict[str, Any]]:
     """A dashed line, on top of one in the page's color that makes it visible on bars."""
-    place = {"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1}
-    yield {**place, "line": {"color": "var(--paper)", "width": 5}}
-    yield {**place, "line": _across(at)["line"]}
+    for line in ({"color": "var(--paper)", "width": 5}, {"color": "var(--ink)", "width": 2, "dash": "dash"}):
+        yield {"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": line}
 
 
-def _axis(title: str, more: Mapping[str, Any] | None) -> dict[str, Any]:
+def _axis(title: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return {"title": {"text": title}, **(more or {})}
-
-
-def _entry(one: Entry) -> Html:
-    kind = ("solid", "dashed", "dotted")[min(one.number // COLOURS, 2)]
-    line = element("span", class_="swatch", style=f"border-top:3px {kind} {colour(one.number)}")
-    mark = element("span", class_=f"mark {one.symbol}", style=f"background:{colour(one.number)}")
-    shown = [*([line] if one.line else []), *([mark] if one.symbol in SYMBOLS else [])]
-    return element("button", *shown, one.name, type="button", aria_pressed="true", data_group=one.group)
-
-
-def _escaped(spec: Any) -> Any:
-    """Escapes the text in a figure, so Plotly shows it literally."""
-    if isinstance(spec, Html):
-        return spec.text
-    if isinstance(spec, str):
-        return html.escape(spec, quote=False)
-    if isinstance(spec, Mapping):
-        return {key: _escaped(value) for key, value in spec.items()}
-    if isinstance(spec, (list, tuple)):
-        return [_escaped(value) for value in spec]
-    return spec

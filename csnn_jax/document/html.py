@@ -1,59 +1,53 @@
-"""A page as one self-contained HTML file: text, tables, pictures, charts. It loads nothing from the network.
-
-Anything but `Html` is text and is escaped. Each piece of HTML lists the scripts and styles it needs; `document`
-includes each of them once. This module doesn't depend on runs or bundles.
-"""
+"""Documents as pages: one self-contained HTML file each, which loads nothing from the network."""
 
 import base64
 import html
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
+from csnn_jax.document import charts
+from csnn_jax.document.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Document,
+    Entry,
+    Film,
+    Folded,
+    Grid,
+    Items,
+    Listing,
+    Paragraph,
+    Picture,
+    Scored,
+    Section,
+    Shaded,
+    Strong,
+    Table,
+    every,
+    has_numbers,
+    plain,
+)
 from csnn_jax.errors import UserError
 
 PLOTLY = "plotly.js"
 """Comes from the package `plotly`; all other scripts and styles are next to this module."""
 
-_STYLE = "page.css"  # of every page
+_NEEDED: dict[type, tuple[str, ...]] = {Chart: (PLOTLY, "charts.js"), Film: ("film.css", "spikes.js")}
+"""Scripts and styles of blocks; every page has page.css."""
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
-_NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(e[-+]?\d+)?( ?(%|[kMG]?B|[mun]?s|[pn]J|steps?))?|-")
 
 
-@dataclass(frozen=True)
-class Html:
-    """Text that is HTML already.
-
-    Attributes:
-        text: the HTML.
-        needs: names of the scripts and styles it requires.
-    """
-
-    text: str
-    needs: tuple[str, ...] = ()
-
-
-Content = Html | str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a page with its own heading, listed in the contents.
-
-    Attributes:
-        title: the heading.
-        contents: the pieces below it.
-    """
-
-    title: str
-    contents: tuple[Content, ...]
+class Html(str):
+    """Text that is HTML already; any other text is escaped."""
 
 
 def require() -> None:
@@ -68,212 +62,6 @@ def require() -> None:
         raise UserError(f"the report needs plotly ({error}); expected `pip install 'csnn-jax[report]'`") from None
 
 
-def joined(contents: Iterable[Content]) -> Html:
-    """Concatenates pieces."""
-    parts = [part if isinstance(part, Html) else Html(html.escape(part)) for part in contents]
-    needs = dict.fromkeys(name for part in parts for name in part.needs)
-    return Html("".join(part.text for part in parts), tuple(needs))
-
-
-def element(tag: str, *contents: Content, needs: Sequence[str] = (), **attributes: str | int | bool | None) -> Html:
-    """An element with its end tag, except for void elements (img, input, meta).
-
-    Args:
-        tag: its name.
-        contents: the pieces inside it.
-        needs: scripts and styles that it requires itself.
-        attributes: `class_` is class, `aria_label` is aria-label. None and False: omitted; True: without a value.
-    """
-    inside = joined(contents)
-    given = "".join(_attribute(*one) for one in attributes.items() if one[1] is not None and one[1] is not False)
-    end = "" if tag in ("img", "input", "meta") else f"{inside.text}</{tag}>"
-    return Html(f"<{tag}{given}>{end}", tuple(dict.fromkeys((*inside.needs, *needs))))
-
-
-def _attribute(name: str, value: str | int | bool | None) -> str:
-    name = name.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
-
-
-def paragraph(*contents: Content) -> Html:
-    """A paragraph."""
-    return element("p", *contents)
-
-
-def breakable(text: str) -> Html:
-    """Text with a path, in which lines may break after each slash."""
-    return Html(html.escape(text).replace("/", "/<wbr>"))
-
-
-def note(*contents: Content) -> Html:
-    """A highlighted paragraph: what was left out, and why."""
-    return element("p", *contents, class_="note")
-
-
-def code(text: str) -> Html:
-    """Code within a line."""
-    return element("code", text)
-
-
-def listing(text: str, label: str) -> Html:
-    """Lines of code, which don't wrap, or a single command, which does; `label` is for screen readers."""
-    kind = None if "\n" in text else "breaks"
-    return _scrolls(element("pre", element("code", text), class_=kind), label)
-
-
-def subsection(title: str, *contents: Content) -> Html:
-    """A part of a section."""
-    return joined((element("h3", title), *contents))
-
-
-def folded(summary: str, *contents: Content) -> Html:
-    """A collapsed part of the page, which only some readers need."""
-    return element("details", element("summary", summary), *contents)
-
-
-def grid(pieces: Iterable[Content], kind: str = "") -> Html:
-    """Pieces side by side, as many as fit; `kind`: "small" or "tiny" ones."""
-    return element("div", *pieces, class_=f"grid {kind}".strip())
-
-
-def table(
-    caption: str, head: Sequence[str], rows: Iterable[Sequence[Content | int | None]], *, stacks: bool = False
-) -> Html:
-    """A table. The first cell of a row is its heading. Numbers are right-aligned, with thousands separators.
-
-    None is a dash. If there's no room for a table that `stacks`, the cells follow their row's heading, with names.
-    """
-    cells = [[_cell(value) for value in row] for row in rows]
-    kinds = [None, *(_kind(row[column] for row in cells) for column in range(1, len(head)))]
-    top = [element("th", name, scope="col", class_=kind) for name, kind in zip(head, kinds, strict=True)]
-    names = head if stacks else [None] * len(head)
-    body = [element("tr", *_row(row, kinds, names)) for row in cells]
-    parts = (element("caption", caption), element("thead", element("tr", *top)), element("tbody", *body))
-    return _scrolls(element("table", *parts, class_="stacks" if stacks else None), caption)
-
-
-def _scrolls(content: Html, label: str) -> Html:
-    """Makes content scroll that may be wider than a phone; the keyboard can scroll it, too."""
-    return element("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
-
-
-def _row(cells: Sequence[Content], kinds: Sequence[str | None], names: Sequence[str | None]) -> list[Html]:
-    columns = zip(cells[1:], kinds[1:], names[1:], strict=True)
-    rest = [element("td", cell, class_=kind, data_name=name) for cell, kind, name in columns]
-    return [element("th", cells[0], scope="row"), *rest]
-
-
-def _kind(column: Iterable[Content]) -> str | None:
-    """Returns "number" if a column only has numbers, regardless of their markup."""
-    texts = [re.sub("<[^>]*>", "", cell.text) if isinstance(cell, Html) else cell for cell in column]
-    return "number" if all(map(_NUMBER.fullmatch, texts)) else None
-
-
-def _cell(value: Content | int | None) -> Content:
-    if value is None:
-        return "-"
-    return value if isinstance(value, (Html, str)) else f"{value:,}"
-
-
-def picture(png: bytes, alt: str, caption: Content | None = None, width: int | None = None) -> Html:
-    """A small PNG picture, shown with sharp pixels.
-
-    Args:
-        png: the file's bytes.
-        alt: what it shows, in words.
-        caption: shown below it.
-        width: in CSS pixels; it shrinks if there's less room. None: its own.
-    """
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    image = element("img", src=source, alt=alt, width=width, style=f"width:{width}px" if width else None)
-    if caption is None:
-        return image
-    return element("figure", image, element("figcaption", caption), class_="picture")
-
-
-def data(value: Any) -> Html:
-    """Anything as JSON in the page, for a script; numbers that aren't finite become null."""
-    text = json.dumps(_plain(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    text = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
-    return Html(f'<script type="application/json">{text}</script>')
-
-
-def _plain(value: Any) -> Any:
-    """Converts a value for JSON; floats get five digits, more than a screen can show."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    return value
-
-
-def document(title: str, lead: Sequence[Content], sections: Sequence[Section], made_by: str) -> str:
-    """The whole file.
-
-    Args:
-        title: title of the page.
-        lead: paragraphs below the title: what the page is about.
-        sections: in order.
-        made_by: the program that makes it, for `is_made_by`.
-
-    Raises:
-        UserError: charts need plotly, which is missing.
-    """
-    names = _names(sections)
-    links = [element("li", element("a", one.title, href=f"#{name}")) for name, one in names.items()]
-    parts = [element("section", _heading(one, name), *one.contents) for name, one in names.items()]
-    body = [
-        element("a", "Skip to the content", class_="skip", href="#content"),
-        element("header", element("h1", breakable(title)), *(paragraph(line) for line in lead)),
-        element("nav", element("ul", *links), aria_label="Contents"),
-        element("main", *parts, id="content", tabindex=-1),
-        element("footer", paragraph(f"Made by {made_by}. This file works offline.")),
-    ]
-    return _file(title, joined(body), made_by)
-
-
-def is_made_by(program: str, start: str) -> bool:
-    """Whether a file is a page made by a program, judged by its start (the first kilobyte)."""
-    return element("meta", name="generator", content=program).text in start
-
-
-def _names(sections: Sequence[Section]) -> dict[str, Section]:
-    """The sections by a unique name for their address."""
-    named: dict[str, Section] = {}
-    for number, section in enumerate(sections, 1):
-        slug = re.sub("[^a-z0-9]+", "-", section.title.lower()).strip("-")
-        named[slug if slug and slug not in named else f"{slug}-{number}".lstrip("-")] = section
-    return named
-
-
-def _heading(section: Section, name: str) -> Html:
-    return element("h2", section.title, id=name)
-
-
-def _file(title: str, body: Html, made_by: str) -> str:
-    needs = dict.fromkeys((_STYLE, *body.needs))
-    styles = "\n".join(_asset(name) for name in needs if name.endswith(".css"))
-    scripts = [f"<script>\n{_asset(name)}\n</script>" for name in needs if name.endswith(".js")]
-    head = [
-        Html('<meta charset="utf-8">'),
-        element("meta", name="generator", content=made_by),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        Html(f"<style>\n{styles}</style>"),
-        Html('<link rel="icon" href="data:,">'),
-    ]
-    lines = ["<!doctype html>", '<html lang="en">', "<head>", *(one.text for one in head), "</head>", "<body>"]
-    return "\n".join([*lines, body.text, *scripts, "</body>", "</html>"]) + "\n"
-
-
 def library() -> str:
     """Plotly's script, which pages with charts include.
 
@@ -284,7 +72,217 @@ def library() -> str:
     return import_module("plotly.offline").get_plotlyjs()
 
 
+def render(document: Document, made_by: str) -> str:
+    """The whole file; `made_by` is the program that makes it, for `is_made_by`.
+
+    Raises:
+        UserError: charts need plotly, which is missing.
+    """
+    named: dict[str, Section] = {}
+    for number, section in enumerate(document.sections, 1):
+        slug = re.sub("[^a-z0-9]+", "-", section.title.lower()).strip("-")
+        named[slug if slug and slug not in named else f"{slug}-{number}".lstrip("-")] = section
+    links = [_element("li", _element("a", section.title, href=f"#{name}")) for name, section in named.items()]
+    parts = [
+        _element("section", _element("h2", section.title, id=name), blocks(section.blocks))
+        for name, section in named.items()
+    ]
+    heading = Html(html.escape(document.title).replace("/", "/<wbr>"))  # a path may break after each slash
+    body = [
+        _element("a", "Skip to the content", class_="skip", href="#content"),
+        _element("header", _element("h1", heading), blocks(document.lead)),
+        _element("nav", _element("ul", *links), aria_label="Contents"),
+        _element("main", *parts, id="content", tabindex=-1),
+        _element("footer", _element("p", f"Made by {made_by}. This file works offline.")),
+    ]
+    kinds = {type(block) for block in every([*document.lead, *document.sections])}
+    needed = ["page.css", *(name for kind, names in _NEEDED.items() if kind in kinds for name in names)]
+    styles = "\n".join(_asset(name) for name in needed if name.endswith(".css"))
+    scripts = [_script(name) for name in needed if name.endswith(".js")]
+    head = [
+        '<meta charset="utf-8">',
+        _element("meta", name="generator", content=made_by),
+        _element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        _element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        _element("meta", name="color-scheme", content="light dark"),
+        _element("title", document.title),
+        f"<style>\n{styles}</style>",
+        '<link rel="icon" href="data:,">',
+    ]
+    lines = ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", "".join(body)]
+    return "\n".join([*lines, *scripts, "</body>", "</html>"]) + "\n"
+
+
+def is_made_by(program: str, start: str) -> bool:
+    """Whether a file is a page made by a program, judged by its start (the first kilobyte)."""
+    return _element("meta", name="generator", content=program) in start
+
+
 def _asset(name: str) -> str:
-    if name == PLOTLY:
-        return library()
-    return (files(__package__) / name).read_text(encoding="utf-8")
+    return library() if name == PLOTLY else (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _script(name: str) -> str:
+    kind = ' type="module"' if name == "spikes.js" else ""
+    return f"<script{kind}>\n{_asset(name)}\n</script>"
+
+
+def blocks(contents: Iterable[Block]) -> Html:
+    """Blocks in order, without the page around them."""
+    return Html("".join(map(_block, contents)))
+
+
+def _block(block: Block) -> Html:
+    match block:
+        case Paragraph():
+            return _element("p", _words(block.words), class_="note" if block.note else None)
+        case Items():
+            return _element("ul", *(_element("li", _words(item)) for item in block.items))
+        case Listing():  # lines don't wrap, but a single command does
+            lines = _element("pre", _element("code", block.code), class_=None if "\n" in block.code else "breaks")
+            return _scrolls(lines, block.label)
+        case Table():
+            return _table(block)
+        case Chart():
+            return _chart(block)
+        case Picture():
+            return _picture(block)
+        case Scored():
+            caption = _element("figcaption", _words(block.caption))
+            return _element("figure", _element("div", _picture(block.picture), _bars(block), class_="pair"), caption)
+        case Film():
+            inside = (Html(_asset("film.html")), data(block.data))
+            return _element("div", *inside, class_="player", role="group", aria_label=block.label, tabindex=0)
+        case Grid():
+            return _element("div", blocks(block.blocks), class_=f"grid {block.kind}".strip())
+        case Folded():
+            return _element("details", _element("summary", block.summary), blocks(block.blocks))
+        case Section():
+            return Html(_element("h3", block.title) + blocks(block.blocks))
+
+
+def _element(tag: str, *contents: str, **attributes: str | int | None) -> Html:
+    """An element with its end tag, except for void elements.
+
+    `class_` is the attribute class, `aria_label` is aria-label; None is omitted.
+    """
+    pairs = [(name.rstrip("_").replace("_", "-"), value) for name, value in attributes.items() if value is not None]
+    start = "".join([f"<{tag}", *(f' {name}="{html.escape(str(value))}"' for name, value in pairs), ">"])
+    if tag in ("img", "meta"):
+        return Html(start)
+    inside = (part if isinstance(part, Html) else html.escape(part) for part in contents)
+    return Html("".join([start, *inside, f"</{tag}>"]))
+
+
+def _words(words: Cell) -> Html:
+    match words:
+        case Code():
+            return _element("code", words.text)
+        case Strong():
+            return _element("strong", _words(words.words))
+        case tuple():
+            return Html("".join(map(_words, words)))
+        case Shaded():
+            style = f"background:color-mix(in srgb, var({words.color}) {100 * words.share:.0f}%, transparent)"
+            kind, shade = ("cell", style) if words.share else ("cell none", None)
+            return _element("span", words.text, class_=kind, style=shade)
+    return Html(html.escape(plain(words)))
+
+
+def _scrolls(content: Html, label: str) -> Html:
+    """Makes content scroll that may be wider than a phone; the keyboard can scroll it, too."""
+    return _element("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
+
+
+def _table(table: Table) -> Html:
+    columns = [*zip(*table.rows, strict=True)] or [()] * len(table.head)
+    kinds = [None, *("number" if has_numbers(map(plain, column)) else None for column in columns[1:])]
+    names = table.head if table.stacks else [None] * len(table.head)
+    head = [_element("th", name, scope="col", class_=kind) for name, kind in zip(table.head, kinds, strict=True)]
+    rows = []
+    for first, *others in table.rows:
+        cells = [
+            _element("td", _words(cell), class_=kind, data_name=name)
+            for cell, kind, name in zip(others, kinds[1:], names[1:], strict=True)
+        ]
+        rows.append(_element("tr", _element("th", _words(first), scope="row"), *cells))
+    parts = (
+        _element("caption", table.caption),
+        _element("thead", _element("tr", *head)),
+        _element("tbody", *rows),
+    )
+    return _scrolls(_element("table", *parts, class_="stacks" if table.stacks else None), table.caption)
+
+
+def _picture(picture: Picture) -> Html:
+    assert isinstance(picture.source, bytes)
+    source, width = f"data:image/png;base64,{base64.b64encode(picture.source).decode()}", picture.width
+    image = _element("img", src=source, alt=picture.alt, width=width, style=f"width:{width}px" if width else None)
+    if picture.caption is None:
+        return image
+    return _element("figure", image, _element("figcaption", _words(picture.caption)), class_="picture")
+
+
+def _bars(scored: Scored) -> Html:
+    """Scores by class as a tiny chart, in which negative ones point down; its description lists the numbers."""
+    width, names = 8, [name for name, _, _ in scored.scores]
+    values = [value for _, value, _ in scored.scores]
+    low, high = min(0, *values), max(0, *values)
+    most = (high - low) or 1
+    zero, marks = 62 + 60 * low / most, []
+    for number, (name, value, color) in enumerate(scored.scores):
+        y, height = f"{zero - 60 * max(value, 0) / most:.1f}", f"{1 + 60 * abs(value) / most:.1f}"
+        marks.append(
+            _element("rect", x=number * width, y=y, width=width - 2, height=height, style=f"fill:var({color})")
+        )
+        if max(map(len, names)) == 1:
+            marks.append(_element("text", name, x=number * width + width // 2 - 1, y=73, text_anchor="middle"))
+    whole = f"0 0 {width * len(values)} 76"
+    return _element("svg", *marks, viewBox=whole, role="img", aria_label=scored.description, class_="bars")
+
+
+def _chart(chart: Chart) -> Html:
+    plot = _element("div", class_="plot", role="img", aria_label=chart.description, style=f"height:{chart.height}px")
+    spec = data({"data": _escaped(chart.traces), "layout": _escaped(chart.layout)})
+    legend = [_element("ul", *map(_entry, chart.legend), class_="legend")] if chart.legend else []
+    return _element("figure", _element("figcaption", chart.caption), *legend, plot, spec, class_="chart")
+
+
+def _entry(entry: Entry) -> Html:
+    color, kind = charts.color_of(entry.number), ("solid", "dashed", "dotted")[min(entry.number // charts.COLORS, 2)]
+    line = _element("span", class_="swatch", style=f"border-top:3px {kind} {color}")
+    mark = _element("span", class_=f"mark {entry.symbol}", style=f"background:{color}")
+    shown = [*([line] if entry.line else []), *([mark] if entry.symbol in charts.SYMBOLS else []), entry.name]
+    button = _element("button", *shown, type="button", aria_pressed="true", data_group=entry.group)
+    return _element("li", button)
+
+
+def _escaped(spec: Any) -> Any:
+    """Escapes the text in a figure, because Plotly would interpret `<b>` and the like as markup."""
+    if isinstance(spec, str):
+        return html.escape(spec, quote=False)
+    if isinstance(spec, Mapping):
+        return {key: _escaped(value) for key, value in spec.items()}
+    if isinstance(spec, Sequence):
+        return [_escaped(value) for value in spec]
+    return spec
+
+
+def data(value: Any) -> Html:
+    """Anything as JSON in the page, for a script; numbers that aren't finite become null."""
+    text = json.dumps(_jsonable(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    text = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
+    return Html(f'<script type="application/json">{text}</script>')
+
+
+def _jsonable(value: Any) -> Any:
+    """Converts a value for JSON; floats get five digits, more than a screen can show."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _jsonable(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_jsonable(one) for one in value]
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    return value

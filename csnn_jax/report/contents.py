@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from csnn_jax.document import html as page
-from csnn_jax.document.html import Content, Section
+from csnn_jax.document.blocks import Document, Paragraph, Section
 from csnn_jax.engine import process
 from csnn_jax.report import answers, cost, film, neurons, origin, training
 from csnn_jax.report.measure import Measured, measure
@@ -24,42 +23,38 @@ def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
     return measured
 
 
-def text(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured], command: str, program: str) -> str:
-    """The whole file.
+def document(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured], command: str) -> Document:
+    """The whole report.
 
     Args:
         subjects: the runs.
         measured: their measurements, by number.
         command: the command that made this report.
-        program: for the file's head.
     """
     pairs = [(one, measured[one.number]) for one in subjects if one.number in measured]
     sections = [training.section(subjects)]
     if pairs:
-        sections.append(Section("Accuracy against steps", (answers.steps(pairs),)))
+        sections.append(Section("Accuracy against steps", answers.steps(pairs)))
     for one, measures in pairs:
         sections += _details(one, measures, f" of {one.name}" if len(subjects) > 1 else "")
     sections.append(origin.section(subjects, [measures.engine for _, measures in pairs], command))
     title = f"Report of {subjects[0].name}" if len(subjects) == 1 else f"Report of {len(subjects)} runs"
-    return page.document(title, _lead(subjects, measured), sections, program)
+    return Document(title, [*map(Paragraph, _lead(subjects, measured))], sections)
 
 
 def _details(subject: ReportedRun, measured: Measured, suffix: str) -> list[Section]:
     """The sections on one run."""
-    keys = page.element("p", film.KEYS, class_="keys")
-    spikes = (page.paragraph(film.legend()), film.player(subject, measured), keys)
-    parts: dict[str, tuple[Content, ...]] = {
-        "Answers": tuple(answers.answers(subject, measured)),
-        "Spikes": spikes,
-        "Neurons": tuple(neurons.neurons(subject, measured)),
-        "Synaptic operations": tuple(cost.cost(subject, measured)),
-    }
-    return [Section(name + suffix, contents) for name, contents in parts.items()]
+    return [
+        Section(f"Answers{suffix}", [*answers.answers(subject, measured)]),
+        Section(f"Spikes{suffix}", (Paragraph(film.LEGEND), film.film(subject, measured))),
+        Section(f"Neurons{suffix}", [*neurons.neurons(subject, measured)]),
+        Section(f"Synaptic operations{suffix}", cost.cost(subject, measured)),
+    ]
 
 
-def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> list[Content]:
+def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> list[str]:
     """The first paragraphs: what the page is about, and what's missing."""
-    lines: list[Content] = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
+    lines = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
     for one in subjects:
         lines += [f"{one.name}: {LEFT_OUT} are missing. {' '.join(one.missing)}"] if one.missing else []
     others = [one.name for one in subjects if one.number not in measured and not one.missing]

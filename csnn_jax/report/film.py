@@ -1,4 +1,4 @@
-"""Spike rasters that play over the window, with membranes and the output's scores: the HTML and data of film.js."""
+"""Spikes that play over the window, with membranes and the output's scores."""
 
 import base64
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from csnn_jax.config import NEVER
 from csnn_jax.config.graph import NeuronNode
-from csnn_jax.document.html import Content, Html, data, element
+from csnn_jax.document.blocks import Film
 from csnn_jax.report import tiles
 from csnn_jax.report.measure import Example, Measured
 from csnn_jax.report.subject import ReportedRun
@@ -16,85 +16,45 @@ from csnn_jax.report.subject import ReportedRun
 ROWS = 64
 """Maximum number of neurons of a layer in a raster."""
 TRACES = 3  # membranes shown of a hidden layer
-SPEEDS = (2, 5, 10, 25, 50)  # steps a second
-KEYS = "When the player has focus, space plays and pauses, arrow keys move by a step, Home and End go to either end."
+
+LEGEND = (
+    "Each row of a raster is a neuron, sorted by channel; time runs to the right. The curves below are membranes. "
+    "In the output layer, blue is the image's class and orange a wrong answer. "
+    "In other layers, blue is the neuron with the most spikes."
+)
 
 
-def player(subject: ReportedRun, measured: Measured) -> Html:
-    """The player of a run's examples, which initially shows the whole window."""
+def film(subject: ReportedRun, measured: Measured) -> Film:
+    """The film of a run's examples.
+
+    Its data: `steps`, `sums` (whether scores are summed output membranes; otherwise they count spikes), `classes`,
+    `layers` (name, shape, threshold) and `examples`, see `_example`.
+    """
     layers = subject.config.model.graph.neurons
-    steps = len(measured.examples[0].spikes[0])
-    head: list[dict[str, Any]] = [
-        {"name": node.name, "shape": node.shape, "threshold": threshold, "classes": None}
+    heads = [
+        {"name": node.name, "shape": node.shape, "threshold": threshold}
         for node, threshold in zip(layers, measured.thresholds, strict=True)
     ]
-    head[-1]["classes"] = subject.classes
-    examples = [_example(example, layers, subject.classes) for example in measured.examples]
-    film = {"steps": steps, "classes": subject.classes, "layers": head, "examples": examples}
-    stage = element("div", _side(subject), _strips(head), class_="stage")
-    parts = [_controls([one["title"] for one in examples], steps), stage, data(film)]
-    label = f"Spikes of {subject.name}, step by step"
-    needs = ("film.css", "film.js")
-    sums = subject.sums_membranes
-    return element(
-        "div", *parts, class_="player", role="group", aria_label=label, tabindex=0, data_sums=sums, needs=needs
-    )
-
-
-def _controls(titles: Sequence[str], steps: int) -> Html:
-    options = [element("option", title, value=number) for number, title in enumerate(titles)]
-    speeds = [element("option", f"{speed} steps/s", value=speed, selected=speed == 10) for speed in SPEEDS]
-    slider = element("input", type="range", class_="at", min=0, max=steps, value=steps, aria_label="Steps shown")
-    return element(
-        "div",
-        element("label", "Image ", element("select", *options, class_="which")),
-        element("button", "Play", type="button", class_="play"),
-        element("button", "Back", type="button", class_="back"),
-        element("button", "Step", type="button", class_="step"),
-        element("div", slider, element("span", class_="done"), class_="where"),
-        element("label", "Speed ", element("select", *speeds, class_="speed")),
-        class_="controls",
-    )
-
-
-def _side(subject: ReportedRun) -> Html:
-    what, unit = ("Summed membranes", "sum") if subject.sums_membranes else ("Output spikes", "spikes")
-    head = element("tr", *(element("th", name, scope="col") for name in ("class", "", unit)))
-    bar, count = element("td", element("span", class_="bar")), element("td", "0", class_="count number")
-    rows = [element("tr", element("th", name, scope="row"), bar, count) for name in subject.classes]
-    caption = element("caption", f"{what} so far")
-    table = element("table", caption, element("thead", head), element("tbody", *rows), class_="counts")
-    scrolled = element("div", table, class_="tall", role="region", aria_label=f"{what} so far", tabindex=0)
-    verdict = element("p", class_="verdict", aria_live="polite")
-    image = element("img", class_="image", src="data:,", alt="")
-    return element("div", element("div", image, element("p", class_="frame")), scrolled, verdict, class_="side")
-
-
-def _strips(head: Sequence[dict[str, Any]]) -> Html:
-    strips = []
-    for one in head:
-        spikes = f"Spikes of {one['name']} over the window"
-        raster = element("canvas", class_="raster", role="img", aria_label=spikes)
-        below = f"Membranes of {one['name']} over the window"
-        membranes = element("canvas", class_="membranes", role="img", aria_label=below)
-        name = element("strong", one["name"])
-        caption = element("figcaption", name, " ", element("span", class_="what"))
-        shown = (membranes,) if one["threshold"] is None else (raster, membranes)
-        strips.append(element("figure", caption, *shown, class_="strip"))
-    pointed = element("p", "Point at a spike for its neuron. Dashed: the threshold.", class_="pointed")
-    return element("div", *strips, pointed, class_="strips")
+    data = {
+        "steps": len(measured.examples[0].spikes[0]),
+        "sums": subject.sums_membranes,
+        "classes": subject.classes,
+        "layers": heads,
+        "examples": [_example(example, layers, subject.classes) for example in measured.examples],
+    }
+    return Film(f"Spikes of {subject.name}, step by step", data)
 
 
 def _example(example: Example, layers: Sequence[NeuronNode], classes: Sequence[str]) -> dict[str, Any]:
     name, answer = classes[example.label], classes[example.answer]
-    said = name if name == answer else f"{name}, classified as {answer}"
+    title = name if name == answer else f"{name}, classified as {answer}"
     frames = len(example.image) if example.image.ndim == 4 else 0
     pixels = tiles.film(example.image) if frames else tiles.still(example.image)
     source = base64.b64encode(tiles.png(pixels)).decode()
     height, width = example.image.shape[-3:-1]
     pairs = zip(layers, example.membranes, example.spikes, strict=True)
     return {
-        "title": f"{said} (test image {example.index})",
+        "title": f"{title} (test image {example.index})",
         "label": example.label,
         "answer": example.answer,
         "image": f"data:image/png;base64,{source}",
@@ -147,12 +107,3 @@ def spread(active: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def _base64(values: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
-
-
-def legend() -> Content:
-    """Legend of the player."""
-    return (
-        "Each row of a raster is a neuron, sorted by channel; time runs to the right. The curves below are membranes. "
-        "In the output layer, blue is the image's class and orange a wrong answer. "
-        "In other layers, blue is the neuron with the most spikes."
-    )

@@ -10,9 +10,9 @@ import numpy as np
 
 from csnn_jax.config import decided
 from csnn_jax.document import charts
-from csnn_jax.document import html as page
+from csnn_jax.document.blocks import Block, Chart, Folded, Grid, Paragraph, Section, Table
 from csnn_jax.document.charts import Series
-from csnn_jax.document.html import Content, Html, Section
+from csnn_jax.document.numbers import percent
 from csnn_jax.errors import UserError
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.training.plan import learning_rates
@@ -24,19 +24,19 @@ WIDTH = 25  # iterations in a loss's moving average
 def section(subjects: Sequence[ReportedRun]) -> Section:
     """The charts of all runs, their results, and what went wrong."""
     several = len(subjects) > 1
-    contents: list[Content] = [_summary(subjects), *_spread(subjects)] if several else []
-    contents += [page.grid((_accuracy(subjects), _loss(subjects)))]
-    densities = [_densities(one) for one in subjects]
+    contents: list[Block] = [_summary(subjects), *_spread(subjects)] if several else []
+    contents += [Grid((_accuracy(subjects), _loss(subjects)))]
+    densities = [_densities(run) for run in subjects]
     if len(subjects) <= FEW:
-        contents += [page.grid((_rates(subjects), *densities))]
+        contents += [Grid((_rates(subjects), *densities))]
     else:
-        contents += [_rates(subjects), page.folded("Densities by layer, run by run", page.grid(densities))]
-    return Section("Training", (*contents, *(part for one in subjects for part in _health(one))))
+        contents += [_rates(subjects), Folded("Densities by layer, run by run", (Grid(densities),))]
+    return Section("Training", (*contents, *(part for run in subjects for part in _health(run))))
 
 
-def _summary(subjects: Sequence[ReportedRun]) -> Html:
-    rows = [(one.name, one.iterations, _final(one), state(one)) for one in subjects]
-    return page.table("The runs", ("run", "iterations", "final test accuracy", "state"), rows)
+def _summary(subjects: Sequence[ReportedRun]) -> Table:
+    rows = [(run.name, run.iterations, _final(run), state(run)) for run in subjects]
+    return Table("The runs", ("run", "iterations", "final test accuracy", "state"), rows)
 
 
 def _final(subject: ReportedRun) -> str:
@@ -46,13 +46,13 @@ def _final(subject: ReportedRun) -> str:
     return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)") + which
 
 
-def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
+def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Paragraph]:
     """The mean of runs that differ only in their seed; for others it would be meaningless."""
     known = [one.accuracy for one in subjects if one.accuracy is not None]
     jobs = [replace(one.config, train=replace(one.config.train, seed=0)) for one in subjects]
     if len(known) > 1 and all(job == jobs[0] for job in jobs):
         middle, deviation = mean(known), stdev(known)
-        yield page.paragraph(
+        yield Paragraph(
             f"Mean of the {len(known)} final test accuracies: {middle:.2%}, standard deviation {deviation:.2%}."
         )
 
@@ -64,12 +64,7 @@ def state(subject: ReportedRun) -> str:
     return "interrupted" if subject.of_kind("end") else "not finished"
 
 
-def percent(share: float | None) -> str:
-    """A fraction from 0 to 1 as text."""
-    return "-" if share is None else f"{share:.2%}"
-
-
-def _accuracy(subjects: Sequence[ReportedRun]) -> Html:
+def _accuracy(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
     series = [one for subject in subjects for one in _accuracies(subject)]
     if not series:
         return _left_out("Accuracy", "no evaluations are recorded")
@@ -91,7 +86,7 @@ def _accuracies(subject: ReportedRun) -> Iterator[Series]:
         yield Series(subject.name, [end], [subject.accuracy], subject.number, "markers", symbol="star")
 
 
-def _loss(subjects: Sequence[ReportedRun]) -> Html:
+def _loss(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
     series = [one for subject in subjects for one in _losses(subject, len(subjects) <= FEW)]
     if not series:
         return _left_out("Loss", "no iterations are recorded")
@@ -116,7 +111,7 @@ def _curve(subject: ReportedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([one["iter"] for one in records], float), np.array([one[key] for one in records], float)
 
 
-def _rates(subjects: Sequence[ReportedRun]) -> Html:
+def _rates(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
     series = [one for subject in subjects for one in _rate(subject)]
     if not series:
         return _left_out("Learning rate", "no iterations are recorded")
@@ -134,11 +129,11 @@ def _rate(subject: ReportedRun) -> Iterator[Series]:
     except UserError:  # interrupted within the warm-up
         return
     shown = [0, *(i for i, (a, b) in enumerate(pairwise(rates), 1) if a != b), len(rates) - 1]
-    kept = np.unique(shown)
-    yield Series(subject.name, *charts.thinned(kept + 1, rates[kept]), subject.number)
+    places = np.unique(shown)
+    yield Series(subject.name, *charts.thinned(places + 1, rates[places]), subject.number)
 
 
-def _densities(subject: ReportedRun) -> Html:
+def _densities(subject: ReportedRun) -> Chart | Paragraph:
     records = subject.of_kind("train")
     names = list(records[0]["density"]) if records else []
     spiking = names[:-1] if subject.config.model.output == "integrator" else names
@@ -153,23 +148,21 @@ def _densities(subject: ReportedRun) -> Html:
     return charts.lines(caption, series, "iteration", "density (%)", y_axis={"rangemode": "tozero"})
 
 
-def _health(subject: ReportedRun) -> Iterator[Content]:
+def _health(subject: ReportedRun) -> Iterator[Block]:
     """The health messages that training printed, and how it was cut short."""
     events = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
     if events:
-        yield page.folded(f"Health messages of {subject.name}", _events(events))
+        table = Table("Health", ("iteration", "what"), events)
+        yield Folded(f"Health messages of {subject.name}", (table,))
     if not subject.of_kind("end") and subject.of_kind("train"):
         last: dict[str, Any] = subject.of_kind("train")[-1]
-        yield page.note(
+        yield Paragraph(
             f"{subject.name} hasn't ended: {last['iter']:,} iterations are recorded, the last with a loss of "
             f"{last['loss']:.4g}. Training was killed, reached a loss or gradient that isn't finite, or is still "
-            "running."
+            "running.",
+            note=True,
         )
 
 
-def _events(events: Sequence[tuple[int, str]]) -> Html:
-    return page.table("Health", ("iteration", "what"), [(f"{number:,}", text) for number, text in events])
-
-
-def _left_out(what: str, why: str) -> Html:
-    return page.note(f"{what}: not shown, because {why}.")
+def _left_out(what: str, why: str) -> Paragraph:
+    return Paragraph(f"{what}: not shown, because {why}.", note=True)

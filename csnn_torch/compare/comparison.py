@@ -49,8 +49,10 @@ class Comparison:
     @property
     def checks(self) -> list[Check]:
         """All bounds. The run's network must fire, because otherwise they show nothing; silent variants are skipped."""
-        own = next((result.densities for result in self.spikes if result.network == "run" and result.densities), {})
-        firing = [Check(f"run: density of {layer}", density, *DENSITY) for layer, density in own.items()]
+        densities = (result.densities for result in self.spikes if result.network == "run" and result.densities)
+        firing = [
+            Check(f"run: density of {layer}", density, *DENSITY) for layer, density in next(densities, {}).items()
+        ]
         results: list[SpikeResult | GradientResult | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
         return firing + [check for result in results for check in result.checks()]
 
@@ -58,6 +60,11 @@ class Comparison:
     def broken(self) -> list[Check]:
         """The bounds that don't hold."""
         return [check for check in self.checks if not check.holds]
+
+    @property
+    def pictured(self) -> bool:
+        """Whether anything was compared that the picture shows."""
+        return bool(self.trajectories) or any(not cost.failed for cost in self.costs)
 
     def as_json(self) -> dict[str, Any]:
         """The contents of comparison.json."""

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from csnn_jax import machine
-from csnn_jax.document.markdown import two_digits
+from csnn_jax.document.numbers import two_digits
 from csnn_jax.files import Scratch
 
 BASE = "snntorch"

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from csnn_jax.document.markdown import two_digits
+from csnn_jax.document.numbers import two_digits
 from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, powers, styled
 from csnn_torch.compare.cost import Cost, readable
 from csnn_torch.compare.results import Trajectory, groups
@@ -16,19 +16,19 @@ from csnn_torch.compare.results import Trajectory, groups
 COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
 NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}
 STYLES = {"csnn_jax": "-", "snntorch": "--"}
-TRAININGS, BARS, NEITHER = 3.5, 1.7, 0.8
-"""Heights in inches: of the training panels, of the costs, and of a figure with neither."""
+TRAININGS, BARS = 3.5, 1.7
+"""Heights in inches: of the training panels and of the costs."""
 
 
 @styled
 def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> Figure:
-    """One column per training run (or per group that differs only in the seed), and one row of bars."""
+    """One column per training run (or per group that differs only in the seed), and one row of bars.
+
+    Something must have been trained or measured.
+    """
     trained, measured = groups(trajectories), [cost for cost in costs if not cost.failed]
     heights = [TRAININGS] * bool(trained) + [BARS] * bool(measured)
-    figure = new(PAGE, sum(heights) or NEITHER)
-    if not heights:
-        figure.text(0.5, 0.5, "neither training nor cost was compared", ha="center", va="center")
-        return figure
+    figure = new(PAGE, sum(heights))
     parts = figure.subfigures(len(heights), height_ratios=heights, squeeze=False)[:, 0]
     if trained:
         _trainings(parts[0], trained)
