@@ -30,4 +30,6 @@ def write(folder: Path, source: DemoInputs, runtime: Runtime) -> int:
 
 def page() -> dict[str, bytes]:
     """The page's files that are the same for every bundle."""
-    return {path.name: path.read_bytes() for path in resources.files("export.demo").joinpath("static").iterdir()}
+    shared = resources.files("csnn_jax.document") / "spikes.js"  # also in reports of runs
+    paths = [*(resources.files("export.demo") / "static").iterdir(), shared]
+    return {path.name: path.read_bytes() for path in paths}
