@@ -4,9 +4,9 @@ Words are text, never markup: the renderers escape them. In a line, `Code` and `
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 _NUMBER = re.compile(r"[-+\u2212]?\d[\d.,]*(e[-+]?\d+)?( ?(%|[kMG]?B|[mun]?s|[pn]J|steps?))?|-")
 
@@ -28,23 +28,20 @@ class Strong:
 Words = str | Code | Strong | tuple["Words", ...]
 
 
-@dataclass(frozen=True)
-class Paragraph:
+class Paragraph(NamedTuple):
     """A paragraph; a note is highlighted: it says what was left out, and why."""
 
     words: Words
     note: bool = False
 
 
-@dataclass(frozen=True)
-class Items:
+class Items(NamedTuple):
     """A list with bullets."""
 
     items: tuple[Words, ...]
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """Lines of code, or a single command.
 
     Attributes:
@@ -72,8 +69,7 @@ class Shaded:
 Cell = Words | Shaded | int | None
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table. The first cell of a row is its heading. Numbers get thousands separators, None is a dash.
 
     Attributes:
@@ -89,36 +85,15 @@ class Table:
     stacks: bool = False
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry of a chart's legend.
-
-    Attributes:
-        name: its text.
-        group: `legendgroup` of its traces.
-        number: picks its color.
-        symbol: shape of its markers, shown if it's one of `charts.SYMBOLS`.
-        line: whether a line is shown.
-    """
-
-    name: str
-    group: str
-    number: int
-    symbol: str = ""
-    line: bool = True
-
-
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """A Plotly figure; only pages show it.
 
     Attributes:
         caption: shown above it.
         description: the kind of chart, for screen readers; its numbers belong in the text or a table.
-        traces: Plotly's. A color `var(--name)` comes from the page's style.
+        traces: Plotly's. A color `var(--name)` comes from the page's style. A legend lists different `legendgroup`s.
         layout: Plotly's.
         height: in CSS pixels; the width fills the available room.
-        legend: its entries.
     """
 
     caption: str
@@ -126,11 +101,9 @@ class Chart:
     traces: Sequence[Mapping[str, Any]]
     layout: Mapping[str, Any]
     height: int = 320
-    legend: Sequence[Entry] = ()
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture.
 
     Attributes:
@@ -146,8 +119,7 @@ class Picture:
     width: int | None = None
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """A picture with a score for each class; only pages show it.
 
     Attributes:
@@ -163,32 +135,28 @@ class Scored:
     caption: Words
 
 
-@dataclass(frozen=True)
-class Film:
+class Film(NamedTuple):
     """Spikes that play over the window; only pages show it. `data` are described in `csnn_jax.report.film`."""
 
     label: str
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """Blocks side by side, as many as fit; `kind`: "small" or "tiny" ones."""
 
     blocks: Sequence["Block"]
     kind: Literal["", "small", "tiny"] = ""
 
 
-@dataclass(frozen=True)
-class Folded:
+class Folded(NamedTuple):
     """A collapsed part of a page, which only some readers need."""
 
     summary: str
     blocks: Sequence["Block"]
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A part with a heading; pages list it in their contents unless it's inside another."""
 
     title: str
@@ -198,8 +166,7 @@ class Section:
 Block = Paragraph | Items | Listing | Table | Chart | Picture | Scored | Film | Grid | Folded | Section
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A whole document: a title, what it's about, and its sections."""
 
     title: str
@@ -217,14 +184,6 @@ def coded(text: str, *codes: str) -> Words:
 def listed(words: Sequence[Words], between: str = ", ") -> Words:
     """Words with text between them."""
     return tuple(part for each in words for part in (between, each))[1:]
-
-
-def every(blocks: Sequence[Block]) -> Iterator[Block]:
-    """All blocks, and those inside them."""
-    for block in blocks:
-        yield block
-        if isinstance(block, Grid | Folded | Section):
-            yield from every(block.blocks)
 
 
 def plain(cell: Cell) -> str:

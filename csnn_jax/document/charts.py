@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csnn_jax.document.blocks import Chart, Entry
+from csnn_jax.document.blocks import Chart
 
 COLORS = 8
 LOG = {"type": "log", "dtick": 1, "tickformat": "~g"}
@@ -77,9 +77,7 @@ def lines(
     groups = {name: f"g{index}" for index, name in enumerate(dict.fromkeys(line.name for line in series))}
     traces = [_line(line, groups[line.name]) for line in series]
     layout = {"xaxis": _axis(x, x_axis), "yaxis": _axis(y, y_axis)}
-    entries = {line.name: Entry(line.name, groups[line.name], line.number, line.symbol) for line in reversed(series)}
-    legend = [entries[name] for name in groups] if len(groups) > 1 else []
-    return Chart(caption, f"Chart: {y} over {x}.", traces, layout, legend=legend)
+    return Chart(caption, f"Chart: {y} over {x}.", traces, layout)
 
 
 def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
@@ -126,14 +124,13 @@ def bars(
 
 def dots(caption: str, categories: Sequence[str], groups: Mapping[str, Values], y: str) -> Chart:
     """A marker of every group for each category, on a logarithmic axis, where bars would make no sense."""
-    traces, legend = [], []
+    traces = []
     for number, (name, values) in enumerate(groups.items()):
         symbol = SYMBOLS[number % len(SYMBOLS)]
         trace = _line(Series(name, categories, values, number, "markers", symbol=symbol), f"g{number}")
         traces.append(trace | {"marker": trace["marker"] | {"size": 13}})
-        legend.append(Entry(name, f"g{number}", number, symbol, line=False))
     layout = {"xaxis": {"type": "category"}, "yaxis": _axis(y, LOG | {"tickformat": "~s"})}
-    return Chart(caption, f"Chart: {y}, by {', '.join(groups)}.", traces, layout, legend=legend)
+    return Chart(caption, f"Chart: {y}, by {', '.join(groups)}.", traces, layout)
 
 
 def heat(caption: str, values: np.ndarray, names: Sequence[str], x: str, y: str) -> Chart:

@@ -19,7 +19,6 @@ from csnn_jax.document.blocks import (
     Chart,
     Code,
     Document,
-    Entry,
     Film,
     Folded,
     Grid,
@@ -32,7 +31,6 @@ from csnn_jax.document.blocks import (
     Shaded,
     Strong,
     Table,
-    every,
     has_numbers,
     plain,
 )
@@ -41,8 +39,6 @@ from csnn_jax.errors import UserError
 PLOTLY = "plotly.js"
 """Comes from the package `plotly`; all other scripts and styles are next to this module."""
 
-_NEEDED: dict[type, tuple[str, ...]] = {Chart: (PLOTLY, "charts.js"), Film: ("film.css", "spikes.js")}
-"""Scripts and styles of blocks; every page has page.css."""
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
 
 
@@ -88,17 +84,18 @@ def render(document: Document, made_by: str) -> str:
         for name, section in named.items()
     ]
     heading = Html(html.escape(document.title).replace("/", "/<wbr>"))  # a path may break after each slash
-    body = [
+    contents = [
         _element("a", "Skip to the content", class_="skip", href="#content"),
         _element("header", _element("h1", heading), blocks(document.lead)),
         _element("nav", _element("ul", *links), aria_label="Contents"),
         _element("main", *parts, id="content", tabindex=-1),
         _element("footer", _element("p", f"Made by {made_by}. This file works offline.")),
     ]
-    kinds = {type(block) for block in every([*document.lead, *document.sections])}
-    needed = ["page.css", *(name for kind, names in _NEEDED.items() if kind in kinds for name in names)]
-    styles = "\n".join(_asset(name) for name in needed if name.endswith(".css"))
-    scripts = [_script(name) for name in needed if name.endswith(".js")]
+    body = "".join(contents)
+    has_charts, has_films = ('class="plot"' in body, 'class="player"' in body)  # text has no quotes
+    styles = "\n".join(map(_asset, ["page.css", *["film.css"] * has_films]))
+    scripts = [f"<script>\n{_asset(name)}\n</script>" for name in [PLOTLY, "charts.js"] * has_charts]
+    scripts += [f'<script type="module">\n{_asset("spikes.js")}\n</script>'] * has_films
     head = [
         '<meta charset="utf-8">',
         _element("meta", name="generator", content=made_by),
@@ -109,7 +106,7 @@ def render(document: Document, made_by: str) -> str:
         f"<style>\n{styles}</style>",
         '<link rel="icon" href="data:,">',
     ]
-    lines = ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", "".join(body)]
+    lines = ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", body]
     return "\n".join([*lines, *scripts, "</body>", "</html>"]) + "\n"
 
 
@@ -120,11 +117,6 @@ def is_made_by(program: str, start: str) -> bool:
 
 def _asset(name: str) -> str:
     return library() if name == PLOTLY else (files(__package__) / name).read_text(encoding="utf-8")
-
-
-def _script(name: str) -> str:
-    kind = ' type="module"' if name == "spikes.js" else ""
-    return f"<script{kind}>\n{_asset(name)}\n</script>"
 
 
 def blocks(contents: Iterable[Block]) -> Html:
@@ -244,17 +236,23 @@ def _bars(scored: Scored) -> Html:
 def _chart(chart: Chart) -> Html:
     plot = _element("div", class_="plot", role="img", aria_label=chart.description, style=f"height:{chart.height}px")
     spec = data({"data": _escaped(chart.traces), "layout": _escaped(chart.layout)})
-    legend = [_element("ul", *map(_entry, chart.legend), class_="legend")] if chart.legend else []
+    groups: dict[str, Mapping[str, Any]] = {}
+    for trace in chart.traces:
+        groups.setdefault(trace.get("legendgroup", ""), trace)
+    legend = [_element("ul", *map(_entry, groups.values()), class_="legend")] if len(groups) > 1 else []
     return _element("figure", _element("figcaption", chart.caption), *legend, plot, spec, class_="chart")
 
 
-def _entry(entry: Entry) -> Html:
-    color, kind = charts.color_of(entry.number), ("solid", "dashed", "dotted")[min(entry.number // charts.COLORS, 2)]
-    line = _element("span", class_="swatch", style=f"border-top:3px {kind} {color}")
-    mark = _element("span", class_=f"mark {entry.symbol}", style=f"background:{color}")
-    shown = [*([line] if entry.line else []), *([mark] if entry.symbol in charts.SYMBOLS else []), entry.name]
-    button = _element("button", *shown, type="button", aria_pressed="true", data_group=entry.group)
-    return _element("li", button)
+def _entry(trace: Mapping[str, Any]) -> Html:
+    """An entry of a legend: the trace's marker if it's one of `charts.SYMBOLS`, otherwise its line."""
+    symbol, color = trace["marker"]["symbol"], trace["marker"]["color"]
+    if symbol in charts.SYMBOLS:
+        mark = _element("span", class_=f"mark {symbol}", style=f"background:{color}")
+    else:
+        kind = {"solid": "solid", "dash": "dashed"}.get(trace["line"]["dash"], "dotted")
+        mark = _element("span", class_="swatch", style=f"border-top:3px {kind} {color}")
+    about = {"type": "button", "aria_pressed": "true", "data_group": trace["legendgroup"]}
+    return _element("li", _element("button", mark, trace["name"], **about))
 
 
 def _escaped(spec: Any) -> Any:

@@ -1,34 +1,32 @@
 // Plays spikes step by step and draws them: in reports of runs, which include this file, and in the demonstration.
 
-/** "1 spike", "2 spikes", or "a sum of 0.50". */
-export function amount(score, sums) {
-  return sums ? `a sum of ${score.toFixed(2)}` : plural(score, "spike");
-}
-
 function plural(count, noun) {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** The classes' scores after some steps: the output's spikes or membranes, summed in float32 as in the network. */
 export class Scores {
-  /** `sums`: whether membranes are summed; otherwise spikes are counted. */
-  static none(classes, sums) {
-    return Object.assign(new Scores(), { values: new Float32Array(classes), sums, steps: 0, leader: null, since: null });
+  /**
+   * `sums`: whether membranes are summed; otherwise spikes are counted. `leader`: the class with the highest score, the
+   * lowest one on ties, or null if there's no spike yet; `since`: the step since which it has led without interruption.
+   */
+  constructor(values, sums, steps = 0, leader = null, since = null) {
+    Object.assign(this, { values, sums, steps, leader, since });
   }
 
   /** The scores after one more step. */
   plus(output) {
     const values = this.values.map((score, label) => score + output[label]);
     const most = Math.max(...values);
-    const leader = most || this.sums ? values.indexOf(most) : null; // the lowest class on ties; null: no spike yet
-    const steps = this.steps + 1;
-    const since = leader === this.leader ? this.since : steps; // the step since which it has led without interruption
-    return Object.assign(new Scores(), { values, sums: this.sums, steps, leader, since });
+    const leader = most || this.sums ? values.indexOf(most) : null;
+    const since = leader === this.leader ? this.since : this.steps + 1;
+    return new Scores(values, this.sums, this.steps + 1, leader, since);
   }
 
   /** The leader's score in words. */
   get most() {
-    return amount(this.values[this.leader], this.sums);
+    const score = this.values[this.leader];
+    return this.sums ? `a sum of ${score.toFixed(2)}` : plural(score, "spike");
   }
 }
 
@@ -193,7 +191,7 @@ class FilmView {
     this.spikes = this.example.layers.map((layer) => unpacked(layer.bits, layer.rows.length, this.steps));
     this.traces = this.example.layers.map(({ traces }) => traces.map((trace) => new Float32Array(bytes(trace).buffer)));
     const output = (this.sums ? this.traces : this.spikes).at(-1);
-    this.scores = [Scores.none(this.classes.length, this.sums)];
+    this.scores = [new Scores(new Float32Array(this.classes.length), this.sums)];
     for (let t = 0; t < this.steps; t += 1) this.scores.push(this.scores[t].plus(output.map((row) => row[t])));
     const all = this.scores.flatMap(({ values }) => [...values]);
     this.range = all.reduce(([low, high], score) => [Math.min(low, score), Math.max(high, score)], [0, 0]);

@@ -63,17 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(flags: ReportFlags) -> None:
     """Raises UserError for invalid flags, before the slow part starts."""
-    twice = [name for place, name in enumerate(flags.runs) if Path(name).resolve() in _resolved(flags.runs[:place])]
-    if twice:
+    paths = [Path(name).resolve() for name in flags.runs]
+    if twice := [name for place, name in enumerate(flags.runs) if paths[place] in paths[:place]]:
         raise UserError(f"RUN {twice[0]}: given twice, expected each run once")
     out = Path(flags.out)
     check_folder(out.parent, out)
     if out.exists() and not (out.is_file() and html.is_made_by(PROGRAM, _start(out))):
         raise UserError(f"--out {out}: already exists and isn't a report, so it isn't replaced; expected another path")
-
-
-def _resolved(names: Sequence[str]) -> list[Path]:
-    return [Path(name).resolve() for name in names]
 
 
 def _start(path: Path) -> str:

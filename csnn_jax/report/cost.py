@@ -35,7 +35,7 @@ def cost(subject: ReportedRun, measured: Measured) -> list[Block]:
         Paragraph(summary),
         charts.dots(caption, [layer["name"] for layer in layers], groups, "operations"),
         Table("Per image, over the whole window", head, rows, stacks=True),
-        Folded("Energy estimate", (Paragraph(_energy(numbers["energy"])),)),
+        Folded("Energy estimate", (Paragraph(energy(numbers["energy"])),)),
     ]
 
 
@@ -43,9 +43,11 @@ def _amount(number: float) -> str:
     return f"{number / 1e6:,.1f} million" if number >= 1e6 else f"{number:,.0f}"
 
 
-def _energy(energy: dict[str, Any]) -> str:
-    spent = energy["synapses_nj"] + energy["neurons_nj"]
+def energy(numbers: dict[str, Any]) -> str:
+    """The energy per image in words, from `footprint.numbers`."""
     return (
-        f"{spent:,.0f} nJ per image. A non-spiking network of this shape, which processes an image once, takes "
-        f"{energy['one_pass_nj']:,.0f} nJ. Formula: {energy['formula']}. Source: {energy['source']}."
+        f"Energy per image: {numbers['synapses_nj'] + numbers['neurons_nj']:,.0f} nJ (synapses "
+        f"{numbers['synapses_nj']:,.0f} nJ, neurons {numbers['neurons_nj']:,.0f} nJ). A network of this shape without "
+        f"spikes, which processes an image once, takes {numbers['one_pass_nj']:,.0f} nJ. Formula: "
+        f"{numbers['formula']}. Source: {numbers['source']}."
     )

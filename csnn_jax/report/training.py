@@ -1,6 +1,6 @@
 """How training went: accuracy, loss, learning rate and densities over the iterations, with all runs in each chart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import mean, stdev
@@ -65,15 +65,13 @@ def state(subject: ReportedRun) -> str:
 
 
 def _accuracy(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
-    series = [one for subject in subjects for one in _accuracies(subject)]
-    if not series:
-        return _left_out("Accuracy", "no evaluations are recorded")
+    series = [line for subject in subjects for line in _accuracies(subject)]
     caption = (
         "Accuracy on the held-out images if there are any, otherwise on the test images. Stars: the end of training. "
         "The scale is stretched toward 100%."
     )
     shown, axis = charts.stretched(series)
-    return charts.lines(caption, shown, "iteration", "accuracy (%)", y_axis=axis)
+    return _chart("Accuracy: no evaluations", caption, shown, "accuracy (%)", axis)
 
 
 def _accuracies(subject: ReportedRun) -> Iterator[Series]:
@@ -87,13 +85,11 @@ def _accuracies(subject: ReportedRun) -> Iterator[Series]:
 
 
 def _loss(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
-    series = [one for subject in subjects for one in _losses(subject, len(subjects) <= FEW)]
-    if not series:
-        return _left_out("Loss", "no iterations are recorded")
+    series = [line for subject in subjects for line in _losses(subject, len(subjects) <= FEW)]
     caption = f"Training loss, mean of the last {WIDTH} iterations" + (
         "; faint: every iteration." if len(subjects) <= FEW else "."
     )
-    return charts.lines(caption, series, "iteration", "loss (nats)")
+    return _chart("Loss: no iterations", caption, series, "loss (nats)")
 
 
 def _losses(subject: ReportedRun, each: bool) -> Iterator[Series]:
@@ -112,11 +108,10 @@ def _curve(subject: ReportedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rates(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
-    series = [one for subject in subjects for one in _rate(subject)]
-    if not series:
-        return _left_out("Learning rate", "no iterations are recorded")
+    series = [line for subject in subjects for line in _rate(subject)]
     axis = {"rangemode": "tozero", "exponentformat": "power"}
-    return charts.lines("Learning rate set by the job's flags.", series, "iteration", "learning rate", y_axis=axis)
+    caption = "Learning rate set by the job's flags."
+    return _chart("Learning rate: no iterations", caption, series, "learning rate", axis)
 
 
 def _rate(subject: ReportedRun) -> Iterator[Series]:
@@ -137,15 +132,13 @@ def _densities(subject: ReportedRun) -> Chart | Paragraph:
     records = subject.of_kind("train")
     names = list(records[0]["density"]) if records else []
     spiking = names[:-1] if subject.config.model.output == "integrator" else names
-    if not spiking:
-        return _left_out(f"Densities of {subject.name}", "none are recorded")
     x = [one["iter"] for one in records]
     series = []
     for number, name in enumerate(spiking):
         y = np.array([100 * one["density"][name] for one in records], float)
         series.append(Series(name, *charts.thinned(x, y), number, width=1.5))
     caption = f"Density by layer of {subject.name}: neurons that spike at a step."
-    return charts.lines(caption, series, "iteration", "density (%)", y_axis={"rangemode": "tozero"})
+    return _chart(f"Densities of {subject.name}: none", caption, series, "density (%)", {"rangemode": "tozero"})
 
 
 def _health(subject: ReportedRun) -> Iterator[Block]:
@@ -164,5 +157,10 @@ def _health(subject: ReportedRun) -> Iterator[Block]:
         )
 
 
-def _left_out(what: str, why: str) -> Paragraph:
-    return Paragraph(f"{what}: not shown, because {why}.", note=True)
+def _chart(
+    missing: str, caption: str, series: Sequence[Series], y: str, axis: Mapping[str, Any] | None = None
+) -> Chart | Paragraph:
+    """Lines over the iterations, or a note on what's missing if there are none."""
+    if not series:
+        return Paragraph(f"{missing} are recorded.", note=True)
+    return charts.lines(caption, series, "iteration", y, y_axis=axis)

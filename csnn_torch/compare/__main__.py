@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_torch()
         from csnn_torch.compare.plan import Plan
 
-        plan = Plan.quick() if flags.quick else Plan.full()
+        plan = Plan.quick() if flags.quick else Plan()
         return compare(flags, plan, _shown(flags, sys.argv[1:] if arguments is None else arguments))
 
     return run_command(command, arguments)

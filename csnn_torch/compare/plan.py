@@ -11,7 +11,7 @@ ENGINES = ("scan", "event")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The number of images, iterations, seeds and rounds in a comparison.
+    """The number of images, iterations, seeds and rounds in a comparison; by default, those of this repository's.
 
     Attributes:
         images: number of test images for membranes, spikes and predictions.
@@ -31,40 +31,20 @@ class Plan:
         rounds: timed iterations and batches per process.
     """
 
-    images: int
-    gradient_images: int
-    surrogates: tuple[SurrogateName, ...] | None
-    variants: bool
-    variant_images: int
-    variant_iterations: int
-    seeds: tuple[int, ...]
-    iterations: int
-    time_steps: int | None
-    exact_iterations: int
-    exact_batch: int
-    sides: tuple[str, ...]
-    turns: int
-    rounds: int
-
-    @classmethod
-    def full(cls) -> "Plan":
-        """The comparison behind the results in this repository."""
-        return cls(
-            images=1000,
-            gradient_images=16,
-            surrogates=get_args(SurrogateName),
-            variants=True,
-            variant_images=200,
-            variant_iterations=150,
-            seeds=tuple(range(6)),
-            iterations=80,
-            time_steps=10,
-            exact_iterations=20,
-            exact_batch=32,
-            sides=tuple(worker.SIDES),
-            turns=3,
-            rounds=5,
-        )
+    images: int = 1000
+    gradient_images: int = 16
+    surrogates: tuple[SurrogateName, ...] | None = get_args(SurrogateName)
+    variants: bool = True
+    variant_images: int = 200
+    variant_iterations: int = 150
+    seeds: tuple[int, ...] = tuple(range(6))
+    iterations: int = 80
+    time_steps: int | None = 10
+    exact_iterations: int = 20
+    exact_batch: int = 32
+    sides: tuple[str, ...] = tuple(worker.SIDES)
+    turns: int = 3
+    rounds: int = 5
 
     @classmethod
     def quick(cls) -> "Plan":
@@ -79,9 +59,7 @@ class Plan:
             seeds=(),
             iterations=3,
             time_steps=None,
-            exact_iterations=20,
             exact_batch=4,
             sides=(*ENGINES, "snntorch"),
-            turns=3,
             rounds=1,
         )

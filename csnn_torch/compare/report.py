@@ -26,7 +26,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import KINDS, in_words
 from csnn_torch.compare import figure
 from csnn_torch.compare.comparison import NAME, Comparison, Origin
-from csnn_torch.compare.cost import APART, BASE, OTHERS, Cost, Speed, readable
+from csnn_torch.compare.cost import APART, BASE, OTHERS, Cost, readable
 from csnn_torch.compare.results import (
     DENSITY,
     GRADIENT,
@@ -113,11 +113,16 @@ def _by_seed(together: Sequence[Trajectory]) -> str:
     )
 
 
-def _speeds(costs: Iterable[Cost]) -> Iterator[tuple[Cost, Speed, Speed]]:
+def _speeds(costs: Iterable[Cost]) -> Iterator[tuple[Cost, str, str]]:
     """Every measured side, with its speed in training and inference; empty if the base wasn't measured."""
     measured = [cost for cost in costs if not cost.failed]
     for base in (cost for cost in measured if cost.side == BASE):
-        yield from ((cost, cost.speed(base, "step"), cost.speed(base, "infer")) for cost in measured)
+        for cost in measured:
+            yield cost, _speed(cost.speed(base, "step")), _speed(cost.speed(base, "infer"))
+
+
+def _speed(speed: float | str) -> str:
+    return speed if isinstance(speed, str) else two_digits(speed)
 
 
 def _network(comparison: Comparison) -> Section:
@@ -271,7 +276,7 @@ def _costs(comparison: Comparison) -> Section:
         for number, rounds in enumerate((cost.step, cost.infer)):
             low, high = map(two_digits, rounds.range)
             processor = "" if rounds.processor_s is None else f"{two_digits(rounds.processor_s)} s"
-            speed = str(speeds[cost.side][number]) if speeds else ""
+            speed = speeds[cost.side][number] if speeds else ""
             cells += [f"{two_digits(rounds.clock_s)} s ({low} to {high})", processor, speed]
         rows.append([*cells, f"{cost.compile_s:.1f} s", f"{cost.peak_memory_mb:,} MB"])
     blocks: list[Block] = [Paragraph(lead), Table("Costs", (*header, "compile", "memory"), rows)]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,51 +29,49 @@ WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
 """Settings of the timed job: the event engine and a bare snnTorch loop don't have the gradient of every spike."""
 
 
-class Side(Protocol):
+class Side:
     """A framework to be timed in training and inference."""
+
+    def __init__(self, config: Config, dataset: data.Dataset, trainer: Trainer):
+        self._trainer, self._test = trainer, dataset.test
+        self._feed, self._lr = Feed(config, dataset.train), lr_of(config)
 
     def describe(self) -> str:
         """Framework, engine, device and threads."""
-        ...
+        return self._trainer.describe()
 
     def step(self, iteration: int, index: np.ndarray) -> None:
         """One training iteration on the training images `index`."""
-        ...
+        self._trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         """Predicted classes of the test images `index`."""
-        ...
+        return self._evaluate(index).predictions
 
     def densities(self, index: np.ndarray) -> dict[str, float]:
         """Fraction of the neurons that spike at a step, by layer, on the test images `index`."""
-        ...
+        return self._evaluate(index).densities
+
+    def _evaluate(self, index: np.ndarray) -> Evaluation:
+        result = self._trainer.evaluate(data.Split(self._test.images[index], self._test.labels[index]), lambda: True)
+        assert result is not None
+        return result
 
 
-class Jax:
+class Jax(Side):
     """csnn_jax as `python -m csnn_jax.train --engine ENGINE` runs it."""
 
     def __init__(self, engine: Literal["scan", "event"], config: Config, dataset: data.Dataset, tensors: Tensors):
         from csnn_jax.update.trainer import Trainer
 
         config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
-        self._trainer, self._test = Trainer(config, dataset.train, tensors), dataset.test
-        self._feed = Feed(config, dataset.train)
-        self._lr = lr_of(config)
+        super().__init__(config, dataset, Trainer(config, dataset.train, tensors))
 
     def describe(self) -> str:
-        return f"{self._trainer.describe()} ({machine.cpus()} threads)"
-
-    def step(self, iteration: int, index: np.ndarray) -> None:
-        self._trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
-
-    def infer(self, index: np.ndarray) -> np.ndarray:
-        return _evaluate(self._trainer, self._test, index).predictions
-
-    def densities(self, index: np.ndarray) -> dict[str, float]:
-        return _evaluate(self._trainer, self._test, index).densities
+        return f"{super().describe()} ({machine.cpus()} threads)"
 
 
-class SnnTorch:
+class SnnTorch(Side):
     """csnn_torch as `python -m csnn_torch.train` runs it, or with optimizations that users could make.
 
     With `channels_last`, images have that memory format instead of the one that torch's data loaders deliver. With
@@ -99,33 +97,17 @@ class SnnTorch:
         if once and (dataset.frames or config.model.encoding != "direct"):
             raise UserError("the input changes at every step, so nothing can be computed once")
         config = replace(config, train=replace(config.train, engine="auto", **WITHOUT_RATES))
-        self._torch, self._test = torch, dataset.test
-        self._lr, self._trainer = lr_of(config), Trainer(config, dataset.train, tensors)
-        self._feed = Feed(config, dataset.train)
-        self._trainer.watching = False
+        trainer = Trainer(config, dataset.train, tensors)
+        super().__init__(config, dataset, trainer)
+        self._torch, self._run = torch, trainer
+        trainer.watching, trainer.once = False, once
         if channels_last:
-            self._trainer.memory_format = torch.channels_last
-        self._trainer.once = once
-
-    def describe(self) -> str:
-        return self._trainer.describe()
-
-    def step(self, iteration: int, index: np.ndarray) -> None:
-        self._trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
+            trainer.memory_format = torch.channels_last
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         with self._torch.no_grad():
-            output = self._trainer.run(self._trainer.input(self._test.images, index, (1, 0)))
+            output = self._run.run(self._run.input(self._test.images, index, (1, 0)))
             return output.sum(0).argmax(1).cpu().numpy()
-
-    def densities(self, index: np.ndarray) -> dict[str, float]:
-        return _evaluate(self._trainer, self._test, index).densities
-
-
-def _evaluate(trainer: Trainer, test: data.Split, index: np.ndarray) -> Evaluation:
-    found = trainer.evaluate(data.Split(test.images[index], test.labels[index]), lambda: True)
-    assert found is not None
-    return found
 
 
 SIDES: dict[str, Callable[..., Side]] = {

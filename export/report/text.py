@@ -22,6 +22,7 @@ from csnn_jax.document.blocks import (
 from csnn_jax.document.numbers import percent
 from csnn_jax.neurons import PARAMETERS
 from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.report import cost
 from export import parts
 from export.bundle import CONFIG, MANIFEST, PAGE, REPORT, WEIGHTS, Manifest
 from export.hashes import SUMS
@@ -274,7 +275,7 @@ def _timings() -> "dict[str, Timing]":
 
 
 def _numbers(manifest: Manifest) -> Section:
-    numbers, energy = manifest["numbers"], manifest["numbers"]["energy"]
+    numbers = manifest["numbers"]
     named: list[tuple[Words, dict[str, Any]]] = [(layer["name"], layer) for layer in numbers["layers"]]
     rows: list[tuple[Cell, ...]] = [
         (
@@ -298,14 +299,8 @@ def _numbers(manifest: Manifest) -> Section:
         f"out of {counted['Dense']:,} dense operations; footprint {size(bench['Footprint'])}, activation sparsity "
         f"{bench['ActivationSparsity']:.2%}, connection sparsity {bench['ConnectionSparsity']:.2%}."
     )
-    spent = (
-        f"Energy per image: {energy['synapses_nj'] + energy['neurons_nj']:,.0f} nJ (synapses "
-        f"{energy['synapses_nj']:,.0f} nJ, neurons {energy['neurons_nj']:,.0f} nJ). A network of this shape without "
-        f"spikes, which processes an image once, takes {energy['one_pass_nj']:,.0f} nJ. Formula: {energy['formula']}. "
-        f"Source: {energy['source']}."
-    )
     table = Table("What each layer needs", head, rows, stacks=True)
-    texts = (Paragraph(benchmark), Paragraph(spent))
+    texts = (Paragraph(benchmark), Paragraph(cost.energy(numbers["energy"])))
     return Section("What they need", (Paragraph(lead), table, *texts, *_drawn_work(manifest)))
 
 

@@ -97,7 +97,7 @@ export class Trial {
     this.spikes = this.membranes.map(({ length }) => new Uint8Array(length)); // of the last step
     this.totals = this.membranes.map(({ length }) => new Uint32Array(length)); // of all steps so far
     this.outputs = []; // the output of each step
-    this.scores = Scores.none(classes.length, readout === "membrane");
+    this.scores = new Scores(new Float32Array(classes.length), readout === "membrane");
   }
 
   get done() {
