@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from csnn_jax.figures.style import BLUE, COLUMN, GREY, INK, ORANGE, new, styled
+from csnn_jax.figures.style import BLUE, COLUMN, GRAY, INK, ORANGE, new, styled
 from csnn_jax.runs.rundir import RunDir
 
 HIGH = 95.0
@@ -53,7 +53,7 @@ def _final(run: RunDir) -> Points:
 
 
 def _points(records: list[dict[str, Any]]) -> Points:
-    return [one["iter"] for one in records], [100 * one["accuracy"] for one in records]
+    return [record["iter"] for record in records], [100 * record["accuracy"] for record in records]
 
 
 def _scales(accuracies: list[float]) -> dict[str, tuple[float, float]]:
@@ -83,7 +83,7 @@ def _name_final(axes: Axes, final: Points, split: str) -> None:
 
 def _loss(axes: Axes, records: list[dict[str, Any]]) -> None:
     steps, losses = np.array([r["iter"] for r in records]), np.array([r["loss"] for r in records])
-    axes.plot(steps, losses, color=GREY, linewidth=0.6, label="each iteration")
+    axes.plot(steps, losses, color=GRAY, linewidth=0.6, label="each iteration")
     if len(losses) >= 2 * WIDTH:
         mean = np.convolve(losses, np.ones(WIDTH) / WIDTH, "valid")
         half = WIDTH // 2

@@ -31,12 +31,12 @@ def document(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured], 
         measured: their measurements, by number.
         command: the command that made this report.
     """
-    pairs = [(one, measured[one.number]) for one in subjects if one.number in measured]
+    pairs = [(run, measured[run.number]) for run in subjects if run.number in measured]
     sections = [training.section(subjects)]
     if pairs:
         sections.append(Section("Accuracy against steps", answers.steps(pairs)))
-    for one, measures in pairs:
-        sections += _details(one, measures, f" of {one.name}" if len(subjects) > 1 else "")
+    for run, measures in pairs:
+        sections += _details(run, measures, f" of {run.name}" if len(subjects) > 1 else "")
     sections.append(origin.section(subjects, [measures.engine for _, measures in pairs], command))
     title = f"Report of {subjects[0].name}" if len(subjects) == 1 else f"Report of {len(subjects)} runs"
     return Document(title, [*map(Paragraph, _lead(subjects, measured))], sections)
@@ -54,10 +54,10 @@ def _details(subject: ReportedRun, measured: Measured, suffix: str) -> list[Sect
 
 def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> list[str]:
     """The first paragraphs: what the page is about, and what's missing."""
-    lines = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
-    for one in subjects:
-        lines += [f"{one.name}: {LEFT_OUT} are missing. {' '.join(one.missing)}"] if one.missing else []
-    others = [one.name for one in subjects if one.number not in measured and not one.missing]
+    lines = [_described(run) for run in subjects[:1]] if len(subjects) == 1 else []
+    for run in subjects:
+        lines += [f"{run.name}: {LEFT_OUT} are missing. {' '.join(run.missing)}"] if run.missing else []
+    others = [run.name for run in subjects if run.number not in measured and not run.missing]
     if others:
         lines.append(
             f"Details are shown for {len(measured)} of {len(subjects)} runs. The others are in the curves and tables "

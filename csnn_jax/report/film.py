@@ -79,12 +79,12 @@ def _layer(node: NeuronNode, membranes: np.ndarray, spikes: np.ndarray, last: bo
     if not last and len(rows) < len(active):
         what += f"; {len(rows)} shown"
     if not last and len(traced):
-        what += f"; membranes of neurons with {', '.join(str(int(flat[:, one].sum())) for one in traced)} spikes"
+        what += f"; membranes of neurons with {', '.join(str(int(flat[:, neuron].sum())) for neuron in traced)} spikes"
     return {
         "what": what,
         "rows": rows,
         "bits": _base64(np.packbits(flat[:, rows].T, axis=1)),
-        "traces": [_base64(levels[:, one].astype("<f4")) for one in traced],
+        "traces": [_base64(levels[:, neuron].astype("<f4")) for neuron in traced],
     }
 
 

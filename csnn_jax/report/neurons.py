@@ -88,7 +88,7 @@ def _histograms(measured: Measured, number: int, name: str) -> Iterator[Chart]:
     caption = f"{name}, membranes" + ("" if threshold is None else "; dashed: the threshold")
     lines = () if threshold is None else (threshold,)
     labels = ("membrane U", "membranes (%)")
-    yield charts.bars(caption, levels.centres, 100 * levels.shares, labels, number=number, x_lines=lines)
+    yield charts.bars(caption, levels.centers, 100 * levels.shares, labels, number=number, x_lines=lines)
 
 
 def _firing(measured: Measured, number: int, name: str) -> Chart:
@@ -99,7 +99,7 @@ def _firing(measured: Measured, number: int, name: str) -> Chart:
     shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
     half = math.log10(50 / measured.activity.spikes[number].size)  # half a neuron
     axis = {**charts.LOG, "range": [half, 2.1]}
-    return charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=axis)
+    return charts.bars(caption, firing.centers, shares, of_neurons, number=number, y_axis=axis)
 
 
 def _filters(weights: np.ndarray, measured: Measured, classes: Sequence[str]) -> Iterator[Block]:

@@ -32,10 +32,12 @@ def _differences(subjects: Sequence[ReportedRun]) -> Iterator[Block]:
     """The flags in which the runs differ."""
     if len(subjects) < 2:
         return
-    tables = [flags(one.config) for one in subjects]
-    rows = [(name, *(one[name] for one in tables)) for name in tables[0] if len({one[name] for one in tables}) > 1]
+    tables = [flags(run.config) for run in subjects]
+    rows = [
+        (name, *(table[name] for table in tables)) for name in tables[0] if len({table[name] for table in tables}) > 1
+    ]
     if rows:
-        yield Table("Flags that differ between the runs", ("flag", *(one.name for one in subjects)), rows)
+        yield Table("Flags that differ between the runs", ("flag", *(run.name for run in subjects)), rows)
     else:
         yield Paragraph("The runs were trained with the same flags.")
 
@@ -63,7 +65,7 @@ def _repeated(subjects: Sequence[ReportedRun]) -> Iterator[Block]:
 
 def _minutes(subject: ReportedRun) -> str:
     """Minutes of training; a dash for a converted run."""
-    ends = [one["seconds"] for one in subject.of_kind("end") if "seconds" in one]
+    ends = [end["seconds"] for end in subject.of_kind("end") if "seconds" in end]
     return f"{ends[-1] / 60:.1f}" if ends else "-"
 
 
@@ -77,7 +79,7 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
     asked, words = _asked(config, dataset), ["python", "-m", "csnn_jax.train"]
     plain, values = values_of(Config()), values_of(asked)
     if asked.train.init_from is not None:  # the network has other defaults
-        plain |= {one.name: None for one in options_of(ModelConfig)}
+        plain |= {option.name: None for option in options_of(ModelConfig)}
     for name in (name for name, value in values.items() if value != plain[name]):
         words += words_of(name, shown_dataset(values[name]) if name == "dataset" else values[name])
     return shlex.join(words)

@@ -48,8 +48,8 @@ def _final(subject: ReportedRun) -> str:
 
 def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Paragraph]:
     """The mean of runs that differ only in their seed; for others it would be meaningless."""
-    known = [one.accuracy for one in subjects if one.accuracy is not None]
-    jobs = [replace(one.config, train=replace(one.config.train, seed=0)) for one in subjects]
+    known = [run.accuracy for run in subjects if run.accuracy is not None]
+    jobs = [replace(run.config, train=replace(run.config.train, seed=0)) for run in subjects]
     if len(known) > 1 and all(job == jobs[0] for job in jobs):
         middle, deviation = mean(known), stdev(known)
         yield Paragraph(
@@ -77,7 +77,7 @@ def _accuracy(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
 def _accuracies(subject: ReportedRun) -> Iterator[Series]:
     for kind in ("validation", "test"):
         if points := subject.of_kind(kind):
-            x, y = [one["iter"] for one in points], [one["accuracy"] for one in points]
+            x, y = [record["iter"] for record in points], [record["accuracy"] for record in points]
             yield Series(subject.name, x, y, subject.number, "lines+markers")
     if subject.accuracy is not None:
         end = subject.of_kind("end")[-1]["iter"]
@@ -104,7 +104,7 @@ def _losses(subject: ReportedRun, each: bool) -> Iterator[Series]:
 
 def _curve(subject: ReportedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
     records = subject.of_kind("train")
-    return np.array([one["iter"] for one in records], float), np.array([one[key] for one in records], float)
+    return np.array([record["iter"] for record in records], float), np.array([record[key] for record in records], float)
 
 
 def _rates(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
@@ -132,10 +132,10 @@ def _densities(subject: ReportedRun) -> Chart | Paragraph:
     records = subject.of_kind("train")
     names = list(records[0]["density"]) if records else []
     spiking = names[:-1] if subject.config.model.output == "integrator" else names
-    x = [one["iter"] for one in records]
+    x = [record["iter"] for record in records]
     series = []
     for number, name in enumerate(spiking):
-        y = np.array([100 * one["density"][name] for one in records], float)
+        y = np.array([100 * record["density"][name] for record in records], float)
         series.append(Series(name, *charts.thinned(x, y), number, width=1.5))
     caption = f"Density by layer of {subject.name}: neurons that spike at a step."
     return _chart(f"Densities of {subject.name}: none", caption, series, "density (%)", {"rangemode": "tozero"})
@@ -143,7 +143,7 @@ def _densities(subject: ReportedRun) -> Chart | Paragraph:
 
 def _health(subject: ReportedRun) -> Iterator[Block]:
     """The health messages that training printed, and how it was cut short."""
-    events = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
+    events = [(record["iter"], record["text"]) for record in subject.of_kind("health")]
     if events:
         table = Table("Health", ("iteration", "what"), events)
         yield Folded(f"Health messages of {subject.name}", (table,))

@@ -88,18 +88,18 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     out = comparison.make_folder(flags.out, flags.overwrite)
     path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
     _, config, tensors = opened or rundir.open_run(path)
-    found = comparison.Comparison(path, decided(config), tensors)
+    results = comparison.Comparison(path, decided(config), tensors)
     for question, answer in questions.ANSWERS.items():
         if question in flags.questions:
             print(f"Question: {question}", flush=True)
             began = time.perf_counter()
-            answer(found, plan)
-            found.origins[question] = comparison.Origin.of_now(shown, time.perf_counter() - began)
-            report.write(found, out, flags.figures)
-    for check in found.broken:
+            answer(results, plan)
+            results.origins[question] = comparison.Origin.of_now(shown, time.perf_counter() - began)
+            report.write(results, out, flags.figures)
+    for check in results.broken:
         print(f"Broken: {check}")
-    print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")
-    return 1 if found.broken else 0
+    print(f"{len(results.checks)} bounds checked, {len(results.broken)} broken; see {flags.out}/comparison.md")
+    return 1 if results.broken else 0
 
 
 def _on(config: "Config", flags: CompareFlags, plan: "Plan") -> "Config":

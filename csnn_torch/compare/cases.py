@@ -126,8 +126,8 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
     channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
     # With a threshold of 1, it stays silent for long.
     plain = {name: getattr(ModelConfig, name) for name in GEOMETRY}
-    colour = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3, **plain)
-    yield Variant("three blocks, colour", colour, lr=3e-3)
+    color = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3, **plain)
+    yield Variant("three blocks, color", color, lr=3e-3)
 
 
 def _pools(model: ModelConfig, kind: Pool) -> Pool | tuple[Pool, ...]:
@@ -167,9 +167,9 @@ def briefly_trained(
 
 def _fires(trainer: Trainer, split: data.Split) -> bool:
     """Whether the densities of all spiking layers are within bounds."""
-    found = trainer.evaluate(split)
-    assert found is not None
-    return fires(of_spiking(trainer.config.model, [*found.densities.values()]))
+    evaluation = trainer.evaluate(split)
+    assert evaluation is not None
+    return fires(of_spiking(trainer.config.model, [*evaluation.densities.values()]))
 
 
 def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:

@@ -182,12 +182,9 @@ class Process:
             self._process.communicate()
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").split("\n")
-        said = [line.strip() for line in lines if "Error" in line or "error:" in line]
-        return (
-            said[-1].removeprefix("csnn_jax.errors.UserError: ")
-            if said
-            else f"ended with code {self._process.returncode}"
-        )
+        ended = f"ended with code {self._process.returncode}"
+        errors = [line.strip() for line in lines if "Error" in line or "error:" in line]
+        return [ended, *errors][-1].removeprefix("csnn_jax.errors.UserError: ")
 
     def close(self) -> None:
         """Ends the process and waits for it."""
@@ -242,16 +239,16 @@ def _add(rounds: Rounds, answers: Sequence[dict[str, Any]]) -> None:
     rounds.processor.append([answer["processor_s"] for answer in answers])
 
 
-def others(began: float, busy: float | None, own: float) -> list[float]:
+def others(began: float, busy: float | None, used: float) -> list[float]:
     """Share of the CPU time since `began` that other programs used; empty if the system doesn't report it.
 
     Args:
         began: when a side's process was started, by `time.perf_counter`.
         busy: `machine.busy_s` at that time.
-        own: CPU seconds that the process used.
+        used: CPU seconds that the process used.
     """
     now = machine.busy_s()
     if now is None or busy is None:
         return []
     there = machine.cpus() * (time.perf_counter() - began)
-    return [round(max(0.0, now - busy - own) / there, 3)]
+    return [round(max(0.0, now - busy - used) / there, 3)]

@@ -46,9 +46,9 @@ def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) 
         other = replace(case, config=replace(case.config, surrogate=name, slope=slope))
         reference = of_snntorch(other, "float64")
         for side, dtype in sides:
-            found = of_snntorch(other, dtype) if side == "snntorch" else of_engine(other, side, dtype)
-            refused = found if isinstance(found, str) else None
-            errors = {} if isinstance(found, str) else distances(found, reference)
+            gradients = of_snntorch(other, dtype) if side == "snntorch" else of_engine(other, side, dtype)
+            refused = gradients if isinstance(gradients, str) else None
+            errors = {} if isinstance(gradients, str) else distances(gradients, reference)
             yield GradientResult(case.name, name, side, dtype, len(case.labels), refused, errors)
 
 
@@ -58,7 +58,7 @@ def steady(case: Case, count: int) -> Case:
     Currents are equal in both types, but membranes round differently in float64, and if one spike differs, the
     gradients are another network's. If there are fewer such images, the case has fewer; if none, its first `count`.
     """
-    found: list[int] = []
+    chosen: list[int] = []
     networks = {dtype: case.in_snntorch(dtype) for dtype in ("float64", "float32")}
     for start in range(0, len(case.images), count):
         wide, narrow = (
@@ -69,10 +69,10 @@ def steady(case: Case, count: int) -> Case:
             [(wide[node] == narrow[node]).all(dim=0).flatten(1).all(dim=1).numpy() for node in wide],
             axis=0,
         )
-        found += (start + np.flatnonzero(same)).tolist()
-        if len(found) >= count:
+        chosen += (start + np.flatnonzero(same)).tolist()
+        if len(chosen) >= count:
             break
-    return case.on(found[:count]) if found else case.first(count)
+    return case.on(chosen[:count]) if chosen else case.first(count)
 
 
 def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
@@ -82,10 +82,10 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
         The gradients, or why the engine can't run the network.
     """
     with jax.enable_x64(dtype == "float64"):
-        found = case.in_jax(engine, dtype)
-        if isinstance(found, str):
-            return found
-        module, model = found
+        network = case.in_jax(engine, dtype)
+        if isinstance(network, str):
+            return network
+        module, model = network
         graph, params = nnx.split(model)
 
         def loss(params: nnx.State, pixels: Array, labels: Array) -> Array:

@@ -28,63 +28,72 @@ def train_briefly(out: str, iterations: int) -> str:
     return str(run.path)
 
 
-def costs(found: Comparison, plan: Plan) -> None:
+def costs(comparison: Comparison, plan: Plan) -> None:
     """Time and memory of every side."""
-    found.costs += cost.measure(found.run, plan.sides, plan.turns, plan.rounds, found.config.data.dataset)
-    print("\n".join(f"Cost: {result}" for result in found.costs), flush=True)
+    comparison.costs += cost.measure(
+        comparison.run, plan.sides, plan.turns, plan.rounds, comparison.config.data.dataset
+    )
+    print("\n".join(f"Cost: {result}" for result in comparison.costs), flush=True)
 
 
-def same_network(found: Comparison, plan: Plan) -> None:
+def same_network(comparison: Comparison, plan: Plan) -> None:
     """Membranes, spikes, predictions and gradients of the run's network and its variants."""
-    for case, images in _cases(found, plan):
-        _same_case(found, plan, case, images)
+    for case, images in _cases(comparison, plan):
+        _same_case(comparison, plan, case, images)
 
 
-def _cases(found: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
+def _cases(comparison: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
     """Every case with all test images, and how many of these to use."""
-    yield cases.of_run(found.config, found.tensors), plan.images
+    yield cases.of_run(comparison.config, comparison.tensors), plan.images
     if plan.variants:
-        for case in cases.of_variants(found.config, found.tensors, plan.variant_iterations):
+        for case in cases.of_variants(comparison.config, comparison.tensors, plan.variant_iterations):
             yield case, min(plan.images, plan.variant_images)
 
 
-def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
+def _same_case(comparison: Comparison, plan: Plan, case: Case, images: int) -> None:
     """Compares a case's network on some of its images, and its gradients if its layers fire."""
     results = spikes.compare(case.first(images), ENGINES)
-    found.spikes += results
+    comparison.spikes += results
     print("\n".join(f"Network: {result}" for result in results), flush=True)
     if not any(result.counted for result in results):
         print(f"{case.name}: not counted, because a layer fires too little or too much", flush=True)
         return
     names = plan.surrogates if case.name == "run" and plan.surrogates else (surrogate_of(case.config),)
     for gradient in gradients.of_surrogates(case.first(images), ENGINES, names, plan.gradient_images):
-        found.gradients.append(gradient)
+        comparison.gradients.append(gradient)
         print(f"Gradients: {gradient}", flush=True)
 
 
-def same_training(found: Comparison, plan: Plan) -> None:
+def same_training(comparison: Comparison, plan: Plan) -> None:
     """Trains both in float32 (see `Plan`), and in float64 from the run's weights, which make neurons fire."""
-    model = found.config.model
-    dataset = data.load_for(found.config)
-    settings = replace(found.config.train, engine="auto", dtype="float32")
-    start = (None, "the seed's") if plan.seeds else (found.tensors, "the run's")
+    model = comparison.config.model
+    dataset = data.load_for(comparison.config)
+    settings = replace(comparison.config.train, engine="auto", dtype="float32")
+    start = (None, "the seed's") if plan.seeds else (comparison.tensors, "the run's")
     if plan.time_steps is not None and not dataset.frames:  # images with a time axis keep theirs
         model = replace(model, time_steps=min(plan.time_steps, model.time_steps))
     for seed in plan.seeds or (settings.seed,):
-        config = replace(found.config, model=model, train=replace(settings, seed=seed))
-        _train(found, config, dataset.train, plan.iterations, *start)
+        config = replace(comparison.config, model=model, train=replace(settings, seed=seed))
+        _train(comparison, config, dataset.train, plan.iterations, *start)
     # float64 comes last, because it stays enabled in JAX.
     batch = plan.exact_batch
     size = settings.part
     part: Literal["off"] | int = "off" if size is None else math.gcd(size, batch)
     exact = replace(settings, dtype="float64", batch_size=batch, microbatch=part, lr=EXACT_LR)
-    _train(found, replace(found.config, train=exact), dataset.train, plan.exact_iterations, found.tensors, "the run's")
+    _train(
+        comparison,
+        replace(comparison.config, train=exact),
+        dataset.train,
+        plan.exact_iterations,
+        comparison.tensors,
+        "the run's",
+    )
 
 
-def _train(found: Comparison, *task: Any) -> None:
+def _train(comparison: Comparison, *task: Any) -> None:
     """Runs `training.together`, and prints and stores the result."""
     print(result := training.together(*task), flush=True)
-    found.trajectories.append(result)
+    comparison.trajectories.append(result)
 
 
 # Costs come first, because later this process uses gigabytes itself.

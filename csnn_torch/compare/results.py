@@ -60,12 +60,12 @@ def fires(densities: Mapping[str, float]) -> bool:
     return all(DENSITY[0] <= density <= DENSITY[1] for density in densities.values())
 
 
-def distances(found: Tensors, reference: Tensors) -> dict[str, float]:
+def distances(tensors: Tensors, reference: Tensors) -> dict[str, float]:
     """||a - b|| / ||b|| of every tensor b of `reference`; NaN if b is zero, because that would show nothing."""
     errors = {}
     for name, b in reference.items():
         norm = np.linalg.norm(b.astype(np.float64))
-        errors[name] = float(np.linalg.norm(found[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
+        errors[name] = float(np.linalg.norm(tensors[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
     return errors
 
 
@@ -199,8 +199,8 @@ class Trajectory:
     @property
     def apart(self) -> float:
         """csnn_jax's loss minus snnTorch's, averaged over the last `LAST` iterations."""
-        ours, theirs = (statistics.fmean(losses[-LAST:]) for losses in self.losses.values())
-        return ours - theirs
+        of_jax, of_torch = (statistics.fmean(losses[-LAST:]) for losses in self.losses.values())
+        return of_jax - of_torch
 
     @property
     def differences(self) -> list[float]:
@@ -234,7 +234,7 @@ class Trajectory:
 
 def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
     """Groups training runs that differ only in their seed."""
-    found: dict[tuple, list[Trajectory]] = {}
+    grouped: dict[tuple, list[Trajectory]] = {}
     for r in trajectories:
-        found.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
-    return list(found.values())
+        grouped.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
+    return list(grouped.values())

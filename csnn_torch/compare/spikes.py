@@ -33,20 +33,20 @@ def compare(case: Case, engines: Sequence[str], device: str = "cpu") -> list[Spi
     for start in range(0, len(case.images), CHUNK):
         pixels = case.pixels("float32", slice(start, start + CHUNK))
         x = companion.channels_first(pixels).to(device)
-        theirs = companion.trace(network, x, case.config.time_steps).map(lambda layer: layer.cpu().numpy())
+        reference = companion.trace(network, x, case.config.time_steps).map(lambda layer: layer.cpu().numpy())
         for name, side in sides.items():
             if not isinstance(side, str):
-                comparisons[name].add(theirs, side(pixels).map(lambda layer: np.moveaxis(np.asarray(layer), -1, 2)))
+                comparisons[name].add(reference, side(pixels).map(lambda layer: np.moveaxis(np.asarray(layer), -1, 2)))
     refused = {name: side if isinstance(side, str) else None for name, side in sides.items()}
     return [SpikeResult(case.name, name, len(case.images), refused[name], comparisons[name]) for name in engines]
 
 
 def _traced(case: Case, engine: str) -> Callable[[np.ndarray], Trace] | str:
     """A function from pixels to the trace of an engine, or why the engine can't run the network."""
-    found = case.in_jax(engine, "float32")
-    if isinstance(found, str):
-        return found
-    module, model = found
+    prepared = case.in_jax(engine, "float32")
+    if isinstance(prepared, str):
+        return prepared
+    module, model = prepared
     graph, params = nnx.split(model)
     traced = scan.jit(lambda params, pixels: module.trace(nnx.merge(graph, params), pixels)[1])
     return lambda pixels: traced(params, jnp.asarray(pixels))

@@ -11,8 +11,8 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
-from csnn_jax.update import trainer as ours
-from csnn_torch import trainer as theirs
+from csnn_jax.update import trainer as jax_trainer
+from csnn_torch import trainer as torch_trainer
 from csnn_torch.compare.results import Trajectory, distances, of_spiking
 
 
@@ -27,8 +27,8 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         start: what they are, in words.
     """
     sides: dict[str, Trainer] = {
-        "csnn_jax": ours.Trainer(config, split, tensors),
-        "snntorch": theirs.Trainer(replace(config, train=replace(config.train, engine="auto")), split, tensors),
+        "csnn_jax": jax_trainer.Trainer(config, split, tensors),
+        "snntorch": torch_trainer.Trainer(replace(config, train=replace(config.train, engine="auto")), split, tensors),
     }
     losses: dict[str, list[float]] = {name: [] for name in sides}
     parted = None
@@ -60,19 +60,19 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
 def batches(config: Config, images: int, iterations: int) -> list[np.ndarray]:
     """The image indices of every iteration [batch], epoch by epoch, without an epoch's last partial batch."""
     settings = config.train
-    found: list[np.ndarray] = []
-    while len(found) < iterations:
-        epoch = len(found) // (images // settings.batch_size)
-        found += list(data.epoch_batches(settings.seed, epoch, images, settings.batch_size))
-    return found[:iterations]
+    chosen: list[np.ndarray] = []
+    while len(chosen) < iterations:
+        epoch = len(chosen) // (images // settings.batch_size)
+        chosen += list(data.epoch_batches(settings.seed, epoch, images, settings.batch_size))
+    return chosen[:iterations]
 
 
 def _same_spikes(sides: Sequence[Trainer], batch: data.Split) -> bool:
-    one, other = (_evaluated(side, batch) for side in sides)
-    return one.densities == other.densities and bool((one.predictions == other.predictions).all())
+    a, b = (_evaluated(side, batch) for side in sides)
+    return a.densities == b.densities and bool((a.predictions == b.predictions).all())
 
 
 def _evaluated(side: Trainer, batch: data.Split) -> Evaluation:
-    found = side.evaluate(batch, lambda: True)
-    assert found is not None
-    return found
+    evaluation = side.evaluate(batch, lambda: True)
+    assert evaluation is not None
+    return evaluation

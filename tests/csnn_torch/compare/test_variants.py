@@ -34,7 +34,7 @@ def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_
     assert found["integrator output"].readout == "membrane"
     others = {variant.name: variant.model for variant in cases.variants(ModelConfig(output="integrator"))}
     assert len(set(others.values())) == len(others) == 12 and others["spiking output"] == ModelConfig()
-    assert found["three blocks, colour"].conv_channels == (32, 32, 64)
+    assert found["three blocks, color"].conv_channels == (32, 32, 64)
 
 
 def test_a_variant_of_the_same_shapes_starts_from_the_runs_weights(case):
