@@ -1,7 +1,5 @@
 """Synaptic operations of a spiking network compared with a dense one of the same shape."""
 
-from typing import Any
-
 from csnn_jax.document import charts
 from csnn_jax.document.blocks import Block, Folded, Paragraph, Table
 from csnn_jax.report.measure import Measured
@@ -35,19 +33,9 @@ def cost(subject: ReportedRun, measured: Measured) -> list[Block]:
         Paragraph(summary),
         charts.dots(caption, [layer["name"] for layer in layers], groups, "operations"),
         Table("Per image, over the whole window", head, rows, stacks=True),
-        Folded("Energy estimate", (Paragraph(energy(numbers["energy"])),)),
+        Folded("Energy estimate", (Paragraph(footprint.energy_in_words(numbers["energy"])),)),
     ]
 
 
 def _amount(number: float) -> str:
     return f"{number / 1e6:,.1f} million" if number >= 1e6 else f"{number:,.0f}"
-
-
-def energy(numbers: dict[str, Any]) -> str:
-    """The energy per image in words, from `footprint.numbers`."""
-    return (
-        f"Energy per image: {numbers['synapses_nj'] + numbers['neurons_nj']:,.0f} nJ (synapses "
-        f"{numbers['synapses_nj']:,.0f} nJ, neurons {numbers['neurons_nj']:,.0f} nJ). A network of this shape without "
-        f"spikes, which processes an image once, takes {numbers['one_pass_nj']:,.0f} nJ. Formula: "
-        f"{numbers['formula']}. Source: {numbers['source']}."
-    )

@@ -22,7 +22,7 @@ from csnn_jax.document.blocks import (
 from csnn_jax.document.numbers import percent
 from csnn_jax.neurons import PARAMETERS
 from csnn_jax.neurons.neuron import MEMBRANE
-from csnn_jax.report import cost
+from csnn_jax.runs import footprint
 from export import parts
 from export.bundle import CONFIG, MANIFEST, PAGE, REPORT, WEIGHTS, Manifest
 from export.hashes import SUMS
@@ -300,7 +300,7 @@ def _numbers(manifest: Manifest) -> Section:
         f"{bench['ActivationSparsity']:.2%}, connection sparsity {bench['ConnectionSparsity']:.2%}."
     )
     table = Table("What each layer needs", head, rows, stacks=True)
-    texts = (Paragraph(benchmark), Paragraph(cost.energy(numbers["energy"])))
+    texts = (Paragraph(benchmark), Paragraph(footprint.energy_in_words(numbers["energy"])))
     return Section("What they need", (Paragraph(lead), table, *texts, *_drawn_work(manifest)))
 
 
