@@ -8,9 +8,6 @@ from csnn_jax.report import answers, cost, film, neurons, origin, training
 from csnn_jax.report.measure import Measured, measure
 from csnn_jax.report.subject import ReportedRun, shown_dataset
 
-LEFT_OUT = "answers, neurons, spikes and operations"
-"""The parts that need weights and test images."""
-
 
 def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
     """Measures the networks that can be run; returns the results by run number."""
@@ -55,8 +52,8 @@ def _details(subject: ReportedRun, measured: Measured, suffix: str) -> list[Sect
 def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> list[str]:
     """The first paragraphs: what the page is about, and what's missing."""
     lines = [_described(run) for run in subjects[:1]] if len(subjects) == 1 else []
-    for run in subjects:
-        lines += [f"{run.name}: {LEFT_OUT} are missing. {' '.join(run.missing)}"] if run.missing else []
+    what = "answers, neurons, spikes and operations are missing"
+    lines += [f"{run.name}: {what}. {' '.join(run.missing)}" for run in subjects if run.missing]
     others = [run.name for run in subjects if run.number not in measured and not run.missing]
     if others:
         lines.append(

@@ -102,7 +102,7 @@ def measure(subject: ReportedRun) -> Measured:
     """
     assert subject.tensors is not None and subject.dataset is not None
     network = _Network(Trained(subject.config, subject.tensors, subject.config.train.engine), subject.dataset.test)
-    scores, by_step = network.answers()
+    scores, by_step = network.runner.by_steps(network.params, network.split)
     neurons = network.summarize_neurons()
     activity, membranes = reduce(add, network.activities), network.histograms()
     examples = network.examples(chosen(subject.dataset.test.labels, scores))
@@ -144,10 +144,6 @@ class _Network:
         self.activities: list[Activity] = []
         self._drawn: list[list[np.ndarray]] = []
         self._size = LOOKED_AT
-
-    def answers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Class scores of all images [N, classes], and the accuracy after each step [time]."""
-        return self.runner.by_steps(self.params, self.split)
 
     def summarize_neurons(self) -> dict[str, NeuronSummary]:
         """Summarizes every layer's neurons with `metrics.summarize`, and fills `activities`."""

@@ -83,23 +83,18 @@ def _listed(numbers: np.ndarray) -> str:
 def _histograms(measured: Measured, number: int, name: str) -> Iterator[Chart]:
     threshold = measured.thresholds[number]
     if threshold is not None:
-        yield _firing(measured, number, name)
+        shares = rates(measured.activity, number)
+        firing = histogram(100 * shares, 0, 100)
+        caption = f"{name}, firing rates: {float((shares == 0).mean()):.0%} of the neurons never spike"
+        labels = ("steps with a spike (%)", "neurons (%)")
+        half = math.log10(50 / shares.size)  # half a neuron
+        heights, axis = np.where(firing.shares > 0, 100 * firing.shares, np.nan), {**charts.LOG, "range": [half, 2.1]}
+        yield charts.bars(caption, firing.centers, heights, labels, number=number, y_axis=axis)
     levels = measured.membranes[number]
     caption = f"{name}, membranes" + ("" if threshold is None else "; dashed: the threshold")
     lines = () if threshold is None else (threshold,)
     labels = ("membrane U", "membranes (%)")
     yield charts.bars(caption, levels.centers, 100 * levels.shares, labels, number=number, x_lines=lines)
-
-
-def _firing(measured: Measured, number: int, name: str) -> Chart:
-    firing = histogram(100 * rates(measured.activity, number), 0, 100)
-    silent = float((rates(measured.activity, number) == 0).mean())
-    caption = f"{name}, firing rates: {silent:.0%} of the neurons never spike"
-    of_neurons = ("steps with a spike (%)", "neurons (%)")
-    shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
-    half = math.log10(50 / measured.activity.spikes[number].size)  # half a neuron
-    axis = {**charts.LOG, "range": [half, 2.1]}
-    return charts.bars(caption, firing.centers, shares, of_neurons, number=number, y_axis=axis)
 
 
 def _filters(weights: np.ndarray, measured: Measured, classes: Sequence[str]) -> Iterator[Block]:
