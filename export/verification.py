@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csnn_jax import reading
+from csnn_jax.document import html
 from csnn_jax.errors import UserError, first_line, printable
-from csnn_jax.report import page
 from export import hashes, manifest
 from export.bundle import MANIFEST, PAGE, REPORT, Manifest
 from export.parts.part import CheckResult, Part, Timing
@@ -184,7 +184,7 @@ class Verifying(Plan):
 
     def _page(self) -> None:
         try:
-            page.require()
+            html.require()
         except UserError as error:
             self.lines.add(PAGE, [], f"not checked: {error}")
             self.lines.unchecked.append(f"{PAGE}, so don't open it")

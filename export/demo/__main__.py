@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if Path(flags.bundle).resolve() in out.resolve().parents:
             raise UserError(f"--out {out}: is inside the bundle, expected a folder outside it")
         runtime = ort_web.load(None if flags.ort_web is None else Path(flags.ort_web))
-        with server.bound(out, _port(flags)) if flags.serve else nullcontext() as bound:
+        with server.bound(out, PORT if flags.port is None else flags.port) if flags.serve else nullcontext() as bound:
             size = bundle.make(out, lambda made: folder.write(made, source, runtime), flags.overwrite, folder.KIND)
             print(f"Demonstration: {flags.out}, {size / 1e6:.1f} MB, ONNX Runtime Web {runtime.version}", flush=True)
             if bound is None:
@@ -60,10 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     return run_command(command, arguments)
-
-
-def _port(flags: DemoFlags) -> int:
-    return PORT if flags.port is None else flags.port
 
 
 if __name__ == "__main__":

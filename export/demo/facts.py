@@ -55,15 +55,15 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
         UserError: it isn't a bundle, a file is missing or was changed, or there isn't one name for each class.
     """
     bundle.check_is(folder)
-    found = manifest.read(folder)
-    problems = manifest.file_problems(folder, found)
+    recorded = manifest.read(folder)
+    problems = manifest.file_problems(folder, recorded)
     for name in (SUMS, STEP, CONFIG, IMAGES):
         if name in problems:
             raise UserError(f"{folder / name}: {problems[name]}")
-        if name != SUMS and name not in found["hashes"]:
+        if name != SUMS and name not in recorded["hashes"]:
             raise UserError(f"{folder}: has no {name}, expected a bundle from `python -m export`")
     job = RunDir(folder).config()
-    made = DemoInputs(folder, found, job.model, golden_images(folder), job.class_names, job.data.dataset)
+    made = DemoInputs(folder, recorded, job.model, golden_images(folder), job.class_names, job.data.dataset)
     if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with a constant threshold
         raise UserError(f"{folder}: --neuron {made.config.neuron} has an adaptive threshold, which the page can't show")
     classes = _checked(made)
@@ -74,15 +74,15 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
 
 def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:
     """demo.json and the binary files; `runtime` is the version of ONNX Runtime Web."""
-    kept = np.moveaxis(source.samples.images[:MOST], -1, -3)
-    found = {
+    samples = np.moveaxis(source.samples.images[:MOST], -1, -3)
+    contents = {
         FACTS: json.dumps(_facts(source, runtime)).encode(),
-        SAMPLES: kept.tobytes(),
+        SAMPLES: samples.tobytes(),
         STEP: reading.read(source.folder / STEP, "an ONNX file", reading.PROTOBUF, source.folder),
     }
     if source.config.encoding == "rate":
-        found[DRAWS] = _draws(source).tobytes()
-    return found
+        contents[DRAWS] = _draws(source).tobytes()
+    return contents
 
 
 def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _shapes(semantics: Any) -> tuple[int, list[int], list[list[int]], int]:
     """(T, shape of the input, shape of every layer, classes); fails if anything the page needs is missing."""
     for layer in semantics["layers"]:
         layer["layer"], np.array(layer["threshold"], float)
-    given = semantics["input"]
-    given["meaning"], range(semantics["time_steps"])
+    entering = semantics["input"]
+    entering["meaning"], range(semantics["time_steps"])
     layers = [layer["shape"] for layer in semantics["layers"]]
-    return semantics["time_steps"], given["shape"], layers, semantics["classes"]
+    return semantics["time_steps"], entering["shape"], layers, semantics["classes"]

@@ -20,14 +20,16 @@ def write(folder: Path, source: DemoInputs, runtime: Runtime) -> int:
     Raises:
         UserError: a file can't be written.
     """
-    found = page() | facts.files(source, runtime.version)
-    found |= {f"{RUNTIME}/{name}": data for name, data in runtime.files.items()}
+    contents = page() | facts.files(source, runtime.version)
+    contents |= {f"{RUNTIME}/{name}": data for name, data in runtime.files.items()}
     (folder / RUNTIME).mkdir()
-    for name, data in found.items():
+    for name, data in contents.items():
         write_atomic(folder / name, data)
-    return sum(map(len, found.values()))
+    return sum(map(len, contents.values()))
 
 
 def page() -> dict[str, bytes]:
     """The page's files that are the same for every bundle."""
-    return {path.name: path.read_bytes() for path in resources.files("export.demo").joinpath("static").iterdir()}
+    shared = resources.files("csnn_jax.document") / "spikes.js"  # also in reports of runs
+    paths = [*(resources.files("export.demo") / "static").iterdir(), shared]
+    return {path.name: path.read_bytes() for path in paths}

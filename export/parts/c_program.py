@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from csnn_jax.document.blocks import Code, Paragraph, Words, coded
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
 from csnn_jax.window import output, summed
@@ -72,25 +73,31 @@ def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
     flash, ram = (size(count) for count in manifest["files"][NAME]["memory"].values())
-    yield Advice(5, f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM", f"`{NAME}`")
+    device = f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM"
+    yield Advice(5, device, Code(NAME))
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     meaning, (constants, state) = manifest["semantics"], manifest["files"][NAME]["memory"].values()
-    text = f"""\
-In C: `{MAKE}` builds in `csnn-build` next to this folder (not in it, because verification rejects additional
-files). Then run `../csnn-build/csnn FILE`. FILE contains raw samples one after another,
-{_sample(meaning)}. For each sample, {_PRINTED[meaning["output"]]}
-`{NAME}` takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of mutable
-memory."""
-    yield Usage(4, text)
+    building = coded(
+        "In C: {} builds in {} next to this folder (not in it, because verification rejects additional files). Then "
+        "run {}. FILE contains raw samples one after another, ",
+        *(MAKE, "csnn-build", "../csnn-build/csnn FILE"),
+    )
+    memory = (
+        f" takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of mutable memory."
+    )
+    sample = (_sample(meaning), ". For each sample, the program prints the class's name", _PRINTED[meaning["output"]])
+    yield Usage(4, (Paragraph((building, *sample, " ", Code(NAME), memory)),))
 
 
-_PRINTED = {
-    "spikes": """\
-the program prints the class's name, or `-` if no class spiked, and the
-spike counts. In the tables above, a sample without spikes counts as class 0.""",
-    "membrane": "the program prints the class's name and the scores, with all digits of a float32.",
+_PRINTED: dict[str, Words] = {
+    "spikes": coded(
+        ", or {} if no class spiked, and the spike counts. In the tables above, a sample without spikes counts as "
+        "class 0.",
+        "-",
+    ),
+    "membrane": " and the scores, with all digits of a float32.",
 }
 """What the program prints for a sample, by the output of a step."""
 
@@ -104,10 +111,16 @@ def _sample(semantics: dict[str, Any]) -> str:
 
 
 PART = Part(
-    what={NAME: "a C99 program and library without dependencies; `make` builds them, `c/csnn.h` explains them"},
+    what={
+        NAME: coded(
+            "a C99 program and library without dependencies; {} builds them, {} explains them", "make", "c/csnn.h"
+        )
+    },
     write=write,
     check=check,
-    timing=Timing("whole window", measure, lambda _: f"`{NAME}`, built by `make`, which processes only spikes"),
+    timing=Timing(
+        "whole window", measure, lambda _: coded("{}, built by {}, which processes only spikes", NAME, "make")
+    ),
     comparisons=_comparisons,
     advice=_advice,
     usage=_usage,

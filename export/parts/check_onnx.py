@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib import resources
 
+from csnn_jax.document.blocks import coded
 from csnn_jax.files import write_atomic
 from export.network import Bundle, Inputs
 from export.parts.part import CheckResult, Part
@@ -21,7 +22,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
 
 
 PART = Part(
-    what={NAME: "checks the ONNX files with the tensors in `golden/`; needs only NumPy and ONNX Runtime"},
+    what={NAME: coded("checks the ONNX files with the tensors in {}; needs only NumPy and ONNX Runtime", "golden/")},
     write=write,
     check=check,
 )

@@ -22,6 +22,7 @@ import torch
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
+from csnn_jax.document.blocks import Code, Paragraph, coded
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import canonical
 from csnn_jax.window import output, summed
@@ -124,7 +125,7 @@ def _step_sets(step: reference.Step, xs: Sequence[torch.Tensor], time_steps: int
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
-    yield Advice(20, "a port to test", f"`{NAME}`")
+    yield Advice(20, "a port to test", Code(NAME))
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
@@ -132,13 +133,17 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
     label, answer = (class_of(first[name], meaning["class_names"]) for name in ("label", "class"))
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
     what, step, window = _TOLD[meaning["output"]]
-    yield Usage(2, f"The class and {what} of the first test image (label {label}) should be: {answer}, [{scores}].")
-    text = f"""\
-To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
-are the image and the {step}; the other files are the states before and after the step, each an `onnx.TensorProto`. The
-sets in `golden/sequence` are whole windows: `input_0.pb` is the image, `output_0.pb` and `output_1.pb` are the
-{window}. Expect equal values, with numbers below 2^-126 counted as 0, because some processors flush them."""
-    yield Usage(5, text)
+    text = f"The class and {what} of the first test image (label {label}) should be: {answer}, [{scores}]."
+    yield Usage(2, (Paragraph(text),))
+    port = coded(
+        "To test a port: {}, {}, ... are consecutive calls of a step. {} and {} are the image and the "
+        f"{step}; the other files are the states before and after the step, each an {{}}. The sets in {{}} are whole "
+        f"windows: {{}} is the image, {{}} and {{}} are the {window}. Expect equal values, with numbers below 2^-126 "
+        "counted as 0, because some processors flush them.",
+        *("golden/step/test_data_set_0", "_1", "input_0.pb", "output_0.pb", "onnx.TensorProto", "golden/sequence"),
+        *("input_0.pb", "output_0.pb", "output_1.pb"),
+    )
+    yield Usage(5, (Paragraph(port),))
 
 
 _TOLD = {

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from csnn_jax.document.blocks import Paragraph, coded
 from csnn_jax.files import write_atomic
 from export.bundle import GOLDEN, SEQUENCE_SETS, Manifest, golden_images
 from export.c import program
@@ -42,10 +43,12 @@ def _samples(bundle: Bundle) -> np.ndarray:
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
-    text = f"""\
-To test the C program on its target: `{c_program.MAKE} check` compares its output for the samples in `golden/c`.
-Without make or files, pass the bytes of `samples.bin` to `csnn_classify` and compare with `expected.txt`."""
-    yield Usage(20, text)
+    text = coded(
+        "To test the C program on its target: {} compares its output for the samples in {}. Without make or files, "
+        "pass the bytes of {} to {} and compare with {}.",
+        *(f"{c_program.MAKE} check", "golden/c", "samples.bin", "csnn_classify", "expected.txt"),
+    )
+    yield Usage(20, (Paragraph(text),))
 
 
 PART = Part(

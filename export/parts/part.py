@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.document.blocks import Block, Words
 from csnn_jax.runs.equality import KINDS, in_words
 from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest
@@ -68,19 +69,19 @@ class Advice(NamedTuple):
 
     place: int
     have: str
-    take: str
+    take: Words
 
 
 class Usage(NamedTuple):
-    """Paragraphs of the report's section on how to call the files.
+    """Blocks of the report's section on how to call the files.
 
     Attributes:
-        place: unique position of the paragraphs among those of all parts.
-        text: Markdown.
+        place: unique position of the blocks among those of all parts.
+        blocks: paragraphs and code.
     """
 
     place: int
-    text: str
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Timing:
 
     call: Literal["one step", "whole window"]
     measure: Callable[[Bundle, torch.Tensor, str, float], Figures]
-    run_by: Callable[[Manifest], str]
+    run_by: Callable[[Manifest], Words]
 
 
 def _none(manifest: Manifest) -> tuple[()]:
@@ -123,7 +124,7 @@ class Part:
         usage: how to call it, for the report.
     """
 
-    what: Mapping[str, str]
+    what: Mapping[str, Words]
     write: Callable[[Bundle, Inputs], None]
     check: Callable[[Bundle, CheckImages], Iterator[CheckResult]]
     same: Callable[[Bundle, Path], Compare] | None = None

@@ -8,6 +8,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.document.blocks import Code, Listing, Paragraph
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.equality import Comparison, differ
 from csnn_jax.window import Trace, output, summed
@@ -190,18 +191,12 @@ def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
-    yield Advice(1, "a program that classifies whole windows in ONNX Runtime", f"`{NAME}`")
+    yield Advice(1, "a program that classifies whole windows in ONNX Runtime", Code(NAME))
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
-    text = f"""\
-The whole window in one call, {step.names(manifest, NAME)}:
-
-<!-- sequence -->
-```python
-{snippets.sequence(manifest["semantics"])}
-```"""
-    yield Usage(3, text)
+    text = Paragraph(("The whole window in one call, ", step.names(manifest, NAME), ":"))
+    yield Usage(3, (text, Listing(snippets.sequence(manifest["semantics"]), "An example", "python", "sequence")))
 
 
 PART = Part(

@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import torch
 
+from csnn_jax.document.blocks import Code, Listing, Paragraph, Words, coded
 from csnn_jax.runs.equality import Comparison
 from export.bundle import Manifest
 from export.graphs import few_bits, onnx_facts, onnx_file, step_graph
@@ -73,16 +74,16 @@ def comparisons(proof: Figures) -> Iterator[ComparedRow]:
         yield ComparedRow("onnx's reference evaluator", proof["reference_evaluator"], printed=False)
 
 
-def names(manifest: Manifest, name: str) -> str:
+def names(manifest: Manifest, name: str) -> Code:
     """The inputs and outputs of an ONNX file, for the report."""
     graph = manifest["files"][name]["graph"]
     inputs, outputs = (", ".join(value["name"] for value in graph[kind]) for kind in ("inputs", "outputs"))
-    return f"`({inputs}) -> ({outputs})`"
+    return Code(f"({inputs}) -> ({outputs})")
 
 
-def run_by(manifest: Manifest) -> str:
+def run_by(manifest: Manifest) -> Words:
     """The program that runs an ONNX file while it is timed."""
-    return f"the ONNX files in ONNX Runtime\n{manifest['made']['versions']['onnxruntime']}"
+    return f"the ONNX files in ONNX Runtime {manifest['made']['versions']['onnxruntime']}"
 
 
 def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
@@ -91,30 +92,31 @@ def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figu
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
-    yield Advice(2, "a stream of frames, with your own code to keep the states between steps", f"`{PLAIN}`")
-    yield Advice(3, "a model compiler that needs fixed shapes (TVM, ONNX-to-C, ...)", f"`{STATIC}`")
+    yield Advice(2, "a stream of frames, with your own code to keep the states between steps", Code(PLAIN))
+    yield Advice(3, "a model compiler that needs fixed shapes (TVM, ONNX-to-C, ...)", Code(STATIC))
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
-    text = f"""\
-In this folder, with only ONNX Runtime and NumPy (`pip install onnxruntime numpy`). One time step at a time, with the
-states as inputs and outputs: {names(manifest, PLAIN)}.
-
-<!-- step -->
-```python
-{snippets.step(manifest["semantics"])}
-```"""
+    text = coded(
+        "In this folder, with only ONNX Runtime and NumPy ({}). One time step at a time, with the states as inputs and "
+        "outputs: {}.",
+        *("pip install onnxruntime numpy", names(manifest, PLAIN).text),
+    )
+    more = []
     if few_bits.DEQUANTIZE in manifest["files"][PLAIN]["graph"]["operators"]:
-        text += f"\n\n{_WHOLE}"
+        more.append(_WHOLE)
     if not EXTENTS[manifest["settings"]["effort"]].each:
-        text += f"\n\nThe accuracy of `{STATIC}` was measured with `{PLAIN}`, the same graph for any batch size."
-    yield Usage(1, text)
+        same = "The accuracy of {} was measured with {}, the same graph for any batch size."
+        more.append(coded(same, STATIC, PLAIN))
+    code = Listing(snippets.step(manifest["semantics"]), "An example", "python", "step")
+    yield Usage(1, (Paragraph(text), code, *map(Paragraph, more)))
 
 
-_WHOLE = f"""\
-Weights are integers, such as `fc1.weight_int`, which `{few_bits.DEQUANTIZE}` multiplies by a power of two for
-each neuron. These products are exact. ONNX Runtime computes them again in every call unless the option
-`session.disable_quant_qdq` is "1", as it is here."""
+_WHOLE: Words = coded(
+    "Weights are integers, such as {}, which {} multiplies by a power of two for each neuron. These products are "
+    'exact. ONNX Runtime computes them again in every call unless the option {} is "1", as it is here.',
+    *("fc1.weight_int", few_bits.DEQUANTIZE, "session.disable_quant_qdq"),
+)
 
 
 TIMING = Timing("one step", _measure, run_by)

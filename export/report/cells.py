@@ -1,26 +1,12 @@
-"""Formats numbers and tables."""
+"""Numbers and classes as text."""
 
 import math
-import re
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-from csnn_jax import markdown
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; numbers get thousands separators, None becomes a dash."""
-    return markdown.table(head, ([_cell(value) for value in row] for row in rows))
-
-
-def plain(text: str) -> str:
-    """Untrusted text, escaped so Markdown shows it literally."""
-    return re.sub(r"[\\`*\[\]<>|]", r"\\\g<0>", text)
+from collections.abc import Sequence
 
 
 def class_of(number: int, names: Sequence[str]) -> str:
     """A class's number, and its name if it has one."""
-    return str(number) if names[number] == str(number) else f"{number} ({plain(names[number])})"
+    return str(number) if names[number] == str(number) else f"{number} ({names[number]})"
 
 
 def size(count: int) -> str:
@@ -31,15 +17,10 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
-def percent(share: float | None) -> str:
-    """A fraction, 0 to 1, as a percentage."""
-    return "-" if share is None else f"{share:.2%}"
-
-
 def measured(share: float | None, images: int) -> str:
     """An accuracy with its 95% confidence interval for this number of images."""
     if share is None:
-        return percent(None)
+        return "-"
     low, high = interval(share, images)
     return f"{share:.2%} ({100 * low:.1f} to {100 * high:.1f})"
 
@@ -50,11 +31,3 @@ def interval(share: float, count: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value).replace("\n", " ")

@@ -6,7 +6,7 @@ from refusals import refusing
 from csnn_jax.data import pictures
 from csnn_jax.errors import UserError
 
-GREY, COLOUR = (28, 28, 1), (32, 32, 3)
+GRAY, COLOUR = (28, 28, 1), (32, 32, 3)
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def centre(image: np.ndarray) -> tuple[float, float]:
     ("mode", "name"), [("L", "l.png"), ("RGB", "l.jpg"), ("1", "l.bmp"), ("P", "l.gif"), ("RGBA", "a.png")]
 )
 def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centered_by_mass(drawn, mode, name):
-    found = pictures.read(drawn(mode, name), GREY, digit=True)
+    found = pictures.read(drawn(mode, name), GRAY, digit=True)
     image = found.pixels[:, :, 0].astype(float)
-    assert found.pixels.shape == GREY and found.pixels.dtype == np.uint8
+    assert found.pixels.shape == GRAY and found.pixels.dtype == np.uint8
     assert image.max() > 200 and np.median(image) == 0
     rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
@@ -46,7 +46,7 @@ def test_transparent_pictures_are_drawn_on_white(tmp_path):
     clear = Image.new("RGBA", (28, 28), (0, 0, 0, 0))
     clear.putpixel((3, 4), (0, 0, 0, 255))
     clear.save(tmp_path / "clear.png")
-    found = pictures.read(str(tmp_path / "clear.png"), GREY, digit=False).pixels[:, :, 0]
+    found = pictures.read(str(tmp_path / "clear.png"), GRAY, digit=False).pixels[:, :, 0]
     assert found[4, 3] == 255 and found.sum() == 255
 
 
@@ -64,7 +64,7 @@ def test_files_without_a_digit_are_refused(name, facts, tmp_path):
     for file in ("scan.tiff", "grey.png"):
         Image.new("L", (50, 50), 99).save(tmp_path / file)
     with refusing(UserError, tmp_path / name, *facts):
-        pictures.read(str(tmp_path / name), GREY, digit=True)
+        pictures.read(str(tmp_path / name), GRAY, digit=True)
 
 
 def test_phone_photos_are_upright(drawn, tmp_path):
@@ -73,8 +73,8 @@ def test_phone_photos_are_upright(drawn, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn it by 270 degrees
     turned.save(tmp_path / "photo.jpg", exif=exif, quality=100)
-    found = pictures.read(str(tmp_path / "photo.jpg"), GREY, digit=True).pixels.astype(int)
-    expected = pictures.read(drawn(), GREY, digit=True).pixels.astype(int)
+    found = pictures.read(str(tmp_path / "photo.jpg"), GRAY, digit=True).pixels.astype(int)
+    expected = pictures.read(drawn(), GRAY, digit=True).pixels.astype(int)
     assert np.abs(found - expected).mean() < 3
 
 
@@ -83,7 +83,7 @@ def strokes(tmp_path, *lines):
     for line in lines:
         ImageDraw.Draw(image).line(line, fill="black", width=8)
     image.save(tmp_path / "strokes.png")
-    return pictures.read(str(tmp_path / "strokes.png"), GREY, digit=True).notes
+    return pictures.read(str(tmp_path / "strokes.png"), GRAY, digit=True).notes
 
 
 def test_warnings_about_pictures_of_more_than_one_digit(tmp_path):
@@ -98,5 +98,5 @@ def test_warnings_about_pictures_of_more_than_one_digit(tmp_path):
 def test_sixteen_bits_are_read_like_eight(drawn, tmp_path):
     eight = np.asarray(Image.open(drawn()))
     Image.fromarray(eight.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
-    found = pictures.read(str(tmp_path / "sixteen.png"), GREY, digit=True)
-    np.testing.assert_array_equal(found.pixels, pictures.read(drawn(), GREY, digit=True).pixels)
+    found = pictures.read(str(tmp_path / "sixteen.png"), GRAY, digit=True)
+    np.testing.assert_array_equal(found.pixels, pictures.read(drawn(), GRAY, digit=True).pixels)

@@ -17,7 +17,7 @@ from csnn_jax.data import load
 from csnn_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (7, 6, 5, 1), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (7, 6, 5, 1), dtype=np.uint8)
 
 
 def png(image: np.ndarray) -> bytes:
@@ -28,7 +28,7 @@ def png(image: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory) -> str:
-    examples = [{"image": png(image), "label": i % 3, "id": str(i)} for i, image in enumerate(GREY)]
+    examples = [{"image": png(image), "label": i % 3, "id": str(i)} for i, image in enumerate(GRAY)]
     features = {
         "image": tfds.features.Image(shape=(6, 5, 1), encoding_format="png"),
         "label": tfds.features.ClassLabel(names=["cat", "dog", "a cow", "owl"]),
@@ -47,8 +47,8 @@ def test_prepared_images_are_read_by_name_without_their_code(digits, monkeypatch
     assert data.names == ("cat", "dog", "a cow", "owl"), "as the metadata list them"
     assert data.notes == () and caplog.records == []
     assert data.train.images.dtype == np.uint8 and data.train.labels.dtype == np.int32
-    assert by_label(data.train.labels, data.train.images) == by_label([0, 1, 2, 0], GREY[:4])
-    assert by_label(data.test.labels, data.test.images) == by_label([1, 2, 0], GREY[4:])
+    assert by_label(data.train.labels, data.train.images) == by_label([0, 1, 2, 0], GRAY[:4])
+    assert by_label(data.test.labels, data.test.images) == by_label([1, 2, 0], GRAY[4:])
     name, _, data_dir = digits.partition("@")
     monkeypatch.setenv("TFDS_DATA_DIR", data_dir)
     np.testing.assert_array_equal(load(f"{name}:1.0.0", (6, 5, 1)).train.images, data.train.images)

@@ -93,7 +93,7 @@ def test_every_file_named_by_the_page_exists_and_so_does_a_license(small_bundle,
     assert size == sum(path.stat().st_size for path in found.values() if path.is_file())
     texts = [path.read_text() for name, path in found.items() if name.endswith((".html", ".js"))]
     named = {name for text in texts for name in re.findall(r'(?:from|href=|src=|bytes\(|fetched\()\s*"([^"]+)"', text)}
-    assert {"main.js", "./trial.js", "./ort/ort.js", "step.onnx", "draws.bin"} <= named
+    assert {"main.js", "./spikes.js", "./ort/ort.js", "step.onnx", "draws.bin"} <= named
     assert {name.removeprefix("./") for name in named} - set(found) == {"draws.bin"}  # only for rate encoding
     assert "Microsoft" in found["onnxruntime-LICENSE.txt"].read_text()
     assert not any("://" in text.replace("http://www.w3.org/2000/svg", "") for text in texts)
