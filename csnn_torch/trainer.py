@@ -65,7 +65,7 @@ class Trainer:
 
     Attributes:
         watching: whether to record densities. Timings don't, for a bare snnTorch loop, without a rate target.
-        once: see `model.run_for`; only without `watching`.
+        once: whether to compute the first current of a constant image before the loop; only without `watching`.
         memory_format: of the images; by default, as data loaders deliver them.
 
     Raises:

@@ -73,7 +73,7 @@ def neurobench(config, tensors, x):
     loader = DataLoader(TensorDataset(steps, torch.zeros(IMAGES)), batch_size=IMAGES)
     with torch.no_grad():
         found = Benchmark(SNNTorchModel(model), loader, [], [], METRICS).run(quiet=True)
-    places = [str(place) for place, module in enumerate(model) if isinstance(module, Leaky)]
+    places = [name for name, module in model.named_children() if isinstance(module, Leaky)]
     by_layer = found.pop("ActivationSparsityByLayer")
     return found, [1 - by_layer[place] for place in places]
 
