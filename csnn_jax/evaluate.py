@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax import data
         from csnn_jax.engine import process
         from csnn_jax.errors import UserError
-        from csnn_jax.figures import confusion, steps, style
+        from csnn_jax.figures import accuracy, confusion, style
         from csnn_jax.files import BUNDLE, write_atomic
         from csnn_jax.health import health
         from csnn_jax.report.neurons import MEANING, layers
@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if flags.by_bits:
             values["by_bits"] = by_bits(config, tensors, dataset.test)
         of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
-        accuracy = f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})"
-        blocks: list[Block] = [Paragraph(accuracy), _accuracies(result, config.class_names)]
+        title = f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})"
+        blocks: list[Block] = [Paragraph(title), _accuracies(result, config.class_names)]
         blocks += map(Paragraph, _known(run.records("end"), dataset.test))
         if dataset.test.images.dtype == "uint8" and dataset.pixels.scale != (scale := config.model.pixels.scale):
             note = f"Note: pixel values are divided by {scale:g}; for such images, {dataset.pixels.scale:g} is usual"
@@ -102,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figure = confusion.draw(result.confusion, result.accuracy, config.class_names, dataset.final)
             style.save(figure, run.path, "confusion", flags.figures)
             if flags.by_steps:
-                style.save(steps.draw(values["accuracy_by_steps"], dataset.final), run.path, "steps", flags.figures)
+                figure = accuracy.draw_by_steps(values["accuracy_by_steps"], dataset.final)
+                style.save(figure, run.path, "steps", flags.figures)
         except UserError as error:  # such as a shared run that only its owner can change
             print(f"warning: the result wasn't saved: {error}", file=sys.stderr)
         return 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from csnn_jax.config import Config
 from csnn_jax.data import Split
+from csnn_jax.document.numbers import measured
 from csnn_jax.files import write_atomic
 from csnn_jax.runs import footprint
 from csnn_jax.runs.layouts import Tensors
@@ -21,7 +22,6 @@ from export.parts.part import CheckResult, Part, Timing
 from export.proof import Figures
 from export.proof.images import CheckImages
 from export.report import tools
-from export.report.cells import measured
 
 
 class Step(NamedTuple):

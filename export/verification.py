@@ -15,7 +15,7 @@ from export.bundle import MANIFEST, PAGE, REPORT, Manifest
 from export.parts.part import CheckResult, Part, Timing
 from export.plan import Plan, summary
 from export.proof import received, statements
-from export.report import text, webpage
+from export.report import text
 from export.settings import Effort
 from export.work import Work
 
@@ -173,7 +173,7 @@ class Verifying(Plan):
             content = reading.read(self.folder / name, "a report", hashes.MOST_BYTES, self.folder)
             if content == render(self.recorded).encode():
                 problems = []
-            elif name == PAGE and webpage.differs_in_plotly(content.decode(), self.recorded):
+            elif name == PAGE and text.differs_in_plotly(content.decode(), self.recorded):
                 problems, praise = [], "ok except for its script, plotly.js, which has another version"
                 self.lines.unchecked.append(f"the script in {PAGE}, so don't open it")
         except UserError as error:
@@ -189,7 +189,7 @@ class Verifying(Plan):
             self.lines.add(PAGE, [], f"not checked: {error}")
             self.lines.unchecked.append(f"{PAGE}, so don't open it")
         else:
-            self._document(PAGE, webpage.render)
+            self._document(PAGE, text.page)
 
     def _latency(self) -> None:
         """Prints the latency of every file, here and as recorded, which varies between machines and days."""

@@ -1,5 +1,6 @@
-"""accuracy.png: accuracy and loss by iteration, from a run's records."""
+"""accuracy.png: accuracy and loss by iteration, from a run's records; steps.png: accuracy by number of steps used."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from csnn_jax.figures.style import BLUE, COLUMN, GRAY, INK, ORANGE, new, styled
+from csnn_jax.figures.style import BLUE, COLUMN, GRAY, INK, ORANGE, new, powers, styled
 from csnn_jax.runs.rundir import RunDir
 
 HIGH = 95.0
@@ -77,3 +78,18 @@ def _loss(axes: Axes, records: list[dict[str, Any]]) -> None:
         axes.plot(steps[half:-half], mean, color=BLUE, label=f"mean of {WIDTH}")
     axes.set(xlabel="iteration", ylabel="training loss (nats)")
     axes.legend(loc="upper right")
+
+
+@styled
+def draw_by_steps(accuracies: Sequence[float], of: str = "test") -> Figure:
+    """The accuracy if the window ended after each step, on a logarithmic axis.
+
+    `of` names the split.
+    """
+    figure = new(COLUMN, 2.2)
+    axes = figure.subplots()
+    steps = range(1, len(accuracies) + 1)
+    axes.plot(steps, [100 * accuracy for accuracy in accuracies], color=BLUE, marker="o" if len(steps) <= 30 else "")
+    axes.set(xscale="log", xlabel="steps used", ylabel=f"{of} accuracy (%)")
+    powers(axes, "x")
+    return figure

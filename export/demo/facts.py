@@ -1,4 +1,4 @@
-"""The page's data: `demo.json`, and the samples and random draws as bytes.
+"""A demonstration's folder: the page, its data (`demo.json`, samples, random draws), and ONNX Runtime Web.
 
 The page shows a bundle's strings as text, never as HTML. It converts pixels to the network's input with a table of 256
 values computed here, so both are the same floats.
@@ -7,6 +7,7 @@ values computed here, so both are the same floats.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.data.encode import draws, levels
 from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
 from csnn_jax.neurons.neuron import plain_threshold
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, manifest
-from export.bundle import CONFIG, IMAGES, MANIFEST, Manifest, golden_images
+from export.bundle import CONFIG, IMAGES, MANIFEST, Kind, Manifest, golden_images
+from export.demo.ort_web import Runtime
 from export.hashes import SUMS
 from export.proof.statements import is_number, short
 
@@ -30,6 +33,9 @@ MOST = 10
 """Maximum number of samples on the page."""
 SEED = (0, 4, 0)
 """Seed of the rate encoding's draws: the first golden image's, used for every drawing."""
+KIND = Kind("demonstration", FACTS)
+RUNTIME = "ort"
+"""Folder of ONNX Runtime Web."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,27 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")
     return replace(made, names=tuple(names or made.names))
+
+
+def write(folder: Path, source: DemoInputs, runtime: Runtime) -> int:
+    """Fills an empty folder; returns its size in bytes.
+
+    Raises:
+        UserError: a file can't be written.
+    """
+    contents = _page() | files(source, runtime.version)
+    contents |= {f"{RUNTIME}/{name}": data for name, data in runtime.files.items()}
+    (folder / RUNTIME).mkdir()
+    for name, data in contents.items():
+        write_atomic(folder / name, data)
+    return sum(map(len, contents.values()))
+
+
+def _page() -> dict[str, bytes]:
+    """The page's files that are the same for every bundle."""
+    shared = resources.files("csnn_jax.document") / "spikes.js"  # also in reports of runs
+    paths = [*(resources.files("export.demo") / "static").iterdir(), shared]
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from csnn_jax.document.blocks import Code, Paragraph, Words, coded
+from csnn_jax.document.numbers import size
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
 from csnn_jax.window import output, summed
@@ -17,7 +18,6 @@ from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Us
 from export.proof import Figures, latency
 from export.proof.equality import equality, problems
 from export.proof.images import CheckImages
-from export.report.cells import size
 
 NAME = "c/"
 SAMPLES = f"{GOLDEN}/c/samples.bin"

@@ -23,6 +23,7 @@ import torch
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.document.blocks import Code, Paragraph, coded
+from csnn_jax.document.numbers import class_of
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import canonical
 from csnn_jax.window import output, summed
@@ -32,7 +33,6 @@ from export.graphs import onnx_facts, onnx_file, tensors
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, Part, Usage
 from export.proof.images import CheckImages
-from export.report.cells import class_of
 
 NAME = f"{GOLDEN}/"
 

@@ -1,9 +1,13 @@
-"""report.md: explains a bundle to people who deploy it and haven't read our code; rendered only from the manifest."""
+"""report.md and report.html: explain a bundle to people who deploy it and haven't read our code.
+
+They are rendered only from the manifest.
+"""
 
 import re
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from csnn_jax.document import charts, markdown
+from csnn_jax.document import charts, html, markdown
 from csnn_jax.document.blocks import (
     Cell,
     Chart,
@@ -19,9 +23,10 @@ from csnn_jax.document.blocks import (
     coded,
     listed,
 )
-from csnn_jax.document.numbers import percent
+from csnn_jax.document.numbers import class_of, measured, percent, size
 from csnn_jax.neurons import PARAMETERS
 from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.report.subject import shown_dataset
 from csnn_jax.runs import footprint
 from export import parts
 from export.bundle import CONFIG, MANIFEST, PAGE, REPORT, WEIGHTS, Manifest
@@ -29,7 +34,6 @@ from export.hashes import SUMS
 from export.manifest import silence
 from export.proof.statements import hidden_channels
 from export.report import tools
-from export.report.cells import class_of, measured, size
 
 if TYPE_CHECKING:
     from export.parts.part import Timing
@@ -46,6 +50,33 @@ _WHAT: dict[str, Words] = {
 def render(manifest: Manifest) -> str:
     """The whole report as Markdown. It ignores its own entry among the manifest's hashes."""
     return markdown.render(document(merged(manifest)))
+
+
+def page(manifest: Manifest) -> str:
+    """The report as an HTML page with charts. It contains no local paths, and doesn't list itself among the files.
+
+    Raises:
+        UserError: plotly isn't installed.
+    """
+    html.require()
+    facts = merged(manifest)
+    dataset = shown_dataset(facts["job"]["dataset"])
+    hashes = {name: entry for name, entry in facts["hashes"].items() if name != PAGE}
+    shown = facts | {"job": facts["job"] | {"dataset": dataset}, "hashes": hashes}
+    return html.render(document(shown), maker())
+
+
+def maker() -> str:
+    """The versions that a page's bytes depend on besides the manifest."""
+    return f"csnn-jax export {version('csnn-jax')} with plotly {version('plotly')}"
+
+
+def differs_in_plotly(content: str, manifest: Manifest) -> bool:
+    """Whether a page matches what this version makes from a manifest, except for its version of plotly.js."""
+    here, there = version("plotly"), manifest["statements"]["made"]["versions"].get("plotly")
+    before, _, after = page(manifest).partition(html.library())
+    start, end = (part.replace(f"with plotly {here}", f"with plotly {there}") for part in (before, after))
+    return there not in (None, here) and content.startswith(start) and content.endswith(end)
 
 
 def merged(manifest: Manifest) -> Manifest:
@@ -351,7 +382,7 @@ def _how(manifest: Manifest) -> Section:
 def _stated(manifest: Manifest) -> Section:
     """What only the maker of a bundle can know."""
     made, training = manifest["made"], manifest["training"]
-    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
     seconds = "" if training["seconds"] is None else f" in {training['seconds']:,.0f} seconds"
     text: list[Words] = [
         f"Nothing in this folder proves these statements: that it was made {made['utc']} on "

@@ -19,8 +19,7 @@ from csnn_jax.runs.rundir import RunDir
 from export import reference
 from export.bundle import golden_images
 from export.demo import ort_web
-from export.demo.facts import SEED, read, table
-from export.demo.folder import write
+from export.demo.facts import SEED, read, table, write
 from export.graphs import onnx_file
 from export.proof.runners import step_scores
 

@@ -16,7 +16,7 @@ from refusals import assert_line
 
 from csnn_jax.runs import weights
 from export import manifest
-from export.report import text, webpage
+from export.report import text
 
 ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx")
 
@@ -101,7 +101,7 @@ def test_values_are_compared_if_other_versions_wrote_the_bytes(copy, lines):
         file.write(b"hidden" * 50)
     rehash(copy)
     (copy / "report.md").write_text(text.render(manifest.read(copy)))
-    (copy / "report.html").write_text(webpage.render(manifest.read(copy)))
+    (copy / "report.html").write_text(text.page(manifest.read(copy)))
     rehash(copy)
     code, said = lines(copy)
     assert code == 3 and "NOT CHECKED: the bytes of network.nir" in said["ok"], "bytes that aren't values are possible"

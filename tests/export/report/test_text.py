@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from csnn_jax.document.numbers import interval
 from export import manifest
 from export.report import text
-from export.report.cells import interval
 
 
 def test_the_report_matches_the_manifest(any_bundle):
