@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from csnn_jax.document.markdown import table
 from csnn_jax.figures.style import BLUE, ORANGE, PAGE, new, styled
-from csnn_jax.markdown import table
 
 RESULTS = Path(__file__).parent.parent / "results"
 JOBS = {"fast": "`fast` on MNIST", "saccades": "`events` on `saccades`"}

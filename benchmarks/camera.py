@@ -26,7 +26,7 @@ from csnn_jax import machine
 from csnn_jax.data.events import saccades
 from csnn_jax.data.events.recording import Events, read_bin
 from csnn_jax.data.idx import read_mnist
-from csnn_jax.figures.style import GREY, ORANGE, PAGE, new, png, styled
+from csnn_jax.figures.style import GRAY, ORANGE, PAGE, new, png, styled
 
 EACH = 50
 """Number of recordings of each class that the constants were fitted to."""
@@ -162,7 +162,7 @@ def drawn(digits: np.ndarray, real: list[Events], made: list[Events]) -> Figure:
     """Six comparisons of the two cameras on the same digits."""
     figure = new(PAGE, 4.6)
     (count, time, noise), (pixel, gap, place) = figure.subplots(2, 3)
-    for number, (name, recordings, color) in enumerate((("N-MNIST", real, GREY), ("simulated", made, ORANGE))):
+    for number, (name, recordings, color) in enumerate((("N-MNIST", real, GRAY), ("simulated", made, ORANGE))):
         count.hist(
             [len(one.t) for one in recordings], np.arange(0, 8001, 400), histtype="step", color=color, label=name
         )
@@ -185,7 +185,7 @@ def drawn(digits: np.ndarray, real: list[Events], made: list[Events]) -> Figure:
     count.legend(loc="upper right")
     time.set(title="events in 10 ms", xlabel="ms", ylim=(0, 200))
     for line, text in (("-", "brighter"), ("--", "darker")):
-        time.plot([], [], line, color=GREY, label=text)
+        time.plot([], [], line, color=GRAY, label=text)
     time.legend(loc="upper right")
     noise.set(title="noise events a recording", xticks=[1 / 6, 7 / 6], xticklabels=["darker", "brighter"])
     noise.grid(visible=False, axis="x")
@@ -194,7 +194,7 @@ def drawn(digits: np.ndarray, real: list[Events], made: list[Events]) -> Figure:
     gap.set_xticks([1, 10, 100], ["1", "10", "100"])
     place.set(title="the digit's path", xlabel="ms", ylabel="pixels")
     for line, text in (("o-", "row"), ("s--", "column")):
-        place.plot([], [], line, color=GREY, label=text)
+        place.plot([], [], line, color=GRAY, label=text)
     place.set_ylim(0, 9)
     place.legend(loc="upper right", ncols=2)
     return figure

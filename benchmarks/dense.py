@@ -95,7 +95,7 @@ def row(density: float, sides: list[cost.Cost], found: list[dict[str, Any]]) -> 
         raise SystemExit("; ".join(failed))
 
     def against(work: Work) -> float | str:
-        return ours.speed(min(others, key=lambda side: side.rounds(work).clock_s), work).as_json()
+        return ours.speed(min(others, key=lambda side: side.rounds(work).clock_s), work)
 
     return {
         "density": density,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csnn_jax import machine
-from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, png, powers, styled
+from csnn_jax.figures.style import BLUE, GRAY, INK, ORANGE, PAGE, new, png, powers, styled
 
 if TYPE_CHECKING:  # importing JAX starts threads for the CPUs available at that time
     from jax import Array
@@ -247,7 +247,7 @@ def _mark_densities(axes: "Axes", found: dict[str, Any]) -> None:
     axes.set_title(f"{' + '.join(found['layers'])} alone, random spikes")
     axes.text(mean + 0.05, real["event"], f"trained: {mean:.1%}", va="center")
     if (at := found["crossover_density"]) is not None:
-        axes.axvline(at, color=GREY, linestyle=":")
+        axes.axvline(at, color=GRAY, linestyle=":")
         axes.text(at + 0.02, axes.get_ylim()[0] * 1.2, f"equal at {at:.0%}")
 
 

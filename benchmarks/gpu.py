@@ -90,7 +90,7 @@ def measured(options: Options, run: str) -> dict[str, Any]:
         "batch_size": config.train.batch_size,
         "time_steps": config.model.time_steps,
         "times_faster": {
-            name: {"training": ours.speed(side, "step").as_json(), "inference": ours.speed(side, "infer").as_json()}
+            name: {"training": ours.speed(side, "step"), "inference": ours.speed(side, "infer")}
             for name, side in costs.items()
             if side is not ours and not side.failed and not ours.failed
         },

@@ -6,8 +6,8 @@ from pathlib import Path
 from learning import TABLE, results
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.document.markdown import table
 from csnn_jax.health.advice import FAULTS
-from csnn_jax.markdown import table
 
 FOLDER = Path(__file__).parent.parent / "results/learning"
 DEEP = "16-32-64, hidden 256-128"

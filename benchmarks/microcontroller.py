@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from csnn_jax import machine
-from export.report import cells
+from csnn_jax.document import markdown
 
 PAGE = Path(__file__).parents[1] / "docs/deploy/microcontroller.md"
 TICK = 40
@@ -109,7 +109,9 @@ def first_sizes(path: Path) -> dict[str, int]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The page's table: a row for each set of flags; cells list the values for each width."""
     head = ("made with", "flash, MB", "RAM, kB", "million instructions on a Cortex-M7", "accuracy, %")
-    return cells.table(head, (_row(made_with, [*of]) for made_with, of in groupby(rows, lambda row: row["made_with"])))
+    return markdown.table(
+        head, (_row(made_with, [*of]) for made_with, of in groupby(rows, lambda row: row["made_with"]))
+    )
 
 
 def _row(made_with: str, widths: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from csnn_jax.figures.style import BLUE, GREY, PAGE, new, powers, styled
-from csnn_jax.markdown import table, two_digits
+from csnn_jax.document.markdown import table
+from csnn_jax.document.numbers import two_digits
+from csnn_jax.figures.style import BLUE, GRAY, PAGE, new, powers, styled
 
 PATH = Path(__file__).parent.parent / "results/peers.json"
 OURS, TUTORIAL = "csnn_jax", "snnTorch"
@@ -114,7 +115,7 @@ def draw() -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, key, title in zip(panels, ("step_s", "infer_s"), ("training iteration", "inference batch"), strict=True):
         values = [row[key] for row in rows]
-        axes.barh(range(len(rows)), values, color=[BLUE if row["library"] == OURS else GREY for row in rows])
+        axes.barh(range(len(rows)), values, color=[BLUE if row["library"] == OURS else GRAY for row in rows])
         for place, value in enumerate(values):
             axes.annotate(two_digits(value), (value, place), (2, 0), textcoords="offset points", va="center")
         axes.set(xscale="log", title=title, xlabel="seconds", xlim=(min(values) / 2, max(values) * 3))

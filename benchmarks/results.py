@@ -21,10 +21,11 @@ import peers_tables
 import speed_tables
 from matplotlib.figure import Figure
 
+from csnn_jax.document.markdown import table
+from csnn_jax.document.numbers import two_digits
 from csnn_jax.figures.style import BLUE, ORANGE, SKY, new, png, styled
 from csnn_jax.figures.style import PAGE as WIDTH
 from csnn_jax.flags import job_words
-from csnn_jax.markdown import table, two_digits
 from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent

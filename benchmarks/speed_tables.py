@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from csnn_jax.markdown import table, two_digits
+from csnn_jax.document.markdown import table
+from csnn_jax.document.numbers import two_digits
 
 RESULTS = Path(__file__).parent.parent / "results"
 MISSING = "not measured"

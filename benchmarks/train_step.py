@@ -55,8 +55,8 @@ def main() -> None:
         "same_predictions": f"{same.sum()} of {same.size}",
         "times_faster": {
             side.side: {
-                "training": ours.speed(side, "step").as_json(),
-                "inference": ours.speed(side, "infer").as_json(),
+                "training": ours.speed(side, "step"),
+                "inference": ours.speed(side, "infer"),
             }
             for side in measured
         },

@@ -7,6 +7,9 @@ from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from csnn_jax.command import run_command
+from csnn_jax.document import terminal
+from csnn_jax.document.blocks import Block, Cell, Paragraph, Table
+from csnn_jax.document.numbers import percent
 from csnn_jax.figures import Figures
 from csnn_jax.flags import Flags, checkpoint_option, parse
 from csnn_jax.options import option
@@ -46,10 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax import data
         from csnn_jax.engine import process
         from csnn_jax.errors import UserError
-        from csnn_jax.figures import confusion, steps, style
+        from csnn_jax.figures import accuracy, confusion, style
         from csnn_jax.files import BUNDLE, write_atomic
         from csnn_jax.health import health
+        from csnn_jax.report.neurons import MEANING, layers
         from csnn_jax.runs import rundir
+        from csnn_jax.runs.metrics import LOOKED_AT
         from csnn_jax.trained import Trained
 
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
@@ -79,24 +84,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if flags.by_bits:
             values["by_bits"] = by_bits(config, tensors, dataset.test)
         of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
-        print(f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})\n")
-        print(_text(result, config.class_names))
-        if note := _known(run.records("end"), dataset.test):
-            print(note)
+        title = f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})"
+        blocks: list[Block] = [Paragraph(title), _accuracies(result, config.class_names)]
+        blocks += map(Paragraph, _known(run.records("end"), dataset.test))
         if dataset.test.images.dtype == "uint8" and dataset.pixels.scale != (scale := config.model.pixels.scale):
-            print(f"Note: pixel values are divided by {scale:g}; for such images, {dataset.pixels.scale:g} is usual")
-        print(_table(values["density"], values["health"]))
+            note = f"Note: pixel values are divided by {scale:g}; for such images, {dataset.pixels.scale:g} is usual"
+            blocks.append(Paragraph(note))
+        caption = f"Density: neurons that spike at a step, on all images. The rest: on {LOOKED_AT} images. {MEANING}"
+        blocks.append(layers(caption, states, result.densities, seen))
         if flags.by_steps:
-            print(_steps(values["accuracy_by_steps"]))
+            blocks.append(_steps(values["accuracy_by_steps"]))
         if flags.by_bits:
-            print(_bits(values["by_bits"]))
-        sys.stdout.flush()
+            blocks.append(_bits(values["by_bits"]))
+        print(terminal.render(blocks), flush=True)
         try:
             write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
             figure = confusion.draw(result.confusion, result.accuracy, config.class_names, dataset.final)
             style.save(figure, run.path, "confusion", flags.figures)
             if flags.by_steps:
-                style.save(steps.draw(values["accuracy_by_steps"], dataset.final), run.path, "steps", flags.figures)
+                figure = accuracy.draw_by_steps(values["accuracy_by_steps"], dataset.final)
+                style.save(figure, run.path, "steps", flags.figures)
         except UserError as error:  # such as a shared run that only its owner can change
             print(f"warning: the result wasn't saved: {error}", file=sys.stderr)
         return 0
@@ -110,81 +117,49 @@ def by_bits(config: "Config", tensors: "Tensors", test: "Split") -> list[dict[st
     from csnn_jax.runs import layouts
     from csnn_jax.trained import Trained
 
-    rows = []
+    results = []
     for bits in range(FEWEST, (config.model.weight_bits or WIDEST) + 1):
         model, rounded = layouts.with_bits(config.model, tensors, bits)
         accuracy = Trained(replace(config, model=model), rounded, config.train.engine).evaluate(test).accuracy
-        rows.append({"bits": bits, "accuracy": accuracy, "kilobytes": layouts.kilobytes(model, rounded)})
-    return rows
+        results.append({"bits": bits, "accuracy": accuracy, "kilobytes": layouts.kilobytes(model, rounded)})
+    return results
 
 
-def _bits(results: Sequence[Mapping[str, Any]]) -> str:
-    rows = (f"{result['bits']:>4} {result['accuracy']:>9.2%} {result['kilobytes']:>9,.1f}" for result in results)
-    return "\n".join(["", "bits  accuracy        kB", *rows])
-
-
-def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> str | None:
-    """A note if a run made by `csnn_jax.fit` was trained on these images or evaluated on others; otherwise None."""
+def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> list[str]:
+    """A note if a run made by `csnn_jax.fit` was trained on these images or evaluated on others."""
     arrays = ends[-1].get("arrays") if ends else None
     if not isinstance(arrays, Mapping):
-        return None
+        return []
     from csnn_jax.data import digest
 
     which = [name for name in ("train", "test") if arrays.get(name) == digest(test)]
     if "train" in which:
-        return "Note: the network was trained on these images"
-    return None if which else "Note: csnn_jax.fit evaluated the network on other images"
+        return ["Note: the network was trained on these images"]
+    return [] if which else ["Note: csnn_jax.fit evaluated the network on other images"]
 
 
-def _text(result: "Evaluation", classes: Sequence[str]) -> str:
+def _accuracies(result: "Evaluation", classes: Sequence[str]) -> Table:
     """Accuracy by class, and the confusion matrix; columns are numbered, rows also have class names."""
-    width = max(5, len(str(result.confusion.max())) + 1)
-    heads = [label if label == str(number) else f"{number} {label}" for number, label in enumerate(classes)]
-    wide, side = max(5, *map(len, heads)), "<" if heads != list(classes) else ">"
-    numbers = "".join(f"{number:>{width}}" for number in range(result.num_classes))
-    lines = [f"{'class':<{wide}}  accuracy   predicted as{numbers}"]
-    for head, share, row in zip(heads, result.per_class, result.confusion, strict=True):
-        accuracy = "no images" if share is None else f"{share:.2%}"
-        lines.append(f"{head:{side}{wide}}  {accuracy:>9}{'':15}" + "".join(f"{n:>{width}}" for n in row))
-    return "\n".join(lines)
+    rows: list[list[Cell]] = []
+    for number, (share, counts) in enumerate(zip(result.per_class, result.confusion.tolist(), strict=True)):
+        name = str(number) if classes[number] == str(number) else f"{number} {classes[number]}"
+        rows.append([name, percent(share), *map(str, counts)])
+    head = ("class", "accuracy", *map(str, range(result.num_classes)))
+    return Table("Accuracy by class, and the number of its images by answer:", head, rows)
 
 
-def _table(densities: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]]) -> str:
-    """Table of the layers: spike density on all images, membranes and dead channels on some."""
-    rows = [("layer", "density", "", "dead channels", "membranes", "highest", "near", "threshold")]
-    for name, layer in layers.items():
-        word = "" if layer["state"] == "healthy" else layer["state"]
-        dead = f"{layer['dead']} of {layer['channels']}"
-        spread = f"{_number(layer['mean'])} +- {_number(layer['deviation'])}"
-        near = "-" if layer["near"] is None else f"{layer['near']:.1%}"
-        rest = (_number(layer["highest"]), near, _number(layer["threshold"]))
-        rows.append((name, f"{densities[name]:.2%}", word, dead, spread, *rest))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "",
-        "Spike density (fraction of neurons that spike per step, all images). On 32 images: dead channels (no spike),",
-    ]
-    lines += ["membranes (mean +- standard deviation, highest, fraction within half a threshold of it):"]
-    for row in rows:
-        cells = [
-            f"{cell:<{width}}" if i in (0, 2) else f"{cell:>{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  " + "  ".join(cell for cell, width in zip(cells, widths, strict=True) if width).rstrip())
-    return "\n".join(lines)
+def _steps(accuracies: Sequence[float]) -> Table:
+    """The accuracy after some steps, spaced further apart toward the end."""
+    last, shown = len(accuracies), [1]
+    while shown[-1] < last:
+        shown.append(min(last, max(shown[-1] + 1, round(1.3 * shown[-1]))))
+    rows = [(step, percent(accuracies[step - 1])) for step in shown]
+    return Table("Accuracy if the window ended after this many steps:", ("steps", "accuracy"), rows)
 
 
-def _steps(accuracies: Sequence[float]) -> str:
-    """Table of the accuracy after some steps, spaced further apart toward the end."""
-    last, shown = len(accuracies), {1}
-    while (step := max(shown)) < last:
-        shown.add(min(last, max(step + 1, round(1.3 * step))))
-    lines = [f"  {step:>5}  {accuracies[step - 1]:>8.2%}" for step in sorted(shown)]
-    return "\n".join(["", "Accuracy if the window ended after this many steps:", "  steps  accuracy", *lines])
-
-
-def _number(figure: float | None) -> str:
-    return "-" if figure is None else f"{figure:.3g}"
+def _bits(results: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [(bits, percent(accuracy), f"{size:,.1f}") for bits, accuracy, size in (row.values() for row in results)]
+    return Table("Accuracy and size with weights of fewer bits:", ("bits", "accuracy", "kB"), rows)
 
 
 if __name__ == "__main__":

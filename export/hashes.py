@@ -21,6 +21,7 @@ MOST_BYTES = 2**34
 """Maximum size of all files of a bundle together, in bytes, which are hashed in about a minute. Large are those of ten
 windows of a large event camera in golden/, and about ten copies of the weights."""
 EXECUTABLE = 0o111
+_EMPTY = "is an empty folder"
 
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -72,7 +73,7 @@ def irregular(folder: Path) -> dict[str, str]:
         if stat.S_ISLNK(mode):
             odd[name] = "is a link"
         elif stat.S_ISDIR(mode):
-            odd[name] = "is an empty folder"
+            odd[name] = _EMPTY
         elif not stat.S_ISREG(mode):
             odd[name] = "is a device, pipe or socket"
         elif mode & special:
@@ -83,7 +84,7 @@ def irregular(folder: Path) -> dict[str, str]:
 
 
 def problems(listed: dict[str, Any], folder: Path, where: str = SUMS) -> dict[str, str]:
-    """Files that are changed, missing, not listed or irregular, by name.
+    """Files that are changed, missing, not listed or irregular, by name; a folder that lost all its files, by its own.
 
     Args:
         listed: what is known of each file: its `sha256`, perhaps its `bytes`.
@@ -94,13 +95,21 @@ def problems(listed: dict[str, Any], folder: Path, where: str = SUMS) -> dict[st
         UserError: see `hash_files`.
     """
     hashed = hash_files(folder)
-    bad = {name: "is missing" for name in listed if name not in hashed}
+    there = {parent for name in hashed for parent in PurePosixPath(name).parents}
+    missing: dict[str, int] = {}
+    for name in listed.keys() - hashed.keys():
+        lost = [f"{parent}/" for parent in PurePosixPath(name).parents if parent not in there]
+        place = lost[-1] if lost else name
+        missing[place] = missing.get(place, 0) + 1
+    bad = {name: f"is missing{f', {count:,} files' * name.endswith('/')}" for name, count in missing.items()}
+    folders, odd = tuple(place for place in missing if place.endswith("/")), irregular(folder)
+    emptied = {name for name, what in odd.items() if what.startswith(_EMPTY) and f"{name}/".startswith(folders)}
     bad |= {name: f"is not listed in {where}" for name in hashed if name not in listed and name != SUMS}
     for name in listed.keys() & hashed.keys():
         if wrong := {key: hashed[name][key] for key, value in listed[name].items() if hashed[name][key] != value}:
             key, value = next(iter(wrong.items()))
             bad[name] = f"was changed: its {key} is {value!s:.12}, listed {listed[name][key]!s:.12}"
-    return dict(sorted((bad | irregular(folder)).items()))
+    return dict(sorted((bad | {name: what for name, what in odd.items() if name not in emptied}).items()))
 
 
 def check(folder: Path) -> int:

@@ -21,7 +21,7 @@ from export.parts.part import CheckResult, Part
 from export.plan import Plan, summary, trained_accuracy
 from export.proof import Figures
 from export.proof.equality import CheckImages
-from export.report import text, webpage
+from export.report import text
 from export.settings import Settings
 from export.work import Work
 
@@ -138,7 +138,7 @@ def _network(
 
 def write_reports(folder: Path, whole: Manifest) -> None:
     """Writes report.html, or prints why it can't, and report.md; adds their hashes to the manifest."""
-    for name, render in ((PAGE, webpage.render), (REPORT, text.render)):
+    for name, render in ((PAGE, text.page), (REPORT, text.render)):
         try:
             content = render(whole).encode()
         except UserError as error:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from csnn_jax.config import Config
 from csnn_jax.config.job import job_to_json
 from csnn_jax.data import Split
+from csnn_jax.document.numbers import measured
 from csnn_jax.files import write_atomic
 from csnn_jax.runs import footprint
 from csnn_jax.runs.equality import in_words
@@ -22,7 +23,6 @@ from export.parts.part import CheckResult, Part, Timing
 from export.proof import Figures
 from export.proof.equality import CheckImages
 from export.report import tools
-from export.report.cells import measured
 
 
 class Step(NamedTuple):

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csnn_jax import reading
+from csnn_jax.document import html
 from csnn_jax.errors import UserError, first_line, printable
-from csnn_jax.report import page
 from export import hashes, manifest
 from export.bundle import MANIFEST, PAGE, REPORT, Manifest
 from export.parts.part import CheckResult, Part, Timing
 from export.plan import Plan, summary
 from export.proof import received, statements
-from export.report import text, webpage
+from export.report import text
 from export.settings import Effort
 from export.work import Work
 
@@ -173,7 +173,7 @@ class Verifying(Plan):
             content = reading.read(self.folder / name, "a report", hashes.MOST_BYTES, self.folder)
             if content == render(self.recorded).encode():
                 problems = []
-            elif name == PAGE and webpage.differs_in_plotly(content.decode(), self.recorded):
+            elif name == PAGE and text.differs_in_plotly(content.decode(), self.recorded):
                 problems, praise = [], "ok except for its script, plotly.js, which has another version"
                 self.lines.unchecked.append(f"the script in {PAGE}, so don't open it")
         except UserError as error:
@@ -184,12 +184,12 @@ class Verifying(Plan):
 
     def _page(self) -> None:
         try:
-            page.require()
+            html.require()
         except UserError as error:
             self.lines.add(PAGE, [], f"not checked: {error}")
             self.lines.unchecked.append(f"{PAGE}, so don't open it")
         else:
-            self._document(PAGE, webpage.render)
+            self._document(PAGE, text.page)
 
     def _latency(self) -> None:
         """Prints the latency of every file, here and as recorded, which varies between machines and days."""

@@ -21,7 +21,7 @@ from PIL import Image
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.figures.style import BLUE, DPI, GREY, PAGE, png
+from csnn_jax.figures.style import BLUE, DPI, GRAY, PAGE, png
 from csnn_torch.compare.cost import Cost
 
 SILENT = np.zeros((3, 2, 10))
@@ -98,7 +98,7 @@ def test_the_table_goes_from_fast_to_slow_and_ends_with_failures(
     with Image.open(tmp_path / "peers.png") as picture:
         assert picture.width == PAGE * DPI
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    for color in (BLUE, GREY):
+    for color in (BLUE, GRAY):
         assert np.count_nonzero(np.abs(pixels - 255 * np.array(to_rgb(color))).max(-1) < 3) > 500
 
 

@@ -24,7 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGES = ("csnn_jax", "csnn_torch", "export")
-LAYOUT = ("csnn_jax/figures/", "csnn_jax/report/", "export/report/", "export/demo/", "csnn_torch/compare/figure.py")
+LAYOUT = (
+    "csnn_jax/document/",
+    "csnn_jax/figures/",
+    "csnn_jax/report/",
+    "export/report/",
+    "export/demo/",
+    "csnn_torch/compare/figure.py",
+)
 TIMERS = ("csnn_torch/compare/cost.py", "csnn_torch/compare/cost.py", "csnn_torch/compare/worker.py")
 SPEED = {"_WIDTHS", "_FEW", "SETTLING", "LEAST", "PIECE", "_CPU_OPTIONS", "BATCH"}
 SAID = {"print", "warn", "say", "note", "log", "announce", "write"}

@@ -1,6 +1,6 @@
-"""accuracy.png: accuracy and loss by iteration, from a run's records."""
+"""accuracy.png: accuracy and loss by iteration, from a run's records; steps.png: accuracy by number of steps used."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from csnn_jax.figures.style import BLUE, COLUMN, GREY, INK, ORANGE, new, styled
+from csnn_jax.figures.style import BLUE, COLUMN, GRAY, INK, ORANGE, new, powers, styled
 from csnn_jax.runs.rundir import RunDir
 
 HIGH = 95.0
@@ -23,12 +23,16 @@ _COLORS = {"test": BLUE, "validation": ORANGE}
 @styled
 def draw(run: RunDir) -> Figure:
     """Accuracies, if any, above, and the loss below."""
-    curves, final = _evaluations(run), _final(run)
+    curves = {kind: _points(records) for kind in _COLORS if (records := run.records(kind))}
+    ends = [end for end in run.records("end") if not end["interrupted"]][-1:]
+    final = _points([end for end in ends if end["accuracy"] is not None])  # None if `csnn_jax.save` made the run
     scales = _scales([y for _, accuracies in [*curves.values(), final] for y in accuracies])
     figure = new(COLUMN, 1.3 * len(scales) + 1.5)
     *upper, lower = figure.subplots(len(scales) + 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, limits) in zip(upper, scales.items(), strict=True):
-        _accuracy(axes, curves, final)
+        for kind, points in curves.items():
+            axes.plot(*points, "o-", color=_COLORS[kind], label=kind)
+        axes.plot(*final, "*", color=INK, markersize=9)
         axes.set(ylabel=label, ylim=limits)
         axes.yaxis.set_major_locator(MultipleLocator(1 if limits[0] else 20))
     if upper:
@@ -41,31 +45,15 @@ def draw(run: RunDir) -> Figure:
     return figure
 
 
-def _evaluations(run: RunDir) -> dict[str, Points]:
-    """Accuracy in percent by iteration, for each kind of evaluation in the run."""
-    records_of = {kind: run.records(kind) for kind in _COLORS}
-    return {kind: _points(records) for kind, records in records_of.items() if records}
-
-
-def _final(run: RunDir) -> Points:
-    ends = [end for end in run.records("end") if not end["interrupted"]][-1:]
-    return _points([end for end in ends if end["accuracy"] is not None])  # None if `csnn_jax.save` made the run
-
-
 def _points(records: list[dict[str, Any]]) -> Points:
-    return [one["iter"] for one in records], [100 * one["accuracy"] for one in records]
+    """Iterations, and accuracies in percent."""
+    return [record["iter"] for record in records], [100 * record["accuracy"] for record in records]
 
 
 def _scales(accuracies: list[float]) -> dict[str, tuple[float, float]]:
     """Label and limits of each panel of accuracies, from the top."""
     whole = {"accuracy (%)": (0.0, 102.0)} if accuracies else {}
     return ({f"above {HIGH:g} %": (HIGH, 100.1)} if max(accuracies, default=0) > HIGH else {}) | whole
-
-
-def _accuracy(axes: Axes, curves: Mapping[str, Points], final: Points) -> None:
-    for kind, points in curves.items():
-        axes.plot(*points, "o-", color=_COLORS[kind], label=kind)
-    axes.plot(*final, "*", color=INK, markersize=9)
 
 
 def _name_final(axes: Axes, final: Points, split: str) -> None:
@@ -83,10 +71,25 @@ def _name_final(axes: Axes, final: Points, split: str) -> None:
 
 def _loss(axes: Axes, records: list[dict[str, Any]]) -> None:
     steps, losses = np.array([r["iter"] for r in records]), np.array([r["loss"] for r in records])
-    axes.plot(steps, losses, color=GREY, linewidth=0.6, label="each iteration")
+    axes.plot(steps, losses, color=GRAY, linewidth=0.6, label="each iteration")
     if len(losses) >= 2 * WIDTH:
         mean = np.convolve(losses, np.ones(WIDTH) / WIDTH, "valid")
         half = WIDTH // 2
         axes.plot(steps[half:-half], mean, color=BLUE, label=f"mean of {WIDTH}")
     axes.set(xlabel="iteration", ylabel="training loss (nats)")
     axes.legend(loc="upper right")
+
+
+@styled
+def draw_by_steps(accuracies: Sequence[float], of: str = "test") -> Figure:
+    """The accuracy if the window ended after each step, on a logarithmic axis.
+
+    `of` names the split.
+    """
+    figure = new(COLUMN, 2.2)
+    axes = figure.subplots()
+    steps = range(1, len(accuracies) + 1)
+    axes.plot(steps, [100 * accuracy for accuracy in accuracies], color=BLUE, marker="o" if len(steps) <= 30 else "")
+    axes.set(xscale="log", xlabel="steps used", ylabel=f"{of} accuracy (%)")
+    powers(axes, "x")
+    return figure

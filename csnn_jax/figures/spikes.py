@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, SKY, new, short, styled
+from csnn_jax.figures.style import BLUE, GRAY, INK, ORANGE, PAGE, SKY, new, short, styled
 
 FEW = 20
 """Layers of up to this many neurons are shown in full, in their own order."""
@@ -178,7 +178,7 @@ def _which(layer: _Layer) -> str:
 def _traces(axes: Axes, layer: _Layer, chosen: np.ndarray, all_others: bool = False) -> None:
     """Membranes of the chosen neurons, labeled above; with `all_others`, a small layer's other neurons in gray."""
     if all_others and layer.whole:
-        axes.plot(layer.membranes, color=GREY, linewidth=0.5)
+        axes.plot(layer.membranes, color=GRAY, linewidth=0.5)
     for neuron, color, unit in zip(chosen, (BLUE, ORANGE, SKY), (" spikes", "", ""), strict=False):
         label = layer.neuron(neuron) + ("" if layer.integrates else f": {layer.counts[neuron]}{unit}")
         axes.plot(layer.membranes[:, neuron], color=color, label=label)
@@ -201,8 +201,8 @@ def _left(figure: Figure, grid, sample: Sample, layers: Sequence[_Layer]) -> Non
 
 def _image(axes: Axes, sample: Sample) -> None:
     still = sample.image.mean(0) if sample.image.ndim == 4 else sample.image
-    colours = still.shape[-1] == 3
-    axes.imshow(still / max(1, still.max()) if colours else still.sum(-1), cmap="gray_r")
+    colored = still.shape[-1] == 3
+    axes.imshow(still / max(1, still.max()) if colored else still.sum(-1), cmap="gray_r")
     axes.set_title(f"{sample.split} image, class {short(sample.names[sample.label], LONGEST)}")
     _bare(axes, still.shape[:2])
 
@@ -232,8 +232,8 @@ def _output(axes: Axes, layer: _Layer, label: int) -> None:
     """Output spikes, or summed membranes, of each class, with the image's class highlighted."""
     shown = layer.shown
     scores = layer.membranes.sum(0) if layer.integrates else layer.counts
-    axes.barh(range(len(shown)), scores[shown], color=[BLUE if one == label else GREY for one in shown])
-    axes.set_yticks(range(len(shown)), [layer.neuron(one) for one in shown])
+    axes.barh(range(len(shown)), scores[shown], color=[BLUE if neuron == label else GRAY for neuron in shown])
+    axes.set_yticks(range(len(shown)), [layer.neuron(neuron) for neuron in shown])
     axes.set(ylim=(max(len(shown), 1) - 0.4, -0.6), ylabel="class")
     if layer.integrates:
         axes.set_title("summed membranes")

@@ -24,7 +24,7 @@ DPI = 170
 """Pixels per inch of a PNG."""
 BLUE, ORANGE, SKY = "#0072b2", "#d55e00", "#56b4e9"
 """Colors of lines and marks, in the order of use."""
-INK, GREY = "#222222", "#999999"
+INK, GRAY = "#222222", "#999999"
 """Colors of text and axes, and of background lines."""
 
 _GROUPS = {

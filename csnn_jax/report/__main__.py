@@ -8,12 +8,12 @@ from pathlib import Path
 
 from csnn_jax import reading
 from csnn_jax.command import run_command
+from csnn_jax.document import html
 from csnn_jax.errors import UserError
 from csnn_jax.files import check_folder, write_atomic
 from csnn_jax.flags import Flags, checkpoint_option, parse
 from csnn_jax.options import option
 from csnn_jax.options.kinds import NAME, count, several, text
-from csnn_jax.report import page
 
 PROGRAM = "csnn-jax report"
 
@@ -41,21 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(ReportFlags, "csnn-report", DESCRIPTION, arguments)
         _check(flags)
-        page.require()
+        html.require()
         from csnn_jax.report import contents, subject
 
         subjects = [
             subject.read(name, number, flags.checkpoint, flags.dataset) for number, name in enumerate(flags.runs)
         ]
-        for one in subjects:
-            if not one.iterations:
-                print(f"{one.name}: no iterations are recorded", flush=True)
+        for run in subjects:
+            if not run.iterations:
+                print(f"{run.name}: no iterations are recorded", flush=True)
         measured = contents.measured(subjects[: flags.details])
-        text = contents.text(subjects, measured, _command(flags), PROGRAM).encode()
+        page = html.render(contents.document(subjects, measured, _command(flags)), PROGRAM).encode()
         out = Path(flags.out)
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out, text)
-        print(f"Report: {flags.out} ({len(text) / 1e6:.1f} MB)")
+        write_atomic(out, page)
+        print(f"Report: {flags.out} ({len(page) / 1e6:.1f} MB)")
         return 0
 
     return run_command(command, arguments)
@@ -63,17 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(flags: ReportFlags) -> None:
     """Raises UserError for invalid flags, before the slow part starts."""
-    twice = [name for place, name in enumerate(flags.runs) if Path(name).resolve() in _resolved(flags.runs[:place])]
-    if twice:
+    paths = [Path(name).resolve() for name in flags.runs]
+    if twice := [name for place, name in enumerate(flags.runs) if paths[place] in paths[:place]]:
         raise UserError(f"RUN {twice[0]}: given twice, expected each run once")
     out = Path(flags.out)
     check_folder(out.parent, out)
-    if out.exists() and not (out.is_file() and page.is_made_by(PROGRAM, _start(out))):
+    if out.exists() and not (out.is_file() and html.is_made_by(PROGRAM, _start(out))):
         raise UserError(f"--out {out}: already exists and isn't a report, so it isn't replaced; expected another path")
-
-
-def _resolved(names: Sequence[str]) -> list[Path]:
-    return [Path(name).resolve() for name in names]
 
 
 def _start(path: Path) -> str:

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from csnn_jax.document.blocks import Document, Paragraph, Section
 from csnn_jax.engine import process
-from csnn_jax.report import answers, cost, neurons, origin, page, player, training
+from csnn_jax.report import answers, cost, film, neurons, origin, training
 from csnn_jax.report.measure import Measured, measure
-from csnn_jax.report.page import Content, Section
 from csnn_jax.report.subject import ReportedRun, shown_dataset
-
-LEFT_OUT = "answers, neurons, spikes and operations"
-"""The parts that need weights and test images."""
 
 
 def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
@@ -23,45 +20,41 @@ def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
     return measured
 
 
-def text(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured], command: str, program: str) -> str:
-    """The whole file.
+def document(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured], command: str) -> Document:
+    """The whole report.
 
     Args:
         subjects: the runs.
         measured: their measurements, by number.
         command: the command that made this report.
-        program: for the file's head.
     """
-    pairs = [(one, measured[one.number]) for one in subjects if one.number in measured]
+    pairs = [(run, measured[run.number]) for run in subjects if run.number in measured]
     sections = [training.section(subjects)]
     if pairs:
-        sections.append(Section("Accuracy against steps", (answers.steps(pairs),)))
-    for one, measures in pairs:
-        sections += _details(one, measures, f" of {one.name}" if len(subjects) > 1 else "")
+        sections.append(Section("Accuracy against steps", answers.steps(pairs)))
+    for run, measures in pairs:
+        sections += _details(run, measures, f" of {run.name}" if len(subjects) > 1 else "")
     sections.append(origin.section(subjects, [measures.engine for _, measures in pairs], command))
     title = f"Report of {subjects[0].name}" if len(subjects) == 1 else f"Report of {len(subjects)} runs"
-    return page.document(title, _lead(subjects, measured), sections, program)
+    return Document(title, [*map(Paragraph, _lead(subjects, measured))], sections)
 
 
 def _details(subject: ReportedRun, measured: Measured, suffix: str) -> list[Section]:
     """The sections on one run."""
-    keys = page.element("p", player.KEYS, class_="keys")
-    spikes = (page.paragraph(player.legend()), player.player(subject, measured), keys)
-    parts: dict[str, tuple[Content, ...]] = {
-        "Answers": tuple(answers.answers(subject, measured)),
-        "Spikes": spikes,
-        "Neurons": tuple(neurons.neurons(subject, measured)),
-        "Synaptic operations": tuple(cost.cost(subject, measured)),
-    }
-    return [Section(name + suffix, contents) for name, contents in parts.items()]
+    return [
+        Section(f"Answers{suffix}", [*answers.answers(subject, measured)]),
+        Section(f"Spikes{suffix}", (Paragraph(film.LEGEND), film.film(subject, measured))),
+        Section(f"Neurons{suffix}", [*neurons.neurons(subject, measured)]),
+        Section(f"Synaptic operations{suffix}", cost.cost(subject, measured)),
+    ]
 
 
-def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> list[Content]:
+def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> list[str]:
     """The first paragraphs: what the page is about, and what's missing."""
-    lines: list[Content] = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
-    for one in subjects:
-        lines += [f"{one.name}: {LEFT_OUT} are missing. {' '.join(one.missing)}"] if one.missing else []
-    others = [one.name for one in subjects if one.number not in measured and not one.missing]
+    lines = [_described(run) for run in subjects[:1]] if len(subjects) == 1 else []
+    what = "answers, neurons, spikes and operations are missing"
+    lines += [f"{run.name}: {what}. {' '.join(run.missing)}" for run in subjects if run.missing]
+    others = [run.name for run in subjects if run.number not in measured and not run.missing]
     if others:
         lines.append(
             f"Details are shown for {len(measured)} of {len(subjects)} runs. The others are in the curves and tables "

@@ -28,11 +28,11 @@ class Histogram:
     """Fractions of all values by bin; the first and last bin include the values beyond them.
 
     Attributes:
-        centres: centers of the bins [BINS].
+        centers: centers of the bins [BINS].
         shares: fractions, 0 to 1 [BINS].
     """
 
-    centres: np.ndarray
+    centers: np.ndarray
     shares: np.ndarray
 
 
@@ -102,7 +102,7 @@ def measure(subject: ReportedRun) -> Measured:
     """
     assert subject.tensors is not None and subject.dataset is not None
     network = _Network(Trained(subject.config, subject.tensors, subject.config.train.engine), subject.dataset.test)
-    scores, by_step = network.answers()
+    scores, by_step = network.runner.by_steps(network.params, network.split)
     neurons = network.summarize_neurons()
     activity, membranes = reduce(add, network.activities), network.histograms()
     examples = network.examples(chosen(subject.dataset.test.labels, scores))
@@ -125,8 +125,8 @@ def chosen(labels: np.ndarray, scores: np.ndarray) -> list[int]:
     right = scores.argmax(1) == labels
     picked = []
     for label in np.unique(labels)[:10]:
-        mine = np.flatnonzero(labels == label)
-        picked.append(int(mine[np.argmax(right[mine])]))
+        images = np.flatnonzero(labels == label)
+        picked.append(int(images[np.argmax(right[images])]))
     worst = [int(index) for index in mistakes(labels, scores) if index not in picked]
     return picked + worst[:MISTAKES]
 
@@ -140,14 +140,10 @@ class _Network:
         self.engine, self.params = runners.describe(split.images), nnx.split(trained.model)[1]
         self.model: ModelConfig = config.model
         self.split, self.runner = split, runners.of(split.images)
-        self.thresholds = [np.asarray(own.in_use["threshold"]) for own in trained.model.neurons.values()]
+        self.thresholds = [np.asarray(neurons.in_use["threshold"]) for neurons in trained.model.neurons.values()]
         self.activities: list[Activity] = []
         self._drawn: list[list[np.ndarray]] = []
         self._size = LOOKED_AT
-
-    def answers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Class scores of all images [N, classes], and the accuracy after each step [time]."""
-        return self.runner.by_steps(self.params, self.split)
 
     def summarize_neurons(self) -> dict[str, NeuronSummary]:
         """Summarizes every layer's neurons with `metrics.summarize`, and fills `activities`."""
@@ -174,11 +170,11 @@ class _Network:
             x = self.runner.present(self.runner.hold(self.split.images), rows, (2, start))
             membranes, spikes = self._trace(x)
             for place, index in enumerate(which[start : start + self._size]):
-                own = [[layer[:, place].copy() for layer in layers] for layers in (membranes, spikes)]
-                output = own[0 if self.model.readout == "membrane" else 1][-1]
+                arrays = [[layer[:, place].copy() for layer in layers] for layers in (membranes, spikes)]
+                output = arrays[0 if self.model.readout == "membrane" else 1][-1]
                 answer = int(output.cumsum(0)[-1].argmax())  # summed in the order of the steps
                 label = int(self.split.labels[index])
-                examples.append(Example(self.split.images[index], index, label, answer, *own))
+                examples.append(Example(self.split.images[index], index, label, answer, *arrays))
         return examples
 
     def _trace(self, x: Array) -> tuple[list[np.ndarray], list[np.ndarray]]:

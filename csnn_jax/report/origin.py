@@ -9,10 +9,9 @@ from typing import Any
 from csnn_jax import data, machine
 from csnn_jax.config import Config, ModelConfig, decided
 from csnn_jax.data import Dataset
+from csnn_jax.document.blocks import Block, Code, Folded, Listing, Paragraph, Section, Table
 from csnn_jax.flags import values_of
 from csnn_jax.options import flag_of, options_of, show, words_of
-from csnn_jax.report import page
-from csnn_jax.report.page import Content, Html, Section
 from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 AUTO = {
@@ -24,22 +23,23 @@ AUTO = {
 
 def section(subjects: Sequence[ReportedRun], engines: Sequence[str], command: str) -> Section:
     """The section on all runs; `engines` ran those that were measured, `command` made this report."""
-    contents = [*_differences(subjects), *_repeated(subjects)]
-    again = page.listing(command, "The command that makes this report")
-    machine_ = page.subsection("The machine of this report", _machine(engines), again)
-    return Section("Where it comes from", (*contents, machine_))
+    again = Listing(command, "The command that makes this report")
+    place = Section("The machine of this report", (_machine(engines), again))
+    return Section("Where it comes from", (*_differences(subjects), *_repeated(subjects), place))
 
 
-def _differences(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
+def _differences(subjects: Sequence[ReportedRun]) -> Iterator[Block]:
     """The flags in which the runs differ."""
     if len(subjects) < 2:
         return
-    tables = [flags(one.config) for one in subjects]
-    rows = [(name, *(one[name] for one in tables)) for name in tables[0] if len({one[name] for one in tables}) > 1]
+    tables = [flags(run.config) for run in subjects]
+    rows = [
+        (name, *(table[name] for table in tables)) for name in tables[0] if len({table[name] for table in tables}) > 1
+    ]
     if rows:
-        yield page.table("Flags that differ between the runs", ("flag", *(one.name for one in subjects)), rows)
+        yield Table("Flags that differ between the runs", ("flag", *(run.name for run in subjects)), rows)
     else:
-        yield page.paragraph("The runs were trained with the same flags.")
+        yield Paragraph("The runs were trained with the same flags.")
 
 
 def flags(config: Config) -> dict[str, str]:
@@ -52,20 +52,20 @@ def _text(value: Any) -> str:
     return "none" if value is None or value == () else show(value)
 
 
-def _repeated(subjects: Sequence[ReportedRun]) -> Iterator[Content]:
+def _repeated(subjects: Sequence[ReportedRun]) -> Iterator[Block]:
     """The commands that repeat the runs, and all their flags."""
-    rows = [(one.name, page.code(repeating(one.config, one.dataset)), _minutes(one)) for one in subjects]
+    rows = [(run.name, Code(repeating(run.config, run.dataset)), _minutes(run)) for run in subjects]
     remark = "csnn_torch.train has the same flags. A run doesn't record which framework or machine trained it."
-    commands = page.table("Commands to train each run again", ("run", "command", "minutes"), rows)
-    yield page.subsection("How to repeat the training", commands, page.paragraph(remark))
-    for one in subjects:
-        table = page.table(f"Configuration of {one.name}", ("flag", "value"), list(flags(one.config).items()))
-        yield page.folded(f"All flags of {one.name}", table)
+    commands = Table("Commands to train each run again", ("run", "command", "minutes"), rows)
+    yield Section("How to repeat the training", (commands, Paragraph(remark)))
+    for run in subjects:
+        table = Table(f"Configuration of {run.name}", ("flag", "value"), [*flags(run.config).items()])
+        yield Folded(f"All flags of {run.name}", (table,))
 
 
 def _minutes(subject: ReportedRun) -> str:
     """Minutes of training; a dash for a converted run."""
-    ends = [one["seconds"] for one in subject.of_kind("end") if "seconds" in one]
+    ends = [end["seconds"] for end in subject.of_kind("end") if "seconds" in end]
     return f"{ends[-1] / 60:.1f}" if ends else "-"
 
 
@@ -79,7 +79,7 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
     asked, words = _asked(config, dataset), ["python", "-m", "csnn_jax.train"]
     plain, values = values_of(Config()), values_of(asked)
     if asked.train.init_from is not None:  # the network has other defaults
-        plain |= {one.name: None for one in options_of(ModelConfig)}
+        plain |= {option.name: None for option in options_of(ModelConfig)}
     for name in (name for name, value in values.items() if value != plain[name]):
         words += words_of(name, shown_dataset(values[name]) if name == "dataset" else values[name])
     return shlex.join(words)
@@ -111,10 +111,10 @@ def _completed(config: Config, dataset: Dataset | None) -> Config:
     return decided(config)
 
 
-def _machine(engines: Sequence[str]) -> Html:
+def _machine(engines: Sequence[str]) -> Table:
     about = machine.describe()
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     rows: list[tuple[str, str]] = [("processor", about["processor"]), ("CPUs", str(about["cpus"]))]
     rows += [("Python", about["python"]), ("packages", versions), ("commit", machine.commit() or "unknown")]
     rows += [("run by", ", ".join(dict.fromkeys(engines)) or "none"), ("day", date.today().isoformat())]
-    return page.table("Where the test images were run", ("", "what"), rows)
+    return Table("Where the test images were run", ("", "what"), rows)

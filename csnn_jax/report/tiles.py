@@ -69,10 +69,10 @@ def signed(values: np.ndarray, most: float) -> np.ndarray:
     return _mapped(values / max(2 * most, 1e-9) + 0.5, _SIGNED)
 
 
-def _mapped(share: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    at = np.linspace(0, 1, len(colours))
+def _mapped(share: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    at = np.linspace(0, 1, len(colors))
     share = np.nan_to_num(np.clip(share, 0, 1))
-    return np.stack([np.interp(share, at, colours[:, channel]) for channel in range(3)], -1).round().astype(np.uint8)
+    return np.stack([np.interp(share, at, colors[:, channel]) for channel in range(3)], -1).round().astype(np.uint8)
 
 
 def mounted(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:

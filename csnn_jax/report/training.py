@@ -1,6 +1,6 @@
 """How training went: accuracy, loss, learning rate and densities over the iterations, with all runs in each chart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import mean, stdev
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config import decided
+from csnn_jax.document import charts
+from csnn_jax.document.blocks import Block, Chart, Folded, Grid, Paragraph, Section, Table
+from csnn_jax.document.charts import Series
+from csnn_jax.document.numbers import percent
 from csnn_jax.errors import UserError
-from csnn_jax.report import charts, page
-from csnn_jax.report.charts import Series
-from csnn_jax.report.page import Content, Html, Section
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.training.plan import learning_rates
 
@@ -23,19 +24,19 @@ WIDTH = 25  # iterations in a loss's moving average
 def section(subjects: Sequence[ReportedRun]) -> Section:
     """The charts of all runs, their results, and what went wrong."""
     several = len(subjects) > 1
-    contents: list[Content] = [_summary(subjects), *_spread(subjects)] if several else []
-    contents += [page.grid((_accuracy(subjects), _loss(subjects)))]
-    densities = [_densities(one) for one in subjects]
+    contents: list[Block] = [_summary(subjects), *_spread(subjects)] if several else []
+    contents += [Grid((_accuracy(subjects), _loss(subjects)))]
+    densities = [_densities(run) for run in subjects]
     if len(subjects) <= FEW:
-        contents += [page.grid((_rates(subjects), *densities))]
+        contents += [Grid((_rates(subjects), *densities))]
     else:
-        contents += [_rates(subjects), page.folded("Densities by layer, run by run", page.grid(densities))]
-    return Section("Training", (*contents, *(part for one in subjects for part in _health(one))))
+        contents += [_rates(subjects), Folded("Densities by layer, run by run", (Grid(densities),))]
+    return Section("Training", (*contents, *(part for run in subjects for part in _health(run))))
 
 
-def _summary(subjects: Sequence[ReportedRun]) -> Html:
-    rows = [(one.name, one.iterations, _final(one), state(one)) for one in subjects]
-    return page.table("The runs", ("run", "iterations", "final test accuracy", "state"), rows)
+def _summary(subjects: Sequence[ReportedRun]) -> Table:
+    rows = [(run.name, run.iterations, _final(run), state(run)) for run in subjects]
+    return Table("The runs", ("run", "iterations", "final test accuracy", "state"), rows)
 
 
 def _final(subject: ReportedRun) -> str:
@@ -45,13 +46,13 @@ def _final(subject: ReportedRun) -> str:
     return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)") + which
 
 
-def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
+def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Paragraph]:
     """The mean of runs that differ only in their seed; for others it would be meaningless."""
-    known = [one.accuracy for one in subjects if one.accuracy is not None]
-    jobs = [replace(one.config, train=replace(one.config.train, seed=0)) for one in subjects]
+    known = [run.accuracy for run in subjects if run.accuracy is not None]
+    jobs = [replace(run.config, train=replace(run.config.train, seed=0)) for run in subjects]
     if len(known) > 1 and all(job == jobs[0] for job in jobs):
         middle, deviation = mean(known), stdev(known)
-        yield page.paragraph(
+        yield Paragraph(
             f"Mean of the {len(known)} final test accuracies: {middle:.2%}, standard deviation {deviation:.2%}."
         )
 
@@ -63,41 +64,32 @@ def state(subject: ReportedRun) -> str:
     return "interrupted" if subject.of_kind("end") else "not finished"
 
 
-def percent(share: float | None) -> str:
-    """A fraction from 0 to 1 as text."""
-    return "-" if share is None else f"{share:.2%}"
-
-
-def _accuracy(subjects: Sequence[ReportedRun]) -> Html:
-    series = [one for subject in subjects for one in _accuracies(subject)]
-    if not series:
-        return _left_out("Accuracy", "no evaluations are recorded")
+def _accuracy(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
+    series = [line for subject in subjects for line in _accuracies(subject)]
     caption = (
         "Accuracy on the held-out images if there are any, otherwise on the test images. Stars: the end of training. "
         "The scale is stretched toward 100%."
     )
     shown, axis = charts.stretched(series)
-    return charts.lines(caption, shown, "iteration", "accuracy (%)", y_axis=axis)
+    return _chart("Accuracy: no evaluations", caption, shown, "accuracy (%)", axis)
 
 
 def _accuracies(subject: ReportedRun) -> Iterator[Series]:
     for kind in ("validation", "test"):
         if points := subject.of_kind(kind):
-            x, y = [one["iter"] for one in points], [one["accuracy"] for one in points]
+            x, y = [record["iter"] for record in points], [record["accuracy"] for record in points]
             yield Series(subject.name, x, y, subject.number, "lines+markers")
     if subject.accuracy is not None:
         end = subject.of_kind("end")[-1]["iter"]
         yield Series(subject.name, [end], [subject.accuracy], subject.number, "markers", symbol="star")
 
 
-def _loss(subjects: Sequence[ReportedRun]) -> Html:
-    series = [one for subject in subjects for one in _losses(subject, len(subjects) <= FEW)]
-    if not series:
-        return _left_out("Loss", "no iterations are recorded")
+def _loss(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
+    series = [line for subject in subjects for line in _losses(subject, len(subjects) <= FEW)]
     caption = f"Training loss, mean of the last {WIDTH} iterations" + (
         "; faint: every iteration." if len(subjects) <= FEW else "."
     )
-    return charts.lines(caption, series, "iteration", "loss (nats)")
+    return _chart("Loss: no iterations", caption, series, "loss (nats)")
 
 
 def _losses(subject: ReportedRun, each: bool) -> Iterator[Series]:
@@ -112,15 +104,14 @@ def _losses(subject: ReportedRun, each: bool) -> Iterator[Series]:
 
 def _curve(subject: ReportedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
     records = subject.of_kind("train")
-    return np.array([one["iter"] for one in records], float), np.array([one[key] for one in records], float)
+    return np.array([record["iter"] for record in records], float), np.array([record[key] for record in records], float)
 
 
-def _rates(subjects: Sequence[ReportedRun]) -> Html:
-    series = [one for subject in subjects for one in _rate(subject)]
-    if not series:
-        return _left_out("Learning rate", "no iterations are recorded")
+def _rates(subjects: Sequence[ReportedRun]) -> Chart | Paragraph:
+    series = [line for subject in subjects for line in _rate(subject)]
     axis = {"rangemode": "tozero", "exponentformat": "power"}
-    return charts.lines("Learning rate set by the job's flags.", series, "iteration", "learning rate", y_axis=axis)
+    caption = "Learning rate set by the job's flags."
+    return _chart("Learning rate: no iterations", caption, series, "learning rate", axis)
 
 
 def _rate(subject: ReportedRun) -> Iterator[Series]:
@@ -133,42 +124,43 @@ def _rate(subject: ReportedRun) -> Iterator[Series]:
     except UserError:  # interrupted within the warm-up
         return
     shown = [0, *(i for i, (a, b) in enumerate(pairwise(rates), 1) if a != b), len(rates) - 1]
-    kept = np.unique(shown)
-    yield Series(subject.name, *charts.thinned(kept + 1, rates[kept]), subject.number)
+    places = np.unique(shown)
+    yield Series(subject.name, *charts.thinned(places + 1, rates[places]), subject.number)
 
 
-def _densities(subject: ReportedRun) -> Html:
+def _densities(subject: ReportedRun) -> Chart | Paragraph:
     records = subject.of_kind("train")
     names = list(records[0]["density"]) if records else []
     spiking = names[:-1] if subject.config.model.output == "integrator" else names
-    if not spiking:
-        return _left_out(f"Densities of {subject.name}", "none are recorded")
-    x = [one["iter"] for one in records]
+    x = [record["iter"] for record in records]
     series = []
     for number, name in enumerate(spiking):
-        y = np.array([100 * one["density"][name] for one in records], float)
+        y = np.array([100 * record["density"][name] for record in records], float)
         series.append(Series(name, *charts.thinned(x, y), number, width=1.5))
     caption = f"Density by layer of {subject.name}: neurons that spike at a step."
-    return charts.lines(caption, series, "iteration", "density (%)", y_axis={"rangemode": "tozero"})
+    return _chart(f"Densities of {subject.name}: none", caption, series, "density (%)", {"rangemode": "tozero"})
 
 
-def _health(subject: ReportedRun) -> Iterator[Content]:
+def _health(subject: ReportedRun) -> Iterator[Block]:
     """The health messages that training printed, and how it was cut short."""
-    events = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
+    events = [(record["iter"], record["text"]) for record in subject.of_kind("health")]
     if events:
-        yield page.folded(f"Health messages of {subject.name}", _events(events))
+        table = Table("Health", ("iteration", "what"), events)
+        yield Folded(f"Health messages of {subject.name}", (table,))
     if not subject.of_kind("end") and subject.of_kind("train"):
         last: dict[str, Any] = subject.of_kind("train")[-1]
-        yield page.note(
+        yield Paragraph(
             f"{subject.name} hasn't ended: {last['iter']:,} iterations are recorded, the last with a loss of "
             f"{last['loss']:.4g}. Training was killed, reached a loss or gradient that isn't finite, or is still "
-            "running."
+            "running.",
+            note=True,
         )
 
 
-def _events(events: Sequence[tuple[int, str]]) -> Html:
-    return page.table("Health", ("iteration", "what"), [(f"{number:,}", text) for number, text in events])
-
-
-def _left_out(what: str, why: str) -> Html:
-    return page.note(f"{what}: not shown, because {why}.")
+def _chart(
+    missing: str, caption: str, series: Sequence[Series], y: str, axis: Mapping[str, Any] | None = None
+) -> Chart | Paragraph:
+    """Lines over the iterations, or a note on what's missing if there are none."""
+    if not series:
+        return Paragraph(f"{missing} are recorded.", note=True)
+    return charts.lines(caption, series, "iteration", y, y_axis=axis)

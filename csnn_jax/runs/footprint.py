@@ -224,3 +224,13 @@ def _energy(layers: list[dict[str, Any]], total: dict[str, Any], updates: int) -
         "neurons_nj": neurons / 1000,
         "one_pass_nj": PJ_PER_MAC * total["dense_macs_per_step"] / 1000,
     }
+
+
+def energy_in_words(numbers: dict[str, Any]) -> str:
+    """The energy per image in words, from the result of `numbers`."""
+    return (
+        f"Energy per image: {numbers['synapses_nj'] + numbers['neurons_nj']:,.0f} nJ (synapses "
+        f"{numbers['synapses_nj']:,.0f} nJ, neurons {numbers['neurons_nj']:,.0f} nJ). A network of this shape without "
+        f"spikes, which processes an image once, takes {numbers['one_pass_nj']:,.0f} nJ. Formula: "
+        f"{numbers['formula']}. Source: {numbers['source']}."
+    )

@@ -21,7 +21,9 @@ from csnn_torch.compare import results
 if TYPE_CHECKING:
     from csnn_torch.compare.questions import Plan
 
-DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, comparison.md and comparison.png.
+DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json and comparison.md.
+
+If training or cost is compared, also writes a picture, comparison.png.
 
 Same network? Compares membranes and spikes of every layer at every step, predictions and gradients, with equal weights
 on real test images.

@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from csnn_jax import machine
+from csnn_jax.document.numbers import two_digits
 from csnn_jax.files import Scratch
-from csnn_jax.markdown import two_digits
 
 BASE = "snntorch"
 """The side that the others are compared with: the loop of snnTorch's tutorials."""
@@ -73,26 +73,6 @@ class Rounds:
         return f"{two_digits(self.clock_s)} s{processor}"
 
 
-@dataclass(frozen=True)
-class Speed:
-    """How many times as fast as the base a side is, in wall time.
-
-    Attributes:
-        ratio: None if the timings aren't good enough for one.
-        why: the reason, in words.
-    """
-
-    ratio: float | None
-    why: str | None = None
-
-    def __str__(self) -> str:
-        return f"none: {self.why}" if self.ratio is None else two_digits(self.ratio)
-
-    def as_json(self) -> float | str:
-        """The ratio with two digits, or the reason that there's none."""
-        return str(self) if self.ratio is None else float(str(self))
-
-
 @dataclass
 class Cost:
     """The time and memory that one side takes.
@@ -134,12 +114,12 @@ class Cost:
             return f"turns differ by a factor of {two_digits(apart)}"
         return None
 
-    def speed(self, base: "Cost", work: Work) -> Speed:
-        """This side's speed, compared with the base."""
+    def speed(self, base: "Cost", work: Work) -> float | str:
+        """How many times as fast as the base it is in wall time, with two digits, or why there's no ratio."""
         for side in (self, base):
             if why := side.unsteady(work):
-                return Speed(None, why if side is self else f"{readable(base.side)}: {why}")
-        return Speed(base.rounds(work).clock_s / self.rounds(work).clock_s)
+                return f"none: {why}" if side is self else f"none: {readable(base.side)}: {why}"
+        return float(two_digits(base.rounds(work).clock_s / self.rounds(work).clock_s))
 
     def __str__(self) -> str:
         if self.failed:
@@ -202,12 +182,9 @@ class Process:
             self._process.communicate()
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").split("\n")
-        messages = [line.strip() for line in lines if "Error" in line or "error:" in line]
-        return (
-            messages[-1].removeprefix("csnn_jax.errors.UserError: ")
-            if messages
-            else f"ended with code {self._process.returncode}"
-        )
+        ended = f"ended with code {self._process.returncode}"
+        errors = [line.strip() for line in lines if "Error" in line or "error:" in line]
+        return [ended, *errors][-1].removeprefix("csnn_jax.errors.UserError: ")
 
     def close(self) -> None:
         """Ends the process and waits for it."""

@@ -8,27 +8,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, powers, styled
-from csnn_jax.markdown import two_digits
+from csnn_jax.document.numbers import two_digits
+from csnn_jax.figures.style import BLUE, GRAY, INK, ORANGE, PAGE, new, powers, styled
 from csnn_torch.compare.cost import Cost, readable
 from csnn_torch.compare.results import Trajectory, groups
 
 COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
 NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}
 STYLES = {"csnn_jax": "-", "snntorch": "--"}
-TRAININGS, BARS, NEITHER = 3.5, 1.7, 0.8
-"""Heights in inches: of the training panels, of the costs, and of a figure with neither."""
+TRAININGS, BARS = 3.5, 1.7
+"""Heights in inches: of the training panels and of the costs."""
 
 
 @styled
 def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> Figure:
-    """One column per training run (or per group that differs only in the seed), and one row of bars."""
+    """One column per training run (or per group that differs only in the seed), and one row of bars.
+
+    Something must have been trained or measured.
+    """
     trained, measured = groups(trajectories), [cost for cost in costs if not cost.failed]
     heights = [TRAININGS] * bool(trained) + [BARS] * bool(measured)
-    figure = new(PAGE, sum(heights) or NEITHER)
-    if not heights:
-        figure.text(0.5, 0.5, "neither training nor cost was compared", ha="center", va="center")
-        return figure
+    figure = new(PAGE, sum(heights))
     parts = figure.subfigures(len(heights), height_ratios=heights, squeeze=False)[:, 0]
     if trained:
         _trainings(parts[0], trained)
@@ -40,9 +40,9 @@ def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> Figure:
 def _trainings(part: SubFigure, trained: Sequence[Sequence[Trajectory]]) -> None:
     panels = part.subplots(2, len(trained), sharex="col", height_ratios=(1.4, 1), squeeze=False)
     for number, (top, below, together) in enumerate(zip(*panels, trained, strict=True)):
-        one = together[0]
-        of = f"{one.start} weights" if len(together) == 1 else f"{len(together)} seeds' weights"
-        top.set_title(f"{one.dtype}, from {of}, {one.time_steps} steps")
+        first = together[0]
+        of = f"{first.start} weights" if len(together) == 1 else f"{len(together)} seeds' weights"
+        top.set_title(f"{first.dtype}, from {of}, {first.time_steps} steps")
         _losses(top, together)
         (_difference if len(together) == 1 else _differences)(below, together)
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -71,7 +71,7 @@ def _difference(axes: Axes, together: Sequence[Trajectory]) -> None:
     (trajectory,) = together
     values = np.array(trajectory.differences)
     shown = np.where(values > 0, values, np.nan)  # a logarithmic axis has no 0
-    axes.semilogy(shown, "o", color=GREY)
+    axes.semilogy(shown, "o", color=GRAY)
     axes.yaxis.set_major_locator(LogLocator(numticks=5))
     powers(axes)
     if np.isfinite(shown).any():
@@ -90,8 +90,8 @@ def _differences(axes: Axes, together: Sequence[Trajectory]) -> None:
     """csnn_jax's loss minus snnTorch's: for every seed, their mean, and their standard deviation as a band."""
     values = np.array([np.subtract(r.losses["csnn_jax"], r.losses["snntorch"]) for r in together])
     mean, deviation = values.mean(0), values.std(0, ddof=1)
-    axes.fill_between(range(len(mean)), mean - deviation, mean + deviation, color=GREY, alpha=0.35, linewidth=0)
-    axes.plot(values.T, color=GREY, linewidth=0.5)
+    axes.fill_between(range(len(mean)), mean - deviation, mean + deviation, color=GRAY, alpha=0.35, linewidth=0)
+    axes.plot(values.T, color=GRAY, linewidth=0.5)
     axes.plot(mean, color=INK, label="mean \u00b1 deviation")
     parted = [r.parted for r in together if r.parted is not None]
     axes.plot(parted, np.zeros(len(parted)), "|", color=INK, markersize=8, label="first different spike")

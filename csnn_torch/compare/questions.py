@@ -1,7 +1,7 @@
 """The questions of the comparison, and their size. Each adds its results to a `Comparison` and prints them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -93,16 +93,11 @@ def costs(comparison: Comparison, plan: Plan) -> None:
 
 def same_network(comparison: Comparison, plan: Plan) -> None:
     """Membranes, spikes, predictions and gradients of the run's network and its variants."""
-    for case, images in _cases(comparison, plan):
-        _same_case(comparison, plan, case, images)
-
-
-def _cases(comparison: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
-    """Every case with all test images, and how many of these to use."""
-    yield cases.of_run(comparison.config, comparison.tensors), plan.images
+    network = comparison.config, comparison.tensors
+    _same_case(comparison, plan, cases.of_run(*network), plan.images)
     if plan.variants:
-        for case in cases.of_variants(comparison.config, comparison.tensors, plan.variant_iterations):
-            yield case, min(plan.images, plan.variant_images)
+        for case in cases.of_variants(*network, plan.variant_iterations):
+            _same_case(comparison, plan, case, min(plan.images, plan.variant_images))
 
 
 def _same_case(comparison: Comparison, plan: Plan, case: Case, images: int) -> None:

@@ -291,6 +291,11 @@ class Comparison:
         """The bounds that don't hold."""
         return [check for check in self.checks if not check.holds]
 
+    @property
+    def pictured(self) -> bool:
+        """Whether anything was compared that the picture shows."""
+        return bool(self.trajectories) or any(not cost.failed for cost in self.costs)
+
     def as_json(self) -> dict[str, Any]:
         """The contents of comparison.json."""
         return {

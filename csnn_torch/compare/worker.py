@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,64 +25,50 @@ from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from csnn_torch import trainer as torch_side
-
-Engine = Literal["auto", "scan", "event"]
 WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
 """Settings of the timed job: the event engine and a bare snnTorch loop don't have the gradient of every spike."""
 
 
 class Side:
-    """A framework to be timed in training and inference, as its command runs it.
+    """A framework to be timed in training and inference."""
 
-    Args:
-        make: makes its trainer from the job, training images and weights.
-        engine: csnn_jax's engine, or auto.
-        config: the job.
-        dataset: its images.
-        tensors: the weights to start from.
-    """
-
-    def __init__(
-        self, make: Callable[..., Trainer], engine: Engine, config: Config, dataset: data.Dataset, tensors: Tensors
-    ):
-        config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
-        self.trainer, self.test = make(config, dataset.train, tensors), dataset.test
+    def __init__(self, config: Config, dataset: data.Dataset, trainer: Trainer):
+        self._trainer, self._test = trainer, dataset.test
         self._feed, self._lr = Feed(config, dataset.train), lr_of(config)
 
     def describe(self) -> str:
         """Framework, engine, device and threads."""
-        return self.trainer.describe()
+        return self._trainer.describe()
 
     def step(self, iteration: int, index: np.ndarray) -> None:
         """One training iteration on the training images `index`."""
-        self.trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
+        self._trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         """Predicted classes of the test images `index`."""
-        return self._evaluated(index).predictions
+        return self._evaluate(index).predictions
 
     def densities(self, index: np.ndarray) -> dict[str, float]:
         """Fraction of the neurons that spike at a step, by layer, on the test images `index`."""
-        return self._evaluated(index).densities
+        return self._evaluate(index).densities
 
-    def _evaluated(self, index: np.ndarray) -> Evaluation:
-        evaluation = self.trainer.evaluate(data.Split(self.test.images[index], self.test.labels[index]), lambda: True)
-        assert evaluation is not None
-        return evaluation
+    def _evaluate(self, index: np.ndarray) -> Evaluation:
+        result = self._trainer.evaluate(data.Split(self._test.images[index], self._test.labels[index]), lambda: True)
+        assert result is not None
+        return result
 
 
 class Jax(Side):
     """csnn_jax as `python -m csnn_jax.train --engine ENGINE` runs it."""
 
-    def __init__(self, engine: Engine, *job: Any):
+    def __init__(self, engine: Literal["scan", "event"], config: Config, dataset: data.Dataset, tensors: Tensors):
         from csnn_jax.update.trainer import Trainer
 
-        super().__init__(Trainer, engine, *job)
+        config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
+        super().__init__(config, dataset, Trainer(config, dataset.train, tensors))
 
     def describe(self) -> str:
-        return f"{self.trainer.describe()} ({machine.cpus()} threads)"
+        return f"{super().describe()} ({machine.cpus()} threads)"
 
 
 class SnnTorch(Side):
@@ -95,13 +81,12 @@ class SnnTorch(Side):
         UserError: `once` for an input that changes.
     """
 
-    trainer: "torch_side.Trainer"
-
     def __init__(
         self,
         config: Config,
         dataset: data.Dataset,
         tensors: Tensors,
+        *,
         channels_last: bool = False,
         once: bool = False,
     ):
@@ -111,16 +96,17 @@ class SnnTorch(Side):
 
         if once and (dataset.frames or config.model.encoding != "direct"):
             raise UserError("the input changes at every step, so nothing can be computed once")
-        super().__init__(Trainer, "auto", config, dataset, tensors)
-        self.trainer.watching, self.trainer.once = False, once
+        config = replace(config, train=replace(config.train, engine="auto", **WITHOUT_RATES))
+        trainer = Trainer(config, dataset.train, tensors)
+        super().__init__(config, dataset, trainer)
+        self._torch, self._run = torch, trainer
+        trainer.watching, trainer.once = False, once
         if channels_last:
-            self.trainer.memory_format = torch.channels_last
+            trainer.memory_format = torch.channels_last
 
     def infer(self, index: np.ndarray) -> np.ndarray:
-        import torch
-
-        with torch.no_grad():
-            output = self.trainer.run(self.trainer.input(self.test.images, index, (1, 0)))
+        with self._torch.no_grad():
+            output = self._run.run(self._run.input(self._test.images, index, (1, 0)))
             return output.sum(0).argmax(1).cpu().numpy()
 
 

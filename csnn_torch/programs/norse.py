@@ -108,9 +108,10 @@ PROGRAM = Program(
         note="unchanged; membranes may differ in their last bit",
         sums=True,
         by_factors=True,
-        usage="""\
-In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In exact arithmetic, that's beta U + I, but it
-rounds differently, so a spike may differ if a membrane is within rounding of its threshold:""",
+        usage=(
+            "In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In exact arithmetic, that's beta U "
+            "+ I, but it rounds differently, so a spike may differ if a membrane is within rounding of its threshold:",
+        ),
         imports=("import nir", "from norse.torch import from_nir"),
         setup=f'network = from_nir(nir.read("{FILE}"))',
         counts=STEPPED,

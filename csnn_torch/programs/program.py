@@ -163,7 +163,7 @@ class Target:
     Attributes:
         file: its name.
         neurons: writes a layer's neurons; raises Inexact.
-        usage: how to call it: Markdown that precedes an example in Python, which classifies an image.
+        usage: how to call it: paragraphs that precede an example in Python, which classifies an image.
         imports: the example's imports besides NumPy and torch.
         setup: what the example does once.
         counts: its lines that compute `counts`. `{frame}` is the input of one step, `{frames}` that of all, and
@@ -179,7 +179,7 @@ class Target:
 
     file: str
     neurons: Callable[[Layer], Written]
-    usage: str
+    usage: tuple[str, ...]
     imports: tuple[str, ...]
     setup: str
     counts: str

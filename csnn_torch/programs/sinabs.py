@@ -84,9 +84,10 @@ PROGRAM = Program(
         note="unchanged, then two settings, see above",
         sums=True,
         legacy=True,
-        usage="""\
-In Sinabs, whose importer makes neurons that reset by subtraction and can spike several times per step; the example
-changes both:""",
+        usage=(
+            "In Sinabs, whose importer makes neurons that reset by subtraction and can spike several times per step; "
+            "the example changes both:",
+        ),
         imports=(
             "import nir",
             "import sinabs.layers as sl",

@@ -34,13 +34,14 @@ PROGRAM = Program(
         file=definition.FILE,
         neurons=definition.neurons,
         dt=definition.DT,
-        usage="""\
-`network.nir` is for readers with a time step of 1e-4 s. With Euler's method, their neurons then multiply a membrane by
-beta at every step. Present {meaning}, for {steps} steps. NIR
-resets a neuron in the step of its spike, not at the start of the next one as described below. The spikes are the same,
-but membranes after a spike aren't.
-
-In snnTorch, whose neurons keep their membranes from one image to the next unless the network is imported again:""",
+        usage=(
+            "network.nir is for readers with a time step of 1e-4 s. With Euler's method, their neurons then multiply a "
+            "membrane by beta at every step. Present {meaning}, for {steps} steps. NIR resets a neuron in the step of "
+            "its spike, not at the start of the next one as described below. The spikes are the same, but membranes "
+            "after a spike aren't.",
+            "In snnTorch, whose neurons keep their membranes from one image to the next unless the network is imported "
+            "again:",
+        ),
         imports=("import nir", "from snntorch.import_nir import import_from_nir"),
         setup='graph = nir.read("network.nir")',
         counts="""\

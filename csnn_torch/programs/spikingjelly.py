@@ -61,7 +61,7 @@ PROGRAM = Program(
         neurons=neurons,
         dt=DT,
         leaky=_leaky,
-        usage="In SpikingJelly:",
+        usage=("In SpikingJelly:",),
         imports=("from spikingjelly.activation_based.nir_exchange import import_from_nir",),
         setup=f'network = import_from_nir("{FILE}")',
         counts=STEPPED,

@@ -13,7 +13,7 @@ from csnn_jax.flags import Flags, parse
 from csnn_jax.options import Rule, option
 from csnn_jax.options.kinds import SWITCH, count, several, text
 from export import bundle
-from export.demo import facts, folder, ort_web, server
+from export.demo import facts, ort_web, server
 
 DESCRIPTION = """Makes a folder with a web page where you draw a digit and watch a bundle's network classify it.
 
@@ -45,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(DemoFlags, "csnn-demo", DESCRIPTION, arguments)
         out = Path(flags.out)
-        bundle.check_free(out, flags.overwrite, folder.KIND)
+        bundle.check_free(out, flags.overwrite, facts.KIND)
         source = facts.read(Path(flags.bundle), flags.class_names)
         if Path(flags.bundle).resolve() in out.resolve().parents:
             raise UserError(f"--out {out}: is inside the bundle, expected a folder outside it")
         runtime = ort_web.load(None if flags.ort_web is None else Path(flags.ort_web))
-        with server.bound(out, _port(flags)) if flags.serve else nullcontext() as bound:
-            size = bundle.make(out, lambda made: folder.write(made, source, runtime), flags.overwrite, folder.KIND)
+        with server.bound(out, PORT if flags.port is None else flags.port) if flags.serve else nullcontext() as bound:
+            size = bundle.make(out, lambda made: facts.write(made, source, runtime), flags.overwrite, facts.KIND)
             print(f"Demonstration: {flags.out}, {size / 1e6:.1f} MB, ONNX Runtime Web {runtime.version}", flush=True)
             if bound is None:
                 print(f"To view it: python -m http.server --bind {server.HOST} --directory {shlex.quote(flags.out)}")
@@ -60,10 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     return run_command(command, arguments)
-
-
-def _port(flags: DemoFlags) -> int:
-    return PORT if flags.port is None else flags.port
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page's data: `demo.json`, and the samples and random draws as bytes.
+"""A demonstration's folder: the page, its data (`demo.json`, samples, random draws), and ONNX Runtime Web.
 
 The page shows a bundle's strings as text, never as HTML. It converts pixels to the network's input with a table of 256
 values computed here, so both are the same floats.
@@ -7,6 +7,7 @@ values computed here, so both are the same floats.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.data.batches import draws, levels
 from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
 from csnn_jax.neurons.neuron import plain_threshold
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, manifest
-from export.bundle import CONFIG, IMAGES, MANIFEST, Manifest, golden_images
+from export.bundle import CONFIG, IMAGES, MANIFEST, Kind, Manifest, golden_images
+from export.demo.ort_web import Runtime
 from export.hashes import SUMS
 from export.proof.statements import is_number, short
 
@@ -30,6 +33,9 @@ MOST = 10
 """Maximum number of samples on the page."""
 SEED = (0, 4, 0)
 """Seed of the rate encoding's draws: the first golden image's, used for every drawing."""
+KIND = Kind("demonstration", FACTS)
+RUNTIME = "ort"
+"""Folder of ONNX Runtime Web."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +61,15 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
         UserError: it isn't a bundle, a file is missing or was changed, or there isn't one name for each class.
     """
     bundle.check_is(folder)
-    found = manifest.read(folder)
-    problems = manifest.file_problems(folder, found)
+    recorded = manifest.read(folder)
+    problems = manifest.file_problems(folder, recorded)
     for name in (SUMS, STEP, CONFIG, IMAGES):
         if name in problems:
             raise UserError(f"{folder / name}: {problems[name]}")
-        if name != SUMS and name not in found["hashes"]:
+        if name != SUMS and name not in recorded["hashes"]:
             raise UserError(f"{folder}: has no {name}, expected a bundle from `python -m export`")
     job = RunDir(folder).config()
-    made = DemoInputs(folder, found, job.model, golden_images(folder), job.class_names, job.data.dataset)
+    made = DemoInputs(folder, recorded, job.model, golden_images(folder), job.class_names, job.data.dataset)
     if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with a constant threshold
         raise UserError(f"{folder}: --neuron {made.config.neuron} has an adaptive threshold, which the page can't show")
     classes = _checked(made)
@@ -72,17 +78,38 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
     return replace(made, names=tuple(names or made.names))
 
 
+def write(folder: Path, source: DemoInputs, runtime: Runtime) -> int:
+    """Fills an empty folder; returns its size in bytes.
+
+    Raises:
+        UserError: a file can't be written.
+    """
+    contents = _page() | files(source, runtime.version)
+    contents |= {f"{RUNTIME}/{name}": data for name, data in runtime.files.items()}
+    (folder / RUNTIME).mkdir()
+    for name, data in contents.items():
+        write_atomic(folder / name, data)
+    return sum(map(len, contents.values()))
+
+
+def _page() -> dict[str, bytes]:
+    """The page's files that are the same for every bundle."""
+    shared = resources.files("csnn_jax.document") / "spikes.js"  # also in reports of runs
+    paths = [*(resources.files("export.demo") / "static").iterdir(), shared]
+    return {path.name: path.read_bytes() for path in paths}
+
+
 def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:
     """demo.json and the binary files; `runtime` is the version of ONNX Runtime Web."""
-    kept = np.moveaxis(source.samples.images[:MOST], -1, -3)
-    found = {
+    samples = np.moveaxis(source.samples.images[:MOST], -1, -3)
+    contents = {
         FACTS: json.dumps(_facts(source, runtime)).encode(),
-        SAMPLES: kept.tobytes(),
+        SAMPLES: samples.tobytes(),
         STEP: reading.read(source.folder / STEP, "an ONNX file", reading.PROTOBUF, source.folder),
     }
     if source.config.encoding == "rate":
-        found[DRAWS] = _draws(source).tobytes()
-    return found
+        contents[DRAWS] = _draws(source).tobytes()
+    return contents
 
 
 def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
@@ -154,7 +181,7 @@ def _shapes(semantics: Any) -> tuple[int, list[int], list[list[int]], int]:
     """(T, shape of the input, shape of every layer, classes); fails if anything the page needs is missing."""
     for layer in semantics["layers"]:
         layer["layer"], np.array(layer["threshold"], float)
-    given = semantics["input"]
-    given["meaning"], range(semantics["time_steps"])
+    entering = semantics["input"]
+    entering["meaning"], range(semantics["time_steps"])
     layers = [layer["shape"] for layer in semantics["layers"]]
-    return semantics["time_steps"], given["shape"], layers, semantics["classes"]
+    return semantics["time_steps"], entering["shape"], layers, semantics["classes"]

@@ -40,23 +40,23 @@ def fetch(package: Package) -> Path:
     Raises:
         UserError: npm is missing or fails, or the archive doesn't have the pinned SHA-256.
     """
-    kept = cache() / f"{package.name}-{package.version}.tgz"
-    if kept.is_file() and _digest(kept) == package.sha256:
-        return kept
+    archive = cache() / f"{package.name}-{package.version}.tgz"
+    if archive.is_file() and _digest(archive) == package.sha256:
+        return archive
     npm = shutil.which("npm")
     if npm is None:
         raise UserError(f"{package}: npm isn't installed (`apt-get install npm`)")
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with Temporary(kept) as folder:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with Temporary(archive) as folder:
             folder.mkdir()
-            found = _pack(npm, package, folder)
-            if (digest := _digest(found)) != package.sha256:
+            packed = _pack(npm, package, folder)
+            if (digest := _digest(packed)) != package.sha256:
                 raise UserError(f"{package}: the archive from npm has SHA-256 {digest}, expected {package.sha256}")
-            os.replace(found, kept)
+            os.replace(packed, archive)
     except OSError as error:
-        raise UserError(f"{kept}: can't be written: {error.strerror or error}") from None
-    return kept
+        raise UserError(f"{archive}: can't be written: {error.strerror or error}") from None
+    return archive
 
 
 def read(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
@@ -65,7 +65,7 @@ def read(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
     Raises:
         UserError: a file is missing.
     """
-    found = {}
+    contents = {}
     with tarfile.open(archive) as opened:
         for name in names:
             try:
@@ -74,8 +74,8 @@ def read(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
                 file = None
             if file is None:
                 raise UserError(f"{archive}: has no {name}")
-            found[name] = file.read()
-    return found
+            contents[name] = file.read()
+    return contents
 
 
 def cache() -> Path:
@@ -91,8 +91,8 @@ def _pack(npm: str, package: Package, folder: Path) -> Path:
         raise UserError(f"{package}: npm took longer than {PATIENCE} s, expected the archive") from None
     archives = list(folder.glob("*.tgz"))
     if done.returncode or len(archives) != 1:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise UserError(f"{package}: `npm pack` failed, expected the archive: {said[-1]}")
+        output = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise UserError(f"{package}: `npm pack` failed, expected the archive: {output[-1]}")
     return archives[0]
 
 

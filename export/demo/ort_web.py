@@ -35,12 +35,12 @@ def load(unpacked: Path | None) -> Runtime:
     """
     if unpacked is None:
         try:
-            found = npm.read(npm.fetch(PACKAGE), [ABOUT, *FILES])
+            contents = npm.read(npm.fetch(PACKAGE), [ABOUT, *FILES])
         except UserError as error:
             raise UserError(f"{error}; or use --ort-web with the folder of the unpacked package") from None
     else:
-        found = {name: _read(unpacked, name) for name in (ABOUT, *FILES)}
-    return Runtime(_version(found.pop(ABOUT), unpacked), {FILES[name]: data for name, data in found.items()})
+        contents = {name: _read(unpacked, name) for name in (ABOUT, *FILES)}
+    return Runtime(_version(contents.pop(ABOUT), unpacked), {FILES[name]: data for name, data in contents.items()})
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -52,9 +52,9 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _version(about: bytes, folder: Path | None) -> str:
     try:
-        said = json.loads(about)
-        if said["name"] != PACKAGE.name:
+        facts = json.loads(about)
+        if facts["name"] != PACKAGE.name:
             raise ValueError
-        return str(said["version"])
+        return str(facts["version"])
     except (ValueError, KeyError, TypeError):
         raise UserError(f"--ort-web {folder}: {ABOUT} isn't from {PACKAGE.name}") from None

@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from csnn_jax.document.blocks import Code, Paragraph, Words, coded
+from csnn_jax.document.numbers import size
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
 from csnn_jax.window import output, summed
 from export.bundle import GOLDEN, Manifest
 from export.c import headers, program
 from export.network import Bundle
-from export.parts.part import CheckResult, Part, Timing
+from export.parts.part import Advice, CheckResult, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import CheckImages, equality, problems
 from export.proof.runners import latency
-from export.report.cells import Advice, Usage, size
 
 NAME = "c/"
 SAMPLES = f"{GOLDEN}/c/samples.bin"
@@ -67,23 +68,29 @@ def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figur
 
 
 def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
+    flash, ram = (size(count) for count in manifest["files"][NAME]["memory"].values())
+    device = f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM"
+    yield Advice(5, device, Code(NAME))
     meaning, (constants, state) = manifest["semantics"], manifest["files"][NAME]["memory"].values()
-    needs = f"{size(constants)} of flash, 5 kB more for the code, and {size(state)} of RAM"
-    yield Advice(5, f"a bare-metal device with {needs}", f"`{NAME}`")
-    text = f"""\
-In C: `{MAKE}` builds in `csnn-build` next to this folder (not in it, because verification rejects additional
-files). Then run `../csnn-build/csnn FILE`. FILE contains raw samples one after another,
-{_sample(meaning)}. For each sample, {_PRINTED[meaning["output"]]}
-`{NAME}` takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of mutable
-memory."""
-    yield Usage(4, text)
+    building = coded(
+        "In C: {} builds in {} next to this folder (not in it, because verification rejects additional files). Then "
+        "run {}. FILE contains raw samples one after another, ",
+        *(MAKE, "csnn-build", "../csnn-build/csnn FILE"),
+    )
+    memory = (
+        f" takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of mutable memory."
+    )
+    sample = (_sample(meaning), ". For each sample, the program prints the class's name", _PRINTED[meaning["output"]])
+    yield Usage(4, (Paragraph((building, *sample, " ", Code(NAME), memory)),))
 
 
-_PRINTED = {
-    "spikes": """\
-the program prints the class's name, or `-` if no class spiked, and the
-spike counts. In the tables above, a sample without spikes counts as class 0.""",
-    "membrane": "the program prints the class's name and the scores, with all digits of a float32.",
+_PRINTED: dict[str, Words] = {
+    "spikes": coded(
+        ", or {} if no class spiked, and the spike counts. In the tables above, a sample without spikes counts as "
+        "class 0.",
+        "-",
+    ),
+    "membrane": " and the scores, with all digits of a float32.",
 }
 """What the program prints for a sample, by the output of a step."""
 
@@ -97,10 +104,16 @@ def _sample(semantics: dict[str, Any]) -> str:
 
 
 PART = Part(
-    what={NAME: "a C99 program and library without dependencies; `make` builds them, `c/csnn.h` explains them"},
+    what={
+        NAME: coded(
+            "a C99 program and library without dependencies; {} builds them, {} explains them", "make", "c/csnn.h"
+        )
+    },
     write=write,
     check=check,
-    timing=Timing("whole window", measure, f"`{NAME}`, built by `make`, which processes only spikes"),
+    timing=Timing(
+        "whole window", measure, lambda _: coded("{}, built by {}, which processes only spikes", NAME, "make")
+    ),
     run_by={"library": "compiled"},
     describe=_describe,
 )

@@ -29,6 +29,8 @@ import torch
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
+from csnn_jax.document.blocks import Code, Paragraph, coded
+from csnn_jax.document.numbers import class_of
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import canonical
 from csnn_jax.window import output, summed
@@ -38,9 +40,8 @@ from export.c import program
 from export.graphs import onnx_file
 from export.network import Bundle
 from export.parts import c_program
-from export.parts.part import CheckResult, Part
+from export.parts.part import Advice, CheckResult, Part, Usage
 from export.proof.equality import CheckImages
-from export.report.cells import Advice, Usage, class_of
 
 NAME, NAME_C, SCRIPT_NAME = f"{GOLDEN}/", f"{GOLDEN}/c/", "check_onnx.py"
 EXPECTED_C = f"{NAME_C}expected.txt"
@@ -130,18 +131,22 @@ def _step_sets(step: reference.Step, xs: Sequence[torch.Tensor], time_steps: int
 
 
 def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
-    yield Advice(20, "a port to test", f"`{NAME}`")
+    yield Advice(20, "a port to test", Code(NAME))
     first, meaning = manifest["files"][NAME]["first"], manifest["semantics"]
     label, answer = (class_of(first[name], meaning["class_names"]) for name in ("label", "class"))
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
     what, step, window = _TOLD[meaning["output"]]
-    yield Usage(2, f"The class and {what} of the first test image (label {label}) should be: {answer}, [{scores}].")
-    text = f"""\
-To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
-are the image and the {step}; the other files are the states before and after the step, each an `onnx.TensorProto`. The
-sets in `golden/sequence` are whole windows: `input_0.pb` is the image, `output_0.pb` and `output_1.pb` are the
-{window}. Expect equal values, with numbers below 2^-126 counted as 0, because some processors flush them."""
-    yield Usage(5, text)
+    text = f"The class and {what} of the first test image (label {label}) should be: {answer}, [{scores}]."
+    yield Usage(2, (Paragraph(text),))
+    port = coded(
+        "To test a port: {}, {}, ... are consecutive calls of a step. {} and {} are the image and the "
+        f"{step}; the other files are the states before and after the step, each an {{}}. The sets in {{}} are whole "
+        f"windows: {{}} is the image, {{}} and {{}} are the {window}. Expect equal values, with numbers below 2^-126 "
+        "counted as 0, because some processors flush them.",
+        *("golden/step/test_data_set_0", "_1", "input_0.pb", "output_0.pb", "onnx.TensorProto", "golden/sequence"),
+        *("input_0.pb", "output_0.pb", "output_1.pb"),
+    )
+    yield Usage(5, (Paragraph(port),))
 
 
 _TOLD = {
@@ -178,10 +183,12 @@ def _c_samples(bundle: Bundle) -> np.ndarray:
 
 
 def _describe_c(manifest: Manifest) -> Iterable[Usage]:
-    text = f"""\
-To test the C program on its target: `{c_program.MAKE} check` compares its output for the samples in `golden/c`.
-Without make or files, pass the bytes of `samples.bin` to `csnn_classify` and compare with `expected.txt`."""
-    yield Usage(20, text)
+    text = coded(
+        "To test the C program on its target: {} compares its output for the samples in {}. Without make or files, "
+        "pass the bytes of {} to {} and compare with {}.",
+        *(f"{c_program.MAKE} check", "golden/c", "samples.bin", "csnn_classify", "expected.txt"),
+    )
+    yield Usage(20, (Paragraph(text),))
 
 
 PART_C = Part(
@@ -203,7 +210,9 @@ def check_script(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
 
 
 SCRIPT = Part(
-    what={SCRIPT_NAME: "checks the ONNX files with the tensors in `golden/`; needs only NumPy and ONNX Runtime"},
+    what={
+        SCRIPT_NAME: coded("checks the ONNX files with the tensors in {}; needs only NumPy and ONNX Runtime", "golden/")
+    },
     write=write_script,
     check=check_script,
 )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import Node
+from csnn_jax.document.blocks import Code, Listing, Paragraph
 from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.equality import Comparison
 from csnn_jax.runs.layouts import Tensors
@@ -26,10 +27,9 @@ from export import reference
 from export.bundle import Manifest
 from export.graphs import nir_graph
 from export.network import Bundle
-from export.parts.part import CheckResult, Part
+from export.parts.part import Advice, CheckResult, Part, Usage
 from export.proof.equality import CheckImages, problems, spikes_equality
 from export.report import snippets
-from export.report.cells import Advice, Usage
 
 NAME = nir_graph.DEFINED.file
 FIRST = 7
@@ -160,12 +160,13 @@ def part(place: int, program: Program) -> Part:
     def describe(manifest: Manifest) -> Iterable[Advice | Usage]:
         written = manifest[form.lower()]["written"]
         if written or is_definition:
-            yield Advice(place, have, f"`{target.file}`" if written else "none, see above")
+            yield Advice(place, have, Code(target.file) if written else "none, see above")
         if written:
             semantics = manifest["semantics"]
-            text = target.usage.format(meaning=semantics["input"]["meaning"], steps=semantics["time_steps"])
+            values = {"meaning": semantics["input"]["meaning"], "steps": semantics["time_steps"]}
+            texts = [Paragraph(text.format(**values)) for text in target.usage]
             mark, code = "nir" if is_definition else program.name, snippets.nir(program, semantics)
-            yield Usage(place, f"{text}\n\n<!-- {mark} -->\n```python\n{code}\n```")
+            yield Usage(place, (*texts, Listing(code, "An example", "python", mark)))
 
     return Part(
         what={target.file: what},

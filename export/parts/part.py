@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 import torch
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.document.blocks import Block, Words
 from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest
 from export.network import Bundle
 from export.proof import Figures
 from export.proof.equality import CheckImages
-from export.report.cells import Advice, Usage
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,32 @@ class CheckResult:
     problems: list[str] = field(default_factory=list)
 
 
+class Advice(NamedTuple):
+    """A row of the report's table "Which one to use".
+
+    Attributes:
+        place: unique position of the row among all parts' rows, the most useful ones first.
+        have: what the reader has.
+        take: the file to use for it.
+    """
+
+    place: int
+    have: str
+    take: Words
+
+
+class Usage(NamedTuple):
+    """Blocks of the report's section on how to call the files.
+
+    Attributes:
+        place: unique position of the blocks among those of all parts.
+        blocks: paragraphs and code.
+    """
+
+    place: int
+    blocks: tuple[Block, ...]
+
+
 class Timing(NamedTuple):
     """How to time a call of a file.
 
@@ -36,12 +62,12 @@ class Timing(NamedTuple):
         call: what one call computes.
         measure: (bundle, input of the first test image, name of the file, seconds) -> its latency, see
             `runners.latency`.
-        run_by: the program that runs it, for the report, with `{package}` for the version of a package.
+        run_by: (manifest) -> the program that runs it, for the report.
     """
 
     call: Literal["one step", "whole window"]
     measure: Callable[[Bundle, torch.Tensor, str, float], Figures]
-    run_by: str
+    run_by: Callable[[Manifest], Words]
 
 
 def _nothing(manifest: Manifest) -> tuple[()]:
@@ -68,7 +94,7 @@ class Part:
         describe: paragraphs and rows of the report.
     """
 
-    what: Mapping[str, str]
+    what: Mapping[str, Words]
     write: Callable[[Bundle], None]
     check: Callable[[Bundle, CheckImages], Iterator[CheckResult]]
     same: Callable[[Path, Path], Iterable[str]] | None = None

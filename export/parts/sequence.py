@@ -8,6 +8,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.document.blocks import Code, Listing, Paragraph
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.equality import Comparison, differ
 from csnn_jax.window import Trace, output, summed
@@ -16,13 +17,12 @@ from export.graphs import few_bits, onnx_file
 from export.graphs.onnx_file import current_name, finish, metadata_of, output_name
 from export.network import Bundle
 from export.parts import step
-from export.parts.part import CheckResult, Part, Timing
+from export.parts.part import Advice, CheckResult, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import CheckImages, TorchWindow, compared, problems
 from export.proof.runners import onnx_latency, session
 from export.reference import Scores, state_shapes
 from export.report import snippets
-from export.report.cells import Advice, Usage
 
 NAME = "sequence.onnx"
 _OUTPUTS = {"spikes": ("counts", "spikes"), "membrane": ("scores", "membranes")}
@@ -183,15 +183,9 @@ def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figu
 
 
 def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
-    yield Advice(1, "a program that classifies whole windows in ONNX Runtime", f"`{NAME}`")
-    text = f"""\
-The whole window in one call, {step.names(manifest, NAME)}:
-
-<!-- sequence -->
-```python
-{snippets.sequence(manifest["semantics"])}
-```"""
-    yield Usage(3, text)
+    yield Advice(1, "a program that classifies whole windows in ONNX Runtime", Code(NAME))
+    text = Paragraph(("The whole window in one call, ", step.names(manifest, NAME), ":"))
+    yield Usage(3, (text, Listing(snippets.sequence(manifest["semantics"]), "An example", "python", "sequence")))
 
 
 PART = Part(
@@ -199,7 +193,7 @@ PART = Part(
     write=write,
     check=check,
     same=step.same,
-    timing=Timing("whole window", _measure, step.TIMED_IN),
+    timing=Timing("whole window", _measure, step.run_by),
     run_by={"onnxruntime": "ONNX Runtime"},
     describe=_describe,
 )

@@ -6,23 +6,22 @@ from pathlib import Path
 import onnx
 import torch
 
+from csnn_jax.document.blocks import Code, Listing, Paragraph, Words, coded
 from csnn_jax.runs.equality import Comparison
 from export import semantics
 from export.bundle import Manifest
 from export.graphs import few_bits, onnx_file, step_graph
 from export.network import STEP as PLAIN
 from export.network import Bundle
-from export.parts.part import CheckResult, Part, Timing
+from export.parts.part import Advice, CheckResult, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import CheckImages, TorchWindow, equality, problems, windows
 from export.proof.runners import onnx_latency, onnx_runner, reference_runner, step_scores, zeros
 from export.reference import frames
 from export.report import snippets
-from export.report.cells import Advice, Usage
 from export.settings import EXTENTS
 
 STATIC = "step_b1.onnx"
-TIMED_IN = "the ONNX files in ONNX Runtime\n{onnxruntime}"
 
 
 def write(bundle: Bundle) -> None:
@@ -69,11 +68,16 @@ def same(expected: Path, received: Path) -> Iterator[str]:
     return onnx_file.differences(*map(onnx_file.load, (expected, received)))
 
 
-def names(manifest: Manifest, name: str) -> str:
+def names(manifest: Manifest, name: str) -> Code:
     """The inputs and outputs of an ONNX file, for the report."""
     graph = manifest["files"][name]["graph"]
     inputs, outputs = (", ".join(value["name"] for value in graph[kind]) for kind in ("inputs", "outputs"))
-    return f"`({inputs}) -> ({outputs})`"
+    return Code(f"({inputs}) -> ({outputs})")
+
+
+def run_by(manifest: Manifest) -> Words:
+    """The program that runs an ONNX file while it is timed."""
+    return f"the ONNX files in ONNX Runtime {manifest['made']['versions']['onnxruntime']}"
 
 
 def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
@@ -82,27 +86,28 @@ def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figu
 
 
 def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
-    yield Advice(2, "a stream of frames, with your own code to keep the states between steps", f"`{PLAIN}`")
-    yield Advice(3, "a model compiler that needs fixed shapes (TVM, ONNX-to-C, ...)", f"`{STATIC}`")
-    text = f"""\
-In this folder, with only ONNX Runtime and NumPy (`pip install onnxruntime numpy`). One time step at a time, with the
-states as inputs and outputs: {names(manifest, PLAIN)}.
-
-<!-- step -->
-```python
-{snippets.step(manifest["semantics"])}
-```"""
+    yield Advice(2, "a stream of frames, with your own code to keep the states between steps", Code(PLAIN))
+    yield Advice(3, "a model compiler that needs fixed shapes (TVM, ONNX-to-C, ...)", Code(STATIC))
+    text = coded(
+        "In this folder, with only ONNX Runtime and NumPy ({}). One time step at a time, with the states as inputs and "
+        "outputs: {}.",
+        *("pip install onnxruntime numpy", names(manifest, PLAIN).text),
+    )
+    more = []
     if few_bits.DEQUANTIZE in manifest["files"][PLAIN]["graph"]["operators"]:
-        text += f"\n\n{_WHOLE}"
+        more.append(_WHOLE)
     if not EXTENTS[manifest["settings"]["effort"]].each:
-        text += f"\n\nThe accuracy of `{STATIC}` was measured with `{PLAIN}`, the same graph for any batch size."
-    yield Usage(1, text)
+        same = "The accuracy of {} was measured with {}, the same graph for any batch size."
+        more.append(coded(same, STATIC, PLAIN))
+    code = Listing(snippets.step(manifest["semantics"]), "An example", "python", "step")
+    yield Usage(1, (Paragraph(text), code, *map(Paragraph, more)))
 
 
-_WHOLE = f"""\
-Weights are integers, such as `fc1.weight_int`, which `{few_bits.DEQUANTIZE}` multiplies by a power of two for
-each neuron. These products are exact. ONNX Runtime computes them again in every call unless the option
-`session.disable_quant_qdq` is "1", as it is here."""
+_WHOLE: Words = coded(
+    "Weights are integers, such as {}, which {} multiplies by a power of two for each neuron. These products are "
+    'exact. ONNX Runtime computes them again in every call unless the option {} is "1", as it is here.',
+    *("fc1.weight_int", few_bits.DEQUANTIZE, "session.disable_quant_qdq"),
+)
 
 
 PART = Part(
@@ -113,7 +118,7 @@ PART = Part(
     write=write,
     check=check,
     same=same,
-    timing=Timing("one step", _measure, TIMED_IN),
+    timing=Timing("one step", _measure, run_by),
     run_by={"onnxruntime": "ONNX Runtime", "reference_evaluator": "onnx's reference evaluator"},
     describe=_describe,
 )

@@ -6,10 +6,10 @@ Each was run on a bundle by a script in benchmarks/targets; its output is in res
 from collections.abc import Container
 from typing import NamedTuple
 
+from csnn_jax.document.blocks import Paragraph, Section, Table, coded
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_torch.programs import PROGRAMS
 from export.bundle import Manifest
-from export.report.cells import table
 
 
 class Tool(NamedTuple):
@@ -48,19 +48,19 @@ def running(files: Container[str], bits: int | None = None) -> list[Tool]:
     """The tools that run one of these files; `bits`: bits of integers in ONNX files, 8 or 4; None: floats."""
     rows = [row for row in _ROWS if not (bits == 4 and row[-1] in _WITHOUT_INT4)]
     few = f"_{bits}bits" if bits else ""
-    found = [Tool(*row[:-1], f"results/targets/{row[-1]}{few * ('onnx' in row[1])}.json") for row in rows]
-    return [tool for tool in found if tool.files.partition(",")[0] in files]
+    tools = [Tool(*row[:-1], f"results/targets/{row[-1]}{few * ('onnx' in row[1])}.json") for row in rows]
+    return [tool for tool in tools if tool.files.partition(",")[0] in files]
 
 
-def section(manifest: Manifest) -> str:
-    """The report's section on tools, in Markdown."""
+def section(manifest: Manifest) -> Section:
+    """The report's section on tools."""
     rows, meaning = [tuple(tool.values()) for tool in manifest["targets"]], manifest["semantics"]
     usual = meaning["output"] == "spikes" and [*meaning["states"]] == [MEMBRANE]
     tried = "" if usual else " They were tried on networks of leaky neurons with spike readout."
-    return f"""\
-## Where they run
-
-Exact: the same spikes. Approximate: it runs, with different numbers. "Tried" is the output of a run of the tool, in
-csnn-jax's repository, where `docs/deploy.md` also lists tools that reject the files.{tried}
-
-{table(("target", "files", "fit", "how", "tried"), rows)}"""
+    lead = coded(
+        'Exact: the same spikes. Approximate: it runs, with different numbers. "Tried" is the output of a run of the '
+        f"tool, in csnn-jax's repository, where {{}} also lists tools that reject the files.{tried}",
+        "docs/deploy.md",
+    )
+    table = Table("Tools and chips", ("target", "files", "fit", "how", "tried"), rows, stacks=True)
+    return Section("Where they run", (Paragraph(lead), table))

@@ -24,8 +24,8 @@ def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
     assert set(result["density"]) == {"lif1", "lif2", "lif3", "lif4"}
     for name, layer in result["health"].items():
         assert layer["state"] == "healthy" and layer["dead"] < layer["channels"]
-        dead = rf"{result['density'][name]:.2%} +{layer['dead']} of {layer['channels']}"
-        assert re.search(rf"^  {name} +{dead} .* \+- .*%", printed, re.M)
+        dead = rf"{result['density'][name]:.2%}  healthy  {layer['dead']} of {layer['channels']}"
+        assert re.search(rf"^{name} +{dead} .* \+- .*%", printed, re.M)
     end = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (result["accuracy"], result["density"]) == (end["accuracy"], end["density"])
     assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
@@ -46,7 +46,7 @@ def test_the_accuracy_against_the_steps_used_and_the_bits_of_the_weights(small_r
     assert [one["bits"] for one in by_bits] == list(range(2, 9))
     assert by_bits[0]["accuracy"] < by_bits[-1]["accuracy"] == pytest.approx(result["accuracy"], abs=0.01)
     assert 3 < by_bits[-1]["kilobytes"] / by_bits[0]["kilobytes"] < 4
-    rows = printed.split("bits  accuracy        kB\n")[1].splitlines()
+    rows = re.split("bits  accuracy +kB\n", printed)[1].splitlines()
     assert [row.split()[:2] for row in rows] == [[str(one["bits"]), f"{one['accuracy']:.2%}"] for one in by_bits]
 
 

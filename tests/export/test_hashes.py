@@ -1,6 +1,7 @@
 """With a bundle and Python, anyone can find out whether a file was changed."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,22 @@ def test_every_difference_has_a_line(copy):
         "weights.safetensors": lines[-1].split(maxsplit=1)[1].partition(",")[0],
     }
     assert "was changed" in lines[-1]
+
+
+def test_a_folder_without_its_files_has_one_line(copy):
+    for path in (copy / "golden").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    shutil.rmtree(copy / "c")
+    (copy / "golden" / "link").symlink_to(copy)
+    names = manifest.read(copy)["hashes"]
+    golden, c = (sum(name.startswith(folder) for name in names) for folder in ("golden/", "c/"))
+    code, lines, _ = checked(copy)
+    assert code == 1 and [line.split(maxsplit=1) for line in lines.splitlines()[:-1]] == [
+        ["c/", f"is missing, {c} files"],
+        ["golden/", f"is missing, {golden} files"],
+        ["golden/link", "is a link, expected a plain file or nothing"],
+    ]
 
 
 def test_a_file_system_on_which_every_file_is_executable_is_no_difference(copy):

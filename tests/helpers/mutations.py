@@ -17,7 +17,7 @@ from onnx_mutations import ISO, ONNX_CHANGES, Change, Random, any_of, one_of, wi
 from export import manifest
 from export.c import program
 from export.proof import statements
-from export.report import text, webpage
+from export.report import text
 
 NIR = ("network.nir", "network_norse.nir", "network_sinabs.nir", "network_spikingjelly.nir")
 
@@ -224,7 +224,7 @@ def fit(folder: Path, recorded: dict[str, Any]) -> None:
     recorded["hashes"] = manifest.hash_files(folder)
     manifest.write(folder, recorded)
     try:
-        for name, render in (("report.html", webpage.render), ("report.md", text.render)):
+        for name, render in (("report.html", text.page), ("report.md", text.render)):
             (folder / name).write_text(render(recorded))
             recorded["hashes"] |= {name: manifest.hash_files(folder)[name]}
     except Exception:

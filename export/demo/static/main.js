@@ -1,22 +1,17 @@
 // The page: the drawing, the network's answer step by step, and the controls.
 
 import { Drawing } from "./drawing.js";
-import { encoder } from "./input.js";
-import { Layers } from "./layers.js";
-import { Network } from "./network.js";
-import { Outputs } from "./outputs.js";
-import { Player } from "./player.js";
-import { Samples } from "./samples.js";
-import { Trial } from "./trial.js";
-import { described, drawable, nameOf, outputs, scored, versions } from "./words.js";
+import { encoder, Network, Trial } from "./network.js";
+import { Player, still } from "./spikes.js";
+import { Layers, Outputs, Samples } from "./views.js";
+
 
 const get = (id) => document.getElementById(id);
-const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 async function fetched(name) {
-  const found = await fetch(new URL(name, import.meta.url));
-  if (!found.ok) throw new Error(`${name}: ${found.status} ${found.statusText}`);
-  return found;
+  const answer = await fetch(new URL(name, import.meta.url));
+  if (!answer.ok) throw new Error(`${name}: ${answer.status} ${answer.statusText}`);
+  return answer;
 }
 
 const bytes = async (name) => new Uint8Array(await (await fetched(name)).arrayBuffer());
@@ -36,13 +31,51 @@ async function main() {
   new Page(facts, network, samples, encoder(facts, draws));
 }
 
+// The page's texts are all set as text, never as HTML.
+function described({ data, steps, layers, accuracy, split }) {
+  const stack = layers.map(({ layer, shape }) => `${layer} ${shape.join("x")}`).join(", ");
+  const right = accuracy == null ? "" : ` Its accuracy after training was ${(100 * accuracy).toFixed(2)}% on the ${split} images.`;
+  return `Trained on ${data}, it runs in your browser with ${steps} time steps per image.${right} Layers: ${stack}.`;
+}
+
+function versions({ versions }) {
+  const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `Made by ${list.join(", with ")} (MIT license). Your drawings never leave this page.`;
+}
+
+// The texts about the table of output neurons, by the ids of their elements.
+function about({ readout, layers }) {
+  const line = "The line across the membranes is the threshold.";
+  if (readout === "spikes") {
+    const over = "The upper strip marks the steps with a spike, and the thin bar below it shows their count.";
+    const answer = "The answer is the class with the most spikes, the lowest one on ties.";
+    return { over: "Spikes over time", score: "Count", note: `${line} A neuron above it spikes. ${over} ${answer}` };
+  }
+  const neurons = layers.at(-1).threshold === null ? "These neurons never spike." : line;
+  const over = "The upper strip shows the membrane at every step, and the thin bar below it shows their sum.";
+  const answer = "The answer is the class with the largest sum, the lowest one on ties.";
+  return { over: "Over time", score: "Sum", note: `${neurons} ${over} ${answer}` };
+}
+
+function drawable({ frames, shape, encoding, meaning, data }) {
+  const [channels, height, width] = shape;
+  if (frames) return "This network needs frames of events over time, which a drawing can't provide.";
+  if (channels !== 1 && channels !== 3) return `This network needs ${channels} channels, but a drawing has only one.`;
+  const shown = encoding === "direct" ? "" : ` Here ${meaning}.`;
+  const honest =
+    data === "mnist"
+      ? "A mouse isn't a pen, so expect more errors than on test images."
+      : "It was trained on different pictures and may not recognize what you draw.";
+  return `The network's input: ${height} x ${width} pixels, scaled and centered as in MNIST. ${honest}${shown}`;
+}
+
 class Page {
   constructor(facts, network, samples, encode) {
     Object.assign(this, { facts, network, encode });
     this.layers = new Layers(get("layers"), facts.layers);
     this.outputs = new Outputs(get("outputs"), facts);
-    for (const [id, text] of Object.entries(outputs(facts))) get(id).textContent = text;
-    this.player = new Player(() => this.show());
+    for (const [id, text] of Object.entries(about(facts))) get(id).textContent = text;
+    this.player = new Player(() => this.trial.step(), () => this.show());
     this.drawing = new Drawing(get("surface"), facts, (finished) => this.drawn(finished), (down) => this.penned(down));
     this.samples = new Samples(get("samples"), facts, samples, (image) => this.take(image));
     this.refuse();
@@ -58,7 +91,7 @@ class Page {
     get("how").textContent = drawable(this.facts);
     if (this.drawing.possible) return;
     get("draw-title").textContent = "Test images";
-    for (const id of ["clear", "centring", "pen"]) get(id).hidden = true;
+    for (const id of ["clear", "centering", "pen"]) get(id).hidden = true;
     get("surface").removeAttribute("tabindex");
     get("surface").setAttribute("role", "img");
     get("surface").setAttribute("aria-label", "The test image");
@@ -68,7 +101,8 @@ class Page {
   /** Starts a new trial with the contents of the drawing area. */
   restart() {
     const { pixels } = this.drawing;
-    this.player.show(new Trial(this.network, this.facts, (t) => this.encode(pixels, t)));
+    this.trial = new Trial(this.network, this.facts, (t) => this.encode(pixels, t));
+    this.player.pause();
     this.samples.paint(get("seen"), pixels);
   }
 
@@ -95,7 +129,7 @@ class Page {
   toggle() {
     if (this.player.playing) this.player.pause();
     else {
-      if (this.player.trial.done) this.restart();
+      if (this.trial.done) this.restart();
       this.player.play();
     }
   }
@@ -105,8 +139,8 @@ class Page {
     get("step").addEventListener("click", () => this.one());
     get("start").addEventListener("click", () => this.restart());
     get("clear").addEventListener("click", () => this.drawing.clear());
-    get("centre").addEventListener("change", () => {
-      this.drawing.scaled = get("centre").checked;
+    get("center").addEventListener("change", () => {
+      this.drawing.scaled = get("center").checked;
       this.restart();
     });
     get("speed").addEventListener("change", () => (this.player.speed = Number(get("speed").value)));
@@ -137,8 +171,7 @@ class Page {
 
   /** Updates the page to the trial's state. */
   show() {
-    const { player, facts } = this;
-    const { trial } = player;
+    const { player, facts, trial } = this;
     get("play").textContent = player.playing ? "Pause" : trial.done ? "Play again" : "Play";
     get("step").disabled = trial.done;
     get("time").textContent = `Step ${trial.t} of ${trial.steps}`;
@@ -149,35 +182,34 @@ class Page {
     this.answer(trial);
   }
 
-  answer(trial) {
-    const name = trial.leader === null ? "?" : nameOf(this.facts, trial.leader);
+  answer({ t, done, steps, scores }) {
+    const name = scores.leader === null ? "?" : this.facts.classes[scores.leader];
     get("answer").textContent = name;
     get("answer").classList.toggle("word", name.length > 3);
-    let said = trial.t ? "No output neuron has spiked yet." : "Not started.";
-    if (trial.done) said = "No output neuron spiked.";
-    if (trial.leader !== null) {
-      const score = scored(this.facts, trial.scores[trial.leader]);
-      said = `Leading since step ${trial.since}, with ${score}.`;
-      if (trial.done) said = `In the lead since step ${trial.since}, with ${score} in ${trial.steps} steps.`;
+    let text = t ? "No output neuron has spiked yet." : "Not started.";
+    if (done) text = "No output neuron spiked.";
+    if (scores.leader !== null) {
+      text = `Leading since step ${scores.since}, with ${scores.most}.`;
+      if (done) text = `In the lead since step ${scores.since}, with ${scores.most} in ${steps} steps.`;
     }
-    get("since").textContent = said;
+    get("since").textContent = text;
     // Announced only at the end: ten announcements per second would drown out everything else.
-    get("live").textContent = trial.done ? `Answer ${name}. ${said}` : "";
+    get("live").textContent = done ? `Answer ${name}. ${text}` : "";
   }
 
   /** For tests and the console. */
   publish() {
-    const { drawing, player, samples } = this;
+    const page = this;
     globalThis.demo = {
-      put: (image) => {
-        samples.mark(null);
-        drawing.put(Uint8Array.from(image));
+      put(image) {
+        page.samples.mark(null);
+        page.drawing.put(Uint8Array.from(image));
       },
       get pixels() {
-        return Array.from(drawing.pixels);
+        return Array.from(page.drawing.pixels);
       },
       get scores() {
-        return Array.from(player.trial.scores);
+        return Array.from(page.trial.scores.values);
       },
     };
   }

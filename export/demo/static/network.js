@@ -1,6 +1,7 @@
-// step.onnx in ONNX Runtime Web: WebAssembly, one thread.
+// step.onnx in ONNX Runtime Web (WebAssembly, one thread), its input, and its steps for one image.
 
 import * as ort from "./ort/ort.js";
+import { Scores } from "./spikes.js";
 
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
@@ -44,9 +45,9 @@ export class Network {
 
   async #run(states, frame) {
     const { session } = this;
-    const given = [new ort.Tensor("float32", frame, [1, ...this.shape]), ...states];
-    const found = await session.run(Object.fromEntries(session.inputNames.map((name, i) => [name, given[i]])));
-    const [output, ...next] = session.outputNames.map((name) => found[name]);
+    const inputs = [new ort.Tensor("float32", frame, [1, ...this.shape]), ...states];
+    const results = await session.run(Object.fromEntries(session.inputNames.map((name, i) => [name, inputs[i]])));
+    const [output, ...next] = session.outputNames.map((name) => results[name]);
     const fired = (membranes, layer) => membranes.map((u, n) => u > thresholdOf(layer, n));
     const spikes = this.membranes(next).map((membranes, i) => Uint8Array.from(fired(membranes, this.layers[i])));
     return [next, output.data, spikes];
@@ -61,4 +62,62 @@ export function thresholdOf({ threshold, shape: [channels, ...sizes] }, n) {
 
 function zeros(shape) {
   return new ort.Tensor("float32", new Float32Array(shape.reduce((a, b) => a * b)), [1, ...shape]);
+}
+
+/**
+ * The network's input at each step, the same numbers as from Python's encoders (csnn_jax/data/encode.py).
+ *
+ * Returns a function (pixels, t) -> Float32Array [C * H * W], t from 0.
+ * Pixels are bytes [C * H * W], or [T * C * H * W] if the data has a time axis.
+ * `draws` are bytes [T * C * H * W] for the rate encoding.
+ */
+export function encoder({ encoding, levels, steps, shape, frames }, draws) {
+  const size = shape.reduce((a, b) => a * b);
+  const at = (pixels, t) => (frames ? pixels.subarray(t * size, (t + 1) * size) : pixels);
+  const kinds = {
+    direct: (pixels, t) => Float32Array.from(at(pixels, t), (pixel) => levels[pixel]),
+    rate: (pixels, t) => Float32Array.from(pixels, (pixel, i) => +(draws[t * size + i] < levels[pixel])),
+    latency: (pixels, t) => Float32Array.from(pixels, (pixel) => +(moment(levels[pixel], steps) === t)),
+  };
+  return kinds[encoding];
+}
+
+// The step at which a pixel spikes, earlier if it's brighter; -1 (never) if it's 0.
+function moment(level, steps) {
+  return level ? Math.floor((2 * (255 - level) * (steps - 1) + 255) / 510) : -1;
+}
+
+/** One image presented to the network, step by step. */
+export class Trial {
+  /** `readout`: what determines the class, "spikes" or "membrane"; `frame(t)`: the input at step t, from 0. */
+  constructor(network, { steps, readout, classes }, frame) {
+    Object.assign(this, { network, steps, frame });
+    this.t = 0; // steps done
+    this.states = network.start();
+    this.spikes = this.membranes.map(({ length }) => new Uint8Array(length)); // of the last step
+    this.totals = this.membranes.map(({ length }) => new Uint32Array(length)); // of all steps so far
+    this.outputs = []; // the output of each step
+    this.scores = new Scores(new Float32Array(classes.length), readout === "membrane");
+  }
+
+  get done() {
+    return this.t === this.steps;
+  }
+
+  /** The membranes of every layer. */
+  get membranes() {
+    return this.network.membranes(this.states);
+  }
+
+  /** Does one step; returns whether there are more. */
+  async step() {
+    if (this.done) return false;
+    let output;
+    [this.states, output, this.spikes] = await this.network.step(this.states, this.frame(this.t));
+    this.t += 1;
+    this.spikes.forEach((layer, i) => layer.forEach((spike, n) => (this.totals[i][n] += spike)));
+    this.outputs.push(output);
+    this.scores = this.scores.plus(output);
+    return !this.done;
+  }
 }

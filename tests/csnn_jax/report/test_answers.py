@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from csnn_jax.document import html
 from csnn_jax.report import answers, measure
 
 
 def shown(one, found) -> str:
-    return "".join(part.text for part in answers.answers(one, found))
+    return html.blocks(answers.answers(one, found))
 
 
 def test_the_matrix_and_the_mistakes_match_the_answers(measured):
@@ -25,12 +26,12 @@ def test_the_matrix_and_the_mistakes_match_the_answers(measured):
     assert text.count("<svg") == min(12, len(wrong))
 
 
-def test_bars_of_negative_sums_go_down(measured):
-    one, _ = measured
-    text = answers._bars(np.array([3, -1, 0.5, *[0] * 7], np.float32), 0, 1, one).text
-    bars = re.findall(r'<rect x="\d+" y="([^"]*)" width="6" height="([^"]*)"', text)
-    assert bars[:4] == [("2.0", "46.0"), ("47.0", "16.0"), ("39.5", "8.5"), ("47.0", "1.0")]
-    assert ', 0: 3.00, 1: -1.00, 2: 0.50"' in text
+def test_the_scores_of_a_mistake_are_listed_but_not_those_of_zero(measured):
+    one, found = measured
+    scores = np.array([[3, -1, 0.5, *[0] * 7]], np.float32)
+    mistake = answers._mistake(replace(found, scores=scores, split=found.split), 0, one)
+    assert mistake.description.endswith(", 0: 3.00, 1: -1.00, 2: 0.50")
+    assert [score for _, score, _ in mistake.scores] == scores[0].tolist()
 
 
 def test_many_classes_are_a_chart(measured):
@@ -45,8 +46,7 @@ def test_many_classes_are_a_chart(measured):
 def test_the_number_of_steps_needed(measured):
     one, found = measured
     by_step = np.array([0.1, 0.985, 0.97, 0.9895, 0.99, 0.99])
-    text = answers.steps([(one, replace(found, by_step=by_step))]).text
-    row = re.search(r"<tbody>(.*)</tbody>", text)[1]
-    assert re.findall(r'number">([^<]*)<', row) == ["4", "4", "99.00%"]
+    _, table = answers.steps([(one, replace(found, by_step=by_step))])
+    assert table.rows == [[one.name, 4, 4, "99.00%"]]
     assert answers._needed(np.array([0.99, 0.5, 0.9, 0.985])) == [4, 4]
     assert answers._needed(np.array([0.5])) == [1, 1]

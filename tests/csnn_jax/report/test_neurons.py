@@ -7,11 +7,12 @@ from bundles import SPIKES, make_run
 from digits import few_digits
 from PIL import Image
 
+from csnn_jax.document import html
 from csnn_jax.report import measure, neurons, subject
 
 
 def shown(one, found) -> str:
-    return "".join(part.text for part in neurons.neurons(one, found))
+    return html.blocks(neurons.neurons(one, found))
 
 
 def pictures(text: str) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ import pytest
 from bundles import SMALL
 
 from csnn_jax.config import Config, TrainConfig
+from csnn_jax.document import html
 from csnn_jax.report import subject, training
 from csnn_jax.runs import rundir
 
@@ -24,7 +25,7 @@ def made(path, iterations: int, ends: bool = True, **settings) -> subject.Report
 
 def text(*subjects: subject.ReportedRun) -> str:
     numbered = [subject.ReportedRun(**{**vars(one), "number": number}) for number, one in enumerate(subjects)]
-    return "".join(part.text for part in training.section(numbered).contents)
+    return html.blocks([training.section(numbered)])
 
 
 def figures(found: str) -> list[dict]:

@@ -1,4 +1,4 @@
-"""The figure shows whatever was measured: training with one seed or several, costs, or neither."""
+"""The figure shows whatever was measured: training with one seed or several, and costs."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def panels(drawn: Figure) -> list:
 def test_there_is_a_panel_for_everything_that_was_measured():
     one, exact = trajectory(1, 0.1), trajectory(None, 0.0, dtype="float64")
     several = [one, trajectory(None, -0.1, 3), exact]
-    for trajectories, costs, rows in (([], [], 0), ([], COSTS, 3), ([one, exact], COSTS, 7), (several, COSTS, 7)):
+    for trajectories, costs, rows in (([], COSTS, 3), ([one, exact], COSTS, 7), (several, COSTS, 7)):
         drawn = figure.draw(trajectories, costs)
         check_printable(drawn)
         assert len(panels(drawn)) == rows

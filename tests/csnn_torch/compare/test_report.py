@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.document import markdown
 from csnn_jax.runs.equality import Comparison as Equality
 from csnn_jax.runs.equality import Count, Difference, Place
 from csnn_torch.compare import report
@@ -52,7 +53,7 @@ def found() -> Comparison:
 
 
 def lines(found: Comparison) -> list[str]:
-    return report.text(found).splitlines()
+    return markdown.render(report.document(found)).splitlines()
 
 
 def test_differences_and_gradients_are_shown_in_tables(found):
@@ -102,8 +103,12 @@ def test_each_seed_has_a_row_and_a_sentence_gives_mean_and_deviation(found):
     assert {"| 0 | 1.875 | 1.750 | +0.125 | 1 |", "| 7 | 1.750 | 1.750 | +0.000 | none differs |"} < {*shown}
 
 
-def test_all_three_files_are_written(found, tmp_path):
-    report.write(found, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "comparison.md", "comparison.png"}
-    assert json.loads((tmp_path / "comparison.json").read_text()) == json.loads(json.dumps(found.as_json()))
-    assert (tmp_path / "comparison.md").read_text() == report.text(found)
+def test_there_is_a_picture_if_training_or_cost_was_compared(found, tmp_path):
+    trained = replace(found, costs=[Cost("snntorch", None, "", Rounds([[1.0]]), Rounds([[1.0]]), peak_memory_mb=1)])
+    for comparison in (trained, found, trained):
+        report.write(comparison, tmp_path, "pdf")
+        pictures = {"comparison.png", "comparison.pdf"} if comparison is trained else set()
+        assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "comparison.md", *pictures}
+        text = (tmp_path / "comparison.md").read_text()
+        assert ("](comparison.png)" in text) == (comparison is trained)
+        assert json.loads((tmp_path / "comparison.json").read_text()) == json.loads(json.dumps(comparison.as_json()))

@@ -14,7 +14,7 @@ from csnn_jax.data import encode
 from csnn_jax.errors import UserError
 from csnn_jax.runs.rundir import RunDir
 from export import bundle
-from export.demo import facts, folder, ort_web
+from export.demo import facts, ort_web
 
 
 def told(bundle, names=None) -> tuple[dict, dict[str, bytes]]:
@@ -88,12 +88,12 @@ def test_a_wrong_number_of_frames_is_refused(copy):
 def test_every_file_named_by_the_page_exists_and_so_does_a_license(small_bundle, tmp_path):
     (tmp_path / "demo").mkdir()
     runtime = ort_web.load(unpacked(tmp_path / "package"))
-    size = folder.write(tmp_path / "demo", facts.read(small_bundle, None), runtime)
+    size = facts.write(tmp_path / "demo", facts.read(small_bundle, None), runtime)
     found = {path.relative_to(tmp_path / "demo").as_posix(): path for path in (tmp_path / "demo").rglob("*")}
     assert size == sum(path.stat().st_size for path in found.values() if path.is_file())
     texts = [path.read_text() for name, path in found.items() if name.endswith((".html", ".js"))]
     named = {name for text in texts for name in re.findall(r'(?:from|href=|src=|bytes\(|fetched\()\s*"([^"]+)"', text)}
-    assert {"main.js", "./trial.js", "./ort/ort.js", "step.onnx", "draws.bin"} <= named
+    assert {"main.js", "./spikes.js", "./ort/ort.js", "step.onnx", "draws.bin"} <= named
     assert {name.removeprefix("./") for name in named} - set(found) == {"draws.bin"}  # only for rate encoding
     assert "Microsoft" in found["onnxruntime-LICENSE.txt"].read_text()
     assert not any("://" in text.replace("http://www.w3.org/2000/svg", "") for text in texts)

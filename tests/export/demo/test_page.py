@@ -19,8 +19,7 @@ from csnn_jax.runs.rundir import RunDir
 from export import reference
 from export.bundle import golden_images
 from export.demo import ort_web
-from export.demo.facts import SEED, read, table
-from export.demo.folder import write
+from export.demo.facts import SEED, read, table, write
 from export.graphs import onnx_file
 from export.proof.runners import step_scores
 
@@ -113,7 +112,7 @@ def every_pixel_is_encoded_as_in_python(page: Any) -> None:
     pixels, steps = np.arange(256, dtype=np.uint8).reshape(1, 16, 16), 50
     made = draws(SEED, steps * 256)
     script = """async ([facts, pixels, draws]) => {
-        const { encoder } = await import("./input.js");
+        const { encoder } = await import("./network.js");
         const encode = encoder(facts, draws);
         return Array.from({ length: facts.steps }, (_, t) => Array.from(encode(Uint8Array.from(pixels), t)));
     }"""

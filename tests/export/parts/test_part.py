@@ -8,8 +8,8 @@ from bundles import SMALL
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import expected_shapes
 from export import manifest, parts
+from export.parts.part import Advice, Usage
 from export.report import text
-from export.report.cells import Advice, Usage
 
 
 def test_every_module_is_listed():

@@ -17,7 +17,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs import weights
 from export import manifest
 from export.proof.received import NoDataset, open_bundle
-from export.report import text, webpage
+from export.report import text
 
 NOT_CHECKED = (
     "ok as far as checked (NOT CHECKED: accuracy, spikes, operations and energy, "
@@ -173,7 +173,7 @@ def test_values_are_compared_if_other_versions_wrote_the_bytes(copy, lines):
         file.write(b"hidden" * 50)
     rehash(copy)
     (copy / "report.md").write_text(text.render(manifest.read(copy)))
-    (copy / "report.html").write_text(webpage.render(manifest.read(copy)))
+    (copy / "report.html").write_text(text.page(manifest.read(copy)))
     rehash(copy)
     code, said = lines(copy)
     assert code == 3 and "NOT CHECKED: the bytes of network.nir" in said["ok"], "bytes that aren't values are possible"

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from csnn_jax.document.numbers import interval
 from export import manifest
 from export.report import text
-from export.report.cells import interval
 
 
 def test_the_report_matches_the_manifest(any_bundle):
@@ -59,7 +59,7 @@ def test_classes_have_their_names(small_bundle):
     assert "- Classes: " not in text.render(recorded)
     names[:] = ["cat", "*dog*", *names[2:8], "a <b>", "10"]
     report = text.render(recorded)
-    assert r"- Classes: 0 (cat), 1 (\*dog\*), 2, 3, 4, 5, 6, 7, 8 (a \<b\>), 9 (10)." in report
+    assert r"- Classes: 0 (cat), 1 (\*dog\*), 2, 3, 4, 5, 6, 7, 8 (a \<b>), 9 (10)." in report
     first |= {"label": 1, "class": 9}
     assert r"image (label 1 (\*dog\*)) should be: 9 (10), [" in text.render(recorded)
 
@@ -80,7 +80,7 @@ def test_states_resets_and_an_output_without_spikes_are_named(integrator):
         f"`(image, {', '.join(states)}) -> (membrane, {after})`",
         "`(image, time_steps) -> (scores, membranes)`",
         "those of the last layer never spike",
-        "    A[t] = alpha * A[t-1] + I[t]\n    U[t] = beta * U[t-1] + A[t] - R[t] * threshold (reset subtract)\n",
+        "\nA[t] = alpha * A[t-1] + I[t]\nU[t] = beta * U[t-1] + A[t] - R[t] * threshold (reset subtract)\n",
         "- States: `syn` is A[t], `mem` is U[t]",
         "- Answer: the class with the largest sum of output membranes, added step by step, over the window",
         "The neurons' other states (`syn`) are counted with the membranes.",

@@ -11,8 +11,8 @@
   // Replaces every "var(--name)" by its current value in the style.
   function resolved(value, style) {
     if (typeof value === "string") {
-      const found = /^var\((--[\w-]+)\)$/.exec(value);
-      return found ? style.getPropertyValue(found[1]).trim() : value;
+      const match = /^var\((--[\w-]+)\)$/.exec(value);
+      return match ? style.getPropertyValue(match[1]).trim() : value;
     }
     if (Array.isArray(value)) {
       return typeof value[0] === "number" ? value : value.map((one) => resolved(one, style));
@@ -23,14 +23,14 @@
     return value;
   }
 
-  function axis(given) {
+  function axis(settings) {
     const line = { gridcolor: "var(--grid)", zerolinecolor: "var(--grid)", linecolor: "var(--muted)", automargin: true };
-    const title = { standoff: 8, ...given.title };
-    return { ...line, ...given, title };
+    const title = { standoff: 8, ...settings.title };
+    return { ...line, ...settings, title };
   }
 
-  function layout(given) {
-    const axes = Object.entries(given).filter(([key]) => /^[xy]axis/.test(key));
+  function layout(settings) {
+    const axes = Object.entries(settings).filter(([key]) => /^[xy]axis/.test(key));
     return {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -39,7 +39,7 @@
       margin: { l: 12, r: 12, t: 10, b: 10 },
       showlegend: false,
       dragmode: coarse.matches || narrow.matches ? false : "zoom", // a finger scrolls the page
-      ...given,
+      ...settings,
       ...Object.fromEntries(axes.map(([key, one]) => [key, axis(one)])),
     };
   }

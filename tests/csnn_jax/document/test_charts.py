@@ -1,30 +1,31 @@
 """Charts as Plotly figures: names are escaped, long lines are thinned, accuracies stretched."""
 
-import html
 import json
 import re
+from html import escape
 
 import numpy as np
 import pytest
 
-from csnn_jax.report import charts
-from csnn_jax.report.charts import Series
-from csnn_jax.report.page import Html
+from csnn_jax.document import charts, html
+from csnn_jax.document.blocks import Chart
+from csnn_jax.document.charts import Series
 
 HOSTILE = "<script>alert(1)</script><b>&amp;"
 
 
-def spec(chart: Html) -> dict:
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', chart.text)[1])
+def spec(chart: Chart) -> dict:
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', html.blocks([chart]))[1])
 
 
 def test_plotly_gets_names_without_markup():
     found = charts.lines(HOSTILE, [Series(HOSTILE, [0, 1], [1, 2]), Series("b", [0], [1], 1)], HOSTILE, "y")
     figure = spec(found)
-    shown = html.escape(HOSTILE, quote=False)
+    shown = escape(HOSTILE, quote=False)
     assert [trace["name"] for trace in figure["data"]] == [shown, "b"]
     assert figure["layout"]["xaxis"]["title"]["text"] == shown
-    assert HOSTILE not in found.text and "<script>" not in found.text.replace('<script type="application/json">', "")
+    text = html.blocks([found])
+    assert HOSTILE not in text and "<script>" not in text.replace('<script type="application/json">', "")
     heat = spec(charts.heat("caption", np.eye(2), [HOSTILE, "b"], "x", "y"))
     assert heat["data"][0]["x"] == [shown, "b"] and heat["data"][0]["z"] == [[1, 0], [0, 1]]
     dots = spec(charts.dots("caption", [HOSTILE], {HOSTILE: [1.0]}, "y"))

@@ -1,25 +1,22 @@
 """The player gets the spikes and membranes of the trace. test_in_browser.py tests the player itself."""
 
 import base64
-import json
-import re
 
 import numpy as np
 from bundles import SMALL
 from layers import lone_layer
 
 from csnn_jax.config import Pooling
-from csnn_jax.report import player
+from csnn_jax.report import film
 
 
 def test_spikes_and_membranes_match_the_trace(measured):
     one, found = measured
-    text = player.player(one, found).text
-    film = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text)[1])
-    steps = film["steps"]
-    assert steps == SMALL.time_steps and [layer["name"] for layer in film["layers"]] == ["lif1", "lif2", "lif3"]
-    assert len(film["examples"]) == len(found.examples)
-    for shown, example in zip(film["examples"], found.examples, strict=True):
+    data = film.film(one, found).data
+    steps = data["steps"]
+    assert steps == SMALL.time_steps and [layer["name"] for layer in data["layers"]] == ["lif1", "lif2", "lif3"]
+    assert len(data["examples"]) == len(found.examples)
+    for shown, example in zip(data["examples"], found.examples, strict=True):
         assert (shown["label"], shown["answer"]) == (example.label, example.answer)
         for layer, spikes, membranes in zip(shown["layers"], example.spikes, example.membranes, strict=True):
             packed = np.frombuffer(base64.b64decode(layer["bits"]), np.uint8).reshape(len(layer["rows"]), -1)
@@ -28,25 +25,25 @@ def test_spikes_and_membranes_match_the_trace(measured):
             traces = [np.frombuffer(base64.b64decode(trace), "<f4") for trace in layer["traces"]]
             levels = membranes.reshape(steps, -1).T
             assert all(any((trace == level).all() for level in levels) for trace in traces)
-        assert shown["layers"][-1]["rows"] == list(range(10))
+        assert shown["layers"][-1]["rows"].tolist() == list(range(10))
         what = shown["layers"][-1]["what"]
         if one.sums_membranes:
             np.testing.assert_array_equal(np.cumsum(traces, 1)[:, -1], found.scores[example.index])
             assert what == "membranes of 10 neurons that never spike"
         else:
             assert f"{spikes.any(0).sum()} of 10 neurons spike" in what
-    assert text.count('class="raster"') == 3 - one.sums_membranes
-    assert [layer["threshold"] is None for layer in film["layers"]] == [False, False, one.sums_membranes]
+    assert data["sums"] == one.sums_membranes
+    assert [layer["threshold"] is None for layer in data["layers"]] == [False, False, one.sums_membranes]
 
 
 def test_neurons_are_ordered_by_channel():
     neurons = lone_layer("conv1", "conv", (4, 4, 1), 3, pool=Pooling("max")).neurons
-    assert player.in_order(np.arange(12), neurons).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
-    assert player.in_order(np.array([5, 7]), lone_layer("fc1", "linear", (4,), 9).neurons).tolist() == [5, 7]
+    assert film.in_order(np.arange(12), neurons).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
+    assert film.in_order(np.array([5, 7]), lone_layer("fc1", "linear", (4,), 9).neurons).tolist() == [5, 7]
 
 
 def test_membranes_are_of_busy_and_quiet_neurons():
     counts = np.array([0, 9, 1, 5, 3, 0])
-    assert player.spread(np.array([1, 2, 3, 4]), counts).tolist() == [1, 3, 2]
-    assert player.spread(np.array([4]), counts).tolist() == [4]
-    assert player.spread(np.array([], int), counts).tolist() == []
+    assert film.spread(np.array([1, 2, 3, 4]), counts).tolist() == [1, 3, 2]
+    assert film.spread(np.array([4]), counts).tolist() == [4]
+    assert film.spread(np.array([], int), counts).tolist() == []

@@ -1,0 +1,1 @@
+"""Documents as data, and as HTML, Markdown and text for a terminal."""
