@@ -38,7 +38,7 @@ def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_
 
 
 def test_a_variant_of_the_same_shapes_starts_from_the_runs_weights(case):
-    learnt = replace(case.config, beta=(0.6, 0.7, 0.8), learn_beta=True)
-    found = cases._fitting(learnt, case.tensors)
+    learned = replace(case.config, beta=(0.6, 0.7, 0.8), learn_beta=True)
+    found = cases._fitting(learned, case.tensors)
     assert found["fc1.weight"] is case.tensors["fc1.weight"] and found["lif2.beta"] == np.float32(0.7)
     assert cases._fitting(replace(case.config, hidden=(13,)), case.tensors) is None
