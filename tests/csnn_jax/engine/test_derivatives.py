@@ -24,8 +24,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event, scan
 from csnn_jax.engine.library import Unsupported
 from csnn_jax.network.model import CSNN, derivative_of, tensors
-from csnn_jax.network.neuron import leaky
-from csnn_jax.network.surrogate import atan, spike
+from csnn_jax.network.surrogate import spike
 from csnn_jax.update.objective import ce_membrane, ce_rate, mse_count
 from csnn_jax.window import output
 
@@ -375,7 +374,7 @@ def test_surrogates_equal_the_reference(surrogate, x64):
 
 
 def test_single_steps_equal_the_reference(x64):
-    """`CSNN.step` from any states, and `leaky` from any membrane."""
+    """From any states."""
     config = replace(BRIEF, reset=("zero", "subtract"))
     values, x = network(config, jnp.float64)
     rng = np.random.default_rng(9)
@@ -391,18 +390,6 @@ def test_single_steps_equal_the_reference(x64):
         return [s["membrane"][0] for s in layers.values()], tuple(s["spikes"][0] for s in layers.values())
 
     assert_close(derivatives(stepped, values, x, before), derivatives(same, values, x, before), 1e-10)
-    neurons = before[0], before[0] / 2, jnp.float64(0.75), jnp.float64(0.9)
-    for reset in ("subtract", "zero"):
-        found = derivatives(lambda *values, reset=reset: leaky(*values, reset, atan), *neurons)
-        assert_close(found, derivatives(lambda *values, reset=reset: one_step(*values, reset), *neurons), 1e-10)
-
-
-def one_step(u: jax.Array, current: jax.Array, beta: jax.Array, theta: jax.Array, reset: str) -> Any:
-    """The equations of docs/design.md."""
-    fired = jax.lax.stop_gradient((u > theta).astype(u.dtype))
-    kept = (1 - fired) * u if reset == "zero" else u
-    u = beta * kept + current - (fired * theta if reset == "subtract" else 0)
-    return u, reference.spike_with(lambda x: 1 / (1 + (jnp.pi * x) ** 2))(u - theta)
 
 
 @pytest.mark.parametrize("engine", [scan, event])
