@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import Tensors, units
 from export.graphs.onnx_file import finish, metadata_of

@@ -12,7 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import numpy_helper
 
 from csnn_jax import reading
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 

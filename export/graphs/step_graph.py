@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import IMAGE, Convolution, Node
+from csnn_jax.config.graph import IMAGE, Convolution, Node, Pooling
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Carry, Library

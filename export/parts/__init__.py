@@ -8,7 +8,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.runs.layouts import Tensors
 
 if TYPE_CHECKING:

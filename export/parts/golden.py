@@ -27,7 +27,7 @@ import onnx
 import safetensors.numpy
 import torch
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.document.blocks import Code, Paragraph, coded
 from csnn_jax.document.numbers import class_of

@@ -13,8 +13,8 @@ import nir
 import torch
 from torch import Tensor
 
-from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import Node
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.document.blocks import Code, Listing, Paragraph
 from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.equality import Comparison

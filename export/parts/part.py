@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.document.blocks import Block, Words
 from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest

@@ -7,7 +7,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.document.blocks import Code, Listing, Paragraph
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.equality import Comparison, differ

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.files import write_atomic
 from csnn_jax.network.model import from_tensors
