@@ -48,7 +48,7 @@ def test_a_run_on_training_images_alone(tmp_path):
     printed = passed("csnn_jax.evaluate", tmp_path / "run")
     found = json.loads((tmp_path / "run/evaluation.json").read_text())
     assert (found["split"], found["images"], found["accuracy"]) == ("validation", 8, end["accuracy"])
-    assert printed.startswith(f"Validation Accuracy: {end['accuracy']:.2%} (8 images of {name})\n\nclass ")
+    assert printed.startswith(f"Validation Accuracy: {end['accuracy']:.2%} (8 images of {name})\n\nAccuracy by class")
     assert found["classes"] == ["circle", "cross"] and "\n0 circle  " in printed and "\n1 cross   " in printed
 
     cross = tmp_path / "data/train/cross"

@@ -100,7 +100,9 @@ def load(
     store = cache.records if cache else Wanted.store
 
     def check_sizes(train: int, test: int) -> None:
-        if subset is not None and not 0 < subset <= train and train:
+        if not train:
+            return  # `require_training` explains it
+        if subset is not None and subset > train:
             raise UserError(f"--subset {subset}: expected 1 to {train}, the training images of {name}")
         test, train = wanted.of(test, train), wanted.of(train, train)
         held_out = validation or (0 if test else fallback_validation)

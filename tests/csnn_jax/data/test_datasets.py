@@ -11,7 +11,6 @@ from csnn_jax.data import (
     Dataset,
     Split,
     check_names,
-    fit_config,
     fit_model,
     load,
     load_for,
@@ -154,14 +153,13 @@ def dataset(*names: str) -> Dataset:
 
 
 def test_a_job_takes_shape_and_names_from_its_data():
-    config = fit_config(Config(), dataset("disc", "bar"))
-    assert (config.model.input_shape, config.model.num_classes) == ((5, 6, 1), 2)
-    assert config.data.classes == ("disc", "bar")
+    model = fit_model(ModelConfig(), dataset("disc", "bar"))
+    assert (model.input_shape, model.num_classes) == ((5, 6, 1), 2)
+    assert named(dataset("disc", "bar")) == ("disc", "bar")
 
 
 def test_consecutive_numbers_from_0_are_not_names():
     assert named(dataset("0", "1")) is None and named(dataset("1", "2")) == ("1", "2")
-    assert fit_config(Config(ModelConfig()), dataset("0", "1")).data.classes is None
 
 
 def test_other_names_or_another_order_are_refused():

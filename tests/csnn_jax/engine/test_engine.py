@@ -47,7 +47,6 @@ LEFT = {
     "fractions": ({}, dict(images=COUNTS / 2), ("0 to 15", "fractions")),
     "negative": ({}, dict(images=-COUNTS.astype(np.float32)), ("0 to 15", "negative numbers")),
     "pools after the neurons": (dict(pool_after=True), {}, ("pool_after", "engine scan")),
-    "a rate target": ({}, dict(rates=True), ("rate_target",)),
 }
 
 

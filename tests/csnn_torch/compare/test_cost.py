@@ -100,7 +100,7 @@ def test_messages_of_a_data_source_are_not_mixed_with_the_answer(tmp_path, monke
     monkeypatch.setattr("sys.stdin", io.StringIO("report\n"))
     worker.work(str(run), "scan")
     out, err = capsys.readouterr()
-    assert "JAX" in json.loads(out)["description"] and "caching 140 recordings" in err
+    assert "JAX" in json.loads(out)["description"] and "caching 10 recordings" in err
 
 
 def test_an_input_that_changes_at_every_step_is_not_computed_once():

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from refusals import refused
 
 from csnn_jax.config import Config, DataConfig, ModelConfig
 from csnn_jax.data import as_bytes, load, load_for
@@ -99,6 +100,25 @@ def test_a_trained_network_only_makes_test_recordings(tmp_path, monkeypatch, cap
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     config = Config(ModelConfig(input_shape=(34, 34, 2), time_steps=6, scale=1.0), DataConfig("saccades", subset=12))
     found = load_for(config)
-    assert "simulating 2 recordings" in (lines := capsys.readouterr().out) and "12" not in lines
+    assert "simulating 2 recordings" in (lines := capsys.readouterr().out) and "simulating 12" not in lines
     np.testing.assert_array_equal(np.asarray(found.train.images), np.asarray(loaded().train.images))
     assert "simulating 12 recordings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (("--eval-images", 34), ("--eval-images 34", "1 to 33", "saccades")),
+        (("--batch-size", 101, "--validation", 100), ("--batch-size 101", "1 to 100")),
+        (("--warmup", 9), ("--warmup 9", 1)),
+        (("--validation", 200), ("--validation 200", "0 to 199")),
+        (("--encoding", "rate"), ("--encoding rate", "saccades", "direct")),
+        (("--subset", 60_001), ("--subset 60001", "1 to 60000")),
+        (("--out", "full"), ("--out full", "empty")),
+    ],
+)
+def test_what_needs_no_recording_is_checked_before_they_are_made(flags, names, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    job = ("--dataset", "saccades", "--subset", 200, "--cache", tmp_path / "cache")
+    refused("csnn_jax.train", *job, *flags, names=names, cwd=tmp_path)
