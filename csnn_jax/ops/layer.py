@@ -18,7 +18,7 @@ from csnn_jax.network.surrogate import Derivative, fast_sigmoid
 from csnn_jax.neurons.neuron import Reset
 from csnn_jax.ops import rules
 from csnn_jax.ops.rules import Geometry, Rule, Values
-from csnn_jax.ops.spikes import Bits, Constant, Layout, Spikes, pack_arrays, with_planes
+from csnn_jax.ops.spikes import Bits, Constant, Layout, Product, Spikes, pack_arrays, with_planes
 
 SETTLING = 32
 """Number of steps in which a membrane settles under a constant current: 24 to 26 at beta 0.5."""
@@ -149,7 +149,7 @@ def conv_lif(
         weight_bits: if the weights of an output are whole multiples of a power of two, below 2^weight_bits of them:
             this number, at most 12. The kernels then add integers, which is faster; if they can't, they add floats.
         feeds: number of outputs of a linear layer, if it's the only reader of the spikes; the gradient then takes less
-            memory, and after a long window of a held image less time.
+            memory, and after a long window of a held image less time. With another reader, it's NaN or an error.
 
     Returns:
         The layer, with spikes [time, batch, rows, columns, out]. Gradients are for kernel, bias, beta, threshold, and
@@ -184,6 +184,8 @@ def conv_lif(
     values = _values(beta, threshold, stays, layout)
     if isinstance(source, Held):
         return _from_current(rules.image_current(source.image, kernel, bias, geometry), values, rule, source, layout)
+    if isinstance(source.arrays.port, Product):
+        raise ValueError("these spikes feed a linear layer (`feeds`), which must be their only reader")
     kernel = source.layout.spread(with_planes(kernel, source.layout.planes), -2)
     # The kernel differentiates the neurons before it with its own settings.
     same = source.neurons == (rule.reset, rule.surrogate, rule.slope)

@@ -122,7 +122,7 @@ def _window(rule: Rule, results: dict[str, Array]) -> Window:
     neurons = words * LANES
     port: Array | Product = jnp.zeros((batch, time, neurons), jnp.float32)
     if rule.feeds is not None:
-        port = Product(jnp.zeros((batch, time, rule.feeds)), jnp.zeros((neurons, rule.feeds)))
+        port = Product(jnp.zeros((batch, time, rule.feeds)), jnp.zeros((neurons, rule.feeds)), jnp.zeros(()))
     membranes = results["membranes"] if rule.keep else jnp.zeros(0, jnp.float32)
     counts = call("count_spikes", bits=bits)["counts"]
     return Window(bits, port, membranes, results["last"], counts)
@@ -168,6 +168,8 @@ class _Drive(NamedTuple):
 
 def _drive(rule: Rule, membranes: Array, values: Values, cotangent: Window) -> _Drive:
     port, counts = _if_any(cotangent.port), _if_any(cotangent.counts)
+    if isinstance(port, Product):
+        port = port._replace(right=jnp.where(port.readers == 1, port.right, jnp.nan))
     dmembranes = _dmembranes(rule, membranes, cotangent)
     mask = None if values.mask is None else dense(values.mask)[:, None, :]
     if port is None and counts is None and dmembranes is not None:
@@ -199,7 +201,7 @@ def as_array(port: Array | Product) -> Array:
     """A gradient of spikes [batch, time, neurons]."""
     if not isinstance(port, Product):
         return port
-    left, right = port
+    left, right, _ = port
     return fixed.multiply(left.reshape(-1, left.shape[2]), right.T).reshape(*left.shape[:2], -1)
 
 
@@ -325,7 +327,7 @@ def _saved(spikes: Bits, port: Any, constant: Constant | None) -> Bits:
     if not _is_perturbed(port):
         return Bits(spikes.bits, None, constant)
     small = jnp.zeros(())
-    return Bits(spikes.bits, Product(small, small) if isinstance(port, Product) else small, constant)
+    return Bits(spikes.bits, Product(small, small, small) if isinstance(port, Product) else small, constant)
 
 
 def _linear_lif_backward(rule: Rule, saved: Any, cotangent: Window) -> tuple[Bits, Array, Array, Values]:
@@ -335,7 +337,7 @@ def _linear_lif_backward(rule: Rule, saved: Any, cotangent: Window) -> tuple[Bit
     dkernel = call("linear_weights", bits_in=spikes.bits, dcurrent=dcurrent)["dkernel"]
     port: Any = None
     if spikes.port is not None:
-        product = Product(dcurrent, kernel)
+        product = Product(dcurrent, kernel, jnp.ones(()))
         port = product if isinstance(spikes.port, Product) else as_array(product)
     return Bits(no_gradient(spikes.bits), port), dkernel, fixed.add_up(results["total"], 0), dvalues
 

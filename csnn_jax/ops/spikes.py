@@ -23,11 +23,12 @@ class Product(NamedTuple):
     """A gradient of spikes as a product that isn't computed yet: left [batch, time, m] @ right [neurons, m] transposed.
 
     The layer that receives it multiplies image by image, and only what it needs, so the whole product is never in
-    memory.
+    memory. A sum of products isn't one, so the number of layers that read the spikes is counted, a scalar.
     """
 
     left: Array
     right: Array
+    readers: Array
 
 
 class Constant(NamedTuple):

@@ -135,6 +135,24 @@ def test_a_residual_network_equals_plain_jax(kind):
         assert_close(by_ours, gradient(theirs)(*as_type((weights, x), jnp.float64)))
 
 
+def test_a_second_reader_of_spikes_that_feed_a_layer_makes_the_gradient_nan():
+    x = ops.held(jnp.asarray(inputs(False), jnp.float32), 40)
+    weights = as_type(drawn(), jnp.float32)
+
+    def cost(kernel: Any, feeds: int | None, readers: int) -> jax.Array:
+        a = ops.conv_lif(x, *weights["conv1"], padding=1, pool="max")
+        b = ops.conv_lif(a.spikes, kernel, padding=1, feeds=feeds)
+        wide = jnp.full((b.layout.neurons // 16 * 5, 2), 0.125)
+        return sum(ops.unpack(ops.linear_lif(b.spikes, wide).spikes).sum() for _ in range(readers))
+
+    kernel = weights["conv2"][0]
+    assert_close(jax.grad(cost)(kernel, 2, 1), jax.grad(cost)(kernel, None, 1), 1e-5)
+    assert np.isnan(jax.grad(cost)(kernel, 2, 2)).all() and np.isfinite(jax.grad(cost)(kernel, None, 2)).all()
+    with refusing(ValueError, "feed"):
+        a = ops.conv_lif(x, *weights["conv1"], padding=1, pool="max")
+        ops.conv_lif(ops.conv_lif(a.spikes, kernel, padding=1, feeds=2).spikes, jnp.zeros((3, 3, 5, 1)))
+
+
 # --- transformations
 
 
