@@ -76,9 +76,9 @@ def read_mnist(where: str | Path = "", wanted: Wanted | None = None) -> Raw:
     """
     folder = Path(where) if where else Path(__file__).with_name("mnist")
     for name, expected in MNIST_SHA256.items():
-        found = hashlib.sha256(reading.read(folder / name, "a file of MNIST", 2**24)).hexdigest()
-        if found != expected:
-            raise UserError(f"{folder / name}: SHA-256 {found}, expected {expected}; reinstall csnn-jax")
+        digest = hashlib.sha256(reading.read(folder / name, "a file of MNIST", 2**24)).hexdigest()
+        if digest != expected:
+            raise UserError(f"{folder / name}: SHA-256 {digest}, expected {expected}; reinstall csnn-jax")
     train_images, train_labels, test_images, test_labels = (folder / name for name in MNIST_SHA256)
     return Raw(_pair(train_images, train_labels), _pair(test_images, test_labels), tuple("0123456789"))
 

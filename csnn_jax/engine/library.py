@@ -231,8 +231,8 @@ def _mapped(
     of_images = all("images" in axes for name, axes in given.items() if mapped[name])
     if of_images and all("images" in axes for axes in returned.values()):
         merged = {name: _merged(array, given[name], mapped[name], size) for name, array in arrays.items()}
-        found = _once_differentiable(run, merged)
-        separate = {name: _separated(array, returned[name].index("images"), size) for name, array in found.items()}
+        together = _once_differentiable(run, merged)
+        separate = {name: _separated(array, returned[name].index("images"), size) for name, array in together.items()}
     else:
         varying = {name: array for name, array in arrays.items() if mapped[name]}
         separate = jax.lax.map(lambda one: _once_differentiable(run, arrays | one), varying)

@@ -98,9 +98,9 @@ def answers(program: Path, samples: np.ndarray, names: Sequence[str] | None = No
         ValueError: it printed an unknown class name.
     """
     lines = re.findall(r"^class (.+), (spike counts|scores) (.+)$", printed(program, samples), re.M)  # the last comma
-    found = [-1 if answer == "-" else int(answer) if names is None else names.index(answer) for answer, _, _ in lines]
+    classes = [-1 if answer == "-" else int(answer) if names is None else names.index(answer) for answer, _, _ in lines]
     kind = np.float32 if any(what == "scores" for _, what, _ in lines) else np.int64
-    return np.array(found, np.int64), np.array([numbers.split() for _, _, numbers in lines]).astype(kind)
+    return np.array(classes, np.int64), np.array([numbers.split() for _, _, numbers in lines]).astype(kind)
 
 
 def classes(scores: np.ndarray) -> np.ndarray:

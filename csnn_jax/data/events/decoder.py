@@ -39,13 +39,13 @@ class Decoder(Child):
         size, (least, each, most) = path.stat().st_size, MEMORY
         memory, seconds = min(least + each * size, most), SECONDS + size // 1_000_000
         kind = TYPES[path.suffix.lower()]
-        found, data = self.ask(path, memory, seconds, type=kind, unknown=UNKNOWN, most=MOST_EVENTS)
-        if missing := found.get("missing"):
+        answer, data = self.ask(path, memory, seconds, type=kind, unknown=UNKNOWN, most=MOST_EVENTS)
+        if missing := answer.get("missing"):
             expected = "expected the package faery (pip install 'csnn-jax[events]') or .npz files"
             raise UserError(f"{path}: {missing}; {expected}")
-        if error := found.get("error"):
+        if error := answer.get("error"):
             raise UserError(f"{path}: damaged: {error}; expected a recording that faery reads")
-        events, (width, height) = np.frombuffer(data, DTYPE), found["sensor"]
+        events, (width, height) = np.frombuffer(data, DTYPE), answer["sensor"]
         sensor = None if (width, height) == UNKNOWN else (height, width)
         return Events(*(events[name] for name in ("t", "x", "y", "on"))), sensor
 
