@@ -160,7 +160,7 @@ def _layers(
             reset=neurons.node.operation.reset,
             surrogate=neurons.derivative,
             membranes=membranes or (reads == "membrane" and stage.neurons is model.config.graph.neurons[-1]),
-            stays=masks[name].reshape(-1, *stage.shape) if name in masks else None,
+            stays=masks[name].reshape(-1, *stage.shape).astype(bool) if name in masks else None,
             **settings,
         )
     return list(layers.values())

@@ -14,11 +14,22 @@ from csnn_jax.engine import library
 from csnn_jax.engine.library import Unsupported, padded
 from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.neuron import clip
+from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative, fast_sigmoid
 from csnn_jax.neurons.neuron import Reset
 from csnn_jax.ops import rules
 from csnn_jax.ops.rules import Geometry, Rule, Values
-from csnn_jax.ops.spikes import Bits, Constant, Layout, Product, Spikes, pack_arrays, with_planes
+from csnn_jax.ops.spikes import (
+    Bits,
+    Constant,
+    Layout,
+    Product,
+    Spikes,
+    check_spikes,
+    is_whole,
+    pack_arrays,
+    with_planes,
+)
 
 SETTLING = 32
 """Number of steps in which a membrane settles under a constant current: 24 to 26 at beta 0.5."""
@@ -68,8 +79,10 @@ class Layer:
         Raises:
             ValueError: the layer was called without `membranes=True`.
         """
-        if self.all_membranes.ndim != 3:
+        if self.all_membranes.ndim == 1:
             raise ValueError("the layer has no membranes, expected membranes=True in its call")
+        if self.all_membranes.ndim != 3:
+            raise ValueError("this layer was returned by jax.vmap, expected its arrays to be read inside")
         return self.layout.gathered(self.all_membranes).swapaxes(0, 1)
 
     @property
@@ -80,8 +93,9 @@ class Layer:
     @property
     def density(self) -> Array:
         """The fraction of neurons that spike at a step, a scalar."""
-        time, batch, *shape = self.spikes.shape
-        return self.counts.sum() / (time * batch * math.prod(shape))
+        if self.counts.ndim != 1:
+            raise ValueError("this layer was returned by jax.vmap, expected its arrays to be read inside")
+        return rounded(self.counts.sum() * (1 / math.prod(self.spikes.shape)))
 
 
 def held(image: Array, time_steps: int) -> Held:
@@ -101,12 +115,14 @@ def held(image: Array, time_steps: int) -> Held:
         >>> ops.linear_lif(pixels, jnp.ones((2, 1)), membranes=True).membranes.ravel().tolist()
         [1.5, 1.25, 1.125]
     """
+    if isinstance(image, Spikes):
+        raise ValueError("image is spikes, which change with time, expected an array")
     image = jnp.asarray(image)
-    if image.ndim not in (2, 4) or image.dtype != jnp.float32:
-        expected = "float32 [batch, height, width, channels] or [batch, inputs]"
+    if image.ndim not in (2, 4) or image.dtype != jnp.float32 or 0 in image.shape:
+        expected = "float32 [batch, height, width, channels] or [batch, inputs], none 0"
         raise ValueError(f"image is {image.dtype} {list(image.shape)}, expected {expected}")
-    if time_steps < 1:
-        raise ValueError(f"time_steps is {time_steps}, expected at least 1")
+    if not is_whole(time_steps) or time_steps < 1:
+        raise ValueError(f"time_steps is {time_steps!r}, expected a whole number of at least 1")
     return Held(image, time_steps)
 
 
@@ -130,14 +146,17 @@ def conv_lif(
     """A convolution with stride 1, 2x2 pooling or none, and leaky integrate-and-fire neurons over the whole window.
 
     At each step, U[t] = beta U[t-1] + I[t], minus the threshold where U[t-1] exceeded it ("subtract"), or with
-    U[t-1] = 0 there ("zero"), and S[t] = 1 where U[t] exceeds the threshold. The reset has no gradient. Its time is
-    proportional to the number of input spikes.
+    U[t-1] = 0 there ("zero"), and S[t] = 1 where U[t] exceeds the threshold. Whether a neuron resets has no gradient,
+    but the threshold that it subtracts has. A layer takes time in proportion to the number of input spikes. Inputs that
+    don't spike are skipped, so a weight that isn't finite may go unnoticed.
+
+    Keyword arguments are settings, which JAX must know when it traces the function, except `stays`.
 
     Args:
         source: spikes of a layer [time, batch, height, width, in], or packed or held input.
         kernel: float32 [k, k, in, out], as in `jax.lax` with "HWIO"; k at most 7.
         bias: [out]; None: zeros.
-        beta: membrane decay, a scalar; values outside 0 to 1 are clipped.
+        beta: membrane decay, a scalar; clipped to 0 to 1, with torch's gradient.
         threshold: a scalar.
         padding: zeros on every side, less than half a kernel.
         pool: pooling between the convolution and the neurons; windows that aren't complete are dropped.
@@ -146,14 +165,14 @@ def conv_lif(
             `csnn_jax.network.surrogate`, also with another slope: `functools.partial(atan, slope=3.0)`.
         membranes: whether to return the membranes of every step.
         stays: bool [batch, rows, columns, out], the neurons whose spikes are passed on (dropout); None: all.
-        weight_bits: if the weights of an output are whole multiples of a power of two, below 2^weight_bits of them:
-            this number, at most 12. The kernels then add integers, which is faster; if they can't, they add floats.
+        weight_bits: the number of bits, at most 12 and without the sign, if the weights of each output are whole
+            multiples of a power of two. The kernels then add integers, which is faster. 0: they add floats.
         feeds: number of outputs of a linear layer, if it's the only reader of the spikes; the gradient then takes less
             memory, and after a long window of a held image less time. With another reader, it's NaN or an error.
 
     Returns:
-        The layer, with spikes [time, batch, rows, columns, out]. Gradients are for kernel, bias, beta, threshold, and
-        the source if it consists of floats.
+        The layer, with spikes [time, batch, rows, columns, out]. The gradient is with respect to kernel, bias, beta,
+            threshold, and the source unless it was packed from bytes.
 
     Raises:
         ValueError: an argument has the wrong shape or type.
@@ -168,11 +187,15 @@ def conv_lif(
         >>> jax.grad(loss)(jnp.full((3, 3, 1, 1), 0.125)).shape
         (3, 3, 1, 1)
     """
-    shape = source.image.shape[1:] if isinstance(source, Held) else source.layout.shape
+    shape, kernel = _shape(source), jnp.asarray(kernel)
     if len(shape) != 3 or kernel.ndim != 4 or kernel.shape[:3] != (len(kernel), len(kernel), shape[-1]):
         raise ValueError(
             f"kernel is {list(kernel.shape)}, expected [k, k, in, out] for an input of {list(shape)} at each step"
         )
+    if not is_whole(padding):
+        raise ValueError(f"padding is {padding!r}, expected a whole number")
+    if feeds is not None and not (is_whole(feeds) and feeds > 0):
+        raise ValueError(f"feeds is {feeds!r}, expected a whole number of at least 1, or None")
     if pool not in (None, "max", "avg"):
         raise ValueError(f"pool is {pool!r}, expected 'max', 'avg' or None")
     geometry = Geometry(shape[:2], padding, 1 if pool is None else 2, pool == "max")
@@ -181,7 +204,7 @@ def conv_lif(
     _check_sizes(geometry, len(kernel), layout, source)
     rule = _rule(reset, surrogate, layout, membranes, weight_bits, feeds)
     kernel, bias = _wide(kernel, layout), _wide(_bias(bias, channels), layout)
-    values = _values(beta, threshold, stays, layout)
+    values = _values(beta, threshold, stays, layout, source)
     if isinstance(source, Held):
         return _from_current(rules.image_current(source.image, kernel, bias, geometry), values, rule, source, layout)
     if isinstance(source.arrays.port, Product):
@@ -238,7 +261,7 @@ def linear_lif(
         >>> layer.membranes[:, 0, 0].tolist(), ops.unpack(layer.spikes)[:, 0, 0].tolist()
         ([0.75, 1.125, 0.3125, 0.90625], [0.0, 1.0, 0.0, 0.0])
     """
-    shape = source.image.shape[1:] if isinstance(source, Held) else source.layout.shape
+    shape, kernel = _shape(source), jnp.asarray(kernel)
     if kernel.ndim != 2 or len(kernel) != math.prod(shape):
         raise ValueError(
             f"kernel is {list(kernel.shape)}, expected [inputs, out] for an input of {list(shape)} at each step"
@@ -247,7 +270,7 @@ def linear_lif(
     layout = Layout((channels,), (channels,))
     rule = _rule(reset, surrogate, layout, membranes, weight_bits, None)
     kernel, bias = _wide(kernel, layout), _wide(_bias(bias, channels), layout)
-    values = _values(beta, threshold, stays, layout)
+    values = _values(beta, threshold, stays, layout, source)
     if isinstance(source, Held):
         image = source.image.reshape(len(source.image), -1)
         return _from_current(rules.image_current(image, kernel, bias, None), values, rule, source, layout)
@@ -264,8 +287,14 @@ def _rule(
     limits = library.limits()
     if reset not in limits.resets:
         raise ValueError(f"reset is {reset!r}, expected one of {', '.join(limits.resets)}")
-    if not 0 <= weight_bits <= limits.weight_bits:
-        raise ValueError(f"weight_bits is {weight_bits}, expected 0 to {limits.weight_bits}")
+    if not is_whole(weight_bits) or not 0 <= weight_bits <= limits.weight_bits:
+        raise ValueError(f"weight_bits is {weight_bits!r}, expected a whole number from 0 to {limits.weight_bits}")
+    if not isinstance(membranes, bool):
+        raise ValueError(f"membranes is {membranes!r}, expected True or False")
+    if not callable(surrogate):
+        raise ValueError(f"surrogate is {surrogate!r}, expected a function of U - threshold, such as surrogate.atan")
+    if layout.shape[-1] < 1:
+        raise ValueError("kernel has no outputs, expected at least one")
     name, slope = surrogates.named(surrogate)
     return Rule(reset, name or surrogate, slope, layout.shape[-1], membranes, weight_bits, feeds)
 
@@ -284,9 +313,20 @@ def _check_sizes(geometry: Geometry, kernel: int, layout: Layout, source: Spikes
         raise Unsupported(f"an output sums {inputs:,} inputs, expected at most {limits.inputs:,}")
 
 
+def _shape(source: Spikes | Held) -> tuple[int, ...]:
+    """The shape of a layer's input at one step, without the batch."""
+    if isinstance(source, Held):
+        return source.image.shape[1:]
+    check_spikes(source)
+    if source.arrays.bits.ndim != 3:
+        raise ValueError("these spikes were returned by jax.vmap, expected them to be used inside")
+    return source.layout.shape
+
+
 def _bias(bias: Array | None, channels: int) -> Array:
     if bias is None:
         return jnp.zeros(channels, jnp.float32)
+    bias = jnp.asarray(bias)
     if bias.shape != (channels,):
         raise ValueError(f"bias is {list(bias.shape)}, expected [{channels}], one for each output")
     return bias
@@ -299,14 +339,19 @@ def _wide(array: Array, layout: Layout) -> Array:
     return layout.spread(array, -1)
 
 
-def _values(beta: ArrayLike, threshold: ArrayLike, stays: Array | None, layout: Layout) -> Values:
+def _values(
+    beta: ArrayLike, threshold: ArrayLike, stays: Array | None, layout: Layout, source: Spikes | Held
+) -> Values:
+    batch = len(source.image if isinstance(source, Held) else source.arrays.bits)
     for name, value in (("beta", beta), ("threshold", threshold)):
         if jnp.shape(value):
             raise ValueError(f"{name} is {list(jnp.shape(value))}, expected a scalar")
     mask = None
     if stays is not None:
-        if stays.shape[1:] != layout.shape:
-            raise ValueError(f"stays is {list(stays.shape)}, expected [batch, {', '.join(map(str, layout.shape))}]")
+        stays = jnp.asarray(stays)
+        if stays.dtype != bool or stays.shape != (batch, *layout.shape):
+            expected = f"bool [{', '.join(map(str, (batch, *layout.shape)))}]"
+            raise ValueError(f"stays is {stays.dtype} {list(stays.shape)}, expected {expected}")
         flat = stays.astype(jnp.uint8).reshape(1, len(stays), -1, layout.shape[-1])
         mask = pack_arrays(flat).bits[:, 0]
     return Values(clip(jnp.asarray(beta, jnp.float32)), jnp.asarray(threshold, jnp.float32), mask)

@@ -22,7 +22,7 @@ from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative
 from csnn_jax.neurons.neuron import Reset
-from csnn_jax.ops.spikes import Bits, Constant, Product, dense, no_gradient
+from csnn_jax.ops.spikes import Bits, Constant, Product, dense, no_gradient, zeros_for
 
 
 class Values(NamedTuple):
@@ -120,9 +120,10 @@ def _window(rule: Rule, results: dict[str, Array]) -> Window:
     bits = results["bits"]
     batch, time, words = bits.shape
     neurons = words * LANES
-    port: Array | Product = jnp.zeros((batch, time, neurons), jnp.float32)
+    port: Array | Product = zeros_for(bits, batch, time, neurons)
     if rule.feeds is not None:
-        port = Product(jnp.zeros((batch, time, rule.feeds)), jnp.zeros((neurons, rule.feeds)), jnp.zeros(()))
+        shapes = (batch, time, rule.feeds), (neurons, rule.feeds), ()
+        port = Product(*(zeros_for(bits, *shape) for shape in shapes))
     membranes = results["membranes"] if rule.keep else jnp.zeros(0, jnp.float32)
     counts = call("count_spikes", bits=bits)["counts"]
     return Window(bits, port, membranes, results["last"], counts)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.engine.library import LANES, call, differentiable, padded
+from csnn_jax.engine.library import LANES, call, differentiable, limits, padded
 
 
 class Product(NamedTuple):
@@ -129,6 +129,11 @@ def _pad(array: Array, axis: int, size: int) -> Array:
     return jnp.pad(array, [(0, size - array.shape[axis] if n == axis else 0) for n in range(array.ndim)])
 
 
+def zeros_for(bits: Array, *shape: int) -> Array:
+    """Zeros that `jax.vmap` maps if it maps the bits; otherwise it would add up the gradients of what it maps."""
+    return jnp.broadcast_to(0 * bits.sum(dtype=jnp.uint16), shape).astype(jnp.float32)
+
+
 def no_gradient(x: Array) -> Any:
     """The cotangent of integers."""
     return np.zeros(x.shape, jax.dtypes.float0)
@@ -141,16 +146,16 @@ def pack(x: Array, planes: int = 1) -> Spikes:
     """Packs an input sequence of spikes, or of counts, for `conv_lif` and `linear_lif`.
 
     Args:
-        x: [time, batch, height, width, channels] or [time, batch, neurons], floats or uint8: 0 and 1, or whole numbers
-            below 2^planes.
+        x: [time, batch, height, width, channels] or [time, batch, neurons], float32, uint8 or bool: 0 and 1, or whole
+            numbers below 2^planes.
         planes: bits per number, 1 to 4. The layer that reads counts multiplies them by its weights.
 
     Returns:
         The spikes. Floats get a gradient: of a count, as if it were any number.
 
     Raises:
-        ValueError: x has another shape or type.
-        jax.errors.JaxRuntimeError: at run time, for any other number.
+        ValueError: x has another shape or type, or is empty; or planes is another number.
+        ValueError, jax.errors.JaxRuntimeError: x has other numbers; inside `jax.jit`, it's raised at run time.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -159,13 +164,18 @@ def pack(x: Array, planes: int = 1) -> Spikes:
         >>> spikes.shape, ops.unpack(spikes)[1].tolist()
         ((2, 1, 3), [[1.0, 0.0, 0.0]])
     """
+    if isinstance(x, Spikes):
+        raise ValueError("x is spikes, which are packed already, expected an array")
     x = jnp.asarray(x)
-    if x.ndim not in (3, 5):
+    x = x.astype(jnp.uint8) if x.dtype == bool else x
+    if not is_whole(planes) or not 1 <= planes <= limits().count_planes:
+        raise ValueError(f"planes is {planes!r}, expected a whole number from 1 to {limits().count_planes}")
+    if x.ndim not in (3, 5) or 0 in x.shape:
         raise ValueError(
-            f"x is {list(x.shape)}, expected [time, batch, height, width, channels] or [time, batch, neurons]"
+            f"x is {list(x.shape)}, expected [time, batch, height, width, channels] or [time, batch, neurons], none 0"
         )
     if x.dtype not in (jnp.uint8, jnp.float32):
-        raise ValueError(f"x is {x.dtype}, expected float32 or uint8")
+        raise ValueError(f"x is {x.dtype}, expected float32, uint8 or bool")
     shape = x.shape[2:]
     positions, channels = math.prod(shape[:-1]), shape[-1]
     arrays = pack_arrays(x.reshape(*x.shape[:2], positions, channels), planes)
@@ -192,7 +202,7 @@ def pack_arrays(x: Array, planes: int = 1) -> tuple[Bits, Array]:
     width, of_bytes = padded(planes * channels), x.dtype == jnp.uint8
     floats, as_bytes = (None, x) if of_bytes else (x, None)
     bits = call("pack", floats=floats, bytes=as_bytes, planes=planes, words=width // LANES)["bits"]
-    return Bits(bits, None if of_bytes else jnp.zeros((batch, time, positions * width), jnp.float32)), x
+    return Bits(bits, None if of_bytes else zeros_for(bits, batch, time, positions * width)), x
 
 
 def unpack(spikes: Spikes) -> Array:
@@ -210,6 +220,7 @@ def unpack(spikes: Spikes) -> Array:
         >>> ops.unpack(ops.pack(jnp.array([[[1, 0, 1]]], jnp.uint8))).tolist()
         [[[1.0, 0.0, 1.0]]]
     """
+    check_spikes(spikes)
     return spikes.layout.gathered(_unpack(spikes.arrays)).swapaxes(0, 1)
 
 
@@ -247,8 +258,12 @@ def side_by_side(spikes: Sequence[Spikes]) -> Spikes:
         >>> ops.unpack(ops.side_by_side(spikes)).tolist()
         [[[0.0, 1.0, 1.0, 0.0, 0.0]]]
     """
-    if not spikes or any(one.layout.planes > 1 for one in spikes):
-        raise ValueError("expected spikes of at least one layer, not counts")
+    if not isinstance(spikes, list | tuple) or not spikes:
+        raise ValueError(f"spikes is {spikes if spikes == [] else type(spikes).__name__}, expected a list of spikes")
+    for one in spikes:
+        check_spikes(one)
+        if one.layout.planes > 1:
+            raise ValueError("spikes are counts, expected 0 and 1")
     shapes = [one.shape for one in spikes]
     if len({shape[:-1] for shape in shapes}) > 1:
         raise ValueError(f"spikes have the shapes {', '.join(map(str, shapes))}, which differ not only in channels")
@@ -272,6 +287,18 @@ def _joined(arrays: list[Any], widths: list[int]) -> Array:
     lead = arrays[0].shape[:2]
     split = [array.reshape(*lead, -1, width) for array, width in zip(arrays, widths, strict=True)]
     return jnp.concatenate(split, -1).reshape(*lead, -1)
+
+
+def check_spikes(value: object) -> None:
+    """Raises ValueError unless a value is `Spikes`."""
+    if not isinstance(value, Spikes):
+        hint = "its spikes" if hasattr(value, "spikes") else "those of a layer or `ops.pack`"
+        raise ValueError(f"expected spikes, but this is of type {type(value).__name__}; pass {hint}")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a setting is a whole number that's known when JAX traces the function."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def with_planes(kernel: Array, planes: int) -> Array:

@@ -403,6 +403,19 @@ def test_vmap_over_images_equals_the_batch(engine):
 
 
 @pytest.mark.parametrize("engine", [scan, event])
+def test_the_gradient_of_a_vmap_over_images_equals_that_of_a_loop(engine):
+    values, x = network(BRIEF, jnp.float32)
+    scales = jnp.asarray([1.0, 10.0])
+
+    def one(values: Any, image: jax.Array, scale: jax.Array) -> jax.Array:
+        return scale * loss_of(engine.forward(made(BRIEF, values), image[None]))
+
+    found = jax.jit(jax.grad(lambda values: jax.vmap(one, (None, 0, 0))(values, x, scales).sum()))(values)
+    expected = jax.jit(jax.grad(lambda values: one(values, x[0], scales[0]) + one(values, x[1], scales[1])))(values)
+    assert_close(found, expected, 1e-5)
+
+
+@pytest.mark.parametrize("engine", [scan, event])
 def test_vmap_over_networks_equals_a_loop(engine):
     """Spikes of several networks, and their gradients; XLA may add up scan's in another order."""
     config, x = replace(BRIEF, learn_beta=False), network(BRIEF, jnp.float32)[1]

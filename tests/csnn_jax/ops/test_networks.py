@@ -201,6 +201,30 @@ def test_vmap_over_images_equals_the_batch(frames):
         assert_equal(alone[1][:, :, 0].swapaxes(0, 1), together[1])
 
 
+@pytest.mark.parametrize("frames", [False, True])
+def test_the_gradient_of_a_vmap_equals_that_of_a_loop(frames):
+    """Each example has its own weight in the sum; weights are shared, mapped, or both."""
+    weights, x = as_type((drawn(), inputs(frames)), jnp.float32)
+    axis, scales = 1 if frames else 0, jnp.asarray([1.0, 10.0, 100.0])
+
+    def one(weights: Any, x: Any, scale: Any) -> jax.Array:
+        return scale * loss(weights, jnp.expand_dims(x, axis), frames=frames)
+
+    def by_loop(weights: Any, x: Any, mapped: bool) -> jax.Array:
+        each = [take(weights, n) if mapped else weights for n in range(3)]
+        return sum(one(w, jnp.take(x, n, axis), scales[n]) for n, w in enumerate(each))
+
+    def by_vmap(weights: Any, x: Any, mapped: bool) -> jax.Array:
+        return jax.vmap(one, (0 if mapped else None, axis, 0))(weights, x, scales).sum()
+
+    for mapped in (False, True):
+        values = (stacked(3) if mapped else weights), x
+        found, expected = (
+            jax.jit(jax.grad(partial(function, mapped=mapped), (0, 1)))(*values) for function in (by_vmap, by_loop)
+        )
+        assert_close(found, expected)
+
+
 def test_gradients_per_example_equal_a_loop():
     weights, x = both()
     gradient = jax.jit(jax.grad(lambda weights, image: loss(weights, image[None])))
@@ -262,6 +286,25 @@ def test_forward_mode_and_second_derivatives_are_refused(transform):
 
 
 WRONG = {
+    "source": (lambda s: ops.conv_lif(jnp.zeros((3, 6, 7, 2)), jnp.zeros((3, 3, 2, 1))), ("spikes", "ops.pack")),
+    "a layer": (lambda s: ops.linear_lif(ops.linear_lif(s, jnp.zeros((84, 2))), jnp.zeros((2, 1))), ("its spikes",)),
+    "surrogate": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), surrogate="atan"), ("surrogate", "'atan'")),
+    "padding's type": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), padding="SAME"), ("padding", "'SAME'")),
+    "feeds": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), feeds=0), ("feeds", "0")),
+    "no outputs": (lambda s: ops.linear_lif(s, jnp.zeros((84, 0))), ("outputs",)),
+    "stays's type": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), stays=jnp.ones((3, 1))), ("stays", "bool")),
+    "stays's batch": (
+        lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), stays=jnp.ones((1, 1), bool)),
+        ("stays", "[1, 1]", "[3, 1]"),
+    ),
+    "vmapped": (
+        lambda s: (
+            jax.vmap(lambda x: ops.linear_lif(ops.held(x[None], 2), jnp.zeros((84, 1)), membranes=True))(
+                s.image
+            ).membranes
+        ),
+        ("jax.vmap", "inside"),
+    ),
     "kernel": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 4, 1))), ("kernel", "[3, 3, 4, 1]", "[6, 7, 2]")),
     "kernel's rank": (lambda s: ops.conv_lif(s, jnp.zeros((3, 2))), ("kernel", "[3, 2]")),
     "linear kernel": (lambda s: ops.linear_lif(s, jnp.zeros((3, 2))), ("kernel", "[3, 2]")),
@@ -285,6 +328,23 @@ def test_wrong_arguments_are_refused(kind):
         call(ops.held(jnp.zeros((3, 6, 7, 2)), 2))
 
 
+GRIDS = {
+    "kernel": ((np.zeros(3, np.float32),), ("kernel", "[3]")),
+    "bias": ((np.zeros((2, 3), np.float32), np.zeros(2, np.float32)), ("bias", "[2]", "[3]")),
+    "input_bits": ((np.zeros((2, 3), np.float32), None, 13), ("input_bits", "13", "0 to 12")),
+    "input_step": ((np.zeros((2, 3), np.float32), None, 0, 0.3), ("input_step", "0.3", "power of two")),
+    "pool": ((np.zeros((2, 3), np.float32), None, 0, 1.0, 3), ("pool", "3", "power of two")),
+    "bits": ((np.zeros((2**20, 1), np.float32), None, 8), (f"{2**20:,}", "bits")),
+}
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_invalid_grids_are_refused(kind):
+    arguments, words = GRIDS[kind]
+    with refusing(ValueError, *words):
+        ops.on_grid(*arguments)
+
+
 def test_sizes_without_a_kernel_are_refused():
     with refusing(Unsupported, "kernel", "8", "7"):
         ops.conv_lif(ops.held(jnp.zeros((3, 9, 9, 2)), 2), jnp.zeros((8, 8, 2, 1)))
@@ -296,7 +356,14 @@ def test_invalid_inputs_are_refused():
         (lambda: ops.held(jnp.zeros((2, 3)), 0), ("time_steps", "0")),
         (lambda: ops.pack(jnp.zeros((2, 3))), ("x", "[2, 3]")),
         (lambda: ops.pack(jnp.zeros((2, 3, 4), jnp.int32)), ("int32", "uint8")),
-        (lambda: ops.side_by_side([]), ("at least one",)),
+        (lambda: ops.side_by_side([]), ("spikes", "[]")),
+        (lambda: ops.side_by_side([jnp.zeros(3)]), ("expected spikes",)),
+        (lambda: ops.side_by_side([ops.pack(jnp.zeros((2, 3, 2)), 2)]), ("counts",)),
+        (lambda: ops.unpack(jnp.zeros((2, 3))), ("expected spikes",)),
+        (lambda: ops.pack(ops.pack(jnp.zeros((2, 3, 2)))), ("packed already",)),
+        (lambda: ops.pack(jnp.zeros((2, 0, 2))), ("[2, 0, 2]",)),
+        (lambda: ops.pack(jnp.zeros((2, 3, 2)), 5), ("planes", "5", "1 to 4")),
+        (lambda: ops.held(jnp.zeros((2, 3)), 2.5), ("time_steps", "2.5")),
         (
             lambda: ops.side_by_side([ops.pack(jnp.zeros((2, 3, 1))), ops.pack(jnp.zeros((2, 4, 2)))]),
             ("differ",),
