@@ -35,7 +35,8 @@ def read(path: str, *arguments: Any, **options: Any) -> ForeignNetwork:
 
     Args:
         path: the file.
-        arguments, options: as for `convert`, from `input_shape` on.
+        *arguments: as for `convert`, from `input_shape` on.
+        **options: likewise.
 
     Raises:
         UserError: the file isn't a state_dict, csnn_jax doesn't support the network, or shapes don't match; the message

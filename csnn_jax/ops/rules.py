@@ -1,7 +1,7 @@
 """A layer's whole window as one operation with its own `jax.custom_vjp`: the calls of the kernels and their gradients.
 
-Shapes: everything is image-major, [batch, time, neurons]; channels are padded to a multiple of 16 (`spikes.padded`),
-with zero weights. Outputs whose cotangent is a symbolic zero, because nothing differentiates them, cost nothing.
+Everything is image-major, [batch, time, neurons]; channels are padded to a multiple of 16, with zero weights. Outputs
+that nothing differentiates, whose cotangent is a symbolic zero, cost nothing.
 """
 
 import math
@@ -141,13 +141,8 @@ def _is_perturbed(tree: Any) -> bool:
 
 
 def _if_any(cotangent: Any) -> Any:
-    """A cotangent; None if it's zero because nothing differentiates the output."""
-    return None if any(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(cotangent)) else cotangent
-
-
-def _reaches(cotangent: Any) -> bool:
-    """Whether anything differentiates a layer's outputs."""
-    return not all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(cotangent))
+    """A cotangent; None if it's zero because nothing differentiates the output or outputs."""
+    return None if all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(cotangent)) else cotangent
 
 
 # --- the gradient that reaches a layer's neurons
@@ -279,7 +274,7 @@ def _constant_lif_forward(*arguments: Any) -> tuple[Window, Any]:
 
 def _constant_lif_backward(rule: Rule, steps: int, by_current: bool, saved: Any, cotangent: Window) -> tuple[Any, Any]:
     del by_current
-    if not _reaches(cotangent):
+    if _if_any(cotangent) is None:
         return None, None
     current, membranes, values = saved
     if membranes is None:

@@ -292,8 +292,8 @@ def _joined(arrays: list[Any], widths: list[int]) -> Array:
 def check_spikes(value: object) -> None:
     """Raises ValueError unless a value is `Spikes`."""
     if not isinstance(value, Spikes):
-        hint = "its spikes" if hasattr(value, "spikes") else "those of a layer or `ops.pack`"
-        raise ValueError(f"expected spikes, but this is of type {type(value).__name__}; pass {hint}")
+        kind = type(value).__name__
+        raise ValueError(f"expected spikes, but this is of type {kind}; pass a layer's .spikes or those of `ops.pack`")
 
 
 def is_whole(value: object) -> bool:

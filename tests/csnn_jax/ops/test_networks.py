@@ -287,7 +287,10 @@ def test_forward_mode_and_second_derivatives_are_refused(transform):
 
 WRONG = {
     "source": (lambda s: ops.conv_lif(jnp.zeros((3, 6, 7, 2)), jnp.zeros((3, 3, 2, 1))), ("spikes", "ops.pack")),
-    "a layer": (lambda s: ops.linear_lif(ops.linear_lif(s, jnp.zeros((84, 2))), jnp.zeros((2, 1))), ("its spikes",)),
+    "a layer": (
+        lambda s: ops.linear_lif(ops.linear_lif(s, jnp.zeros((84, 2))), jnp.zeros((2, 1))),
+        ("Layer", ".spikes"),
+    ),
     "surrogate": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), surrogate="atan"), ("surrogate", "'atan'")),
     "padding's type": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), padding="SAME"), ("padding", "'SAME'")),
     "feeds": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), feeds=0), ("feeds", "0")),
