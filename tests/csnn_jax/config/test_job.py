@@ -30,6 +30,7 @@ INVALID = [
     (TrainConfig, {"microbatch": 48}, ("microbatch 48", "auto, off", "divisor")),
     (TrainConfig, {"microbatch": 64, "rate_target": 0.1}, ("microbatch 64", "auto", "off", "rate_target")),
     (TrainConfig, {"momentum": 0.9}, ("momentum 0.9", "optimizer sgd")),
+    (TrainConfig, {"ema": 0.0}, ("ema 0", "above 0")),
     (TrainConfig, {"rate_weight": 2.0}, ("rate_weight 2", "rate_target")),
 ]
 """Values that break a rule between options, or one that test_options.py can't read from a message."""
