@@ -286,6 +286,13 @@ def _constant_lif_backward(rule: Rule, steps: int, by_current: bool, saved: Any,
 constant_lif.defvjp(_constant_lif_forward, _constant_lif_backward, symbolic_zeros=True)
 
 
+def _layer_arguments(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: Rule) -> dict[str, Any]:
+    """The arguments of a forward operation with weights."""
+    operands = {"bits_in": spikes.bits, "kernel": kernel, "bias": bias}
+    neurons = {"beta": values.beta, "threshold": values.threshold, "reset": rule.reset}
+    return operands | neurons | {"channels": rule.channels, "weight_bits": rule.weight_bits}
+
+
 # --- linear layer
 
 
@@ -298,14 +305,7 @@ def linear_lif(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: R
 def _linear_lif(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: Rule, keep: bool) -> dict[str, Array]:
     return call(
         "linear_lif",
-        bits_in=spikes.bits,
-        kernel=kernel,
-        bias=bias,
-        beta=values.beta,
-        threshold=values.threshold,
-        channels=rule.channels,
-        weight_bits=rule.weight_bits,
-        reset=rule.reset,
+        **_layer_arguments(spikes, kernel, bias, values, rule),
         want=("membranes",) if keep else (),
     )
 
@@ -355,14 +355,7 @@ def _conv_lif(
 ) -> dict[str, Array]:
     return call(
         "conv_lif",
-        bits_in=spikes.bits,
-        kernel=kernel,
-        bias=bias,
-        beta=values.beta,
-        threshold=values.threshold,
-        channels=rule.channels,
-        weight_bits=rule.weight_bits,
-        reset=rule.reset,
+        **_layer_arguments(spikes, kernel, bias, values, rule),
         want=("membranes", *(("winners",) if geometry.max else ())) if keep else (),
         **geometry.attributes(len(kernel)),
     )
