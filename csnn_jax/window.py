@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from csnn_jax.config.graph import IMAGE, Convolution, Flatten, Graph, Linear, Node, Pooling
+from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, Operations, State, Values
 
 if TYPE_CHECKING:  # importing it would make every import chain longer
@@ -19,12 +20,16 @@ Parameters = Mapping[str, Values]
 """The parameters of each node by its name, and then by its own: `weight`, `bias`, `beta`, ..."""
 
 
+Dropped = Mapping[tuple[str, str], Any]
+"""Dropout's factors of spikes [batch, *shape], by the node that reads them and the neurons, see `Graph.droppable`."""
+
+
 class Carry(NamedTuple):
     """What a step needs from the steps before it.
 
     Attributes:
         states: the states of neurons by node.
-        past: the latest outputs of nodes that are read with a delay, the last step's first.
+        past: the latest outputs of nodes in `Graph.delays`, the last step's first.
     """
 
     states: dict[str, State]
@@ -127,6 +132,10 @@ class Library(Operations, ABC):
     def linear(self, parameters: Values, x: Any) -> Any:
         """A product with the node's `weight` and `bias`."""
 
+    def one_to_one(self, parameters: Values, x: Any) -> Any:
+        """The product of each feature with its own `weight`, plus its `bias`."""
+        return x * parameters["weight"] + parameters["bias"]
+
     @abstractmethod
     def pool(self, operation: Pooling, parameters: Values, x: Any) -> Any:
         """Pooling."""
@@ -135,12 +144,18 @@ class Library(Operations, ABC):
     def flatten(self, x: Any) -> Any:
         """Positions and channels as features, in the library's order."""
 
-    def fire(self, node: Node, parameters: Values, state: State, current: Any) -> tuple[State, Any]:
+    def fire(self, node: Node, parameters: Values, state: State, currents: tuple[Any, ...]) -> tuple[State, Any]:
         """A step of neurons: (state after it, spikes)."""
         neurons = node.operation
         assert isinstance(neurons, Neurons)
-        after = neurons.kind.step(self, parameters, state, current, neurons.reset)
-        return after, self.fired(after[MEMBRANE], neurons.kind.threshold(parameters, after))
+        after = neurons.kind.step(self, parameters, state, currents, neurons.reset)
+        return after, self.spikes(node, parameters, after)
+
+    def spikes(self, node: Node, parameters: Values, state: State) -> Any:
+        """The spikes of neurons in the step after which they have a state."""
+        neurons = node.operation
+        assert isinstance(neurons, Neurons)
+        return self.fired(state[MEMBRANE], neurons.kind.threshold(parameters, state))
 
     def evaluate(self, node: Node, parameters: Values, x: Any) -> Any:
         """The output of a node without state."""
@@ -149,6 +164,8 @@ class Library(Operations, ABC):
                 return self.convolution(node.operation, parameters, x)
             case Linear():
                 return self.linear(parameters, x)
+            case OneToOne():
+                return self.one_to_one(parameters, x)
             case Pooling():
                 return self.pool(node.operation, parameters, x)
             case Flatten():
@@ -181,7 +198,12 @@ def constants(graph: Graph, library: Library, parameters: Parameters, image: Any
 
 
 def step(
-    graph: Graph, library: Library, parameters: Parameters, carry: Carry, known: Mapping[str, Any]
+    graph: Graph,
+    library: Library,
+    parameters: Parameters,
+    carry: Carry,
+    known: Mapping[str, Any],
+    dropped: Dropped | None = None,
 ) -> tuple[Carry, Step]:
     """One time step.
 
@@ -191,18 +213,28 @@ def step(
         parameters: of the nodes, in the library's types and layouts.
         carry: the result of `start` or of the step before.
         known: the outputs of some nodes, such as the image.
+        dropped: None: no dropout.
     """
     values, states = dict(known), {}
+
+    def read(reader: Node, edge: Edge) -> Any:
+        if graph.is_previous(edge):
+            source = graph[edge.source]
+            return library.spikes(source, parameters.get(source.name, {}), carry.states[source.name])
+        x = carry.past[edge.source][edge.delay - 1] if edge.delay else values[edge.source]
+        place = (reader.name, edge.source)
+        return x * dropped[place] if dropped and place in dropped else x
+
     for node in graph:
         if node.name in values:
             continue
-        ((source, delay),) = node.inputs
-        x = carry.past[source][delay - 1] if delay else values[source]
+        entering = [read(node, edge) for edge in node.inputs]
         of_node = parameters.get(node.name, {})
         if isinstance(node.operation, Neurons):
-            states[node.name], values[node.name] = library.fire(node, of_node, carry.states[node.name], x)
+            currents = tuple(entering) if node.operation.separate else (reduce(operator.add, entering),)
+            states[node.name], values[node.name] = library.fire(node, of_node, carry.states[node.name], currents)
         else:
-            values[node.name] = library.evaluate(node, of_node, x)
+            values[node.name] = library.evaluate(node, of_node, *entering)
     past = {name: (values[name], *outputs[:-1]) for name, outputs in carry.past.items()}
     return Carry(states, past), Step(values, states)
 

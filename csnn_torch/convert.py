@@ -19,8 +19,8 @@ from csnn_jax.config import (
     SurrogateName,
     TrainConfig,
 )
-from csnn_jax.config.graph import Convolution
 from csnn_jax.config.network import WEIGHT_BITS
+from csnn_jax.config.operations import Convolution
 from csnn_jax.errors import UserError
 from csnn_jax.flags import Flags, parse
 from csnn_jax.options import option, show, words_of

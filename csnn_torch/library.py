@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from csnn_jax.config.graph import IMAGE, Convolution, Graph, Node, Pooling, Weighted
+from csnn_jax.config.graph import IMAGE, Graph, Node
+from csnn_jax.config.operations import Convolution, Pooling, Weighted
 from csnn_jax.neurons.neuron import Neurons, Values
 from csnn_jax.window import Library, Parameters, Step, start, window
 

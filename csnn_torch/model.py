@@ -13,15 +13,19 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from csnn_jax.config import NEVER, ModelConfig, Neurons, Pooling, Readout
-from csnn_jax.config.graph import Convolution, Flatten, Linear, Node, WeightedNode
+from csnn_jax.config import NEVER, ModelConfig, Neurons, Pooling, Readout, operations
+from csnn_jax.config.graph import Node, WeightedNode
+from csnn_jax.config.operations import Convolution, Flatten, Linear
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
-from csnn_jax.options import show
+from csnn_jax.neurons.neuron import Reset
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import SpikeCounts, Trace, joined, summed
 from csnn_torch.network import Network, exactly
 from csnn_torch.surrogates import spike_function
+
+_RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
+"""The resets of snnTorch's Leaky and Synaptic."""
 
 
 def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Network:
@@ -33,13 +37,36 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
     Raises:
         UserError: snnTorch doesn't have these neurons.
     """
-    if reason := config.kind.lacks("snntorch"):
-        raise UserError(f"--neuron {config.neuron}: {reason}")
-    if "clear" in config.resets:
-        raise UserError(f"--reset {show(config.reset)}: snnTorch doesn't support it, expected csnn_jax.train")
+    for node in config.graph.neurons:
+        neurons = node.operation
+        if reason := neurons.kind.lacks("snntorch"):
+            raise UserError(f"--neuron {neurons.kind}: {reason}")
+        if neurons.reset not in _RESETS:
+            where = "" if config.network is None else f" of {node.name}"
+            raise UserError(f"--reset {neurons.reset}{where}: snnTorch doesn't support it, expected csnn_jax.train")
+        if neurons.separate:
+            raise UserError(f"--network: {node.name} adds its inputs one by one, expected csnn_jax.train")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     modules = {node.name: _module(node, config, dtype) for node in config.graph}
-    return Network(modules, [node.grid for node in config.graph.weighted if node.grid]).to(dtype)
+    return Network(modules, config.graph).to(dtype)
+
+
+class OneToOne(nn.Module):
+    """Multiplies each feature by its own weight, as snnTorch's RLeaky does with V.
+
+    Attributes:
+        weight: [features].
+        bias: [features], or None.
+    """
+
+    def __init__(self, features: int, bias: bool):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(features).uniform_(-1, 1))
+        self.bias = nn.Parameter(torch.empty(features).uniform_(-1, 1)) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        product = x * self.weight
+        return product if self.bias is None else product + self.bias
 
 
 class SumPool2d(nn.AvgPool2d):
@@ -64,12 +91,14 @@ _POOLS: dict[str, Callable[[int, int], nn.Module]] = {"max": nn.MaxPool2d, "avg"
 
 def _module(node: Node, config: ModelConfig, dtype: torch.dtype) -> nn.Module:
     """The module of a node."""
-    inputs = node.kernel_shape[-2] if isinstance(node, WeightedNode) else 0
+    inputs = node.kernel_shape[-2] if isinstance(node, WeightedNode) and len(node.kernel_shape) > 1 else 0
     match node.operation:
         case Convolution(channels, kernel, stride, padding, bias):
             return nn.Conv2d(inputs, channels, kernel, stride, padding, bias=bias)
         case Linear(channels, bias):
             return nn.Linear(inputs, channels, bias)
+        case operations.OneToOne(channels, bias):
+            return OneToOne(channels, bias)
         case Pooling(kind, size, stride):
             return _POOLS[kind](size, stride)
         case Flatten():
@@ -105,32 +134,31 @@ def _parameters(network: nn.Sequential) -> Iterator[tuple[str, nn.Parameter]]:
     for node, module in network.named_children():
         named = list(module.named_parameters())
         yield from (
-            (f"{node}.{name}", parameter) for name, parameter in (sorted(named) if node[:3] == "lif" else named)
+            (f"{node}.{name}", parameter)
+            for name, parameter in (sorted(named) if isinstance(module, snn.SpikingNeuron) else named)
         )
 
 
 def tensors(network: nn.Sequential) -> Tensors:
     """The parameters as in `weights.safetensors`, NumPy arrays."""
-    return {name: _plain(name, parameter.detach()) for name, parameter in _parameters(network)}
+    return {name: _plain(parameter.detach()) for name, parameter in _parameters(network)}
 
 
-def _plain(name: str, values: torch.Tensor) -> np.ndarray:
+def _plain(values: torch.Tensor) -> np.ndarray:
     """A copy of values in the layout of files; a convolution's neurons have [channels, 1, 1] in snnTorch."""
     array = values.cpu().numpy().copy()
-    return array.reshape(-1) if name.startswith("lif") and array.ndim else array
+    return array.reshape(-1) if array.ndim == 3 else array
 
 
 def kernels(network: nn.Sequential) -> list[torch.Tensor]:
     """The weights of the convolutions and linear layers, in order."""
-    return [module.weight for module in network if isinstance(module, (nn.Conv2d, nn.Linear))]
+    return [module.weight for module in network if isinstance(module, (nn.Conv2d, nn.Linear, OneToOne))]
 
 
 def gradients(network: nn.Sequential) -> Tensors:
     """The parameters' gradients after a backward pass, named and laid out as in `tensors`; zeros if missing."""
     learned = {name: one for name, one in _parameters(network) if one.requires_grad}  # without exponents of grids
-    return {
-        name: _plain(name, torch.zeros_like(one) if one.grad is None else one.grad) for name, one in learned.items()
-    }
+    return {name: _plain(torch.zeros_like(one) if one.grad is None else one.grad) for name, one in learned.items()}
 
 
 def load_tensors(network: nn.Sequential, tensors: Tensors) -> None:
@@ -144,7 +172,7 @@ def load_tensors(network: nn.Sequential, tensors: Tensors) -> None:
         missing = "is missing" if name in expected else "isn't a tensor of this network"
         raise ValueError(f"{name} {missing}, expected {', '.join(expected)}")
     for name, parameter in expected.items():
-        if tensors[name].shape != (expects := _plain(name, parameter.detach()).shape):
+        if tensors[name].shape != (expects := _plain(parameter.detach()).shape):
             raise ValueError(f"{name} has shape {list(tensors[name].shape)}, expected {list(expects)}")
     with torch.no_grad():
         for name, parameter in expected.items():
@@ -155,6 +183,8 @@ def reset(network: nn.Sequential) -> None:
     """Clears the state of this network. (snnTorch's `utils.reset` clears every network of the process.)"""
     for neuron in neurons(network):
         neuron.reset_mem()
+    if isinstance(network, Network):
+        network.fired = {}
 
 
 def check_input(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> None:
@@ -199,8 +229,9 @@ def output_of(
     reset(network)
     place, modules = -1 if reads == "membrane" else 0, list(network)
     first = next(number for number, module in enumerate(modules) if isinstance(module, snn.SpikingNeuron))
-    split = first if once and x.ndim == 4 else 0
-    before, after = nn.Sequential(*modules[:split]), nn.Sequential(*modules[split:])
+    chain = not isinstance(network, Network) or network.graph.is_chain
+    split = first if once and x.ndim == 4 and chain else 0
+    before, after = nn.Sequential(*modules[:split]), nn.Sequential(*modules[split:]) if chain else network
 
     def window() -> torch.Tensor:
         inputs = x if x.ndim == 5 else repeat(before(x), time_steps)
@@ -228,11 +259,12 @@ def forward_with_densities(
 def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
     """Runs the window (see `forward`) and records every layer, `lif1`, `lif2`, ..., at every step."""
     steps: list[Trace] = []
+    nodes = [name for name, module in network.named_children() if isinstance(module, snn.SpikingNeuron)]
 
     def record(number: int, neuron: snn.SpikingNeuron, fired: torch.Tensor) -> None:
         if number == 0:
             steps.append(Trace({}, {}))
-        node, names = f"lif{number + 1}", NEURONS[type(neuron).__name__.lower()].states
+        node, names = nodes[number], NEURONS[type(neuron).__name__.lower()].states
         steps[-1].states[node] = {name: getattr(neuron, name) for name in names}
         steps[-1].spikes[node] = fired
 

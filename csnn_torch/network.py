@@ -1,15 +1,18 @@
-"""A sequence of snnTorch's modules that runs on rounded weights."""
+"""A network of snnTorch's modules that runs on rounded weights."""
 
+import functools
+import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import snntorch as snn
 import torch
 from torch import nn
 
 from csnn_jax.config import Grid
+from csnn_jax.config.graph import IMAGE, Graph
+from csnn_jax.config.operations import Linear
 
 Result = TypeVar("Result")
 
@@ -17,28 +20,54 @@ Result = TypeVar("Result")
 class Network(nn.Sequential):
     """Runs with weights and biases rounded to their grids, so all sums are exact (docs/design.md, section 2).
 
-    The parameters themselves stay unrounded, and gradients pass through the rounding unchanged.
+    The parameters themselves stay unrounded, and gradients pass through the rounding unchanged. Modules have the names
+    of the graph's nodes. In a chain they're called in order; otherwise each gets the outputs of the nodes that its own
+    reads, where several currents of neurons are added.
 
     Attributes:
-        grids: one for each layer with weights; if empty, weights aren't rounded.
+        graph: the network's graph.
+        rounds: whether weights are rounded.
+        fired: the last spikes of neurons that are read in the step after, by name.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], grids: Sequence[Grid]):
+    def __init__(self, modules: Mapping[str, nn.Module], graph: Graph):
         super().__init__(OrderedDict(modules))
-        self.grids = tuple(grids)
+        self.graph, self.rounds = graph, True
+        self.fired: dict[str, torch.Tensor] = {}
         for _, module, grid in self.weighted:
             if grid.chosen:
                 module.exponents = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
         self.choose_exponents()
 
     def forward(self, x: torch.Tensor) -> Any:
-        return exactly(self, lambda: super(Network, self).forward(x))
+        return exactly(self, lambda: super(Network, self).forward(x) if self.graph.is_chain else self._step(x))
+
+    def _step(self, x: torch.Tensor) -> Any:
+        """A step of a network that isn't a chain."""
+        modules, values = dict(self.named_children()), {IMAGE: x}
+        for node in self.graph:
+            inputs = [self._earlier(source, len(x)) if delay else values[source] for source, delay in node.inputs]
+            output = modules[node.name](functools.reduce(operator.add, inputs))
+            values[node.name] = output[0] if isinstance(output, tuple) else output
+        self.fired = {name: values[name] for name in self._delayed}
+        return output
+
+    def _earlier(self, name: str, batch: int) -> torch.Tensor:
+        """The spikes of neurons in the step before; before the first, those of a membrane of 0."""
+        if name in self.fired:
+            return self.fired[name]
+        neuron: Any = self.get_submodule(name)
+        return (-neuron.threshold > 0).to(neuron.threshold.dtype).expand(batch, *self.graph[name].channels_first)
+
+    @property
+    def _delayed(self) -> set[str]:
+        """The neurons that are read in the step after."""
+        return {source for node in self.graph for source, delay in node.inputs if delay}
 
     @property
     def weighted(self) -> list[tuple[str, Any, Grid]]:
-        """Every module with weights: its name, the module, and its grid; empty for a network without grids."""
-        modules = [named for named in self.named_children() if isinstance(named[1], (nn.Conv2d, nn.Linear))]
-        return [(*named, grid) for named, grid in zip(modules, self.grids, strict=True)] if self.grids else []
+        """Every module with weights: its name, the module, and its grid."""
+        return [(node.name, self.get_submodule(node.name), node.grid) for node in self.graph.weighted]
 
     @torch.no_grad()
     def choose_exponents(self) -> None:
@@ -60,22 +89,22 @@ def exactly(network: nn.Sequential, call: Callable[[], Result]) -> Result:
 
 
 @contextmanager
-def dropping(network: nn.Sequential, masks: Sequence[torch.Tensor]) -> Iterator[None]:
+def dropping(network: Network, masks: Sequence[torch.Tensor]) -> Iterator[None]:
     """Multiplies the input spikes of linear layers by masks.
 
     Args:
         network: as returned by `sequential`.
         masks: factors of the spikes for each linear layer with spikes as input [batch, *shape of the spikes].
     """
-    modules = list(network)
-    spiking = [number for number, module in enumerate(modules) if isinstance(module, snn.SpikingNeuron)]
-    taking = [modules[number + 1] for number in spiking[-1 - len(masks) : -1]]  # a pool, Flatten or Linear
 
     def hook(mask: torch.Tensor) -> Callable[..., torch.Tensor]:
         return lambda module, inputs: inputs[0] * mask
 
-    pairs = zip(taking, masks, strict=True)
-    handles = [module.register_forward_pre_hook(hook(mask)) for module, mask in pairs]
+    by_name = dict(zip((node.name for node in network.graph.feeding(Linear)), masks, strict=True))
+    handles = [
+        network.get_submodule(reader).register_forward_pre_hook(hook(by_name[source]))
+        for reader, source in network.graph.droppable
+    ]
     try:
         yield
     finally:
@@ -109,13 +138,18 @@ class _StraightThrough(torch.autograd.Function):
 def _rounded(network: nn.Sequential) -> dict[str, torch.Tensor]:
     """Weights and biases on their grids, by parameter name; empty for a network without grids."""
     rounded: dict[str, torch.Tensor] = {}
-    for name, module, grid in network.weighted if isinstance(network, Network) else ():
-        exponents = module.exponents.to(torch.int32) if grid.chosen else None
-        kernel, biases = grid.round(*_detached(module), torch, exponents)
-        weight = kernel.movedim(-1, 0).contiguous()
-        rounded[f"{name}.weight"] = _StraightThrough.apply(module.weight, weight)
-        if module.bias is not None:
-            rounded[f"{name}.bias"] = _StraightThrough.apply(module.bias, biases)
+    if not isinstance(network, Network) or not network.rounds:
+        return rounded
+    weighted = {name: (module, grid) for name, module, grid in network.weighted}
+    for names, group in network.graph.groups.items():
+        modules = [weighted[name] for name in names]
+        exponents = [module.exponents.to(torch.int32) if grid.chosen else None for module, grid in modules]
+        on_grid = group.round([_detached(module) for module, _ in modules], torch, exponents)
+        for name, (module, _), (kernel, biases) in zip(names, modules, on_grid, strict=True):
+            weight = kernel.movedim(-1, 0).contiguous()
+            rounded[f"{name}.weight"] = _StraightThrough.apply(module.weight, weight)
+            if module.bias is not None:
+                rounded[f"{name}.bias"] = _StraightThrough.apply(module.bias, biases)
     return rounded
 
 

@@ -8,7 +8,7 @@ import snntorch
 import torch
 
 from csnn_jax.config import Config, check_decided
-from csnn_jax.config.graph import Linear
+from csnn_jax.config.operations import Linear
 from csnn_jax.data import Images, Split, as_input, batches, check_split
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
@@ -139,7 +139,7 @@ class Trainer:
 
     def _choose_exponents(self) -> None:
         """Chooses the exponents of the grids, for the parameters and for their averages."""
-        if any(grid.chosen for grid in self.network.grids):
+        if any(grid.chosen for _, _, grid in self.network.weighted):
             self.network.choose_exponents()
             with self._holding(self._average or None):
                 self.network.choose_exponents()

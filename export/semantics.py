@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from csnn_jax.config import NEVER, ModelConfig
-from csnn_jax.config.graph import Convolution, Graph, WeightedNode
+from csnn_jax.config.graph import Graph, WeightedNode
+from csnn_jax.config.operations import Convolution
 from export.reference import Step
 
 

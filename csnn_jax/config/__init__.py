@@ -4,7 +4,6 @@ Every field is an option (see csnn_jax.options): `time_steps` is also the flag `
 csnn_jax, csnn_torch and export can share it.
 """
 
-from csnn_jax.config.graph import Padding, Pool, Pooling
 from csnn_jax.config.grid import Grid
 from csnn_jax.config.job import Config, DataConfig, TrainConfig, check_decided, decided, lr_of
 from csnn_jax.config.network import (
@@ -17,6 +16,7 @@ from csnn_jax.config.network import (
     SurrogateName,
     surrogate_of,
 )
+from csnn_jax.config.operations import Padding, Pool, Pooling
 from csnn_jax.neurons import PARAMETERS, NeuronFields
 from csnn_jax.neurons.neuron import NEVER, Neurons, Reset
 

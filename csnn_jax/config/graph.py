@@ -6,134 +6,17 @@ on the weights (docs/design.md, section 2).
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from csnn_jax.config.grid import LEAST, Grid
-from csnn_jax.errors import UserError
+from csnn_jax.config.grid import Grid, Group
+from csnn_jax.config.operations import Convolution, Flatten, Linear, Operation, Pooling, Weighted
 from csnn_jax.neurons.neuron import NEVER, Neurons
 
-Pool = Literal["max", "avg", "sum", "none"]
-Padding = Literal["same", "valid"]
 IMAGE = "image"
 """The node that every graph begins with."""
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """A convolution of rows, columns and channels: a current.
-
-    Attributes:
-        channels: output channels.
-        kernel: height and width of the kernel, in pixels.
-        stride: distance between its positions, in pixels.
-        padding: zeros on every side of the input, in pixels.
-        bias: whether each output channel has a bias.
-    """
-
-    channels: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    bias: bool = True
-
-    def shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
-        """The output shape."""
-        padded = (size + 2 * self.padding for size in entering[:2])
-        return (*(_positions(size, self.kernel, self.stride) for size in padded), self.channels)
-
-    def kernel_shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of its weights, [k, k, in, out]."""
-        return self.kernel, self.kernel, entering[-1], self.channels
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A product of features with a matrix: a current.
-
-    Attributes:
-        channels: output features.
-        bias: whether each has a bias.
-    """
-
-    channels: int
-    bias: bool = True
-
-    def shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
-        """The output shape."""
-        return (self.channels,)
-
-    def kernel_shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of its weights, [in, out]."""
-        return entering[-1], self.channels
-
-
-@dataclass(frozen=True)
-class Pooling:
-    """The pooling between a convolution and its neurons, or after the neurons. Incomplete windows are dropped.
-
-    Attributes:
-        kind: `max`, `avg` or `sum`.
-        size: height and width of a window, in pixels.
-        stride: distance between windows, in pixels.
-    """
-
-    kind: Literal["max", "avg", "sum"]
-    size: int = 2
-    stride: int = 2
-
-    def __post_init__(self):
-        if self.kind != "max" and self.window & (self.window - 1):
-            inexact = f"{self.kind} of {self.window} pixels isn't exact"
-            raise UserError(f"--pool-size {self.size}: {inexact}, expected 2, 4 or 8")
-
-    @property
-    def window(self) -> int:
-        """Pixels in a window."""
-        return self.size**2
-
-    @property
-    def bits(self) -> int:
-        """Extra bits that a sum over a window needs; 0 for a maximum."""
-        return 0 if self.kind == "max" else (self.window - 1).bit_length()
-
-    @property
-    def step(self) -> float:
-        """Pooling integers gives multiples of this."""
-        return 1 / self.window if self.kind == "avg" else 1.0
-
-    def shape(self, of: tuple[int, ...]) -> tuple[int, ...]:
-        """The output shape for an input of (rows, columns, channels)."""
-        *sizes, channels = of
-        return (*map(self.positions, sizes), channels)
-
-    def positions(self, length: int) -> int:
-        """How many windows fit into `length` pixels."""
-        return _positions(length, self.size, self.stride)
-
-    def __str__(self) -> str:
-        apart = "" if self.stride == self.size else f" every {self.stride} pixels"
-        return f"{self.size}x{self.size} {self.kind}{apart}"
-
-
-@dataclass(frozen=True)
-class Flatten:
-    """Rows, columns and channels as features, in this order."""
-
-    def shape(self, entering: tuple[int, ...]) -> tuple[int, ...]:
-        """The output shape."""
-        return (math.prod(entering),)
-
-
-def _positions(length: int, window: int, stride: int) -> int:
-    """How many positions a window has within a length; 0 if it doesn't fit."""
-    return max(0, (length - window) // stride + 1)
-
-
-Operation = Convolution | Linear | Pooling | Flatten | Neurons
-Weighted = Convolution | Linear
 
 
 class Edge(NamedTuple):
@@ -147,6 +30,9 @@ class Edge(NamedTuple):
     source: str
     delay: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.source}@{self.delay}" if self.delay else self.source
+
 
 class Signal(NamedTuple):
     """The grid of a signal: multiples of `step`, a power of two, from 0 to 2^`bits` of them."""
@@ -156,10 +42,17 @@ class Signal(NamedTuple):
 
 
 class Current(NamedTuple):
-    """What a current consists of: sums of 2^`added` values of a weighted node."""
+    """What a current consists of: sums of values of a weighted node.
+
+    Attributes:
+        source: the weighted node.
+        added: 2^added of its values are added.
+        divided: the sum is divided by 2^divided.
+    """
 
     source: str
     added: int = 0
+    divided: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,7 +62,7 @@ class Node:
     Attributes:
         name: `conv1`, `pool1`, `lif1`, `flatten3`, `fc1`, ...: the prefix of its parameters and of tensors in files.
         operation: what it computes; None: nothing, it's the image.
-        inputs: the nodes that it reads.
+        inputs: the nodes that it reads; several currents of neurons are added.
         shape: of its output, without the batch: (rows, columns, channels) or (features,).
         values: the grid of a signal, or what a current consists of.
     """
@@ -203,8 +96,8 @@ class WeightedNode(Node):
     """A convolution or a linear layer.
 
     Attributes:
-        kernel_shape: shape of its weights in this package's layout, [k, k, in, out] or [in, out].
-        grid: the grid of its weights.
+        kernel_shape: shape of its weights in this package's layout, [k, k, in, out], [in, out] or [out].
+        grid: the grid of its weights, which `Graph.groups` rounds together with those that meet them in a sum.
     """
 
     operation: Weighted
@@ -227,32 +120,17 @@ class WeightedNode(Node):
         return isinstance(self.operation, Convolution)
 
 
-class Misfit(UserError):
-    """A node doesn't fit its inputs, or has too many of them.
-
-    Attributes:
-        node: the node.
-        reason: the rest of the message.
-    """
-
-    def __init__(self, node: Node, reason: str):
-        super().__init__(f"{node.name} {reason}")
-        self.node, self.reason = node, reason
-
-
-class NoOutput(Misfit):
-    """A node's window doesn't fit into its input."""
-
-
-class TooManyInputs(Misfit):
-    """A node adds so many inputs that too few bits are left for exact weights."""
-
-
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network's nodes by name, in the order of their execution; the first one is the image."""
+    """A network's nodes by name, in the order of their execution; the first one is the image.
+
+    Attributes:
+        nodes: the nodes.
+        groups: the names of weighted nodes whose products meet in a sum, with their common grid.
+    """
 
     nodes: Mapping[str, Node]
+    groups: Mapping[tuple[str, ...], Group] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Node:
         return self.nodes[name]
@@ -297,38 +175,56 @@ class Graph:
 
     @cached_property
     def delays(self) -> dict[str, int]:
-        """The longest delay with which each node is read, if there's one."""
-        edges = [edge for node in self for edge in node.inputs if edge.delay]
+        """The longest delay with which each node is read whose earlier outputs must be stored.
+
+        The spikes of the step before follow from the membranes, so they needn't be.
+        """
+        edges = [edge for node in self for edge in node.inputs if edge.delay and not self.is_previous(edge)]
         return {source: max(delay for one, delay in edges if one == source) for source, _ in edges}
 
-    @cached_property
-    def segments(self) -> tuple["Graph", ...]:
-        """Parts that can go through the window one after the other.
+    def is_previous(self, edge: Edge) -> bool:
+        """Whether an input is the spikes of neurons in the step before."""
+        return edge.delay == 1 and isinstance(self.nodes[edge.source], NeuronNode)
 
-        The first goes step by step. Each of the others has one layer of neurons behind a linear layer, whose currents
-        can be computed for all steps at once, because its inputs are the spikes of the part before.
-        """
-        parts: list[dict[str, Node]] = [{}]
-        after: dict[str, Node] = {}  # nodes since the last neurons
-        for node in self:
-            after[node.name] = node
-            if isinstance(node.operation, Linear) and parts[-1] and not self.delays:
-                parts.append({})
-            if isinstance(node, NeuronNode):
-                parts[-1] |= after
-                after = {}
-        return tuple(map(Graph, parts))
+    @cached_property
+    def recurrent(self) -> tuple[Node, ...]:
+        """The nodes that read an earlier step."""
+        return tuple(node for node in self if any(edge.delay for edge in node.inputs))
+
+    @cached_property
+    def is_chain(self) -> bool:
+        """Whether each node reads the one before."""
+        names = list(self.nodes)
+        return all(node.inputs == (Edge(before),) for node, before in zip(self, names, strict=False))
+
+    @cached_property
+    def loops(self) -> dict[str, int]:
+        """The cycle that each node is in, as a number; nodes in none have one of their own."""
+        return loops(self.nodes)
 
     def path(self, node: Node) -> tuple[Node, ...]:
-        """The nodes between the image or the neurons whose spikes a node reads, and this node, in order."""
-        nodes: list[Node] = []
-        while _is_computed(node := self.source(node)):
-            nodes.insert(0, node)
-        return tuple(nodes)
+        """The nodes without state between the image or the neurons whose spikes a node reads, and this node."""
+        names: set[str] = set()
+        left = [node]
+        while left:
+            sources = (self.nodes[source] for source, _ in left.pop().inputs)
+            left += (new := [one for one in sources if _is_computed(one) and one.name not in names])
+            names.update(one.name for one in new)
+        return tuple(one for one in self if one.name in names)
+
+    def sources(self, neurons: NeuronNode) -> tuple[WeightedNode, ...]:
+        """The nodes whose weights make the current of neurons, in the order of their inputs."""
+        found = []
+        for source, _ in neurons.inputs:
+            node = self.nodes[source]
+            while not isinstance(node, WeightedNode):
+                node = self.source(node)
+            found.append(node)
+        return tuple(found)
 
     def weights(self, neurons: NeuronNode) -> WeightedNode:
-        """The node whose weights make the current of neurons."""
-        (node,) = (node for node in self.path(neurons) if isinstance(node, WeightedNode))
+        """The node whose weights make the current of neurons that read only one."""
+        (node,) = self.sources(neurons)
         return node
 
     def origin(self, node: Node) -> Node:
@@ -336,6 +232,15 @@ class Graph:
         while _is_computed(node := self.source(node)):
             pass
         return node
+
+    def delay(self, node: Node) -> int:
+        """How many steps later the spikes of its `origin` arrive at a node."""
+        steps = 0
+        while True:
+            (edge,) = node.inputs
+            steps, node = steps + edge.delay, self.nodes[edge.source]
+            if not _is_computed(node):
+                return steps
 
     def unflattened(self, node: WeightedNode) -> tuple[int, ...]:
         """The shape of a node's input before it was flattened, or as it is."""
@@ -355,9 +260,20 @@ class Graph:
         return tuple(reader for reader in self if any(source == node.name for source, _ in reader.inputs))
 
     def feeding(self, kind: type) -> tuple[Node, ...]:
-        """The neurons whose spikes the nodes of a kind read, in the order of these."""
-        origins = (self.origin(node) for node in self if isinstance(node.operation, kind))
-        return tuple(node for node in origins if node.operation is not None)
+        """The neurons whose spikes the nodes of a kind read in the same step, in the order of these nodes."""
+        readers = (node for node in self if isinstance(node.operation, kind) and not self.delay(node))
+        origins = dict.fromkeys(self.origin(node).name for node in readers)
+        return tuple(self.nodes[name] for name in origins if name != IMAGE)
+
+    @cached_property
+    def droppable(self) -> frozenset[tuple[str, str]]:
+        """(reader, neurons) where dropout drops spikes: on the way to linear layers in the same step."""
+        pairs = set()
+        for node in self:
+            if isinstance(node.operation, Linear) and not self.delay(node):
+                last = [*self.path(node), node][0]
+                pairs.add((last.name, self.origin(node).name))
+        return frozenset(pair for pair in pairs if pair[1] != IMAGE)
 
     def multiplies_spikes(self, node: Node) -> bool:
         """Whether a weighted node's inputs are the spikes of neurons, or maxima of them, so 0 or 1."""
@@ -374,7 +290,7 @@ class Graph:
             name: replace(node, inputs=tuple(edges.get(edge, edge) for edge in node.inputs))
             for name, node in self.nodes.items()
         }
-        return Graph(changed)
+        return Graph(changed, self.groups)
 
 
 def _is_computed(node: Node) -> bool:
@@ -382,75 +298,16 @@ def _is_computed(node: Node) -> bool:
     return node.operation is not None and not isinstance(node, NeuronNode)
 
 
-def graph(
-    shape: tuple[int, ...], values: Signal, nodes: Iterable[tuple[str, Operation, str]], weight_bits: int | None = None
-) -> Graph:
-    """Derives shapes and grids.
+def loops(nodes: Mapping[str, Node]) -> dict[str, int]:
+    """The cycle that each node is in, as a number; nodes in none have one of their own."""
+    names = {name: number for number, name in enumerate(nodes)}
+    edges = [(names[edge.source], names[node.name]) for node in nodes.values() for edge in node.inputs]
+    if not any(edge.delay for node in nodes.values() for edge in node.inputs):
+        return names
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
 
-    Args:
-        shape: of an image: (rows, columns, channels).
-        values: the grid of its pixels.
-        nodes: (name, operation, name of its input), each after its input.
-        weight_bits: maximum bits of a weight, including its sign; None: as many as stay exact.
-
-    Raises:
-        Misfit: a node has no output, or no input that it can read, or there are too few bits for its weights.
-    """
-    made = {IMAGE: Node(IMAGE, None, (), shape, values)}
-    for name, operation, source in nodes:
-        node = Node(name, operation, (Edge(source),))
-        if name in made:
-            raise Misfit(node, "has the name of another node")
-        if source not in made:
-            raise Misfit(node, f"reads {source}, expected one of {', '.join(made)}")
-        made[name] = _derived(node, operation, made[source])
-    most = None if weight_bits is None else weight_bits - 1
-    return Graph({name: _specific(node, made, most) for name, node in made.items()})
-
-
-def _derived(node: Node, operation: Operation, entering: Node) -> Node:
-    """A node with its shape and values."""
-    ranks = {Convolution: 3, Pooling: 3, Flatten: 3, Linear: 1}
-    if (rank := ranks.get(type(operation), len(entering.shape))) != len(entering.shape):
-        raise Misfit(node, f"reads {entering.name} of shape {entering.shape}, expected a shape of {rank}")
-    is_current = isinstance(entering.values, Current)
-    if isinstance(operation, Neurons):
-        if not is_current or operation.channels != entering.shape[-1]:
-            raise Misfit(node, f"reads {entering.name}, expected a current of {operation.channels} channels")
-        return replace(node, shape=entering.shape, values=Signal())
-    if isinstance(operation, Weighted | Flatten) and is_current:
-        raise Misfit(node, f"reads the current {entering.name}, expected spikes or the image")
-    shape = operation.shape(entering.shape)
-    if 0 in shape:
-        raise NoOutput(node, f"has no output for {'x'.join(map(str, entering.shape[:2]))} inputs")
-    if isinstance(operation, Weighted):
-        return replace(node, shape=shape, values=Current(node.name))
-    values: Any = entering.values
-    if isinstance(operation, Pooling):
-        values = (
-            values._replace(added=values.added + operation.bits)
-            if is_current
-            else Signal(values.bits + operation.bits, values.step * operation.step)
-        )
-    return replace(node, shape=shape, values=values)
-
-
-def _specific(node: Node, nodes: Mapping[str, Node], most: int | None) -> Node:
-    """A node of its class. The grid of weights follows from their inputs, and from the currents that they enter."""
-    operation = node.operation
-    if isinstance(operation, Neurons):
-        return NeuronNode(node.name, operation, node.inputs, node.shape, node.values)
-    if not isinstance(operation, Weighted):
-        return node
-    entering = nodes[node.inputs[0].source]
-    assert isinstance(entering.values, Signal)
-    currents = (one.values for one in nodes.values() if isinstance(one.values, Current))
-    added = max(current.added for current in currents if current.source == node.name)
-    shape = operation.kernel_shape(entering.shape)
-    grid = Grid(math.prod(shape[:-1]), entering.values.bits, entering.values.step, added, most)
-    if grid.room < LEAST:
-        inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits" if grid.input_bits else f"{grid.terms:,} spikes"
-        room = f"{max(0, grid.room)} bits for weights, not at least {LEAST}"
-        raise TooManyInputs(node, f"adds {inputs}, which leave {room}")
-    fields = (node.name, operation, node.inputs, node.shape, node.values)
-    return WeightedNode(*fields, kernel_shape=shape, grid=grid)
+    starts, ends = zip(*edges, strict=True)
+    matrix = csr_array(([1] * len(edges), (starts, ends)), shape=(len(names), len(names)))
+    _, numbers = connected_components(matrix, connection="strong")
+    return dict(zip(nodes, numbers.tolist(), strict=True))

@@ -3,8 +3,10 @@
 Imports no framework: `Grid.round` computes in NumPy, JAX or torch, depending on its arguments, with the same results.
 """
 
+import functools
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -46,6 +48,9 @@ class Grid:
         input_step: a power of two.
         added: extra bits for the sum or average over a pooling window that follows: 2 for 2x2.
         most: maximum bits of a weight, without its sign; None: as many as stay exact.
+        total: number of products in the largest sum that they enter together with those of other layers, with room for
+            biases; 0: they meet no others.
+        fewest: the fewest bits of a weight in the layers of that sum; None: this layer's.
     """
 
     terms: int
@@ -53,22 +58,37 @@ class Grid:
     input_step: float = 1.0
     added: int = 0
     most: int | None = None
+    total: int = 0
+    fewest: int | None = None
+
+    @property
+    def products(self) -> int:
+        """Bits of a product: as many as float32 has, without those that the number of products needs."""
+        return MANTISSA - ((self.total or (self.terms + BIAS) << self.added) - 1).bit_length()
 
     @property
     def room(self) -> int:
         """Bits of a weight, without its sign, that stay exact for any weights."""
-        return MANTISSA - self.input_bits - (self.terms + BIAS - 1).bit_length() - self.added
+        return self.products - self.input_bits
 
     @property
     def bits(self) -> int:
         """Bits of a weight, without its sign, for any weights: `room`, limited to `most`."""
-        return self.room if self.most is None else min(self.room, self.most)
+        return self.finer(0)
+
+    def finer(self, extra: int) -> int:
+        """Bits of a weight, without its sign, if a neuron's own sum leaves room for `extra` more."""
+        return self.room + extra if self.most is None else min(self.room + extra, self.most)
+
+    @property
+    def extra(self) -> int:
+        """Bits that a neuron's weights can have beyond `bits`, if its own sum leaves room for them."""
+        return self.finer(EXTRA) - self.bits if (self.room if self.fewest is None else self.fewest) < FEW else 0
 
     @property
     def finest(self) -> int:
-        """Bits that a neuron's weights can have, without the sign, if its own sum leaves room for them."""
-        extra = EXTRA if self.most is None else min(EXTRA, self.most - self.bits)
-        return self.bits + (extra if self.room < FEW else 0)
+        """The most bits that a neuron's weights can have, without the sign."""
+        return self.bits + self.extra
 
     @property
     def chosen(self) -> bool:
@@ -85,61 +105,15 @@ class Grid:
         """The magnitudes that weights and biases must stay below."""
         return 2.0**self.largest_exponent, BIAS * 2.0 ** (self.input_bits + LARGEST)
 
+    @property
+    def input_exponent(self) -> int:
+        """The power of two that no input exceeds."""
+        return self.input_bits + round(math.log2(self.input_step))
+
     def round(self, kernel: Any, bias: Any, xp: ModuleType = np, exponents: Any = None) -> tuple[Any, Any]:
-        """Rounds a layer's weights and biases to the grids of its neurons, half to even. It's idempotent.
-
-        A neuron's grid is 2^-k, where k depends only on its largest weight (or its bias, if that needs more room) and
-        on the layer's shape, never on an order of summation. Biases also use the bits that weights leave unused.
-
-        Args:
-            kernel: [..., out], float32 or float64.
-            bias: [out].
-            xp: `numpy`, `jax.numpy` or `torch`, matching the arrays.
-            exponents: of the neurons' grids, integers [out]; None: from the largest weights.
-
-        Returns:
-            kernel and bias, of the same types. Values that aren't finite become NaN.
-        """
-        flat = kernel.reshape(-1, kernel.shape[-1])
-        exponent = self._largest(flat, bias, xp) if exponents is None else exponents
-        spare = self.room - self.bits
-        for_bias = 2.0**spare / self.input_step
-        one = xp.ones_like(bias)
-
-        def scaled(extra: int) -> tuple[Any, Any, Any]:
-            """Weights and biases as integer multiples of a grid with `extra` more bits, and the grid's steps."""
-            bits, k = self.bits + extra, self.bits + extra - exponent
-            scale, top = xp.ldexp(one, k), BIAS * 2.0 ** (bits + spare + self.input_bits) - 1
-            units = xp.clip(xp.round(flat * scale), 1 - 2.0**bits, 2.0**bits - 1)
-            offset = xp.clip(xp.round(bias * scale * for_bias), -top, top)
-            return units, offset, xp.ldexp(one, -k)
-
-        units, offset, step = scaled(0)
-        for extra in range(1, self.finest - self.bits + 1):
-            finer = scaled(extra)
-            # In any order, integers add up exactly below 2^24, and sums that reach it never round below it.
-            sums = xp.sum(abs(finer[0]), 0) * 2.0**self.input_bits + abs(finer[1])
-            fits = sums < 2.0 ** (MANTISSA - self.added)
-            units, offset, step = (
-                xp.where(fits, new, old) for new, old in zip(finer, (units, offset, step), strict=True)
-            )
-        rounded = xp.where(xp.isfinite(flat), units * step + 0.0, xp.nan)
-        biases = xp.where(xp.isfinite(bias), offset * step * (1 / for_bias) + 0.0, xp.nan)
-        return rounded.reshape(kernel.shape), biases
-
-    def steps(self, kernel: np.ndarray, bias: np.ndarray, exponents: np.ndarray | None = None) -> np.ndarray:
-        """The steps of the neurons' grids, powers of two: rounded weights are multiples of them, below 2^`finest`.
-
-        Args:
-            kernel: as returned by `round`, [..., out].
-            bias: likewise, [out].
-            exponents: as in `round`.
-
-        Returns:
-            float32 [out].
-        """
-        exponent = self._largest(kernel.reshape(-1, kernel.shape[-1]), bias, np) if exponents is None else exponents
-        return np.ldexp(np.float32(1), np.asarray(exponent, np.int32) - self.finest)
+        """Rounds a layer's weights and biases, if no other products enter its sums, see `Group.round`."""
+        ((rounded, biases),) = Group((self,), ((2**self.added,),)).round([(kernel, bias)], xp, [exponents])
+        return rounded, biases
 
     def choose(self, kernel: Any, bias: Any, xp: ModuleType = np, add_up: Callable[..., Any] | None = None) -> Any:
         """Chooses the exponents of the neurons' grids with the least squared error, from four candidates.
@@ -150,15 +124,14 @@ class Grid:
         Args:
             kernel: [..., out].
             bias: [out]; the grid stays coarse enough to represent it.
-            xp: as in `round`.
+            xp: as in `Group.round`.
             add_up: (squared errors [inputs, out], 0) -> their sums [out]; None: NumPy's, in float64.
 
         Returns:
             Integers [out]; the largest exponent in case of a tie.
         """
         flat = kernel.reshape(-1, kernel.shape[-1])
-        largest = self._largest(flat, bias, xp)
-        least = xp.where(bias == 0, SMALLEST, self._largest(0 * flat[:1], bias, xp))  # 0 would have an exponent of 0
+        largest, least = self.exponents(flat, bias, xp), self.exponents(0 * flat[:1], bias, xp)
         unit = xp.ldexp(xp.ones_like(bias), -xp.minimum(largest, xp.full_like(largest, 126)))  # squares don't overflow
 
         def error(exponents: Any) -> Any:
@@ -173,8 +146,128 @@ class Grid:
             best, errors = xp.where(missed < errors, finer, best), xp.minimum(missed, errors)
         return best
 
-    def _largest(self, flat: Any, bias: Any, xp: ModuleType) -> Any:
-        """Exponents of the powers of two above each neuron's largest weight, or as its bias needs; at least -60."""
-        widest = BIAS * 2.0**self.input_bits * self.input_step
-        exponent = xp.frexp(xp.maximum(xp.amax(abs(flat), 0), abs(bias) * (1 / widest)))[1]
-        return xp.where(exponent < SMALLEST, SMALLEST, exponent)  # those of NaN and infinity don't matter
+    def exponents(self, flat: Any, bias: Any, xp: ModuleType) -> Any:
+        """Exponents of the powers of two above each neuron's largest weight, or as its bias needs; at least -60.
+
+        Args:
+            flat: weights [inputs, out].
+            bias: [out].
+            xp: as in `Group.round`.
+        """
+        size = xp.maximum(xp.amax(abs(flat), 0), abs(bias) * (1 / (BIAS * 2.0**self.input_exponent)))
+        exponent = xp.frexp(size)[1]  # those of NaN and infinity don't matter
+        return xp.where((exponent < SMALLEST) | (size == 0), SMALLEST, exponent)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The grids of layers whose products meet in a sum, so they're multiples of one unit.
+
+    docs/design.md, section 2, has the theorem. A neuron's unit is u = 2^(X - P), where 2^X is at least the largest
+    weight times input of any of the layers, and P the fewest `Grid.products`. Weights of a layer are multiples of u
+    divided by the step of its inputs.
+
+    Attributes:
+        grids: one for each layer.
+        sums: how often each layer's products count in each of the sums.
+    """
+
+    grids: tuple[Grid, ...]
+    sums: tuple[tuple[int, ...], ...]
+
+    @property
+    def products(self) -> int:
+        """Bits of the integers that all sums consist of."""
+        return min(grid.products for grid in self.grids)
+
+    def round(
+        self, layers: Sequence[tuple[Any, Any]], xp: ModuleType = np, exponents: Sequence[Any] | None = None
+    ) -> list[tuple[Any, Any]]:
+        """Rounds weights and biases to the grids of their neurons, half to even. It's idempotent.
+
+        A neuron's grid is 2^-k, where k depends only on its largest weights (or its bias, if that needs more room) and
+        on the layers' shapes, never on an order of summation. Biases also use the bits that weights leave unused.
+
+        Args:
+            layers: the kernel [..., out] and bias [out] of each layer, float32 or float64.
+            xp: `numpy`, `jax.numpy` or `torch`, matching the arrays.
+            exponents: of the neurons' grids of each layer, integers [out]; None: from the largest weights.
+
+        Returns:
+            Kernels and biases, of the same types. Values that aren't finite become NaN.
+        """
+        flat = [(kernel.reshape(-1, kernel.shape[-1]), bias) for kernel, bias in layers]
+        largest, own = self._exponents(flat, xp, exponents)
+        one = xp.ones_like(flat[0][1])
+
+        def scaled(extra: int) -> list[Any]:
+            """1 / u with `extra` more bits, and for each layer its weights and biases as whole multiples of a step, and
+            that step."""
+            k = self.products + extra - largest
+            made = [xp.ldexp(one, k)]
+            for grid, (kernel, bias), exponent in zip(self.grids, flat, own, strict=True):
+                bits, top = grid.finer(extra), BIAS * 2.0 ** (self.products + extra) - 1
+                units = xp.clip(xp.round(kernel * xp.ldexp(one, bits - exponent)), 1 - 2.0**bits, 2.0**bits - 1)
+                made += [units, xp.clip(xp.round(bias * made[0]), -top, top), xp.ldexp(one, exponent - bits)]
+            return made
+
+        best = scaled(0)
+        for extra in range(1, max(grid.extra for grid in self.grids) + 1):
+            finer = scaled(extra)
+            fits = self._fits(finer)
+            best = [xp.where(fits, new, old) for new, old in zip(finer, best, strict=True)]
+        inverse, *parts = best
+        rounded = []
+        for (kernel, bias), (given, _), (units, offset, step) in zip(flat, layers, _triples(parts), strict=True):
+            weights = xp.where(xp.isfinite(kernel), units * step + 0.0, xp.nan)
+            biases = xp.where(xp.isfinite(bias), offset * (1 / inverse) + 0.0, xp.nan)
+            rounded.append((weights.reshape(given.shape), biases))
+        return rounded
+
+    def steps(
+        self, layers: Sequence[tuple[np.ndarray, np.ndarray]], exponents: Sequence[np.ndarray | None]
+    ) -> list[np.ndarray]:
+        """The steps of the neurons' grids, powers of two: rounded weights are multiples of them, below 2^`finest`.
+
+        Args:
+            layers: as returned by `round`.
+            exponents: as in `round`.
+
+        Returns:
+            float32 [out] for each layer.
+        """
+        flat = [(kernel.reshape(-1, kernel.shape[-1]), bias) for kernel, bias in layers]
+        _, own = self._exponents(flat, np, exponents)
+        return [
+            np.ldexp(np.float32(1), np.asarray(exponent, np.int32) - grid.finest)
+            for grid, exponent in zip(self.grids, own, strict=True)
+        ]
+
+    def _exponents(
+        self, flat: Sequence[tuple[Any, Any]], xp: ModuleType, exponents: Sequence[Any] | None
+    ) -> tuple[Any, list[Any]]:
+        """X of the unit, and each layer's exponents, raised to where its steps are multiples of the unit."""
+        given = exponents or [None] * len(flat)
+        own = [
+            grid.exponents(*layer, xp) if chosen is None else chosen
+            for grid, layer, chosen in zip(self.grids, flat, given, strict=True)
+        ]
+        reach = [exponent + grid.input_exponent for grid, exponent in zip(self.grids, own, strict=True)]
+        largest = functools.reduce(xp.maximum, reach)
+        least = (largest - grid.input_exponent - (grid.room - grid.bits) for grid in self.grids)
+        return largest, [xp.maximum(exponent, floor) for exponent, floor in zip(own, least, strict=True)]
+
+    def _fits(self, scaled: Sequence[Any]) -> Any:
+        """Whether a neuron's own sums stay below 2^24 units, for the result of `scaled` in `round`."""
+        inverse, *parts = scaled
+        sizes = []
+        for grid, (units, offset, step) in zip(self.grids, _triples(parts), strict=True):
+            # In any order, integers add up exactly below 2^24, and sums that reach it never round below it.
+            sizes.append(abs(units).sum(0) * (step * inverse * 2.0**grid.input_exponent) + abs(offset))
+        fits = (sum(size * count for size, count in zip(sizes, counts, strict=True)) for counts in self.sums)
+        return functools.reduce(operator.and_, (size < 2.0**MANTISSA for size in fits))
+
+
+def _triples(values: Sequence[Any]) -> list[tuple[Any, Any, Any]]:
+    """Every three values."""
+    return list(zip(values[::3], values[1::3], values[2::3], strict=True))

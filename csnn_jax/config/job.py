@@ -6,7 +6,7 @@ window, the seed, the batch or the data doesn't change it.
 """
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -14,7 +14,7 @@ from csnn_jax.config.grid import LARGEST
 from csnn_jax.config.names import is_class_name, is_plain
 from csnn_jax.config.network import ModelConfig, Readout, is_delicate, is_original, slope_of, surrogate_of
 from csnn_jax.errors import UserError
-from csnn_jax.options import Options, Rule, check_rules, from_values, option, parsed_json, show
+from csnn_jax.options import Options, Rule, as_values, check_rules, from_values, option, parsed_json, show
 from csnn_jax.options.kinds import SWITCH, choice, count, either, number, several, text
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
@@ -28,7 +28,7 @@ Dtype = Literal["float32", "float64"]
 MOST_MEMBRANE_BYTES = 2**29
 """Bytes of membranes that an iteration may keep before `auto` splits it into micro-batches. The same on every
 machine."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version of `config.json`."""
 MOST_BYTES = 2**24
 """Maximum size of `config.json`, of which class names take the most."""
@@ -290,7 +290,7 @@ def schedule_of(config: Config) -> Schedule:
 
 def membranes(config: Config) -> int:
     """Bytes of the neuron states of all layers over the window, for one image."""
-    neurons = len(config.model.kind.states) * sum(node.size for node in config.model.graph.neurons)
+    neurons = sum(len(node.operation.kind.states) * node.size for node in config.model.graph.neurons)
     return neurons * config.model.time_steps * (8 if config.train.dtype == "float64" else 4)
 
 
@@ -351,7 +351,7 @@ def job_to_json(config: Config) -> str:
     Raises:
         UserError: the names of its classes are too long.
     """
-    text = json.dumps({"schema_version": SCHEMA_VERSION} | asdict(config), indent=2)
+    text = json.dumps({"schema_version": SCHEMA_VERSION} | as_values(config), indent=2)
     if len(text) > MOST_BYTES:
         names = f"{len(config.class_names):,} names"
         raise UserError(f"classes: {names} make config.json larger than {MOST_BYTES:,} bytes, expected shorter names")

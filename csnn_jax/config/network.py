@@ -1,33 +1,23 @@
 """The network: its layers, its neurons and the number of time steps."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 from csnn_jax.config import grid
-from csnn_jax.config.graph import (
-    IMAGE,
-    Convolution,
-    Flatten,
-    Graph,
-    Linear,
-    NoOutput,
-    Operation,
-    Padding,
-    Pool,
-    Pooling,
-    Signal,
-    TooManyInputs,
-    graph,
-)
+from csnn_jax.config.build import Misfit, NoOutput, TooManyInputs, graph
+from csnn_jax.config.graph import IMAGE, Edge, Graph, Signal
 from csnn_jax.config.names import MOST_CLASSES
+from csnn_jax.config.nodes import FILE, Nodes, nodes
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Operation, Padding, Pool, Pooling
 from csnn_jax.config.pixels import SPIKES, Pixels
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
 from csnn_jax.neurons.neuron import NEVER, Neuron, Neurons, Reset
-from csnn_jax.options import Rule, check_rules, flag_of, option, show
-from csnn_jax.options.kinds import SWITCH, choice, count, each, number, several
+from csnn_jax.options import Described, Rule, as_values, check_rules, flag_of, option, show
+from csnn_jax.options.kinds import SWITCH, choice, count, each, number, several, text
 
 GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
 """Fields with one value for all convolutions or one per convolution."""
@@ -53,18 +43,26 @@ MOST_LAYERS, MOST_STEPS = 1000, 2**24
 from them before memory is checked."""
 WEIGHT_BITS = count(grid.FEWEST, grid.WIDEST)
 """The bits that a weight can have, including the sign."""
+_RECURRENT = text(
+    "fc1, fc2, ..., or fc1:one, fc2:one, ...",
+    lambda name: bool(re.fullmatch("fc[1-9][0-9]{0,3}(:one)?", name)),
+    "LAYER",
+)
 _data, _network, _neuron = (partial(option, group=name) for name in ("data", "network", "neuron"))
 _HINTS = {
     NoOutput: "expected larger images, or smaller or fewer kernels, strides and pools",
     TooManyInputs: "expected fewer: smaller kernels or images, larger strides or pools, fewer channels or neurons",
 }
 _STACK = ("input_shape", "conv_channels", *GEOMETRY, "pool_after", "bias", "hidden", "encoding", "neuron", "output")
+_NEURONS = ("neuron", "reset", *PARAMETERS, *(f"learn_{name}" for name in PARAMETERS), "per_channel", "output")
+IN_NODES = ("conv_channels", *GEOMETRY, "pool_after", "bias", "hidden", "recurrent", *_NEURONS)
+"""Fields that describe a chain of blocks, and don't apply to a network of `nodes`."""
 _SHAPE = "three positive whole numbers: height, width, channels"
 _SCALE = "that is a power of two from 2^-16 to 2^20, such as 256"
 
 
 @dataclass(frozen=True)
-class ModelConfig(NeuronFields):
+class ModelConfig(NeuronFields, Described):
     """The network, its neurons and the number of time steps. docs/design.md has the equations.
 
     Lists, as read from JSON and YAML, become tuples, and NumPy numbers become Python numbers.
@@ -96,6 +94,12 @@ class ModelConfig(NeuronFields):
         Pool the neurons' spikes instead of the convolutions' outputs.""")
     bias: bool = _network(True, SWITCH, """
         Convolutions and linear layers have a bias, unless --no-bias is given.""")
+    recurrent: tuple[str, ...] = _network((), several(_RECURRENT, least=1), """
+        Linear layers whose neurons also get their own spikes of the step before, through weights from all neurons of
+        the layer to all: fc1 is the first; or through one weight for each neuron: fc1:one.""")
+    network: Nodes | None = _network(None, FILE, """
+        JSON or NIR file with the network's nodes, instead of the flags for blocks and neurons; a run's config.json
+        contains them.""")
     weight_bits: int | None = _network(None, WEIGHT_BITS, """
         Train and run the network with weights of this many bits, 2 to 8 including the sign; default: as many as stay
         exact.""")
@@ -129,10 +133,22 @@ class ModelConfig(NeuronFields):
     # fmt: on
 
     def __post_init__(self):
+        if self.network is not None:
+            self._set("network", _nodes(self.network))
         self.check_values()
         for name, parameter in self.kind.parameters.items():
             if getattr(self, name) is None:
                 self._set(name, parameter.default)
+        if self.network is None:
+            self._normalize()
+        else:
+            self._adopt()
+        if self.output == "integrator":
+            self._set("readout", "membrane")
+        _ = self.graph  # raises UserError if a node doesn't fit
+
+    def _normalize(self) -> None:
+        """Checks the options of a chain, and writes equal ones in the same way."""
         check_rules(self, _RULES, self)
         self._set("per_channel", tuple(name for name in self.kind.parameters if name in self.per_channel))
         for name in ("reset", *GEOMETRY):
@@ -141,25 +157,41 @@ class ModelConfig(NeuronFields):
                 self._set(name, value[0])
         if all(pool == "none" for pool in self.each_convolution("pool")):
             self._set("pool_after", False)
-        if self.output == "integrator":
-            self._set("readout", "membrane")
-        _ = self.graph  # raises UserError if a node doesn't fit
+
+    def _adopt(self) -> None:
+        """Sets what a network of nodes determines. Options of chains get their defaults, and must have them."""
+        check_rules(self, [*map(_of_chain, IN_NODES), _SLOPE], self)
+        last = self.graph.neurons[-1]
+        if last.shape[:-1] or last.shape[0] < 2:
+            raise UserError(f"--network: {last.name} has the shape {last.shape}, expected at least 2 classes")
+        self._set("num_classes", last.shape[0])
+        self._set("output", "integrator" if last not in self.graph.spiking else "spiking")
+        for node in self.graph.neurons[:-1]:
+            if node not in self.graph.spiking:
+                raise UserError(f"--network: {node.name} is an integrator, expected one only at the end")
+
+    def described(self) -> dict[str, Any]:
+        """Its JSON, without the options that don't apply."""
+        left = ("network",) if self.network is None else IN_NODES
+        return {one.name: as_values(getattr(self, one.name)) for one in fields(self) if one.name not in left}
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
     @cached_property
     def graph(self) -> Graph:
-        """The network as a graph: convolutions with pools and neurons, then linear layers with neurons.
+        """The network as a graph: its nodes, or convolutions with pools and neurons, then linear layers with neurons.
 
         Raises:
             UserError: a node has no output, or too many inputs for exact sums.
         """
-        names, operations = zip(*_operations(self), strict=True)
-        nodes = zip(names, operations, (IMAGE, *names), strict=False)  # each reads the one before
+        operations = self.network.operations if self.network else list(_operations(self))
+        entering = Signal(self.entering.bits, 1 / self.entering.scale)
         try:
-            return graph(self.input_shape, Signal(self.entering.bits, 1 / self.entering.scale), nodes, self.weight_bits)
-        except (NoOutput, TooManyInputs) as error:
+            return graph(self.input_shape, entering, operations, self.weight_bits)
+        except Misfit as error:
+            if self.network:
+                raise UserError(f"--network: {error}") from None
             name = _field(self, error)
             raise UserError(f"{flag_of(name)} {show(getattr(self, name))}: {error}; {_HINTS[type(error)]}") from None
 
@@ -182,11 +214,16 @@ class ModelConfig(NeuronFields):
 
     @property
     def kind(self) -> Neuron:
-        """The neuron model."""
+        """The neuron model of a chain."""
         return NEURONS[self.neuron]
 
+    @property
+    def kinds(self) -> tuple[Neuron, ...]:
+        """The neuron models in use."""
+        return tuple(dict.fromkeys(node.operation.kind for node in self.graph.neurons))
+
     def each(self, name: str) -> tuple:
-        """A field's value for each layer; the field holds one value for all layers or one per layer."""
+        """A field's value for each layer of a chain; the field holds one value for all layers or one per layer."""
         value = getattr(self, name)
         return value if isinstance(value, tuple) else (value,) * self.depth
 
@@ -207,11 +244,11 @@ class ModelConfig(NeuronFields):
 
     @property
     def depth(self) -> int:
-        """Number of layers of neurons."""
+        """Number of layers of neurons in a chain."""
         return len(self.conv_channels) + len(self.hidden) + 1
 
 
-def _field(config: ModelConfig, error: NoOutput | TooManyInputs) -> str:
+def _field(config: ModelConfig, error: Misfit) -> str:
     """The field that decides about a node that doesn't fit."""
     name, operation = error.node.name, error.node.operation
     if isinstance(operation, Pooling):
@@ -219,12 +256,25 @@ def _field(config: ModelConfig, error: NoOutput | TooManyInputs) -> str:
     if isinstance(operation, Convolution):
         return "kernel_size" if name == "conv1" or isinstance(error, NoOutput) else "conv_channels"
     if name != "fc1":
-        return "hidden"
+        return "recurrent" if name.startswith("rec") else "hidden"
     return "conv_channels" if config.conv_channels else "input_shape"
 
 
-def _operations(config: ModelConfig) -> Iterator[tuple[str, Operation]]:
-    """The nodes in order, by name."""
+def _operations(config: ModelConfig) -> Iterator[tuple[str, Operation, tuple[Edge, ...]]]:
+    """The nodes of a chain, each of which reads the one before, and its recurrent connections."""
+    before, recurrent = IMAGE, dict(name.partition(":")[::2] for name in config.recurrent)
+    for name, operation in _chain(config):
+        inputs = [Edge(before)]
+        if isinstance(operation, Neurons) and before in recurrent:
+            inputs.append(Edge(f"rec{before.removeprefix('fc')}"))
+            weights = OneToOne(operation.channels) if recurrent[before] else Linear(operation.channels, bias=False)
+            yield inputs[-1].source, weights, (Edge(name, 1),)
+        yield name, operation, tuple(inputs)
+        before = name
+
+
+def _chain(config: ModelConfig) -> Iterator[tuple[str, Operation]]:
+    """The nodes of a chain by name."""
     neurons = _neurons(config)
     columns = map(config.each_convolution, GEOMETRY)
     for index, row in enumerate(zip(config.conv_channels, *columns, strict=True), 1):
@@ -253,21 +303,27 @@ def _neurons(config: ModelConfig) -> Iterator[Neurons]:
         if index == len(channels) and config.output == "integrator":
             reset, configured["threshold"] = "none", NEVER
             names = tuple(tuple(name for name in some if name != "threshold") for some in names)
-        yield Neurons(f"lif{index}", kind, reset, width, tuple(configured.items()), *names)
+        yield Neurons(f"lif{index}", kind, reset, width, tuple(configured.items()), names[0], names[1])
 
 
 def is_original(model: ModelConfig) -> bool:
     """Returns whether this is the default network, which snnTorch's recipe was made for."""
-    stack = all(getattr(model, name) == getattr(ModelConfig, name) for name in _STACK)
+    stack = all(getattr(model, name) == getattr(ModelConfig, name) for name in (*_STACK, "recurrent", "network"))
     return stack and model.reset == ModelConfig.reset and not is_delicate(model)
 
 
 def is_delicate(model: ModelConfig) -> bool:
     """Returns whether neurons have no reset, a decay other than the default, or learned parameters."""
-    learned = any(node.operation.learned for node in model.graph.neurons)
-    decays = [name for name, parameter in model.kind.parameters.items() if parameter.decays]
-    usual = all(set(model.each(name)) == {model.kind.parameters[name].default} for name in decays)
-    return "none" in model.each("reset") or learned or not usual or model.neuron != ModelConfig.neuron
+    neurons = [node.operation for node in model.graph.neurons]
+    decays = [(one, name, parameter) for one in neurons for name, parameter in one.kind.parameters.items()]
+    usual = all(one[name] == parameter.default for one, name, parameter in decays if parameter.decays)
+    others = any(one.learned or one.kind.name != ModelConfig.neuron for one in neurons)
+    return "none" in _resets(model) or others or not usual
+
+
+def _resets(model: ModelConfig) -> list[Reset]:
+    """The resets of neurons that spike."""
+    return [node.operation.reset for node in model.graph.spiking]
 
 
 def surrogate_of(model: ModelConfig) -> SurrogateName:
@@ -279,7 +335,7 @@ def surrogate_of(model: ModelConfig) -> SurrogateName:
 
 def slope_of(model: ModelConfig) -> float | None:
     """The slope of a model's surrogate: 1 if `auto` chose it for neurons without a reset; None: snnTorch's."""
-    chosen = model.surrogate == "auto" and model.slope is None and "none" in model.each("reset")
+    chosen = model.surrogate == "auto" and model.slope is None and "none" in _resets(model)
     return 1.0 if chosen else model.slope
 
 
@@ -295,6 +351,18 @@ def _each_convolution(name: str) -> Rule:
         return not isinstance(value, tuple) or (depth > 0 and len(value) == depth)
 
     return Rule(name, expected, holds)
+
+
+def _are_layers(names: list[str], linear: int) -> bool:
+    """Whether names are those of different linear layers."""
+    return len(set(names)) == len(names) and all(int(name.removeprefix("fc")) <= linear for name in names)
+
+
+def _nodes(values: Any) -> Nodes:
+    try:
+        return nodes(values)
+    except UserError as error:
+        raise UserError(f"--network: {error}") from None
 
 
 def _each_layer(name: str) -> Rule:
@@ -321,16 +389,35 @@ def _has_odd_kernels(model: ModelConfig) -> bool:
     return all(size % 2 == 1 for size, padding in zip(sizes, paddings, strict=True) if padding == "same")
 
 
+def _of_chain(name: str) -> Rule:
+    """The rule that an option of chains isn't set for a network of nodes."""
+    default = getattr(ModelConfig, name)
+    neurons = NEURONS[ModelConfig.neuron].parameters
+    unset = (default, neurons[name].default if name in neurons else default)
+    free = ("output",)  # follows from the last node
+    return Rule(
+        name,
+        "no --network, whose nodes determine it",
+        lambda model: name in free or getattr(model, name) in unset,
+    )
+
+
+_SLOPE = Rule(
+    "slope",
+    lambda model: f"no value; {model.surrogate} has no slope",
+    lambda model: model.slope is None or model.surrogate not in SLOPELESS,
+)
 _RULES = (
     Rule("hidden", f"at most {MOST_LAYERS:,} layers", lambda model: model.depth <= MOST_LAYERS or not model.hidden),
     Rule("conv_channels", f"at most {MOST_LAYERS:,} layers", lambda model: model.depth <= MOST_LAYERS),
     *map(_each_convolution, GEOMETRY),
     Rule("kernel_size", "odd sizes with --padding same; even ones need valid", _has_odd_kernels),
     Rule(
-        "slope",
-        lambda model: f"no value; {model.surrogate} has no slope",
-        lambda model: model.slope is None or model.surrogate not in SLOPELESS,
+        "recurrent",
+        lambda model: f"different layers from fc1 to fc{len(model.hidden) + 1}",
+        lambda model: _are_layers([name.partition(":")[0] for name in model.recurrent], len(model.hidden) + 1),
     ),
+    _SLOPE,
     *(_of_neuron(name, name) for name in PARAMETERS),
     *(_of_neuron(f"learn_{name}", name) for name in PARAMETERS),
     *map(_each_layer, ("reset", *PARAMETERS)),

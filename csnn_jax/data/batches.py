@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csnn_jax.config.graph import Linear
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.operations import Linear
 from csnn_jax.errors import UserError
 from csnn_jax.options import check
 

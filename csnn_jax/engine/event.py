@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from csnn_jax import ops
-from csnn_jax.config.graph import IMAGE, Linear, WeightedNode
+from csnn_jax.config.graph import IMAGE, WeightedNode
 from csnn_jax.config.network import Readout
+from csnn_jax.config.operations import Linear
 from csnn_jax.engine import library
 from csnn_jax.engine.fixed import add_up
 from csnn_jax.engine.library import Unsupported

@@ -9,16 +9,19 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
-from csnn_jax.config.graph import IMAGE, Node
+from csnn_jax.config.graph import IMAGE, Graph
 from csnn_jax.config.network import Readout
+from csnn_jax.config.operations import Linear
+from csnn_jax.engine.segments import Segment, segments
 from csnn_jax.network import inputs
 from csnn_jax.network.library import Jax
 from csnn_jax.network.model import CSNN, States, advance, scaled_input, with_rounded_weights
 from csnn_jax.network.surrogate import reverse_mode_only
-from csnn_jax.neurons.neuron import MEMBRANE, State
-from csnn_jax.window import SpikeCounts, Trace, constants
+from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.window import Dropped, SpikeCounts, Trace, constants
 
 # On the CPU, XLA uses YNNPACK for matrix products and convolutions by default; for the default network's convolution,
 # its own Eigen code takes less than half the time (4.6 vs. 10.9 ms per step).
@@ -148,7 +151,7 @@ def _window(
 
     The convolutional blocks go through time together, step by step. Then each linear block multiplies the spikes of the
     whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read again at every
-    step) before its neurons go through time.
+    step) before its neurons, and the nodes in a cycle with them, go through time.
 
     The forward pass keeps only the states and the winners of max-pools for the backward pass; spikes are recomputed
     from the membranes, which costs one comparison each.
@@ -156,40 +159,60 @@ def _window(
     model, x = ready(model, x)
     reads = reads or usual_output(model)
     graph, library = model.config.graph, Jax(model.config.graph, model.nodes)
-    first, *rest = graph.segments
+    states = dict(zip((node.name for node in graph.neurons), model.initial_states(x.shape[-4]), strict=True))
+    dropped = None if dropout is None else _factors(graph, dropout, model.dtype)
+    parts, last = segments(graph), graph.neurons[-1].name
+    windows, outputs, shares = dict[str, Array](), dict[str, Array](), dict[str, Array]()
+    for number, part in enumerate(parts):
+        names = [node.name for node in part.steps.neurons]
+        windows |= _at_once(part.window, library, windows, dropped)
+        entering = {edge.source for node in part.steps for edge in node.inputs}
+        wanted = {edge.source for other in parts[number + 1 :] for node in other.window for edge in node.inputs}
 
-    def seen(node: Node, state: State) -> Array | None:
-        """The membranes of neurons if they are to be returned."""
-        return state[MEMBRANE] if reads == "membrane" and node is graph.neurons[-1] else None
+        def together(
+            own: States, known: Known, part: Segment = part, names: list[str] = names, wanted: set[str] = wanted
+        ) -> tuple[States, tuple[Known, Known, list[Array]]]:
+            own, spikes = advance(model, own, known, part.steps, dropped)
+            after, fired = dict(zip(names, own, strict=True)), dict(zip(names, spikes, strict=True))
+            kept = {name: layer for name, layer in fired.items() if part is not parts[0] or name in wanted}
+            seen = {last: after[last][MEMBRANE] if reads == "membrane" else fired[last]} if last in fired else {}
+            return own, (kept, seen, [layer.mean() for layer in spikes] if part is parts[0] else [])
 
-    def together(states: States, known: Known) -> tuple[States, tuple[Array, Array | None, list[Array]]]:
-        states, spikes = advance(model, states, known, first)
-        return states, (spikes[-1], seen(first.neurons[-1], states[-1]), [layer.mean() for layer in spikes])
+        run = jax.checkpoint(together, policy=_SAVED, prevent_cse=False)
+        start = tuple(states[name] for name in names)
+        if number == 0:
+            own, (kept, seen, means) = _loop(model, x, run, start)
+            shares |= {name: share.mean() for name, share in zip(names, means, strict=True)}
+        else:
+            currents = {name: value for name, value in windows.items() if name in entering}
+            own, (kept, seen, _) = lax.scan(run, start, currents)
+            shares |= {name: spikes.mean() for name, spikes in kept.items()}
+        states |= dict(zip(names, own, strict=True))
+        windows, outputs = windows | kept, outputs | seen
+    return tuple(states.values()), outputs[last], [shares[name] for name in states]
 
-    split = len(first.neurons)
-    start = model.initial_states(x.shape[-4])
-    run = jax.checkpoint(together, policy=_SAVED, prevent_cse=False)
-    last, (spikes, watched, shares) = _loop(model, x, run, start[:split])
-    densities = [share.mean() for share in shares]
-    for number, (part, state) in enumerate(zip(rest, start[split:], strict=True)):
-        *before, neurons = part
 
-        def fire(state: State, current: Array, node: Node = neurons) -> tuple[State, tuple[Array, Array | None]]:
-            state, spikes = library.fire(node, library.parameters[node.name], state, current)
-            return state, (spikes, seen(node, state))
+def _factors(graph: Graph, dropout: Dropout, dtype: np.dtype) -> Dropped:
+    """Dropout's factors of spikes, for `csnn_jax.window.step`."""
+    neurons = [node.name for node in graph.feeding(Linear)]
+    masks = dict(zip(neurons, dropout.masks, strict=True))
+    return {
+        (reader, source): masks[source].reshape(-1, *graph[source].shape).astype(dtype) * dropout.scale
+        for reader, source in graph.droppable
+    }
 
-        window = spikes.shape[:2]
-        if dropout is not None:
-            stays = dropout.masks[number].reshape(spikes.shape[1:]).astype(spikes.dtype)
-            spikes = spikes * (stays * dropout.scale)
-        currents = spikes.reshape(-1, *spikes.shape[2:])
-        for node in before:
-            currents = library.evaluate(node, library.parameters.get(node.name, {}), currents)
-        currents = currents.reshape(*window, -1)
-        state, (spikes, watched) = lax.scan(jax.checkpoint(fire, policy=_SAVED, prevent_cse=False), state, currents)
-        last = (*last, state)
-        densities.append(spikes.mean())
-    return last, spikes if watched is None else watched, densities
+
+def _at_once(part: Graph, library: Jax, windows: Known, dropped: Dropped | None) -> Known:
+    """The outputs of nodes without state for all steps [time, batch, ...], from those of earlier nodes."""
+    known = dict(windows)
+    for node in part:
+        ((source, _),) = node.inputs
+        x = known[source]
+        if dropped and (node.name, source) in dropped:
+            x = x * dropped[node.name, source]
+        flat = library.evaluate(node, library.parameters.get(node.name, {}), x.reshape(-1, *x.shape[2:]))
+        known[node.name] = flat.reshape(*x.shape[:2], *flat.shape[1:])
+    return {node.name: known[node.name] for node in part}
 
 
 def trace(model: CSNN, x: Array) -> tuple[States, Trace]:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.config.graph import Convolution, Flatten, Graph, NeuronNode, Node, Pooling, WeightedNode
+from csnn_jax.config.graph import Graph, NeuronNode, Node, WeightedNode
+from csnn_jax.config.operations import Convolution, Flatten, Pooling
 from csnn_jax.data.images import Images, highest_count
 from csnn_jax.engine import library
 from csnn_jax.engine.library import Unsupported, padded
@@ -69,6 +70,11 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
 
 
 def _stage(graph: Graph, neurons: NeuronNode) -> Stage:
+    for node in graph.recurrent:
+        earlier = " and ".join(source for source, delay in node.inputs if delay)
+        raise Unsupported(f"the event engine runs no recurrence, but {node.name} reads {earlier} of the step before")
+    if len(neurons.inputs) > 1:
+        raise Unsupported(f"the event engine adds no currents, but {neurons.name} has {len(neurons.inputs)} inputs")
     weights = graph.weights(neurons)
     for node in graph.path(weights):
         if not isinstance(node.operation, Flatten):

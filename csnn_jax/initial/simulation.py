@@ -6,7 +6,8 @@ Slow and simple. Uses no engine, so results don't depend on one (docs/design.md,
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import Convolution, Graph, NeuronNode
+from csnn_jax.config.graph import Graph, NeuronNode
+from csnn_jax.config.operations import Convolution
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, Values
 from csnn_jax.window import Library
 
@@ -75,7 +76,7 @@ def spikes(current: np.ndarray, model: ModelConfig, neurons: NeuronNode) -> np.n
     state = {name: np.zeros(current.shape[1:], np.float32) for name in neurons.operation.kind.states}
     fired = np.zeros((steps, *current.shape[1:]), bool)
     for step in range(steps):
-        state, fired[step] = NumPy().fire(neurons, values, state, current[step % len(current)])
+        state, fired[step] = NumPy().fire(neurons, values, state, (current[step % len(current)],))
     return fired
 
 
@@ -90,7 +91,7 @@ def response(neurons: Neurons, steps: int = 4000) -> np.ndarray:
     state = {name: np.zeros(()) for name in neurons.kind.states}
     membranes = np.zeros(steps)
     for step in range(steps):
-        state = neurons.kind.step(NumPy(), values, state, float(step == 0), "none")
+        state = neurons.kind.step(NumPy(), values, state, (float(step == 0),), "none")
         membranes[step] = state[MEMBRANE]
     return membranes
 

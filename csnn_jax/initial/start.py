@@ -119,7 +119,7 @@ def _given(config: Config) -> Start:
             raise UserError(f"--init-from {path}: has {there} for {name}, expected {list(shape)}")
         else:
             made[name] = tensors[name]
-    left = [name for name in tensors if name not in made and not name.startswith("lif") and "exponents" not in name]
+    left = [name for name in tensors if name not in made and name.rpartition(".")[2] in ("weight", "bias")]
     if left:
         raise UserError(f"--init-from {path}: has {left[0]}, which this network doesn't use")
     return Start.given(model, made)._replace(classes=len(tensors[weight]) if refits else None)

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 
-from csnn_jax.config.graph import Pooling
+from csnn_jax.config.operations import Pooling
 from csnn_jax.network import activity
 from csnn_jax.network.activity import ActiveChannels
 

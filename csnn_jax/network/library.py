@@ -6,9 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config.graph import Convolution, Graph, Node, Pooling, WeightedNode
+from csnn_jax.config.graph import Graph, Node, WeightedNode
+from csnn_jax.config.operations import Convolution, Pooling
 from csnn_jax.network import layers
-from csnn_jax.network.neuron import Operations, fire
+from csnn_jax.network.neuron import Operations, fire, spikes
 from csnn_jax.neurons.neuron import Neurons, State, Values
 from csnn_jax.window import Library
 
@@ -32,9 +33,10 @@ class Jax(Operations, Library):
             node = module.node
             if isinstance(node, WeightedNode):
                 weight = {"weight": module.kernel[...], "after_spikes": graph.multiplies_spikes(node)}
-                pools = (reader for reader in graph.readers(node) if isinstance(reader.operation, Pooling))
+                readers = graph.readers(node)
+                pooled = len(readers) == 1 and isinstance(readers[0].operation, Pooling)
                 self.parameters[node.name] = weight
-                self.parameters.setdefault(next(pools, node).name, {})["bias"] = module.biases
+                self.parameters.setdefault(readers[0].name if pooled else node.name, {})["bias"] = module.biases
             else:
                 self.parameters[node.name], self._derivatives[node.name] = module.in_use, module.derivative
 
@@ -57,8 +59,14 @@ class Jax(Operations, Library):
         """Features in H, W, C order."""
         return x.reshape(x.shape[0], -1)
 
-    def fire(self, node: Node, parameters: Values, state: State, current: Array) -> tuple[State, Array]:
+    def fire(self, node: Node, parameters: Values, state: State, currents: tuple[Array, ...]) -> tuple[State, Array]:
         """One step of neurons; their spikes have the surrogate's gradient."""
         neurons = node.operation
         assert isinstance(neurons, Neurons)
-        return fire(neurons.kind, parameters, state, current, neurons.reset, self._derivatives[node.name])
+        return fire(neurons.kind, parameters, state, currents, neurons.reset, self._derivatives[node.name])
+
+    def spikes(self, node: Node, parameters: Values, state: State) -> Array:
+        """The spikes of a step, with the surrogate's gradient."""
+        neurons = node.operation
+        assert isinstance(neurons, Neurons)
+        return spikes(neurons.kind, parameters, state, self._derivatives[node.name])

@@ -12,13 +12,13 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, WeightedNode
-from csnn_jax.config.grid import Grid
+from csnn_jax.config.grid import Group
 from csnn_jax.config.network import ModelConfig, surrogate_of
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.library import Jax
 from csnn_jax.neurons.neuron import State
 from csnn_jax.runs import layouts
-from csnn_jax.window import Carry, step
+from csnn_jax.window import Carry, Dropped, step
 
 States = tuple[State, ...]
 """The state of every layer."""
@@ -51,13 +51,12 @@ class Weights(nnx.Module):
         """The biases [out], or zeros if the network has none."""
         return jnp.zeros(self.node.channels, self.kernel.dtype) if self.bias is None else self.bias[...]
 
-    def rounded(self) -> tuple[Array, Array]:
-        """Kernel and biases rounded to their grids."""
-        kernel, biases = lax.stop_gradient((self.kernel[...], self.biases))
-        exponents = (
-            None if self.exponents is None else jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
-        )
-        return _rounded(self.node.grid, kernel, biases, exponents)
+    @property
+    def stored_exponents(self) -> Array | None:
+        """The exponents of the neurons' grids, integers [out]; None: they follow from the largest weights."""
+        if self.exponents is None:
+            return None
+        return jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
 
     def best_exponents(self, add_up: Callable[..., Array]) -> Array:
         """The best exponents of the grids for the current weights, see `Grid.choose`."""
@@ -117,10 +116,12 @@ def _uniform(key: Array, shape: tuple[int, ...], bound: float, dtype: DTypeLike)
 
 
 @partial(jax.jit, static_argnums=0, inline=True)
-def _rounded(grid: Grid, kernel: Array, biases: Array, exponents: Array | None) -> tuple[Array, Array]:
-    """`Grid.round` in JAX; outside `jax.jit`, as one program."""
+def _rounded(
+    group: Group, layers: list[tuple[Array, Array]], exponents: list[Array | None]
+) -> list[tuple[Array, Array]]:
+    """`Group.round` in JAX; outside `jax.jit`, as one program."""
     with jax.named_scope("exact"):
-        return grid.round(kernel, biases, jnp, exponents)
+        return group.round(layers, jnp, exponents)
 
 
 class CSNN(nnx.Module):
@@ -238,7 +239,11 @@ def derivative_of(config: ModelConfig) -> surrogate.Derivative:
 
 
 def advance(
-    model: CSNN, states: States, known: Mapping[str, Array], part: Graph | None = None
+    model: CSNN,
+    states: States,
+    known: Mapping[str, Array],
+    part: Graph | None = None,
+    dropped: Dropped | None = None,
 ) -> tuple[States, tuple[Array, ...]]:
     """One time step, without rounding anything.
 
@@ -247,6 +252,7 @@ def advance(
         states: of the neurons in order.
         known: the outputs of some nodes, such as the image.
         part: the nodes to run; None: all.
+        dropped: see `csnn_jax.window.step`.
 
     Returns:
         (states, spikes) of each layer of neurons, arrays [batch, *out_shape].
@@ -254,7 +260,7 @@ def advance(
     graph, library = part or model.config.graph, Jax(model.config.graph, model.nodes)
     names = [node.name for node in graph.neurons]
     carry = Carry(dict(zip(names, states, strict=True)), {})
-    _, after = step(graph, library, library.parameters, carry, known)
+    _, after = step(graph, library, library.parameters, carry, known, dropped)
     return tuple(after.states[name] for name in names), tuple(after.values[name] for name in names)
 
 
@@ -264,11 +270,15 @@ def with_rounded_weights(model: CSNN) -> CSNN:
     Gradients pass through the rounding unchanged, so training updates the unrounded weights.
     """
     rounded = nnx.merge(*nnx.split(model))
-    for layer in rounded.weights.values():
-        kernel, biases = layer.rounded()
-        layer.kernel = nnx.Param(straight_through(layer.kernel[...], kernel))
-        if layer.bias is not None:
-            layer.bias = nnx.Param(straight_through(layer.bias[...], biases))
+    weights = rounded.weights
+    for names, group in model.config.graph.groups.items():
+        layers = [weights[name] for name in names]
+        given = [lax.stop_gradient((layer.kernel[...], layer.biases)) for layer in layers]
+        on_grid = _rounded(group, given, [layer.stored_exponents for layer in layers])
+        for layer, (kernel, biases) in zip(layers, on_grid, strict=True):
+            layer.kernel = nnx.Param(straight_through(layer.kernel[...], kernel))
+            if layer.bias is not None:
+                layer.bias = nnx.Param(straight_through(layer.bias[...], biases))
     return rounded
 
 

@@ -1,8 +1,11 @@
 """The neuron in JAX: the step of csnn_jax/neurons, its spikes and their gradient."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
 
 from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative, spike
@@ -33,7 +36,7 @@ def clip(decay: Array | float) -> Array:
 
 
 def fire(
-    kind: Neuron, values: Values, state: State, current: Array, reset: Reset, derivative: Derivative
+    kind: Neuron, values: Values, state: State, currents: Sequence[Array], reset: Reset, derivative: Derivative
 ) -> tuple[State, Array]:
     """One time step of a layer of neurons.
 
@@ -45,7 +48,7 @@ def fire(
         kind: the neuron model.
         values: its parameters by name, scalars or arrays that broadcast against the current.
         state: the state after the previous step by name, each [batch, ...]; zeros before the first.
-        current: I[t], with the same shape.
+        currents: I[t], with the same shape; several are added to the decayed state one by one.
         reset: what a spike does to the membrane one step later.
         derivative: surrogate derivative dS/dU as a function of U - theta.
 
@@ -60,11 +63,22 @@ def fire(
         raise ValueError(f"membrane is {dtype}, expected floats")
     if reset not in kind.resets:
         raise ValueError(f"reset is {reset!r}, expected one of {', '.join(kind.resets)}")
-    typed = {name: jnp.asarray(value, dtype) for name, value in values.items()}
-    used = {name: clip(value) if kind.parameters[name].decays else value for name, value in typed.items()}
-    state = kind.step(Operations(), used, state, current, reset)
+    used = _in_use(kind, values, dtype)
+    state = kind.step(Operations(), used, state, currents, reset)
     state = {name: checkpoint_name(array, "membrane") for name, array in state.items()}
-    return state, spike(state[MEMBRANE] - kind.threshold(used, state), derivative)
+    return state, spikes(kind, used, state, derivative)
+
+
+def spikes(kind: Neuron, values: Values, state: State, derivative: Derivative) -> Array:
+    """S[t] for the state after a step, see `fire`."""
+    used = _in_use(kind, values, state[MEMBRANE].dtype)
+    return spike(state[MEMBRANE] - kind.threshold(used, state), derivative)
+
+
+def _in_use(kind: Neuron, values: Values, dtype: DTypeLike) -> dict[str, Array]:
+    """Parameters in the type of the state, with decays clipped."""
+    typed = {name: jnp.asarray(value, dtype) for name, value in values.items()}
+    return {name: clip(value) if kind.parameters[name].decays else value for name, value in typed.items()}
 
 
 def leaky(
@@ -100,5 +114,5 @@ def leaky(
         ([0.75, 0.5], [0.0, 0.0])
     """
     values = {"beta": beta, "threshold": threshold}
-    state, spikes = fire(LEAKY, values, {MEMBRANE: membrane}, current, reset, derivative)
-    return state[MEMBRANE], spikes
+    state, fired = fire(LEAKY, values, {MEMBRANE: membrane}, (current,), reset, derivative)
+    return state[MEMBRANE], fired

@@ -1,25 +1,29 @@
 """The leaky integrate-and-fire neuron, snnTorch's `Leaky` (docs/design.md, section 2)."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from csnn_jax.neurons.neuron import BETA, THRESHOLD, Neuron, Operations, Reset, State, Values
+from csnn_jax.neurons.neuron import BETA, THRESHOLD, Neuron, Operations, Reset, State, Values, accumulated
 
 
-def step(ops: Operations, values: Values, state: State, current: Any, reset: Reset) -> State:
+def step(ops: Operations, values: Values, state: State, currents: Sequence[Any], reset: Reset) -> State:
     """One time step of a layer of neurons, in any framework.
 
     R[t] = H(U[t-1] - theta)                                no gradient flows through R
     U[t] = beta U[t-1] + I[t] - R[t] theta                  reset "subtract"
     U[t] = beta (1 - R[t]) U[t-1] + I[t]                    reset "zero"
+    U[t] = (1 - R[t]) (beta U[t-1] + I[t])                  reset "mute"
     U[t] = beta U[t-1] + I[t]                               reset "none"
+
+    Reset zero matches snnTorch's Leaky, and mute its RLeaky, which calls it zero, too.
     """
-    membrane, beta, threshold = state["mem"], values["beta"], values["threshold"]
-    if reset == "none":
-        return {"mem": ops.decayed(beta, membrane) + current}
-    fired = ops.fired(membrane, threshold)
+    left, fired = state["mem"], ops.fired(state["mem"], values["threshold"])
     if reset == "zero":
-        return {"mem": ops.decayed(beta, membrane - ops.masked(fired, membrane)) + current}
-    return {"mem": ops.decayed(beta, membrane) + current - ops.masked(fired, threshold)}
+        left = left - ops.masked(fired, left)
+    membrane = accumulated(ops.decayed(values["beta"], left), currents)
+    if reset in ("none", "zero"):
+        return {"mem": membrane}
+    return {"mem": membrane - ops.masked(fired, membrane if reset == "mute" else values["threshold"])}
 
 
 NEURON = Neuron(
@@ -31,7 +35,9 @@ NEURON = Neuron(
     equations={
         "subtract": ("U[t] = beta * U[t-1] + I[t] - R[t] * threshold",),
         "zero": ("U[t] = beta * (1 - R[t]) * U[t-1] + I[t]",),
+        "mute": ("U[t] = (1 - R[t]) * (beta * U[t-1] + I[t])",),
         "none": ("U[t] = beta * U[t-1] + I[t]",),
     },
+    resets=("subtract", "zero", "mute", "none"),
     backends=frozenset({"snntorch", "event", "nir"}),
 )

@@ -1,13 +1,15 @@
 """What a neuron model declares, the operations that its step uses, and the neurons of a layer. Imports no framework."""
 
+import functools
+import operator
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-Reset = Literal["subtract", "zero", "clear", "none"]
+Reset = Literal["subtract", "zero", "mute", "clear", "none"]
 Backend = Literal["snntorch", "event", "nir"]
 
 State = dict[str, Any]
@@ -52,6 +54,11 @@ class Operations(Protocol):
         """factor * x, rounded before anything is added to it."""
 
 
+def accumulated(x: Any, currents: Sequence[Any]) -> Any:
+    """A decayed state plus the currents of neurons, added one by one, each sum rounded."""
+    return functools.reduce(operator.add, currents, x)
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of each layer's neurons. It has a flag, and a second flag that makes it trainable.
@@ -88,8 +95,8 @@ class Neuron:
         description: what it is, for reports and exported files.
         states: the names of its states, including `mem`, in the order of graphs and files.
         parameters: its parameters by name, including `threshold`.
-        step: (operations, values, state, current I[t], reset) -> the state after the step, where the membrane is not
-            yet reset by its own spike.
+        step: (operations, values, state, currents I[t], reset) -> the state after the step, where the membrane is not
+            yet reset by its own spike. There's one current, unless `Neurons.separate`.
         equations: the step as text, by reset, one line per state.
         backends: the backends with separate equations that can run it. The scan engine, the calibration, ONNX files and
             C files run `step`.
@@ -101,7 +108,7 @@ class Neuron:
     description: str
     states: tuple[str, ...]
     parameters: Mapping[str, Parameter]
-    step: Callable[[Operations, Values, State, Any, Reset], State]
+    step: Callable[[Operations, Values, State, Sequence[Any], Reset], State]
     equations: Mapping[Reset, tuple[str, ...]]
     backends: frozenset[Backend] = frozenset()
     resets: tuple[Reset, ...] = ("subtract", "zero", "none")
@@ -127,6 +134,8 @@ class Neurons:
         configured: value of each parameter, which is the initial value if the parameter is learned.
         learned: the parameters that are learned.
         per_channel: the parameters with one value per channel instead of one for the layer.
+        separate: whether several currents are added to the state one by one, in order, as in snnTorch's RLeaky and
+            RSynaptic; otherwise they're added to each other first, which is exact in any order.
     """
 
     name: str
@@ -136,6 +145,7 @@ class Neurons:
     configured: tuple[tuple[str, float], ...]
     learned: tuple[str, ...] = ()
     per_channel: tuple[str, ...] = ()
+    separate: bool = False
 
     def __getitem__(self, parameter: str) -> float:
         """The configured value of a parameter."""

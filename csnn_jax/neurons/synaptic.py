@@ -1,11 +1,22 @@
 """The leaky neuron driven by a decaying synaptic current: snnTorch's `Synaptic` (docs/design.md, section 2)."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from csnn_jax.neurons.neuron import BETA, THRESHOLD, Neuron, Operations, Parameter, Reset, State, Values
+from csnn_jax.neurons.neuron import (
+    BETA,
+    THRESHOLD,
+    Neuron,
+    Operations,
+    Parameter,
+    Reset,
+    State,
+    Values,
+    accumulated,
+)
 
 
-def step(ops: Operations, values: Values, state: State, current: Any, reset: Reset) -> State:
+def step(ops: Operations, values: Values, state: State, currents: Sequence[Any], reset: Reset) -> State:
     """One time step of a layer of neurons, in any framework.
 
     R[t] = H(U[t-1] - theta)                                no gradient flows through R
@@ -18,7 +29,7 @@ def step(ops: Operations, values: Values, state: State, current: Any, reset: Res
     Reset zero sets U to 0 for one step, in which the input reaches only A; `leaky` resets before it adds the input.
     Both match snnTorch. Reset clear is equivalent to a reset in the step of the spike, as in NIR's CubaLIF.
     """
-    synaptic = ops.decayed(values["alpha"], state["syn"]) + current
+    synaptic = accumulated(ops.decayed(values["alpha"], state["syn"]), currents)
     left, fired = state["mem"], ops.fired(state["mem"], values["threshold"])
     if reset == "clear":
         left = left - ops.masked(fired, left)

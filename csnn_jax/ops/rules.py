@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
-from csnn_jax.config.graph import Pooling
 from csnn_jax.config.network import SLOPELESS
+from csnn_jax.config.operations import Pooling
 from csnn_jax.engine import fixed
 from csnn_jax.engine.library import LANES, call, padded
 from csnn_jax.network import layers

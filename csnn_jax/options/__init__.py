@@ -6,8 +6,9 @@ rate ...")`. Imports no framework.
 
 import functools
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -170,8 +171,24 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+class Described(ABC):
+    """A value of an option that has its own form in JSON, and a command line reads from a file.
+
+    Attributes:
+        word: the file's name in a command line that a user can adapt.
+    """
+
+    word = "FILE"
+
+    @abstractmethod
+    def described(self) -> Any:
+        """Its form in JSON."""
+
+
 def words_of(name: str, value: Any) -> list[str]:
     """The words of a command line that give an option a value."""
+    if isinstance(value, Described):
+        return [flag_of(name), value.word]
     if isinstance(value, bool):
         return [flag_of(name) if value else flag_of(f"no_{name}")]
     return [flag_of(name), *map(_word, value if isinstance(value, tuple) else (value,))]
@@ -213,9 +230,18 @@ def _of_python(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
+def as_values(value: Any) -> Any:
+    """A dataclass of options, or any value in one, as values of JSON."""
+    if isinstance(value, Described):
+        return value.described()
+    if is_dataclass(value):
+        return {one.name: as_values(getattr(value, one.name)) for one in fields(value)}
+    return [as_values(one) for one in value] if isinstance(value, tuple) else value
+
+
 def to_json(config: Any) -> str:
     """A dataclass of options as JSON text, readable by `from_json`."""
-    return json.dumps(asdict(config), indent=2)
+    return json.dumps(as_values(config), indent=2)
 
 
 def from_json(kind: type, text: str, source: str) -> Any:

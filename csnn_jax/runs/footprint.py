@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import IMAGE, Convolution, Graph, Node, WeightedNode
+from csnn_jax.config.graph import IMAGE, Graph, Node, WeightedNode
+from csnn_jax.config.operations import Convolution
 from csnn_jax.runs.layouts import Tensors
 
 PJ_PER_ADD = 0.9

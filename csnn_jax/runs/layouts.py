@@ -6,7 +6,7 @@ Our kernel layout is [k, k, in, out] or [in, out], with a flattened input in H, 
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +30,8 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         if isinstance(node, NeuronNode):
             shapes |= node.operation.shapes
         elif isinstance(node, WeightedNode):
-            *window, inputs, out = node.kernel_shape
-            shapes[f"{node.name}.weight"] = (out, inputs, *window)
+            *window, inputs, out = node.kernel_shape if len(node.kernel_shape) > 1 else (0, *node.kernel_shape)
+            shapes[f"{node.name}.weight"] = (out, inputs, *window) if inputs else (out,)
             if node.bias:
                 shapes[f"{node.name}.bias"] = (out,)
             if node.grid.chosen:
@@ -84,17 +84,23 @@ def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
         UserError: all weights of a layer become 0.
     """
     rounded = with_exponents(config, tensors)
-    for node in config.graph.weighted:
-        weight, bias = f"{node.name}.weight", f"{node.name}.bias"
-        values, biases = _for_grid(node, tensors)
-        exponents = rounded[f"{node.name}.exponents"].astype(np.int32) if node.grid.chosen else None
-        kernel, biases = node.grid.round(values, biases, exponents=exponents)
-        if values.any() and not kernel.any():
-            raise UserError(f"{node.name}: all weights become 0 with {config.weight_bits} bits, expected more bits")
-        rounded[weight] = np.ascontiguousarray(np.moveaxis(kernel, -1, 0))
-        if node.bias:
-            rounded[bias] = biases
+    for names, group in config.graph.groups.items():
+        nodes = [node for node in config.graph.weighted if node.name in names]
+        layers = [_for_grid(node, tensors) for node in nodes]
+        for node, (values, _), (kernel, biases) in zip(
+            nodes, layers, group.round(layers, exponents=_exponents(nodes, rounded)), strict=True
+        ):
+            if values.any() and not kernel.any():
+                raise UserError(f"{node.name}: all weights become 0 with {config.weight_bits} bits, expected more bits")
+            rounded[f"{node.name}.weight"] = np.ascontiguousarray(np.moveaxis(kernel, -1, 0))
+            if node.bias:
+                rounded[f"{node.name}.bias"] = biases
     return rounded
+
+
+def _exponents(nodes: Sequence[WeightedNode], tensors: Tensors) -> list[np.ndarray | None]:
+    """The exponents of nodes' grids that are stored with the weights; None for the others."""
+    return [tensors[f"{node.name}.exponents"].astype(np.int32) if node.grid.chosen else None for node in nodes]
 
 
 def with_exponents(config: ModelConfig, tensors: Tensors) -> Tensors:
@@ -116,15 +122,18 @@ def _for_grid(node: WeightedNode, tensors: Tensors) -> tuple[np.ndarray, np.ndar
     return values, bias_of(node, tensors).astype(values.dtype)
 
 
-def units(node: WeightedNode, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+def units(config: ModelConfig, node: WeightedNode, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
     """A node's few-bit weights as integers, int8 in torch's layout, and each output channel's step, float32 [out].
 
     Args:
-        node: a node of a network with `weight_bits`.
+        config: a network with `weight_bits`.
+        node: its node.
         tensors: parameters on their grids.
     """
-    kernel, bias = _for_grid(node, tensors)
-    steps = node.grid.steps(kernel, bias, tensors[f"{node.name}.exponents"] if node.grid.chosen else None)
+    (names,) = (names for names in config.graph.groups if node.name in names)
+    nodes = [one for one in config.graph.weighted if one.name in names]
+    all_steps = config.graph.groups[names].steps([_for_grid(one, tensors) for one in nodes], _exponents(nodes, tensors))
+    kernel, steps = _for_grid(node, tensors)[0], all_steps[names.index(node.name)]
     whole = (kernel / steps).astype(np.int8)
     assert np.array_equal(whole * steps, kernel), f"{node.name} isn't on its grid"
     return np.ascontiguousarray(np.moveaxis(whole, -1, 0)), steps
@@ -168,6 +177,8 @@ def to_torch(kernel: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
     if kernel.ndim == 4:
         return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
     out = kernel.shape[-1]
+    if kernel.ndim == 1:
+        return kernel
     if len(entering) == 3:  # flattened H, W, C here and C, H, W there
         return np.ascontiguousarray(kernel.reshape(*entering, out).transpose(3, 2, 0, 1)).reshape(out, -1)
     return np.ascontiguousarray(kernel.T)
@@ -178,6 +189,8 @@ def from_torch(weight: np.ndarray, entering: tuple[int, ...]) -> np.ndarray:
     if weight.ndim == 4:
         return np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
     out = weight.shape[0]
+    if weight.ndim == 1:
+        return weight
     if len(entering) == 3:
         height, width, channels = entering
         weight = weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, out)

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures, accuracy, spikes, style
 from csnn_jax.flags import job_words, values_of
 from csnn_jax.initial import start as initial
-from csnn_jax.options import flag_of
+from csnn_jax.options import as_values, flag_of
 from csnn_jax.progress import Progress
 from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import checkpoints, rundir
@@ -177,7 +177,7 @@ def resumed(job: Job, run: RunDir) -> Beginning:
 
 def _facts(job: Job) -> dict[str, str]:
     """The settings and digests that all processes must have in common, by flag or name."""
-    parts = asdict(job.config).values()
+    parts = as_values(job.config).values()
     facts = {flag_of(name): repr(value) for values in parts for name, value in values.items() if name != "cache"}
     facts |= {"--resume": str(job.flags.resume), "the version of csnn-jax": version("csnn-jax")}
     for name in ("train", "test"):

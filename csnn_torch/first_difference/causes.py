@@ -46,12 +46,14 @@ def _leak_last(step: Step, at: Moment) -> State:
 def _fused(step: Step, at: Moment) -> State:
     """The product isn't rounded before the input is added; a threshold is subtracted from the rounded sum."""
     values, state = ({name: x.double() for name, x in group.items()} for group in (at.values, at.state))
-    after = step(at.without_subtraction()._replace(values=values, state=state, current=at.current.double()))
+    after = step(
+        at.without_subtraction()._replace(values=values, state=state, currents=tuple(x.double() for x in at.currents))
+    )
     return at.subtracted({name: x.to(at.current.dtype) for name, x in after.items()})
 
 
 def _driven(factor: Callable[[Values], Any], step: Step, at: Moment) -> State:
-    return step(at._replace(current=factor(at.values) * at.current))
+    return step(at._replace(currents=tuple(factor(at.values) * x for x in at.currents)))
 
 
 def _at_least(membrane: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:

@@ -69,11 +69,11 @@ class _Library(Torch):
         decays = node.operation.kind.parameters[name].decays
         return super().value(node, name, self._network.decays(value) if decays else value)
 
-    def fire(self, node: Node, own: Values, state: State, current: Tensor) -> tuple[State, Tensor]:
+    def fire(self, node: Node, own: Values, state: State, currents: tuple[Tensor, ...]) -> tuple[State, Tensor]:
         """The network's step of neurons."""
         neurons = node.operation
         assert isinstance(neurons, Neurons)
-        after = self._network.step(Moment(neurons.kind, self, own, state, current, neurons.reset))
+        after = self._network.step(Moment(neurons.kind, self, own, state, currents, neurons.reset))
         after = {name: value.to(self.dtype) for name, value in after.items()}
         return after, self.fired(after[MEMBRANE], neurons.kind.threshold(own, after))
 

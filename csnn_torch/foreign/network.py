@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from csnn_jax.config.graph import Convolution
 from csnn_jax.config.network import ModelConfig, Output
+from csnn_jax.config.operations import Convolution
 from csnn_jax.config.pixels import BYTE
 from csnn_jax.errors import UserError, naming_arguments
 from csnn_jax.neurons.neuron import Reset

@@ -1,5 +1,7 @@
 """Causes of differences between networks: what a program computes differently. Imports no framework."""
 
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,7 +24,7 @@ class Moment(NamedTuple):
         ops: the array library.
         values: their parameters.
         state: their state after the step before.
-        current: their input.
+        currents: their input: one current, unless they add several one by one.
         reset: their reset.
     """
 
@@ -30,12 +32,17 @@ class Moment(NamedTuple):
     ops: Operations
     values: Values
     state: State
-    current: Any
+    currents: tuple[Any, ...]
     reset: Reset
+
+    @property
+    def current(self) -> Any:
+        """Their input in all."""
+        return functools.reduce(operator.add, self.currents)
 
     def step(self) -> State:
         """The neurons' own step: the state after it."""
-        return self.kind.step(self.ops, self.values, self.state, self.current, self.reset)
+        return self.kind.step(self.ops, self.values, self.state, self.currents, self.reset)
 
     def without_leak(self) -> "Moment":
         """The same with a beta of 1."""

@@ -73,7 +73,7 @@ def _euler(step: Step, at: Moment) -> State:
     """The membrane is pulled to I / (1 - beta), each operation rounded; a beta of 1 leaves U + I."""
     if at.kind.states != (MEMBRANE,):
         raise UserError(f"{at.kind} neurons have more states than the membrane")
-    bare = at.without_leak().without_subtraction()._replace(current=0 * at.current)
+    bare = at.without_leak().without_subtraction()._replace(currents=(0 * at.current,))
     left, leak = step(bare)[MEMBRANE], 1 - at.values["beta"]
     pulled = (left + at.current).where(leak == 0, _pulled(leak, left, at.current / leak))
     return at.subtracted({MEMBRANE: pulled})

@@ -8,6 +8,7 @@ import numpy as np
 from reference.targets import Fields, Question, fitted, job, refusal
 
 from csnn_jax.config import Config
+from csnn_jax.config.nodes import NodeConfig, Nodes
 from csnn_jax.data.datasets import READERS, reader_of
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.flags import GROUPS, TrainFlags, job_options
@@ -15,11 +16,22 @@ from csnn_jax.options import Option as Declared
 from csnn_jax.options import options_of, words_of
 from csnn_jax.recipes import RECIPES
 
+BRANCHED = Nodes(
+    (
+        NodeConfig("conv1", "convolution", "image", channels=4, kernel=3, padding=1),
+        NodeConfig("conv2", "convolution", "image", channels=4, kernel=5, padding=2),
+        NodeConfig("lif1", "leaky", ["conv1", "conv2"]),
+        NodeConfig("flatten", "flatten", "lif1"),
+        NodeConfig("fc1", "linear", "flatten", channels=10),
+        NodeConfig("lif2", "leaky", "fc1"),
+    )
+)
 SAMPLES: dict[str, tuple[Any, ...]] = {
     **{"out": ("runs/new",), "seeds": ((0, 1),), "cache": ("off",), "devices": (2,), "coordinator": ("host:1234",)},
     **{"num_processes": (2,), "process_id": (1,), "connect_timeout": (30,)},
     **{"validation": (8,), "subset": (64,), "augment": ((2.0, 10.0, 0.1),), "event_drop": (0.1,), "scale": (128.0,)},
     **{"input_shape": ((32, 32, 3),), "conv_channels": ((), (4,)), "hidden": ((), (8, 8)), "num_classes": (12,)},
+    **{"recurrent": (("fc1",), ("fc1:one",)), "network": (BRANCHED,)},
     **{"kernel_size": (2, 5, 7, 9), "stride": (2,), "pool_size": (4,), "time_steps": (8,)},
     **{"weight_bits": (2, 4, 8), "beta": (0.0, 0.5, 0.75, 0.9, 1.0), "threshold": (2.0,), "alpha": (0.9,)},
     **{"slope": (10.0,), "epochs": (2,), "batch_size": (32,), "init_density": (0.2,), "microbatch": (8,), "seed": (1,)},

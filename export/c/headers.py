@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from csnn_jax.config.graph import Convolution, Graph, NeuronNode, Pooling, WeightedNode
+from csnn_jax.config.graph import Graph, NeuronNode, WeightedNode
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.operations import Convolution, Pooling
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
@@ -177,7 +178,7 @@ def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
         node = graph.weights(neurons)
         weight, scale = tensors[f"{node.name}.weight"], np.ones(node.channels, np.float32)
         if bits < 32:
-            weight, scale = units(node, tensors)
+            weight, scale = units(config, node, tensors)
         before, after = graph.pool_before(node), graph.pool_after(node)
         averaged = [pool.window for pool in (before, after) if pool and pool.kind == "avg"]
         scale /= math.prod(averaged) * (1 if graph.origin(node).operation else config.entering.scale)

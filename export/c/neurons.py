@@ -183,7 +183,7 @@ def _state(config: ModelConfig) -> dict[str, Expression]:
 def _step(config: ModelConfig, reset: Reset) -> str:
     """The step with one kind of reset. All new values are computed before the first one is stored."""
     state = _state(config)
-    after = config.kind.step(Operations(), _values(config), state, Expression("current"), reset)
+    after = config.kind.step(Operations(), _values(config), state, (Expression("current"),), reset)
     body = _Body(*after.values())
     stores = [f"{state[name].form} = {body.text(after[name])};" for name in config.kind.states]
     used = "".join(body.lines + stores)

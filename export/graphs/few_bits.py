@@ -59,7 +59,7 @@ def packed(plain: onnx.ModelProto, config: ModelConfig, tensors: Tensors) -> onn
     nodes = []
     for node in config.graph.weighted:
         weight = f"{node.name}.weight"
-        whole, scale = units(node, tensors)
+        whole, scale = units(config, node, tensors)
         names = [f"{weight}_int", f"{weight}_scale"]
         nodes.append(helper.make_node(DEQUANTIZE, names, [weight], name=f"{node.name}.{DEQUANTIZE}", axis=0))
         model.graph.initializer.remove(held[weight])

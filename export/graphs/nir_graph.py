@@ -15,8 +15,9 @@ import h5py
 import nir
 import numpy as np
 
-from csnn_jax.config.graph import Convolution, Flatten, NeuronNode, Pooling, WeightedNode
+from csnn_jax.config.graph import NeuronNode, WeightedNode
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.operations import Convolution, Flatten, Pooling
 from csnn_jax.errors import first_line
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors, bias_of

@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from csnn_jax.config.graph import IMAGE, Convolution, Node, Pooling
+from csnn_jax.config.graph import IMAGE, Node
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.operations import Convolution, Pooling
 from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Carry, Library
@@ -170,9 +171,9 @@ class _Graph(Library):
         self.layer = node.name
         return super().evaluate(node, own, x)
 
-    def fire(self, node: Node, own: Values, state: State, current: _Tensor) -> tuple[State, _Tensor]:
+    def fire(self, node: Node, own: Values, state: State, currents: tuple[_Tensor, ...]) -> tuple[State, _Tensor]:
         self.layer = node.name
-        return super().fire(node, own, state, current)
+        return super().fire(node, own, state, currents)
 
     def convolution(self, operation: Convolution, own: Values, x: _Tensor) -> _Tensor:
         sizes = _sizes(operation.kernel, operation.stride, operation.padding)

@@ -71,8 +71,9 @@ class _Arithmetic(Torch):
             name: {key: torch.as_tensor(value) for key, value in node.values.items()} for name, node in nodes.items()
         }
 
-    def fire(self, node: Node, own: Values, state: State, current: Tensor) -> tuple[State, Tensor]:
+    def fire(self, node: Node, own: Values, state: State, currents: tuple[Tensor, ...]) -> tuple[State, Tensor]:
         """The program's step of neurons."""
+        (current,) = currents
         kind, values, leaky = self._nodes[node.name].kind, self._values[node.name], self._leaky
         synapse, membrane, by_factors = state["syn"], state[MEMBRANE], self._program.target.by_factors
         if kind == "CubaLIF":

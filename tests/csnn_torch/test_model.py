@@ -33,7 +33,7 @@ def made(config, rounded=False, dtype=torch.float32):
             parameter.mul_(3)
     if rounded:
         companion.load_tensors(network, on_grid(config, companion.tensors(network)))
-        network.grids = ()
+        network.rounds = False
     return network
 
 
@@ -151,7 +151,7 @@ def test_gradients_reach_the_unrounded_weights_from_the_rounded_ones(config, dty
 def test_without_grids_weights_are_not_rounded():
     x, network = images(SMALL), made(SMALL)
     rounded = stepped(network, x)[1]
-    network.grids = ()
+    network.rounds = False
     given = stepped(network, x)[1]
     plain = torch.nn.Sequential(*network)
     assert not torch.equal(rounded, given) and torch.equal(given, stepped(plain, x)[1])

@@ -97,7 +97,7 @@ def test_rounded_weights_are_run_and_saved(split):
     one, rounded = trainer(split, settings, weights), layouts.on_grid(settings.model, weights)
     assert equal(one.masters(), weights) and equal(one.tensors(), rounded) and not equal(weights, rounded)
     bare = trainer(split, settings, rounded)
-    bare.network.grids = ()
+    bare.network.rounds = False
     assert equal(*(side.trace(split.images).membranes for side in (one, bare)))
 
 

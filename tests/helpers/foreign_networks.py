@@ -109,7 +109,7 @@ class Loop(nn.Module):
 def as_written(found: ForeignNetwork) -> Network:
     """A converted network in snnTorch with its weights before rounding."""
     network = companion.sequential(found.config)
-    network.grids = ()
+    network.rounds = False
     companion.load_tensors(network, found.tensors)
     return network
 

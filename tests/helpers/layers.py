@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import Convolution, Flatten, Linear, Operation, Signal, graph
+from csnn_jax.config.build import graph
+from csnn_jax.config.graph import Edge, Signal
+from csnn_jax.config.operations import Convolution, Flatten, Linear, Operation
 from csnn_jax.engine.stages import Stage, stages
 
 
@@ -31,7 +33,7 @@ def lone_layer(
     nodes, last = [], "image"
     for operation in (*first, neurons):
         label = name if isinstance(operation, Convolution | Linear) else type(operation).__name__
-        nodes.append((label, operation, last))
+        nodes.append((label, operation, (Edge(last),)))
         last = label
     (stage,) = stages(graph(in_shape, Signal(input_bits, input_step), nodes, weight_bits))
     return stage

@@ -6,7 +6,9 @@ import torch
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import Convolution, Current, Edge, Flatten, Linear, Misfit, Signal, graph
+from csnn_jax.config.build import Misfit, graph
+from csnn_jax.config.graph import Current, Edge, Signal
+from csnn_jax.config.operations import Convolution, Flatten, Linear
 from csnn_torch.library import Torch
 
 CONFIG = ModelConfig(input_shape=(6, 6, 1), conv_channels=(2,), hidden=(), num_classes=3, time_steps=5, pool="avg")
@@ -22,16 +24,18 @@ CONV = ("conv1", Convolution(2, 3), "image")
         ([("fc1", Linear(3), "image")], ("fc1", "image", "(6, 6, 1)", "shape of 1")),
         ([CONV, ("conv2", Convolution(2, 3), "conv1")], ("conv2", "conv1", "spikes")),
         ([CONV, ("flatten", Flatten(), "conv1")], ("flatten", "conv1", "spikes")),
-        ([("lif1", LIF, "image")], ("lif1", "image", "current", "2 channels")),
-        ([("conv1", Convolution(4, 3), "image"), ("lif1", LIF, "conv1")], ("lif1", "conv1", "2 channels")),
+        ([("lif1", LIF, "image")], ("lif1", "image", "current")),
         ([("conv1", Convolution(2, 7), "image")], ("conv1", "6x6")),
         ([CONV, ("pool1", Pooling("max", 5, 5), "conv1")], ("pool1", "4x4")),
-        ([("flatten", Flatten(), "image"), ("fc1", Linear(3), "flatten")], ("fc1", "36", "16 bits", "at least 4")),
+        (
+            [("flatten", Flatten(), "image"), ("fc1", Linear(3), "flatten"), ("lif1", LIF, "fc1")],
+            ("fc1", "36", "16 bits", "at least 4"),
+        ),
     ],
 )
 def test_a_node_that_does_not_fit_is_named(nodes, facts):
     with refusing(Misfit, *facts):
-        graph((6, 6, 1), Signal(16), nodes)
+        graph((6, 6, 1), Signal(16), [(name, operation, (Edge(source),)) for name, operation, source in nodes])
 
 
 def test_grids_follow_from_a_nodes_inputs_and_from_the_sums_it_enters():

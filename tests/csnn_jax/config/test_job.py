@@ -138,7 +138,7 @@ def test_fields_left_out_take_their_defaults():
 @pytest.mark.parametrize("version", [1, "2", True, None])
 def test_another_schema_is_refused(version):
     text = json.dumps(json.loads(job_to_json(Config())) | {"schema_version": version})
-    with refusing(UserError, f"schema_version {version!r}", 2):
+    with refusing(UserError, f"schema_version {version!r}", SCHEMA_VERSION):
         job_from_json(text, "x")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.config.graph import Flatten, Pooling
+from csnn_jax.config.operations import Flatten, Pooling
 from csnn_jax.errors import UserError
 from csnn_jax.options import from_json, to_json
 

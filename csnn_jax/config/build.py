@@ -1,0 +1,318 @@
+"""Makes a graph from a description of its nodes: checks and orders them, and derives their shapes and grids."""
+
+import heapq
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from csnn_jax.config.graph import (
+    IMAGE,
+    Current,
+    Edge,
+    Graph,
+    NeuronNode,
+    Node,
+    Signal,
+    WeightedNode,
+    loops,
+)
+from csnn_jax.config.grid import BIAS, LEAST, Grid, Group
+from csnn_jax.config.operations import Flatten, Linear, OneToOne, Operation, Pooling, Weighted
+from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import Neurons
+
+
+class Misfit(UserError):
+    """A node doesn't fit its inputs, or has too many of them.
+
+    Attributes:
+        node: the node.
+        reason: the rest of the message.
+    """
+
+    def __init__(self, node: Node, reason: str):
+        super().__init__(f"{node.name} {reason}")
+        self.node, self.reason = node, reason
+
+
+class NoOutput(Misfit):
+    """A node's window doesn't fit into its input."""
+
+
+class TooManyInputs(Misfit):
+    """A node adds so many inputs that too few bits are left for exact weights."""
+
+
+def graph(
+    shape: tuple[int, ...],
+    values: Signal,
+    nodes: Iterable[tuple[str, Operation, tuple[Edge, ...]]],
+    weight_bits: int | None = None,
+) -> Graph:
+    """Orders nodes, and derives their shapes and grids.
+
+    Args:
+        shape: of an image: (rows, columns, channels).
+        values: the grid of its pixels.
+        nodes: (name, operation, inputs), in any order.
+        weight_bits: maximum bits of a weight, including its sign; None: as many as stay exact.
+
+    Raises:
+        Misfit: a node has no output, or no input that it can read, or there are too few bits for its weights, or the
+            nodes aren't a network with one output.
+    """
+    image = Node(IMAGE, None, (), shape, values)
+    described = {IMAGE: image}
+    for name, operation, inputs in nodes:
+        node = Node(name, operation, inputs)
+        if name in described:
+            raise Misfit(node, "has the name of another node")
+        described[name] = node
+    made = _with_values(_with_shapes(_ordered(described)))
+    _check_reached(made)
+    most, sums = None if weight_bits is None else weight_bits - 1, _sums(made)
+    together = _together(made, sums)
+    specific = {name: _specific(node, made, together, sums, most) for name, node in made.items()}
+    return Graph(specific, _groups(specific, together, sums))
+
+
+def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes with each after its inputs, unless a delay closes a cycle, otherwise in the given order."""
+    for node in nodes.values():
+        for edge in node.inputs:
+            if edge.source not in nodes:
+                raise Misfit(node, f"reads {edge.source}, expected one of {_some(nodes)}")
+    place = {name: number for number, name in enumerate(nodes)}
+    waiting, cycle_of = dict.fromkeys(nodes, 0), loops(nodes)
+    readers: dict[str, list[str]] = {name: [] for name in nodes}
+    for node in nodes.values():
+        for edge in node.inputs:
+            if not edge.delay or cycle_of[edge.source] != cycle_of[node.name]:
+                waiting[node.name] += 1
+                readers[edge.source].append(node.name)
+    ready, ordered = [place[name] for name, left in waiting.items() if not left], dict[str, Node]()
+    heapq.heapify(ready)
+    names = list(nodes)
+    while ready:
+        name = names[heapq.heappop(ready)]
+        ordered[name] = nodes[name]
+        for reader in readers[name]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heapq.heappush(ready, place[reader])
+    if len(ordered) < len(nodes):
+        node = next(node for name, node in nodes.items() if name not in ordered)
+        path = [node.name]
+        while path[-1] not in path[:-1]:
+            undelayed = (edge.source for edge in nodes[path[-1]].inputs if not edge.delay)
+            path.append(next(source for source in undelayed if source not in ordered))
+        cycle = path[path.index(path[-1]) :][::-1]
+        raise Misfit(
+            nodes[cycle[0]], f"is in the cycle {' -> '.join(cycle)}, expected a delay in it, as in {cycle[0]}@1"
+        )
+    return ordered
+
+
+def _some(names: Iterable[str], most: int = 12) -> str:
+    """Names in a message, without the end of a long list."""
+    shown = list(names)
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def _with_shapes(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes with their shapes. Through a delay, a shape may depend on a later node's."""
+    shapes: dict[str, tuple[int, ...]] = {IMAGE: nodes[IMAGE].shape}
+    while len(shapes) < len(nodes):
+        before = len(shapes)
+        for node in nodes.values():
+            if node.name not in shapes and (shape := _shape(node, shapes)):
+                shapes[node.name] = shape
+        if len(shapes) == before:
+            node = next(node for node in nodes.values() if node.name not in shapes)
+            raise Misfit(node, "has a shape that depends on itself, expected an input that comes from the image")
+    for node in nodes.values():
+        if isinstance(node.operation, Neurons) and len({shapes[source] for source, _ in node.inputs}) > 1:
+            listed = " and ".join(f"{source} of shape {shapes[source]}" for source, _ in node.inputs)
+            raise Misfit(node, f"adds {listed}, expected equal shapes")
+        if isinstance(node.operation, Weighted | Pooling | Flatten):
+            _check_rank(node, node.inputs[0].source, shapes[node.inputs[0].source])
+    return {name: replace(node, shape=shapes[name]) for name, node in nodes.items()}
+
+
+def _shape(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The shape of a node's output; None: it isn't known yet."""
+    operation = node.operation
+    known = [(edge.source, shapes[edge.source]) for edge in node.inputs if edge.source in shapes]
+    if not node.inputs or (len(node.inputs) > 1 and not isinstance(operation, Neurons)):
+        raise Misfit(node, f"has {len(node.inputs)} inputs, expected one")
+    if isinstance(operation, Linear | OneToOne):
+        return operation.shape(())
+    if not known:
+        return None
+    source, entering = known[0]
+    if isinstance(operation, Neurons):
+        return entering
+    assert operation is not None
+    _check_rank(node, source, entering)
+    shape = operation.shape(entering)
+    if 0 in shape:
+        raise NoOutput(node, f"has no output for {'x'.join(map(str, entering[:2]))} inputs")
+    return shape
+
+
+def _check_rank(node: Node, source: str, entering: tuple[int, ...]) -> None:
+    operation = node.operation
+    rank = 1 if isinstance(operation, Linear | OneToOne) else 3
+    if rank != len(entering):
+        remedy = "; put a flatten node before it" if isinstance(operation, Linear) else ""
+        raise Misfit(node, f"reads {source} of shape {entering}, expected a shape of {rank}{remedy}")
+    if isinstance(operation, OneToOne) and (operation.channels,) != entering:
+        raise Misfit(node, f"reads {source} of shape {entering}, expected {operation.channels} features")
+
+
+def _with_values(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes with the grids of signals and the parts of currents."""
+    made = {name: replace(node, values=Signal()) for name, node in nodes.items() if isinstance(node.operation, Neurons)}
+    made[IMAGE] = nodes[IMAGE]
+    for node in nodes.values():
+        if node.operation is not None:
+            for edge in node.inputs:
+                _check_reads(node, edge, made[edge.source])
+        if node.name not in made:
+            made[node.name] = replace(node, values=_values(node, made[node.inputs[0].source].values))
+    return {name: made[name] for name in nodes}
+
+
+def _check_reads(node: Node, edge: Edge, entering: Node) -> None:
+    """Raises Misfit unless a node can read another."""
+    if edge.delay and not isinstance(entering.operation, Neurons):
+        raise Misfit(node, f"reads {edge}, expected the delay at neurons, whose spikes can arrive later")
+    is_current = isinstance(entering.values, Current)
+    if isinstance(node.operation, Neurons) and not is_current:
+        raise Misfit(node, f"reads {entering.name}, expected a current: a convolution, a linear node, or a pool of one")
+    if isinstance(node.operation, Weighted | Flatten) and is_current:
+        raise Misfit(node, f"reads the current {entering.name}, expected spikes or the image")
+
+
+def _values(node: Node, entering: Signal | Current) -> Signal | Current:
+    """The grid of a node other than neurons."""
+    operation = node.operation
+    if isinstance(operation, Weighted):
+        return Current(node.name)
+    if not isinstance(operation, Pooling):
+        return entering
+    if isinstance(entering, Signal):
+        return Signal(entering.bits + operation.bits, entering.step * operation.step)
+    divided = operation.bits if operation.kind == "avg" else 0
+    return Current(entering.source, entering.added + operation.bits, entering.divided + divided)
+
+
+def _check_reached(nodes: Mapping[str, Node]) -> None:
+    """Raises Misfit unless every node leads from the image to the only output, the last neurons."""
+    last = [*nodes.values()][-1]
+    read = {edge.source for node in nodes.values() for edge in node.inputs if not edge.delay}
+    ends = [node for node in nodes.values() if node.name not in read]
+    for node in ends:
+        if not isinstance(node.operation, Neurons):
+            raise Misfit(node, "isn't read by any node, expected a network that ends in neurons")
+    after: dict[str, set[str]] = {name: set() for name in nodes}
+    before: dict[str, set[str]] = {name: {edge.source for edge in node.inputs} for name, node in nodes.items()}
+    for name, sources in before.items():
+        for source in sources:
+            after[source].add(name)
+    several = f"doesn't lead to {last.name}, expected one output"
+    for start, edges, reason in ((IMAGE, after, "isn't connected to the image"), (last.name, before, several)):
+        reached, left = {start}, [start]
+        while left:
+            left += (new := edges[left.pop()] - reached)
+            reached |= new
+        for name, node in nodes.items():
+            if name not in reached:
+                raise Misfit(node, reason)
+
+
+Sums = tuple[tuple[Current, ...], ...]
+"""What each exact sum that neurons read consists of."""
+
+
+def _sums(nodes: Mapping[str, Node]) -> Sums:
+    """The exact sums in a network: those of all inputs of neurons, or each input of neurons that add one by one."""
+    sums: dict[tuple[Current, ...], None] = {}
+    for node in nodes.values():
+        if isinstance(node.operation, Neurons):
+            parts = [nodes[edge.source].values for edge in node.inputs]
+            currents = tuple(part for part in parts if isinstance(part, Current))
+            sums |= dict.fromkeys(((one,) for one in currents) if node.operation.separate else (currents,))
+    return tuple(sums)
+
+
+def _together(nodes: Mapping[str, Node], sums: Sums) -> dict[str, tuple[str, ...]]:
+    """For each weighted node, the names of all whose products meet in sums with its own, directly or through others."""
+    together = {name: {name} for name, node in nodes.items() if isinstance(node.operation, Weighted)}
+    for parts in sums:
+        merged = set().union(*(together[part.source] for part in parts))
+        together |= dict.fromkeys(merged, merged)
+    return {one: tuple(name for name in nodes if name in names) for one, names in together.items()}
+
+
+def _times(parts: tuple[Current, ...]) -> list[int]:
+    """How often each part's values count in a sum, in units of the smallest multiple that the sum can have."""
+    most = max(part.divided for part in parts)
+    return [2 ** (part.added + most - part.divided) for part in parts]
+
+
+def _inputs(node: Node, nodes: Mapping[str, Node]) -> int:
+    """Number of products that a weighted node adds."""
+    assert isinstance(node.operation, Weighted)
+    return math.prod(node.operation.kernel_shape(nodes[node.inputs[0].source].shape)[:-1])
+
+
+def _specific(
+    node: Node, nodes: Mapping[str, Node], together: Mapping[str, tuple[str, ...]], sums: Sums, most: int | None
+) -> Node:
+    """A node of its class, with the grid of its weights."""
+    operation = node.operation
+    if isinstance(operation, Neurons):
+        operation = replace(operation, channels=node.shape[-1])
+        return NeuronNode(node.name, operation, node.inputs, node.shape, node.values)
+    if not isinstance(operation, Weighted):
+        return node
+    names = together[node.name]
+    own = [parts for parts in sums if parts[0].source in names]
+    entering = [nodes[nodes[name].inputs[0].source].values for name in names]
+    signals = dict(zip(names, (one for one in entering if isinstance(one, Signal)), strict=True))
+    fewest, total = None, 0
+    added = max(part.added for parts in own for part in parts if part.source == node.name)
+    if len(names) > 1:
+        counts = [
+            sum((_inputs(nodes[part.source], nodes) + BIAS) * n for part, n in zip(parts, _times(parts), strict=True))
+            for parts in own
+        ]
+        total = max(counts)
+        fewest = Grid(1, max(signal.bits for signal in signals.values()), total=total).room
+    shape = operation.kernel_shape(nodes[node.inputs[0].source].shape)
+    grid = Grid(_inputs(node, nodes), *signals[node.name], added, most, total, fewest)
+    if grid.room < LEAST:
+        inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits" if grid.input_bits else f"{grid.terms:,} spikes"
+        others = f" together with {' and '.join(name for name in names if name != node.name)}" * (len(names) > 1)
+        room = f"{max(0, grid.room)} bits for weights, not at least {LEAST}"
+        raise TooManyInputs(node, f"adds {inputs}{others}, which leave {room}")
+    fields = (node.name, operation, node.inputs, node.shape, node.values)
+    return WeightedNode(*fields, kernel_shape=shape, grid=grid)
+
+
+def _groups(
+    nodes: Mapping[str, Node], together: Mapping[str, tuple[str, ...]], sums: Sums
+) -> dict[tuple[str, ...], Group]:
+    """The weighted nodes whose products meet in sums, and their common grids."""
+    groups: dict[tuple[str, ...], Group] = {}
+    for names in dict.fromkeys(together.values()):
+        counted: dict[tuple[int, ...], None] = {}
+        for parts in (parts for parts in sums if parts[0].source in names):
+            count = dict.fromkeys(names, 0)
+            for part, times in zip(parts, _times(parts), strict=True):
+                count[part.source] += times
+            counted[tuple(count.values())] = None
+        grids = tuple(node.grid for name in names if isinstance(node := nodes[name], WeightedNode))
+        groups[names] = Group(grids, tuple(counted))
+    return groups
