@@ -8,7 +8,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time, `_HOME` does this
-    from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+    from csnn_jax.config import Config, DataConfig, ModelConfig, NodeConfig, TrainConfig
     from csnn_jax.engine.scan import count, forward, jit, trace
     from csnn_jax.errors import UserError
     from csnn_jax.fitting import fit
@@ -23,6 +23,7 @@ _HOME = {
     "Config": "config",
     "DataConfig": "config",
     "ModelConfig": "config",
+    "NodeConfig": "config",
     "TrainConfig": "config",
     "Trained": "trained",
     "UserError": "errors",
@@ -42,6 +43,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "ModelConfig",
+    "NodeConfig",
     "TrainConfig",
     "Trained",
     "UserError",

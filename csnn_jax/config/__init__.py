@@ -16,6 +16,7 @@ from csnn_jax.config.network import (
     SurrogateName,
     surrogate_of,
 )
+from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.config.operations import Padding, Pool, Pooling
 from csnn_jax.neurons import PARAMETERS, NeuronFields
 from csnn_jax.neurons.neuron import NEVER, Neurons, Reset
@@ -32,6 +33,7 @@ __all__ = [
     "ModelConfig",
     "NeuronFields",
     "Neurons",
+    "NodeConfig",
     "Output",
     "Padding",
     "Pool",
