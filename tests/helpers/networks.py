@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import reference_numpy as reference
+import reference_graph as reference
+from reference_nodes import chain
 from reference_settings import settings_of
 
 from csnn_jax.config import ModelConfig
@@ -55,10 +56,17 @@ class Network:
     tensors: Tensors
     x: np.ndarray
 
+    @property
+    def described(self) -> reference.Described:
+        """Its nodes, for the reference."""
+        nodes = self.config.network
+        return chain(settings_of(self.config)) if nodes is None else nodes.described()
+
     @functools.cached_property
     def layers(self) -> reference.States:
-        """What the reference computes."""
-        return reference.trace(settings_of(self.config), self.masters, self.x)
+        """What the reference computes, by neurons."""
+        states = reference.trace(self.described, settings_of(self.config), self.masters, self.x)
+        return {name: state for name, state in states.items() if "membrane" in state}
 
 
 def _leaky(shape: tuple[int, int, int], conv: tuple[int, ...], *hidden: int, steps: int = 36, **fields: Any):

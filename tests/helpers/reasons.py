@@ -19,10 +19,6 @@ NO_NIR = {
     "all pools after, 4 bits": "--pool avg",
     "floats": "--pool avg --reset zero",
 }
-STORED = dict.fromkeys(
-    ("kernel 1, learned", "powers of two", "synaptic integrator, values per channel", "sums, values per channel"),
-    "starts",
-)
 CLEAR = dict.fromkeys(
     ("synaptic, sums after", "synaptic, averages after", "all pools after, 4 bits"), "reset clear: snnTorch"
 )
@@ -34,7 +30,6 @@ REASONS = {
         "sums, values per channel": "beta and threshold per layer",
         "averages and sums after, 8 bits": "--pool-after",
     },
-    "NumPy": dict.fromkeys(STORED, "starts"),
     "snnTorch": CLEAR,
     "snnTorch, channels last": CLEAR,
     "C": {"floats": "whole numbers from 0 to 255"},
