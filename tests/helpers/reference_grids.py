@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from reference_layers import Settings, setting
 from reference_nodes import NEURONS, Described, Node, Nodes, Term, built
-from reference_numpy import Array, Tensors, best_exponents, power_above
+from reference_numpy import Array, Tensors, best_exponents, most_extra, power_above
 
 
 def sums(nodes: Nodes) -> list[tuple[Term, ...]]:
@@ -117,7 +117,7 @@ def on_grid(
     shifts = {one.name: signal.bits - signal.step for one, signal in zip(group.members, group.signals, strict=True)}
     largest = np.max([exponents[name] + shift for name, shift in shifts.items()], 0)
     best: tuple[Values, Values] | None = None
-    for extra in range(5 if group.least_bits < 8 else 1):
+    for extra in range(1 + most_extra(group.least_bits, weight_bits)):
         exact = group.common_bits + extra
         unit = np.exp2(largest - exact)
         weights, biases, totals = {}, {}, {}

@@ -35,6 +35,11 @@ def best_exponents(weight_bits: int, weight: Array, lowest: Array, usual: Array)
     return best
 
 
+def most_extra(bits: int, weight_bits: int | None) -> int:
+    """How many bits a neuron may get beyond B."""
+    return 0 if bits >= 8 else 4 if weight_bits is None else min(max(weight_bits - 1 - bits, 0), 4)
+
+
 def on_grid(layer: Layer, weight: Array, bias: Array, exponents: Any = None) -> tuple[Array, Array, Array]:
     """Weights [neurons, products] and biases on their grids, and each neuron's x, in float64: nothing is inexact."""
     b, e = layer.input_bits, 2.0**-layer.input_step
@@ -43,7 +48,7 @@ def on_grid(layer: Layer, weight: Array, bias: Array, exponents: Any = None) -> 
     if layer.weight_bits is not None and layer.weight_bits < 5:
         x = best_exponents(layer.weight_bits, weight, lowest, x) if exponents is None else np.asarray(exponents)
     rounded_weight, rounded_bias = np.zeros_like(weight), np.zeros_like(bias)
-    for extra in range(5 if layer.bits < 8 else 1):
+    for extra in range(1 + most_extra(layer.bits, layer.weight_bits)):
         bits = layer.bits + extra
         g = np.exp2(x - bits)
         coarse = 0 if layer.weight_bits is None else max(0, bits - layer.weight_bits + 1)
