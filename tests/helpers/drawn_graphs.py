@@ -1,6 +1,6 @@
 """Random networks: chains, recurrent layers and branches of both neurons, with weights that strain their grids."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from networks import Network, Recipe, made
 from csnn_jax import NodeConfig
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs.layouts import Tensors, on_grid, with_exponents
+from csnn_jax.runs.layouts import on_grid, with_exponents
 
 RESETS = {"leaky": ("subtract", "zero", "mute", "none"), "synaptic": ("subtract", "zero", "clear", "none")}
 SEPARATE_RESETS = {"leaky": ("subtract", "mute", "none"), "synaptic": ("subtract", "zero", "none")}
@@ -47,12 +47,8 @@ class Drawing:
     def convolutions(self, source: str) -> str:
         """Neurons on images, with one to three branches, one of which may read their last spikes."""
         kernel, pool, size = self.pick((1, 2, 3, 5)), self.pick(("max", "avg", "sum", "none")), self.pick((2, 2, 4))
-        geometry = {
-            "channels": self.pick((1, 3, 17)),
-            "kernel": kernel,
-            "padding": self.pick((kernel // 2, kernel - 1)),
-        }
-        geometry["stride"] = self.pick((1, 1, 2))
+        geometry = {"channels": self.pick((1, 3, 17)), "kernel": kernel, "stride": self.pick((1, 1, 2))}
+        geometry["padding"] = self.pick((kernel // 2, kernel - 1))
         branches = []
         for _ in range(self.pick((1, 1, 2, 3))):
             branch = self.add("convolution", source, bias=self.chance(0.7), **geometry)
@@ -138,24 +134,12 @@ def changed(weight: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> n
     """Weights [channels, products], some channels of which are changed in one of five ways."""
     some = rows[:, None]
     most = np.exp2(np.ceil(np.log2(np.abs(weight).max(1, keepdims=True))))
+    huge = np.arange(len(weight))[:, None] == rng.integers(len(weight))
     ways = (
         weight,
         np.sign(weight) * np.exp2(np.round(np.log2(np.abs(weight) + 1e-6))),
         np.where(some, (1 - 2.0**-24) * most * np.where(rng.random(weight.shape) < 0.9, 1, -1), weight),
         np.where(some & (rng.random() < 0.5), 0, weight),
-        np.where(
-            np.arange(len(weight))[:, None] == rng.integers(len(weight)), 2.0 ** rng.integers(3, 20) * weight, weight
-        ),
+        np.where(huge, 2.0 ** rng.integers(3, 20) * weight, weight),
     )
     return ways[rng.integers(len(ways))]
-
-
-def states(values: dict[str, Any], config: ModelConfig) -> Iterator[tuple[str, np.ndarray]]:
-    """The membranes, synaptic currents and spikes among values by name."""
-    for node in config.graph.neurons:
-        for kind in ("membrane", "synaptic", "spikes"):
-            if f"{node.name}.{kind}" in values:
-                yield f"{node.name}.{kind}", values[f"{node.name}.{kind}"]
-
-
-__all__ = ["Tensors", "drawn", "states"]
