@@ -54,7 +54,7 @@ def test_the_program_and_the_library_give_the_same_answers(built, name):
         assert (answered, found.tolist()) == (answer, expected_scores.tolist())
     count = ctypes.c_int32()
     library._c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
-    for number, layer in enumerate(config.graph.weighted):
+    for number, layer in enumerate(config.graph.neurons):
         membranes = library._c.csnn_membranes(library._state, number, ctypes.byref(count))[: count.value]
         assert membranes == expected(name)[f"{layer.name}.last membrane"][-1].ravel().tolist()
 
