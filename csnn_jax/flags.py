@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.config.job import SEED
+from csnn_jax.config.network import IN_NODES
 from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures
 from csnn_jax.neurons import NEURONS
@@ -209,6 +210,8 @@ def parse_train(
 def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     """The job that flags override, without the parameters that the requested neuron or output doesn't have."""
     model = base.model
+    if "network" in given:
+        model = replace(model, network=given["network"], **{name: getattr(ModelConfig, name) for name in IN_NODES})
     if (name := given.get("neuron", model.neuron)) != model.neuron and name in NEURONS:
         kind = NEURONS[name]
         lacking = [name for name in model.kind.parameters if name not in kind.parameters]
