@@ -21,7 +21,6 @@ from flax import nnx
 from networks import network
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.config.graph import IMAGE
 from csnn_jax.data import Split
 from csnn_jax.data.images import as_floats
 from csnn_jax.engine import event, scan
@@ -132,22 +131,16 @@ def in_numpy(name: str) -> Values:
     if config.graph.initial:
         raise ValueError("it has the values with which training starts")
     x = as_floats(network(name).x, config)
-    values, fired = {}, {IMAGE: x if x.ndim == 5 else x[None]}
-    graph, steps = config.graph, len(x) if x.ndim == 5 else config.time_steps
-    arrays = layouts.from_tensors(config, tensors)
-    parameters = {
-        node.name: {"weight": arrays[f"{node.name}.kernel"], "bias": layouts.bias_of(node, tensors)}
-        for node in graph.weighted
-    }
-    for node in graph.neurons:
-        parameters[node.name] = {name: np.float32(value) for name, value in node.operation.configured}
-        ((source, _),) = node.inputs
-        current = simulation.current(graph, graph[source], parameters, fired[graph.origin(node).name])
-        fired[node.name] = simulation.spikes(graph, node, parameters, {source: current}, steps)
-        weighted = graph.weights(node).name
-        constant = (steps, *current.shape[1:])
-        values[f"{weighted}.current"] = np.broadcast_to(current, constant) if len(current) == 1 else current
-        values[f"{weighted}.spikes"] = fired[node.name]
+    values, frames = {}, x if x.ndim == 5 else x[None]
+    for neurons in config.graph.neurons:
+        node = config.graph.weights(neurons)
+        kernel = layouts.from_torch(tensors[f"{node.name}.weight"], config.graph.unflattened(node))
+        weights = {"weight": kernel, "bias": layouts.bias_of(node, tensors)}
+        current = simulation.current(config.graph, neurons, weights, frames)
+        frames = simulation.spikes(current, config, neurons)
+        constant = (config.time_steps, *current.shape[1:])
+        values[f"{node.name}.current"] = np.broadcast_to(current, constant) if len(current) == 1 else current
+        values[f"{node.name}.spikes"] = frames
     return values
 
 
