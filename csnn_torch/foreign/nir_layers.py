@@ -333,8 +333,9 @@ class Layers:
         self._inputs[part.name] = []
         if node.kind == "LI" and part is not self.output:
             raise node.error("LI doesn't spike, expected it only after the last layer")
-        for name in node.inputs:
-            closes = (name, node.name) in self._network.closing
+        closing = self._network.closing
+        for name in sorted(node.inputs, key=lambda name: (name, node.name) in closing):
+            closes = (name, node.name) in closing
             value = self._values[name]
             if not value.layer:
                 value = self._one_to_one(node, value, closes)

@@ -254,9 +254,12 @@ def read(
     neurons = neurons_of(layers, rules)
     chosen = {name: value for name, value in fields.items() if value is not None}
     every = normalize is not None or any(layer.bias.any() for layer in layers.layers)
-    described = _of_chain(layers, neurons, every) or _of_graph(layers, neurons, normalize is not None)
+    structure = _of_chain(layers, neurons, every)
     try:
-        config = ModelConfig(input_shape=size, **described | stated | chosen)
+        if structure is None:
+            named = {part.name: _settings(part, neurons[part.name]) for part in layers.neurons}
+            structure = {"network": described(layers, named, normalize is not None)}
+        config = ModelConfig(input_shape=size, **structure | stated | chosen)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if divided_by is None and config.encoding == "direct" and config.pixels.are_bytes:
@@ -335,42 +338,47 @@ def _integrates(part: Part) -> bool:
     return part.node is None or part.node.kind == "LI"
 
 
-def _of_graph(layers: Layers, neurons: Mapping[str, _Neurons], bias: bool) -> dict[str, Any]:
-    """The network as described nodes, with a bias where the file has one other than 0.
+def _settings(part: Part, one: _Neurons) -> tuple[str, dict[str, Any]]:
+    """The neuron model of a part, and its settings."""
+    settings: dict[str, Any] = {name: as_number(value) for name, value in one.values.items()}
+    if wide := [name for name, value in one.values.items() if value.ndim]:
+        settings["per_channel"] = wide
+    if _integrates(part):
+        del settings["threshold"]
+        settings["integrator"] = True
+    else:
+        settings["reset"] = one.reset
+    return "leaky" if one.alpha is None else "synaptic", settings
+
+
+def described(
+    layers: Layers, neurons: Mapping[str, tuple[str, dict[str, Any]]], biased: bool = False
+) -> list[NodeConfig]:
+    """A network's nodes, whose layers have a bias where the file has one other than 0.
 
     Args:
-        layers: its parts.
-        neurons: its neurons.
-        bias: whether layers that read the image have a bias in any case.
+        layers: the network.
+        neurons: the model of each part's neurons, and its settings.
+        biased: whether layers that read the image have a bias in any case.
     """
     nodes = []
     for part in list(layers.parts.values())[1:]:
-        inputs = [f"{name}@1" if part.delayed else name for name in part.reads]
         settings: dict[str, Any] = {}
         match part.operation:
+            case None:
+                kind, settings = neurons[part.name]
             case Convolution(_, kernel, stride, padding):
-                settings = {"kernel": kernel, "stride": stride, "padding": padding}
-            case Pooling(_, size, stride):
-                settings = {"size": size, "stride": stride}
+                kind, settings = "convolution", {"kernel": kernel, "stride": stride, "padding": padding}
+            case Pooling(pool, size, stride):
+                kind, settings = f"{pool}_pool", {"size": size, "stride": stride}
+            case _:
+                kind = {Linear: "linear", OneToOne: "one_to_one", Flatten: "flatten"}[type(part.operation)]
         if part.is_layer:
-            of_image = bias and layers.reads_image(part)
-            settings |= {"channels": len(part.weight), "bias": bool(of_image or part.bias.any())}
-        kind = _OPERATIONS.get(type(part.operation)) or f"{getattr(part.operation, 'kind', '')}_pool"
-        if part.operation is None:
-            one = neurons[part.name]
-            kind = "leaky" if one.alpha is None else "synaptic"
-            settings = {name: as_number(value) for name, value in one.values.items()}
-            settings["per_channel"] = [name for name, value in one.values.items() if value.ndim]
-            if _integrates(part):
-                settings["integrator"] = True
-                del settings["threshold"]
-            else:
-                settings["reset"] = one.reset
+            bias = bool(part.bias.any()) or (biased and layers.reads_image(part))
+            settings |= {"channels": len(part.weight), "bias": bias}
+        inputs = [f"{name}@1" if part.delayed else name for name in part.reads]
         nodes.append(NodeConfig(part.name, kind, inputs, **settings))
-    return {"network": nodes}
-
-
-_OPERATIONS = {Convolution: "convolution", Linear: "linear", OneToOne: "one_to_one", Flatten: "flatten"}
+    return nodes
 
 
 def of_metadata(metadata: dict[str, Any], source: str) -> dict[str, Any]:
