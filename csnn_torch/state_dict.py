@@ -89,7 +89,9 @@ def convert(
     stated["bias"] = normalize is not None or any(layer.bias is not None for layer in layers)
     known = _Stack(stated, fields, shapes, input_shape is None)
     config = known.config(names, source)
-    tensors, notes = parameters(config, names, layers, lifs, source, normalize, divided_by)
+    named = {node.name: pair for node, pair in zip(config.graph.weighted, zip(names, layers, strict=True), strict=True)}
+    tensors, notes = parameters(config, named, source, normalize, divided_by)
+    tensors |= lifs.stored(config)
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"assuming images of {'x'.join(map(str, config.input_shape))}; use --input-shape for another size")
     if stated["conv_channels"] and (others := " or ".join(known.fitting()[:3])):

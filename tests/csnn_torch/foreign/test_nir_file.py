@@ -26,7 +26,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def chain(path):
-    return lambda *graph: nir_file.chain(nir_file.read(write(path, *graph)), "net.nir")
+    return lambda *graph: nir_file.ordered(nir_file.read(write(path, *graph)), "net.nir")
 
 
 def test_nodes_edges_and_metadata_are_read_unchanged(path):
@@ -193,5 +193,5 @@ def test_a_long_chain_takes_no_time():
     nodes = {str(number): StoredNode("Scale", {}) for number in range(10_000)}
     nodes = {"a": StoredNode("Input", {}), **nodes, "z": StoredNode("Output", {})}
     began = time.monotonic()
-    assert len(nir_file.chain(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
+    assert len(nir_file.ordered(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
     assert time.monotonic() - began < 5
