@@ -34,6 +34,10 @@ _RESETS = {"leaky": "zero", "synaptic": "clear"}
 def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> str | None:
     """Why this network can't be written as such a file with the same spikes, and the remedy; None: it can."""
     wanted = []
+    if config.network is not None or not config.graph.is_chain:
+        node = next((node for node in config.graph.neurons if len(node.inputs) > 1), config.graph.neurons[0])
+        inputs = " and ".join(map(str, node.inputs))
+        return f"NIR files are only written for chains from flags; {node.name} reads {inputs}"
     if "max" in {pool.kind for pool in config.graph.pools}:
         wanted.append(("has no max-pooling", "--pool avg"))
     reset = _RESETS.get(config.neuron, "zero")

@@ -33,8 +33,8 @@ def step(
     """The graph (image, mem1, mem2, ...) -> (spikes, mem1_next, mem2_next, ...) with a symbolic batch `N`.
 
     Layers of neurons are numbered in the graph's order. If they have more states, such as `syn1`, these come before
-    `mem1`. If membranes determine the class, the first output is `membrane`. Spikes of the step before are computed from
-    `mem1`.
+    `mem1`. If membranes determine the class, the first output is `membrane`. The spikes of the step before are computed
+    from the membranes.
 
     Args:
         config: the stack.

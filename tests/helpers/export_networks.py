@@ -50,7 +50,9 @@ SYNAPTIC = replace(FEW, neuron="synaptic", alpha=(0.9, 0.7, 0.6), beta=(0.8, 0.5
 INTEGRATOR = replace(SYNAPTIC, output="integrator", reset=("zero", "subtract", "zero"), encoding="rate")
 """With two states, and read from membranes."""
 
-RECURRENT = replace(FEW, hidden=(11, 7), recurrent=("fc1", "fc2:one", "fc3"), reset=("zero", "subtract", "zero", "zero"))
+RECURRENT = replace(
+    FEW, hidden=(11, 7), recurrent=("fc1", "fc2:one", "fc3"), reset=("zero", "subtract", "zero", "zero")
+)
 _NODES = [
     NodeConfig("mem1", "convolution", "image", channels=16, kernel=3, padding=1),
     NodeConfig("back", "convolution", "counts@1", channels=16, kernel=1, bias=False),
