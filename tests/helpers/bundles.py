@@ -59,7 +59,7 @@ def drawn(model: ModelConfig, seed: int = 0) -> layouts.Tensors:
     rng = np.random.default_rng(seed)
     tensors = {}
     for name, shape in layouts.expected_shapes(model).items():
-        if name.startswith("lif"):
+        if name in model.graph.initial:
             tensors[name] = np.asarray(rng.uniform(0.3, 0.9, shape), np.float32)
         elif not name.endswith(".exponents"):  # on_grid chooses those
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
