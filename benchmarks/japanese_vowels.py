@@ -31,6 +31,7 @@ import csnn_jax
 from csnn_jax import Config, ModelConfig, TrainConfig, data, machine
 from csnn_jax.config import decided
 from csnn_jax.initial.start import start
+from csnn_jax.network.model import tensors
 from csnn_jax.runs.layouts import parameters
 
 AEON = ("aeon==1.6.0",)
@@ -69,7 +70,7 @@ def main() -> None:
             began = time.perf_counter()
             model = csnn_jax.fit(seeded(config, seed), train, test, classes=9, log=None)
             runs[name].append((model.evaluate(test).accuracy, time.perf_counter() - began))
-            sizes[name] = parameters(model.tensors)
+            sizes[name] = parameters(tensors(model.model))
             if name == "recurrent":
                 began = time.perf_counter()
                 runs["recurrent, snnTorch"].append(
@@ -124,12 +125,10 @@ def seeded(config: Config, seed: int) -> Config:
 def in_snntorch(config: Config, train: data.Split, test: data.Split) -> float:
     """The accuracy of the recurrent network, trained as a user of snnTorch would."""
     config = decided(config)
-    tensors = {name: torch.tensor(value) for name, value in start(config, train).tensors.items()}
-    layers = {
-        name: nn.Linear(*tensors[f"{name}.weight"].shape[::-1], bias=name != "rec1") for name in ("fc1", "rec1", "fc2")
-    }
-    network = nn.ModuleDict(layers)
-    network.load_state_dict(tensors)
+    weights = {name: torch.tensor(value) for name, value in start(config, train).tensors.items()}
+    shapes = {name: weights[f"{name}.weight"].shape[::-1] for name in ("fc1", "rec1", "fc2")}
+    network = nn.ModuleDict({name: nn.Linear(*shape, bias=name != "rec1") for name, shape in shapes.items()})
+    network.load_state_dict(weights)
     gradient = getattr(snn.surrogate, config.model.surrogate)(*filter(None, [config.model.slope]))
     hidden, last = (snn.Leaky(0.9, spike_grad=gradient) for _ in range(2))
 
