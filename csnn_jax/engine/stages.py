@@ -173,6 +173,10 @@ def _check_convolution(stage: Stage, convolution: Convolution, limits: library.L
         raise Unsupported(
             f"the event engine supports kernels of up to {largest} pixels, but {name} has {convolution.kernel}"
         )
+    if 2 * convolution.padding >= convolution.kernel:
+        raise Unsupported(
+            f"the event engine pads by less than half the kernel, but {name} has padding {convolution.padding}"
+        )
     if pool and stage.pooling and (pool.size not in limits.pool_sizes or pool.stride != pool.size):
         raise Unsupported(f"the event engine supports 2x2 pooling or none, but {stage.pooling.name} is {pool}")
     if pool and stage.pooling and pool.kind == "sum":
