@@ -90,8 +90,7 @@ def recurrent_lif(
     passed = spikes if stays is None else spikes * jnp.asarray(stays)
     bits = pack_arrays(passed[:, :, None, :])
     shown = layout.spread(every.swapaxes(0, 1), -1)
-    with jax.named_scope("exact"):  # whole numbers
-        counts = spikes.sum((0, 2))
+    counts = fixed.add_up(fixed.add_up(spikes, 0), 1)
     return Layer(Spikes(bits, layout), shown if membranes else jnp.zeros(0), shown[:, -1], counts, layout)
 
 
