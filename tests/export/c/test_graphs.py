@@ -94,7 +94,7 @@ def at_rest(**fields: Any) -> ModelConfig:
         node("lif1", "leaky", "fc1 rec1 one1", learn=["threshold"]),
         linear("fc2", "lif1", 3),
         linear("late", "lif1@1", 3),
-        node("lif2", "leaky", "fc2 late", threshold=0.3),
+        node("lif2", "leaky", "fc2 late", integrator=True),
         **fields,
     )
 
