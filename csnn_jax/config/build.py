@@ -136,6 +136,13 @@ def _with_shapes(nodes: Mapping[str, Node]) -> dict[str, Node]:
             raise Misfit(node, f"adds {listed}, expected equal shapes")
         if isinstance(node.operation, Weighted | Pooling | Flatten):
             _check_rank(node, node.inputs[0].source, shapes[node.inputs[0].source])
+        if isinstance(node.operation, OneToOne) and isinstance(nodes[node.inputs[0].source].operation, Flatten):
+            flatten = nodes[node.inputs[0].source]
+            *pixels, channels = shapes[flatten.inputs[0].source]
+            if channels > 1 and math.prod(pixels) > 1:  # torch's features are in another order
+                raise Misfit(
+                    node, f"reads {flatten.name} of several pixels and channels, expected one pixel or channel"
+                )
     return {name: replace(node, shape=shapes[name]) for name, node in nodes.items()}
 
 

@@ -34,8 +34,8 @@ struct map {
     int32_t first_begin; /* where its pixels start in csnn_state.begin: height * width entries and the end */
 };
 
-#include "neurons.h" /* neurons[CSNN_LAYERS], step and spikes */
 #include "sums.h"
+#include "neurons.h" /* neurons[CSNN_LAYERS], step and spikes */
 
 /* Weights that give a layer's neurons a current. */
 struct source {

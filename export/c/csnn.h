@@ -26,7 +26,7 @@
  * processor that follow IEEE 754, the membranes are the trained network's, bit for bit.
  *
  * Calls only access the caller's `struct csnn_state`, so use one per thread. Memory: network.h has the sizes of the
- * weights and of a state; the code takes about 5 KB and the stack less than 1 KB (GCC 12, -O3, x86-64).
+ * weights and of a state; the code takes 8 to 12 KB and the stack about 1 KB (GCC 12, -O3, x86-64).
  */
 #ifndef CSNN_H
 #define CSNN_H

@@ -71,7 +71,7 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     if NAME not in manifest["files"]:
         return
     flash, ram = (size(count) for count in manifest["files"][NAME]["memory"].values())
-    device = f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM"
+    device = f"a bare-metal device with {flash} of flash, 6 kB more for the code, and {ram} of RAM"
     yield Advice(5, device, Code(NAME))
     meaning, (constants, state) = manifest["semantics"], manifest["files"][NAME]["memory"].values()
     building = coded(
