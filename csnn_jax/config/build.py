@@ -283,7 +283,7 @@ def _specific(
     signals = dict(zip(names, (one for one in entering if isinstance(one, Signal)), strict=True))
     fewest, total = None, 0
     added = max(part.added for parts in own for part in parts if part.source == node.name)
-    if len(names) > 1:
+    if any(len(parts) > 1 for parts in own):
         counts = [
             sum((_inputs(nodes[part.source], nodes) + BIAS) * n for part, n in zip(parts, _times(parts), strict=True))
             for parts in own
