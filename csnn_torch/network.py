@@ -57,7 +57,7 @@ class Network(nn.Sequential):
         if name in self.fired:
             return self.fired[name]
         neuron: Any = self.get_submodule(name)
-        return neuron.spike_grad(-neuron.threshold).expand(batch, *self.graph[name].channels_first)
+        return neuron.fire(neuron.threshold.new_zeros(batch, *self.graph[name].channels_first))
 
     @property
     def _delayed(self) -> set[str]:

@@ -163,7 +163,7 @@ class ModelConfig(NeuronFields, Described):
         check_rules(self, [*map(_of_chain, IN_NODES), _SLOPE], self)
         last = self.graph.neurons[-1]
         if last.shape[:-1] or last.shape[0] < 2:
-            raise UserError(f"--network: {last.name} has the shape {last.shape}, expected at least 2 classes")
+            raise UserError(f"--network: {last.name} has the shape {last.shape}, expected (classes,) with at least 2")
         adopted = {"num_classes": last.shape[0], "output": "spiking" if last in self.graph.spiking else "integrator"}
         for name, value in adopted.items():
             if getattr(self, name) not in (getattr(ModelConfig, name), value):

@@ -129,7 +129,7 @@ def on_grid(
                 y = np.maximum(exponents[one.name], largest - shifts[one.name] - (bits - weight_bits + 1))
                 step, below = np.exp2(y - weight_bits + 1), np.minimum(below, np.exp2(y))
             weights[one.name] = multiples(weight, step[:, None], below[:, None])
-            biases[one.name] = multiples(bias, unit, 8 * 2.0**exact * unit)
+            biases[one.name] = multiples(bias, unit, 8 * np.exp2(exponents[one.name] + shifts[one.name]))
             totals[one.name] = np.abs(weights[one.name]).sum(1) * 2.0**signal.bits * e + np.abs(biases[one.name])
         fits = np.full(unit.shape, True)
         for terms in group.sums:
@@ -148,5 +148,5 @@ def on_grid(
 
 def multiples(values: Array, step: Array, below: Array) -> Array:
     """The nearest multiples of `step`, the even one of two, that are below a limit in magnitude."""
-    most = below / step - 1
+    most = np.maximum(below / step - 1, 0)
     return np.clip(np.rint(values / step), -most, most) * step
