@@ -10,6 +10,7 @@ from typing import Any
 from csnn_jax.config import NEVER, ModelConfig
 from csnn_jax.config.graph import Edge, Graph, NeuronNode, WeightedNode
 from csnn_jax.config.operations import Convolution, Linear, Pooling
+from csnn_jax.neurons.neuron import Neuron, Reset
 from export.reference import Step
 
 
@@ -111,15 +112,12 @@ def _inflow(graph: Graph, edge: Edge) -> str:
 
 def _currents(graph: Graph) -> str:
     """How neurons add their inputs, in words."""
-    separate = [node for node in graph.neurons if node.operation.separate]
-    lines = []
-    if len(separate) < len(graph.neurons):
-        lines.append("I[t] = the sum of a layer's inputs, exact in any order")
-    if separate:
-        names = "" if len(separate) == len(graph.neurons) else f" ({', '.join(node.name for node in separate)})"
-        lines.append(f"+ I[t] = + its inputs one by one, in order, each sum rounded{names}")
+    apart = [node.name for node in graph.neurons if node.operation.separate and len(node.inputs) > 1]
+    lines = ["I[t] = the sum of a layer's inputs, exact in any order"]
+    if apart:
+        lines.append(f"in {', '.join(apart)}, + I[t] adds the inputs one by one, in order, and rounds each sum")
     if graph.recurrent:
-        lines.append("[t-1] = S[t-1], and S[-1] = 1 where 0 > threshold, else 0")
+        lines += ["NAME[t-1] = the spikes S[t-1] of layer NAME", "S[-1] = 1 where 0 > threshold, else 0"]
     return "; ".join(lines)
 
 
@@ -141,20 +139,18 @@ def _symbols(config: ModelConfig) -> dict[str, str]:
 
 
 def _equations(graph: Graph) -> str:
-    """The equations of the states; those that not all layers have name their resets, or neurons and resets."""
-    layers = dict.fromkeys((node.operation.kind, node.operation.reset) for node in graph.neurons)
-    mixed = len({kind for kind, _ in layers}) > 1
+    """The equations of the states; those that not all layers have name their neurons or resets."""
+    resets: dict[Neuron, dict[Reset, None]] = {}
+    for node in graph.neurons:
+        resets.setdefault(node.operation.kind, {})[node.operation.reset] = None
     owners: dict[str, list[str]] = {}
-    for kind, reset in layers:
-        for line in kind.equations[reset]:
-            owners.setdefault(line, []).append(f"{kind}, reset {reset}" if mixed else reset)
-
-    def whose(names: list[str]) -> str:
-        if len(names) == len(layers):
-            return ""
-        return f" ({' or '.join(names)})" if mixed else f" (reset {', '.join(names)})"
-
-    return "; ".join(line + whose(names) for line, names in owners.items())
+    for kind, used in resets.items():
+        for line in dict.fromkeys(line for reset in used for line in kind.equations[reset]):
+            those = [reset for reset in used if line in kind.equations[reset]]
+            named = [kind.name] if len(resets) > 1 else []
+            named += [f"reset {', '.join(those)}"] if len(those) < len(used) else []
+            owners.setdefault(line, []).append(", ".join(named))
+    return "; ".join(f"{line} ({' or '.join(names)})" if any(names) else line for line, names in owners.items())
 
 
 def _pooling(config: ModelConfig) -> str:
