@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csnn_jax.config.graph import Edge
 from csnn_jax.config.network import ModelConfig, Output
 from csnn_jax.config.nodes import NodeConfig
-from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
+from csnn_jax.config.operations import Convolution, Flatten, Linear, Pooling
 from csnn_jax.errors import UserError, worded
 from csnn_jax.neurons.neuron import THRESHOLDS, Reset, is_threshold
 from csnn_jax.options import check, check_value, show
@@ -29,6 +30,7 @@ from csnn_torch.foreign.network import (
     Weighted,
     as_number,
     channels,
+    node_of,
     parameters,
     stored,
 )
@@ -363,21 +365,16 @@ def described(
     """
     nodes = []
     for part in list(layers.parts.values())[1:]:
-        settings: dict[str, Any] = {}
-        match part.operation:
-            case None:
-                kind, settings = neurons[part.name]
-            case Convolution(_, kernel, stride, padding):
-                kind, settings = "convolution", {"kernel": kernel, "stride": stride, "padding": padding}
-            case Pooling(pool, size, stride):
-                kind, settings = f"{pool}_pool", {"size": size, "stride": stride}
-            case _:
-                kind = {Linear: "linear", OneToOne: "one_to_one", Flatten: "flatten"}[type(part.operation)]
+        edges = [Edge(name, int(part.delayed)) for name in part.reads]
+        operation = part.operation
+        if operation is None:
+            kind, settings = neurons[part.name]
+            nodes.append(NodeConfig(part.name, kind, [*map(str, edges)], **settings))
+            continue
         if part.is_layer:
             bias = bool(part.bias.any()) or (biased and layers.reads_image(part))
-            settings |= {"channels": len(part.weight), "bias": bias}
-        inputs = [f"{name}@1" if part.delayed else name for name in part.reads]
-        nodes.append(NodeConfig(part.name, kind, inputs, **settings))
+            operation = replace(operation, bias=bias)  # type: ignore[call-arg]
+        nodes.append(node_of(part.name, operation, edges))
     return nodes
 
 
@@ -417,7 +414,7 @@ def _input_shape(
         if not known:
             has = f"an input of shape {list(network.shape)}" if network.shape else "no input shape"
             raise UserError(f"{source}: has {has}, expected channels, height and width; see --input-shape")
-        size = (stored[1], stored[2], stored[0]) if len(stored) == 3 else _image(stored[0], source)
+        size = (stored[1], stored[2], stored[0]) if len(stored) == 3 else _image(stored[0])
     check("--input-shape", size, "three positive whole numbers", len(size) == 3 and min(size) > 0)
     if (values := math.prod(size)) > MOST_PIXELS:
         raise UserError(f"{source}: has images of {values:,} values, expected at most {MOST_PIXELS:,}")
@@ -427,9 +424,7 @@ def _input_shape(
     return size, (math.prod(size),) if flat else (channels, height, width)
 
 
-def _image(features: int, source: str) -> tuple[int, int, int]:
-    """The shape of a square gray image with that many pixels."""
+def _image(features: int) -> tuple[int, int, int]:
+    """The shape of images with that many values: square and gray, otherwise one pixel with as many channels."""
     side = math.isqrt(features)
-    if side**2 != features:
-        raise UserError(f"{source}: has {features} inputs, which isn't a square image; use --input-shape")
-    return side, side, 1
+    return (side, side, 1) if side**2 == features else (1, 1, features)

@@ -15,7 +15,7 @@ import h5py
 import nir
 import numpy as np
 
-from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, Node, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node, WeightedNode
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.errors import first_line
@@ -41,10 +41,9 @@ def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFIN
     for kind in config.kinds:
         if reason := kind.lacks("nir"):
             wanted.append((reason.removeprefix("NIR "), "--neuron leaky"))
-        nodes = [node for node in network.neurons if node.operation.kind is kind]
         reset = _RESETS.get(kind.name, "zero")
-        others = [one for one in nodes if one.operation.reset != reset]
-        if others and (by_flags or [one for one in others if one in network.spiking]):
+        nodes = [node for node in network.spiking if node.operation.kind is kind]
+        if others := [one for one in nodes if one.operation.reset != reset]:
             resets = " or ".join(sorted({one.operation.reset for one in others}))
             as_ours = f"not as --reset {resets}" if by_flags else f"not as reset {resets} of {others[0].name}"
             synapse = ", and keeps the synaptic current" if kind.name == "synaptic" else ""
@@ -80,9 +79,10 @@ def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFIN
 def _reason_against_graph(config: ModelConfig, tensors: Tensors, target: Target) -> str | None:
     """The same for the edges of a network that isn't a chain."""
     network = config.graph
-    odd = next(node for node in network if len(node.inputs) > 1 or node.inputs[0].delay or len(_readers(network, node)))
     if target.file != DEFINED.file:
-        return f"{target.file} is only written for chains, and {odd.name} has several inputs, readers or a delay"
+        after = zip(network, network.nodes, strict=False)
+        odd = next(node for node, before in after if node.inputs != (Edge(before),))
+        return f"{target.file} is only written for chains, and {odd.name} reads {', '.join(map(str, odd.inputs))}"
     for node in network.neurons:
         if node.operation.separate and len(node.inputs) > 1:
             return (
@@ -104,11 +104,6 @@ def _reason_against_graph(config: ModelConfig, tensors: Tensors, target: Target)
     if any(not np.array_equal(rounded[name], value) for name, value in moved.items()):
         return "NIR's readers leave out a bias within a cycle in the first step, and elsewhere it exceeds its grid"
     return None
-
-
-def _readers(network: Graph, node: Node) -> tuple[Node, ...]:
-    """The other nodes that read a node, besides the first."""
-    return network.readers(node)[1:]
 
 
 def _undelayed(network: Graph) -> list[tuple[str, str]]:
@@ -210,13 +205,13 @@ def _blocks(network: Graph) -> dict[str, str]:
     """The names of a chain's nodes in a file."""
     digits, names = len(str(len(network.neurons))), dict[str, str]()
     for number, neurons in enumerate(network.neurons, 1):
-        prefix, last = f"layer{number:0{digits}}_", IMAGE
+        prefix = f"layer{number:0{digits}}_"
         for node in (*network.path(neurons), neurons):
             match node.operation:
                 case Pooling():
-                    names[node.name] = (
-                        f"{names[last]}_pool" if names.get(last, "").endswith("spikes") else f"{prefix}pool"
-                    )
+                    before = network.source(node)
+                    after = isinstance(before, NeuronNode)
+                    names[node.name] = f"{names[before.name]}_pool" if after else f"{prefix}pool"
                 case Flatten():
                     names[node.name] = f"{prefix}flatten"
                 case Convolution():
@@ -225,7 +220,6 @@ def _blocks(network: Graph) -> dict[str, str]:
                     names[node.name] = f"{prefix}linear"
                 case _:
                     names[node.name] = f"{prefix}spikes"
-            last = node.name
     return names
 
 
