@@ -4,9 +4,9 @@
 Here, values are returned unchanged, and checked where a node is used.
 """
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -310,8 +310,7 @@ def ordered(graph: Graph, source: str) -> Network:
         closing = closing_edges(nodes, edges)
     except Entered as error:
         raise UserError(f"{source}: {error}") from None
-    open_before, _ = neighbors(nodes, [edge for edge in edges if edge not in closing])
-    names = [name for name in TopologicalSorter(open_before).static_order() if name not in (first, last)]
+    names = [name for name in in_order(nodes, edges, closing) if name not in (first, last)]
     inner = (Node(source, i, name, *nodes[name], tuple(before[name])) for i, name in enumerate(names, 1))
     return Network(_shape(nodes[first]), first, before[last][0], tuple(inner), closing)
 
@@ -349,6 +348,23 @@ def closing_edges(nodes: Iterable[str], edges: Edges) -> frozenset[tuple[str, st
         closing |= closed
         left = [edge for edge in left if edge not in closed]
     raise Entered(f"has cycles more than {_DEEPEST} deep within each other, expected fewer")
+
+
+def in_order(nodes: Iterable[str], edges: Edges, closing: Container[tuple[str, str]]) -> list[str]:
+    """The nodes with each after those that it reads, except through closing edges; otherwise in the given order."""
+    names = list(nodes)
+    place = {name: number for number, name in enumerate(names)}
+    before, after = neighbors(names, [edge for edge in edges if edge not in closing])
+    waiting = {name: len(inputs) for name, inputs in before.items()}
+    ready = [place[name] for name, count in waiting.items() if not count]
+    order: list[str] = []
+    while ready:
+        order.append(names[heapq.heappop(ready)])
+        for name in after[order[-1]]:
+            waiting[name] -= 1
+            if not waiting[name]:
+                heapq.heappush(ready, place[name])
+    return order
 
 
 def _components(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:

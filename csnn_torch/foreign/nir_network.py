@@ -425,6 +425,6 @@ def _input_shape(
 
 
 def _image(features: int) -> tuple[int, int, int]:
-    """The shape of images with that many values: square and gray, otherwise one pixel with as many channels."""
+    """The shape of images with that many values: a square, otherwise a row."""
     side = math.isqrt(features)
-    return (side, side, 1) if side**2 == features else (1, 1, features)
+    return (side, side, 1) if side**2 == features else (1, features, 1)

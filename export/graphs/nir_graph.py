@@ -7,7 +7,6 @@ subtracting reset, but snnTorch, which reads it, resets to zero.)
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -225,9 +224,9 @@ def _blocks(network: Graph) -> dict[str, str]:
 
 def _executed(network: Graph) -> list[Node]:
     """The nodes in an order in which those that close cycles come after what they read."""
-    closing = nir_file.closing_edges(network.nodes, _undelayed(network))
-    before, _ = nir_file.neighbors(network.nodes, [edge for edge in _undelayed(network) if edge not in closing])
-    return [network[name] for name in TopologicalSorter(before).static_order() if name != IMAGE]
+    edges = _undelayed(network)
+    names = nir_file.in_order(network.nodes, edges, nir_file.closing_edges(network.nodes, edges))
+    return [network[name] for name in names if name != IMAGE]
 
 
 def _numbered(nodes: Sequence[Node]) -> dict[str, str]:
