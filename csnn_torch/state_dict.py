@@ -17,6 +17,7 @@ import torch
 from csnn_jax.config import ModelConfig, Neurons, Output
 from csnn_jax.config.graph import Edge
 from csnn_jax.config.network import IN_NODES
+from csnn_jax.config.nodes import Nodes
 from csnn_jax.config.operations import Convolution, Linear, OneToOne, Operation
 from csnn_jax.errors import UserError, naming_arguments, worded
 from csnn_jax.options import check_value, show
@@ -149,7 +150,7 @@ def _recurrent(
         nodes.append(node_of(node.name, operation, inputs))
     left_out = (*IN_NODES, "network")
     kept = {one.name: getattr(config, one.name) for one in dataclass_fields(config) if one.name not in left_out}
-    return ModelConfig(network=nodes, **kept), layers
+    return ModelConfig(network=Nodes(tuple(nodes)), **kept), layers
 
 
 def _fed_back(module: stack.Module, shape: tuple[int, ...]) -> tuple[str, Weighted]:

@@ -10,6 +10,7 @@ import torch
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.nodes import NodeConfig, Nodes
+from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
 from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
@@ -81,11 +82,18 @@ def _reordered(axes: Sequence[int], by: Sequence[int], weight: np.ndarray, enter
     return weight.reshape(len(weight), *sizes).transpose(0, *by).reshape(len(weight), -1)
 
 
+def _recurrent(network: Network, **changes: Any) -> Network:
+    """The network with changes; raises UserError if it isn't recurrent."""
+    if not network.model.graph.recurrent:
+        raise UserError("has no recurrent connections")
+    return replace(network, **changes)
+
+
 def _without_recurrence(network: Network) -> Network:
     graph = network.model.graph
     names = [node.name for node in graph.weighted if graph.delay(node)]
     zeros = {key: 0 * one for key, one in network.tensors.items() if key.rpartition(".")[0] in names}
-    return replace(network, tensors=network.tensors | zeros)
+    return _recurrent(network, tensors=network.tensors | zeros)
 
 
 def _pooled(kind: Any, model: ModelConfig) -> ModelConfig:
@@ -124,8 +132,12 @@ _GENERAL = (
     ),
     changes("one step of delay from each layer to the next", "delay", "delays", lambda _: (0, 1, 1)),
     changes("one step of delay before each layer", "delay", "delays", lambda _: (1, 1, 1)),
-    changes("recurrent connections one step later", "delay", "delays", lambda _: (0, 0, 2)),
-    changes("no bias of recurrent connections in the first step", "delay", "late_bias", lambda _: True),
+    Cause("recurrent connections one step later", "delay", lambda network: _recurrent(network, delays=(0, 0, 2))),
+    Cause(
+        "no bias of recurrent connections in the first step",
+        "delay",
+        lambda network: _recurrent(network, late_bias=True),
+    ),
     Cause("no recurrent connections", "weights", _without_recurrence),
     _weights("kernels flipped, as in a true convolution", lambda x, _: x[..., ::-1, ::-1] if x.ndim == 4 else x),
     _weights("flattened in the order H, W, C instead of C, H, W", partial(_reordered, (2, 0, 1), (2, 3, 1))),
@@ -155,6 +167,8 @@ def of_other(network: Network, other: Network) -> tuple[Cause, ...]:
         mine, value = (getattr(one.model, field.name) for one in (network, other))
         if mine != value:
             text = f"{field.name} {show(value)} instead of {show(mine)}"
+            if isinstance(mine, Nodes) and isinstance(value, Nodes):
+                text = f"other nodes: {', '.join(node.name for node in value.nodes if node not in mine.nodes)}"
             causes.append(changes(text, "other", "model", partial(replace, **{field.name: value})))
     for what, of_layers in (("weights", True), ("values of neurons", False)):
         pairs = [(name, mine, other.tensors.get(name)) for name, mine in network.tensors.items()]

@@ -397,7 +397,7 @@ def _reached(start: str, after: dict[str, list[str]]) -> set[str]:
 
 def _through(nodes: dict[str, StoredNode], edges: Edges, ends: tuple[str, str], source: str) -> list[tuple[str, str]]:
     """The edges without Inputs and Outputs of inner graphs, which change nothing; these are removed from the nodes."""
-    before, after = neighbors(nodes, dict.fromkeys(edges))
+    before, after = neighbors(nodes, [*dict.fromkeys(edges)])
     for name in [name for name, one in nodes.items() if one.kind in ("Input", "Output") and name not in ends]:
         if len(before[name]) * len(after[name]) > MOST_NODES:
             raise UserError(f"{source}: {_listed([name])} has more than {MOST_NODES:,} connections, expected fewer")

@@ -350,7 +350,7 @@ class Layers:
         """A layer with one weight for each feature, for neurons that read the spikes of others directly or scaled."""
         if value.part.operation or value.part.name == IMAGE or len(value.part.shape) != 1:
             raise node.error(f"{node.kind} follows no layer, expected a Conv2d, Linear or Affine before it")
-        operation = OneToOne(*value.shape)
+        operation = OneToOne(math.prod(value.shape))
         name = f"{node.name}_{'rec' if closes else 'in'}"
         weight = value.factor.astype(np.float64)
         part = self._add(node, name, operation, value.shape, reads=[value.part.name], weight=weight)

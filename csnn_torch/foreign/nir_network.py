@@ -18,7 +18,7 @@ import numpy as np
 from csnn_jax.config.graph import Edge
 from csnn_jax.config.network import ModelConfig, Output
 from csnn_jax.config.nodes import NodeConfig
-from csnn_jax.config.operations import Convolution, Flatten, Linear, Pooling
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.errors import UserError, worded
 from csnn_jax.neurons.neuron import THRESHOLDS, Reset, is_threshold
 from csnn_jax.options import check, check_value, show
@@ -371,9 +371,9 @@ def described(
             kind, settings = neurons[part.name]
             nodes.append(NodeConfig(part.name, kind, [*map(str, edges)], **settings))
             continue
-        if part.is_layer:
+        if isinstance(operation, Convolution | Linear | OneToOne):
             bias = bool(part.bias.any()) or (biased and layers.reads_image(part))
-            operation = replace(operation, bias=bias)  # type: ignore[call-arg]
+            operation = replace(operation, bias=bias)
         nodes.append(node_of(part.name, operation, edges))
     return nodes
 

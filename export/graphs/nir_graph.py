@@ -91,10 +91,10 @@ def _reason_against_graph(config: ModelConfig, tensors: Tensors, target: Target)
         delayed = _delayed(network, nir_file.closing_edges(network.nodes, _undelayed(network)))
     except nir_file.Entered as error:
         return f"NIR has no delays, and {error}"
-    for node in network:
-        (edge, *_) = node.inputs
-        if (node.name in delayed) != bool(edge.delay):
-            closes = f"{node.name} reads {edge}, but readers delay what closes a cycle"
+    for one in network:
+        (edge, *_) = one.inputs
+        if (one.name in delayed) != bool(edge.delay):
+            closes = f"{one.name} reads {edge}, but readers delay what closes a cycle"
             return f"NIR has no delays: {closes}{f', here {delayed[0]}' if delayed else ''}"
     moved = _with_biases_moved(network, tensors)
     if moved is None:
@@ -132,9 +132,9 @@ def _with_biases_moved(network: Graph, tensors: Tensors) -> Tensors | None:
         if not network.delay(node) or not bias.any():
             continue
         readers = network.readers(node)
-        others = [one for one in network.sources(readers[0]) if not network.delay(one) and one.bias]
         if len(readers) > 1 or not isinstance(readers[0], NeuronNode):
             return None
+        others = [one for one in network.sources(readers[0]) if not network.delay(one) and one.bias]
         other = next((one for one in others if network.readers(one) == readers), None)
         if other is None:
             return None
