@@ -298,10 +298,10 @@ def ordered(graph: Graph, source: str) -> Network:
     before, after = neighbors(nodes, edges)
     for name, others, verb in ((first, before, "is fed by"), (last, after, "feeds")):
         if others[name]:
-            raise UserError(f"{source}: {_listed([name])} {verb} {_listed(others[name])}, expected no such edge")
+            raise UserError(f"{source}: {_listed([name])} {verb} {_listed(sorted(others[name]))}, expected no such edge")
     if len(before[last]) != 1:
         raise UserError(
-            f"{source}: {_listed([last])} is fed by {_listed(before[last]) or 'nothing'}, expected one node as output"
+            f"{source}: {_listed([last])} is fed by {_listed(sorted(before[last])) or 'nothing'}, expected one node as output"
         )
     for start, by, reason in ((first, after, "isn't fed by the input"), (last, before, "doesn't lead to the output")):
         if loose := sorted(nodes.keys() - _reached(start, by)):

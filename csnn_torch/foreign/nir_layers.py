@@ -208,6 +208,10 @@ class Layers:
             pass
         return part.name == IMAGE
 
+    def reads_itself(self, part: Part) -> bool:
+        """Whether neurons read their own spikes through a layer."""
+        return any(one.part.delayed and one.part.reads == [part.name] for one in self.values_of(part))
+
     def fold(self, part: Part, gain: np.ndarray, offset: np.ndarray) -> None:
         """Changes the current of neurons to gain * current + offset, each one number or one per channel.
 

@@ -54,6 +54,7 @@ class _Neurons(NamedTuple):
         alpha, beta, threshold: parameters, float32; an alpha of None: no synapse.
         gain, offset: factor of the input and what is added to it, float64.
         reset: what a spike does one step later.
+        separate: whether several currents are added one by one.
     """
 
     alpha: Values | None
@@ -62,6 +63,7 @@ class _Neurons(NamedTuple):
     gain: Values
     offset: Values
     reset: Reset
+    separate: bool = False
 
     @property
     def values(self) -> dict[str, Values]:
@@ -78,9 +80,17 @@ def neurons_of(layers: Layers, rules: Rules) -> dict[str, _Neurons]:
     """
     synaptic = layers.chain is not None and any(part.node and part.node.kind == "CubaLIF" for part in layers.neurons)
     read = {part.name: _neurons(part, rules, synaptic) for part in layers.neurons}
+    if rules.late:
+        read |= {part.name: _fed_back(read[part.name]) for part in layers.neurons if layers.reads_itself(part)}
     for part in layers.neurons:
         layers.fold(part, read[part.name].gain, read[part.name].offset)
     return read
+
+
+def _fed_back(one: _Neurons) -> _Neurons:
+    """Neurons that read their own spikes, as snnTorch's RLeaky and RSynaptic compute them."""
+    muted = one.alpha is None and one.reset == "zero"
+    return one._replace(separate=True, reset="mute" if muted else one.reset)
 
 
 def _neurons(part: Part, rules: Rules, synaptic: bool) -> _Neurons:
@@ -345,6 +355,8 @@ def _settings(part: Part, one: _Neurons) -> tuple[str, dict[str, Any]]:
     settings: dict[str, Any] = {name: as_number(value) for name, value in one.values.items()}
     if wide := [name for name, value in one.values.items() if value.ndim]:
         settings["per_channel"] = wide
+    if one.separate:
+        settings["separate"] = True
     if _integrates(part):
         del settings["threshold"]
         settings["integrator"] = True
