@@ -180,7 +180,7 @@ def graph(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> ni
             made = as_node(written[node.name], (1,) if target.legacy else node.channels_first)
         for edge in node.inputs:
             start = names[edge.source]
-            if edge.delay and isinstance(node, WeightedNode):
+            if edge.delay and isinstance(node.operation, Linear | OneToOne):
                 # snnTorch's importer makes a module of a layer and neurons that feed each other, which nirtorch refuses
                 nodes[f"{name}_in"] = nir.Flatten({"input": np.array(network[edge.source].channels_first)}, -1, -1)
                 edges.append((start, f"{name}_in"))
