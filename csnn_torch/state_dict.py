@@ -167,9 +167,8 @@ def _fed_back(module: stack.Module, shape: tuple[int, ...]) -> tuple[str, Weight
     else:
         kernel = list(weight.shape[2:])
         if list(weight.shape[:2]) != [size, size] or len(kernel) != len(shape) - 1 or len(set(kernel)) > 1:
-            raise module.error(
-                name, f"has shape {list(weight.shape)}, expected [{size}, {size}, ...] of a square kernel"
-            )
+            expected = f"{[size, size]}{' and a square kernel' * (len(shape) > 1)}"
+            raise module.error(name, f"has shape {list(weight.shape)}, expected {expected}")
         if kernel and kernel[0] % 2 == 0:
             raise module.error(name, f"has a kernel of {kernel[0]}x{kernel[0]}, expected an odd size")
     types = {one.dtype for one in (weight, bias) if one is not None}

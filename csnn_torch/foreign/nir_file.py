@@ -298,11 +298,12 @@ def ordered(graph: Graph, source: str) -> Network:
     before, after = neighbors(nodes, edges)
     for name, others, verb in ((first, before, "is fed by"), (last, after, "feeds")):
         if others[name]:
-            raise UserError(f"{source}: {_listed([name])} {verb} {_listed(sorted(others[name]))}, expected no such edge")
+            raise UserError(
+                f"{source}: {_listed([name])} {verb} {_listed(sorted(others[name]))}, expected no such edge"
+            )
     if len(before[last]) != 1:
-        raise UserError(
-            f"{source}: {_listed([last])} is fed by {_listed(sorted(before[last])) or 'nothing'}, expected one node as output"
-        )
+        listed = _listed(sorted(before[last])) or "nothing"
+        raise UserError(f"{source}: {_listed([last])} is fed by {listed}, expected one node as output")
     for start, by, reason in ((first, after, "isn't fed by the input"), (last, before, "doesn't lead to the output")):
         if loose := sorted(nodes.keys() - _reached(start, by)):
             raise UserError(f"{source}: {_listed(loose[:1])} {reason}, expected all nodes between input and output")
