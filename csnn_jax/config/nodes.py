@@ -6,6 +6,9 @@
  {"name": "lif1", "operation": "leaky", "inputs": ["fc1", "rec1"], "beta": 0.9}, ...]
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -244,7 +247,7 @@ def read(path: str) -> Nodes:
         UserError: it can't be read, or isn't one; the message names the file.
     """
     if path.endswith(".nir"):
-        raise UserError(f"{path}: NIR comes later")
+        return nodes(_of_nir(path))
     content = reading.read(path, "a JSON file with a network's nodes", MOST_BYTES)
     try:
         values = parsed_json(content.decode(), path)
@@ -257,6 +260,16 @@ def read(path: str) -> Nodes:
         return nodes(values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _of_nir(path: str) -> Any:
+    """The nodes in a NIR file, read by a child process, because h5py and torch aren't needed otherwise."""
+    command = [sys.executable, "-m", "csnn_torch.foreign.nodes", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        line = ([*done.stderr.splitlines()] or ["can't be read"])[-1].removeprefix("error: ")
+        raise UserError(line if line.startswith(path) else f"{path}: {line}")
+    return json.loads(done.stdout)
 
 
 def _from_words(words: Sequence[str]) -> Nodes:

@@ -1,17 +1,19 @@
 """A network from another program's file: its parameters, with BatchNorms and the normalization of images folded in."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
-from csnn_jax.config.graph import IMAGE, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, WeightedNode
 from csnn_jax.config.network import ModelConfig, Output
-from csnn_jax.config.operations import Convolution
+from csnn_jax.config.nodes import NodeConfig
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Operation, Pooling
 from csnn_jax.config.pixels import BYTE
 from csnn_jax.errors import UserError, naming_arguments
-from csnn_jax.neurons.neuron import Reset
+from csnn_jax.neurons.neuron import NEVER, Neurons, Reset
 from csnn_jax.options import check, check_value
 from csnn_jax.options.kinds import number
 from csnn_jax.runs.layouts import Tensors, out_of_range
@@ -206,6 +208,37 @@ def stored(config: ModelConfig, values: Mapping[str, Mapping[str, np.ndarray]]) 
         for node in config.graph.neurons
         for name in node.operation.stored
     }
+
+
+def node_of(name: str, operation: Operation, inputs: Iterable[Edge]) -> NodeConfig:
+    """The description of a node."""
+    settings: dict[str, Any] = {}
+    match operation:
+        case Convolution():
+            kind, settings = "convolution", asdict(operation)
+        case Linear():
+            kind, settings = "linear", asdict(operation)
+        case OneToOne():
+            kind, settings = "one_to_one", asdict(operation)
+        case Pooling(pool, size, stride):
+            kind, settings = f"{pool}_pool", {"size": size, "stride": stride}
+        case Flatten():
+            kind = "flatten"
+        case Neurons():
+            kind, settings = operation.kind.name, dict(operation.configured)
+            settings |= {"reset": operation.reset, "separate": operation.separate}
+            settings |= {"learn": operation.learned, "per_channel": operation.per_channel}
+            if operation["threshold"] >= NEVER:
+                del settings["threshold"], settings["reset"]
+                settings["integrator"] = True
+    return NodeConfig(name, kind, [*map(str, inputs)], **{key: one for key, one in settings.items() if one != ()})
+
+
+def nodes_of(config: ModelConfig) -> list[NodeConfig]:
+    """The nodes of any network, as described or those that its flags make."""
+    if config.network:
+        return list(config.network.nodes)
+    return [node_of(node.name, node.operation, node.inputs) for node in config.graph if node.operation]
 
 
 def as_number(values: np.ndarray) -> float:

@@ -4,9 +4,9 @@
 Here, values are returned unchanged, and checked where a node is used.
 """
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -298,11 +298,12 @@ def ordered(graph: Graph, source: str) -> Network:
     before, after = neighbors(nodes, edges)
     for name, others, verb in ((first, before, "is fed by"), (last, after, "feeds")):
         if others[name]:
-            raise UserError(f"{source}: {_listed([name])} {verb} {_listed(others[name])}, expected no such edge")
+            raise UserError(
+                f"{source}: {_listed([name])} {verb} {_listed(sorted(others[name]))}, expected no such edge"
+            )
     if len(before[last]) != 1:
-        raise UserError(
-            f"{source}: {_listed([last])} is fed by {_listed(before[last]) or 'nothing'}, expected one node as output"
-        )
+        listed = _listed(sorted(before[last])) or "nothing"
+        raise UserError(f"{source}: {_listed([last])} is fed by {listed}, expected one node as output")
     for start, by, reason in ((first, after, "isn't fed by the input"), (last, before, "doesn't lead to the output")):
         if loose := sorted(nodes.keys() - _reached(start, by)):
             raise UserError(f"{source}: {_listed(loose[:1])} {reason}, expected all nodes between input and output")
@@ -310,8 +311,7 @@ def ordered(graph: Graph, source: str) -> Network:
         closing = closing_edges(nodes, edges)
     except Entered as error:
         raise UserError(f"{source}: {error}") from None
-    open_before, _ = neighbors(nodes, [edge for edge in edges if edge not in closing])
-    names = [name for name in TopologicalSorter(open_before).static_order() if name not in (first, last)]
+    names = [name for name in in_order(nodes, edges, closing) if name not in (first, last)]
     inner = (Node(source, i, name, *nodes[name], tuple(before[name])) for i, name in enumerate(names, 1))
     return Network(_shape(nodes[first]), first, before[last][0], tuple(inner), closing)
 
@@ -351,6 +351,23 @@ def closing_edges(nodes: Iterable[str], edges: Edges) -> frozenset[tuple[str, st
     raise Entered(f"has cycles more than {_DEEPEST} deep within each other, expected fewer")
 
 
+def in_order(nodes: Iterable[str], edges: Edges, closing: Container[tuple[str, str]]) -> list[str]:
+    """The nodes with each after those that it reads, except through closing edges; otherwise in the given order."""
+    names = list(nodes)
+    place = {name: number for number, name in enumerate(names)}
+    before, after = neighbors(names, [edge for edge in edges if edge not in closing])
+    waiting = {name: len(inputs) for name, inputs in before.items()}
+    ready = [place[name] for name, count in waiting.items() if not count]
+    order: list[str] = []
+    while ready:
+        order.append(names[heapq.heappop(ready)])
+        for name in after[order[-1]]:
+            waiting[name] -= 1
+            if not waiting[name]:
+                heapq.heappush(ready, place[name])
+    return order
+
+
 def _components(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
     """A number for each node, equal for nodes in the same cycles."""
     from scipy.sparse import csr_array
@@ -381,7 +398,7 @@ def _reached(start: str, after: dict[str, list[str]]) -> set[str]:
 
 def _through(nodes: dict[str, StoredNode], edges: Edges, ends: tuple[str, str], source: str) -> list[tuple[str, str]]:
     """The edges without Inputs and Outputs of inner graphs, which change nothing; these are removed from the nodes."""
-    before, after = neighbors(nodes, dict.fromkeys(edges))
+    before, after = neighbors(nodes, [*dict.fromkeys(edges)])
     for name in [name for name, one in nodes.items() if one.kind in ("Input", "Output") and name not in ends]:
         if len(before[name]) * len(after[name]) > MOST_NODES:
             raise UserError(f"{source}: {_listed([name])} has more than {MOST_NODES:,} connections, expected fewer")

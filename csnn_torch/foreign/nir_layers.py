@@ -208,6 +208,10 @@ class Layers:
             pass
         return part.name == IMAGE
 
+    def reads_itself(self, part: Part) -> bool:
+        """Whether neurons read their own spikes through a layer."""
+        return any(one.part.delayed and one.part.reads == [part.name] for one in self.values_of(part))
+
     def fold(self, part: Part, gain: np.ndarray, offset: np.ndarray) -> None:
         """Changes the current of neurons to gain * current + offset, each one number or one per channel.
 
@@ -350,7 +354,7 @@ class Layers:
         """A layer with one weight for each feature, for neurons that read the spikes of others directly or scaled."""
         if value.part.operation or value.part.name == IMAGE or len(value.part.shape) != 1:
             raise node.error(f"{node.kind} follows no layer, expected a Conv2d, Linear or Affine before it")
-        operation = OneToOne(*value.shape)
+        operation = OneToOne(math.prod(value.shape))
         name = f"{node.name}_{'rec' if closes else 'in'}"
         weight = value.factor.astype(np.float64)
         part = self._add(node, name, operation, value.shape, reads=[value.part.name], weight=weight)

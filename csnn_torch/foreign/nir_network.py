@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from csnn_jax.config.graph import Edge
 from csnn_jax.config.network import ModelConfig, Output
 from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
@@ -29,6 +30,7 @@ from csnn_torch.foreign.network import (
     Weighted,
     as_number,
     channels,
+    node_of,
     parameters,
     stored,
 )
@@ -52,6 +54,7 @@ class _Neurons(NamedTuple):
         alpha, beta, threshold: parameters, float32; an alpha of None: no synapse.
         gain, offset: factor of the input and what is added to it, float64.
         reset: what a spike does one step later.
+        separate: whether several currents are added one by one.
     """
 
     alpha: Values | None
@@ -60,6 +63,7 @@ class _Neurons(NamedTuple):
     gain: Values
     offset: Values
     reset: Reset
+    separate: bool = False
 
     @property
     def values(self) -> dict[str, Values]:
@@ -76,9 +80,17 @@ def neurons_of(layers: Layers, rules: Rules) -> dict[str, _Neurons]:
     """
     synaptic = layers.chain is not None and any(part.node and part.node.kind == "CubaLIF" for part in layers.neurons)
     read = {part.name: _neurons(part, rules, synaptic) for part in layers.neurons}
+    if rules.late:
+        read |= {part.name: _fed_back(read[part.name]) for part in layers.neurons if layers.reads_itself(part)}
     for part in layers.neurons:
         layers.fold(part, read[part.name].gain, read[part.name].offset)
     return read
+
+
+def _fed_back(one: _Neurons) -> _Neurons:
+    """Neurons that read their own spikes, as snnTorch's RLeaky and RSynaptic compute them."""
+    muted = one.alpha is None and one.reset == "zero"
+    return one._replace(separate=True, reset="mute" if muted else one.reset)
 
 
 def _neurons(part: Part, rules: Rules, synaptic: bool) -> _Neurons:
@@ -343,6 +355,8 @@ def _settings(part: Part, one: _Neurons) -> tuple[str, dict[str, Any]]:
     settings: dict[str, Any] = {name: as_number(value) for name, value in one.values.items()}
     if wide := [name for name, value in one.values.items() if value.ndim]:
         settings["per_channel"] = wide
+    if one.separate:
+        settings["separate"] = True
     if _integrates(part):
         del settings["threshold"]
         settings["integrator"] = True
@@ -363,21 +377,16 @@ def described(
     """
     nodes = []
     for part in list(layers.parts.values())[1:]:
-        settings: dict[str, Any] = {}
-        match part.operation:
-            case None:
-                kind, settings = neurons[part.name]
-            case Convolution(_, kernel, stride, padding):
-                kind, settings = "convolution", {"kernel": kernel, "stride": stride, "padding": padding}
-            case Pooling(pool, size, stride):
-                kind, settings = f"{pool}_pool", {"size": size, "stride": stride}
-            case _:
-                kind = {Linear: "linear", OneToOne: "one_to_one", Flatten: "flatten"}[type(part.operation)]
-        if part.is_layer:
+        edges = [Edge(name, int(part.delayed)) for name in part.reads]
+        operation = part.operation
+        if operation is None:
+            kind, settings = neurons[part.name]
+            nodes.append(NodeConfig(part.name, kind, [*map(str, edges)], **settings))
+            continue
+        if isinstance(operation, Convolution | Linear | OneToOne):
             bias = bool(part.bias.any()) or (biased and layers.reads_image(part))
-            settings |= {"channels": len(part.weight), "bias": bias}
-        inputs = [f"{name}@1" if part.delayed else name for name in part.reads]
-        nodes.append(NodeConfig(part.name, kind, inputs, **settings))
+            operation = replace(operation, bias=bias)
+        nodes.append(node_of(part.name, operation, edges))
     return nodes
 
 
@@ -417,7 +426,7 @@ def _input_shape(
         if not known:
             has = f"an input of shape {list(network.shape)}" if network.shape else "no input shape"
             raise UserError(f"{source}: has {has}, expected channels, height and width; see --input-shape")
-        size = (stored[1], stored[2], stored[0]) if len(stored) == 3 else _image(stored[0], source)
+        size = (stored[1], stored[2], stored[0]) if len(stored) == 3 else _image(stored[0])
     check("--input-shape", size, "three positive whole numbers", len(size) == 3 and min(size) > 0)
     if (values := math.prod(size)) > MOST_PIXELS:
         raise UserError(f"{source}: has images of {values:,} values, expected at most {MOST_PIXELS:,}")
@@ -427,9 +436,7 @@ def _input_shape(
     return size, (math.prod(size),) if flat else (channels, height, width)
 
 
-def _image(features: int, source: str) -> tuple[int, int, int]:
-    """The shape of a square gray image with that many pixels."""
+def _image(features: int) -> tuple[int, int, int]:
+    """The shape of images with that many values: a square, otherwise a row."""
     side = math.isqrt(features)
-    if side**2 != features:
-        raise UserError(f"{source}: has {features} inputs, which isn't a square image; use --input-shape")
-    return side, side, 1
+    return (side, side, 1) if side**2 == features else (1, features, 1)

@@ -7,7 +7,6 @@ subtracting reset, but snnTorch, which reads it, resets to zero.)
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import h5py
 import nir
 import numpy as np
 
-from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, Node, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node, WeightedNode
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.errors import first_line
@@ -41,10 +40,9 @@ def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFIN
     for kind in config.kinds:
         if reason := kind.lacks("nir"):
             wanted.append((reason.removeprefix("NIR "), "--neuron leaky"))
-        nodes = [node for node in network.neurons if node.operation.kind is kind]
         reset = _RESETS.get(kind.name, "zero")
-        others = [one for one in nodes if one.operation.reset != reset]
-        if others and (by_flags or [one for one in others if one in network.spiking]):
+        nodes = [node for node in network.spiking if node.operation.kind is kind]
+        if others := [one for one in nodes if one.operation.reset != reset]:
             resets = " or ".join(sorted({one.operation.reset for one in others}))
             as_ours = f"not as --reset {resets}" if by_flags else f"not as reset {resets} of {others[0].name}"
             synapse = ", and keeps the synaptic current" if kind.name == "synaptic" else ""
@@ -80,9 +78,10 @@ def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFIN
 def _reason_against_graph(config: ModelConfig, tensors: Tensors, target: Target) -> str | None:
     """The same for the edges of a network that isn't a chain."""
     network = config.graph
-    odd = next(node for node in network if len(node.inputs) > 1 or node.inputs[0].delay or len(_readers(network, node)))
     if target.file != DEFINED.file:
-        return f"{target.file} is only written for chains, and {odd.name} has several inputs, readers or a delay"
+        after = zip(network, network.nodes, strict=False)
+        odd = next(node for node, before in after if node.inputs != (Edge(before),))
+        return f"{target.file} is only written for chains, and {odd.name} reads {', '.join(map(str, odd.inputs))}"
     for node in network.neurons:
         if node.operation.separate and len(node.inputs) > 1:
             return (
@@ -92,10 +91,10 @@ def _reason_against_graph(config: ModelConfig, tensors: Tensors, target: Target)
         delayed = _delayed(network, nir_file.closing_edges(network.nodes, _undelayed(network)))
     except nir_file.Entered as error:
         return f"NIR has no delays, and {error}"
-    for node in network:
-        (edge, *_) = node.inputs
-        if (node.name in delayed) != bool(edge.delay):
-            closes = f"{node.name} reads {edge}, but readers delay what closes a cycle"
+    for one in network:
+        (edge, *_) = one.inputs
+        if (one.name in delayed) != bool(edge.delay):
+            closes = f"{one.name} reads {edge}, but readers delay what closes a cycle"
             return f"NIR has no delays: {closes}{f', here {delayed[0]}' if delayed else ''}"
     moved = _with_biases_moved(network, tensors)
     if moved is None:
@@ -104,11 +103,6 @@ def _reason_against_graph(config: ModelConfig, tensors: Tensors, target: Target)
     if any(not np.array_equal(rounded[name], value) for name, value in moved.items()):
         return "NIR's readers leave out a bias within a cycle in the first step, and elsewhere it exceeds its grid"
     return None
-
-
-def _readers(network: Graph, node: Node) -> tuple[Node, ...]:
-    """The other nodes that read a node, besides the first."""
-    return network.readers(node)[1:]
 
 
 def _undelayed(network: Graph) -> list[tuple[str, str]]:
@@ -138,9 +132,9 @@ def _with_biases_moved(network: Graph, tensors: Tensors) -> Tensors | None:
         if not network.delay(node) or not bias.any():
             continue
         readers = network.readers(node)
-        others = [one for one in network.sources(readers[0]) if not network.delay(one) and one.bias]
         if len(readers) > 1 or not isinstance(readers[0], NeuronNode):
             return None
+        others = [one for one in network.sources(readers[0]) if not network.delay(one) and one.bias]
         other = next((one for one in others if network.readers(one) == readers), None)
         if other is None:
             return None
@@ -186,7 +180,7 @@ def graph(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> ni
             made = as_node(written[node.name], (1,) if target.legacy else node.channels_first)
         for edge in node.inputs:
             start = names[edge.source]
-            if edge.delay and isinstance(node, WeightedNode):
+            if edge.delay and isinstance(node.operation, Linear | OneToOne):
                 # snnTorch's importer makes a module of a layer and neurons that feed each other, which nirtorch refuses
                 nodes[f"{name}_in"] = nir.Flatten({"input": np.array(network[edge.source].channels_first)}, -1, -1)
                 edges.append((start, f"{name}_in"))
@@ -210,13 +204,13 @@ def _blocks(network: Graph) -> dict[str, str]:
     """The names of a chain's nodes in a file."""
     digits, names = len(str(len(network.neurons))), dict[str, str]()
     for number, neurons in enumerate(network.neurons, 1):
-        prefix, last = f"layer{number:0{digits}}_", IMAGE
+        prefix = f"layer{number:0{digits}}_"
         for node in (*network.path(neurons), neurons):
             match node.operation:
                 case Pooling():
-                    names[node.name] = (
-                        f"{names[last]}_pool" if names.get(last, "").endswith("spikes") else f"{prefix}pool"
-                    )
+                    before = network.source(node)
+                    after = isinstance(before, NeuronNode)
+                    names[node.name] = f"{names[before.name]}_pool" if after else f"{prefix}pool"
                 case Flatten():
                     names[node.name] = f"{prefix}flatten"
                 case Convolution():
@@ -225,15 +219,14 @@ def _blocks(network: Graph) -> dict[str, str]:
                     names[node.name] = f"{prefix}linear"
                 case _:
                     names[node.name] = f"{prefix}spikes"
-            last = node.name
     return names
 
 
 def _executed(network: Graph) -> list[Node]:
     """The nodes in an order in which those that close cycles come after what they read."""
-    closing = nir_file.closing_edges(network.nodes, _undelayed(network))
-    before, _ = nir_file.neighbors(network.nodes, [edge for edge in _undelayed(network) if edge not in closing])
-    return [network[name] for name in TopologicalSorter(before).static_order() if name != IMAGE]
+    edges = _undelayed(network)
+    names = nir_file.in_order(network.nodes, edges, nir_file.closing_edges(network.nodes, edges))
+    return [network[name] for name in names if name != IMAGE]
 
 
 def _numbered(nodes: Sequence[Node]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from csnn_jax.config.graph import Node
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.nodes import Nodes
 from csnn_jax.document.blocks import Code, Listing, Paragraph
 from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.equality import Comparison
@@ -110,7 +111,7 @@ def simulate(path: Path, program: Program, x: Tensor, time_steps: int, like_ours
     fields: dict[str, Any] = nir_network.of_metadata(stored.metadata, str(path))
     fields.pop("dt", None)
     nodes = nir_network.described(layers, {part.name: ("synaptic", {}) for part in layers.neurons})
-    graph = ModelConfig(input_shape=(height, width, channels), network=nodes, **fields).graph
+    graph = ModelConfig(input_shape=(height, width, channels), network=Nodes(tuple(nodes)), **fields).graph
     tensors: Tensors = {}
     for part in layers.layers:
         tensors |= {f"{part.name}.weight": part.weight, f"{part.name}.bias": part.bias}
@@ -119,8 +120,8 @@ def simulate(path: Path, program: Program, x: Tensor, time_steps: int, like_ours
     assert leaky is not None
     library = _Arithmetic(program, leaky, neurons)
     steps = library.run(graph, library.parameters(graph, tensors), x, time_steps)
-    layers = zip(*([one.values[node.name] for node in graph.neurons] for one in steps), strict=True)
-    return [torch.stack(layer) for layer in layers]
+    by_layer = zip(*([one.values[node.name] for node in graph.neurons] for one in steps), strict=True)
+    return [torch.stack(layer) for layer in by_layer]
 
 
 def part(place: int, program: Program) -> Part:
