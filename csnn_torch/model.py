@@ -183,8 +183,6 @@ def reset(network: nn.Sequential) -> None:
     """Clears the state of this network. (snnTorch's `utils.reset` clears every network of the process.)"""
     for neuron in neurons(network):
         neuron.reset_mem()
-    if isinstance(network, Network):
-        network.fired = {}
 
 
 def check_input(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> None:
