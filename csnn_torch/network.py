@@ -38,12 +38,21 @@ class Network(nn.Sequential):
         self.choose_exponents()
 
     def forward(self, x: torch.Tensor) -> Any:
-        return exactly(self, lambda: super(Network, self).forward(x) if self.graph.is_chain else self._step(x))
+        return exactly(self, lambda: super(Network, self).forward(x) if self.graph.is_chain else self.step(x, {}))
 
-    def _step(self, x: torch.Tensor) -> Any:
-        """A step of a network that isn't a chain."""
+    def constants(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The outputs of the nodes that depend only on the image, by name."""
         modules, values = dict(self.named_children()), {IMAGE: x}
+        for name in self.graph.constant:
+            values[name] = modules[name](values[self.graph.source(self.graph[name]).name])
+        return values
+
+    def step(self, x: torch.Tensor, known: Mapping[str, torch.Tensor]) -> Any:
+        """A step of any network, where the outputs of some nodes may be known; doesn't round weights."""
+        modules, values = dict(self.named_children()), {IMAGE: x} | known
         for node in self.graph:
+            if node.name in known:
+                continue
             inputs = [self._earlier(source, len(x)) if delay else values[source] for source, delay in node.inputs]
             output = modules[node.name](functools.reduce(operator.add, inputs))
             values[node.name] = output[0] if isinstance(output, tuple) else output
