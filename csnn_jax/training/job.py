@@ -271,4 +271,5 @@ def _sample(job: Job) -> spikes.Sample:
     trace = job.trainer.trace(image).map(lambda layer: layer[:, 0])
     membranes, fired = list(trace.membranes.values()), list(trace.spikes.values())
     thresholds = [None if value == NEVER else value for value in config.model.thresholds]
-    return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names, dataset.final)
+    names = None if config.model.network is None else list(trace.membranes)
+    return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names, dataset.final, names)
