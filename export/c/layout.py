@@ -7,7 +7,6 @@ from typing import NamedTuple
 from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, Node, WeightedNode
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.operations import Flatten, Pooling
-from csnn_jax.runs.layouts import Tensors
 
 
 class Map(NamedTuple):
@@ -156,9 +155,8 @@ def _pool(nodes: list[Node]) -> Pooling | None:
     return pool
 
 
-def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
+def reason_against(config: ModelConfig) -> str | None:
     """Why there's no C program for this network, in one line; None if there is one."""
-    del tensors
     graph = config.graph
     for path in (path for neurons in graph.neurons for path in _paths(graph, neurons)):
         pooled = path.after[:-1] + (path.before if path.origin.name == IMAGE else path.before[:-1])

@@ -52,7 +52,7 @@ def write_sources(
     Raises:
         ValueError: there is a `layout.reason_against` this network.
     """
-    if reason := layout.reason_against(config, tensors):
+    if reason := layout.reason_against(config):
         raise ValueError(reason)
     folder.mkdir(parents=True, exist_ok=True)
     for name in SOURCES:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.document.blocks import Code, Paragraph, Words, coded
 from csnn_jax.document.numbers import size
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
+from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import output, summed
 from export.bundle import GOLDEN, Manifest
 from export.c import headers, layout, program
@@ -25,6 +27,11 @@ SAMPLES = f"{GOLDEN}/c/samples.bin"
 MAKE = "make -C c -f Makefile BUILD=../../csnn-build"
 """The make command in reports, for a bundle's folder. It names the Makefile, because make prefers a GNUmakefile, and
 builds outside the folder."""
+
+
+def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
+    """Why there's no C program of a network; None: there's one."""
+    return layout.reason_against(config)
 
 
 def write(bundle: Bundle) -> None:
@@ -113,7 +120,7 @@ PART = Part(
     },
     write=write,
     check=check,
-    reason_against=layout.reason_against,
+    reason_against=reason_against,
     form="C",
     timing=Timing(
         "whole window", measure, lambda _: coded("{}, built by {}, which processes only spikes", NAME, "make")

@@ -242,7 +242,7 @@ def test_pools_that_c_lacks_are_refused_by_name(tmp_path, nodes, names):
         input_shape=(8, 8, 1),
     )
     tensors = drawn(config, 0)
-    reason = layout.reason_against(config, tensors)
+    reason = layout.reason_against(config)
     assert_line(reason, *names)
     assert not [name for part in parts.possible(config, tensors) for name in part.what if "c/" in name]
     with refusing(ValueError, *names):
