@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from csnn_jax.config import ModelConfig, Neurons, Output
-from csnn_jax.config.graph import Edge
+from csnn_jax.config.graph import Edge, Operation
 from csnn_jax.config.network import IN_NODES
 from csnn_jax.config.nodes import Nodes
-from csnn_jax.config.operations import Convolution, Linear, OneToOne, Operation
+from csnn_jax.config.operations import Convolution, Linear, OneToOne
 from csnn_jax.errors import UserError, naming_arguments, worded
 from csnn_jax.options import check_value, show
 from csnn_jax.options.kinds import number

@@ -12,12 +12,13 @@ from csnn_jax.config.graph import (
     Graph,
     NeuronNode,
     Node,
+    Operation,
     Signal,
     WeightedNode,
     loops,
 )
 from csnn_jax.config.grid import BIAS, LEAST, Grid, Group
-from csnn_jax.config.operations import Flatten, Linear, OneToOne, Operation, Pooling, Weighted
+from csnn_jax.config.operations import Flatten, Linear, OneToOne, Pooling, Weighted
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neurons
 
@@ -37,6 +38,10 @@ class Misfit(UserError):
 
 class NoOutput(Misfit):
     """A node's window doesn't fit into its input."""
+
+
+class InexactPool(Misfit):
+    """A pool divides by, or adds, a number of pixels that isn't a power of two."""
 
 
 class TooManyInputs(Misfit):
@@ -213,6 +218,8 @@ def _values(node: Node, entering: Signal | Current) -> Signal | Current:
         return Current(node.name)
     if not isinstance(operation, Pooling):
         return entering
+    if not operation.is_exact:
+        raise InexactPool(node, f"has windows of {operation.window} pixels, which isn't exact for {operation.kind}")
     if isinstance(entering, Signal):
         return Signal(entering.bits + operation.bits, entering.step * operation.step)
     divided = operation.bits if operation.kind == "avg" else 0

@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from csnn_jax.config.grid import Grid, Group
-from csnn_jax.config.operations import Convolution, Flatten, Linear, Operation, Pooling, Weighted
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling, Weighted
 from csnn_jax.neurons.neuron import NEVER, Neurons
 
+Operation = Convolution | Linear | OneToOne | Pooling | Flatten | Neurons
 IMAGE = "image"
 """The node that every graph begins with."""
 

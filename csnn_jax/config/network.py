@@ -7,11 +7,11 @@ from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 from csnn_jax.config import grid
-from csnn_jax.config.build import Misfit, NoOutput, TooManyInputs, graph
-from csnn_jax.config.graph import IMAGE, Edge, Graph, Signal
+from csnn_jax.config.build import InexactPool, Misfit, NoOutput, TooManyInputs, graph
+from csnn_jax.config.graph import IMAGE, Edge, Graph, Operation, Signal
 from csnn_jax.config.names import MOST_CLASSES
 from csnn_jax.config.nodes import FILE, Nodes, nodes
-from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Operation, Padding, Pool, Pooling
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Padding, Pool, Pooling
 from csnn_jax.config.pixels import SPIKES, Pixels
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
@@ -49,7 +49,8 @@ _RECURRENT = text(
     "LAYER",
 )
 _data, _network, _neuron = (partial(option, group=name) for name in ("data", "network", "neuron"))
-_HINTS = {
+_HINTS: dict[type[Misfit], str] = {
+    InexactPool: "expected sides of 2, 4 or 8",
     NoOutput: "expected larger images, or smaller or fewer kernels, strides and pools",
     TooManyInputs: "expected fewer: smaller kernels or images, larger strides or pools, fewer channels or neurons",
 }

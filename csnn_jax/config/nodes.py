@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from csnn_jax import reading
-from csnn_jax.config.graph import IMAGE, Edge
-from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Operation, Pooling
+from csnn_jax.config.graph import IMAGE, Edge, Operation
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import DECAY, NEURONS, THRESHOLD
 from csnn_jax.neurons.neuron import NEVER, Neurons, Reset

@@ -4,9 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from csnn_jax.errors import UserError
-from csnn_jax.neurons.neuron import Neurons
-
 Pool = Literal["max", "avg", "sum", "none"]
 Padding = Literal["same", "valid"]
 
@@ -95,15 +92,15 @@ class Pooling:
     size: int = 2
     stride: int = 2
 
-    def __post_init__(self):
-        if self.kind != "max" and self.window & (self.window - 1):
-            inexact = f"{self.kind} of {self.window} pixels isn't exact"
-            raise UserError(f"--pool-size {self.size}: {inexact}, expected 2, 4 or 8")
-
     @property
     def window(self) -> int:
         """Pixels in a window."""
         return self.size**2
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all frameworks compute the same: averages and sums only of a power of two pixels."""
+        return self.kind == "max" or not self.window & (self.window - 1)
 
     @property
     def bits(self) -> int:
@@ -143,5 +140,4 @@ def _positions(length: int, window: int, stride: int) -> int:
     return max(0, (length - window) // stride + 1)
 
 
-Operation = Convolution | Linear | OneToOne | Pooling | Flatten | Neurons
 Weighted = Convolution | Linear | OneToOne

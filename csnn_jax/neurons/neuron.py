@@ -55,7 +55,12 @@ class Operations(Protocol):
 
 
 def accumulated(x: Any, currents: Sequence[Any]) -> Any:
-    """A decayed state plus the currents of neurons, added one by one, each sum rounded."""
+    """A decayed state plus the currents of neurons, added one by one, each sum rounded.
+
+    Args:
+        x: the decayed state.
+        currents: in order.
+    """
     return functools.reduce(operator.add, currents, x)
 
 

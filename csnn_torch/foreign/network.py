@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from csnn_jax.config.graph import IMAGE, Edge, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, Operation, WeightedNode
 from csnn_jax.config.network import ModelConfig, Output
 from csnn_jax.config.nodes import NodeConfig
-from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Operation, Pooling
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.config.pixels import BYTE
 from csnn_jax.errors import UserError, naming_arguments
 from csnn_jax.neurons.neuron import NEVER, Neurons, Reset

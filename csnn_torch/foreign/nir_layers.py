@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from csnn_jax.config.graph import IMAGE
-from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Operation, Pooling, Weighted
+from csnn_jax.config.graph import IMAGE, Operation
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling, Weighted
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.options import show
 from csnn_torch.foreign.nir_file import Network, Node

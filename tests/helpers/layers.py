@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from csnn_jax.config import ModelConfig, Pooling
 from csnn_jax.config.build import graph
-from csnn_jax.config.graph import Edge, Signal
-from csnn_jax.config.operations import Convolution, Flatten, Linear, Operation
+from csnn_jax.config.graph import Edge, Operation, Signal
+from csnn_jax.config.operations import Convolution, Flatten, Linear
 from csnn_jax.engine.stages import Stage, stages
 
 
