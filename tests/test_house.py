@@ -14,7 +14,7 @@ from documents import ROOT
 import csnn_jax
 
 PACKAGES = ("csnn_jax", "csnn_torch", "export")
-LONGEST = 12
+LONGEST = 13
 """The maximum number of modules in a chain of imports."""
 LINES = 500
 """The maximum length of a file."""
