@@ -14,7 +14,6 @@ from csnn_jax.config.graph import IMAGE
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.batches import as_input
 from csnn_jax.data.images import as_floats
-from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Carry, Trace, output, step
 from csnn_torch.library import Torch
@@ -68,15 +67,16 @@ class Step:
     def trace(self, states: Iterable[Sequence[Tensor]]) -> Trace:
         """The trace that has these states after each step, in the order of `state_shapes`, with their spikes S[t]."""
         by_node = self._by_node([torch.stack(state) for state in zip(*states, strict=True)])
-        spikes = {}
-        for node, state in by_node.items():
-            threshold = self.config.kind.threshold(self.parameters[node], state)
-            spikes[node] = self._library.fired(state[MEMBRANE], threshold)
-        return Trace(by_node, spikes)
+        graph, parameters = self.config.graph, self.parameters
+        return Trace(
+            by_node, {name: self._library.spikes(graph[name], parameters[name], one) for name, one in by_node.items()}
+        )
 
     def _by_node(self, states: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
-        names, left = self.config.kind.states, iter(states)
-        return {node.name: {name: next(left) for name in names} for node in self.config.graph.neurons}
+        left = iter(states)
+        return {
+            node.name: {name: next(left) for name in node.operation.kind.states} for node in self.config.graph.neurons
+        }
 
 
 def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from csnn_jax.config import NEVER, ModelConfig
-from csnn_jax.config.graph import Graph, WeightedNode
-from csnn_jax.config.operations import Convolution
+from csnn_jax.config.graph import Edge, Graph, NeuronNode, WeightedNode
+from csnn_jax.config.operations import Convolution, Linear, Pooling
+from csnn_jax.neurons.neuron import Neuron, Reset
 from export.reference import Step
 
 
@@ -28,25 +29,28 @@ def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any
 
     `sequence`: whether the input is one frame per step, instead of one image for all steps. `names`: of the classes.
     """
-    config = step.config
+    config, graph = step.config, step.config.graph
     resets = [*dict.fromkeys(config.resets)]
+    described = " and ".join(kind.description for kind in config.kinds)
     last = "; those of the last layer never spike" if config.output == "integrator" else ""
     return {
-        "neuron": config.kind.description + last,
+        "neuron": described + last,
         "layers": [
             {
-                "layer": config.graph.weights(neurons).name,
-                "operation": _operation(config.graph, config.graph.weights(neurons)),
+                "layer": graph.label(neurons),
+                "operation": _operation(config, neurons),
                 "neurons": neurons.name,
+                **({"kind": neurons.operation.kind.name} if len(config.kinds) > 1 else {}),
                 "shape": list(neurons.channels_first),
                 "reset": neurons.operation.reset,
-                **{name: _value(step, neurons.name, name) for name in config.kind.parameters},
+                **{name: _value(step, neurons.name, name) for name in neurons.operation.kind.parameters},
             }
-            for neurons in config.graph.neurons
+            for neurons in graph.neurons
         ],
         "equations": {
+            **({} if graph.is_chain else {"currents": _currents(graph)}),
             "reset": "none" if resets == ["none"] else "R[t] = 1 where U[t-1] > threshold, else 0",
-            "membrane": _equations(config),
+            "membrane": _equations(graph),
             "spike": "S[t] = 1 where U[t] > threshold, else 0",
         },
         "reset": resets[0] if len(resets) == 1 else ", ".join(config.resets),
@@ -69,15 +73,52 @@ def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any
 _BEST = {"spikes": "most output spikes", "membrane": "largest sum of output membranes, added step by step,"}
 
 
-def _operation(graph: Graph, node: WeightedNode) -> str:
-    """A convolution or linear layer with its pools, in words."""
-    operation, before, after = node.operation, graph.pool_before(node), graph.pool_after(node)
-    bias, pooled = "" if node.bias else ", no bias", f"pool {before}, " if before else ""
+def _operation(config: ModelConfig, neurons: NeuronNode) -> str:
+    """What makes the current of neurons, in words."""
+    graph = config.graph
+    if not _is_plain(config):
+        return " + ".join(_inflow(graph, edge) for edge in neurons.inputs)
+    node = graph.weights(neurons)
+    before, after = graph.pool_before(node), graph.pool_after(node)
+    pooled = f"pool {before}, " if before else ""
+    pool = f", pool {after}" if after else ", no pool"
+    return f"{pooled}{_weights(node)}{pool if node.is_convolution else ''}{'' if node.bias else ', no bias'}"
+
+
+def _is_plain(config: ModelConfig) -> bool:
+    """Whether it's a chain with at most one pool for each layer, as flags describe it."""
+    return config.network is None and config.graph.is_chain
+
+
+def _weights(node: WeightedNode) -> str:
+    """An operation with weights, in words."""
+    operation = node.operation
     if not isinstance(operation, Convolution):
-        return f"{pooled}linear{bias}"
+        return "linear" if isinstance(operation, Linear) else "one weight for each feature"
     padded = f"padding {operation.padding}" if operation.padding else "no padding"
-    pool = f"pool {after}" if after else "no pool"
-    return f"{pooled}kernel {operation.kernel}, stride {operation.stride}, {padded}, {pool}{bias}"
+    return f"kernel {operation.kernel}, stride {operation.stride}, {padded}"
+
+
+def _inflow(graph: Graph, edge: Edge) -> str:
+    """An input of a node and what it reads, down to the image or spikes: `lif1[t-1] -> rec1 (linear, no bias)`."""
+    node = graph[edge.source]
+    if node.operation is None or isinstance(node, NeuronNode):
+        return node.name + (f"[t-{edge.delay}]" if edge.delay else "")
+    words = str(node.operation) if isinstance(node.operation, Pooling) else ""
+    if isinstance(node, WeightedNode):
+        words = _weights(node) + ("" if node.bias else ", no bias")
+    return f"{_inflow(graph, node.inputs[0])} -> {node.name}{f' ({words})' if words else ''}"
+
+
+def _currents(graph: Graph) -> str:
+    """How neurons add their inputs, in words."""
+    apart = [node.name for node in graph.neurons if node.operation.separate and len(node.inputs) > 1]
+    lines = ["I[t] = the sum of a layer's inputs, exact in any order"]
+    if apart:
+        lines.append(f"in {', '.join(apart)}, + I[t] adds the inputs one by one, in order, and rounds each sum")
+    if graph.recurrent:
+        lines += ["NAME[t-1] = the spikes S[t-1] of layer NAME", "S[-1] = 1 where 0 > threshold, else 0"]
+    return "; ".join(lines)
 
 
 def _value(step: Step, neurons: str, name: str) -> float | list[float] | None:
@@ -90,24 +131,34 @@ def _value(step: Step, neurons: str, name: str) -> float | list[float] | None:
 
 def _symbols(config: ModelConfig) -> dict[str, str]:
     """The equations' symbol for each state after a step, by its name: {"mem": "U[t]"}."""
-    lines = config.kind.equations[config.resets[0]]
-    return {name: line.partition(" = ")[0] for name, line in zip(config.kind.states, lines, strict=True)}
+    return {
+        name: line.partition(" = ")[0]
+        for kind in config.kinds
+        for name, line in zip(kind.states, kind.equations[kind.resets[0]], strict=True)
+    }
 
 
-def _equations(config: ModelConfig) -> str:
-    """The equations of the states; if layers have different resets, equations that depend on them name theirs."""
-    resets = dict.fromkeys(config.resets)
+def _equations(graph: Graph) -> str:
+    """The equations of the states; those that not all layers have name their neurons or resets."""
+    resets: dict[Neuron, dict[Reset, None]] = {}
+    for node in graph.neurons:
+        resets.setdefault(node.operation.kind, {})[node.operation.reset] = None
     owners: dict[str, list[str]] = {}
-    for reset in resets:
-        for line in config.kind.equations[reset]:
-            owners.setdefault(line, []).append(reset)
-    named = {line: "" if len(own) == len(resets) else f" (reset {', '.join(own)})" for line, own in owners.items()}
-    return "; ".join(line + name for line, name in named.items())
+    for kind, used in resets.items():
+        for line in dict.fromkeys(line for reset in used for line in kind.equations[reset]):
+            those = [reset for reset in used if line in kind.equations[reset]]
+            named = [kind.name] if len(resets) > 1 else []
+            named += [f"reset {', '.join(those)}"] if len(those) < len(used) else []
+            owners.setdefault(line, []).append(", ".join(named))
+    return "; ".join(f"{line} ({' or '.join(names)})" if any(names) else line for line, names in owners.items())
 
 
 def _pooling(config: ModelConfig) -> str:
-    """The pools after the convolutions, before or after their neurons."""
+    """The pools after the convolutions, before or after their neurons, or by name."""
     graph = config.graph
+    if not _is_plain(config):
+        named = [f"{node.name} {node.operation}" for node in graph if isinstance(node.operation, Pooling)]
+        return ", ".join(named) or "none"
     pairs = ((graph.weights(neurons), neurons) for neurons in graph.neurons)
     pools = {
         node.name: str(graph.pool_after(node) or graph.pool_after(neurons) or "none")

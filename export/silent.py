@@ -5,13 +5,15 @@ which it would have stayed silent.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.config.graph import NeuronNode
+from csnn_jax.config.graph import Graph, NeuronNode
+from csnn_jax.config.nodes import NodeConfig
+from csnn_jax.config.operations import OneToOne
 from csnn_jax.data import Dataset, Images
 from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
@@ -73,18 +75,18 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
     Raises:
         UserError: a layer would be empty.
     """
-    trained = Trained(config, tensors)
-    hidden = config.model.graph.weighted[:-1]
-    alive = _alive(trained, dataset.train.images, work)
-    for layer, channels in zip(hidden, alive, strict=True):
+    trained, graph = Trained(config, tensors), config.model.graph
+    alive = _together(graph, tensors, _alive(trained, dataset.train.images, work))
+    names = [graph.label(node) for node in graph.neurons[:-1]]
+    for name, channels in zip(names, alive, strict=True):
         if not channels.any():
-            images = f"{layer.name} fires on none of the {len(dataset.train.labels):,} training images"
+            images = f"{name} fires on none of the {len(dataset.train.labels):,} training images"
             raise UserError(f"--drop-silent: {images} and would be empty; expected a network in which all layers fire")
     smaller, left = without(config.model, tensors, alive)
     after = Trained(replace(config, model=smaller), left)
     before, now = (_answers(one, dataset.test.images) for one in (trained, after))
     dropped = Dropped(
-        [(layer.name, int(channels.sum()), len(channels)) for layer, channels in zip(hidden, alive, strict=True)],
+        [(name, int(channels.sum()), len(channels)) for name, channels in zip(names, alive, strict=True)],
         len(dataset.train.labels),
         len(dataset.test.labels),
         _fired_on(trained, alive, dataset.test.images, work),
@@ -95,7 +97,12 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
 
 
 def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) -> tuple[ModelConfig, Tensors]:
-    """The network with only those channels of its hidden layers that are `alive`, bool [channels] for each layer.
+    """The network with only some channels of its hidden layers.
+
+    Args:
+        config: the network.
+        tensors: its parameters.
+        alive: the channels to keep, bool [channels] for each layer; equal for layers whose channels go together.
 
     Returns:
         (its configuration, its parameters). They are on the grids of the smaller layers, which are as fine or finer.
@@ -103,25 +110,23 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
     Raises:
         UserError: a layer with so many inputs that each neuron has its own grid would get a coarser one.
     """
-    left = dict(tensors)
-    graph = config.graph
-    outputs = dict(zip(graph.neurons, [*alive, np.ones(config.num_classes, bool)], strict=True))
-    for neurons, stays in outputs.items():
-        node = graph.weights(neurons)
-        weight = tensors[f"{node.name}.weight"][stays]
-        source = graph.origin(node)
-        if isinstance(source, NeuronNode):
+    left, graph = dict(tensors), config.graph
+    stays = dict(zip((node.name for node in graph.neurons), [*alive, np.ones(config.num_classes, bool)], strict=True))
+    for neurons in graph.neurons:
+        for name in neurons.operation.per_channel:
+            left[f"{neurons.name}.{name}"] = tensors[f"{neurons.name}.{name}"][stays[neurons.name]]
+        stays |= dict.fromkeys((node.name for node in graph.sources(neurons)), stays[neurons.name])
+    for node in graph.weighted:
+        weight, source = tensors[f"{node.name}.weight"][stays[node.name]], graph.origin(node)
+        if isinstance(source, NeuronNode) and weight.ndim > 1:
             # Torch flattens channel by channel: each channel has one input per position.
             positions = 1 if node.is_convolution else math.prod(graph.unflattened(node)[:-1])
-            weight = weight[:, np.repeat(outputs[source], positions)]
+            weight = weight[:, np.repeat(stays[source.name], positions)]
         left[f"{node.name}.weight"] = np.ascontiguousarray(weight)
-        own = (f"{node.name}.bias", f"{node.name}.exponents")
-        for name in (*own, *(f"{neurons.name}.{one}" for one in neurons.operation.per_channel)):
+        for name in (f"{node.name}.bias", f"{node.name}.exponents"):
             if name in tensors:
-                left[name] = tensors[name][stays]
-    counts = [int(stays.sum()) for stays in alive]
-    convolutions = len(config.conv_channels)
-    smaller = replace(config, conv_channels=tuple(counts[:convolutions]), hidden=tuple(counts[convolutions:]))
+                left[name] = tensors[name][stays[node.name]]
+    smaller = _with_channels(config, {name: int(channels.sum()) for name, channels in stays.items()})
     assert {name: value.shape for name, value in left.items()} == layouts.expected_shapes(smaller)
     rounded = layouts.on_grid(smaller, left)
     if off := next((name for name, value in left.items() if not np.array_equal(value, rounded[name])), None):
@@ -129,9 +134,52 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
     return smaller, left
 
 
+def _with_channels(config: ModelConfig, channels: Mapping[str, int]) -> ModelConfig:
+    """The network whose nodes have these numbers of channels."""
+    if config.network is None:
+        counts, convolutions = [channels[node.name] for node in config.graph.neurons[:-1]], len(config.conv_channels)
+        return replace(config, conv_channels=tuple(counts[:convolutions]), hidden=tuple(counts[convolutions:]))
+    nodes = []
+    for one in config.network.nodes:
+        settings = dict(one.settings)
+        if "channels" in settings:
+            settings["channels"] = channels[one.name]
+        nodes.append(NodeConfig(one.name, one.operation, one.inputs, **settings))
+    return replace(config, network=nodes)
+
+
+def _together(graph: Graph, tensors: Tensors, alive: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The channels that stay, for every hidden layer: those of layers that share weights go together.
+
+    One weight for each feature joins the layer that it reads with those that add it. Channels of the output stay, and
+    of layers whose features have one weight each after they were flattened. So do those with a negative threshold whose
+    spikes are read in the step after: they spike before the first step.
+    """
+    stays = dict(
+        zip((node.name for node in graph.neurons), [*alive, np.ones(graph.neurons[-1].shape[-1], bool)], strict=True)
+    )
+    for node in graph.neurons:
+        if any(edge.source == node.name and edge.delay for reader in graph for edge in reader.inputs):
+            stays[node.name] = stays[node.name] | (np.asarray(node.operation.values(tensors)["threshold"]) < 0)
+    joined: list[set[str]] = [{node.name} for node in graph.neurons]
+    for node in graph.weighted:
+        names = {neurons.name for neurons in graph.neurons if node in graph.sources(neurons)}
+        if isinstance(node.operation, OneToOne):
+            source = graph.origin(node)
+            if graph.unflattened(node)[:-1]:
+                stays |= {name: np.ones_like(stays[name]) for name in {*names, source.name} & stays.keys()}
+            elif isinstance(source, NeuronNode):
+                names.add(source.name)
+        meeting = [group for group in joined if group & names]
+        joined = [group for group in joined if group not in meeting] + [set().union(*meeting)]
+    for group in joined:
+        stays |= dict.fromkeys(group, np.logical_or.reduce([stays[name] for name in group]))
+    return [stays[node.name] for node in graph.neurons[:-1]]
+
+
 def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
     """For every hidden layer, which channels fire on some image, bool [channels]."""
-    alive = [np.zeros(node.channels, bool) for node in trained.config.model.graph.weighted[:-1]]
+    alive = [np.zeros(node.shape[-1], bool) for node in trained.config.model.graph.neurons[:-1]]
     for batch in map(trained.ever_fired, _pieces(trained, images)):
         for ever, layer in zip(alive, batch[:-1], strict=True):
             ever |= layer.any(0)

@@ -227,6 +227,10 @@ class Graph:
         (node,) = self.sources(neurons)
         return node
 
+    def label(self, neurons: NeuronNode) -> str:
+        """A layer's name in tables: in a chain its weights' (conv1, fc1), otherwise its neurons'."""
+        return self.weights(neurons).name if self.is_chain else neurons.name
+
     def origin(self, node: Node) -> Node:
         """The neurons whose spikes a node reads, directly or through pools, or the image."""
         while _is_computed(node := self.source(node)):

@@ -54,7 +54,12 @@ _Make = Callable[[str, Mapping[str, Any]], Operation]
 
 
 def _pool(kind: Any) -> _Make:
-    return lambda name, own: Pooling(kind, own["size"], own["stride"] or own["size"])
+    def make(name: str, own: Mapping[str, Any]) -> Operation:
+        if kind != "max" and own["size"] & (own["size"] - 1):
+            raise UserError(f"{name}: size {own['size']}, expected a power of two, because others aren't exact")
+        return Pooling(kind, own["size"], own["stride"] or own["size"])
+
+    return make
 
 
 _WINDOW = {"size": Setting(count(2), 2), "stride": Setting(count())}
@@ -118,7 +123,7 @@ class NodeConfig(Described):
             `avg_pool`, `sum_pool`, or a neuron model, `leaky` or `synaptic`.
         inputs: the names of the nodes that it reads; `image` is the network's input, and `lif1@1` are the spikes of
             `lif1` in the step before. Neurons add several inputs.
-        settings: those of the operation, see docs/networks.md.
+        settings: those of the operation, see docs/network.md.
 
     Raises:
         UserError: an unknown operation or setting, or an invalid value; the message names the node.
@@ -134,7 +139,7 @@ class NodeConfig(Described):
     inputs: tuple[str, ...]
     settings: tuple[tuple[str, Any], ...]
 
-    def __init__(self, name: str, operation: str, inputs: str | Sequence[str], **settings: Any):
+    def __init__(self, /, name: str, operation: str, inputs: str | Sequence[str], **settings: Any):
         if not NAME.accepts(name) or name == IMAGE:
             raise UserError(f"node {show(name, quoted=True)}: expected a name other than {IMAGE}, {NAME.expected}")
         if operation not in OPERATIONS:
@@ -156,7 +161,7 @@ class NodeConfig(Described):
         values = tuple((key, given[key]) for key in known if key in given)
         for field, value in (("name", name), ("operation", operation), ("inputs", tuple(inputs)), ("settings", values)):
             object.__setattr__(self, field, value)
-        _ = self.edges
+        _ = self.edges, self.made()  # raises UserError
 
     def __repr__(self) -> str:
         parts = [f"{self.name}: {self.operation} of {', '.join(self.inputs)}"]
@@ -229,7 +234,8 @@ def _node(number: int, value: Any) -> NodeConfig:
     """A `NodeConfig`, as it is or from a JSON object."""
     if isinstance(value, NodeConfig):
         return value
-    if not isinstance(value, dict) or not {"name", "operation", "inputs"} <= value.keys():
+    parts = {"name", "operation", "inputs"}
+    if not isinstance(value, dict) or not parts <= value.keys() or not all(isinstance(key, str) for key in value):
         raise UserError(f"node {number} is {show(value)[:60]}, expected an object with name, operation and inputs")
     return NodeConfig(**value)
 

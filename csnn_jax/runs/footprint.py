@@ -3,20 +3,21 @@
 Metrics that NeuroBench (Yik et al., arXiv:2304.04640) has follow its definitions, as implemented in
 `neurobench/metrics` 2.3: a synaptic operation is a nonzero weight that meets a nonzero input. It's a MAC if the layer's
 input is graded, and an AC (accumulation) if it's only 0 and 1. If pools follow neurons, a layer's input is the pooled
-spikes, which are graded for sums and averages. Biases and padding zeros don't count. A convolution counts at all
+spikes, which are graded for sums and averages. Biases and padding zeros don't count, nor do spikes before the first
+step, which only negative thresholds cause. A convolution counts at all
 positions, even those that pooling drops, and the first layer counts at every step, even if the same image is presented
 at each.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Pooling
 from csnn_jax.config.graph import IMAGE, Graph, Node, WeightedNode
-from csnn_jax.config.operations import Convolution
+from csnn_jax.config.operations import Convolution, OneToOne
 from csnn_jax.runs.layouts import Tensors
 
 PJ_PER_ADD = 0.9
@@ -67,11 +68,11 @@ class Activity:
         active |= {node.name: one.astype(bool) for node, one in zip(config.graph.neurons, spikes, strict=True)}
 
         def entering(node: Node) -> np.ndarray:
-            source = config.graph.source(node)
-            if source.name in active:
-                return active[source.name]
-            below = entering(source)
-            return _active(below, source.operation) if isinstance(source.operation, Pooling) else below
+            ((name, delay),) = node.inputs
+            if name not in active:
+                pool, below = config.graph[name].operation, entering(config.graph[name])
+                return _active(below, pool) if isinstance(pool, Pooling) else below
+            return np.concatenate((np.zeros_like(active[name][:1]), active[name][:-1])) if delay else active[name]
 
         often = {IMAGE: time_steps if held else 1}
         inputs = [
@@ -107,11 +108,13 @@ def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[s
         activity: measured on test images.
 
     Returns:
-        `layers`: one object per layer; `total`: the same for the network; `neurobench`: the metrics under NeuroBench's
-        names, for comparison with its own; `energy`: the proxy, with its constants and source. Operations and spikes
-        are per image (all T steps), memory is in bytes, energy in nanojoules per image.
+        `layers`: one object per layer of neurons, with all weights that make its current; `total`: the same for the
+        network; `neurobench`: the metrics under NeuroBench's names, for comparison with its own; `energy`: the proxy,
+        with its constants and source. Operations and spikes are per image (all T steps), memory is in bytes, energy in
+        nanojoules per image.
     """
-    layers = _layers(config, tensors, activity)
+    synapses = _synapses(config.graph, tensors, activity)
+    layers = _layers(config.graph, tensors, activity, synapses)
     summed = {name: sum(layer[name] for layer in layers) for name in layers[0] if name not in ("name", "operation")}
     total = summed | {"density": summed["spikes"] / (summed["neurons"] * activity.time_steps)}
     return {
@@ -119,8 +122,8 @@ def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[s
         "time_steps": activity.time_steps,
         "layers": layers,
         "total": total,
-        "neurobench": _neurobench(config, tensors, layers, total, activity.time_steps),
-        "energy": _energy(layers, total, activity.time_steps * len(config.kind.states)),
+        "neurobench": _neurobench(config, tensors, synapses, total, activity.time_steps),
+        "energy": _energy(synapses, total, activity.time_steps),
     }
 
 
@@ -130,14 +133,17 @@ def fan_out(graph: Graph, node: WeightedNode, weight: np.ndarray) -> np.ndarray:
     Args:
         graph: the network.
         node: one of its nodes with weights.
-        weight: in torch's layout, [out, in, k, k] or [out, in].
+        weight: in torch's layout, [out, in, k, k], [out, in] or [features].
 
     Returns:
         int64, [C, H, W] or [features]: by input, in torch's layout (flattened C, H, W for the linear layer after a
         convolution).
     """
-    present = (weight != 0).astype(np.int64).sum(0)
+    present = (weight != 0).astype(np.int64)
     operation = node.operation
+    if isinstance(operation, OneToOne):
+        return present
+    present = present.sum(0)
     if not isinstance(operation, Convolution):
         return present
     height, width, channels = graph.source(node).shape
@@ -149,45 +155,71 @@ def fan_out(graph: Graph, node: WeightedNode, weight: np.ndarray) -> np.ndarray:
     return reached[:, pad : pad + height, pad : pad + width]
 
 
-def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[dict[str, Any]]:
-    rows = []
-    graph = config.graph
-    for layer, spikes in zip(graph.neurons, activity.spikes, strict=True):
-        node = graph.weights(layer)
+class Synapses(NamedTuple):
+    """The operations of a node with weights for an image.
+
+    Attributes:
+        kind: `AC` or `MAC`.
+        dense: those in a step that meets no zeros.
+        met: those in the window.
+        once: the same, but a single time if the image is the same at every step.
+        dense_once: `dense` for the window, likewise.
+    """
+
+    kind: str
+    dense: int
+    met: float
+    once: float
+    dense_once: int
+
+
+def _synapses(graph: Graph, tensors: Tensors, activity: Activity) -> dict[str, Synapses]:
+    """The operations of each node with weights."""
+    every = {}
+    for node, active in zip(graph.weighted, activity.inputs, strict=True):
         weight = tensors[f"{node.name}.weight"]
-        arrays = [
-            value
-            for name, value in tensors.items()
-            if name.startswith((f"{node.name}.", f"{layer.name}.")) and not name.endswith(".exponents")
-        ]
-        parameters = sum(value.size for value in arrays)
         reached = fan_out(graph, node, weight)
-        met = int((activity.inputs[graph.weighted.index(node)].reshape(reached.shape) * reached).sum())
-        met_per_image, fired = met / activity.images, int(spikes.sum()) / activity.images
+        met = int((active.reshape(reached.shape) * reached).sum()) / activity.images
         first = graph.origin(node).operation is None
         is_binary = not activity.graded if first else graph.multiplies_spikes(node)
+        dense, steps = int(fan_out(graph, node, np.ones_like(weight)).sum()), activity.time_steps
+        once = (met / steps, dense) if first and activity.held else (met, dense * steps)
+        every[node.name] = Synapses("AC" if is_binary else "MAC", dense, met, *once)
+    return every
+
+
+def _layers(graph: Graph, tensors: Tensors, activity: Activity, synapses: dict[str, Synapses]) -> list[dict[str, Any]]:
+    rows, counted = [], set[str]()
+    for layer, spikes in zip(graph.neurons, activity.spikes, strict=True):
+        names = [node.name for node in graph.sources(layer) if node.name not in counted]  # layers can share weights
+        counted.update(names)
+        owners = tuple(f"{name}." for name in (*names, layer.name))
+        arrays = [
+            value for name, value in tensors.items() if name.startswith(owners) and not name.endswith(".exponents")
+        ]
+        parameters = sum(value.size for value in arrays)
+        mine, fired = [synapses[name] for name in dict.fromkeys(names)], int(spikes.sum()) / activity.images
         rows.append(
             {
-                "name": node.name,
-                "operation": "AC" if is_binary else "MAC",
+                "name": graph.label(layer),
+                "operation": " and ".join(sorted({one.kind for one in mine})),
                 "neurons": layer.size,
                 "parameters": parameters,
                 "bytes": FLOAT_BYTES * parameters,
                 "membrane_bytes": FLOAT_BYTES * layer.size * len(layer.operation.kind.states),
                 "spikes": fired,
                 "density": fired / (layer.size * activity.time_steps),
-                "dense_macs_per_step": int(fan_out(graph, node, np.ones_like(weight)).sum()),
-                "synaptic_operations": met_per_image,
-                "synaptic_operations_first_layer_once": met_per_image / activity.time_steps
-                if first and activity.held
-                else met_per_image,
+                "dense_macs_per_step": sum(one.dense for one in mine),
+                "dense_macs_first_layer_once": sum(one.dense_once for one in mine),
+                "synaptic_operations": sum(one.met for one in mine),
+                "synaptic_operations_first_layer_once": sum(one.once for one in mine),
             }
         )
     return rows
 
 
 def _neurobench(
-    config: ModelConfig, tensors: Tensors, layers: list[dict[str, Any]], total: dict[str, Any], time_steps: int
+    config: ModelConfig, tensors: Tensors, synapses: dict[str, Synapses], total: dict[str, Any], time_steps: int
 ) -> dict[str, Any]:
     """The metrics under NeuroBench's names, as it computes them for the companion model in `csnn_torch.model`."""
     weights = [tensors[f"{node.name}.weight"] for node in config.graph.weighted]
@@ -196,11 +228,9 @@ def _neurobench(
     neurons = [node.operation for node in config.graph.neurons]
     fixed = sum(len(layer.configured) - len(layer.learned) for layer in neurons)
     fixed += sum(pool.kind == "sum" for pool in config.graph.pools)
-    effective = {
-        kind: sum(x["synaptic_operations"] for x in layers if x["operation"] == kind) for kind in ("MAC", "AC")
-    }
+    effective = {kind: sum(one.met for one in synapses.values() if one.kind == kind) for kind in ("MAC", "AC")}
     return {
-        "Footprint": total["bytes"] + fixed * FLOAT_BYTES + len(layers) * SNNTORCH_BYTES,
+        "Footprint": total["bytes"] + fixed * FLOAT_BYTES + len(neurons) * SNNTORCH_BYTES,
         "ConnectionSparsity": round(zeros / sum(weight.size for weight in weights), 4),
         "ActivationSparsity": 1 - total["density"],
         "SynapticOperations": {
@@ -211,17 +241,17 @@ def _neurobench(
     }
 
 
-def _energy(layers: list[dict[str, Any]], total: dict[str, Any], updates: int) -> dict[str, Any]:
+def _energy(synapses: dict[str, Synapses], total: dict[str, Any], time_steps: int) -> dict[str, Any]:
     pj = {"MAC": PJ_PER_MAC, "AC": PJ_PER_ADD}
-    synapses = sum(pj[layer["operation"]] * layer["synaptic_operations_first_layer_once"] for layer in layers)
-    neurons = PJ_PER_MAC * total["neurons"] * updates
+    adding = sum(pj[one.kind] * one.once for one in synapses.values())
+    neurons = PJ_PER_MAC * (total["membrane_bytes"] // FLOAT_BYTES) * time_steps
     return {
         "pj_per_add": PJ_PER_ADD,
         "pj_per_mac": PJ_PER_MAC,
         "source": ENERGY_SOURCE,
         "formula": "synapses: MACs x 4.6 pJ + ACs x 0.9 pJ, the first layer once where its input is held; neurons: one "
         "MAC per neuron, state (beta U + I for the membrane) and step; without spikes: every MAC, once",
-        "synapses_nj": synapses / 1000,
+        "synapses_nj": adding / 1000,
         "neurons_nj": neurons / 1000,
         "one_pass_nj": PJ_PER_MAC * total["dense_macs_per_step"] / 1000,
     }

@@ -85,7 +85,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
     were, are = correct.tolist()
     graph = model.graph
     never = [node for node, ever in zip(graph.neurons, fired, strict=True) if not ever and node in graph.spiking]
-    silent = tuple(graph.sources(node)[0].name for node in never)
+    silent = tuple(map(graph.label, never))
     return Effect(count, spikes, changed, silent, others, None if labels is None else (were, are))
 
 

@@ -70,8 +70,9 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
             raise UserError(f"{folder}: has no {name}, expected a bundle from `python -m export`")
     job = RunDir(folder).config()
     made = DemoInputs(folder, recorded, job.model, golden_images(folder), job.class_names, job.data.dataset)
-    if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with a constant threshold
-        raise UserError(f"{folder}: --neuron {made.config.neuron} has an adaptive threshold, which the page can't show")
+    for kind in made.config.kinds:
+        if kind.threshold is not plain_threshold:  # the page compares membranes with a constant threshold
+            raise UserError(f"{folder}: {kind} neurons have an adaptive threshold, which the page can't show")
     classes = _checked(made)
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")
@@ -125,8 +126,10 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "meaning": semantics["input"]["meaning"],
         "levels": table(source.config).tolist(),
         "scale": min(source.config.pixels.brightest, 255),
-        "layers": [{name: layer[name] for name in ("layer", "shape", "threshold")} for layer in semantics["layers"]],
-        "states": source.config.kind.states,
+        "layers": [
+            {name: layer[name] for name in ("layer", "shape", "threshold")} | {"states": node.operation.kind.states}
+            for layer, node in zip(semantics["layers"], source.config.graph.neurons, strict=True)
+        ],
         "readout": source.config.readout,
         "labels": source.samples.labels[:MOST].tolist(),
         "accuracy": results["accuracy"],

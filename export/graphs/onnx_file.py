@@ -17,12 +17,6 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 
 
-def current_name(config: ModelConfig, number: int) -> str:
-    """The input tensor of the neurons of layer `number` (from 1), I[t]."""
-    graph = config.graph
-    return graph.source(graph.neurons[number - 1]).name
-
-
 def output_name(config: ModelConfig) -> str:
     """The tensor that determines the class: the last layer's spikes S[t], or its membranes U[t]."""
     return config.readout

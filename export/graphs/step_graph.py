@@ -7,7 +7,6 @@ other files of a bundle are built from this graph by these names.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from csnn_jax.config.graph import IMAGE, Node
 from csnn_jax.config.network import ModelConfig
-from csnn_jax.config.operations import Convolution, Pooling
+from csnn_jax.config.operations import Convolution, OneToOne, Pooling
 from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Carry, Library
@@ -33,8 +32,9 @@ def step(
 ) -> onnx.ModelProto:
     """The graph (image, mem1, mem2, ...) -> (spikes, mem1_next, mem2_next, ...) with a symbolic batch `N`.
 
-    If neurons have more states, such as `syn1`, these come before `mem1`. If membranes determine the class, the first
-    output is `membrane`.
+    Layers of neurons are numbered in the graph's order. If they have more states, such as `syn1`, these come before
+    `mem1`. If membranes determine the class, the first output is `membrane`. The spikes of the step before are computed
+    from the membranes.
 
     Args:
         config: the stack.
@@ -44,12 +44,14 @@ def step(
 
     Returns:
         The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, a Sum
-            after a Conv without a pool, and one Identity if `membrane` equals the last layer's next `mem`.
+            after a Conv without a pool, and one Identity if `membrane` equals the last layer's next `mem`. If the
+            network was described node by node, the operators' names end in their kind, so a node of any name differs
+            from states and outputs.
     """
     network, made = Step(config, tensors), _Graph()
     carry = Carry(
         {
-            node.name: {name: made.input(f"{name}{number}") for name in config.kind.states}
+            node.name: {name: made.input(f"{name}{number}") for name in node.operation.kind.states}
             for number, node in enumerate(config.graph.neurons, 1)
         },
         {},
@@ -57,6 +59,9 @@ def step(
     parameters = {
         node: {name: made.input(f"{node}.{name}") for name in values} for node, values in network.parameters.items()
     }
+    for node in config.graph.weighted:
+        if isinstance(node.operation, OneToOne) and not node.bias:
+            del parameters[node.name]["bias"]
     _, after = run_step(config.graph, made, parameters, carry, {IMAGE: made.input(IMAGE)})
     named: dict[str, _Tensor] = {}
     for number, node in enumerate(config.graph.neurons, 1):
@@ -67,7 +72,7 @@ def step(
     if config.readout == "membrane":
         named[output_name(config)] = made.add("Identity", states[MEMBRANE])
     outputs = [output_name(config), *(f"{name}_next" for name in state_shapes(config))]
-    nodes = list(_nodes(made, {named[name] for name in outputs}, named))
+    nodes = list(_nodes(made, {named[name] for name in outputs}, named, config.network is None))
     used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
@@ -143,12 +148,14 @@ class _Graph(Library):
         layer: the node whose operators are added.
         results: the operators' results in order.
         constants: numbers in a neuron's step by name.
+        comparisons: the results of `fired` by its arguments: a layer's reset and its readers share S[t-1].
     """
 
     def __init__(self) -> None:
         self.layer = ""
         self.results: list[_Tensor] = []
         self.constants: dict[str, np.ndarray] = {}
+        self.comparisons: dict[tuple[_Tensor, _Tensor | float], _Tensor] = {}
 
     def input(self, name: str) -> _Tensor:
         return _Tensor(self, name=name)
@@ -173,7 +180,14 @@ class _Graph(Library):
 
     def fire(self, node: Node, own: Values, state: State, currents: tuple[_Tensor, ...]) -> tuple[State, _Tensor]:
         self.layer = node.name
+        if not node.operation.separate:
+            for one in self.results[len(self.results) + 1 - len(node.inputs) :]:  # the sum of its inputs
+                one.layer = node.name
         return super().fire(node, own, state, currents)
+
+    def spikes(self, node: Node, own: Values, state: State) -> _Tensor:
+        self.layer = node.name
+        return super().spikes(node, own, state)
 
     def convolution(self, operation: Convolution, own: Values, x: _Tensor) -> _Tensor:
         sizes = _sizes(operation.kernel, operation.stride, operation.padding)
@@ -181,6 +195,10 @@ class _Graph(Library):
 
     def linear(self, own: Values, x: _Tensor) -> _Tensor:
         return self.add("Gemm", x, own["weight"], own["bias"], alpha=1.0, beta=1.0, transA=0, transB=1)
+
+    def one_to_one(self, own: Values, x: _Tensor) -> _Tensor:
+        product = self.add("Mul", x, own["weight"])
+        return product + own["bias"] if "bias" in own else product
 
     def pool(self, operation: Pooling, own: Values, x: _Tensor) -> _Tensor:
         """Adds a MaxPool or AveragePool; a sum is the average times the number of pixels."""
@@ -195,7 +213,10 @@ class _Graph(Library):
 
     def fired(self, membrane: _Tensor, threshold: _Tensor | float) -> _Tensor:
         """1 for membranes above the threshold, else 0."""
-        return self.add("Cast", self.add("Greater", membrane, threshold), to=_FLOAT)
+        if (membrane, threshold) not in self.comparisons:
+            above = self.add("Greater", membrane, threshold)
+            self.comparisons[membrane, threshold] = self.add("Cast", above, to=_FLOAT)
+        return self.comparisons[membrane, threshold]
 
     def masked(self, fired: _Tensor, x: _Tensor | float) -> _Tensor:
         """x if a neuron fired, else 0: a product, which more tools support than a conditional."""
@@ -221,10 +242,13 @@ def _sizes(kernel: int, stride: int, padding: int = 0) -> dict[str, Any]:
     }
 
 
-def _nodes(graph: _Graph, outputs: Iterable[_Tensor], named: dict[str, _Tensor]) -> Iterator[onnx.NodeProto]:
+def _nodes(
+    graph: _Graph, outputs: Iterable[_Tensor], named: dict[str, _Tensor], short: bool
+) -> Iterator[onnx.NodeProto]:
     """The operators that outputs depend on, named after their layers (`lif1.Mul`).
 
-    A tensor is named after its operator, except those in `named`, and the last one of a layer, which has its name.
+    A tensor is named after its operator, except those in `named`, and, if `short`, the last one of a layer, which has
+    its name, as has a layer's only operator.
     """
     needed = set(outputs)
     for result in reversed(graph.results):
@@ -232,17 +256,16 @@ def _nodes(graph: _Graph, outputs: Iterable[_Tensor], named: dict[str, _Tensor])
             needed.update(result.operands)
     for name, result in named.items():
         result.name = name
-    for layer, group in groupby((one for one in graph.results if one in needed), key=lambda one: one.layer):
-        results = list(group)
-        results[-1].name = results[-1].name or layer
-        kinds: Counter[str] = Counter()
-        for one in results:
-            kinds[one.operator] += 1
-            again = f"_{kinds[one.operator]}" if kinds[one.operator] > 1 else ""
-            name = layer if len(results) == 1 else f"{layer}.{one.operator}{again}"
-            one.name = one.name or name
-            inputs = [operand.name for operand in one.operands]
-            yield helper.make_node(one.operator, inputs, [one.name], name, **one.attributes)
+    results = [one for one in graph.results if one in needed]
+    last, sizes = {one.layer: one for one in results}, Counter(one.layer for one in results)
+    kinds: Counter[tuple[str, str]] = Counter()
+    for one in results:
+        kinds[one.layer, one.operator] += 1
+        again = f"_{count}" if (count := kinds[one.layer, one.operator]) > 1 else ""
+        name = one.layer if short and sizes[one.layer] == 1 else f"{one.layer}.{one.operator}{again}"
+        one.name = one.name or (one.layer if short and one is last[one.layer] else name)
+        inputs = [operand.name for operand in one.operands]
+        yield helper.make_node(one.operator, inputs, [one.name], name, **one.attributes)
 
 
 def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:

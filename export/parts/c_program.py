@@ -12,7 +12,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
 from csnn_jax.window import output, summed
 from export.bundle import GOLDEN, Manifest
-from export.c import headers, program
+from export.c import headers, layout, program
 from export.network import Bundle
 from export.parts.part import Advice, CheckResult, Part, Timing, Usage
 from export.proof import Figures
@@ -68,8 +68,10 @@ def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figur
 
 
 def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
+    if NAME not in manifest["files"]:
+        return
     flash, ram = (size(count) for count in manifest["files"][NAME]["memory"].values())
-    device = f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM"
+    device = f"a bare-metal device with {flash} of flash, 6 kB more for the code, and {ram} of RAM"
     yield Advice(5, device, Code(NAME))
     meaning, (constants, state) = manifest["semantics"], manifest["files"][NAME]["memory"].values()
     building = coded(
@@ -111,6 +113,8 @@ PART = Part(
     },
     write=write,
     check=check,
+    reason_against=layout.reason_against,
+    form="C",
     timing=Timing(
         "whole window", measure, lambda _: coded("{}, built by {}, which processes only spikes", NAME, "make")
     ),

@@ -183,6 +183,8 @@ def _c_samples(bundle: Bundle) -> np.ndarray:
 
 
 def _describe_c(manifest: Manifest) -> Iterable[Usage]:
+    if NAME_C not in manifest["files"]:
+        return
     text = coded(
         "To test the C program on its target: {} compares its output for the samples in {}. Without make or files, "
         "pass the bytes of {} to {} and compare with {}.",
@@ -195,6 +197,7 @@ PART_C = Part(
     what={NAME_C: "test images in the C program's input format, and its output for them"},
     write=write_c,
     check=check_c,
+    reason_against=c_program.PART.reason_against,
     describe=_describe_c,
 )
 

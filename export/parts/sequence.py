@@ -7,6 +7,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
+from csnn_jax.config.graph import IMAGE
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.document.blocks import Code, Listing, Paragraph
 from csnn_jax.neurons.neuron import MEMBRANE
@@ -14,7 +15,7 @@ from csnn_jax.runs.equality import Comparison, differ
 from csnn_jax.window import Trace, output, summed
 from export.bundle import Manifest
 from export.graphs import few_bits, onnx_file
-from export.graphs.onnx_file import current_name, finish, metadata_of, output_name
+from export.graphs.onnx_file import finish, metadata_of, output_name
 from export.network import Bundle
 from export.parts import step
 from export.parts.part import Advice, CheckResult, Part, Timing, Usage
@@ -50,10 +51,10 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
 def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> onnx.ModelProto:
     """Builds the loop around a step graph.
 
-    If one image is presented at every step, the inputs are (image [N, C, H, W], time_steps), and the input current of
-    the first layer's neurons is computed once, before the loop. `time_steps` is an optional int64 scalar; it defaults
-    to the configuration's. Otherwise, the only input is images [T, N, C, H, W]. Low-bit weights are dequantized before
-    the loop. `frames`: whether the data has its own time axis (encoded spikes always have one).
+    If one image is presented at every step, the inputs are (image [N, C, H, W], time_steps), and currents that depend
+    only on it are computed once, before the loop. `time_steps` is an optional int64 scalar; it defaults to the
+    configuration's. Otherwise, the only input is images [T, N, C, H, W]. Low-bit weights are dequantized before the
+    loop. `frames`: whether the data has its own time axis (encoded spikes always have one).
 
     Returns:
         The model, with the outputs (counts [N, classes], spikes [T, N, classes]), or (scores, membranes) if membranes
@@ -63,7 +64,8 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
     frames = frames or config.encoding != "direct"
     weights = [node for node in plain.graph.node if node.op_type == few_bits.DEQUANTIZE]
     nodes = [_renamed(node, output, f"{each}_now") for node in plain.graph.node[len(weights) :]]
-    hoisted = 0 if frames else 1 + next(i for i, node in enumerate(nodes) if current_name(config, 1) in node.output)
+    held = {tensor.name for tensor in plain.graph.initializer} | {node.output[0] for node in weights}
+    once, every = ([], nodes) if frames else _split(nodes, {IMAGE, *held})
     channels, size = config.input_shape[-1], config.input_shape[:2]
     if frames:
         inputs = [_value("images", _FLOAT, ["T", "N", channels, *size])]
@@ -71,7 +73,7 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         per_step = [_node("Gather", ["images", "t"], ["image"], axis=0)]
     else:
         inputs = [_value("image", _FLOAT, ["N", channels, *size]), _value("time_steps", _INT64, [])]
-        before = nodes[:hoisted]
+        before = once
         per_step = []
     before = [*weights, *before]
     states = [*state_shapes(config), total]
@@ -83,7 +85,7 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         ["time_steps", "", *(f"{state}_first" for state in states)],
         [*(f"{state}_last" for state in states[:-1]), total, each],
         name="window",
-        body=_body(config, [*per_step, *nodes[hoisted:]], inside),
+        body=_body(config, [*per_step, *every], inside),
     )
     shapes = [*state_shapes(config).values(), (config.num_classes,)]
     zeros, constants = _zeros(states, shapes, inputs[0].name, batch_axis=1 if frames else 0)
@@ -117,6 +119,16 @@ def _body(
     outputs = [_value("go_on_next", _BOOL, []), *after, _value(f"{total}_now", _FLOAT, classes)]
     outputs.append(_value(f"{each}_now", _FLOAT, classes))
     return helper.make_graph([*nodes, *end], "csnn_step", inputs, outputs, constants)
+
+
+def _split(nodes: Sequence[onnx.NodeProto], known: set[str]) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
+    """The nodes that depend only on `known` tensors, and the others."""
+    once, others = list[onnx.NodeProto](), list[onnx.NodeProto]()
+    for node in nodes:
+        depends = known.issuperset(node.input)
+        (once if depends else others).append(node)
+        known = known | set(node.output) if depends else known
+    return once, others
 
 
 def _zeros(

@@ -219,11 +219,13 @@ def _value(value: float | list[float] | None) -> str | None:
 
 def _network(manifest: Manifest) -> Section:
     meaning = manifest["semantics"]
-    parameters = [name for name in PARAMETERS if name in meaning["layers"][0]]
+    parameters = [name for name in PARAMETERS if any(name in layer for layer in meaning["layers"])]
+    kinds = ["kind"] if "kind" in meaning["layers"][0] else []
     rows = [
         (
-            *(layer["layer"], layer["operation"], " x ".join(map(str, layer["shape"])), layer["reset"]),
-            *(_value(layer[name]) for name in parameters),
+            *(layer["layer"], layer["operation"], " x ".join(map(str, layer["shape"]))),
+            *(layer[name] for name in (*kinds, "reset")),
+            *(_value(layer[name]) if name in layer else None for name in parameters),
         )
         for layer in meaning["layers"]
     ]
@@ -237,7 +239,7 @@ def _network(manifest: Manifest) -> Section:
         (
             "States: ",
             *named,
-            "with the number of the layer after the name; they start at 0. Membranes are returned "
+            "with the number of the layer in the table after the name; they start at 0. Membranes are returned "
             f"{meaning['membranes']}.",
         ),
         f"Spikes: {meaning['comparison']}.",
@@ -248,12 +250,12 @@ def _network(manifest: Manifest) -> Section:
     if (names := meaning["class_names"]) != [*map(str, range(len(names)))]:
         facts.append(f"Classes: {', '.join(class_of(number, names) for number in range(len(names)))}.")
     caption = "The network's layers and equations"
-    head = ("layer", "operation", "neurons (channels first)", "reset", *parameters)
+    head = ("layer", "operation", "neurons (channels first)", *kinds, "reset", *parameters)
     return Section(
         "What they compute",
         (
             Listing("\n".join(equations), caption),
-            Paragraph("I is the layer's input current."),
+            *([] if "currents" in meaning["equations"] else [Paragraph("I is the layer's input current.")]),
             Table(caption, head, rows, stacks=True),
             Items(tuple(facts)),
         ),
@@ -336,7 +338,7 @@ def _numbers(manifest: Manifest) -> Section:
     counted = bench["SynapticOperations"]
     lead = (
         f"Measured on {numbers['images']:,} test images, {numbers['time_steps']} steps each. An operation is a nonzero "
-        "weight times a nonzero input; the first layer's are counted once if the image is constant. The spike density "
+        "weight times a nonzero input; those on the image are counted once if it's constant. The spike density "
         "is the fraction of neurons that spike at a step. Bytes are for float32."
     )
     benchmark = (
@@ -351,15 +353,14 @@ def _numbers(manifest: Manifest) -> Section:
 
 
 def _drawn_work(manifest: Manifest) -> tuple[Chart, Chart]:
-    layers, steps = manifest["numbers"]["layers"], manifest["numbers"]["time_steps"]
+    layers = manifest["numbers"]["layers"]
     names = [layer["name"] for layer in layers]
     constant = manifest["semantics"]["input"]["layout"] == "N, C, H, W"  # one image, shown at every step
-    times = [1 if constant else steps, *[steps] * (len(layers) - 1)]
     groups = {
-        "computed densely": [layer["dense_macs_per_step"] * count for layer, count in zip(layers, times, strict=True)],
+        "computed densely": [layer["dense_macs_first_layer_once"] for layer in layers],
         "with spikes": [layer["synaptic_operations_first_layer_once"] for layer in layers],
     }
-    once = f" Both count {names[0]} once, because its input is the same image at every step." if constant else ""
+    once = " Both count operations on the image once, because it's the same at every step." if constant else ""
     caption = f"Operations per image, by layer, on a logarithmic scale; the table above has the numbers.{once}"
     densities = [100 * layer["density"] for layer in layers]
     return (
@@ -386,12 +387,13 @@ def _how(manifest: Manifest) -> Section:
     hashes = "{}, or {}: the files match the list."
     onnx = "{}: the ONNX files compute the values in {} on your machine; needs only NumPy and ONNX Runtime."
     make = "{}, as above: the C program prints the same on your machine as on the maker's."
-    less = (
+    less = [
         coded(hashes, f"sha256sum -c {SUMS}", "python -I -m export.verify BUNDLE --hashes"),
         coded(onnx, "python -I BUNDLE/check_onnx.py", "golden/"),
-        coded(make, "make check"),
-    )
-    return Section("Verify it", (Paragraph(isolated), command, Paragraph(remakes), Items(less)))
+    ]
+    if "c/" in manifest["files"]:
+        less.append(coded(make, "make check"))
+    return Section("Verify it", (Paragraph(isolated), command, Paragraph(remakes), Items(tuple(less))))
 
 
 def _stated(manifest: Manifest) -> Section:

@@ -55,8 +55,9 @@ def running(files: Container[str], bits: int | None = None) -> list[Tool]:
 def section(manifest: Manifest) -> Section:
     """The report's section on tools."""
     rows, meaning = [tuple(tool.values()) for tool in manifest["targets"]], manifest["semantics"]
-    usual = meaning["output"] == "spikes" and [*meaning["states"]] == [MEMBRANE]
-    tried = "" if usual else " They were tried on networks of leaky neurons with spike readout."
+    chain = "currents" not in meaning["equations"]
+    usual = meaning["output"] == "spikes" and [*meaning["states"]] == [MEMBRANE] and chain
+    tried = "" if usual else " They were tried on chains of leaky neurons with spike readout."
     lead = coded(
         'Exact: the same spikes. Approximate: it runs, with different numbers. "Tried" is the output of a run of the '
         f"tool, in csnn-jax's repository, where {{}} also lists tools that reject the files.{tried}",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from bundles import BRIEF, INTEGRATOR, SPIKES, export, make_bundle
+from bundles import BRIEF, GRAPH, INTEGRATOR, SPIKES, export, make_bundle
 from idx_files import write_folder
 from once import once
 
@@ -48,7 +48,13 @@ def integrator(tmp_path_factory):
     return once(tmp_path_factory, "integrator", lambda folder: make_bundle(folder, INTEGRATOR)) / "bundle"
 
 
-@pytest.fixture(params=["small_bundle", "spikes", "integrator"])
+@pytest.fixture(scope="session")
+def described(tmp_path_factory):
+    """A bundle of `GRAPH`."""
+    return once(tmp_path_factory, "described", lambda folder: make_bundle(folder, GRAPH)) / "bundle"
+
+
+@pytest.fixture(params=["small_bundle", "spikes", "integrator", "described"])
 def any_bundle(request) -> Path:
     """Each of the bundles in turn."""
     return request.getfixturevalue(request.param)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from bundles import drawn
+from export_networks import GRAPH, RECURRENT
 from export_networks import OTHER as SCALED
 
 from csnn_jax.config import ModelConfig
@@ -52,6 +53,35 @@ def test_an_equation_names_its_reset_if_layers_differ_and_every_state_is_named()
     assert found["layers"][-1]["threshold"] is None
     assert found["states"] == {"syn": "A[t]", "mem": "U[t]"} and found["output"] == "membrane"
     assert "sum of output membranes" in found["readout"]
+
+
+def test_layers_of_a_graph_name_what_they_read_and_how_they_add_it():
+    found = facts(GRAPH)
+    first, second, third, last = found["layers"]
+    assert first["operation"] == (
+        "image -> mem1 (kernel 3, stride 1, padding 1) + counts[t-1] -> back (kernel 1, stride 1, no padding, no bias)"
+    )
+    assert third["operation"].startswith("counts -> window (2x2 avg) -> scores -> time_steps (linear) + batch[t-1] -> ")
+    assert [one["layer"] for one in found["layers"]] == ["t", "counts", "batch", "out"]
+    assert [one["kind"] for one in found["layers"]] == ["leaky", "synaptic", "synaptic", "leaky"]
+    assert "alpha" in second and "alpha" not in first | last and found["states"] == {"mem": "U[t]", "syn": "A[t]"}
+    assert found["equations"]["currents"].split("; ") == [
+        "I[t] = the sum of a layer's inputs, exact in any order",
+        "in t, batch, + I[t] adds the inputs one by one, in order, and rounds each sum",
+        "NAME[t-1] = the spikes S[t-1] of layer NAME",
+        "S[-1] = 1 where 0 > threshold, else 0",
+    ]
+    assert found["equations"]["membrane"].split("; ") == [
+        "U[t] = (1 - R[t]) * (beta * U[t-1] + I[t]) (leaky, reset mute)",
+        "U[t] = beta * U[t-1] + I[t] - R[t] * threshold (leaky, reset subtract)",
+        "A[t] = alpha * A[t-1] + I[t] (synaptic)",
+        "U[t] = (1 - R[t]) * (beta * U[t-1] + A[t]) (synaptic, reset zero)",
+        "U[t] = beta * U[t-1] + A[t] - R[t] * threshold (synaptic, reset subtract)",
+    ]
+    assert found["pooling"] == "window 2x2 avg" and "currents" not in facts(OTHER)["equations"]
+    recurrent = facts(RECURRENT)["layers"]
+    assert [one["layer"] for one in recurrent] == ["lif1", "lif2", "lif3", "lif4"] and "kind" not in recurrent[0]
+    assert recurrent[2]["operation"].endswith(" + lif3[t-1] -> rec2 (one weight for each feature, no bias)")
 
 
 @pytest.mark.parametrize(

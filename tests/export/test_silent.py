@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bundles import INTEGRATOR, SMALL, drawn, make_run
+from bundles import GRAPH, INTEGRATOR, SMALL, drawn, make_run
 from commands import call
 from digits import few_digits
 from refusals import refusing
 
 import csnn_jax
 from csnn_jax import data
-from csnn_jax.config import Config
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.data import Dataset, Split
 from csnn_jax.runs import weights
-from csnn_jax.runs.layouts import on_grid
+from csnn_jax.runs.layouts import on_grid, parameters
 from csnn_jax.window import output
 from export import reference, silent
 from export.proof import statements
@@ -28,13 +29,17 @@ STACKS = {
     "sums after the neurons": replace(
         SMALL, conv_channels=(5, 6), hidden=(), pool="sum", pool_size=(2, 4), pool_after=True, learn_beta=True
     ),
+    "recurrent": replace(SMALL, hidden=(12, 9), recurrent=("fc1", "fc2:one", "fc3"), neuron="synaptic"),
+    "recurrent, 3 bits": replace(SMALL, recurrent=("fc1",), weight_bits=3),
+    "graph": GRAPH,
 }
 
 
 def quiet(model, seed=0):
     """Parameters where every second hidden channel can never fire, because its weights and bias are negative."""
     tensors = drawn(model, seed)
-    for layer in model.graph.weighted[:-1]:
+    last = model.graph.sources(model.graph.neurons[-1])
+    for layer in (node for node in model.graph.weighted if node not in last):
         tensors[f"{layer.name}.weight"][::2] = -np.abs(tensors[f"{layer.name}.weight"][::2])
         if f"{layer.name}.bias" in tensors:
             tensors[f"{layer.name}.bias"][::2] = -0.1
@@ -63,10 +68,10 @@ def test_a_network_without_its_silent_channels_has_the_same_spikes(model):
     tensors, dataset, config = quiet(model), digits(), Config(model)
     dataset = replace(dataset, test=dataset.train)  # channels silent there can't fire here
     smaller, left, found = silent.drop(config, tensors, dataset, Work("Exporting"))
-    for (name, kept, of), layer in zip(found.layers, model.graph.weighted, strict=False):
-        assert name == layer.name and of == layer.channels and 0 < kept <= of // 2
+    for (name, kept, of), layer in zip(found.layers, model.graph.neurons, strict=False):
+        assert name == model.graph.label(layer) and of == layer.shape[-1] and 0 < kept <= (of + 1) // 2
     assert found.fired_on == 0 and found.other_answers == 0 and found.test_images == 40
-    assert found.parameters[1] == sum(value.size for value in left.values()) < found.parameters[0]
+    assert found.parameters[1] == parameters(left) < found.parameters[0]
     before, after = (traced(one.model, held, dataset) for one, held in ((config, tensors), (smaller, left)))
     *hidden, last = before.spikes
     for old, new in ((before.spikes[node], after.spikes[node]) for node in hidden):
@@ -91,6 +96,62 @@ def test_a_channel_that_fires_only_on_test_images_is_counted():
     assert found.other_answers == (answers[0] != answers[1]).sum()
     said = f"on 30 of 30 test images, one of the others would have fired; {found.other_answers} answers"
     assert said in found.lines()[-1]
+
+
+SHARED = ModelConfig(
+    network=[
+        NodeConfig("flat", "flatten", "image"),
+        NodeConfig("both", "linear", "flat", channels=4),
+        NodeConfig("one", "one_to_one", "a", channels=4),
+        NodeConfig("rec", "linear", "c@1", channels=4, bias=False),
+        NodeConfig("a", "leaky", ["both", "rec"]),
+        NodeConfig("b", "leaky", "one"),
+        NodeConfig("own", "linear", "flat", channels=4),
+        NodeConfig("c", "leaky", "own", learn=["threshold"], per_channel=["threshold"]),
+        NodeConfig("out", "linear", "b", channels=10),
+        NodeConfig("more", "linear", "c", channels=10),
+        NodeConfig("last", "leaky", ["out", "more"]),
+    ],
+    time_steps=4,
+)
+
+
+def test_channels_of_layers_that_one_weight_for_each_feature_joins_go_together():
+    tensors = drawn(SHARED)
+    for name, value in tensors.items():
+        value[...] = 0.01 if name.endswith("weight") else 0
+    tensors["both.bias"][:] = 2, 2, -9, -9
+    tensors["one.weight"][:] = 2, 0, 0, 0  # b fires only in channel 0, and a in 0 and 1
+    tensors["own.bias"][:] = 2, -9, -9, -9
+    tensors["c.threshold"][:] = 1, 1, 1, -2
+    tensors["more.weight"][:] = 2
+    tensors = on_grid(SHARED, tensors)
+    smaller, left, found = silent.drop(Config(SHARED), tensors, digits(), Work("Exporting"))
+    # Channel 3 of c fires in no step, but before the first, where its membrane of 0 is above -2.
+    assert sorted(found.layers) == [("a", 2, 4), ("b", 2, 4), ("c", 2, 4)]
+    assert left["c.threshold"].tolist() == [1, -2] and left["rec.weight"].shape == (2, 2)
+    before, after = (traced(*network, digits()) for network in ((SHARED, tensors), (smaller.model, left)))
+    np.testing.assert_array_equal(before.membranes["a"][..., :2], after.membranes["a"])
+    np.testing.assert_array_equal(before.membranes["last"], after.membranes["last"])
+    assert not before.spikes["c"][..., 3].any() and before.spikes["last"].any()
+
+
+def test_channels_that_meet_the_output_or_flattened_features_one_by_one_stay():
+    nodes = [
+        NodeConfig("conv", "convolution", "image", channels=3, kernel=7, stride=7),
+        NodeConfig("a", "leaky", "conv"),
+        NodeConfig("flat", "flatten", "a"),
+        NodeConfig("one", "one_to_one", "flat", channels=48),
+        NodeConfig("b", "leaky", "one"),
+        NodeConfig("fc", "linear", "b", channels=10),
+        NodeConfig("c", "leaky", "fc"),
+        NodeConfig("same", "one_to_one", "c", channels=10),
+        NodeConfig("last", "leaky", "same"),
+    ]
+    model = ModelConfig(network=nodes, time_steps=4)
+    assert silent.drop(Config(model), drawn(model), digits(), Work("Exporting"))[2].layers == [
+        *(("conv", 3, 3), ("one", 48, 48), ("fc", 10, 10))
+    ]
 
 
 def test_a_layer_that_would_be_empty_is_refused_by_name():

@@ -13,10 +13,12 @@ import onnx
 import pytest
 from bundles import SMALL, rehash
 from commands import call
+from export_networks import changed
 from onnx import numpy_helper
 from refusals import refused
 
 from export import manifest, parts
+from export.graphs import onnx_file
 from export.report import text
 
 
@@ -32,6 +34,24 @@ def test_any_stack_becomes_a_bundle_that_verifies_and_is_only_read(spikes, lines
     assert all(after[path].st_mtime_ns == stat.st_mtime_ns for path, stat in before.items())
     for path in before:
         path.chmod(0o755)
+
+
+def test_a_bundle_of_a_graph_verifies_and_another_weight_of_a_recurrent_layer_is_found(described, lines, tmp_path):
+    code, said = lines(described, None)
+    assert (code, said["all"]) == (0, "ok") and "c/" not in said
+    copy = Path(shutil.copytree(described, tmp_path / "bundle"))
+    model = changed(onnx_file.load(copy / "step.onnx"), "lateral.weight", lambda value: value * 2)
+    onnx_file.save(model, copy / "step.onnx")
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1 and "lateral.weight" in said["step.onnx"] and said["step_b1.onnx"].startswith("ok")
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["results"]["semantics"]["layers"][0]["operation"] = "image -> image1"
+    recorded["results"]["c"] = {"written": True, "reason": None}
+    rehash(copy, recorded)
+    said = lines(copy)[1]
+    for name in ("results.semantics.layers[0].operation is ", "results.c.written is false", "results.c.reason is "):
+        assert name in said["manifest.json"]
 
 
 def test_every_file_has_a_line(small_bundle, lines):

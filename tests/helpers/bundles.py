@@ -10,6 +10,7 @@ import numpy as np
 from commands import call
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.runs import checkpoints, layouts, weights
 from csnn_jax.runs.rundir import RunDir, write_config
 from export import manifest
@@ -40,6 +41,23 @@ INTEGRATOR = replace(
 )
 """Neurons with two states, a mix of resets, and an output that never spikes and is read from its membranes."""
 
+GRAPH = ModelConfig(
+    network=[
+        NodeConfig("image1", "convolution", "image", channels=3, kernel=4, stride=3),
+        NodeConfig("feedback", "convolution", "mem@1", channels=3, kernel=1, bias=False),
+        NodeConfig("first", "leaky", ["image1", "feedback"], reset="mute", separate=True, learn=["beta"]),
+        NodeConfig("long", "convolution", "first", channels=4, kernel=3, padding=1),
+        NodeConfig("short", "convolution", "first", channels=4, kernel=1),
+        NodeConfig("mem", "synaptic", ["long", "short"], per_channel=["threshold"]),
+        NodeConfig("flat", "flatten", "mem"),
+        NodeConfig("counts", "linear", "flat", channels=10),
+        NodeConfig("lateral", "one_to_one", "last@1", channels=10),
+        NodeConfig("last", "leaky", ["counts", "lateral"], beta=0.9),
+    ],
+    time_steps=5,
+)
+"""Branches, feedback from a later layer, and both kinds of neurons and of sums."""
+
 BRIEF = EXTENTS["quick"]._replace(seconds=0.02)
 """`--quick`, measuring latencies for a tenth of its time."""
 
@@ -59,7 +77,7 @@ def drawn(model: ModelConfig, seed: int = 0) -> layouts.Tensors:
     rng = np.random.default_rng(seed)
     tensors = {}
     for name, shape in layouts.expected_shapes(model).items():
-        if name.startswith("lif"):
+        if name in model.graph.initial:
             tensors[name] = np.asarray(rng.uniform(0.3, 0.9, shape), np.float32)
         elif not name.endswith(".exponents"):  # on_grid chooses those
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1

@@ -9,6 +9,7 @@ import torch
 from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
 from export import reference
 from export.graphs import few_bits, onnx_file, step_graph
@@ -49,6 +50,31 @@ SYNAPTIC = replace(FEW, neuron="synaptic", alpha=(0.9, 0.7, 0.6), beta=(0.8, 0.5
 INTEGRATOR = replace(SYNAPTIC, output="integrator", reset=("zero", "subtract", "zero"), encoding="rate")
 """With two states, and read from membranes."""
 
+RECURRENT = replace(
+    FEW, hidden=(11, 7), recurrent=("fc1", "fc2:one", "fc3"), reset=("zero", "subtract", "zero", "zero")
+)
+_NODES = [
+    NodeConfig("mem1", "convolution", "image", channels=16, kernel=3, padding=1),
+    NodeConfig("back", "convolution", "counts@1", channels=16, kernel=1, bias=False),
+    NodeConfig("t", "leaky", ["mem1", "back"], reset="mute", separate=True, beta=0.8),
+    NodeConfig("spikes1", "convolution", "t", channels=16, kernel=3, padding=1),
+    NodeConfig("membrane", "convolution", "t", channels=16, kernel=1),
+    NodeConfig("counts", "synaptic", ["spikes1", "membrane"], reset="zero", learn=["alpha"], per_channel=["threshold"]),
+    NodeConfig("window", "avg_pool", "counts"),
+    NodeConfig("scores", "flatten", "window"),
+    NodeConfig("time_steps", "linear", "scores", channels=20),
+    NodeConfig("go_on", "linear", "batch@1", channels=20, bias=False),
+    NodeConfig("one", "one_to_one", "batch@1", channels=20),
+    NodeConfig("batch", "synaptic", ["time_steps", "go_on", "one"], separate=True, alpha=0.7),
+    NodeConfig("spikes", "linear", "batch", channels=5),
+    NodeConfig("pixels", "flatten", "image"),
+    NodeConfig("images", "linear", "pixels", channels=5, bias=False),
+    NodeConfig("steps", "one_to_one", "out@1", channels=5, bias=True),
+    NodeConfig("out", "leaky", ["spikes", "images", "steps"], beta=0.9),
+]
+GRAPH = ModelConfig((8, 7, 2), network=_NODES, time_steps=12)
+"""Has branches, feedback from a later layer, both kinds of neurons and of sums, and names that the files use."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -85,7 +111,7 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
         images = random.integers(0, 256, (batch, *config.input_shape), np.uint8)
         tensors = {}
         for name, shape in expected_shapes(config).items():
-            if name.startswith("lif"):
+            if name in config.graph.initial:
                 tensors[name] = np.asarray(random.uniform(0.6, 0.95, shape), np.float32)
             elif not name.endswith(".exponents"):  # on_grid chooses those
                 bound = 3 / np.sqrt(np.prod(shape[1:]))

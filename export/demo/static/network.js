@@ -13,28 +13,28 @@ const OPTIONS = {
 
 export class Network {
   /**
-   * Takes these of the page's facts: `layers`, with each layer's shape and threshold (a number, a list of its channels'
-   * or null if it never spikes); `states`, the names of a neuron's states; `shape`, the input's [C, H, W].
+   * Takes these of the page's facts: `layers`, with each layer's shape, threshold (a number, a list of its channels' or
+   * null if it never spikes) and the names of its neurons' `states`; `shape`, the input's [C, H, W].
    */
-  static async load(model, { layers, states, shape }) {
+  static async load(model, { layers, shape }) {
     const session = await ort.InferenceSession.create(model, OPTIONS);
-    return new Network(session, layers, states, shape);
+    return new Network(session, layers, shape);
   }
 
-  constructor(session, layers, states, shape) {
-    Object.assign(this, { session, layers, states, shape });
+  constructor(session, layers, shape) {
+    Object.assign(this, { session, layers, shape });
+    this.names = layers.flatMap(({ states }) => states);
     this.last = Promise.resolve(); // calls run one at a time
   }
 
   /** The initial states of every layer, all 0. */
   start() {
-    return this.layers.flatMap(({ shape }) => this.states.map(() => zeros(shape)));
+    return this.layers.flatMap(({ shape, states }) => states.map(() => zeros(shape)));
   }
 
   /** The membranes from the states, one array for each layer. */
   membranes(states) {
-    const at = this.states.indexOf("mem");
-    return this.layers.map((_, i) => states[i * this.states.length + at].data);
+    return states.filter((_, i) => this.names[i] === "mem").map(({ data }) => data);
   }
 
   /** One time step: (states, float32 input) -> [states, output, S[t] of every layer], arrays of bytes. */

@@ -15,6 +15,7 @@ from snntorch import Leaky
 from torch.utils.data import DataLoader, TensorDataset
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.runs.footprint import Activity, numbers
 from csnn_jax.runs.layouts import expected_shapes, on_grid
 from csnn_torch import model as companion
@@ -103,6 +104,36 @@ def test_held_images_count_as_macs_once_and_spikes_as_acs_at_every_step(stack, f
     for layer in layers:
         held = config.time_steps if layer["operation"] == "MAC" else 1
         assert layer["synaptic_operations"] == held * layer["synaptic_operations_first_layer_once"] > 0
+
+
+def test_spikes_of_the_step_before_meet_weights_one_step_later_and_shared_weights_count_once():
+    nodes = [
+        NodeConfig("flat", "flatten", "image"),
+        NodeConfig("fc", "linear", "flat", channels=3),
+        NodeConfig("rec", "linear", "a@1", channels=3, bias=False),
+        NodeConfig("one", "one_to_one", "a", channels=3),
+        NodeConfig("a", "leaky", ["fc", "rec"]),
+        NodeConfig("b", "synaptic", ["fc", "one"]),
+        NodeConfig("out", "linear", "b", channels=2),
+        NodeConfig("c", "leaky", "out"),
+    ]
+    config = ModelConfig((2, 2, 1), network=nodes, time_steps=3)
+    tensors = {name: np.ones(shape, np.float32) for name, shape in expected_shapes(config).items()}
+    spikes = [np.zeros((3, 1, 3)), np.zeros((3, 1, 3)), np.zeros((3, 1, 2))]
+    spikes[0][:, 0, 0] = 1  # three spikes, of which rec multiplies two
+    x = np.array([0.5, 0.5, 0.0, 0.0], np.float32).reshape(1, 1, 2, 2)
+    found = numbers(config, tensors, Activity.of(config, x, spikes))
+    a, b, c = found["layers"]
+    assert [layer["name"] for layer in found["layers"]] == ["a", "b", "c"]
+    assert (a["parameters"], b["parameters"], c["parameters"]) == (15 + 9, 3, 8)
+    assert a["operation"] == "AC and MAC" and b["operation"] == "AC"
+    assert a["synaptic_operations"] == 3 * 2 * 3 + 2 * 3 and a["synaptic_operations_first_layer_once"] == 6 + 6
+    assert b["synaptic_operations"] == 3 and b["dense_macs_per_step"] == 3
+    assert (a["dense_macs_per_step"], a["dense_macs_first_layer_once"]) == (12 + 9, 12 + 3 * 9)
+    assert (a["membrane_bytes"], b["membrane_bytes"]) == (12, 24)
+    assert found["neurobench"]["SynapticOperations"] == {"Effective_MACs": 18, "Effective_ACs": 9, "Dense": 3 * 30}
+    assert found["energy"]["synapses_nj"] == pytest.approx((6 * 4.6 + 9 * 0.9) / 1000)
+    assert found["energy"]["neurons_nj"] == pytest.approx((3 + 2 * 3 + 2) * 3 * 4.6 / 1000)
 
 
 def test_sizes_and_energy_of_the_default_network():

@@ -60,7 +60,7 @@ def events(tmp_path_factory) -> Path:
     return make_bundle(folder, EVENTS, prepare_frames(folder, frames, np.arange(32) % 4))
 
 
-@pytest.mark.parametrize("name", ["small_bundle", "spikes", "events", "integrator"])
+@pytest.mark.parametrize("name", ["small_bundle", "spikes", "events", "integrator", "described"])
 def test_the_page_shows_the_results_of_onnx_runtime(name, request, tmp_path):
     """For test images and for a drawing; every stack spikes for some of them."""
     if shutil.which("npm") is None:

@@ -1,21 +1,25 @@
 """The step graph is plain and readable; tests/test_matrix.py compares what it computes."""
 
+import json
 import re
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from backends import written
-from export_networks import FLAT, changed, firing
+from export_networks import FLAT, GRAPH, RECURRENT, changed, firing
 from networks import network
 from onnx import numpy_helper
 
 from export import reference
 from export.graphs import onnx_file, step_graph
-from export.parts import step
+from export.parts import sequence, step
 from export.proof.equality import equality, problems, windows
-from export.proof.runners import onnx_runner, torch_runner
+from export.proof.runners import onnx_runner, reference_runner, torch_runner
 
 PLAIN = {"Conv", "MaxPool", "AveragePool", "Flatten", "Gemm", "Greater", "Cast", "Mul", "Add", "Sub", "Sum"}
+GRAPHS = ["recurrent", "recurrent synaptic", "graph"]
 
 structures = pytest.mark.parametrize(
     "name",
@@ -80,6 +84,57 @@ def test_a_membrane_at_the_threshold_does_not_fire():
     for runner in (torch_runner(reference.Step(made.config, parameters)), onnx_runner(model)):
         (membranes,), found = runner([np.zeros((3, 4), np.float32)], made.x[0].numpy())
         assert (membranes == parameters["fc1.bias"]).all() and (found == [0, 1, 0, 1]).all()
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("bits", [None, 2, 4, 8])
+@pytest.mark.parametrize("config", [RECURRENT, replace(RECURRENT, neuron="synaptic"), GRAPH], ids=GRAPHS)
+def test_graphs_have_the_membranes_of_torch(config, bits):
+    """In ONNX Runtime with weights made floats once or at every call, and in onnx's evaluator."""
+    made = firing(replace(config, weight_bits=bits))
+    expected = [*windows(made.step, [made.x])]
+    step, static = (made.models[name] for name in ("step.onnx", "step_b1.onnx"))
+    for run in (onnx_runner(step), onnx_runner(static), onnx_runner(step, False), reference_runner(step)):
+        assert problems("it", equality(made.step, run, expected)) == []
+    comparison, sums = sequence.equality(made.config, made.models["sequence.onnx"], expected)
+    assert problems("it", comparison) == [] and sums["different_counts"] == 0 < sums["counts"]
+
+
+@pytest.mark.parametrize("config", [RECURRENT, replace(RECURRENT, neuron="synaptic"), GRAPH], ids=GRAPHS)
+def test_layers_of_a_graph_are_numbered_in_its_order_and_no_name_is_used_twice(config):
+    made = firing(config)
+    model = made.models["step.onnx"]
+    layers = json.loads(onnx_file.metadata_of(model)["layers"])
+    assert [layer["neurons"] for layer in layers] == [node.name for node in config.graph.neurons]
+    states = [f"{s}{i}" for i, n in enumerate(config.graph.neurons, 1) for s in n.operation.kind.states]
+    assert [value.name for value in model.graph.input] == ["image", *states]
+    assert [value.name for value in model.graph.output] == ["spikes", *(f"{state}_next" for state in states)]
+    for graph in (model.graph, *onnx_file.graphs(made.models["sequence.onnx"].graph)):
+        names = [value.name for value in (*graph.input, *graph.initializer)]
+        names += [name for node in graph.node for name in node.output]
+        assert Counter(names).most_common(1)[0][1] == 1 + ("time_steps" in names)  # it has an initial value
+        operators = [node.name for node in graph.node if node.name]
+        assert len(set(operators)) == len(operators)
+
+
+def test_a_layers_reset_and_its_readers_share_the_spikes_of_the_step_before():
+    nodes = firing(GRAPH).models["step.onnx"].graph.node
+    compared = [node.input[0] for node in nodes if node.op_type == "Greater"]
+    assert sorted(compared) == sorted([f"mem{i}{after}" for i in (1, 2, 3, 4) for after in ("", "_next")])
+
+
+def test_inputs_that_are_added_one_by_one_are_added_to_the_state_by_operators_that_no_runtime_fuses():
+    nodes = {node.output[0]: node for node in firing(GRAPH).models["step.onnx"].graph.node}
+    state = nodes[nodes["mem1_next"].input[0]]
+    assert state.op_type == "Sum" and nodes[state.input[1]].op_type == "Conv"  # back
+    state = nodes[state.input[0]]
+    assert state.op_type == "Sum" and nodes[state.input[1]].op_type == "Conv"  # mem1
+    assert nodes[state.input[0]].op_type == "Mul"
+    kinds, state = [], nodes["syn3_next"]
+    while state.op_type == "Add":
+        kinds.append(nodes[state.input[1]].op_type)
+        state = nodes[state.input[0]]
+    assert kinds == ["Mul", "Gemm", "Gemm"] and state.op_type == "Mul"
 
 
 @structures

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from backends import written
-from export_networks import OTHER, changed, firing
+from export_networks import GRAPH, OTHER, changed, firing
 from refusals import refusing
 
 from csnn_jax.config import Config
@@ -74,6 +74,11 @@ def test_the_input_of_the_first_neurons_is_computed_before_the_loop(name, once, 
     graph = onnx_file.load(written(sequence, name) / sequence.NAME).graph
     assert [node.name for node in graph.node if node.name.startswith(("conv", "pool", "fc"))] == once
     assert [value.name for value in graph.output] == outputs
+
+
+def test_currents_that_depend_on_the_image_alone_are_computed_before_the_loop():
+    graph = firing(GRAPH).models["sequence.onnx"].graph
+    assert [node.name for node in graph.node if "." in node.name] == ["mem1.Conv", "pixels.Flatten", "images.Gemm"]
 
 
 def test_a_sequence_that_counts_incorrectly_is_found():

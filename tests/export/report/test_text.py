@@ -84,7 +84,7 @@ def test_states_resets_and_an_output_without_spikes_are_named(integrator):
         "- States: `syn` is A[t], `mem` is U[t]",
         "- Answer: the class with the largest sum of output membranes, added step by step, over the window",
         "The neurons' other states (`syn`) are counted with the membranes.",
-        "They were tried on networks of leaky neurons with spike readout.",
+        "They were tried on chains of leaky neurons with spike readout.",
     ):
         assert said in report
     assert re.search(r"\| fc1 \| linear \| 16 \| zero \| 0\.5 \| 0\.\d+ to 0\.\d+, by channel \| 0\.\d+ \|", report)
