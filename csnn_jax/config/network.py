@@ -106,7 +106,8 @@ class ModelConfig(NeuronFields, Described):
         exact.""")
     reset: Reset | tuple[Reset, ...] = _neuron("subtract", each(choice(Reset), "layer"), """
         What a spike does to the membrane one step later: subtract the threshold, set it to zero, or none. Synaptic
-        neurons also have clear, which sets it to zero before the input is added. One value for all layers, or one per
+        neurons also have clear, which sets it to zero before the input is added; leaky ones have mute, which does so
+        after it's added, and both deduct, which subtracts before the leak. One value for all layers, or one per
         layer.""")
     output: Output = _neuron("spiking", choice(Output), """
         Neurons of the last layer: spiking, like all others, or integrator, whose neurons neither spike nor reset; the

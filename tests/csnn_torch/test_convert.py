@@ -1,5 +1,6 @@
 """A network from snnTorch or a NIR file becomes a run of csnn_jax, or one line says why not and files are kept."""
 
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pytest
 import snntorch as snn
 import torch
 from bundles import SMALL, drawn
+from commands import call
 from digits import few_digits
 from foreign_networks import foreign
 from nir_files import affine, chained, conv, flatten, lif, pool, sixteenths, write
@@ -290,6 +292,28 @@ def nir_file(path, **values):
     neurons, dense = lif(**{"tau": 3.0, "r": 1.0} | values), affine(sixteenths(1, 3, 48))
     layers = conv(sixteenths(0, 4, 2, 3, 3)), neurons, pool(2), flatten(), dense, lif(tau=3.0, r=1.0)
     return write(path, chained((2, 8, 6), *layers))
+
+
+def test_a_recurrent_network_of_a_nir_file_becomes_a_run_and_a_network_to_train(tmp_path, converted):
+    neurons = lif(**{name: np.full(4, value) for name, value in lif()[1].items()})
+    nodes = chained((36,), affine(sixteenths(1, 4, 36)), neurons, affine(sixteenths(2, 3, 4)), lif())
+    nodes["rec"] = affine(sixteenths(3, 4, 4))
+    edges = [("input", "0"), ("0", "1"), ("1", "2"), ("2", "3"), ("3", "output"), ("1", "rec"), ("rec", "1")]
+    path = write(tmp_path / "net.nir", nodes, edges, metadata={"dt": 1.0})
+    _, config, tensors, printed = converted(path, "--time-steps", 8, "--scale", 256)
+    assert "Network: 6x6x1, flatten flatten of image, n0 linear of flatten, n1 leaky of n0 and rec" in printed
+    assert "rec linear of n1@1" in printed and "changed 0 of 1,120 spikes" in printed
+    np.testing.assert_array_equal(tensors["rec.weight"], nodes["rec"][1]["weight"])
+    images = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 1), np.uint8)
+    assert Trained(config, tensors).trace(images).spikes["n1"].any()
+    labels = np.arange(20) % 3
+    split = {"train_images": images, "train_labels": labels, "images": images, "labels": labels}
+    np.savez(tmp_path / "test.npz", **split)
+    data_set = ("--dataset", f"arrays:{tmp_path / 'test.npz'}", "--out", tmp_path / "trained")
+    done = call("csnn_jax.train", "--network", path, *data_set, "--max-iters", 2, "--batch-size", 4, "--time-steps", 3)
+    assert done.returncode == 0, done.stderr
+    trained = json.loads((tmp_path / "trained" / "config.json").read_text())
+    assert trained["model"]["network"] == [node.described() for node in config.model.network.nodes]
 
 
 def test_effects_of_rounding_are_reported_without_images_too(tmp_path, converted):
