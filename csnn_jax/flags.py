@@ -1,5 +1,6 @@
 """The flags of commands, above all of the training commands: one set for csnn_jax and csnn_torch."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.config.job import SEED
+from csnn_jax.config.network import IN_NODES
 from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures
 from csnn_jax.neurons import NEURONS
@@ -25,6 +27,8 @@ GROUPS = {
     "optimization": "The loss and the optimizer. docs/optimization.md has the formulas.",
 }
 """The groups of a job's options in the order of the help, and the heading of each."""
+OF_CHAINS = ("num_classes", *IN_NODES)
+"""Options that a network of nodes doesn't have."""
 PARTS: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 """The parts of a job, by their field of `Config`."""
 
@@ -106,12 +110,12 @@ def job_options() -> tuple[Option, ...]:
 
 
 def values_of(config: Config) -> dict[str, Any]:
-    """The value of each of a job's options that have a flag, by name."""
+    """The value of each of a job's options that have a flag and apply to its network, by name."""
     return {
         declared.name: getattr(getattr(config, part), declared.name)
         for part, kind in PARTS.items()
         for declared in options_of(kind)
-        if declared.has_flag
+        if declared.has_flag and (config.model.network is None or declared.name not in OF_CHAINS)
     }
 
 
@@ -174,7 +178,7 @@ def parse_train(
     Raises:
         UserError: --resume without --out, or no run there; --seed with --seeds; a recipe for other images.
     """
-    job = job_options()
+    job, source = job_options(), None
     given = given_options((*options_of(kind), *job), program, description, arguments, GROUPS)
     values = {name: given[name] for name in given.keys() & {declared.name for declared in job}}
     flags = kind(given=frozenset(given), **{name: given[name] for name in given.keys() - values.keys()})
@@ -191,10 +195,15 @@ def parse_train(
             started = f"{flags.out} was started with --cache {show(base.data.cache)}"
             raise UserError(f"--resume: expected --cache, because {started}")
     else:
-        base = RECIPES[flags.recipe]
-        if (source := given.get("init_from")) is not None:
+        base, source = RECIPES[flags.recipe], given.get("init_from")
+        if source is not None:
             model = replace(origin(source), num_classes=ModelConfig.num_classes)  # set from the data set
             base = replace(base, model=model, train=replace(base.train, init="auto"))
+    if "network" in given or base.model.network is not None:
+        for name in (name for name in OF_CHAINS if name in given):
+            where = "" if "network" in given else f"; {flags.out if flags.resume else source} has one"
+            words = shlex.join(words_of(name, given[name]))
+            raise UserError(f"{words}: expected no --network, whose nodes determine it{where}")
     config = with_options(_fitted(base, given), values)
     recipe = RECIPES[flags.recipe]
     for_mnist = "recipe" in given and recipe.data.dataset == DataConfig.dataset  # the others accept any sensor's size
@@ -209,6 +218,8 @@ def parse_train(
 def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     """The job that flags override, without the parameters that the requested neuron or output doesn't have."""
     model = base.model
+    if "network" in given:
+        model = replace(model, network=given["network"], **{name: getattr(ModelConfig, name) for name in IN_NODES})
     if (name := given.get("neuron", model.neuron)) != model.neuron and name in NEURONS:
         kind = NEURONS[name]
         lacking = [name for name in model.kind.parameters if name not in kind.parameters]
@@ -228,5 +239,5 @@ def job_words(config: Config, used: Config | None = None) -> list[str]:
         used: the job whose values the flags get, which may differ from `config`; None: `config`.
     """
     before, values = values_of(Config()), values_of(used or config)
-    changed = [name for name, value in values_of(config).items() if value != before[name]]
+    changed = [name for name, value in values_of(config).items() if value != before.get(name) and name in values]
     return [word for name in changed for word in words_of(name, values[name])]

@@ -37,9 +37,9 @@ DESCRIPTION = """Converts a network that was trained elsewhere to a run director
 FILE is a NIR file or an snnTorch state_dict: a file written by `torch.save(network.state_dict(), FILE)`, a checkpoint
 with a model_state_dict, state_dict or net, or a safetensors file. Its network consists of blocks of Conv2d, optionally
 BatchNorm2d and pooling, and snn.Leaky, followed by blocks of Linear and snn.Leaky. All neurons may be snn.Synaptic
-instead, and the last Linear may have none. A NIR file's network is a chain of Conv2d and IF, LIF or CubaLIF, with
-SumPool2d or AvgPool2d before or after the neurons, then Flatten, then Linear or Affine and neurons. Flags provide
-whatever the file doesn't contain. Weights are rounded to make every sum exact. If the images of --dataset have the
+instead, or recurrent (snn.RLeaky, snn.RSynaptic), and the last Linear may have none. A NIR file's network is a graph
+of Conv2d, Linear, Affine, Scale, SumPool2d, AvgPool2d, Flatten and IF, LIF or CubaLIF. Flags provide whatever the file
+doesn't contain. Weights are rounded to make every sum exact. If the images of --dataset have the
 network's input size, the test accuracy is measured, and the effect of the rounding on the first 1,000 test images."""
 
 OF_BOTH = ("surrogate", "slope", "time_steps", "encoding", "normalize")
@@ -221,6 +221,10 @@ def _size(shape: Sequence[int]) -> str:
 def _text(model: ModelConfig, has_geometry: bool) -> str:
     """The network in one line; `has_geometry`: padding, strides and pools were also read from the file."""
     shape = _size(model.input_shape)
+    flags = f"{model.surrogate}, {model.encoding}, {model.time_steps} steps"
+    if model.network:
+        named = ", ".join(f"{one.name} {one.operation} of {' and '.join(one.inputs)}" for one in model.network.nodes)
+        return f"{shape}, {named}; from flags: {flags}"
     nodes = ((node.channels, node.operation) for node in model.graph.weighted)
     layers = [f"{n}C{one.kernel}" if isinstance(one, Convolution) else f"fc{n}" for n, one in nodes]
     bias = "" if model.bias else ", no bias"
@@ -233,7 +237,6 @@ def _text(model: ModelConfig, has_geometry: bool) -> str:
     size = f" of {show(model.pool_size)}" * (model.pool_size != ModelConfig.pool_size)
     pool = f"pool {show(model.pool)}{size}{' after the neurons' * model.pool_after}"
     geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, {pool}" if model.conv_channels else ""
-    flags = f"{model.surrogate}, {model.encoding}, {model.time_steps} steps"
     if geometry and has_geometry:
         return f"{read}, {geometry}; from flags: {flags}"
     return f"{read}; from flags: {geometry}{', ' if geometry else ''}{flags}"

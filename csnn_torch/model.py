@@ -183,8 +183,6 @@ def reset(network: nn.Sequential) -> None:
     """Clears the state of this network. (snnTorch's `utils.reset` clears every network of the process.)"""
     for neuron in neurons(network):
         neuron.reset_mem()
-    if isinstance(network, Network):
-        network.fired = {}
 
 
 def check_input(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> None:
@@ -222,18 +220,20 @@ def output_of(
 ) -> torch.Tensor:
     """The output's spikes or membranes [time, batch, classes] over the window; see `forward`.
 
-    Weights are rounded once for the window. With `once`, the first layer's current of a constant image is computed
-    before the loop.
+    Weights are rounded once for the window. With `once`, what depends only on a constant image is computed before
+    the loop.
     """
     check_input(network, x, time_steps)
     reset(network)
-    place, modules = -1 if reads == "membrane" else 0, list(network)
+    place, modules, hoists = -1 if reads == "membrane" else 0, list(network), once and x.ndim == 4
     first = next(number for number, module in enumerate(modules) if isinstance(module, snn.SpikingNeuron))
-    chain = not isinstance(network, Network) or network.graph.is_chain
-    split = first if once and x.ndim == 4 and chain else 0
-    before, after = nn.Sequential(*modules[:split]), nn.Sequential(*modules[split:]) if chain else network
+    split = first if hoists else 0
+    before, after = nn.Sequential(*modules[:split]), nn.Sequential(*modules[split:])
 
     def window() -> torch.Tensor:
+        if isinstance(network, Network) and not network.graph.is_chain:
+            known, frames = network.constants(x) if hoists else {}, x if x.ndim == 5 else repeat(x, time_steps)
+            return torch.stack([network.step(one, known)[place] for one in frames])
         inputs = x if x.ndim == 5 else repeat(before(x), time_steps)
         return torch.stack([after(one)[place] for one in inputs])
 

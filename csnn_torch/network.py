@@ -27,42 +27,42 @@ class Network(nn.Sequential):
     Attributes:
         graph: the network's graph.
         rounds: whether weights are rounded.
-        fired: the last spikes of neurons that are read in the step after, by name.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], graph: Graph):
         super().__init__(OrderedDict(modules))
         self.graph, self.rounds = graph, True
-        self.fired: dict[str, torch.Tensor] = {}
         for _, module, grid in self.weighted:
             if grid.chosen:
                 module.exponents = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
         self.choose_exponents()
 
     def forward(self, x: torch.Tensor) -> Any:
-        return exactly(self, lambda: super(Network, self).forward(x) if self.graph.is_chain else self._step(x))
+        return exactly(self, lambda: super(Network, self).forward(x) if self.graph.is_chain else self.step(x, {}))
 
-    def _step(self, x: torch.Tensor) -> Any:
-        """A step of a network that isn't a chain."""
+    def constants(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The outputs of the nodes that depend only on the image, by name."""
         modules, values = dict(self.named_children()), {IMAGE: x}
+        for name in self.graph.constant:
+            values[name] = modules[name](values[self.graph.source(self.graph[name]).name])
+        return values
+
+    def step(self, x: torch.Tensor, known: Mapping[str, torch.Tensor]) -> Any:
+        """A step of any network, where the outputs of some nodes may be known; doesn't round weights."""
+        modules, values = dict(self.named_children()), {IMAGE: x} | known
         for node in self.graph:
+            if node.name in known:
+                continue
             inputs = [self._earlier(source, len(x)) if delay else values[source] for source, delay in node.inputs]
             output = modules[node.name](functools.reduce(operator.add, inputs))
             values[node.name] = output[0] if isinstance(output, tuple) else output
-        self.fired = {name: values[name] for name in self._delayed}
         return output
 
     def _earlier(self, name: str, batch: int) -> torch.Tensor:
-        """The spikes of neurons in the step before; before the first, those of a membrane of 0."""
-        if name in self.fired:
-            return self.fired[name]
+        """The spikes of neurons in the step before, from their membranes; before the first step, these are 0."""
         neuron: Any = self.get_submodule(name)
-        return (-neuron.threshold > 0).to(neuron.threshold.dtype).expand(batch, *self.graph[name].channels_first)
-
-    @property
-    def _delayed(self) -> set[str]:
-        """The neurons that are read in the step after."""
-        return {source for node in self.graph for source, delay in node.inputs if delay}
+        shape = (batch, *self.graph[name].channels_first)
+        return neuron.fire(neuron.mem if neuron.mem.shape == shape else neuron.threshold.new_zeros(shape))
 
     @property
     def weighted(self) -> list[tuple[str, Any, Grid]]:

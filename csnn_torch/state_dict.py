@@ -7,18 +7,31 @@
 """
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import torch
 
-from csnn_jax.config import ModelConfig, Output
+from csnn_jax.config import ModelConfig, Neurons, Output
+from csnn_jax.config.graph import Edge
+from csnn_jax.config.network import IN_NODES
+from csnn_jax.config.nodes import Nodes
+from csnn_jax.config.operations import Convolution, Linear, OneToOne, Operation
 from csnn_jax.errors import UserError, naming_arguments, worded
 from csnn_jax.options import check_value, show
 from csnn_jax.options.kinds import number
 from csnn_torch.foreign import neurons, saved, stack
-from csnn_torch.foreign.network import NORM_EPS, ForeignNetwork, channels, parameters, weighted
+from csnn_torch.foreign.network import (
+    NORM_EPS,
+    ForeignNetwork,
+    Weighted,
+    channels,
+    node_of,
+    parameters,
+    weighted,
+)
 
 UNSEEN = (
     "a state_dict doesn't contain inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
@@ -89,7 +102,13 @@ def convert(
     stated["bias"] = normalize is not None or any(layer.bias is not None for layer in layers)
     known = _Stack(stated, fields, shapes, input_shape is None)
     config = known.config(names, source)
-    tensors, notes = parameters(config, names, layers, lifs, source, normalize, divided_by)
+    named = {node.name: pair for node, pair in zip(config.graph.weighted, zip(names, layers, strict=True), strict=True)}
+    neurons_of = dict(zip((node.name for node in config.graph.neurons), placed.neurons, strict=False))
+    if recurrent := {name: module for name, module in neurons_of.items() if module.is_recurrent}:
+        config, fed_back = _recurrent(config, recurrent)
+        named |= fed_back
+    tensors, notes = parameters(config, named, source, normalize, divided_by)
+    tensors |= lifs.stored(config)
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"assuming images of {'x'.join(map(str, config.input_shape))}; use --input-shape for another size")
     if stated["conv_channels"] and (others := " or ".join(known.fitting()[:3])):
@@ -97,6 +116,64 @@ def convert(
     arguments = {"map": "places", "scale": "divided_by"}
     notes = [*placed.notes, *notes, *lifs.notes, UNSEEN]
     return ForeignNetwork(config, tensors, tuple(worded(note, **arguments) for note in notes))
+
+
+def _recurrent(
+    config: ModelConfig, modules: Mapping[str, stack.Module]
+) -> tuple[ModelConfig, dict[str, tuple[str, Weighted]]]:
+    """A chain some of whose neurons also read their own spikes of the step before, and these layers.
+
+    Args:
+        config: the chain.
+        modules: the recurrent modules by the name of their neurons.
+
+    Raises:
+        UserError: their weights don't fit; the message names the tensor.
+    """
+    nodes, layers = [], dict[str, tuple[str, Weighted]]()
+    for node in config.graph:
+        operation, inputs = node.operation, [*node.inputs]
+        if module := modules.get(node.name):
+            assert isinstance(operation, Neurons)
+            name = f"rec{node.name.removeprefix('lif')}"
+            layers[name] = _fed_back(module, node.shape)
+            weight, bias = layers[name][1].weight, layers[name][1].bias is not None
+            made: dict[int, Operation] = {
+                1: OneToOne(len(weight), bias),
+                2: Linear(len(weight), bias),
+                4: Convolution(len(weight), weight.shape[-1], padding=weight.shape[-1] // 2, bias=bias),
+            }
+            nodes.append(node_of(name, made[weight.ndim], [Edge(node.name, 1)]))
+            operation = replace(operation, separate=True)  # snnTorch adds the layer's output, then its own spikes'
+            inputs.append(Edge(name))
+        assert operation is not None
+        nodes.append(node_of(node.name, operation, inputs))
+    left_out = (*IN_NODES, "network")
+    kept = {one.name: getattr(config, one.name) for one in dataclass_fields(config) if one.name not in left_out}
+    return ModelConfig(network=Nodes(tuple(nodes)), **kept), layers
+
+
+def _fed_back(module: stack.Module, shape: tuple[int, ...]) -> tuple[str, Weighted]:
+    """The name and the weights with which neurons of a shape read their own spikes."""
+    name, weight, bias = module.fed_back
+    size = shape[-1]
+    for key, tensor in ((name, weight), (name, bias)):
+        if tensor is not None and not (tensor.dtype.is_floating_point and tensor.isfinite().all()):
+            raise module.error(key, f"has type {tensor.dtype} or values that aren't finite, expected finite floats")
+    if not name.endswith("weight"):  # one weight for each neuron, or for all of them
+        if weight.numel() not in (1, size) or len(shape) > 1:
+            raise module.error(name, f"has shape {list(weight.shape)}, expected one value per neuron of a linear layer")
+        weight = weight.reshape(-1).expand(size) if weight.numel() == 1 else weight.reshape(size)
+    else:
+        kernel = list(weight.shape[2:])
+        if list(weight.shape[:2]) != [size, size] or len(kernel) != len(shape) - 1 or len(set(kernel)) > 1:
+            expected = f"{[size, size]}{' and a square kernel' * (len(shape) > 1)}"
+            raise module.error(name, f"has shape {list(weight.shape)}, expected {expected}")
+        if kernel and kernel[0] % 2 == 0:
+            raise module.error(name, f"has a kernel of {kernel[0]}x{kernel[0]}, expected an odd size")
+    types = {one.dtype for one in (weight, bias) if one is not None}
+    each = Weighted(weight.double().numpy(), None if bias is None else bias.double().numpy(), types)
+    return f"{module.name}.{name.rpartition('.')[0] or name}", each
 
 
 @dataclass(frozen=True)

@@ -271,7 +271,7 @@ class Trainer:
         return loss + weight * ((densities[:-1] - target) ** 2).mean()
 
     def _gradient_norms(self) -> np.ndarray:
-        """Norm of the gradient of each layer's kernel [layers]."""
+        """Norm of the gradient of each kernel [nodes with weights]."""
         kernels = model.kernels(self.network)
         norms = [torch.zeros(()) if p.grad is None else p.grad.norm().cpu() for p in kernels]
         return torch.stack(norms).numpy()

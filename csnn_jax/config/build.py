@@ -83,13 +83,18 @@ def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
             if edge.source not in nodes:
                 raise Misfit(node, f"reads {edge.source}, expected one of {_some(nodes)}")
     place = {name: number for number, name in enumerate(nodes)}
-    waiting, cycle_of = dict.fromkeys(nodes, 0), loops(nodes)
+    waiting, cycle_of = dict[str, int](), loops(nodes)
     readers: dict[str, list[str]] = {name: [] for name in nodes}
-    for node in nodes.values():
-        for edge in node.inputs:
-            if not edge.delay or cycle_of[edge.source] != cycle_of[node.name]:
-                waiting[node.name] += 1
-                readers[edge.source].append(node.name)
+    first = {
+        node.name: [
+            edge.source for edge in node.inputs if not edge.delay or cycle_of[edge.source] != cycle_of[node.name]
+        ]
+        for node in nodes.values()
+    }
+    for name, sources in first.items():
+        waiting[name] = len(sources)
+        for source in sources:
+            readers[source].append(name)
     ready, ordered = [place[name] for name, left in waiting.items() if not left], dict[str, Node]()
     heapq.heapify(ready)
     names = list(nodes)
@@ -104,8 +109,7 @@ def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
         node = next(node for name, node in nodes.items() if name not in ordered)
         path = [node.name]
         while path[-1] not in path[:-1]:
-            undelayed = (edge.source for edge in nodes[path[-1]].inputs if not edge.delay)
-            path.append(next(source for source in undelayed if source not in ordered))
+            path.append(next(source for source in first[path[-1]] if source not in ordered))
         cycle = path[path.index(path[-1]) :][::-1]
         raise Misfit(
             nodes[cycle[0]], f"is in the cycle {' -> '.join(cycle)}, expected a delay in it, as in {cycle[0]}@1"
@@ -136,6 +140,13 @@ def _with_shapes(nodes: Mapping[str, Node]) -> dict[str, Node]:
             raise Misfit(node, f"adds {listed}, expected equal shapes")
         if isinstance(node.operation, Weighted | Pooling | Flatten):
             _check_rank(node, node.inputs[0].source, shapes[node.inputs[0].source])
+        if isinstance(node.operation, OneToOne) and isinstance(nodes[node.inputs[0].source].operation, Flatten):
+            flatten = nodes[node.inputs[0].source]
+            *pixels, channels = shapes[flatten.inputs[0].source]
+            if channels > 1 and math.prod(pixels) > 1:  # torch's features are in another order
+                raise Misfit(
+                    node, f"reads {flatten.name} of several pixels and channels, expected one pixel or channel"
+                )
     return {name: replace(node, shape=shapes[name]) for name, node in nodes.items()}
 
 
@@ -165,7 +176,8 @@ def _check_rank(node: Node, source: str, entering: tuple[int, ...]) -> None:
     rank = 1 if isinstance(operation, Linear | OneToOne) else 3
     if rank != len(entering):
         remedy = "; put a flatten node before it" if isinstance(operation, Linear) else ""
-        raise Misfit(node, f"reads {source} of shape {entering}, expected a shape of {rank}{remedy}")
+        expected = "(features,)" if rank == 1 else "(rows, columns, channels)"
+        raise Misfit(node, f"reads {source} of shape {entering}, expected {expected}{remedy}")
     if isinstance(operation, OneToOne) and (operation.channels,) != entering:
         raise Misfit(node, f"reads {source} of shape {entering}, expected {operation.channels} features")
 
@@ -177,16 +189,16 @@ def _with_values(nodes: Mapping[str, Node]) -> dict[str, Node]:
     for node in nodes.values():
         if node.operation is not None:
             for edge in node.inputs:
-                _check_reads(node, edge, made[edge.source])
+                if edge.delay and not isinstance(nodes[edge.source].operation, Neurons):
+                    raise Misfit(node, f"reads {edge}, expected the delay at neurons, whose spikes can arrive later")
+                _check_reads(node, made[edge.source])
         if node.name not in made:
             made[node.name] = replace(node, values=_values(node, made[node.inputs[0].source].values))
     return {name: made[name] for name in nodes}
 
 
-def _check_reads(node: Node, edge: Edge, entering: Node) -> None:
+def _check_reads(node: Node, entering: Node) -> None:
     """Raises Misfit unless a node can read another."""
-    if edge.delay and not isinstance(entering.operation, Neurons):
-        raise Misfit(node, f"reads {edge}, expected the delay at neurons, whose spikes can arrive later")
     is_current = isinstance(entering.values, Current)
     if isinstance(node.operation, Neurons) and not is_current:
         raise Misfit(node, f"reads {entering.name}, expected a current: a convolution, a linear node, or a pool of one")
@@ -226,9 +238,9 @@ def _check_reached(nodes: Mapping[str, Node]) -> None:
         while left:
             left += (new := edges[left.pop()] - reached)
             reached |= new
-        for name, node in nodes.items():
-            if name not in reached:
-                raise Misfit(node, reason)
+        left = [name for name in nodes if name not in reached]
+        if left:
+            raise Misfit(nodes[left[-1 if reason == several else 0]], reason)
 
 
 Sums = tuple[tuple[Current, ...], ...]
@@ -283,7 +295,7 @@ def _specific(
     signals = dict(zip(names, (one for one in entering if isinstance(one, Signal)), strict=True))
     fewest, total = None, 0
     added = max(part.added for parts in own for part in parts if part.source == node.name)
-    if len(names) > 1:
+    if any(len(parts) > 1 for parts in own):
         counts = [
             sum((_inputs(nodes[part.source], nodes) + BIAS) * n for part, n in zip(parts, _times(parts), strict=True))
             for parts in own
@@ -294,7 +306,7 @@ def _specific(
     grid = Grid(_inputs(node, nodes), *signals[node.name], added, most, total, fewest)
     if grid.room < LEAST:
         inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits" if grid.input_bits else f"{grid.terms:,} spikes"
-        others = f" together with {' and '.join(name for name in names if name != node.name)}" * (len(names) > 1)
+        others = f" together with {_some(name for name in names if name != node.name)}" * (len(names) > 1)
         room = f"{max(0, grid.room)} bits for weights, not at least {LEAST}"
         raise TooManyInputs(node, f"adds {inputs}{others}, which leave {room}")
     fields = (node.name, operation, node.inputs, node.shape, node.values)

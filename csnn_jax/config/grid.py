@@ -197,7 +197,7 @@ class Group:
             Kernels and biases, of the same types. Values that aren't finite become NaN.
         """
         flat = [(kernel.reshape(-1, kernel.shape[-1]), bias) for kernel, bias in layers]
-        largest, own = self._exponents(flat, xp, exponents)
+        largest, reach, own = self._exponents(flat, xp, exponents)
         one = xp.ones_like(flat[0][1])
 
         def scaled(extra: int) -> list[Any]:
@@ -205,8 +205,10 @@ class Group:
             that step."""
             k = self.products + extra - largest
             made = [xp.ldexp(one, k)]
-            for grid, (kernel, bias), exponent in zip(self.grids, flat, own, strict=True):
-                bits, top = grid.finer(extra), BIAS * 2.0 ** (self.products + extra) - 1
+            for grid, (kernel, bias), exponent, most in zip(self.grids, flat, own, reach, strict=True):
+                bits = grid.finer(extra)
+                # A bias that became the next power of two would have another exponent if it were rounded again.
+                top = xp.maximum(BIAS * xp.ldexp(one, k + most) - 1, 0 * one)
                 units = xp.clip(xp.round(kernel * xp.ldexp(one, bits - exponent)), 1 - 2.0**bits, 2.0**bits - 1)
                 made += [units, xp.clip(xp.round(bias * made[0]), -top, top), xp.ldexp(one, exponent - bits)]
             return made
@@ -237,7 +239,7 @@ class Group:
             float32 [out] for each layer.
         """
         flat = [(kernel.reshape(-1, kernel.shape[-1]), bias) for kernel, bias in layers]
-        _, own = self._exponents(flat, np, exponents)
+        *_, own = self._exponents(flat, np, exponents)
         return [
             np.ldexp(np.float32(1), np.asarray(exponent, np.int32) - grid.finest)
             for grid, exponent in zip(self.grids, own, strict=True)
@@ -245,8 +247,8 @@ class Group:
 
     def _exponents(
         self, flat: Sequence[tuple[Any, Any]], xp: ModuleType, exponents: Sequence[Any] | None
-    ) -> tuple[Any, list[Any]]:
-        """X of the unit, and each layer's exponents, raised to where its steps are multiples of the unit."""
+    ) -> tuple[Any, list[Any], list[Any]]:
+        """X of the unit, what each layer alone needs of X, and the exponents of its steps, multiples of the unit."""
         given = exponents or [None] * len(flat)
         own = [
             grid.exponents(*layer, xp) if chosen is None else chosen
@@ -255,7 +257,7 @@ class Group:
         reach = [exponent + grid.input_exponent for grid, exponent in zip(self.grids, own, strict=True)]
         largest = functools.reduce(xp.maximum, reach)
         least = (largest - grid.input_exponent - (grid.room - grid.bits) for grid in self.grids)
-        return largest, [xp.maximum(exponent, floor) for exponent, floor in zip(own, least, strict=True)]
+        return largest, reach, [xp.maximum(exponent, floor) for exponent, floor in zip(own, least, strict=True)]
 
     def _fits(self, scaled: Sequence[Any]) -> Any:
         """Whether a neuron's own sums stay below 2^24 units, for the result of `scaled` in `round`."""

@@ -163,9 +163,12 @@ class ModelConfig(NeuronFields, Described):
         check_rules(self, [*map(_of_chain, IN_NODES), _SLOPE], self)
         last = self.graph.neurons[-1]
         if last.shape[:-1] or last.shape[0] < 2:
-            raise UserError(f"--network: {last.name} has the shape {last.shape}, expected at least 2 classes")
-        self._set("num_classes", last.shape[0])
-        self._set("output", "integrator" if last not in self.graph.spiking else "spiking")
+            raise UserError(f"--network: {last.name} has the shape {last.shape}, expected (classes,) with at least 2")
+        adopted = {"num_classes": last.shape[0], "output": "spiking" if last in self.graph.spiking else "integrator"}
+        for name, value in adopted.items():
+            if getattr(self, name) not in (getattr(ModelConfig, name), value):
+                raise UserError(f"{flag_of(name)} {getattr(self, name)}: expected {value}, as --network has")
+            self._set(name, value)
         for node in self.graph.neurons[:-1]:
             if node not in self.graph.spiking:
                 raise UserError(f"--network: {node.name} is an integrator, expected one only at the end")
@@ -191,7 +194,9 @@ class ModelConfig(NeuronFields, Described):
             return graph(self.input_shape, entering, operations, self.weight_bits)
         except Misfit as error:
             if self.network:
-                raise UserError(f"--network: {error}") from None
+                sized = isinstance(error, NoOutput | TooManyInputs) or isinstance(error.node.operation, OneToOne)
+                size = f"; images are {'x'.join(map(str, self.input_shape))}, see --input-shape"
+                raise UserError(f"--network: {error}{size if sized else ''}") from None
             name = _field(self, error)
             raise UserError(f"{flag_of(name)} {show(getattr(self, name))}: {error}; {_HINTS[type(error)]}") from None
 

@@ -6,6 +6,9 @@
  {"name": "lif1", "operation": "leaky", "inputs": ["fc1", "rec1"], "beta": 0.9}, ...]
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -51,7 +54,12 @@ _Make = Callable[[str, Mapping[str, Any]], Operation]
 
 
 def _pool(kind: Any) -> _Make:
-    return lambda name, own: Pooling(kind, own["size"], own["stride"] or own["size"])
+    def make(name: str, own: Mapping[str, Any]) -> Operation:
+        if kind != "max" and own["size"] & (own["size"] - 1):
+            raise UserError(f"{name}: size {own['size']}, expected a power of two, because others aren't exact")
+        return Pooling(kind, own["size"], own["stride"] or own["size"])
+
+    return make
 
 
 _WINDOW = {"size": Setting(count(2), 2), "stride": Setting(count())}
@@ -115,7 +123,7 @@ class NodeConfig(Described):
             `avg_pool`, `sum_pool`, or a neuron model, `leaky` or `synaptic`.
         inputs: the names of the nodes that it reads; `image` is the network's input, and `lif1@1` are the spikes of
             `lif1` in the step before. Neurons add several inputs.
-        settings: those of the operation, see docs/networks.md.
+        settings: those of the operation, see docs/network.md.
 
     Raises:
         UserError: an unknown operation or setting, or an invalid value; the message names the node.
@@ -131,7 +139,7 @@ class NodeConfig(Described):
     inputs: tuple[str, ...]
     settings: tuple[tuple[str, Any], ...]
 
-    def __init__(self, name: str, operation: str, inputs: str | Sequence[str], **settings: Any):
+    def __init__(self, /, name: str, operation: str, inputs: str | Sequence[str], **settings: Any):
         if not NAME.accepts(name) or name == IMAGE:
             raise UserError(f"node {show(name, quoted=True)}: expected a name other than {IMAGE}, {NAME.expected}")
         if operation not in OPERATIONS:
@@ -153,7 +161,7 @@ class NodeConfig(Described):
         values = tuple((key, given[key]) for key in known if key in given)
         for field, value in (("name", name), ("operation", operation), ("inputs", tuple(inputs)), ("settings", values)):
             object.__setattr__(self, field, value)
-        _ = self.edges
+        _ = self.edges, self.made()  # raises UserError
 
     def __repr__(self) -> str:
         parts = [f"{self.name}: {self.operation} of {', '.join(self.inputs)}"]
@@ -226,7 +234,8 @@ def _node(number: int, value: Any) -> NodeConfig:
     """A `NodeConfig`, as it is or from a JSON object."""
     if isinstance(value, NodeConfig):
         return value
-    if not isinstance(value, dict) or not {"name", "operation", "inputs"} <= value.keys():
+    parts = {"name", "operation", "inputs"}
+    if not isinstance(value, dict) or not parts <= value.keys() or not all(isinstance(key, str) for key in value):
         raise UserError(f"node {number} is {show(value)[:60]}, expected an object with name, operation and inputs")
     return NodeConfig(**value)
 
@@ -238,7 +247,7 @@ def read(path: str) -> Nodes:
         UserError: it can't be read, or isn't one; the message names the file.
     """
     if path.endswith(".nir"):
-        raise UserError(f"{path}: NIR comes later")
+        return nodes(_of_nir(path))
     content = reading.read(path, "a JSON file with a network's nodes", MOST_BYTES)
     try:
         values = parsed_json(content.decode(), path)
@@ -251,6 +260,16 @@ def read(path: str) -> Nodes:
         return nodes(values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _of_nir(path: str) -> Any:
+    """The nodes in a NIR file, read by a child process, because h5py and torch aren't needed otherwise."""
+    command = [sys.executable, "-m", "csnn_torch.foreign.nodes", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        line = ([*done.stderr.splitlines()] or ["can't be read"])[-1].removeprefix("error: ")
+        raise UserError(line if line.startswith(path) else f"{path}: {line}")
+    return json.loads(done.stdout)
 
 
 def _from_words(words: Sequence[str]) -> Nodes:

@@ -438,7 +438,11 @@ def is_set(model: ModelConfig, name: str, given: Container[str]) -> bool:
 
 
 def _fit_classes(model: ModelConfig, dataset: Dataset, given: Container[str]) -> ModelConfig:
-    if not is_set(model, "num_classes", given):
+    if model.network is not None and model.num_classes < dataset.num_classes:
+        last = f"{model.graph.neurons[-1].name} has {model.num_classes} neurons"
+        few = f"{dataset.name} has labels up to {dataset.num_classes - 1}"
+        raise UserError(f"--network: {last}, but {few}; expected at least {dataset.num_classes}")
+    if model.network is None and not is_set(model, "num_classes", given):
         return replace(model, num_classes=max(2, dataset.num_classes))
     if model.num_classes < dataset.num_classes:
         raise UserError(

@@ -5,6 +5,7 @@ C++ (native/). It raises `Unsupported` for networks that it doesn't cover. All o
 reverse mode; docs/python.md says what composes.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -152,12 +153,16 @@ def _layers(
         else:
             planes = source.layout.planes if isinstance(source, ops.Spikes) else 1
             settings["weight_bits"] = weight_bits(stage.weights, planes)
-        layers[name] = (ops.conv_lif if stage.convolution else ops.linear_lif)(
+        bias, layer = model.weights[stage.name].biases, ops.conv_lif if stage.convolution else ops.linear_lif
+        if stage.recurrent:
+            again = model.weights[stage.recurrent.name]
+            bias, layer = bias + again.biases, partial(ops.recurrent_lif, recurrent=again.kernel[...])
+        layers[name] = layer(
             source,
             kernel,
-            model.weights[stage.name].biases,
-            neurons.in_use["beta"],
-            neurons.in_use["threshold"],
+            bias=bias,
+            beta=neurons.in_use["beta"],
+            threshold=neurons.in_use["threshold"],
             reset=neurons.node.operation.reset,
             surrogate=neurons.derivative,
             membranes=membranes or (reads == "membrane" and stage.neurons is model.config.graph.neurons[-1]),

@@ -1,5 +1,6 @@
 """A graph's nodes grouped into stages, which the event engine's kernels run at once, and what they don't support."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,12 +25,14 @@ class Stage:
         weights: the convolution or linear layer.
         pooling: the pool of its output; None: none.
         neurons: the neurons.
+        recurrent: the weights of their own spikes of the step before; None: there are none.
     """
 
     source: Node
     weights: WeightedNode
     pooling: Node | None
     neurons: NeuronNode
+    recurrent: WeightedNode | None = None
 
     @property
     def pool(self) -> Pooling | None:
@@ -70,12 +73,8 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
 
 
 def _stage(graph: Graph, neurons: NeuronNode) -> Stage:
-    for node in graph.recurrent:
-        earlier = " and ".join(source for source, delay in node.inputs if delay)
-        raise Unsupported(f"the event engine runs no recurrence, but {node.name} reads {earlier} of the step before")
-    if len(neurons.inputs) > 1:
-        raise Unsupported(f"the event engine adds no currents, but {neurons.name} has {len(neurons.inputs)} inputs")
-    weights = graph.weights(neurons)
+    weights, *others = graph.sources(neurons)
+    recurrent = _recurrent(graph, neurons, weights, others)
     for node in graph.path(weights):
         if not isinstance(node.operation, Flatten):
             raise Unsupported(
@@ -83,12 +82,32 @@ def _stage(graph: Graph, neurons: NeuronNode) -> Stage:
                 "--engine scan does both"
             )
     pools = (node for node in graph.readers(weights) if isinstance(node.operation, Pooling))
-    return Stage(graph.origin(weights), weights, next(pools, None), neurons)
+    return Stage(graph.origin(weights), weights, next(pools, None), neurons, recurrent)
+
+
+def _recurrent(
+    graph: Graph, neurons: NeuronNode, weights: WeightedNode, others: Sequence[WeightedNode]
+) -> WeightedNode | None:
+    """The weights of the neurons' own spikes of the step before; None: there are none."""
+    for node in (weights, *others):
+        if graph.delay(node) and (node is weights or graph.origin(node) is not neurons):
+            earlier = graph.origin(node).name
+            raise Unsupported(
+                f"the event engine only feeds a layer's spikes back to itself, but {node.name} reads {earlier}@1"
+            )
+    recurrent = [node for node in others if graph.delay(node)]
+    if len(others) > len(recurrent) or len(recurrent) > 1 or neurons.operation.separate:
+        inputs = " and ".join(map(str, neurons.inputs))
+        raise Unsupported(f"the event engine adds no currents of several layers, but {neurons.name} reads {inputs}")
+    if recurrent and (weights.is_convolution or recurrent[0].is_convolution):
+        raise Unsupported(f"the event engine supports recurrent linear layers, not convolutions, as in {neurons.name}")
+    return recurrent[0] if recurrent else None
 
 
 def reader(graph: Graph, stage: Stage) -> Stage | None:
-    """The stage that reads a stage's spikes; None: they are the network's output."""
-    return next((other for other in stages(graph) if other.source is stage.neurons), None)
+    """The only stage that reads a stage's spikes; None: there are several, or they are the network's output."""
+    others = [other for other in stages(graph) if other.source is stage.neurons]
+    return others[0] if len(others) == 1 else None
 
 
 def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:
@@ -153,6 +172,10 @@ def _check_convolution(stage: Stage, convolution: Convolution, limits: library.L
         largest = max(limits.kernel_sizes)
         raise Unsupported(
             f"the event engine supports kernels of up to {largest} pixels, but {name} has {convolution.kernel}"
+        )
+    if 2 * convolution.padding >= convolution.kernel:
+        raise Unsupported(
+            f"the event engine pads by less than half the kernel, but {name} has padding {convolution.padding}"
         )
     if pool and stage.pooling and (pool.size not in limits.pool_sizes or pool.stride != pool.size):
         raise Unsupported(f"the event engine supports 2x2 pooling or none, but {stage.pooling.name} is {pool}")

@@ -33,6 +33,7 @@ class Sample(NamedTuple):
         thresholds: threshold of every layer; None for an integrator.
         names: names of the classes.
         split: the split that the image is from.
+        layers: display names of the layers; None: LIF 1, LIF 2, ...
     """
 
     image: np.ndarray
@@ -42,6 +43,7 @@ class Sample(NamedTuple):
     thresholds: Sequence[float | None]
     names: Sequence[str]
     split: str = "test"
+    layers: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def _layers(sample: Sample) -> list[_Layer]:
         naming = "class" if last else "neuron" if u.ndim == 2 else "channel/row/col."
         flat = u.reshape(len(u), -1), s.reshape(len(s), -1)
         classes = sample.names if last else None
-        layers.append(_Layer(f"LIF {number}", naming, u.shape[1:], *flat, threshold, classes))
+        name = f"LIF {number}" if sample.layers is None else sample.layers[number - 1]
+        layers.append(_Layer(name, naming, u.shape[1:], *flat, threshold, classes))
     return layers
 
 

@@ -30,6 +30,9 @@ NAMES = {
 }
 """The log's name for each problem."""
 
+GRADIENTS = ("vanishing", "exploding")
+"""The problems of weights; the others are of neurons."""
+
 FIRST = ("far rate", "faulty surrogate", "small batch")
 """Possible causes of any problem, checked first."""
 
@@ -62,6 +65,13 @@ HINTS = {
 }
 """What to try for each cause."""
 
+OF_NODES = {
+    "high threshold": "lower thresholds in --network (now {threshold})",
+    "low threshold": "higher thresholds in --network (now {threshold})",
+    "no reset": "reset subtract in --network",
+}
+"""What to try instead if the network's nodes come from a file."""
+
 FAULTS = {
     "sigmoid": "falls off exponentially on both sides of the threshold",
     "heaviside": "passes no gradient below the threshold",
@@ -90,7 +100,7 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
         channels = {node.name: node.shape[-1] for node in config.model.graph.neurons}
         counts = ", ".join(f"{figures['dead'][name]} of {channels[name]}" for name in layers)
         shown = f"{counts} channels without a spike in {LOOKED_AT} images"
-    elif what in ("vanishing", "exploding"):
+    elif what in GRADIENTS:
         shown = f"norm {_joined(figures['gradient'][name] for name in layers)}"
     else:
         shown = f"density {_joined(100 * figures['density'][name] for name in layers)} %"
@@ -106,12 +116,14 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
 def hint(
     what: str, config: Config, layers: Sequence[int], early: bool, figures: Mapping[str, Any] | None = None
 ) -> str:
-    """What to try for a problem in `layers` (from 0) of a decided job; `early`: it began early in training.
+    """What to try for a problem in `layers` of a decided job (neurons or weights by number, from 0); `early`: it began
+    early in training.
 
     `figures` is as in `line`.
     """
     model, train = config.model, config.train
-    thresholds = [value for value in (model.thresholds[layer] for layer in layers) if value < NEVER] or [1.0]
+    places = () if what in GRADIENTS else layers
+    thresholds = [value for value in (model.thresholds[layer] for layer in places) if value < NEVER] or [1.0]
     usual = usual_lr(config)
     holds = {
         "far rate": (train.optimizer != "sgd" and lr_of(config) > FAR * usual) or has_blown_up(figures or {}, config),
@@ -121,15 +133,17 @@ def hint(
         "another surrogate": model.surrogate != "atan",
         "high threshold": max(thresholds) > 1,
         "low threshold": min(thresholds) < 1,
-        "no reset": "none" in model.each("reset"),
+        "no reset": any(node.operation.reset == "none" for node in model.graph.spiking),
         "torch's weights": train.init == "torch",
         "no clipping": train.clip_norm is None,
         "late": not early,
     }
     cause = next(cause for cause in (*FIRST, *CAUSES[what]) if holds.get(cause, True))
     values = model.threshold if isinstance(model.threshold, tuple) else (model.threshold,)
+    hints = HINTS if model.network is None else HINTS | OF_NODES
+    values = values if model.network is None else thresholds
     shown = {"threshold": " ".join(f"{value:g}" for value in values), "usual": usual}
-    return HINTS[cause].format(**vars(train) | vars(model) | shown, fault=FAULTS.get(model.surrogate))
+    return hints[cause].format(**vars(train) | vars(model) | shown, fault=FAULTS.get(model.surrogate))
 
 
 def has_blown_up(figures: Mapping[str, Any], config: Config) -> bool:

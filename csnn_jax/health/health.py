@@ -14,7 +14,7 @@ import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.health import advice
-from csnn_jax.health.advice import STUCK
+from csnn_jax.health.advice import GRADIENTS, STUCK
 from csnn_jax.runs.metrics import NeuronSummary, Records, rounded
 from csnn_jax.runs.rundir import RunDir
 
@@ -109,15 +109,15 @@ class Detectors:
         self._losses: deque[float] = deque(maxlen=PATIENCE)
         self._spikes = np.zeros(layers, bool)  # at the latest iteration
         densities = {what: Detector(what, layers, STEADY) for what in ("silent", "saturated")}
-        gradients = {what: Detector(what, layers, PATIENCE) for what in ("vanishing", "exploding")}
+        gradients = {what: Detector(what, len(model.graph.weighted), PATIENCE) for what in GRADIENTS}
         once = {"stuck": Detector("stuck", 1, 1), "dead": Detector("dead", layers, 1)}
         self.detectors = densities | gradients | once
 
     def step(self, iteration: int, loss: float, densities: np.ndarray, gradients: np.ndarray) -> list[Event]:
-        """Checks the metrics of an iteration; densities and gradients [layers], NaN if unknown."""
-        self._latest.append(np.array([[loss - self._penalty(densities), *densities], [0, *gradients]]))
-        (loss, *rest), (_, *others) = np.mean(self._latest, axis=0)
-        self.loss, densities, gradients = loss, np.array(rest), np.array(others)
+        """Checks the metrics of an iteration; densities [layers] and gradients [nodes with weights], NaN if unknown."""
+        self._latest.append(np.array([loss - self._penalty(densities), *densities, *gradients]))
+        loss, *rest = np.mean(self._latest, axis=0)
+        self.loss, densities, gradients = loss, np.array(rest[: len(densities)]), np.array(rest[len(densities) :])
         self.densities, self.gradients = densities, gradients
         self._losses.append(loss)
         mean = sum(self._losses) / len(self._losses)
@@ -260,7 +260,7 @@ class HealthMonitor:
             self._tell(iteration, event, by_figure(seen))
 
     def _tell(self, iteration: int, event: Event, figures: dict[str, Any]) -> None:
-        names = self.weights if event.what in ("vanishing", "exploding") else self.names
+        names = self.weights if event.what in GRADIENTS else self.names
         layers = [] if event.what == "stuck" else [names[layer] for layer in event.layers]
         if event.layers:
             cause, early = self.detectors.cause(event), event.since <= self.detectors.fifth

@@ -1,19 +1,22 @@
-"""Runs one layer over the whole window in NumPy, to calibrate initial weights.
+"""Runs a network, or one of its layers, over the whole window in NumPy, to calibrate initial weights.
 
 Slow and simple. Uses no engine, so results don't depend on one (docs/design.md, section 2).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import Graph, NeuronNode
+from csnn_jax import window
+from csnn_jax.config import Pooling
+from csnn_jax.config.graph import Graph, NeuronNode, Node
 from csnn_jax.config.operations import Convolution
-from csnn_jax.neurons.neuron import MEMBRANE, Neurons, Values
-from csnn_jax.window import Library
+from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
+from csnn_jax.window import Library, Parameters
 
 
 class NumPy(Library):
-    """NumPy's operations in float32, channels last. Spikes are booleans."""
+    """NumPy's operations in float32, channels last."""
 
     def convolution(self, operation: Convolution, parameters: Values, x: np.ndarray) -> np.ndarray:
         """Cross-correlation with weights [k, k, in, out]."""
@@ -45,39 +48,64 @@ class NumPy(Library):
         """x where a neuron fired, otherwise 0."""
         return np.where(fired, x, np.float32(0))
 
+    def spikes(self, node: Node, parameters: Values, state: State) -> np.ndarray:
+        """Spikes as numbers."""
+        return super().spikes(node, parameters, state).astype(np.float32)
+
     def decayed(self, factor: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The product, rounded before anything is added to it."""
         return factor * x
 
 
-def current(graph: Graph, neurons: NeuronNode, weights: Values, x: np.ndarray) -> np.ndarray:
-    """Input current of neurons.
+def current(graph: Graph, source: Node, parameters: Parameters, entering: np.ndarray) -> np.ndarray:
+    """The output of a node without state, which is a current of neurons.
 
     Args:
         graph: the network.
-        neurons: a node of neurons.
-        weights: the `weight` and `bias` of the convolution or linear layer before them.
-        x: the image, or the spikes of the neurons before [time, batch, ...], numbers or booleans. If time is 1, x is
-            the input of every step.
+        source: the node.
+        parameters: of the nodes.
+        entering: the image, or the spikes of the neurons before the node [time, batch, ...], numbers or booleans. If
+            time is 1, it's the input of every step.
 
     Returns:
         [time, batch, ...] float32.
     """
-    frames = list(x.astype(np.float32))
-    for node in graph.path(neurons):
-        frames = [NumPy().evaluate(node, weights, frame) for frame in frames]
+    frames = list(entering.astype(np.float32))
+    for node in (*graph.path(source), source):
+        frames = [NumPy().evaluate(node, parameters.get(node.name, {}), frame) for frame in frames]
     return np.stack(frames)
 
 
-def spikes(current: np.ndarray, model: ModelConfig, neurons: NeuronNode) -> np.ndarray:
-    """Spikes of neurons for their current [time or 1, batch, ...]: bool [time, batch, ...]."""
-    values = {name: np.float32(value) for name, value in neurons.operation.configured}
-    steps = model.time_steps if len(current) == 1 else len(current)
-    state = {name: np.zeros(current.shape[1:], np.float32) for name in neurons.operation.kind.states}
-    fired = np.zeros((steps, *current.shape[1:]), bool)
-    for step in range(steps):
-        state, fired[step] = NumPy().fire(neurons, values, state, (current[step % len(current)],))
+def spikes(
+    graph: Graph, neurons: NeuronNode, parameters: Parameters, currents: Mapping[str, np.ndarray], steps: int
+) -> np.ndarray:
+    """Spikes of neurons, which may read their own of the step before: bool [time, batch, ...].
+
+    Args:
+        graph: the network.
+        neurons: a node of neurons.
+        parameters: of the nodes.
+        currents: the neurons' other inputs by node [time or 1, batch, ...].
+        steps: the number of time steps.
+    """
+    back = [node for node in graph.path(neurons) if graph.origin(node) is neurons]
+    part = Graph({node.name: node for node in (*back, neurons)})
+    shape = next(iter(currents.values())).shape[1:]
+    carry, fired = window.start(part, lambda node: np.zeros(shape, np.float32)), np.zeros((steps, *shape), bool)
+    for number in range(steps):
+        known = {name: values[number % len(values)] for name, values in currents.items()}
+        carry, after = window.step(part, NumPy(), parameters, carry, known)
+        fired[number] = after.values[neurons.name]
     return fired
+
+
+def densities(graph: Graph, parameters: Parameters, x: np.ndarray, steps: int) -> list[float]:
+    """The fraction of neurons that spike at a step, by layer, for an input [time or 1, batch, H, W, C]."""
+    carry = window.start(graph, lambda node: np.zeros((x.shape[1], *node.shape), np.float32))
+    fired = np.zeros(len(graph.neurons))
+    for after in window.window(graph, NumPy(), parameters, carry, x[0] if len(x) == 1 else x, steps):
+        fired += [np.count_nonzero(after.values[node.name]) for node in graph.neurons]
+    return [float(count / (steps * x.shape[1] * node.size)) for count, node in zip(fired, graph.neurons, strict=True)]
 
 
 def response(neurons: Neurons, steps: int = 4000) -> np.ndarray:

@@ -5,7 +5,7 @@ the same tensors.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from statistics import NormalDist
 from typing import NamedTuple
@@ -14,11 +14,13 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.config.graph import NeuronNode, WeightedNode
+from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, WeightedNode
 from csnn_jax.errors import UserError
 from csnn_jax.initial import simulation
+from csnn_jax.neurons.neuron import NEVER, Values
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import Arrays, Tensors, expected_shapes, from_tensors, to_tensors, with_exponents
+from csnn_jax.window import Parameters
 
 GRID = 8  # gains are powers of 2^(1/8)
 LOWEST, HIGHEST = -8 * GRID, 12 * GRID
@@ -71,10 +73,10 @@ def start(config: Config, train: data.Split) -> Start:
     if config.train.init == "torch":
         return Start.given(model, to_tensors(model, arrays))
     x = _input(config, train)
-    before = [density for _, density in _layers(model, arrays, x)]
+    before = simulation.densities(model.graph, _parameters(model, arrays), x, _steps(model, x))
     make = _fluctuation if config.train.init == "fluctuation" else _calibrated
     arrays = make(model, arrays, config.train.init_density, x)
-    after = [density for _, density in _layers(model, arrays, x)]
+    after = simulation.densities(model.graph, _parameters(model, arrays), x, _steps(model, x))
     return Start.given(model, to_tensors(model, arrays))._replace(before=before, after=after)
 
 
@@ -90,7 +92,7 @@ def drawn(config: Config) -> Arrays:
 
 
 def _given(config: Config) -> Start:
-    """The weights of another run; the last layer's are redrawn if the number of classes differs.
+    """The weights of another run; those of the output neurons are redrawn if the number of classes differs.
 
     Raises:
         UserError: the weights don't fit the network; the message names the first layer that differs.
@@ -98,21 +100,17 @@ def _given(config: Config) -> Start:
     model, path = config.model, config.train.init_from
     assert path is not None
     origin, tensors = rundir.origin(path)
-    shapes, last = expected_shapes(model), model.graph.weighted[-1].name
-    weight = f"{last}.weight"
-    before, after = tensors[weight].shape if weight in tensors else (), shapes[weight]
-    refits = before[:1] != after[:1] and before[1:] == after[1:]
+    shapes, refits = expected_shapes(model), _refitted(model, origin.num_classes, tensors)
     redrawn = to_tensors(model, drawn(config)) if refits else {}
-    neurons = model.graph.initial
-    same = [name for name in model.per_channel if name in origin.per_channel and model.each(name) == origin.each(name)]
+    neurons, same = model.graph.initial, _unchanged(model, origin)
     made: Tensors = {}
     for name, shape in shapes.items():
         if name in neurons:
-            fits = name.partition(".")[2] in same and name in tensors and tensors[name].shape == shape
+            fits = name.partition(".")[2] in same and name in tensors and tensors[name].shape == shape != ()
             made[name] = np.asarray(tensors[name] if fits else neurons[name], config.train.dtype)
         elif name.endswith(".exponents"):
             continue  # they may be for a different number of bits
-        elif refits and name.startswith(f"{last}."):
+        elif name.rpartition(".")[0] in refits:
             made[name] = redrawn[name]
         elif name not in tensors or tensors[name].shape != shape:
             there = f"shape {list(tensors[name].shape)}" if name in tensors else "nothing"
@@ -122,7 +120,31 @@ def _given(config: Config) -> Start:
     left = [name for name in tensors if name not in made and name.rpartition(".")[2] in ("weight", "bias")]
     if left:
         raise UserError(f"--init-from {path}: has {left[0]}, which this network doesn't use")
-    return Start.given(model, made)._replace(classes=len(tensors[weight]) if refits else None)
+    return Start.given(model, made)._replace(classes=origin.num_classes if refits else None)
+
+
+def _refitted(model: ModelConfig, classes: int, tensors: Tensors) -> set[str]:
+    """The weighted nodes of the output neurons, if the given weights differ only in their number of classes."""
+    graph, last = model.graph, model.graph.neurons[-1]
+    refitted = set[str]()
+    for node in graph.sources(last) if classes != model.num_classes else ():
+        shape = expected_shapes(model)[f"{node.name}.weight"]
+        before = (classes, *((classes,) if graph.origin(node) is last else ()), *shape[1:])[: len(shape)]
+        if f"{node.name}.weight" in tensors and tensors[f"{node.name}.weight"].shape == before:
+            refitted.add(node.name)
+    return refitted
+
+
+def _unchanged(model: ModelConfig, origin: ModelConfig) -> set[str]:
+    """The parameters with the same configured values in all layers as in the network that the weights come from."""
+    before = {node.name: node.operation for node in origin.graph.neurons}
+    unchanged = {name for node in model.graph.neurons for name, _ in node.operation.configured}
+    for node in model.graph.neurons:
+        then = dict(before[node.name].configured) if node.name in before else {}
+        unchanged -= {
+            name for name, value in node.operation.configured if then.get(name) not in (value, NEVER) and value != NEVER
+        }
+    return unchanged
 
 
 def summary(made: Start, config: Config) -> str | None:
@@ -131,8 +153,10 @@ def summary(made: Start, config: Config) -> str | None:
         line = f"Initial weights: from {config.train.init_from}"
         if made.classes is None:
             return line
-        last, classes = made.model.graph.weighted[-1].name, made.model.num_classes
-        return f"{line}; {last} is reinitialized for {classes} classes instead of {made.classes}"
+        graph, classes = made.model.graph, made.model.num_classes
+        names = [node.name for node in graph.sources(graph.neurons[-1])]
+        which = f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'}"
+        return f"{line}; {which} reinitialized for {classes} classes instead of {made.classes}"
     if made.before is None or made.after is None:
         return None
     rows = zip(made.model.graph.spiking, made.before, made.after, strict=False)
@@ -151,33 +175,55 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
     return x if x.ndim == 5 else x[None]
 
 
-def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """Spikes and density of each layer in turn."""
-    for neurons in model.graph.neurons:
-        x = simulation.spikes(_current(model, neurons, arrays, x), model, neurons)
-        yield x, float(x.mean())
-
-
 def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarray) -> Arrays:
-    """Scales each layer's kernel and bias by the gain that brings its density on x closest to the target.
+    """Scales the weights and biases that bring neurons the image or the spikes of layers before them.
 
-    A layer's current is proportional to the gain, even after max pooling, so it's computed once, and bisection finds
-    the gain. An integrator keeps torch's weights.
+    Layer by layer, all of these get the one gain that brings the density on x closest to the target. Such a current is
+    proportional to the gain, even after max pooling, so it's computed once, and bisection finds the gain. Other weights
+    stay torch's: those of an integrator, and of spikes of the layer itself or of later layers, which are silent until
+    it's their turn.
     """
-    for neurons in model.graph.spiking:
-        current = _current(model, neurons, arrays, x)
+    graph, fired, done = model.graph, {IMAGE: x}, set[str]()
+    for neurons in graph.spiking:
+        sources, parameters = graph.sources(neurons), _parameters(model, arrays, neurons)
+        free = {one.name: one for one in sources if graph.origin(one).name in fired and one.name not in done}
+        pairs = zip(neurons.inputs, sources, strict=True)
+        currents = {
+            edge.source: simulation.current(graph, graph[edge.source], parameters, _entering(graph, source, fired))
+            for edge, source in pairs
+            if graph.origin(source) is not neurons
+        }
+        gained = {edge.source for edge, source in zip(neurons.inputs, sources, strict=True) if source.name in free}
 
-        def at(step: int, current: np.ndarray = current, neurons: NeuronNode = neurons) -> np.ndarray:
-            return simulation.spikes(current * np.float32(2 ** (step / GRID)), model, neurons)
+        def at(
+            step: int,
+            neurons: NeuronNode = neurons,
+            parameters: Parameters = parameters,
+            currents: dict[str, np.ndarray] = currents,
+            gained: set[str] = gained,
+        ) -> np.ndarray:
+            gain = np.float32(2 ** (step / GRID))
+            scaled = currents | {name: currents[name] * gain for name in gained}
+            return simulation.spikes(graph, neurons, parameters, scaled, _steps(model, x))
 
-        low, high = LOWEST, HIGHEST
+        low, high = (LOWEST, HIGHEST) if free else (0, 0)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if at(middle).mean() < density else (low, middle)
         step = min((low, high), key=lambda step: abs(math.log(max(at(step).mean(), 1e-9) / density)))
-        x = at(step)
-        arrays = _scaled(arrays, model.graph.weights(neurons), step)
+        fired[neurons.name] = at(step)
+        arrays = _scaled(arrays, free.values(), step)
+        done |= free.keys()
     return arrays
+
+
+def _entering(graph: Graph, source: WeightedNode, fired: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The image, or the spikes of neurons that reach a node [time or 1, batch, ...]; silence if they aren't known."""
+    origin = graph.origin(source)
+    if origin.name not in fired:
+        return np.zeros((1, fired[IMAGE].shape[1], *origin.shape), np.float32)
+    spikes = fired[origin.name]
+    return np.concatenate([np.zeros_like(spikes[:1]), spikes[:-1]]) if graph.delay(source) else spikes
 
 
 def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarray) -> Arrays:
@@ -186,36 +232,60 @@ def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarr
     xi is the quantile of the normal distribution above which a fraction `density` lies. Independent spikes with rate
     `density`, through n weights of variance s, give the membrane a variance of n s density times the sum of squares of
     its response to a single current, which is 1 / (1 - beta^2) for leaky neurons. An image is the same at every step
-    and gives n s power times the square of the sum. The uniform weights are scaled to that variance; biases are 0. An
-    integrator keeps torch's weights. Rossbroich, Gygax and Zenke, "Fluctuation-driven initialization for spiking neural
-    network training", 2022.
+    and gives n s power times the square of the sum. The uniform weights of all of the neurons' inputs, recurrent ones
+    too, are scaled to that variance by one gain; biases are 0. An integrator keeps torch's weights. Rossbroich, Gygax
+    and Zenke, "Fluctuation-driven initialization for spiking neural network training", 2022.
     """
-    xi = NormalDist().inv_cdf(1 - density) if density < 0.5 else 0.1
+    xi, done = NormalDist().inv_cdf(1 - density) if density < 0.5 else 0.1, set[str]()
     for neurons in model.graph.spiking:
-        node = model.graph.weights(neurons)
         response = simulation.response(neurons.operation)
-        first = model.graph.origin(node).operation is None
-        constant = first and x.shape[0] == 1
-        power = IMAGE_POWER if first else density
-        per_weight = power * (response.sum() ** 2 if constant else (response**2).sum())  # times n s; torch's is 1/3
+        per_weight = 0.0  # times n s; torch's is 1/3
+        for node in model.graph.sources(neurons):
+            first = model.graph.origin(node).operation is None
+            constant = first and x.shape[0] == 1
+            power = IMAGE_POWER if first else density
+            per_weight += power * (response.sum() ** 2 if constant else (response**2).sum())
         gain = neurons.operation["threshold"] / xi * math.sqrt(3 / per_weight)
-        arrays = _scaled(arrays, node, round(GRID * math.log2(gain)))
-        if node.bias:
-            arrays[f"{node.name}.bias"] = np.zeros_like(arrays[f"{node.name}.bias"])
+        nodes = [node for node in dict.fromkeys(model.graph.sources(neurons)) if node.name not in done]
+        arrays = _scaled(arrays, nodes, round(GRID * math.log2(gain)))
+        done.update(node.name for node in nodes)
+        arrays |= {name: np.zeros_like(arrays[name]) for node in nodes if (name := f"{node.name}.bias") in arrays}
     return arrays
 
 
-def _scaled(arrays: Arrays, node: WeightedNode, step: int) -> Arrays:
-    """The parameters with one node's kernel and bias times 2^(step / 8)."""
-    names = [name for name in (f"{node.name}.kernel", f"{node.name}.bias") if name in arrays]
+def _scaled(arrays: Arrays, nodes: Iterable[WeightedNode], step: int) -> Arrays:
+    """The parameters with the kernels and biases of some nodes times 2^(step / 8)."""
+    names = [name for node in nodes for name in (f"{node.name}.kernel", f"{node.name}.bias") if name in arrays]
     return arrays | {name: arrays[name] * arrays[name].dtype.type(2 ** (step / GRID)) for name in names}
 
 
-def _current(model: ModelConfig, neurons: NeuronNode, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    """The current of neurons, from weights and a bias (or 0) rounded to their grid, as in the network."""
-    node = model.graph.weights(neurons)
-    bias = arrays[f"{node.name}.bias"] if node.bias else np.zeros(node.channels)
-    kernel, bias = arrays[f"{node.name}.kernel"].astype(np.float32), bias.astype(np.float32)
-    exponents = node.grid.choose(kernel, bias) if node.grid.chosen else None
-    weight, bias = node.grid.round(kernel, bias, exponents=exponents)
-    return simulation.current(model.graph, neurons, {"weight": weight, "bias": bias}, x)
+def _steps(model: ModelConfig, x: np.ndarray) -> int:
+    """The number of steps for an input [time or 1, batch, H, W, C]."""
+    return model.time_steps if len(x) == 1 else len(x)
+
+
+def _parameters(model: ModelConfig, arrays: Arrays, neurons: NeuronNode | None = None) -> Parameters:
+    """The configured values of neurons and their weights, rounded to their grids, as in the network; None: of all."""
+    graph = model.graph
+    layers = graph.neurons if neurons is None else (neurons,)
+    made: dict[str, Values] = {
+        node.name: {name: np.float32(value) for name, value in node.operation.configured} for node in layers
+    }
+    needed = {source.name for node in layers for source in graph.sources(node)}
+    for names, group in graph.groups.items():
+        if needed.isdisjoint(names):
+            continue
+        nodes = [node for node in graph.weighted if node.name in names]
+        weights = [
+            (
+                arrays[f"{node.name}.kernel"].astype(np.float32),
+                (arrays[f"{node.name}.bias"] if node.bias else np.zeros(node.channels)).astype(np.float32),
+            )
+            for node in nodes
+        ]
+        exponents = [
+            node.grid.choose(*one) if node.grid.chosen else None for node, one in zip(nodes, weights, strict=True)
+        ]
+        for node, (weight, bias) in zip(nodes, group.round(weights, exponents=exponents), strict=True):
+            made[node.name] = {"weight": weight, "bias": bias}
+    return made

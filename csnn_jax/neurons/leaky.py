@@ -13,15 +13,17 @@ def step(ops: Operations, values: Values, state: State, currents: Sequence[Any],
     U[t] = beta U[t-1] + I[t] - R[t] theta                  reset "subtract"
     U[t] = beta (1 - R[t]) U[t-1] + I[t]                    reset "zero"
     U[t] = (1 - R[t]) (beta U[t-1] + I[t])                  reset "mute"
+    U[t] = beta (U[t-1] - R[t] theta) + I[t]                reset "deduct"
     U[t] = beta U[t-1] + I[t]                               reset "none"
 
-    Reset zero matches snnTorch's Leaky, and mute its RLeaky, which calls it zero, too.
+    Reset zero matches snnTorch's Leaky, and mute its RLeaky, which calls it zero, too. Reset deduct is equivalent to
+    subtracting the threshold in the step of the spike, before the leak.
     """
     left, fired = state["mem"], ops.fired(state["mem"], values["threshold"])
-    if reset == "zero":
-        left = left - ops.masked(fired, left)
+    if reset in ("zero", "deduct"):
+        left = left - ops.masked(fired, left if reset == "zero" else values["threshold"])
     membrane = accumulated(ops.decayed(values["beta"], left), currents)
-    if reset in ("none", "zero"):
+    if reset in ("none", "zero", "deduct"):
         return {"mem": membrane}
     return {"mem": membrane - ops.masked(fired, membrane if reset == "mute" else values["threshold"])}
 
@@ -36,8 +38,9 @@ NEURON = Neuron(
         "subtract": ("U[t] = beta * U[t-1] + I[t] - R[t] * threshold",),
         "zero": ("U[t] = beta * (1 - R[t]) * U[t-1] + I[t]",),
         "mute": ("U[t] = (1 - R[t]) * (beta * U[t-1] + I[t])",),
+        "deduct": ("U[t] = beta * (U[t-1] - R[t] * threshold) + I[t]",),
         "none": ("U[t] = beta * U[t-1] + I[t]",),
     },
-    resets=("subtract", "zero", "mute", "none"),
+    resets=("subtract", "zero", "mute", "deduct", "none"),
     backends=frozenset({"snntorch", "event", "nir"}),
 )

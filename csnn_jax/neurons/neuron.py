@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-Reset = Literal["subtract", "zero", "mute", "clear", "none"]
+Reset = Literal["subtract", "zero", "mute", "clear", "deduct", "none"]
 Backend = Literal["snntorch", "event", "nir"]
 
 State = dict[str, Any]

@@ -24,17 +24,19 @@ def step(ops: Operations, values: Values, state: State, currents: Sequence[Any],
     U[t] = beta U[t-1] + A[t] - R[t] theta                  reset "subtract"
     U[t] = (1 - R[t]) (beta U[t-1] + A[t])                  reset "zero"
     U[t] = beta (1 - R[t]) U[t-1] + A[t]                    reset "clear"
+    U[t] = beta (U[t-1] - R[t] theta) + A[t]                reset "deduct"
     U[t] = beta U[t-1] + A[t]                               reset "none"
 
     Reset zero sets U to 0 for one step, in which the input reaches only A; `leaky` resets before it adds the input.
-    Both match snnTorch. Reset clear is equivalent to a reset in the step of the spike, as in NIR's CubaLIF.
+    Both match snnTorch. Resets clear and deduct are equivalent to a reset in the step of the spike, to 0 as in NIR's
+    CubaLIF, or by subtracting the threshold.
     """
     synaptic = accumulated(ops.decayed(values["alpha"], state["syn"]), currents)
     left, fired = state["mem"], ops.fired(state["mem"], values["threshold"])
-    if reset == "clear":
-        left = left - ops.masked(fired, left)
+    if reset in ("clear", "deduct"):
+        left = left - ops.masked(fired, left if reset == "clear" else values["threshold"])
     membrane = ops.decayed(values["beta"], left) + synaptic
-    if reset in ("none", "clear"):
+    if reset in ("none", "clear", "deduct"):
         return {"syn": synaptic, "mem": membrane}
     taken = membrane if reset == "zero" else values["threshold"]
     return {"syn": synaptic, "mem": membrane - ops.masked(fired, taken)}
@@ -56,8 +58,9 @@ NEURON = Neuron(
         "subtract": (_CURRENT, "U[t] = beta * U[t-1] + A[t] - R[t] * threshold"),
         "zero": (_CURRENT, "U[t] = (1 - R[t]) * (beta * U[t-1] + A[t])"),
         "clear": (_CURRENT, "U[t] = beta * (1 - R[t]) * U[t-1] + A[t]"),
+        "deduct": (_CURRENT, "U[t] = beta * (U[t-1] - R[t] * threshold) + A[t]"),
         "none": (_CURRENT, "U[t] = beta * U[t-1] + A[t]"),
     },
-    resets=("subtract", "zero", "clear", "none"),
+    resets=("subtract", "zero", "clear", "deduct", "none"),
     backends=frozenset({"snntorch", "nir"}),
 )

@@ -7,6 +7,19 @@ derivatives raise an error.
 
 from csnn_jax.ops.grid import on_grid
 from csnn_jax.ops.layer import Held, Layer, conv_lif, held, linear_lif
+from csnn_jax.ops.recurrent import recurrent_lif
 from csnn_jax.ops.spikes import Spikes, pack, side_by_side, unpack
 
-__all__ = ["Held", "Layer", "Spikes", "conv_lif", "held", "linear_lif", "on_grid", "pack", "side_by_side", "unpack"]
+__all__ = [
+    "Held",
+    "Layer",
+    "Spikes",
+    "conv_lif",
+    "held",
+    "linear_lif",
+    "on_grid",
+    "pack",
+    "recurrent_lif",
+    "side_by_side",
+    "unpack",
+]

@@ -202,9 +202,9 @@ def conv_lif(
     channels = kernel.shape[-1]
     layout = Layout((*geometry.cells(len(kernel)), channels), (channels,))
     _check_sizes(geometry, len(kernel), layout, source)
-    rule = _rule(reset, surrogate, layout, membranes, weight_bits, feeds)
-    kernel, bias = _wide(kernel, layout), _wide(_bias(bias, channels), layout)
-    values = _values(beta, threshold, stays, layout, source)
+    rule = layer_rule(reset, surrogate, layout, membranes, weight_bits, feeds)
+    kernel, bias = wide(kernel, layout), wide(layer_bias(bias, channels), layout)
+    values = layer_values(beta, threshold, stays, layout, source)
     if isinstance(source, Held):
         return _from_current(rules.image_current(source.image, kernel, bias, geometry), values, rule, source, layout)
     if isinstance(source.arrays.port, Product):
@@ -268,9 +268,9 @@ def linear_lif(
         )
     channels = kernel.shape[-1]
     layout = Layout((channels,), (channels,))
-    rule = _rule(reset, surrogate, layout, membranes, weight_bits, None)
-    kernel, bias = _wide(kernel, layout), _wide(_bias(bias, channels), layout)
-    values = _values(beta, threshold, stays, layout, source)
+    rule = layer_rule(reset, surrogate, layout, membranes, weight_bits, None)
+    kernel, bias = wide(kernel, layout), wide(layer_bias(bias, channels), layout)
+    values = layer_values(beta, threshold, stays, layout, source)
     if isinstance(source, Held):
         image = source.image.reshape(len(source.image), -1)
         return _from_current(rules.image_current(image, kernel, bias, None), values, rule, source, layout)
@@ -281,9 +281,10 @@ def linear_lif(
     return _layer(rules.linear_lif(arrays, kernel, bias, values, rule), values, layout)
 
 
-def _rule(
+def layer_rule(
     reset: Reset, surrogate: Derivative, layout: Layout, membranes: bool, weight_bits: int, feeds: int | None
 ) -> Rule:
+    """The settings of a layer, checked."""
     limits = library.limits()
     if reset not in limits.resets:
         raise ValueError(f"reset is {reset!r}, expected one of {', '.join(limits.resets)}")
@@ -323,7 +324,8 @@ def _shape(source: Spikes | Held) -> tuple[int, ...]:
     return source.layout.shape
 
 
-def _bias(bias: Array | None, channels: int) -> Array:
+def layer_bias(bias: Array | None, channels: int) -> Array:
+    """The bias of a layer, or zeros."""
     if bias is None:
         return jnp.zeros(channels, jnp.float32)
     bias = jnp.asarray(bias)
@@ -332,16 +334,17 @@ def _bias(bias: Array | None, channels: int) -> Array:
     return bias
 
 
-def _wide(array: Array, layout: Layout) -> Array:
+def wide(array: Array, layout: Layout) -> Array:
     """Adds outputs with zero weights, up to a multiple of 16."""
     if array.dtype != jnp.float32:
         raise ValueError(f"kernel or bias is {array.dtype}, expected float32")
     return layout.spread(array, -1)
 
 
-def _values(
+def layer_values(
     beta: ArrayLike, threshold: ArrayLike, stays: Array | None, layout: Layout, source: Spikes | Held
 ) -> Values:
+    """The parameters of neurons, checked."""
     batch = len(source.image if isinstance(source, Held) else source.arrays.bits)
     for name, value in (("beta", beta), ("threshold", threshold)):
         if jnp.shape(value):

@@ -33,9 +33,9 @@ def _differences(subjects: Sequence[ReportedRun]) -> Iterator[Block]:
     if len(subjects) < 2:
         return
     tables = [flags(run.config) for run in subjects]
-    rows = [
-        (name, *(table[name] for table in tables)) for name in tables[0] if len({table[name] for table in tables}) > 1
-    ]
+    names = dict.fromkeys(name for table in tables for name in table)
+    columns = {name: [table.get(name, "-") for table in tables] for name in names}
+    rows = [(name, *values) for name, values in columns.items() if len({*values}) > 1]
     if rows:
         yield Table("Flags that differ between the runs", ("flag", *(run.name for run in subjects)), rows)
     else:

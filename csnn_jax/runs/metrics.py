@@ -91,7 +91,7 @@ class StepMetrics(NamedTuple):
         loss: loss of the batch, before the update.
         finite: whether loss and gradients have been finite so far.
         densities: fraction of neurons that spike at a step [layers].
-        gradients: Euclidean norm of the gradient of each layer's kernel [layers].
+        gradients: Euclidean norm of the gradient of each kernel [nodes with weights].
     """
 
     loss: Any

@@ -15,6 +15,7 @@ from typing import Any
 from csnn_jax import reading
 from csnn_jax.config.job import MOST_BYTES, Config, job_from_json, job_to_json
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.nodes import NodeConfig, Nodes
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.files import append_line, check_folder, create_folder, sync, write_atomic, write_new
 from csnn_jax.machine import available_memory
@@ -270,15 +271,29 @@ def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
     """
     try:
         model, tensors = _network(path)
-        neurons = [node.operation for node in model.graph.neurons]
-        learned = {name for node in neurons for name in node.learned if name not in node.per_channel}
-        values: dict[str, Any] = {}
-        for name in learned:
-            pairs = zip(neurons, model.each(name), strict=True)
-            values[name] = tuple(node.values(tensors)[name] if name in node.learned else value for node, value in pairs)
-        return dataclasses.replace(model, **values), tensors
+        return _with_learned(model, tensors), tensors
     except UserError as error:
         raise UserError(f"--init-from {error}") from None
+
+
+def _with_learned(model: ModelConfig, tensors: layouts.Tensors) -> ModelConfig:
+    """A network that starts from its learned parameters of neurons, other than those per channel."""
+    neurons = [node.operation for node in model.graph.neurons]
+    learned = {
+        node.name: {name: node.values(tensors)[name] for name in node.learned if name not in node.per_channel}
+        for node in neurons
+    }
+    if model.network is not None:
+        nodes = [
+            NodeConfig(node.name, node.operation, node.inputs, **dict(node.settings) | learned.get(node.name, {}))
+            for node in model.network.nodes
+        ]
+        return dataclasses.replace(model, network=Nodes(tuple(nodes)))
+    values: dict[str, Any] = {}
+    for name in set().union(*learned.values()):
+        pairs = zip(learned.values(), model.each(name), strict=True)
+        values[name] = tuple(trained.get(name, value) for trained, value in pairs)
+    return dataclasses.replace(model, **values)
 
 
 def _network(path: str) -> tuple[ModelConfig, layouts.Tensors]:

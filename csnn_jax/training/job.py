@@ -206,7 +206,8 @@ def check_same_job(run: RunDir, config: Config) -> None:
     for name, now in values_of(config).items():
         then = values_of(before)[name]
         if now != then and name not in changeable:
-            raise UserError(f"{flag_of(name)}: {run.path} was started with {then}, not {now}; --resume can {allowed}")
+            other = "other nodes" if name == "network" else f"{then}, not {now}"
+            raise UserError(f"{flag_of(name)}: {run.path} was started with {other}; --resume can {allowed}")
 
 
 def _introduction(job: Job, run: RunDir, start: int) -> Iterator[str]:
@@ -270,4 +271,5 @@ def _sample(job: Job) -> spikes.Sample:
     trace = job.trainer.trace(image).map(lambda layer: layer[:, 0])
     membranes, fired = list(trace.membranes.values()), list(trace.spikes.values())
     thresholds = [None if value == NEVER else value for value in config.model.thresholds]
-    return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names, dataset.final)
+    names = None if config.model.network is None else list(trace.membranes)
+    return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names, dataset.final, names)

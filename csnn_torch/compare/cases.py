@@ -88,7 +88,10 @@ class Variant:
 
 
 def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[Case]:
-    """Every variant of the run's network, trained from its weights, on all test images."""
+    """Every variant of the run's network, trained from its weights, on all test images; none of a network of nodes."""
+    if config.model.network is not None:
+        print("Skipping the variants: they have other flags, which a network from --network doesn't have", flush=True)
+        return
     for variant in variants(config.model):
         if variant.model.input_shape != config.model.input_shape and data.takes_as_is(config.data.dataset):
             print(f"Skipping the variant {variant.name}: arrays aren't resized", flush=True)

@@ -105,10 +105,10 @@ class SpikeResult:
 
     @property
     def densities(self) -> dict[str, float]:
-        """snnTorch's, by layer that spikes."""
+        """snnTorch's, by layer that spikes; empty if the engine can't run it."""
         counts = self.comparison.spikes
         densities = [count.active[0] / count.compared for count in counts.values()]
-        return of_spiking(self.comparison.model, densities) if self.comparison.model else {}
+        return of_spiking(self.comparison.model, densities) if counts and self.comparison.model else {}
 
     @property
     def counted(self) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.config.nodes import NodeConfig, Nodes
+from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
 from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
@@ -80,9 +82,31 @@ def _reordered(axes: Sequence[int], by: Sequence[int], weight: np.ndarray, enter
     return weight.reshape(len(weight), *sizes).transpose(0, *by).reshape(len(weight), -1)
 
 
+def _recurrent(network: Network, **changes: Any) -> Network:
+    """The network with changes; raises UserError if it isn't recurrent."""
+    if not network.model.graph.recurrent:
+        raise UserError("has no recurrent connections")
+    return replace(network, **changes)
+
+
+def _without_recurrence(network: Network) -> Network:
+    graph = network.model.graph
+    names = [node.name for node in graph.weighted if graph.delay(node)]
+    zeros = {key: 0 * one for key, one in network.tensors.items() if key.rpartition(".")[0] in names}
+    return _recurrent(network, tensors=network.tensors | zeros)
+
+
 def _pooled(kind: Any, model: ModelConfig) -> ModelConfig:
+    if model.network:
+        nodes = [_with_pool(kind, node) for node in model.network.nodes]
+        return replace(model, network=Nodes(tuple(nodes)))
     pools: Any = tuple("none" if pool == "none" else kind for pool in model.each_convolution("pool"))
     return replace(model, pool=pools or model.pool)
+
+
+def _with_pool(kind: str, node: NodeConfig) -> NodeConfig:
+    is_pool = node.operation.endswith("_pool")
+    return NodeConfig(node.name, f"{kind}_pool", node.inputs, **dict(node.settings)) if is_pool else node
 
 
 _RESETS: tuple[tuple[str, Reset, bool], ...] = (
@@ -106,8 +130,15 @@ _GENERAL = (
         "input",
         partial(_driven, lambda _: 1e4),
     ),
-    changes("one step of delay from each layer to the next", "delay", "delays", lambda _: (0, 1)),
-    changes("one step of delay before each layer", "delay", "delays", lambda _: (1, 1)),
+    changes("one step of delay from each layer to the next", "delay", "delays", lambda _: (0, 1, 1)),
+    changes("one step of delay before each layer", "delay", "delays", lambda _: (1, 1, 1)),
+    Cause("recurrent connections one step later", "delay", lambda network: _recurrent(network, delays=(0, 0, 2))),
+    Cause(
+        "no bias of recurrent connections in the first step",
+        "delay",
+        lambda network: _recurrent(network, late_bias=True),
+    ),
+    Cause("no recurrent connections", "weights", _without_recurrence),
     _weights("kernels flipped, as in a true convolution", lambda x, _: x[..., ::-1, ::-1] if x.ndim == 4 else x),
     _weights("flattened in the order H, W, C instead of C, H, W", partial(_reordered, (2, 0, 1), (2, 3, 1))),
     _weights("flattened in the order C, H, W instead of H, W, C", partial(_reordered, (0, 1, 2), (3, 1, 2))),
@@ -136,11 +167,14 @@ def of_other(network: Network, other: Network) -> tuple[Cause, ...]:
         mine, value = (getattr(one.model, field.name) for one in (network, other))
         if mine != value:
             text = f"{field.name} {show(value)} instead of {show(mine)}"
+            if isinstance(mine, Nodes) and isinstance(value, Nodes):
+                text = f"other nodes: {', '.join(node.name for node in value.nodes if node not in mine.nodes)}"
             causes.append(changes(text, "other", "model", partial(replace, **{field.name: value})))
-    for what, prefixes in (("weights", ("conv", "fc")), ("values of neurons", ("lif",))):
+    for what, of_layers in (("weights", True), ("values of neurons", False)):
         pairs = [(name, mine, other.tensors.get(name)) for name, mine in network.tensors.items()]
         alike = [(name, mine, value) for name, mine, value in pairs if value is not None and mine.shape == value.shape]
-        differ = [one for one in alike if one[0].startswith(prefixes) and not np.array_equal(one[1], one[2])]
+        some = [one for one in alike if one[0].endswith((".weight", ".bias")) == of_layers]
+        differ = [one for one in some if not np.array_equal(one[1], one[2])]
         if differ:
             text = f"other {what}: {', '.join(_far(*one) for one in differ)}"
             new = {name: values for name, _, values in differ}

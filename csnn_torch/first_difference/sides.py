@@ -120,7 +120,7 @@ class NirFile(Side):
         network, steps = self._load(x.shape[1]), []
         try:
             for layers in self._program.importer.run(network, x):
-                steps.append(_trace(layers, x.shape[1]))
+                steps.append(_trace(_names(self.network, len(layers)), layers, x.shape[1]))
         except Exception as error:  # programs raise anything for a network they can't run
             raise UserError(f"{one_line(self.name)}: the program can't run the network: {_said(error)}") from None
         if (ran := len(steps[-1].states)) != self._layers:
@@ -136,9 +136,15 @@ class NirFile(Side):
             raise UserError(f"{one_line(self.name)}: the program can't import the network: {_said(error)}") from None
 
 
-def _trace(layers: list[tuple[Tensor | None, Tensor]], batch: int) -> Trace:
+def _names(network: Network | None, count: int) -> list[str]:
+    """The names of a side's layers of neurons: those of its network, or else numbers."""
+    names = [node.name for node in network.model.graph.neurons] if network else []
+    return names if len(names) == count else [f"lif{number}" for number in range(1, count + 1)]
+
+
+def _trace(names: list[str], layers: list[tuple[Tensor | None, Tensor]], batch: int) -> Trace:
     """A step's trace from each layer's spikes and membranes."""
-    named = {f"lif{number}": layer for number, layer in enumerate(layers, 1)}
+    named = dict(zip(names, layers, strict=True))
     whole = {node: _batched(membrane) for node, (_, membrane) in named.items()}
     states = {node: {MEMBRANE: one.expand(batch, *one.shape[1:]).clone()} for node, one in whole.items()}
     return Trace(states, {node: _batched(spikes) for node, (spikes, _) in named.items() if spikes is not None})
@@ -263,17 +269,17 @@ class OnnxStep(Side):
             outputs = dict(zip(asked, values, strict=True))
             states = [outputs[name] for name in self._states]
             membranes = [one for one, is_membrane in zip(states, self._layers, strict=True) if is_membrane]
-            by_node = {f"lif{number}": {MEMBRANE: one} for number, one in enumerate(membranes, 1)}
-            steps.append(Trace(by_node, {node: outputs[name] for node, name in self._spikes.items()}))
+            names = _names(self.network, len(membranes))
+            by_node = {node: {MEMBRANE: one} for node, one in zip(names, membranes, strict=True)}
+            steps.append(Trace(by_node, {names[place]: outputs[name] for place, name in self._spikes.items()}))
         return joined(steps, np.stack)
 
 
-def _spikes(graph: Any, layers: int) -> dict[str, str]:
-    """The names of the spikes, `spikes1`, ..., and the output's, by that of the neurons, if the graph has them."""
+def _spikes(graph: Any, layers: int) -> dict[int, str]:
+    """The names of the spikes, `spikes1`, ..., and the output's, by the layer's place, if the graph has them."""
     made = {name for node in graph.node for name in node.output}
-    names = {f"lif{number}": f"spikes{number}" for number in range(1, layers)}
-    hidden = {neurons: name for neurons, name in names.items() if name in made}
-    return hidden | ({f"lif{layers}": "spikes"} if graph.output[0].name == "spikes" else {})
+    hidden = {place: f"spikes{place + 1}" for place in range(layers - 1) if f"spikes{place + 1}" in made}
+    return hidden | ({layers - 1: "spikes"} if graph.output[0].name == "spikes" else {})
 
 
 def _bundle_of(path: Path, steps: str | None) -> tuple[Config | None, Network | None, str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
+from csnn_jax.config.graph import IMAGE, Edge, Graph, Node, WeightedNode
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Trace, joined
@@ -38,7 +38,8 @@ class Network:
         step: the step of all neurons.
         decays: converts beta, alpha etc. to the values it runs with.
         gain: factor of the input.
-        delays: delay of the input in steps, for the first layer and for the later ones.
+        delays: delay of the input in steps, for the first layer, for the later ones, and for recurrent connections.
+        late_bias: whether the biases of recurrent connections are missing in the first step.
         dtype: dtype of everything.
     """
 
@@ -48,7 +49,8 @@ class Network:
     step: Step = Moment.step
     decays: Callable[[Any], Any] = lambda decay: decay
     gain: float = 1.0
-    delays: tuple[int, int] = (0, 0)
+    delays: tuple[int, int, int] = (0, 0, 1)
+    late_bias: bool = False
     dtype: torch.dtype = torch.float32
 
 
@@ -58,6 +60,7 @@ class _Library(Torch):
     def __init__(self, network: Network):
         super().__init__(network.dtype)
         self._network = network
+        self.is_first = True
 
     def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
         """The spikes of a membrane."""
@@ -68,6 +71,12 @@ class _Library(Torch):
         assert isinstance(node.operation, Neurons)
         decays = node.operation.kind.parameters[name].decays
         return super().value(node, name, self._network.decays(value) if decays else value)
+
+    def evaluate(self, node: Node, parameters: Values, x: Any) -> Tensor:
+        """The output of a node without state."""
+        output = super().evaluate(node, parameters, x)
+        late = self._network.late_bias and self.is_first and isinstance(node, WeightedNode)
+        return 0 * output if late and self._network.model.graph.delay(node) else output
 
     def fire(self, node: Node, own: Values, state: State, currents: tuple[Tensor, ...]) -> tuple[State, Tensor]:
         """The network's step of neurons."""
@@ -90,16 +99,19 @@ def simulate(network: Network, x: Tensor) -> Trace:
     x = x.to(network.dtype) * network.gain
     image = (x == x[:1]).all()  # a constant image is convolved only once
     steps = library.run(graph, library.parameters(graph, network.tensors), x[0] if image else x, len(x))
-    spiking = [node.name for node in graph.neurons if node in network.model.graph.spiking]
-    return joined(
-        (Trace(one.states, {name: one.values[name] for name in spiking}) for one in steps),
-        lambda arrays: torch.stack(arrays).numpy(),
-    )
+    spiking = [node.name for node in network.model.graph.spiking]
+    traces = []
+    for one in steps:
+        traces.append(Trace(one.states, {name: one.values[name] for name in spiking}))
+        library.is_first = False
+    return joined(traces, lambda arrays: torch.stack(arrays).numpy())
 
 
 def _delayed(network: Network) -> Graph:
     """The network's graph with its delays, from the image or spikes to what reads them."""
-    first, later = network.delays
+    first, later, back = network.delays
     graph = network.model.graph
-    signals = [graph[IMAGE], *graph.neurons]
-    return graph.delayed({Edge(node.name): Edge(node.name, later if node.operation else first) for node in signals})
+    edges = {Edge(IMAGE): Edge(IMAGE, first)}
+    for node in graph.neurons:
+        edges |= {Edge(node.name): Edge(node.name, later), Edge(node.name, 1): Edge(node.name, back)}
+    return graph.delayed(edges)

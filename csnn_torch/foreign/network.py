@@ -1,16 +1,19 @@
 """A network from another program's file: its parameters, with BatchNorms and the normalization of images folded in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
+from csnn_jax.config.graph import IMAGE, Edge, WeightedNode
 from csnn_jax.config.network import ModelConfig, Output
-from csnn_jax.config.operations import Convolution
+from csnn_jax.config.nodes import NodeConfig
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Operation, Pooling
 from csnn_jax.config.pixels import BYTE
 from csnn_jax.errors import UserError, naming_arguments
-from csnn_jax.neurons.neuron import Reset
+from csnn_jax.neurons.neuron import NEVER, Neurons, Reset
 from csnn_jax.options import check, check_value
 from csnn_jax.options.kinds import number
 from csnn_jax.runs.layouts import Tensors, out_of_range
@@ -69,17 +72,18 @@ def weighted(layer: Module, norm: Module | None, eps: float) -> Weighted:
     return Weighted(scaled, shifted * gain + of_norm.get("bias", 0.0), types, (note,))
 
 
-def _normalized(first: Weighted, config: ModelConfig, values: Sequence[float]) -> Weighted:
-    """Adapts the first layer to images that aren't normalized, without changing its results.
+def _normalized(first: Weighted, node: WeightedNode, config: ModelConfig, values: Sequence[float]) -> Weighted:
+    """Adapts a layer that reads images to images that aren't normalized, without changing its results.
 
     Args:
         first: the layer for normalized images, in torch's layout.
+        node: its node.
         config: configuration of the converted network.
         values: the numbers of --normalize: the means, then the same number of standard deviations.
 
     Raises:
-        UserError: the numbers are invalid or don't match the channels, or the convolution is padded (zeros are the mean
-            of normalized images, but black in others).
+        UserError: the numbers are invalid or don't match the channels, or the image is pooled or padded first (zeros
+            are the mean of normalized images, but black in others).
     """
     half = len(values) // 2
     mean, std = np.array(values[:half], np.float64), np.array(values[half:], np.float64)
@@ -87,13 +91,15 @@ def _normalized(first: Weighted, config: ModelConfig, values: Sequence[float]) -
         expected = "expected a mean and a positive standard deviation, or one of each per channel"
         raise UserError(f"--normalize {_listed(values)}: {expected}")
     check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
-    node, (height, width, channels) = config.graph.weighted[0], config.input_shape
+    height, width, channels = config.input_shape
     padding = node.operation.padding if isinstance(node.operation, Convolution) else 0
     if padding:
         raise UserError(
             f"--normalize: {node.name} pads its input by {padding} with zeros, which are the mean of normalized images "
             "but black in others, expected a first layer without padding (--padding valid)"
         )
+    if config.graph.pool_before(node):
+        raise UserError(f"--normalize: {node.name} reads pooled images, expected a first layer that reads them whole")
     if half not in (1, channels):
         raise UserError(f"--normalize: {half} means, expected one, or one for each of the {channels} channels")
     out, inputs = first.weight.shape[:2]
@@ -114,11 +120,12 @@ def _listed(values: Iterable[float]) -> str:
     return " ".join(f"{value:g}" for value in values)
 
 
-def _entered(first: Weighted, config: ModelConfig, divisor: float | None) -> Weighted:
-    """Adapts the first layer to bytes divided by a power of two, without changing its results.
+def _entered(first: Weighted, layer: str, config: ModelConfig, divisor: float | None) -> Weighted:
+    """Adapts a layer that reads images to bytes divided by a power of two, without changing its results.
 
     Args:
         first: the layer for the original images, in torch's layout.
+        layer: its name.
         config: configuration of the converted network.
         divisor: original divisor of the bytes. None: 255 if the converted network divides by 256, otherwise the same as
             that network, so counts stay counts.
@@ -135,7 +142,6 @@ def _entered(first: Weighted, config: ModelConfig, divisor: float | None) -> Wei
         check("--scale", divisor, "no --scale for images of floats", config.pixels.are_bytes)
     if divisor == taken:
         return first
-    layer = config.graph.weighted[0].name
     here = f"here it's {taken:g}, and {layer} compensates for it"
     note = f"assuming your images were divided by {divisor:g} (--scale): {here}"
     return first._replace(weight=first.weight * (taken / divisor), notes=(*first.notes, note))
@@ -178,21 +184,64 @@ class FoundNeurons(NamedTuple):
         notes: Iterable[str],
     ) -> "FoundNeurons":
         """The neurons with these values, as in `values`, and one reset per layer."""
-        fields: dict[str, Any] = {name: _one_or_all(map(_number, each)) for name, each in values.items()}
+        fields: dict[str, Any] = {name: _one_or_all(map(as_number, each)) for name, each in values.items()}
         fields |= {"neuron": neuron, "output": output, "reset": tuple(resets)}
         fields["per_channel"] = tuple(name for name, each in values.items() if any(one.ndim for one in each))
         return cls(fields, values, tuple(notes))
 
     def stored(self, config: ModelConfig) -> Tensors:
         """The values stored with the weights, by their names in files; `config` has these `fields`."""
-        return {
-            f"{node.name}.{name}": np.broadcast_to(self.values[name][number], node.operation.channels).copy()
-            for number, node in enumerate(config.graph.neurons)
-            for name in node.operation.stored
-        }
+        names = [node.name for node in config.graph.neurons]
+        values = {name: {key: each[i] for key, each in self.values.items()} for i, name in enumerate(names)}
+        return stored(config, values)
 
 
-def _number(values: np.ndarray) -> float:
+def stored(config: ModelConfig, values: Mapping[str, Mapping[str, np.ndarray]]) -> Tensors:
+    """The values of neurons that are stored with the weights, by their names in files.
+
+    Args:
+        config: the network.
+        values: of each node of neurons, scalars or [channels].
+    """
+    return {
+        f"{node.name}.{name}": np.broadcast_to(values[node.name][name], node.operation.channels).copy()
+        for node in config.graph.neurons
+        for name in node.operation.stored
+    }
+
+
+def node_of(name: str, operation: Operation, inputs: Iterable[Edge]) -> NodeConfig:
+    """The description of a node."""
+    settings: dict[str, Any] = {}
+    match operation:
+        case Convolution():
+            kind, settings = "convolution", asdict(operation)
+        case Linear():
+            kind, settings = "linear", asdict(operation)
+        case OneToOne():
+            kind, settings = "one_to_one", asdict(operation)
+        case Pooling(pool, size, stride):
+            kind, settings = f"{pool}_pool", {"size": size, "stride": stride}
+        case Flatten():
+            kind = "flatten"
+        case Neurons():
+            kind, settings = operation.kind.name, dict(operation.configured)
+            settings |= {"reset": operation.reset, "separate": operation.separate}
+            settings |= {"learn": operation.learned, "per_channel": operation.per_channel}
+            if operation["threshold"] >= NEVER:
+                del settings["threshold"], settings["reset"]
+                settings["integrator"] = True
+    return NodeConfig(name, kind, [*map(str, inputs)], **{key: one for key, one in settings.items() if one != ()})
+
+
+def nodes_of(config: ModelConfig) -> list[NodeConfig]:
+    """The nodes of any network, as described or those that its flags make."""
+    if config.network:
+        return list(config.network.nodes)
+    return [node_of(node.name, node.operation, node.inputs) for node in config.graph if node.operation]
+
+
+def as_number(values: np.ndarray) -> float:
     """A layer's value for the configuration: the shortest number with the same float32, or the mean of the channels."""
     return float(str(values[()])) if values.ndim == 0 else float(f"{values.mean(dtype=np.float64):.4g}")
 
@@ -214,20 +263,17 @@ def channels(shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
 @naming_arguments(scale="divided_by")
 def parameters(
     config: ModelConfig,
-    names: Sequence[str],
-    weighted: Sequence[Weighted],
-    neurons: FoundNeurons,
+    layers: Mapping[str, tuple[str, Weighted]],
     source: str,
     normalize: Sequence[float] | None,
     divided_by: float | None,
 ) -> tuple[Tensors, list[str]]:
-    """The parameters of all layers in float32, and notes on what was folded, converted or assumed.
+    """The weights and biases of all layers in float32, and notes on what was folded, converted or assumed.
 
     Args:
-        config: the stack.
-        names: names of the layers in the file, for messages.
-        weighted: their weights and biases in float64, in torch's layout; a bias that only other layers have is 0.
-        neurons: their neurons.
+        config: the network.
+        layers: by node, the layer's name in the file, for messages, and its weight and bias in float64, in torch's
+            layout; a missing bias that the node has is 0.
         source: the file.
         normalize: mean and standard deviation that normalized the training images, see `state_dict.convert`; or None.
         divided_by: original divisor of the bytes, see `_entered`.
@@ -235,20 +281,23 @@ def parameters(
     Raises:
         UserError: a value exceeds the range in which sums are exact, or images can't enter like this.
     """
-    first = weighted[0] if normalize is None else _normalized(weighted[0], config, normalize)
-    weighted = [_entered(first, config, divided_by), *weighted[1:]]
     tensors: Tensors = {}
-    for node, name, layer in zip(config.graph.weighted, names, weighted, strict=True):
+    notes: list[str] = []
+    for node in config.graph.weighted:
+        name, layer = layers[node.name]
+        if config.graph.origin(node).name == IMAGE:
+            layer = layer if normalize is None else _normalized(layer, node, config, normalize)
+            layer = _entered(layer, node.name, config, divided_by)
         both = {"weight": layer.weight, "bias": np.zeros(node.channels) if layer.bias is None else layer.bias}
-        for key, values in both.items() if config.bias else [("weight", layer.weight)]:
+        for key, values in both.items() if node.bias else [("weight", layer.weight)]:
             with np.errstate(over="ignore"):
                 tensors[f"{node.name}.{key}"] = values.astype(np.float32)
             if reason := out_of_range(config, f"{node.name}.{key}", values):
                 raise UserError(f"{source}: {name}.{key} {reason}")
-    notes = [note for layer in weighted for note in layer.notes]
-    if kinds := {kind for layer in weighted for kind in layer.types if kind != torch.float32}:
+        notes += layer.notes
+    if kinds := {kind for _, layer in layers.values() for kind in layer.types if kind != torch.float32}:
         notes.append(f"weights of type {' and '.join(sorted(map(str, kinds)))} are converted to float32")
-    bare = [name for name, layer in zip(names, weighted, strict=True) if layer.bias is None]
-    if 0 < len(bare) < len(names):
+    bare = [layers[node.name][0] for node in config.graph.weighted if node.bias and layers[node.name][1].bias is None]
+    if 0 < len(bare) < len(layers):
         notes.append(f"{', '.join(bare)}: no bias, using 0 because the other layers have one")
-    return tensors | neurons.stored(config), notes
+    return tensors, notes

@@ -72,7 +72,9 @@ def _resets(neurons: Sequence[Module]) -> tuple[list[Reset], list[str]]:
         if value not in range(len(_RESETS)):
             known = "0 (subtract), 1 (zero) or 2 (none)"
             raise neuron.error("reset_mechanism_val", f"is {value}, expected {known}")
-        resets.append(_RESETS[value])
+        reset = _RESETS[value]
+        after_sum = neuron.is_recurrent and reset == "zero" and "mute" in neuron.neuron.resets
+        resets.append("mute" if after_sum else reset)  # RLeaky's zero, unlike Leaky's
     assumed = "the file has no reset_mechanism_val: assuming subtract"
     return resets, [] if all(map(_tells_reset, neurons)) else [assumed]
 
@@ -91,6 +93,10 @@ def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source:
         also = f"if one follows it, use --map NAME=lif{len(stack.layers)}"
         return "integrator", [f"{layer} has no neuron: the class is read from its current, step by step; {also}"]
     last, reset = stack.neurons[-1], resets[-1]
+    if last.is_recurrent and reset == "none":
+        if asked == "integrator":
+            raise UserError(f"--output integrator: {last.name} of {source} reads its own spikes, expected spiking")
+        return "spiking", []
     if asked == "integrator" and reset != "none" and _tells_reset(last):
         raise UserError(
             f"--output integrator: {last.name} of {source} has reset {reset}, expected none; "

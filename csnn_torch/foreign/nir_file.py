@@ -1,12 +1,12 @@
-"""Reads a NIR file (HDF5) as stored: its nodes by name, its edges, and for a chain its nodes in execution order.
+"""Reads a NIR file (HDF5) as stored: its nodes by name, its edges, and its nodes in the order of execution.
 
 `nir.read` builds nodes whose parameters must all have the same shape, and checks shapes that some programs write wrong.
 Here, values are returned unchanged, and checked where a node is used.
 """
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ NEWEST = (1, 0, 8)
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _EXPECTED = "expected a graph written by nir.write"
 _DEEPEST = 16
-"""Maximum depth of nested graphs, because a file's graph may contain itself."""
+"""Maximum depth of nested graphs, because a file's graph may contain itself, and of cycles within cycles."""
 MOST_NODES = 10_000
 """Maximum number of nodes; a few hard links make any number of them."""
 _VALUES = 32
@@ -213,14 +213,15 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node in the chain.
+    """A node between input and output.
 
     Attributes:
         source: the file, for messages.
-        number: its position in the chain, from 1, without the input.
+        number: its position in the order of execution, from 1, without the input.
         name: its name, or `GRAPH.NODE` for a node of an inner graph.
         kind: `Conv2d`, `LIF`, ...
         values: its parameters, arrays or text.
+        inputs: the names of the nodes that it reads.
     """
 
     source: str
@@ -228,6 +229,7 @@ class Node:
     name: str
     kind: str
     values: dict[str, Any]
+    inputs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.source}: node {self.number}, `{one_line(self.name)}`"
@@ -255,70 +257,161 @@ class Node:
         return values
 
 
-class Chain(NamedTuple):
+Edges = Sequence[tuple[str, str]]
+"""(from, to) pairs of names of nodes."""
+
+
+class Network(NamedTuple):
     """The nodes between input and output.
 
     Attributes:
         shape: shape of the input in the file; empty if it has none.
-        nodes: in order.
+        start: the input's name.
+        end: the node that the output reads.
+        nodes: each after the nodes that it reads, except through `closing` edges.
+        closing: the edges that close a cycle, see `closing_edges`.
     """
 
     shape: tuple[int, ...]
+    start: str
+    end: str
     nodes: tuple[Node, ...]
+    closing: frozenset[tuple[str, str]]
 
 
-def chain(graph: Graph, source: str) -> Chain:
+def ordered(graph: Graph, source: str) -> Network:
     """The nodes of a graph in order. Inner graphs are replaced by their nodes.
 
     Raises:
-        UserError: the graph isn't a chain: it has a cycle, branches, several inputs or outputs, or loose ends.
+        UserError: it has several inputs or outputs, nodes that aren't between them, or cycles in which no edge is
+            clearly the one that closes it; the message names the node.
     """
     nodes, edges = _opened(graph, source)
-    before: dict[str, list[str]] = {name: [] for name in nodes}
-    after: dict[str, list[str]] = {name: [] for name in nodes}
-    for start, end in dict.fromkeys(edges):
+    for start, end in edges:
         for name in (start, end):
             if name not in nodes:
                 raise UserError(
                     f"{source}: has an edge from {_listed([start])} to {_listed([end])}, but no node {_listed([name])}"
                 )
+    first, last = (_only(graph, kind, source) for kind in ("Input", "Output"))
+    edges = _through(nodes, edges, (first, last), source)
+    before, after = neighbors(nodes, edges)
+    for name, others, verb in ((first, before, "is fed by"), (last, after, "feeds")):
+        if others[name]:
+            raise UserError(
+                f"{source}: {_listed([name])} {verb} {_listed(sorted(others[name]))}, expected no such edge"
+            )
+    if len(before[last]) != 1:
+        listed = _listed(sorted(before[last])) or "nothing"
+        raise UserError(f"{source}: {_listed([last])} is fed by {listed}, expected one node as output")
+    for start, by, reason in ((first, after, "isn't fed by the input"), (last, before, "doesn't lead to the output")):
+        if loose := sorted(nodes.keys() - _reached(start, by)):
+            raise UserError(f"{source}: {_listed(loose[:1])} {reason}, expected all nodes between input and output")
+    try:
+        closing = closing_edges(nodes, edges)
+    except Entered as error:
+        raise UserError(f"{source}: {error}") from None
+    names = [name for name in in_order(nodes, edges, closing) if name not in (first, last)]
+    inner = (Node(source, i, name, *nodes[name], tuple(before[name])) for i, name in enumerate(names, 1))
+    return Network(_shape(nodes[first]), first, before[last][0], tuple(inner), closing)
+
+
+class Entered(ValueError):
+    """Cycles don't show which of their edges closes them; the one-line message names their nodes."""
+
+
+def closing_edges(nodes: Iterable[str], edges: Edges) -> frozenset[tuple[str, str]]:
+    """The edges that close cycles, whose values come from the step before.
+
+    A cycle is closed by its edges to the node where it's entered from outside, because there the order of execution
+    starts. Without these edges, the rest may have cycles within, which are closed in the same way.
+
+    Raises:
+        Entered: a cycle is entered at several nodes, or there are too many within others.
+    """
+    place = {name: number for number, name in enumerate(nodes)}
+    left, closing = [(place[start], place[end]) for start, end in edges], set[tuple[int, int]]()
+    for _ in range(_DEEPEST):
+        cycle_of = _components(len(place), left)
+        inside = [edge for edge in left if cycle_of[edge[0]] == cycle_of[edge[1]]]
+        if not inside:
+            names = list(place)
+            return frozenset((names[start], names[end]) for start, end in closing)
+        entries: dict[int, set[int]] = {}
+        for start, end in left:
+            if cycle_of[start] != cycle_of[end]:
+                entries.setdefault(cycle_of[end], set()).add(end)
+        for start, _ in inside:
+            if len(entered := entries.get(cycle_of[start], set())) != 1:
+                names = sorted(name for name, number in place.items() if number in entered)
+                raise Entered(f"a cycle is entered at {_listed(names)}, expected one node where its order starts")
+        closed = {edge for edge in inside if edge[1] in entries[cycle_of[edge[1]]]}
+        closing |= closed
+        left = [edge for edge in left if edge not in closed]
+    raise Entered(f"has cycles more than {_DEEPEST} deep within each other, expected fewer")
+
+
+def in_order(nodes: Iterable[str], edges: Edges, closing: Container[tuple[str, str]]) -> list[str]:
+    """The nodes with each after those that it reads, except through closing edges; otherwise in the given order."""
+    names = list(nodes)
+    place = {name: number for number, name in enumerate(names)}
+    before, after = neighbors(names, [edge for edge in edges if edge not in closing])
+    waiting = {name: len(inputs) for name, inputs in before.items()}
+    ready = [place[name] for name, count in waiting.items() if not count]
+    order: list[str] = []
+    while ready:
+        order.append(names[heapq.heappop(ready)])
+        for name in after[order[-1]]:
+            waiting[name] -= 1
+            if not waiting[name]:
+                heapq.heappush(ready, place[name])
+    return order
+
+
+def _components(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
+    """A number for each node, equal for nodes in the same cycles."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    starts, ends = zip(*edges, strict=True) if edges else ((), ())
+    matrix = csr_array(([1] * len(edges), (starts, ends)), shape=(count, count))
+    return connected_components(matrix, connection="strong")[1].tolist()
+
+
+def neighbors(nodes: Iterable[str], edges: Edges) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The nodes that each reads, and those that read it."""
+    before: dict[str, list[str]] = {name: [] for name in nodes}
+    after: dict[str, list[str]] = {name: [] for name in before}
+    for start, end in edges:
         after[start].append(end)
         before[end].append(start)
-    try:
-        TopologicalSorter(before).prepare()
-    except CycleError as error:
-        *cycle, _ = error.args[1]
-        first = cycle.index(min(cycle))
-        names = [*cycle[first:], *cycle[: first + 1]]
-        raise UserError(
-            f"{source}: has the cycle {_listed(names, ' -> ')}, expected a network without recurrence"
-        ) from None
-    first, last = (_only(graph, kind, source) for kind in ("Input", "Output"))
-    for name in nodes:
-        for others, verb in ((after[name], "feeds"), (before[name], "is fed by")):
-            if len(others) > 1:
-                raise UserError(
-                    f"{source}: {_listed([name])} {verb} {_listed(sorted(others))}, expected a chain of nodes"
-                )
-    order = [first]
-    while after[order[-1]]:
-        order += after[order[-1]]
-    if order[-1] != last:
-        raise UserError(
-            f"{source}: {_listed(order[-1:])} feeds nothing, expected a chain that ends at {_listed([last])}"
-        )
-    if loose := sorted(nodes.keys() - set(order)):
-        raise UserError(f"{source}: {_listed(loose)} isn't in the chain from Input to Output, expected all nodes in it")
-    inner = [(name, nodes[name]) for name in order if nodes[name].kind not in ("Input", "Output")]
-    chained = (Node(source, number, name, *one) for number, (name, one) in enumerate(inner, 1))
-    return Chain(_shape(nodes[first]), tuple(chained))
+    return before, after
+
+
+def _reached(start: str, after: dict[str, list[str]]) -> set[str]:
+    reached, left = {start}, [start]
+    while left:
+        left += (new := set(after[left.pop()]) - reached)
+        reached |= new
+    return reached
+
+
+def _through(nodes: dict[str, StoredNode], edges: Edges, ends: tuple[str, str], source: str) -> list[tuple[str, str]]:
+    """The edges without Inputs and Outputs of inner graphs, which change nothing; these are removed from the nodes."""
+    before, after = neighbors(nodes, [*dict.fromkeys(edges)])
+    for name in [name for name, one in nodes.items() if one.kind in ("Input", "Output") and name not in ends]:
+        if len(before[name]) * len(after[name]) > MOST_NODES:
+            raise UserError(f"{source}: {_listed([name])} has more than {MOST_NODES:,} connections, expected fewer")
+        for start in before[name]:
+            after[start] = [one for one in dict.fromkeys((*after[start], *after[name])) if one != name]
+        for end in after[name]:
+            before[end] = [one for one in dict.fromkeys((*before[end], *before[name])) if one != name]
+        del nodes[name], before[name], after[name]
+    return [(start, end) for end, starts in before.items() for start in starts]
 
 
 def _opened(graph: Graph, source: str, prefix: str = "") -> tuple[dict[str, StoredNode], list[tuple[str, str]]]:
-    """All nodes by name, with a prefix for inner graphs, and all edges; those to an inner graph enter at its Input.
-
-    Inputs and Outputs of inner graphs are kept, as nodes that change nothing.
-    """
+    """All nodes by name, with a prefix for inner graphs, and all edges; those to an inner graph enter at its Input."""
     nodes: dict[str, StoredNode] = {}
     edges: list[tuple[str, str]] = []
     starts: dict[str, str] = {}

@@ -2,26 +2,40 @@
 
     network = nir_network.read("net.nir", written_by="sinabs", time_steps=50)
 
-`nir_file.py` reads the file's nodes in order, and `nir_blocks.py` finds the layers. This module reads their neurons, by
-the rules in `csnn_torch/programs`: fields of ModelConfig, and factors that are folded into the preceding weights.
+`nir_file.py` reads the file's nodes in order, and `nir_layers.py` finds the layers. This module reads their neurons, by
+the rules in `csnn_torch/programs`: fields of ModelConfig, and factors that are folded into the preceding weights. A
+network that no flags describe becomes a list of nodes, with the file's names.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from csnn_jax.config.graph import Edge
 from csnn_jax.config.network import ModelConfig, Output
+from csnn_jax.config.nodes import NodeConfig
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.errors import UserError, worded
 from csnn_jax.neurons.neuron import THRESHOLDS, Reset, is_threshold
 from csnn_jax.options import check, check_value, show
 from csnn_jax.options.kinds import choice, number
-from csnn_torch.foreign import nir_blocks, nir_file
-from csnn_torch.foreign.network import ForeignNetwork, FoundNeurons, Weighted, parameters
-from csnn_torch.foreign.nir_blocks import Block, Shape, broadcast, per_channel
-from csnn_torch.foreign.nir_file import Chain, Node
+from csnn_torch.foreign import nir_file
+from csnn_torch.foreign.network import (
+    ForeignNetwork,
+    FoundNeurons,
+    Weighted,
+    as_number,
+    channels,
+    node_of,
+    parameters,
+    stored,
+)
+from csnn_torch.foreign.nir_file import Network, Node
+from csnn_torch.foreign.nir_layers import Layers, Part, Shape, broadcast, per_channel
 from csnn_torch.programs import PROGRAMS, definition
 from csnn_torch.programs.program import Rules
 
@@ -34,59 +48,70 @@ WEAK = 1e-3
 
 
 class _Neurons(NamedTuple):
-    """The neurons of a layer: U = beta U + A, where A = alpha A + gain I + offset (alpha 0: no synapse).
+    """The neurons of a layer: U = beta U + A, where A = alpha A + gain I + offset.
 
     Attributes:
-        alpha, beta, threshold: parameters, float32.
+        alpha, beta, threshold: parameters, float32; an alpha of None: no synapse.
         gain, offset: factor of the input and what is added to it, float64.
         reset: what a spike does one step later.
+        separate: whether several currents are added one by one.
     """
 
-    alpha: Values
+    alpha: Values | None
     beta: Values
     threshold: Values
     gain: Values
     offset: Values
     reset: Reset
+    separate: bool = False
+
+    @property
+    def values(self) -> dict[str, Values]:
+        """The parameters by name."""
+        named = {"alpha": self.alpha, "beta": self.beta, "threshold": self.threshold}
+        return {name: value for name, value in named.items() if value is not None}
 
 
-def neurons_of(blocks: Sequence[Block], rules: Rules) -> FoundNeurons:
-    """Reads the neurons of all blocks, and folds the factors of their inputs into the preceding weights.
+def neurons_of(layers: Layers, rules: Rules) -> dict[str, _Neurons]:
+    """Reads all neurons by their part's name, and folds the factors of their inputs into the layers that they read.
 
     Raises:
         UserError: csnn_jax doesn't support the neurons; the message names the node, the parameter and the channel.
     """
-    synaptic = any(block.neuron and block.neuron.kind == "CubaLIF" for block in blocks)
-    layers = [_neurons(block, rules, synaptic) for block in blocks]
-    for block, one in zip(blocks, layers, strict=True):
-        block.scale(one.gain, one.offset)
-    names = ("alpha", "beta", "threshold")[not synaptic :]
-    values = {name: [getattr(one, name) for one in layers] for name in names}
-    last = blocks[-1].neuron
-    output: Output = "integrator" if last is None or last.kind == "LI" else "spiking"
-    resets = [one.reset for one in layers]
-    return FoundNeurons.of("synaptic" if synaptic else "leaky", output, resets, values, _notes(blocks, layers))
+    synaptic = layers.chain is not None and any(part.node and part.node.kind == "CubaLIF" for part in layers.neurons)
+    read = {part.name: _neurons(part, rules, synaptic) for part in layers.neurons}
+    if rules.late:
+        read |= {part.name: _fed_back(read[part.name]) for part in layers.neurons if layers.reads_itself(part)}
+    for part in layers.neurons:
+        layers.fold(part, read[part.name].gain, read[part.name].offset)
+    return read
 
 
-def _neurons(block: Block, rules: Rules, synaptic: bool) -> _Neurons:
-    node, none = block.neuron, np.zeros((), np.float32)
+def _fed_back(one: _Neurons) -> _Neurons:
+    """Neurons that read their own spikes, as snnTorch's RLeaky and RSynaptic compute them."""
+    muted = one.alpha is None and one.reset == "zero"
+    return one._replace(separate=True, reset="mute" if muted else one.reset)
+
+
+def _neurons(part: Part, rules: Rules, synaptic: bool) -> _Neurons:
+    """The neurons of a part; `synaptic`: whether all in the network are synaptic, some with an alpha of 0."""
+    node, none, shape = part.node, np.zeros((), np.float32), part.shape
     one = np.ones((), np.float32)
     if node is None:  # the class is read from its current, step by step
-        return _Neurons(none, none, one, np.ones(()), np.zeros(()), "none")
+        return _Neurons(none if synaptic else None, none, one, np.ones(()), np.zeros(()), "none")
     if node.kind not in rules.kinds:
         raise node.error(f"this program never writes {node.kind}, expected {', '.join(rules.kinds)}")
-    shape = block.shape
     leaks = node.kind != "IF"
     tau = "tau_mem" if node.kind == "CubaLIF" else "tau"
     leak = _leak(node, tau, shape, rules) if leaks else np.zeros(())
     beta = np.asarray(1 - leak).astype(np.float32)
-    gain, alpha = _gain(node, leak, shape, rules), none
+    gain, alpha = _gain(node, leak, shape, rules), none if synaptic else None
     if node.kind == "CubaLIF":
         lost = _leak(node, "tau_syn", shape, rules)
         alpha = np.asarray(1 - lost).astype(np.float32)
         if rules.by_r:
             gain = gain * lost * _values(node, "w_in", shape, 1)
-    reset: Reset = "none" if node.kind == "LI" else _reset(node, beta, rules, synaptic)
+    reset: Reset = "none" if node.kind == "LI" else _reset(node, beta, rules, alpha is not None)
     rest = _rest(node, shape, rules, reset)
     offset = leak * ((_values(node, "v_leak", shape, 0) if leaks else 0) - rest)
     if node.kind == "CubaLIF" and np.any(offset):
@@ -121,10 +146,7 @@ def _reset(node: Node, beta: Values, rules: Rules, synaptic: bool) -> Reset:
     if rules.late:
         return "clear" if synaptic and node.kind == "LIF" and reset == "zero" else reset
     if reset == "subtract" and (beta != 1).any():
-        raise node.error(
-            "a LIF that subtracts its threshold in the step of the spike leaks afterward, but csnn_jax's leaks before; "
-            "expected --reset zero, or --written-by snntorch, whose neurons subtract one step later"
-        )
+        return "deduct"  # the membrane leaks after the threshold was subtracted
     return "clear" if synaptic and reset == "zero" else reset
 
 
@@ -178,13 +200,16 @@ def _first(values: Values) -> str:
     return f"{np.ravel(values)[0]:g}"
 
 
-def _notes(blocks: Sequence[Block], layers: Sequence[_Neurons]) -> Iterator[str]:
-    for block, one in zip(blocks, layers, strict=True):
-        if block.neuron is None:
-            yield f"`{block.node.name}` has no neurons: the class is read from its current, step by step"
-        elif np.max(one.gain) <= WEAK:
-            part = f"`{block.neuron.name}`, {block.neuron.kind}, gets {np.max(one.gain):g} of its input"
-            yield f"{part} because of its r, time constant and time step; programs differ in units, see --written-by"
+def _notes(layers: Layers, neurons: Mapping[str, _Neurons]) -> Iterator[str]:
+    for part in layers.neurons:
+        gain = np.max(neurons[part.name].gain)
+        if part.node is None:
+            (value,) = layers.values_of(part)
+            assert value.layer is not None and value.layer.node is not None
+            yield f"`{value.layer.node.name}` has no neurons: the class is read from its current, step by step"
+        elif gain <= WEAK:
+            shown = f"`{part.node.name}`, {part.node.kind}, gets {gain:g} of its input"
+            yield f"{shown} because of its r, time constant and time step; programs differ in units, see --written-by"
 
 
 SAID = ("time_steps", "encoding", "scale", "input_bits")
@@ -229,33 +254,140 @@ def read(
     if not norm_input and written_by != "sinabs":
         raise UserError("--no-norm-input: expected --written-by sinabs, whose neurons have norm_input")
     graph = nir_file.read(path)
-    stored = of_metadata(graph.metadata, path)
-    chain = nir_file.chain(graph, path)
+    stated = of_metadata(graph.metadata, path)
+    network = nir_file.ordered(graph, path)
     rules = definition.RULES if written_by is None else PROGRAMS[written_by].rules
-    written = stored.pop("dt", None)
+    written = stated.pop("dt", None)
     step = _step(rules, written_by, dt, written)
     rules = replace(rules, dt=step, reset=reset or rules.reset, norm_input=norm_input)
-    size, entering = _input_shape(chain, input_shape, path)
-    blocks = nir_blocks.blocks(chain, entering, path)
-    neurons = neurons_of(blocks, rules)
-    stated = {"input_shape": size} | nir_blocks.geometry(blocks) | neurons.fields
-    stated["bias"] = normalize is not None or any(block.bias.any() for block in blocks)
+    size, entering = _input_shape(network, input_shape, path)
+    height, width, channels = size
+    layers = Layers(network, (channels, height, width), entering, path)
+    neurons = neurons_of(layers, rules)
     chosen = {name: value for name, value in fields.items() if value is not None}
+    every = normalize is not None or any(layer.bias.any() for layer in layers.layers)
+    structure = _of_chain(layers, neurons, every)
     try:
-        config = ModelConfig(**stated | stored | chosen)
+        if structure is None:
+            named = {part.name: _settings(part, neurons[part.name]) for part in layers.neurons}
+            structure = {"network": described(layers, named, normalize is not None)}
+        config = ModelConfig(input_shape=size, **structure | stated | chosen)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if divided_by is None and config.encoding == "direct" and config.pixels.are_bytes:
-        divided_by = stored.get("scale")
-    names, weighted = zip(*((one.node.name, Weighted(one.weight, one.bias, set())) for one in blocks), strict=True)
-    tensors, notes = parameters(config, names, weighted, neurons, path, normalize, divided_by)
-    notes += neurons.notes
+        divided_by = stated.get("scale")
+    names = _names(layers, config)
+    weighted = {names[one.name]: (_shown(one), Weighted(one.weight, one.bias, set())) for one in layers.layers}
+    tensors, notes = parameters(config, weighted, path, normalize, divided_by)
+    tensors |= stored(config, {names[name]: one.values for name, one in neurons.items()})
+    notes += _notes(layers, neurons)
     if dt is None and written is None and rules.dt and not rules.fixed:
         notes.append(f"the file has no time step: assuming {rules.dt:g} s; use --dt for another")
     if written_by is None and written is None:
         notes.append("read by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
     notes += [rules.unsaid] if rules.unsaid else []
     return ForeignNetwork(config, tensors, tuple(worded(note, scale="divided_by") for note in notes))
+
+
+def _shown(layer: Part) -> str:
+    """A layer's name in the file."""
+    return layer.node.name if layer.node else layer.name
+
+
+def _names(layers: Layers, config: ModelConfig) -> dict[str, str]:
+    """The names of parts in the configuration's graph."""
+    if config.network or layers.chain is None:
+        return {name: name for name in layers.parts}
+    graph = config.graph
+    weighted = [part.name for part in layers.chain if part.is_layer]
+    neurons = [part.name for part in layers.chain if part.operation is None]
+    return {
+        name: node.name
+        for names, nodes in ((weighted, graph.weighted), (neurons, graph.neurons))
+        for name, node in zip(names, nodes, strict=True)
+    }
+
+
+def _of_chain(layers: Layers, neurons: Mapping[str, _Neurons], bias: bool) -> dict[str, Any] | None:
+    """The fields of ModelConfig for a chain of blocks, or None if the network isn't one that they can describe."""
+    if layers.chain is None:
+        return None
+    letters = {Convolution: "c", Pooling: "p", Flatten: "f", Linear: "l", type(None): "n"}
+    kinds = "".join(letters[type(part.operation)] for part in layers.chain)
+    after = bool(re.fullmatch("(cnp?)*f(ln)+", kinds)) and "np" in kinds
+    if not after and not re.fullmatch("(cp?n)*f(ln)+", kinds):
+        return None
+    fields: dict[str, Any] = channels([part.weight.shape for part in layers.chain if part.is_layer])
+    convolutions = [one.operation for one in layers.chain if isinstance(one.operation, Convolution)]
+    pools: dict[int, Pooling] = {}
+    for part in layers.chain:
+        if isinstance(part.operation, Pooling):
+            pools[sum(one.is_layer for one in layers.chain[: layers.chain.index(part)]) - 1] = part.operation
+    halves = [one.kernel // 2 if one.kernel % 2 else 0 for one in convolutions]
+    if any(one.padding not in (0, half) for one, half in zip(convolutions, halves, strict=True)):
+        return None
+    if any(pool.stride != pool.size for pool in pools.values()):
+        return None
+    if convolutions:
+        each = [pools.get(number) for number in range(len(convolutions))]
+        same = [one.padding or one.kernel == 1 for one in convolutions]
+        fields |= {
+            "stride": tuple(one.stride for one in convolutions),
+            "padding": tuple("same" if one else "valid" for one in same),
+            "pool": tuple(pool.kind if pool else "none" for pool in each),
+            "pool_after": after,
+        }
+        if any(pool.size != 2 for pool in pools.values()):
+            fields["pool_size"] = tuple(pool.size if pool else 2 for pool in each)
+    read = [neurons[part.name] for part in layers.chain if part.operation is None]
+    values = {name: [one.values[name] for one in read] for name in read[0].values}
+    output: Output = "integrator" if _integrates(layers.output) else "spiking"
+    kind = "synaptic" if "alpha" in values else "leaky"
+    return fields | FoundNeurons.of(kind, output, [one.reset for one in read], values, ()).fields | {"bias": bias}
+
+
+def _integrates(part: Part) -> bool:
+    return part.node is None or part.node.kind == "LI"
+
+
+def _settings(part: Part, one: _Neurons) -> tuple[str, dict[str, Any]]:
+    """The neuron model of a part, and its settings."""
+    settings: dict[str, Any] = {name: as_number(value) for name, value in one.values.items()}
+    if wide := [name for name, value in one.values.items() if value.ndim]:
+        settings["per_channel"] = wide
+    if one.separate:
+        settings["separate"] = True
+    if _integrates(part):
+        del settings["threshold"]
+        settings["integrator"] = True
+    else:
+        settings["reset"] = one.reset
+    return "leaky" if one.alpha is None else "synaptic", settings
+
+
+def described(
+    layers: Layers, neurons: Mapping[str, tuple[str, dict[str, Any]]], biased: bool = False
+) -> list[NodeConfig]:
+    """A network's nodes, whose layers have a bias where the file has one other than 0.
+
+    Args:
+        layers: the network.
+        neurons: the model of each part's neurons, and its settings.
+        biased: whether layers that read the image have a bias in any case.
+    """
+    nodes = []
+    for part in list(layers.parts.values())[1:]:
+        edges = [Edge(name, int(part.delayed)) for name in part.reads]
+        operation = part.operation
+        if operation is None:
+            kind, settings = neurons[part.name]
+            nodes.append(NodeConfig(part.name, kind, [*map(str, edges)], **settings))
+            continue
+        if isinstance(operation, Convolution | Linear | OneToOne):
+            bias = bool(part.bias.any()) or (biased and layers.reads_image(part))
+            operation = replace(operation, bias=bias)
+        nodes.append(node_of(part.name, operation, edges))
+    return nodes
 
 
 def of_metadata(metadata: dict[str, Any], source: str) -> dict[str, Any]:
@@ -282,31 +414,29 @@ def _step(rules: Rules, name: str | None, chosen: float | None, stored: float | 
 
 
 def _input_shape(
-    chain: Chain, size: tuple[int, int, int] | None, source: str
+    network: Network, size: tuple[int, int, int] | None, source: str
 ) -> tuple[tuple[int, int, int], tuple[int, ...]]:
     """The images' (height, width, channels), and the first node's input shape: (channels, height, width) or
     (features,)."""
-    stored = chain.shape
+    stored = network.shape
     if stored[:1] == (1,) and len(stored) in (2, 4):  # a batch axis in front
         stored = stored[1:]
     known = len(stored) in (1, 3) and min(stored) > 0
     if size is None:
         if not known:
-            has = f"an input of shape {list(chain.shape)}" if chain.shape else "no input shape"
+            has = f"an input of shape {list(network.shape)}" if network.shape else "no input shape"
             raise UserError(f"{source}: has {has}, expected channels, height and width; see --input-shape")
-        size = (stored[1], stored[2], stored[0]) if len(stored) == 3 else _image(stored[0], source)
+        size = (stored[1], stored[2], stored[0]) if len(stored) == 3 else _image(stored[0])
     check("--input-shape", size, "three positive whole numbers", len(size) == 3 and min(size) > 0)
     if (values := math.prod(size)) > MOST_PIXELS:
         raise UserError(f"{source}: has images of {values:,} values, expected at most {MOST_PIXELS:,}")
     height, width, channels = size
-    first = next((node.kind for node in chain.nodes if node.kind != "Scale"), "")
+    first = next((node.kind for node in network.nodes if node.kind != "Scale"), "")
     flat = len(stored) == 1 if known else first in ("Linear", "Affine")
     return size, (math.prod(size),) if flat else (channels, height, width)
 
 
-def _image(features: int, source: str) -> tuple[int, int, int]:
-    """The shape of a square gray image with that many pixels."""
+def _image(features: int) -> tuple[int, int, int]:
+    """The shape of images with that many values: a square, otherwise a row."""
     side = math.isqrt(features)
-    if side**2 != features:
-        raise UserError(f"{source}: has {features} inputs, which isn't a square image; use --input-shape")
-    return side, side, 1
+    return (side, side, 1) if side**2 == features else (1, features, 1)

@@ -2,8 +2,9 @@
 
 A Conv2d or Linear has a `weight` with four or two axes and optionally a `bias`. A BatchNorm2d has `running_mean` and
 `running_var`. An `snn.Leaky` has `beta`, `threshold` and, in snnTorch 1.0, `reset_mechanism_val` and
-`graded_spikes_factor`; an `snn.Synaptic` also has `alpha`. The modules' names don't matter. Their places come from
-their order or from --map; layers and neurons may be registered in separate groups.
+`graded_spikes_factor`; an `snn.Synaptic` also has `alpha`. `snn.RLeaky` and `snn.RSynaptic` also have `V`, or the
+module `recurrent`. The modules' names don't matter. Their places come from their order or from --map; layers and
+neurons may be registered in separate groups.
 """
 
 import re
@@ -20,7 +21,10 @@ from csnn_jax.neurons.neuron import Neuron
 READ = tuple(kind for kind in NEURONS.values() if not kind.lacks("snntorch"))
 """The supported neuron models."""
 _NEURON = set.intersection(*({*kind.parameters} for kind in READ))
-_NEURON_MAY = {"reset_mechanism_val", "graded_spikes_factor"}.union(*(kind.parameters for kind in READ))
+_RECURRENT = "recurrent"
+"""The module of recurrent neurons with their weights."""
+_FED_BACK = {"V", *(f"{_RECURRENT}.{name}" for name in ("V", "weight", "bias"))}
+_NEURON_MAY = {"reset_mechanism_val", "graded_spikes_factor", *_FED_BACK}.union(*(kind.parameters for kind in READ))
 _NORM = {"running_mean", "running_var", "num_batches_tracked"}
 
 
@@ -62,6 +66,17 @@ class Module(NamedTuple):
         return list(self.tensors["weight"].shape)
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether it's neurons that read their own spikes."""
+        return not _FED_BACK.isdisjoint(self.tensors)
+
+    @property
+    def fed_back(self) -> tuple[str, torch.Tensor, torch.Tensor | None]:
+        """The weights of neurons' own spikes: their name, the weights, and a bias."""
+        name = next(one for one in (f"{_RECURRENT}.weight", f"{_RECURRENT}.V", "V") if one in self.tensors)
+        return name, self.tensors[name], self.tensors.get(f"{_RECURRENT}.bias")
+
+    @property
     def neuron(self) -> Neuron:
         """The neuron model of a `lif`: the one with the most parameters that are all present."""
         possible = [kind for kind in READ if kind.parameters.keys() <= self.tensors.keys()]
@@ -87,15 +102,11 @@ def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
     for key, tensor in state.items():
         path, _, name = key.rpartition(".")
         groups.setdefault(path, {})[name] = tensor
-    identified = [_identified(Module(source, name, group)) for name, group in groups.items()]
-    neurons = {module.name for module in identified if module.kind == "lif"}
-    for module in identified:
-        if (owner := module.name.rpartition(".")[0]) in neurons:
-            expected = f"expected {SPIKING}, which csnn_jax supports"
-            raise module.error(
-                "weight", f"belongs to the neuron {owner}, a recurrent one such as snntorch.RLeaky, {expected}"
-            )
-    return identified
+    for path in list(groups):
+        owner, _, name = path.rpartition(".")
+        if name == _RECURRENT and groups.get(owner, {}).keys() >= _NEURON:
+            groups[owner] |= {f"{name}.{key}": tensor for key, tensor in groups.pop(path).items()}
+    return [_identified(Module(source, name, group)) for name, group in groups.items()]
 
 
 def _identified(module: Module) -> Module:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from csnn_torch.programs import definition
-from csnn_torch.programs.program import Importer, Program, Rules, Target
+from csnn_torch.programs.program import STEPPED, Importer, Program, Rules, Target
 
 
 def _leak(tau: np.ndarray, dt: float) -> np.ndarray:
@@ -29,6 +29,7 @@ PROGRAM = Program(
         "snntorch.import_nir:import_from_nir",
         ("snntorch:SpikingNeuron",),
         lambda module, output: (output[0] if isinstance(output, tuple) else output, module.mem),
+        stateful=True,  # nirtorch keeps the last outputs of what closes a cycle; neurons keep their own state
     ),
     target=Target(
         file=definition.FILE,
@@ -46,6 +47,7 @@ PROGRAM = Program(
         setup='graph = nir.read("network.nir")',
         counts="""\
 network = import_from_nir(graph)  # again for each image, because its neurons keep their membranes
-counts = sum(network(torch.tensor({frame}[None]))[0][0] for {loop})""",
+"""
+        + STEPPED,
     ),
 )

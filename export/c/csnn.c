@@ -7,6 +7,10 @@
  * an input frame are multiplied, once, when it's presented.
  *
  * A linear layer is a convolution whose kernel covers its whole input: one output pixel, no padding, no pooling.
+ *
+ * A layer's current is the sum of what its sources give: weights, and the spikes or the frame that they multiply. A
+ * list has the spikes of the last step until its layer has fired, so a recurrent layer reads its own list before that,
+ * and an earlier layer can read a later one's. Lists that are overwritten too early are copied (copies.h).
  */
 #include "csnn.h"
 
@@ -23,18 +27,22 @@
 #error "csnn.c is C: compile it with a C compiler (g++: -x c); csnn.h can be included in C++"
 #endif
 
-/* The input, or the neurons of a layer. Both offsets are 0 for the input, which isn't stored as a list. */
+/* The neurons of a layer, a copy of its spikes, or the input. The input isn't a list, and both offsets are 0. */
 struct map {
     int32_t height, width, channels;
-    int32_t first;       /* where its neurons start in csnn_state.value, and its spikes in csnn_state.event */
+    int32_t first;       /* where its spikes start in csnn_state.event, and a layer's neurons in csnn_state.value */
     int32_t first_begin; /* where its pixels start in csnn_state.begin: height * width entries and the end */
 };
 
-#include "neurons.h" /* neurons[CSNN_LAYERS], step and spikes */
 #include "sums.h"
+#include "neurons.h" /* neurons[CSNN_LAYERS], step and spikes */
 
-struct layer {
-    const csnn_weight *weight; /* [kernel_height][kernel_width][channels in][words of a row], see sums.h */
+/* Weights that give a layer's neurons a current. */
+struct source {
+    struct map in; /* what it reads */
+    int32_t drive; /* where its currents start in csnn_state.drive if it reads the frame; -1: it reads spikes */
+    const csnn_weight *weight; /* [kernel_height][kernel_width][channels in][words of a row], see sums.h;
+                                  NULL: neuron n reads only input n, and its scale includes its weight */
     const float *scale; /* [channels out], powers of two, by which sums are multiplied; includes averages and inputs */
     const float *bias; /* [channels out] */
     int32_t kernel_height, kernel_width;
@@ -44,8 +52,21 @@ struct layer {
     int32_t pool_is_max; /* 1: maximum, 0: sum or average; edges where no whole window fits are dropped */
 };
 
-#include "weights.h" /* maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS] */
-#include "pools.h"   /* inputs[CSNN_LAYERS], what each layer reads */
+/* A layer's sources: sources[first] and those that follow. */
+struct layer {
+    int32_t first, sources;
+    int32_t separate; /* 1: its neurons add their currents one by one; 0: they add the sum */
+};
+
+/* A copy of a layer's spikes, made before the turn of layer `before`. Pools are as in struct source. */
+struct copy {
+    int32_t before, layer;
+    int32_t pool, pool_stride, pool_is_max;
+    struct map to;
+};
+
+#include "weights.h" /* sources[CSNN_SOURCES], layers[CSNN_LAYERS], maps[CSNN_LAYERS] and copies[CSNN_COPIES] */
+#include "copies.h"
 
 /*
  * Weights and inputs are whole multiples of powers of two, with so few bits that their products and sums are exact, in
@@ -75,33 +96,32 @@ static void add(csnn_sum *sum, const csnn_weight *const *row, const uint8_t *val
 }
 
 /*
- * The convolution at one position: sum[channels out].
+ * A source's convolution at one position: sum[channels out].
  *
  * top, left: where the kernel's window starts in the input; negative in the padding.
- * frame: the first layer's input; NULL for spikes.
+ * frame: the input; NULL for spikes.
  *
  * Returns whether anything was added; if not, all sums are 0.
  */
-static bool convolve(const struct csnn_state *state, int number, int32_t top, int32_t left, const uint8_t *frame,
-                     csnn_sum *sum)
+static bool convolve(const struct csnn_state *state, const struct source *source, int32_t channels, int32_t top,
+                     int32_t left, const uint8_t *frame, csnn_sum *sum)
 {
-    const struct layer *layer = &layers[number];
-    const struct map *in = &inputs[number];
-    const int32_t count = blocks(maps[number + 1].channels), words = CSNN_WORDS * count;
+    const struct map *in = &source->in;
+    const int32_t count = blocks(channels), words = CSNN_WORDS * count;
     const csnn_index *event = state->event + in->first, *begin = state->begin + in->first_begin;
     const int32_t from = left > 0 ? left : 0;
-    const int32_t to = left + layer->kernel_width < in->width ? left + layer->kernel_width : in->width;
+    const int32_t to = left + source->kernel_width < in->width ? left + source->kernel_width : in->width;
     const csnn_weight *row[CSNN_ROWS];
     uint8_t value[CSNN_ROWS];
     int32_t rows = 0;
     bool first = true;
 
-    for (int32_t i = 0; i < layer->kernel_height; i++) {
+    for (int32_t i = 0; i < source->kernel_height; i++) {
         const int32_t y = top + i;
         if (y < 0 || y >= in->height)
             continue;
         /* Input n of the map has row n + offset of the weights. */
-        const int32_t offset = i * layer->kernel_width * in->channels - (y * in->width + left) * in->channels;
+        const int32_t offset = i * source->kernel_width * in->channels - (y * in->width + left) * in->channels;
         const int32_t begins = y * in->width + from, ends = y * in->width + to;
         if (frame) {
             for (int32_t n = begins * in->channels; n < ends * in->channels; n++) {
@@ -113,7 +133,7 @@ static bool convolve(const struct csnn_state *state, int number, int32_t top, in
                     rows = 0;
                 }
                 value[rows] = frame[n];
-                row[rows++] = layer->weight + (size_t)(n + offset) * (size_t)words;
+                row[rows++] = source->weight + (size_t)(n + offset) * (size_t)words;
             }
             continue;
         }
@@ -123,7 +143,7 @@ static bool convolve(const struct csnn_state *state, int number, int32_t top, in
                 first = false;
                 rows = 0;
             }
-            row[rows++] = layer->weight + (size_t)(*e + offset) * (size_t)words;
+            row[rows++] = source->weight + (size_t)(*e + offset) * (size_t)words;
         }
     }
     if (rows > 0) {
@@ -135,25 +155,39 @@ static bool convolve(const struct csnn_state *state, int number, int32_t top, in
     return false;
 }
 
-/* Convolves and pools for one pixel's neurons, into state->sum[channels out]. */
-static void gather(struct csnn_state *state, int number, int32_t row, int32_t column, const uint8_t *frame)
+/* For a source without `weight`: sum[n] = how often input n spiked, or its value in the frame. */
+static void count_inputs(const struct csnn_state *state, const struct map *in, const uint8_t *frame, csnn_sum *sum)
 {
-    const struct layer *layer = &layers[number];
-    const int32_t channels = maps[number + 1].channels;
-    const int32_t pool = CSNN_POOLED ? 1 : layer->pool; /* with CSNN_POOLED, the spikes are pooled instead */
-    const int32_t stride = layer->stride, apart = (CSNN_POOLED ? 1 : layer->pool_stride) * stride;
-    const int32_t top = row * apart - layer->padding, left = column * apart - layer->padding;
-    csnn_sum *sum = state->sum, *corner = state->corner;
+    const int32_t inputs = in->height * in->width * in->channels;
+    const csnn_index *event = state->event + in->first, *begin = state->begin + in->first_begin;
 
-    bool any = convolve(state, number, top, left, frame, sum);
+    for (int32_t n = 0; n < inputs; n++)
+        sum[n] = frame ? (csnn_sum)frame[n] : 0;
+    for (const csnn_index *e = event; !frame && e < event + begin[in->height * in->width]; e++)
+        sum[*e] += 1;
+}
+
+/* Convolves and pools for one pixel's neurons of a layer with `channels`, into sum[channels]. */
+static void gather(struct csnn_state *state, const struct source *source, int32_t channels, int32_t row, int32_t column,
+                   const uint8_t *frame, csnn_sum *sum)
+{
+    const int32_t pool = source->pool, stride = source->stride, apart = source->pool_stride * stride;
+    const int32_t top = row * apart - source->padding, left = column * apart - source->padding;
+    csnn_sum *corner = state->corner;
+
+    if (!source->weight) {
+        count_inputs(state, &source->in, frame, sum);
+        return;
+    }
+    bool any = convolve(state, source, channels, top, left, frame, sum);
     for (int32_t place = 1; place < pool * pool; place++) {
         const int32_t y = top + place / pool * stride, x = left + place % pool * stride;
-        const bool more = convolve(state, number, y, x, frame, corner);
+        const bool more = convolve(state, source, channels, y, x, frame, corner);
         if (!any && !more)
             continue; /* both are 0 */
         any = true;
         for (int32_t c = 0; c < channels; c++) {
-            if (layer->pool_is_max)
+            if (source->pool_is_max)
                 sum[c] = corner[c] > sum[c] ? corner[c] : sum[c];
             else
                 sum[c] += corner[c];
@@ -169,6 +203,32 @@ static void settle(float *restrict current, const csnn_sum *restrict sum, const 
         current[c] = (float)sum[c] * scale[c] + bias[c];
 }
 
+/* How many sources a layer has; the compiler knows it if no layer has several. */
+static int32_t sources_of(const struct layer *layer)
+{
+    return CSNN_MOST_SOURCES == 1 ? 1 : layer->sources;
+}
+
+/*
+ * The currents of `count` neurons of a pixel, from channel c, whose sums are gathered. They're added up here, exactly
+ * and so in any order, unless the neurons add them one by one.
+ */
+static void collect(const struct csnn_state *state, const struct layer *layer, int32_t neuron, int32_t c, float *current,
+                    int32_t count)
+{
+    for (int32_t k = 0; k < sources_of(layer); k++) {
+        const struct source *source = &sources[layer->first + k];
+        float one[CSNN_LANES];
+        float *to = k == 0 ? current : layer->separate ? current + CSNN_LANES * k : one;
+        if (source->drive < 0)
+            settle(to, state->sum + CSNN_WIDEST * k + c, source->scale + c, source->bias + c, count);
+        for (int32_t i = 0; source->drive >= 0 && i < count; i++)
+            to[i] = state->drive[source->drive + neuron + c + i];
+        for (int32_t i = 0; to == one && i < count; i++)
+            current[i] += one[i];
+    }
+}
+
 /* One step of `count` neurons of a pixel, starting at channel `from`. */
 static void fire(const struct neurons *own, float *restrict states, int32_t from, const float *restrict current,
                  int32_t count)
@@ -176,61 +236,91 @@ static void fire(const struct neurons *own, float *restrict states, int32_t from
     const float unit = unknown_one;
 
     for (int32_t i = 0; i < count; i++)
-        step(*own, states, from + i, current[i], unit);
+        step(*own, states, from + i, current + i, unit);
+}
+
+/* Writes the spikes of a pixel's neurons to `event`; returns how many there are. */
+static int32_t list(const struct neurons *own, const float *states, int32_t neuron, int32_t channels, csnn_index *event)
+{
+    int32_t count = 0;
+
+    for (int32_t c = 0; c < channels; c++) { /* no branch that could be mispredicted */
+        event[count] = (csnn_index)(neuron + c);
+        count += spikes(*own, states, c);
+    }
+    return count;
 }
 
 void csnn_reset(struct csnn_state *state)
 {
     for (int32_t i = 0; i < CSNN_STATES * CSNN_NEURONS; i++)
         state->value[i] = 0.0f;
-    for (int32_t i = 0; i < CSNN_FIRST_NEURONS; i++)
+    for (int32_t i = 0; i < CSNN_DRIVEN; i++)
         state->drive[i] = 0.0f;
-    for (int32_t i = 0; i < CSNN_CELLS; i++)
-        state->begin[i] = 0;
+    csnn_restore(state);
+}
+
+void csnn_restore(struct csnn_state *state)
+{
+    for (int number = 0; number < CSNN_LAYERS; number++) {
+        const struct map *out = &maps[number];
+        csnn_index *event = state->event + out->first, *begin = state->begin + out->first_begin;
+        int32_t count = 0, pixel = 0;
+
+        for (; pixel < out->height * out->width; pixel++) {
+            const int32_t neuron = pixel * out->channels;
+            begin[pixel] = (csnn_index)count;
+            count += list(&neurons[number], state->value + out->first + neuron, neuron, out->channels, event + count);
+        }
+        begin[pixel] = (csnn_index)count;
+    }
 }
 
 void csnn_present(struct csnn_state *state, const uint8_t *frame)
 {
-    const struct map *out = &maps[1];
-
-    for (int32_t y = 0; y < out->height; y++)
-        for (int32_t x = 0; x < out->width; x++) {
-            gather(state, 0, y, x, frame);
-            settle(state->drive + (y * out->width + x) * out->channels, state->sum, layers[0].scale, layers[0].bias,
-                   out->channels);
+    for (int number = 0; number < CSNN_LAYERS; number++) {
+        const struct map *out = &maps[number];
+        for (int32_t k = 0; k < sources_of(&layers[number]); k++) {
+            const struct source *source = &sources[layers[number].first + k];
+            for (int32_t pixel = 0; source->drive >= 0 && pixel < out->height * out->width; pixel++) {
+                gather(state, source, out->channels, pixel / out->width, pixel % out->width, frame, state->sum);
+                settle(state->drive + source->drive + pixel * out->channels, state->sum, source->scale, source->bias,
+                       out->channels);
+            }
         }
+    }
 }
 
 void csnn_step(struct csnn_state *state)
 {
     for (int number = 0; number < CSNN_LAYERS; number++) {
         const struct layer *layer = &layers[number];
-        const struct map *out = &maps[number + 1];
+        const struct source *source = &sources[layer->first];
+        const struct map *out = &maps[number];
         csnn_index *event = state->event + out->first;
         csnn_index *begin = state->begin + out->first_begin;
         const struct neurons *own = &neurons[number];
         int32_t count = 0, neuron = 0;
 
-        if (number > 0)
-            pool_spikes(state, number);
-        for (int32_t pixel = 0; pixel < out->height * out->width; pixel++) {
+        make_copies(state, number);
+        for (int32_t pixel = 0; pixel < out->height * out->width; pixel++, neuron += out->channels) {
             float *states = state->value + out->first + neuron;
-            begin[pixel] = (csnn_index)count;
-            if (number == 0) {
-                fire(own, states, 0, state->drive + neuron, out->channels);
+            if (sources_of(layer) == 1 && source->drive >= 0) {
+                fire(own, states, 0, state->drive + source->drive + neuron, out->channels);
             } else {
-                gather(state, number, pixel / out->width, pixel % out->width, NULL);
+                for (int32_t k = 0; k < sources_of(layer); k++)
+                    if (source[k].drive < 0)
+                        gather(state, source + k, out->channels, pixel / out->width, pixel % out->width, NULL,
+                               state->sum + CSNN_WIDEST * k);
                 for (int32_t c = 0; c < out->channels; c += CSNN_LANES) {
                     const int32_t some = out->channels - c < CSNN_LANES ? out->channels - c : CSNN_LANES;
-                    float current[CSNN_LANES];
-                    settle(current, state->sum + c, layer->scale + c, layer->bias + c, some);
+                    float current[CSNN_LANES * CSNN_CURRENTS];
+                    collect(state, layer, neuron, c, current, some);
                     fire(own, states, c, current, some);
                 }
             }
-            for (int32_t c = 0; c < out->channels; c++, neuron++) { /* no branch that could be mispredicted */
-                event[count] = (csnn_index)neuron;
-                count += spikes(*own, states, c);
-            }
+            begin[pixel] = (csnn_index)count;
+            count += list(own, states, neuron, out->channels, event + count);
         }
         begin[out->height * out->width] = (csnn_index)count;
     }
@@ -238,14 +328,14 @@ void csnn_step(struct csnn_state *state)
 
 const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t *count)
 {
-    const struct map *out = &maps[layer + 1];
+    const struct map *out = &maps[layer];
     *count = state->begin[out->first_begin + out->height * out->width];
     return state->event + out->first;
 }
 
 float *csnn_values(struct csnn_state *state, int number, int layer, int32_t *count)
 {
-    const struct map *out = &maps[layer + 1];
+    const struct map *out = &maps[layer];
     *count = out->height * out->width * out->channels;
     return state->value + number * CSNN_NEURONS + out->first;
 }
@@ -258,7 +348,7 @@ float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count)
 void csnn_score_step(const struct csnn_state *state, csnn_score scores[CSNN_CLASSES])
 {
 #if CSNN_READS_MEMBRANES
-    const float *membrane = state->value + CSNN_STATE_MEM * CSNN_NEURONS + maps[CSNN_LAYERS].first;
+    const float *membrane = state->value + CSNN_STATE_MEM * CSNN_NEURONS + maps[CSNN_LAYERS - 1].first;
     for (int32_t i = 0; i < CSNN_CLASSES; i++)
         scores[i] += membrane[i];
 #else

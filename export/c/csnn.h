@@ -26,7 +26,7 @@
  * processor that follow IEEE 754, the membranes are the trained network's, bit for bit.
  *
  * Calls only access the caller's `struct csnn_state`, so use one per thread. Memory: network.h has the sizes of the
- * weights and of a state; the code takes about 5 KB and the stack less than 1 KB (GCC 12, -O3, x86-64).
+ * weights and of a state; the code takes 8 to 12 KB and the stack about 1 KB (GCC 12, -O3, x86-64).
  */
 #ifndef CSNN_H
 #define CSNN_H
@@ -43,15 +43,18 @@ extern "C" {
 /* All mutable data. Callers may read it, but should only write through csnn_values. */
 struct csnn_state {
     float value[CSNN_STATES * CSNN_NEURONS];    /* one state after another, each of all layers' neurons */
-    float drive[CSNN_FIRST_NEURONS];            /* the first layer's input current, from the presented frame */
-    csnn_sum sum[CSNN_WIDEST];                  /* scratch: sums of one pixel's neurons */
+    float drive[CSNN_DRIVEN];                   /* input currents from the presented frame */
+    csnn_sum sum[CSNN_WIDEST * CSNN_MOST_SOURCES]; /* scratch: sums of one pixel's neurons */
     csnn_sum corner[CSNN_WIDEST_POOLED];        /* scratch: sums at one position of the pooling window */
-    csnn_index event[CSNN_NEURONS + CSNN_POOLED]; /* all layers' spikes, ascending; scratch: a layer's pooled ones */
-    csnn_index begin[CSNN_CELLS + CSNN_POOLED_CELLS]; /* where each pixel's spikes begin */
+    csnn_index event[CSNN_LISTED];              /* all layers' spikes, ascending; scratch: copies of them */
+    csnn_index begin[CSNN_CELLS];               /* where each pixel's spikes begin */
 };
 
 /* Sets all states to 0 and removes the frame: the state before the first step. */
 void csnn_reset(struct csnn_state *state);
+
+/* Lists the spikes that follow from the states, which recurrent layers read: call it after writing to states. */
+void csnn_restore(struct csnn_state *state);
 
 /*
  * Sets the input for all steps until the next call: value / CSNN_INPUT_SCALE at every step.
@@ -71,7 +74,7 @@ const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t
 
 /*
  * A state of a layer's neurons (CSNN_STATE_MEM or another from network.h) in height-width-channel order; *count is set
- * to the number of neurons. Callers may write to it between steps.
+ * to the number of neurons. Callers may write to it between steps, and then call csnn_restore.
  */
 float *csnn_values(struct csnn_state *state, int number, int layer, int32_t *count);
 

@@ -1,18 +1,20 @@
 """Generates the C program's headers: `network.h` (sizes), `weights.h`, and `classes.h` (class names)."""
 
 import ctypes
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from csnn_jax.config.graph import Graph, NeuronNode, WeightedNode
+from csnn_jax.config.graph import Graph, WeightedNode
 from csnn_jax.config.network import ModelConfig
-from csnn_jax.config.operations import Convolution, Pooling
+from csnn_jax.config.operations import Convolution, OneToOne, Pooling
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
-from export.c.text import array, string, table
+from export.c.layout import Source, layout, per_channel, states
+from export.c.text import array, identifiers, string, table
 
 LANES = 8
 """Output channels whose weights are added at once; rows of weights are padded to a multiple of it. As in sums.h."""
@@ -27,64 +29,46 @@ def weight_bits(config: ModelConfig) -> int:
 
 def weight_bytes(config: ModelConfig) -> int:
     """Size of the weights, scales, biases and per-channel parameters: constants that can stay in flash."""
-    bits, floats = weight_bits(config), 2 + len(config.per_channel)
-    return sum(
-        rows * _padded(channels) * bits // 8 + 4 * floats * channels for rows, channels in _weight_shapes(config)
-    )
+    bits, total = weight_bits(config), 0
+    for node in (source.node for source in layout(config).each):
+        rows = 0 if isinstance(node.operation, OneToOne) else math.prod(node.kernel_shape[:-1])
+        total += rows * _padded(node.channels) * bits // 8 + 2 * 4 * node.channels
+    neurons = [node.operation for node in config.graph.neurons]
+    return total + sum(4 * one.channels * len({*one.kind.parameters} & {*per_channel(config)}) for one in neurons)
 
 
 def _padded(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
-def _maps(config: ModelConfig) -> list[tuple[int, int, int]]:
-    """Height, width and channels of the input and every layer; a linear layer is one pixel."""
-    shapes = [config.input_shape, *(node.shape for node in config.graph.neurons)]
-    return [shape if len(shape) == 3 else (1, 1, *shape) for shape in shapes]  # type: ignore[misc]
-
-
-def _pooled(config: ModelConfig) -> tuple[int, int]:
-    """The largest number of events after pooling spikes for a layer, and the largest size of its `begin` list."""
-    graph = config.graph
-    pools = [
-        (node.operation, node.shape)
-        for node in graph
-        if isinstance(node.operation, Pooling) and isinstance(graph.source(node), NeuronNode)
-    ]
-    events = [math.prod(shape) * (1 if pool.kind == "max" else pool.window) for pool, shape in pools]
-    return max(events, default=0), max((shape[0] * shape[1] + 1 for _, shape in pools), default=0)
-
-
 def index_type(config: ModelConfig) -> type:
-    most = max(_pooled(config)[0], *map(math.prod, _maps(config)))
+    made = layout(config)
+    most = max(math.prod(config.input_shape), *(map.size for map in made.maps), *(copy.events for copy in made.copies))
     return ctypes.c_uint16 if most < 2**16 else ctypes.c_uint32
 
 
 def network(config: ModelConfig, frames: int | None, window: Window | None = None) -> str:
     """`network.h` for samples of `frames` frames; `window` says how to make frames from camera events, if any."""
-    maps = _maps(config)
-    sizes = [int(np.prod(shape)) for shape in maps]
-    cells = sum(height * width + 1 for height, width, _ in maps[1:])
-    events, places = _pooled(config)
+    made = layout(config)
     widest = _padded(max(node.channels for node in config.graph.weighted))
-    pooled = _padded(max((node.channels for node in config.graph.weighted if config.graph.pool_after(node)), default=1))
+    pooled = _padded(max((source.node.channels for source in made.each if source.after), default=1))
+    most = max(map(len, made.sources))
+    currents = max(len(node.inputs) if node.operation.separate else 1 for node in config.graph.neurons)
     if frames is None:
         frames = 1 if config.encoding == "direct" else config.time_steps
-    most, scale = min(255, 2**config.entering.bits), config.entering.scale
-    index = index_type(config)
-    neurons = sum(sizes[1:])
-    states = config.kind.states
-    indices = neurons + events + cells + places
-    ram = 4 * (len(states) * neurons + sizes[1] + widest + pooled) + ctypes.sizeof(index) * indices
+    brightest, scale = min(255, 2**config.entering.bits), config.entering.scale
+    index, names = index_type(config), states(config)
+    in_states = 4 * len(names) * made.neurons
+    ram = in_states + 4 * (made.driven + widest * most + pooled) + ctypes.sizeof(index) * (made.events + made.cells)
     flash = weight_bytes(config)
-    numbers = "".join(f"#define CSNN_STATE_{name.upper()} {number}\n" for number, name in enumerate(states))
+    numbers = "".join(f"#define CSNN_STATE_{name.upper()} {number}\n" for number, name in enumerate(names))
     membranes = config.readout == "membrane"
     return f"""\
 /*
  * The sizes of this network, and how it reads its input. Generated: don't edit; change the training configuration.
  *
  * Memory: {flash} bytes of constants (flash) for weights, scales, biases and per-channel parameters; {ram} bytes
- * (RAM), not counting alignment, for each struct csnn_state, {4 * len(states) * neurons} of them for neuron states.
+ * (RAM), not counting alignment, for each struct csnn_state, {in_states} of them for neuron states.
  * The calls use little stack and no heap.
  */
 #ifndef CSNN_NETWORK_H
@@ -100,20 +84,23 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_WINDOW_FRAMES {window.steps if window else frames} /* frames in a window; the first ones are a sample */
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
 #define CSNN_INPUT_SCALE {scale}f /* a power of two: a byte of a frame counts as byte / CSNN_INPUT_SCALE */
-#define CSNN_INPUT_MOST {most} /* largest byte for which sums are certain to be exact */
+#define CSNN_INPUT_MOST {brightest} /* largest byte for which sums are certain to be exact */
 
 {_events(window)}
-#define CSNN_STATES {len(states)} /* state variables of each neuron, see neurons.h */
+#define CSNN_STATES {len(names)} /* state variables of each neuron, see neurons.h */
 {numbers}
-#define CSNN_LAYERS {len(config.graph.neurons)}
-#define CSNN_INPUTS {sizes[0]} /* values in a frame */
-#define CSNN_NEURONS {neurons} /* in all layers */
-#define CSNN_FIRST_NEURONS {sizes[1]} /* in the first layer */
+#define CSNN_LAYERS {len(made.maps)}
+#define CSNN_SOURCES {len(made.each)} /* inputs of all layers, each with weights */
+#define CSNN_COPIES {len(made.copies)} /* of spikes that are pooled, or read when their list has been overwritten */
+#define CSNN_INPUTS {math.prod(config.input_shape)} /* values in a frame */
+#define CSNN_NEURONS {made.neurons} /* in all layers */
+#define CSNN_DRIVEN {made.driven} /* neurons that the frame drives */
 #define CSNN_WIDEST {widest} /* channels of the widest layer, rounded up to a multiple of {LANES} */
 #define CSNN_WIDEST_POOLED {pooled} /* the same for layers with pooling */
-#define CSNN_CELLS {cells} /* pixels of all layers, plus one for each layer */
-#define CSNN_POOLED {events} /* most events of a pool that follows the neurons; 0: no such pool */
-#define CSNN_POOLED_CELLS {places} /* most pixels of such a pool, plus one */
+#define CSNN_MOST_SOURCES {most} /* of a layer */
+#define CSNN_CURRENTS {currents} /* most currents that a neuron's step adds one by one */
+#define CSNN_LISTED {made.events} /* spikes of all layers, and of copies that are needed at the same time */
+#define CSNN_CELLS {made.cells} /* pixels of these, plus one for each */
 
 #define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats; 8 or 4: whole numbers */
 
@@ -155,61 +142,62 @@ static const char *const csnn_class_names[] = {{
 """
 
 
-def _weight_shapes(config: ModelConfig) -> list[tuple[int, int]]:
-    """Number of weight rows and of weights per row, for every layer."""
-    return [(math.prod(node.kernel_shape[:-1]), node.channels) for node in config.graph.weighted]
-
-
-def _window(graph: Graph, node: WeightedNode, pool: Pooling | None) -> tuple[int, ...]:
-    """The fields of `struct layer` from kernel_height to pool_is_max; a linear layer is one window over its input."""
-    operation = node.operation
-    if not isinstance(operation, Convolution):
-        height, width = graph.unflattened(node)[:2] if len(graph.unflattened(node)) == 3 else (1, 1)
-        return height, width, 1, 0, 1, 1, 0
-    pooled = (pool.size, pool.stride, int(pool.kind == "max")) if pool else (1, 1, 0)
-    return operation.kernel, operation.kernel, operation.stride, operation.padding, *pooled
-
-
 def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
     """`weights.h`, in pieces."""
     yield "/* The parameters, exact to the last bit: floats are hexadecimal. Included by csnn.c only. */\n"
-    rows, bits, graph = [], weight_bits(config), config.graph
-    for neurons in graph.neurons:
-        node = graph.weights(neurons)
-        weight, scale = tensors[f"{node.name}.weight"], np.ones(node.channels, np.float32)
-        if bits < 32:
-            weight, scale = units(config, node, tensors)
-        before, after = graph.pool_before(node), graph.pool_after(node)
-        averaged = [pool.window for pool in (before, after) if pool and pool.kind == "avg"]
-        scale /= math.prod(averaged) * (1 if graph.origin(node).operation else config.entering.scale)
-        weight = from_torch(weight, graph.unflattened(node)).reshape(-1, node.channels)
+    made, rows = layout(config), []
+    for source, name in zip(made.each, identifiers(source.node.name for source in made.each), strict=True):
+        yield from _constants(config, source, name, tensors)
+        weight = "NULL" if isinstance(source.node.operation, OneToOne) else f"{name}_weight"
+        window = _joined(*_window(config.graph, source.node, source.after))
+        rows.append(f"{{{_joined(*source.reads)}}}, {source.drive}, {weight}, {name}_scale, {name}_bias, {window}")
+    yield table("source sources[CSNN_SOURCES]", rows)
+    firsts = itertools.accumulate(map(len, made.sources), initial=0)
+    separate = (int(node.operation.separate) for node in config.graph.neurons)
+    yield table("layer layers[CSNN_LAYERS]", map(_joined, firsts, map(len, made.sources), separate))
+    yield table("map maps[CSNN_LAYERS]", [_joined(*one) for one in made.maps])
+    if made.copies:
+        numbers = [_joined(one.before, one.layer, *_pool(one.pool)) for one in made.copies]
+        copied = [_joined(*one.copied) for one in made.copies]
+        yield table("copy copies[CSNN_COPIES]", map("{}, {{{}}}".format, numbers, copied))
+
+
+def _joined(*numbers: int) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _pool(pool: Pooling | None) -> tuple[int, int, int]:
+    """The fields pool, pool_stride and pool_is_max."""
+    return (pool.size, pool.stride, int(pool.kind == "max")) if pool else (1, 1, 0)
+
+
+def _window(graph: Graph, node: WeightedNode, pool: Pooling | None) -> tuple[int, ...]:
+    """The fields of `struct source` from kernel_height to pool_is_max; a linear layer is one window over its input."""
+    operation = node.operation
+    if not isinstance(operation, Convolution):
+        height, width = graph.unflattened(node)[:2] if len(graph.unflattened(node)) == 3 else (1, 1)
+        return height, width, 1, 0, *_pool(None)
+    return operation.kernel, operation.kernel, operation.stride, operation.padding, *_pool(pool)
+
+
+def _constants(config: ModelConfig, source: Source, name: str, tensors: Tensors) -> Iterator[str]:
+    """The arrays of a source."""
+    node, bits = source.node, weight_bits(config)
+    weight, scale = tensors[f"{node.name}.weight"], np.ones(node.channels, np.float32)
+    if bits < 32:
+        weight, scale = units(config, node, tensors)
+    pools = (source.copy.pool if source.copy else None, source.after)
+    averaged = [pool.window for pool in pools if pool and pool.kind == "avg"]
+    scale /= math.prod(averaged) * (1 if source.drive < 0 else config.entering.scale)
+    if isinstance(node.operation, OneToOne):
+        scale *= weight
+    else:
+        weight = from_torch(weight, config.graph.unflattened(node)).reshape(-1, node.channels)
         weight = np.pad(weight, ((0, 0), (0, _padded(node.channels) - node.channels)))
-        yield from array("csnn_weight", f"{node.name}_weight", weight if bits == 32 else _packed(weight, bits))
-        yield from array("float", f"{node.name}_scale", scale)
-        often = after.window if after and after.kind == "sum" else 1  # each term of the sum adds it
-        yield from array("float", f"{node.name}_bias", bias_of(node, tensors) * np.float32(often))
-        numbers = ", ".join(map(str, _window(graph, node, after or graph.pool_after(neurons))))
-        constants = ", ".join(f"{node.name}_{what}" for what in ("weight", "scale", "bias"))
-        rows.append(f"{constants}, {numbers}")
-    yield table("layer layers[CSNN_LAYERS]", rows)
-    first = begin = 0
-    source, *outputs = _maps(config)
-    maps = [_map(source, 0, 0)]
-    for height, width, channels in outputs:
-        maps.append(_map((height, width, channels), first, begin))
-        first += height * width * channels
-        begin += height * width + 1
-    yield table("map maps[CSNN_LAYERS + 1]", maps)
-    if any(map(graph.pool_before, graph.weighted)):
-        scratch = (
-            _map(graph.unflattened(node), first, begin) if graph.pool_before(node) else None for node in graph.weighted
-        )
-        inputs = [one or before for one, before in zip(scratch, maps, strict=False)]
-        yield table("map inputs[CSNN_LAYERS]", inputs)
-
-
-def _map(shape: tuple[int, ...], *places: int) -> str:
-    return ", ".join(map(str, (*shape, *places)))
+        yield from array("csnn_weight", f"{name}_weight", weight if bits == 32 else _packed(weight, bits))
+    yield from array("float", f"{name}_scale", scale)
+    often = source.after.window if source.after and source.after.kind == "sum" else 1  # each term of the sum adds it
+    yield from array("float", f"{name}_bias", bias_of(node, tensors) * np.float32(often))
 
 
 _PLACES = {8: (0, 2, 1, 3, 4, 6, 5, 7), 4: (0, 4, 2, 6, 1, 5, 3, 7)}

@@ -17,9 +17,9 @@ from csnn_jax.data.events.frames import Window
 from csnn_jax.errors import UserError, first_error
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
-from export.c import headers, neurons
+from export.c import headers, layout, neurons
 
-SOURCES = ("csnn.c", "csnn.h", "sums.h", "pools.h", "main.c", "events.c", "program.h", "Makefile")
+SOURCES = ("csnn.c", "csnn.h", "sums.h", "copies.h", "main.c", "events.c", "program.h", "Makefile")
 FILES = (*SOURCES, "network.h", "neurons.h", "weights.h", "classes.h")
 
 
@@ -48,7 +48,12 @@ def write_sources(
             0s and 1s for every time step.
         window: rules for making frames from camera events; None: the program doesn't accept events.
         names: the class names; None: their numbers.
+
+    Raises:
+        ValueError: there is a `layout.reason_against` this network.
     """
+    if reason := layout.reason_against(config, tensors):
+        raise ValueError(reason)
     folder.mkdir(parents=True, exist_ok=True)
     for name in SOURCES:
         write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
@@ -158,6 +163,7 @@ class Library:
         for n, frame in enumerate(frames):
             for place, u in zip(self._places(), channels_last, strict=True):
                 ctypes.memmove(place, u[n].ctypes.data, u[n].nbytes)
+            self._c.csnn_restore(self._state)
             self._c.csnn_present(self._state, frame.ctypes.data_as(ctypes.c_void_p))
             self._c.csnn_step(self._state)
             for place, u in zip(self._places(), channels_last, strict=True):
@@ -178,9 +184,10 @@ class Library:
     def _places(self) -> Iterator[Any]:
         """Pointers to the states, in the order of `reference.state_shapes`."""
         count = ctypes.c_int32()
-        for layer in range(len(self.config.graph.neurons)):
-            for number in range(len(self.config.kind.states)):
-                yield self._c.csnn_values(self._state, number, layer, ctypes.byref(count))
+        numbers = {name: number for number, name in enumerate(layout.states(self.config))}
+        for layer, node in enumerate(self.config.graph.neurons):
+            for name in node.operation.kind.states:
+                yield self._c.csnn_values(self._state, numbers[name], layer, ctypes.byref(count))
 
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:

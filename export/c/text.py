@@ -1,6 +1,6 @@
 """Writes numbers, arrays, tables and strings as C99 that compilers read back exactly."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -20,9 +20,20 @@ def array(kind: str, name: str, values: np.ndarray) -> Iterator[str]:
     yield "};\n"
 
 
-def table(name: str, rows: Sequence[str]) -> str:
+def table(name: str, rows: Iterable[str]) -> str:
     """A constant array of structs."""
     return f"\nstatic const struct {name} = {{\n" + "".join(f"    {{{row}}},\n" for row in rows) + "};\n"
+
+
+def identifiers(names: Iterable[str]) -> list[str]:
+    """Different identifiers for the names of nodes, which may contain `-`; `csnn_weight` would be a type."""
+    made = ["csnn"]
+    for name in names:
+        identifier = name.replace("-", "_")
+        while identifier in made:
+            identifier += "_"
+        made.append(identifier)
+    return made[1:]
 
 
 def string(text: str) -> str:

@@ -6,8 +6,7 @@ subtracting reset, but snnTorch, which reads it, resets to zero.)
 
 import io
 import math
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ import h5py
 import nir
 import numpy as np
 
-from csnn_jax.config.graph import NeuronNode, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node, WeightedNode
 from csnn_jax.config.network import ModelConfig
-from csnn_jax.config.operations import Convolution, Flatten, Pooling
+from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.errors import first_line
 from csnn_jax.files import write_atomic
+from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors, bias_of
-from csnn_torch.foreign import hdf5
+from csnn_torch.foreign import hdf5, nir_file
 from csnn_torch.programs import snntorch
 from csnn_torch.programs.program import Inexact, Layer, Target, Written
 
@@ -34,32 +34,33 @@ _RESETS = {"leaky": "zero", "synaptic": "clear"}
 def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> str | None:
     """Why this network can't be written as such a file with the same spikes, and the remedy; None: it can."""
     wanted = []
-    if config.network is not None or not config.graph.is_chain:
-        node = next((node for node in config.graph.neurons if len(node.inputs) > 1), config.graph.neurons[0])
-        inputs = " and ".join(map(str, node.inputs))
-        return f"NIR files are only written for chains from flags; {node.name} reads {inputs}"
-    if "max" in {pool.kind for pool in config.graph.pools}:
+    network, by_flags = config.graph, config.network is None
+    if "max" in {pool.kind for pool in network.pools}:
         wanted.append(("has no max-pooling", "--pool avg"))
-    reset = _RESETS.get(config.neuron, "zero")
-    if reason := config.kind.lacks("nir"):
-        wanted.append((reason.removeprefix("NIR "), "--neuron leaky"))
-    if others := set(config.each("reset")) - {reset}:
-        as_ours = f"not as --reset {' or '.join(sorted(others))}"
-        synapse = ", and keeps the synaptic current" if config.neuron == "synaptic" else ""
-        wanted.append((f"resets a neuron to a value{synapse}, {as_ours}", f"--reset {reset}"))
+    for kind in config.kinds:
+        if reason := kind.lacks("nir"):
+            wanted.append((reason.removeprefix("NIR "), "--neuron leaky"))
+        reset = _RESETS.get(kind.name, "zero")
+        nodes = [node for node in network.spiking if node.operation.kind is kind]
+        if others := [one for one in nodes if one.operation.reset != reset]:
+            resets = " or ".join(sorted({one.operation.reset for one in others}))
+            as_ours = f"not as --reset {resets}" if by_flags else f"not as reset {resets} of {others[0].name}"
+            synapse = ", and keeps the synaptic current" if kind.name == "synaptic" else ""
+            wanted.append((f"resets a neuron to a value{synapse}, {as_ours}", f"--reset {reset}"))
     if config.readout == "membrane":
         flag = "--output spiking" if config.output == "integrator" else "--readout spikes"
         wanted.append(("is only written for networks with spike readout", flag))
     if wanted:
         reasons, flags = zip(*wanted, strict=True)
         joined = " and ".join(reasons) if len(reasons) < 3 else f"{', '.join(reasons[:-1])}, and {reasons[-1]}"
-        return f"NIR {joined}; train with {' '.join(flags)} for a network.nir"
-    if config.per_channel:
+        remedy = f"; train with {' '.join(flags)} for a network.nir" if by_flags else ""
+        return f"NIR {joined}{remedy}"
+    if wide := [node.name for node in network.neurons if node.operation.per_channel]:
+        which = "without --per-channel" if by_flags else f"{wide[0]} without per_channel"
         return (
-            "snnTorch, which reads NIR, supports one value for all neurons of a layer; train without --per-channel for "
-            "a network.nir"
+            f"snnTorch, which reads NIR, supports one value for all neurons of a layer; train {which} for a network.nir"
         )
-    for neurons in config.graph.neurons:
+    for neurons in network.neurons:
         layer = _layer(neurons, tensors)
         if (threshold := layer.values["threshold"]) < 0:
             return (
@@ -71,48 +72,167 @@ def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFIN
             target.neurons(layer)
         except Inexact as error:
             return str(error)
+    return None if network.is_chain else _reason_against_graph(config, tensors, target)
+
+
+def _reason_against_graph(config: ModelConfig, tensors: Tensors, target: Target) -> str | None:
+    """The same for the edges of a network that isn't a chain."""
+    network = config.graph
+    if target.file != DEFINED.file:
+        after = zip(network, network.nodes, strict=False)
+        odd = next(node for node, before in after if node.inputs != (Edge(before),))
+        return f"{target.file} is only written for chains, and {odd.name} reads {', '.join(map(str, odd.inputs))}"
+    for node in network.neurons:
+        if node.operation.separate and len(node.inputs) > 1:
+            return (
+                f"NIR's readers add all inputs of {node.name} to each other, and it adds them to its state one by one"
+            )
+    try:
+        delayed = _delayed(network, nir_file.closing_edges(network.nodes, _undelayed(network)))
+    except nir_file.Entered as error:
+        return f"NIR has no delays, and {error}"
+    for one in network:
+        (edge, *_) = one.inputs
+        if (one.name in delayed) != bool(edge.delay):
+            closes = f"{one.name} reads {edge}, but readers delay what closes a cycle"
+            return f"NIR has no delays: {closes}{f', here {delayed[0]}' if delayed else ''}"
+    moved = _with_biases_moved(network, tensors)
+    if moved is None:
+        return "NIR's readers leave out a bias within a cycle in the first step, and it can't be moved to another node"
+    rounded = layouts.on_grid(config, moved)
+    if any(not np.array_equal(rounded[name], value) for name, value in moved.items()):
+        return "NIR's readers leave out a bias within a cycle in the first step, and elsewhere it exceeds its grid"
     return None
 
 
+def _undelayed(network: Graph) -> list[tuple[str, str]]:
+    """All (from, to) edges, with and without a delay."""
+    return [(source, node.name) for node in network for source, _ in node.inputs]
+
+
+def _delayed(network: Graph, closing: Iterable[tuple[str, str]]) -> list[str]:
+    """The nodes that read neurons one step later if these edges close cycles."""
+    names = []
+    for start, _ in closing:
+        node = network[start]
+        while not isinstance(network.source(node), NeuronNode):
+            node = network.source(node)
+        names.append(node.name)
+    return names
+
+
+def _with_biases_moved(network: Graph, tensors: Tensors) -> Tensors | None:
+    """The parameters with the biases of layers that close cycles added to others of the same sum; None: it can't be.
+
+    The importers of snnTorch and nirtorch delay the output of such a layer, so its bias would lack in the first step.
+    """
+    moved = dict(tensors)
+    for node in network.weighted:
+        bias = bias_of(node, tensors)
+        if not network.delay(node) or not bias.any():
+            continue
+        readers = network.readers(node)
+        if len(readers) > 1 or not isinstance(readers[0], NeuronNode):
+            return None
+        others = [one for one in network.sources(readers[0]) if not network.delay(one) and one.bias]
+        other = next((one for one in others if network.readers(one) == readers), None)
+        if other is None:
+            return None
+        total = np.float64(bias) + moved[f"{other.name}.bias"]
+        moved |= {f"{node.name}.bias": np.zeros_like(bias), f"{other.name}.bias": total.astype(np.float32)}
+    return moved
+
+
 def graph(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> nir.NIRGraph:
-    """The network as a chain of NIR nodes: input, layer1_conv, layer1_pool, layer1_spikes, ..., output.
+    """The network as NIR nodes: input, layer1_conv, layer1_pool, layer1_spikes, ..., output; others keep their names.
 
     Shapes have no batch: the input is [channels, height, width]. Sizes have two elements, because some readers reject
-    scalars. The names sort in the order of the chain, because HDF5 loses any other order and nirtorch 2.0 needs it.
+    scalars. The names sort in the order of execution, because HDF5 loses any other order and nirtorch 2.0 needs it.
     Flattening counts its axes from the end, so it works with a batch axis in front (as in snnTorch's importer) and
     without.
     """
     height, width, channels = config.input_shape
+    network = config.graph
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
-    network, digits = config.graph, len(str(len(config.graph.neurons)))
-    for number, neurons in enumerate(network.neurons, 1):
-        written = target.neurons(_layer(neurons, tensors))
-        prefix = f"layer{number:0{digits}}_"
-        for node in network.path(neurons):
-            if isinstance(node.operation, Pooling):
-                last = list(nodes)[-1]
-                name = f"{last}_pool" if last.endswith("spikes") else prefix + "pool"
-                nodes[name] = _pool(node.operation, target)
-            elif isinstance(node.operation, Flatten):
-                flat = np.array(network.source(node).channels_first)
-                nodes[prefix + "flatten"] = nir.Flatten({"input": flat}, start_dim=-3, end_dim=-1)
-            elif isinstance(node, WeightedNode):
-                after = network.pool_after(node)
-                pools = network.pool_before(node), after
-                weight = _scaled(tensors[f"{node.name}.weight"], written.gain, target, *pools)
-                bias = _scaled(bias_of(node, tensors), written.gain, target, after)
-                if isinstance(node.operation, Convolution):
-                    size = network.source(node).shape[:2]
-                    nodes[prefix + "conv"] = _conv(node.operation, size, weight, bias)
-                else:
-                    nodes[prefix + "linear"] = nir.Affine(weight, bias)
-        nodes[prefix + "spikes"] = as_node(written, (1,) if target.legacy else neurons.channels_first)
+    written = {node.name: target.neurons(_layer(node, tensors)) for node in network.neurons}
+    gains = {one.name: written[node.name].gain for node in network.neurons for one in network.sources(node)}
+    order = list(network) if network.is_chain else _executed(network)
+    names = {IMAGE: "input"} | (_blocks(network) if _is_blocks(config) else _numbered(order))
+    tensors = tensors if network.is_chain else _with_biases_moved(network, tensors) or {}
+    edges = []
+    for node in order:
+        name = names[node.name]
+        if isinstance(node.operation, Pooling):
+            made = _pool(node.operation, target)
+        elif isinstance(node.operation, Flatten):
+            flat = np.array(network.source(node).channels_first)
+            made = nir.Flatten({"input": flat}, start_dim=-3, end_dim=-1)
+        elif isinstance(node, WeightedNode):
+            after = network.pool_after(node)
+            pools = network.pool_before(node), after
+            weight = _scaled(tensors[f"{node.name}.weight"], gains[node.name], target, *pools)
+            bias = _scaled(bias_of(node, tensors), gains[node.name], target, after)
+            if isinstance(node.operation, Convolution):
+                made = _conv(node.operation, network.source(node).shape[:2], weight, bias)
+            else:
+                made = nir.Affine(np.diag(weight) if isinstance(node.operation, OneToOne) else weight, bias)
+        else:
+            made = as_node(written[node.name], (1,) if target.legacy else node.channels_first)
+        for edge in node.inputs:
+            start = names[edge.source]
+            if edge.delay and isinstance(node.operation, Linear | OneToOne):
+                # snnTorch's importer makes a module of a layer and neurons that feed each other, which nirtorch refuses
+                nodes[f"{name}_in"] = nir.Flatten({"input": np.array(network[edge.source].channels_first)}, -1, -1)
+                edges.append((start, f"{name}_in"))
+                start = f"{name}_in"
+            edges.append((start, name))
+        nodes[name] = made
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
+    edges.append((names[network.neurons[-1].name], "output"))
     metadata: dict[str, Any] = {"time_steps": config.time_steps, "encoding": config.encoding}
     metadata |= {"scale": config.pixels.scale, "input_bits": config.pixels.bits}
     if target.dt is not None:
         metadata["dt"] = target.dt
-    return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata, type_check=not target.legacy)
+    return nir.NIRGraph(nodes, edges, metadata, type_check=not target.legacy)
+
+
+def _is_blocks(config: ModelConfig) -> bool:
+    return config.network is None and config.graph.is_chain
+
+
+def _blocks(network: Graph) -> dict[str, str]:
+    """The names of a chain's nodes in a file."""
+    digits, names = len(str(len(network.neurons))), dict[str, str]()
+    for number, neurons in enumerate(network.neurons, 1):
+        prefix = f"layer{number:0{digits}}_"
+        for node in (*network.path(neurons), neurons):
+            match node.operation:
+                case Pooling():
+                    before = network.source(node)
+                    after = isinstance(before, NeuronNode)
+                    names[node.name] = f"{names[before.name]}_pool" if after else f"{prefix}pool"
+                case Flatten():
+                    names[node.name] = f"{prefix}flatten"
+                case Convolution():
+                    names[node.name] = f"{prefix}conv"
+                case Linear():
+                    names[node.name] = f"{prefix}linear"
+                case _:
+                    names[node.name] = f"{prefix}spikes"
+    return names
+
+
+def _executed(network: Graph) -> list[Node]:
+    """The nodes in an order in which those that close cycles come after what they read."""
+    edges = _undelayed(network)
+    names = nir_file.in_order(network.nodes, edges, nir_file.closing_edges(network.nodes, edges))
+    return [network[name] for name in names if name != IMAGE]
+
+
+def _numbered(nodes: Sequence[Node]) -> dict[str, str]:
+    """The names of nodes with a number in front, which our reader drops."""
+    digits = len(str(len(nodes)))
+    return {node.name: f"{number:0{digits}}_{node.name}" for number, node in enumerate(nodes, 1)}
 
 
 def _layer(node: NeuronNode, tensors: Tensors) -> Layer:

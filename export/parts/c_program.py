@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from csnn_jax.config.network import ModelConfig
 from csnn_jax.document.blocks import Code, Paragraph, Words, coded
 from csnn_jax.document.numbers import size
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
-from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import output, summed
 from export.bundle import GOLDEN, Manifest
-from export.c import headers, program
+from export.c import headers, layout, program
 from export.network import Bundle
 from export.parts.part import Advice, CheckResult, Part, Timing, Usage
 from export.proof import Figures
@@ -27,15 +25,6 @@ SAMPLES = f"{GOLDEN}/c/samples.bin"
 MAKE = "make -C c -f Makefile BUILD=../../csnn-build"
 """The make command in reports, for a bundle's folder. It names the Makefile, because make prefers a GNUmakefile, and
 builds outside the folder."""
-
-
-def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
-    """Why there's no C program of a network; None: there's one."""
-    graph = config.graph
-    if config.network is None and graph.is_chain:
-        return None
-    node = next((node for node in graph.neurons if len(node.inputs) > 1), graph.neurons[0])
-    return f"C has no networks other than chains from flags; {node.name} reads {' and '.join(map(str, node.inputs))}"
 
 
 def write(bundle: Bundle) -> None:
@@ -82,7 +71,7 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     if NAME not in manifest["files"]:
         return
     flash, ram = (size(count) for count in manifest["files"][NAME]["memory"].values())
-    device = f"a bare-metal device with {flash} of flash, 5 kB more for the code, and {ram} of RAM"
+    device = f"a bare-metal device with {flash} of flash, 6 kB more for the code, and {ram} of RAM"
     yield Advice(5, device, Code(NAME))
     meaning, (constants, state) = manifest["semantics"], manifest["files"][NAME]["memory"].values()
     building = coded(
@@ -124,7 +113,7 @@ PART = Part(
     },
     write=write,
     check=check,
-    reason_against=reason_against,
+    reason_against=layout.reason_against,
     form="C",
     timing=Timing(
         "whole window", measure, lambda _: coded("{}, built by {}, which processes only spikes", NAME, "make")

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from csnn_jax.config.graph import Node
 from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.nodes import Nodes
 from csnn_jax.document.blocks import Code, Listing, Paragraph
 from csnn_jax.neurons.neuron import MEMBRANE, State, Values
 from csnn_jax.runs.equality import Comparison
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.foreign import nir_blocks, nir_file, nir_network
+from csnn_torch.foreign import nir_file, nir_network
+from csnn_torch.foreign.nir_layers import Layers
 from csnn_torch.library import Torch
 from csnn_torch.programs import PROGRAMS, snntorch
 from csnn_torch.programs.program import Leaky, Program
@@ -103,22 +105,23 @@ def simulate(path: Path, program: Program, x: Tensor, time_steps: int, like_ours
         The spikes [time, batch, *shape] of every layer.
     """
     stored = nir_file.read(str(path))
-    chain = nir_file.chain(stored, str(path))
-    blocks = nir_blocks.blocks(chain, chain.shape, str(path))
-    channels, height, width = chain.shape
-    fields: dict[str, Any] = nir_network.of_metadata(stored.metadata, str(path)) | nir_blocks.geometry(blocks)
+    network = nir_file.ordered(stored, str(path))
+    layers = Layers(network, network.shape, network.shape, str(path))
+    channels, height, width = network.shape
+    fields: dict[str, Any] = nir_network.of_metadata(stored.metadata, str(path))
     fields.pop("dt", None)
-    graph = ModelConfig(input_shape=(height, width, channels), neuron="synaptic", **fields).graph
+    nodes = nir_network.described(layers, {part.name: ("synaptic", {}) for part in layers.neurons})
+    graph = ModelConfig(input_shape=(height, width, channels), network=Nodes(tuple(nodes)), **fields).graph
     tensors: Tensors = {}
-    for node, block in zip(graph.weighted, blocks, strict=True):
-        tensors |= {f"{node.name}.weight": block.weight, f"{node.name}.bias": block.bias}
-    nodes = {node.name: block.neuron for node, block in zip(graph.neurons, blocks, strict=True) if block.neuron}
+    for part in layers.layers:
+        tensors |= {f"{part.name}.weight": part.weight, f"{part.name}.bias": part.bias}
+    neurons = {part.name: part.node for part in layers.neurons if part.node}
     leaky = (program.target.like_ours if like_ours else None) or program.target.leaky
     assert leaky is not None
-    library = _Arithmetic(program, leaky, nodes)
+    library = _Arithmetic(program, leaky, neurons)
     steps = library.run(graph, library.parameters(graph, tensors), x, time_steps)
-    layers = zip(*([one.values[node.name] for node in graph.neurons] for one in steps), strict=True)
-    return [torch.stack(layer) for layer in layers]
+    by_layer = zip(*([one.values[node.name] for node in graph.neurons] for one in steps), strict=True)
+    return [torch.stack(layer) for layer in by_layer]
 
 
 def part(place: int, program: Program) -> Part:

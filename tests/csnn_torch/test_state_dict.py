@@ -8,9 +8,12 @@ from foreign_networks import LAYERS, ONE, TWO, Net, as_written, built, foreign, 
 from refusals import refusing
 from torch import nn
 
+from csnn_jax.config import Config
 from csnn_jax.errors import UserError
-from csnn_jax.runs.layouts import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes, on_grid
+from csnn_jax.trained import Trained
 from csnn_torch import model as companion
+from csnn_torch.library import Torch
 from csnn_torch.state_dict import UNSEEN, convert
 
 pytestmark = pytest.mark.numeric
@@ -24,6 +27,11 @@ def changed(**tensors) -> dict:
     state = foreign().state_dict()
     state |= {name[1:].replace("_", ".", 1): value for name, value in tensors.items()}
     return {name: torch.as_tensor(value) for name, value in state.items() if value is not None}
+
+
+def recurrent(neurons: nn.Module) -> dict:
+    """The state_dict of a linear layer of 10 neurons on images of 28 by 28 pixels."""
+    return built(("fc1", nn.Linear(784, 10)), ("lif1", neurons))
 
 
 def padded() -> dict:
@@ -69,7 +77,29 @@ REFUSED = [
         {},
         ("kernel_size 4 3", "odd", "padding valid"),
     ),
-    (built(LAYERS[1], ("lif1", snn.RLeaky(beta=0.5, linear_features=10))), {}, ("lif1.recurrent.weight", "RLeaky")),
+    (recurrent(snn.RLeaky(beta=0.5, linear_features=9)), {}, ("lif1.recurrent.weight", [9, 9], [10, 10])),
+    (recurrent(snn.RLeaky(beta=0.5, all_to_all=False, V=torch.ones(9))), {}, ("lif1.recurrent.V", [9])),
+    (
+        recurrent(snn.RLeaky(beta=0.5, all_to_all=False, V=torch.full((10,), torch.inf))),
+        {},
+        ("lif1.recurrent.V", "finite"),
+    ),
+    (
+        built(LAYERS[0], ("lif1", snn.RLeaky(beta=0.5, all_to_all=False)), LAYERS[1], TWO),
+        {},
+        ("lif1.recurrent.V", "linear"),
+    ),
+    (
+        built(LAYERS[0], ("lif1", snn.RLeaky(beta=0.5, conv2d_channels=3, kernel_size=2)), LAYERS[1], TWO),
+        {},
+        ("lif1.recurrent.weight", "2x2", "odd"),
+    ),
+    (
+        recurrent(snn.RLeaky(beta=0.5, linear_features=10, reset_mechanism="none")),
+        {"output": "integrator"},
+        ("output integrator", "lif1"),
+    ),
+    (recurrent(snn.Leaky(beta=0.5)) | {"lif1.recurrent.more": torch.ones(1)}, {}, ("lif1.recurrent.more",)),
     (built(LAYERS[1], ("lif1", snn.Lapicque(beta=0.5))), {}, ("lif1.C", "snntorch.Leaky")),
     (
         built(LAYERS[0], ONE, ("bn1", nn.BatchNorm2d(3)), LAYERS[1], TWO),
@@ -230,3 +260,83 @@ def test_an_assumed_image_size_is_reported_for_color_images():
     state = built(("conv1", nn.Conv2d(3, 4, 3)), ("fc1", nn.Linear(4 * 196, 10)), ONE, TWO)
     assert "assuming images of 28x28x3; use input_shape for another size" in convert(state).notes
     assert not any("assuming images" in note for note in convert(state, input_shape=(28, 28, 3)).notes)
+
+
+class Recurrent(nn.Module):
+    """A convolution and two linear layers whose neurons read their own spikes, with the loop of snnTorch's tutorials.
+
+    Args:
+        kind: RLeaky or RSynaptic.
+        reset: `reset_mechanism`.
+        how: `all` to all, `V` for each neuron, or one `V` for all.
+    """
+
+    def __init__(self, kind: type, reset: str, how: str):
+        super().__init__()
+        torch.manual_seed(1)
+        of = {"beta": 0.9, "threshold": 0.6, "reset_mechanism": reset} | (
+            {"alpha": 0.7} if kind is snn.RSynaptic else {}
+        )
+
+        def neurons(size: int) -> nn.Module:
+            fed_back = {"linear_features": size}
+            if how != "all":
+                fed_back = {"all_to_all": False, "V": torch.randn(size) if how == "V" else -0.3}
+            return kind(**of, **fed_back)
+
+        self.conv1 = nn.Conv2d(1, 2, 3, padding=1)
+        self.lif1 = kind(**of, conv2d_channels=2, kernel_size=3)
+        self.fc1, self.lif2, self.fc2, self.lif3 = nn.Linear(32, 8), neurons(8), nn.Linear(8, 5), neurons(5)
+        with torch.no_grad():
+            for layer in (self.conv1, self.fc1, self.fc2):
+                layer.weight *= 2
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor, steps: int) -> list[torch.Tensor]:
+        """The membranes of each layer [time, batch, ...]."""
+        lifs = self.lif1, self.lif2, self.lif3
+        states = [[torch.zeros(1)] * (2 + (type(lif) is snn.RSynaptic)) for lif in lifs]
+        membranes = []
+        for _ in range(steps):
+            spikes = x
+            for number, (layer, lif) in enumerate(zip((self.conv1, self.fc1, self.fc2), lifs, strict=True)):
+                states[number] = lif(layer(spikes if number == 0 else spikes.flatten(1)), *states[number])
+                spikes = states[number][0]
+            membranes.append([state[-1] for state in states])
+        return [torch.stack(layer) for layer in zip(*membranes, strict=True)]
+
+
+@pytest.mark.parametrize("how", ["all", "V", "one V"])
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("kind", [snn.RLeaky, snn.RSynaptic])
+def test_recurrent_neurons_have_the_membranes_of_the_users_loop(kind, reset, how):
+    network = Recurrent(kind, reset, how)
+    options = {"input_shape": (4, 4, 1), "pool": "none", "divided_by": 256, "time_steps": 15}
+    config, tensors, _ = convert(network.state_dict(), **options)
+    assert all(node.operation.separate for node in config.graph.neurons) and config.output == "spiking"
+    rounded = on_grid(config, tensors)
+    state = network.state_dict()
+    for name, tensor in rounded.items():
+        number = name[3]
+        named = name.replace("rec", "lif").replace(number, f"{number}.recurrent", 1) if "rec" in name else name
+        named = named.replace("weight", "V") if f"lif{number}.recurrent.V" in state and "rec" in name else named
+        values = torch.tensor(tensor)
+        state[named] = values[0] if state[named].ndim == 0 else values
+    network.load_state_dict(state)
+    x = torch.randint(0, 256, (6, 1, 4, 4), generator=torch.Generator().manual_seed(2)).float() / 256
+    library = Torch()
+    steps = list(library.run(config.graph, library.parameters(config.graph, rounded), x, 15))
+    for node, theirs in zip(config.graph.neurons, network(x, 15), strict=True):
+        assert 0.02 < np.mean([one.values[node.name].mean() for one in steps]) < 0.9
+        assert torch.equal(torch.stack([one.states[node.name]["mem"] for one in steps]), theirs)
+
+
+def test_recurrent_neurons_run_in_jax_like_in_torch():
+    config, tensors, _ = convert(Recurrent(snn.RLeaky, "zero", "all").state_dict(), input_shape=(4, 4, 1), pool="none")
+    rounded, images = on_grid(config, tensors), np.random.default_rng(0).integers(0, 256, (6, 4, 4, 1), np.uint8)
+    library, x = Torch(), torch.tensor(images).movedim(-1, 1) / 256
+    steps = list(library.run(config.graph, library.parameters(config.graph, rounded), x, config.time_steps))
+    ours = Trained(Config(config), rounded).trace(images).membranes
+    for node in config.graph.neurons:
+        theirs = np.stack([one.states[node.name]["mem"] for one in steps])
+        np.testing.assert_array_equal(ours[node.name], np.moveaxis(theirs, 2, -1))

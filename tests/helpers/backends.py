@@ -8,7 +8,7 @@ import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,8 +28,10 @@ from csnn_jax.engine.library import Unsupported
 from csnn_jax.errors import UserError
 from csnn_jax.initial import simulation
 from csnn_jax.network.model import from_tensors
+from csnn_jax.neurons.neuron import State
 from csnn_jax.runs import layouts
-from csnn_jax.window import Trace, output, summed
+from csnn_jax.window import Trace, output, start, summed
+from csnn_jax.window import window as run
 from csnn_torch import model as companion
 from csnn_torch.first_difference import simulation as experiment
 from csnn_torch.foreign import nir_network
@@ -54,12 +56,12 @@ def expected(name: str) -> Values:
     """What the reference computes.
 
     Returns:
-        For each layer, such as conv1:
+        For each layer of neurons, such as lif1:
 
-        - `conv1.current`, `conv1.membrane`, `conv1.synaptic` if its neurons have one, and `conv1.spikes`
-          [time, batch, ...], channels last;
-        - `conv1.last membrane` and `conv1.last synaptic` [batch, ...], after the last step;
-        - `conv1.ever` [batch, channels]: whether a channel spikes in the window.
+        - `lif1.current` unless its inputs are separate, `lif1.membrane`, `lif1.synaptic` if it has one, and
+          `lif1.spikes` [time, batch, ...], channels last;
+        - `lif1.last membrane` and `lif1.last synaptic` [batch, ...], after the last step;
+        - `lif1.ever` [batch, channels]: whether a channel spikes in the window.
 
         For the network:
 
@@ -71,10 +73,11 @@ def expected(name: str) -> Values:
     values, fired = {}, []
     for layer, of_layer in layers.items():
         states = {kind: of_layer[kind] for kind in NAMES.values() if kind in of_layer}
-        current, spikes = of_layer["current"], of_layer["spikes"]
+        currents = {"current": of_layer["current"]} if "current" in of_layer else {}
+        spikes = of_layer["spikes"]
         last = {f"last {kind}": state[-1] for kind, state in states.items()}
         ever = spikes.reshape(len(spikes), spikes.shape[1], -1, spikes.shape[-1]).any((0, 2))
-        every = {"current": current, "spikes": spikes, "ever": ever} | states | last
+        every = currents | {"spikes": spikes, "ever": ever} | states | last
         values |= {f"{layer}.{kind}": array for kind, array in every.items()}
         fired.append(spikes.sum((0, *range(2, spikes.ndim))))
     values["forward"] = states["membrane"] if config.output == "integrator" else spikes
@@ -84,16 +87,24 @@ def expected(name: str) -> Values:
 
 def by_layer(config: ModelConfig, kind: str, layers: Layers) -> Values:
     """The values of every layer by name."""
-    nodes = config.graph.weighted
+    nodes = config.graph.neurons
     return {f"{node.name}.{kind}": np.asarray(values) for node, values in zip(nodes, layers, strict=True)}
+
+
+def of_states(states: Mapping[str, State], prefix: str = "") -> Values:
+    """The states of neurons by name."""
+    return {
+        f"{node}.{prefix}{NAMES[kind]}": np.asarray(values)
+        for node, state in states.items()
+        for kind, values in state.items()
+        if kind in NAMES
+    }
 
 
 def of_trace(config: ModelConfig, trace: Trace) -> Values:
     """All that a trace has, with channels last."""
     values = by_layer(config, "spikes", trace.spikes.values()) if trace.spikes else {}
-    for kind in config.kind.states:
-        values |= by_layer(config, NAMES[kind], [states[kind] for states in trace.states.values()])
-    return values
+    return values | of_states(trace.states)
 
 
 def last(x: np.ndarray) -> np.ndarray:
@@ -120,28 +131,43 @@ def engine(engine: Any, name: str) -> Values:
 
     trace, (last, output), counts, ever = jax.device_get(scan.jit(everything)(parameters, network(name).x))
     values = of_trace(config, trace.ordered(config.graph)) | by_layer(config, "ever", ever)
-    for kind in config.kind.states:
-        values |= by_layer(config, f"last {NAMES[kind]}", [states[kind] for states in last])
+    names = [node.name for node in config.graph.neurons]
+    values |= of_states(dict(zip(names, last, strict=True)), "last ")
     return values | {"forward": output, "scores": counts.scores, "fired": counts.fired}
 
 
+class Floats(simulation.NumPy):
+    """NumPy's library, which otherwise computes in float64 after sums of booleans."""
+
+    def spikes(self, *arguments: Any) -> np.ndarray:
+        return super().spikes(*arguments).astype(np.float32)
+
+
 def in_numpy(name: str) -> Values:
-    """The simulation that calibrates initial weights."""
-    config, tensors = network(name).config, network(name).tensors
-    if config.graph.initial:
-        raise ValueError("it has the values with which training starts")
-    x = as_floats(network(name).x, config)
-    values, frames = {}, x if x.ndim == 5 else x[None]
-    for neurons in config.graph.neurons:
-        node = config.graph.weights(neurons)
-        kernel = layouts.from_torch(tensors[f"{node.name}.weight"], config.graph.unflattened(node))
-        weights = {"weight": kernel, "bias": layouts.bias_of(node, tensors)}
-        current = simulation.current(config.graph, neurons, weights, frames)
-        frames = simulation.spikes(current, config, neurons)
-        constant = (config.time_steps, *current.shape[1:])
-        values[f"{node.name}.current"] = np.broadcast_to(current, constant) if len(current) == 1 else current
-        values[f"{node.name}.spikes"] = frames
-    return values
+    """The array library that calibrates initial weights."""
+    config, x = network(name).config, as_floats(network(name).x, network(name).config)
+    return simulated(config, network(name).tensors, x)
+
+
+def simulated(config: ModelConfig, tensors: layouts.Tensors, x: np.ndarray) -> Values:
+    """What NumPy's library computes for weights on their grids and an input in floats."""
+    graph, parameters = config.graph, dict[str, Any]()
+    for weighted in graph.weighted:
+        kernel = layouts.from_torch(tensors[f"{weighted.name}.weight"], graph.unflattened(weighted))
+        parameters[weighted.name] = {"weight": kernel, "bias": layouts.bias_of(weighted, tensors)}
+    for node in graph.neurons:
+        values = node.operation.values(tensors)
+        parameters[node.name] = {key: np.asarray(value, np.float32) for key, value in values.items()}
+    carry = start(graph, lambda node: np.zeros((x.shape[-4], *node.shape), np.float32))
+    parts = []
+    for moment in run(graph, Floats(), parameters, carry, x, config.time_steps):
+        currents = {}
+        for node in graph.neurons:
+            if not node.operation.separate:
+                currents[f"{node.name}.current"] = sum(moment.values[source] for source, _ in node.inputs)
+        spikes = {f"{node.name}.spikes": moment.values[node.name] for node in graph.neurons}
+        parts.append(currents | spikes | of_states(moment.states))
+    return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
 
 
 # csnn_torch
@@ -300,7 +326,7 @@ class Backend:
 
     Attributes:
         run: maps a network's name to values.
-        kinds: the kinds of values, `membrane` for `conv1.membrane` etc.
+        kinds: the kinds of values, `membrane` for `lif1.membrane` etc.
         whole: whether it computes all steps and images, not only the first ones.
     """
 
@@ -320,7 +346,7 @@ STEP = f"{STATES}, output"
 BACKENDS = {
     "scan": backend(engine, scan, kinds=f"{OF_ENGINE}, last membrane, last synaptic, ever"),
     "event": backend(engine, event, kinds=f"{OF_ENGINE}, last membrane, last synaptic, ever"),
-    "NumPy": backend(in_numpy, kinds="current, spikes"),
+    "NumPy": backend(in_numpy, kinds=f"current, {STATES}, spikes"),
     "torch": backend(in_torch, kinds=f"{STEP}, spikes"),
     "snnTorch": backend(in_snntorch, torch.contiguous_format, kinds=OF_ENGINE),
     "snnTorch, channels last": backend(in_snntorch, torch.channels_last, kinds=OF_ENGINE),

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import reference_numpy as reference
+import reference_graph as reference
+from reference_nodes import chain
 from reference_settings import settings_of
 
+from csnn_jax import NodeConfig as Node
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid, with_exponents
 
@@ -55,10 +57,17 @@ class Network:
     tensors: Tensors
     x: np.ndarray
 
+    @property
+    def described(self) -> reference.Described:
+        """Its nodes, for the reference."""
+        nodes = self.config.network
+        return chain(settings_of(self.config)) if nodes is None else nodes.described()
+
     @functools.cached_property
     def layers(self) -> reference.States:
-        """What the reference computes."""
-        return reference.trace(settings_of(self.config), self.masters, self.x)
+        """What the reference computes, by neurons."""
+        states = reference.trace(self.described, settings_of(self.config), self.masters, self.x)
+        return {name: state for name, state in states.items() if "membrane" in state}
 
 
 def _leaky(shape: tuple[int, int, int], conv: tuple[int, ...], *hidden: int, steps: int = 36, **fields: Any):
@@ -68,6 +77,10 @@ def _leaky(shape: tuple[int, int, int], conv: tuple[int, ...], *hidden: int, ste
 
 def _synaptic(shape: tuple[int, int, int], conv: tuple[int, ...], *hidden: int, **fields: Any):
     return _leaky(shape, conv, *hidden, steps=12, neuron="synaptic", **fields)
+
+
+def _described(shape: tuple[int, int, int], *nodes: Node, steps: int = 16, **fields: Any) -> ModelConfig:
+    return ModelConfig(shape, network=nodes, time_steps=steps, **fields)
 
 
 COUNTS = {"scale": 1.0, "input_bits": 4}
@@ -267,6 +280,91 @@ RECIPES = {
     "ten layers": Recipe(
         _leaky((16, 16, 1), (), *(16,) * 9, steps=12, reset="zero", beta=(0.0, 0.6, 1.0, 0.9) * 2 + (0.7, 0.5))
     ),
+    "recurrent": Recipe(_leaky((6, 5, 1), (), 70, steps=20, recurrent=("fc1", "fc2"), threshold=(2.0, 1.0))),
+    "recurrent, one weight, synaptic": Recipe(
+        _synaptic(
+            (9, 8, 2), (5,), 20, reset="zero", recurrent=("fc1:one", "fc2"), learn_threshold=True, learn_beta=True
+        ),
+        gain=(1.5, 1.5, 0.5, 1.5, 1.5),
+    ),
+    "recurrent twice, averages, 3 bits": Recipe(
+        _leaky((9, 10, 2), (6,), 20, 12, steps=20, pool="avg", reset="zero", weight_bits=3, recurrent=("fc1", "fc2")),
+    ),
+    # Their weights on images have 5 bits at least, and up to four more.
+    "recurrent on images": Recipe(_leaky((33, 32, 1), (), 30, steps=20, recurrent=("fc1",), per_channel=("beta",))),
+    "recurrent on images, 6 bits": Recipe(
+        _leaky((33, 32, 1), (), 30, steps=20, recurrent=("fc1", "fc2:one"), weight_bits=6)
+    ),
+    # Its file has the nodes in another order, and c is read by two layers of neurons.
+    "feedback": Recipe(
+        _described(
+            (5, 4, 2),
+            Node("a", "leaky", ("in", "back", "c"), reset="zero", learn=["beta"]),
+            Node("back", "linear", "b@1", channels=12, bias=False),
+            Node("b", "leaky", ("middle", "own", "c"), threshold=1.5, beta=0.8),
+            Node("own", "one_to_one", "b@1", channels=12),
+            Node("middle", "linear", "a", channels=12),
+            Node("flat", "flatten", "image"),
+            Node("in", "linear", "flat", channels=12),
+            Node("c", "linear", "flat", channels=12, bias=False),
+            Node("out", "linear", "b", channels=4),
+            Node("last", "synaptic", "out", per_channel=["alpha", "threshold"]),
+        )
+    ),
+    # An average, a maximum and a sum meet, and a convolution of the last step's spikes.
+    "branches": Recipe(
+        _described(
+            (12, 12, 2),
+            Node("small", "convolution", "image", channels=5, kernel=3, padding=1),
+            Node("large", "convolution", "image", channels=5, kernel=5, padding=4, stride=2),
+            Node("averages", "avg_pool", "small"),
+            Node("sums", "sum_pool", "large", stride=1),
+            Node("cut", "max_pool", "sums", size=2, stride=1),
+            Node("early", "leaky", ("averages", "cut", "memory"), reset="zero", beta=0.25),
+            Node("memory", "convolution", "early@1", channels=5, kernel=3, padding=1),
+            Node("pool", "avg_pool", "early"),
+            Node("flat", "flatten", "pool"),
+            Node("beside", "flatten", "early"),
+            Node("fc", "linear", "flat", channels=7),
+            Node("skip", "linear", "beside", channels=7, bias=False),
+            Node("out", "leaky", ("skip", "fc")),
+        ),
+        gain=(1.0, 0.3, 2.0, 2.0, 2.0),
+    ),
+    "mixed neurons": Recipe(
+        _described(
+            (8, 9, 1),
+            Node("conv", "convolution", "image", channels=4, kernel=3, bias=False),
+            Node("one", "synaptic", "conv", alpha=0.25, reset="clear", learn=["alpha", "threshold"]),
+            Node("pool", "sum_pool", "one"),
+            Node("flat", "flatten", "pool"),
+            Node("fc", "linear", "flat", channels=9),
+            Node("two", "leaky", ("fc", "rec"), reset="none", beta=0.75, threshold=2.0),
+            Node("rec", "linear", "two@1", channels=9, bias=False),
+            Node("fc2", "linear", "two", channels=6),
+            Node("end", "synaptic", "fc2", integrator=True),
+        ),
+    ),
+    "separate inputs": Recipe(
+        _described(
+            (7, 6, 1),
+            Node("flat", "flatten", "image"),
+            Node("fc1", "linear", "flat", channels=15),
+            Node("lif1", "leaky", ("fc1", "rec1"), reset="mute", separate=True, beta=0.7, per_channel=["beta"]),
+            Node("rec1", "linear", "lif1@1", channels=15),
+            Node("fc2", "linear", "lif1", channels=11),
+            Node("lif2", "synaptic", ("rec2", "fc2"), reset="zero", separate=True, alpha=0.6),
+            Node("rec2", "one_to_one", "lif2@1", channels=11, bias=True),
+            Node("fc3", "linear", "lif2", channels=5),
+            Node("lif3", "leaky", ("fc3", "rec3"), separate=True, beta=0.9),
+            Node("rec3", "linear", "lif3@1", channels=5, bias=False),
+        )
+    ),
+    # Weights are almost as large as they may be, and their sums add up to 24 bits.
+    "recurrent, large weights": Recipe(
+        _leaky((10, 10, 2), (5,), 40, steps=20, pool="avg", recurrent=("fc1", "fc2"), beta=1.0, threshold=2.0**28),
+        power=28,
+    ),
     "floats": Recipe(_leaky((9, 8, 2), (5,), steps=12, scale=4096.0, input_bits=12)),
 }
 NETWORKS = tuple(RECIPES)
@@ -281,16 +379,20 @@ def network(name: str) -> Network:
 def made(recipe: Recipe, seed: int) -> Network:
     """Draws a network's parameters and input."""
     rng, config, masters = np.random.default_rng(seed), recipe.config, dict[str, np.ndarray]()
-    gains = iter(recipe.gain if isinstance(recipe.gain, tuple) else (recipe.gain,) * len(config.graph.neurons))
+    gains = iter(recipe.gain if isinstance(recipe.gain, tuple) else (recipe.gain,) * len(config.graph.weighted))
+    neurons = {node.name for node in config.graph.neurons}
     for key, shape in expected_shapes(config).items():
-        if key.startswith("lif"):
+        if key.partition(".")[0] in neurons:
             masters[key] = np.asarray(recipe.values.get(key, rng.uniform(0.3, 0.9, shape)), np.float32)
         elif key.endswith("weight"):
             inputs = np.prod(shape[1:])
             masters[key] = (rng.normal(0, next(gains) / inputs**0.5, shape) + 1 / inputs).astype(np.float32)
         elif key.endswith("bias"):
             masters[key] = rng.normal(0.1, 0.2, shape).astype(np.float32)
-    scaled = {key: value if key.startswith("lif") else np.ldexp(value, recipe.power) for key, value in masters.items()}
+    scaled = {
+        key: value if key.partition(".")[0] in neurons else np.ldexp(value, recipe.power)
+        for key, value in masters.items()
+    }
     masters = with_exponents(config, scaled)
     return Network(config, masters, on_grid(config, masters), _input(recipe, rng))
 

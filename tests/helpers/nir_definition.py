@@ -1,4 +1,4 @@
-"""Runs a chain of NIR nodes by NIR's own definition, Euler's method in float64, as the reference for importers."""
+"""Runs NIR nodes by NIR's own definition, Euler's method in float64, as the reference for importers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +32,48 @@ def run(nodes: Sequence[tuple[str, dict[str, Any]]], x: Tensor, steps: int, dt: 
     return [np.stack(one) for (kind, _), one in zip(nodes, found, strict=True) if kind in NEURONS]
 
 
+def run_graph(
+    nodes: dict[str, tuple[str, dict[str, Any]]],
+    edges: Sequence[tuple[str, str]],
+    closing: Sequence[tuple[str, str]],
+    x: Tensor,
+    steps: int,
+    dt: float,
+) -> dict[str, np.ndarray]:
+    """The spikes of each layer of neurons in a graph, whose `closing` edges bring spikes of the step before.
+
+    What lies on the way from the neurons to a closing edge is evaluated with these spikes, so biases always count.
+    """
+    kinds = {name: (kind, {key: _tensor(one) for key, one in of.items()}) for name, (kind, of) in nodes.items()}
+    states: dict[str, dict[str, Any]] = {name: {} for name in nodes}
+    fired: dict[str, list[Tensor]] = {name: [] for name, (kind, _) in nodes.items() if kind in NEURONS}
+
+    def value(name: str, now: dict[str, Tensor], before: bool) -> Tensor:
+        kind, of = kinds[name]
+        if kind == "Input":
+            return x.double()
+        if before and kind in NEURONS:
+            if fired[name]:
+                return fired[name][-1]
+            return torch.zeros(len(x), *np.shape(nodes[name][1]["v_threshold"]), dtype=torch.float64)
+        if name in now and not before:
+            return now[name]
+        parts = [value(one, now, before or (one, end) in closing) for one, end in edges if end == name]
+        made = sum(parts[1:], parts[0])
+        made = made if kind == "Output" else _step(kind, of, states[name], made, dt)
+        if not before:
+            now[name] = made
+        return made
+
+    last = next(name for name, (kind, _) in nodes.items() if kind == "Output")
+    for _ in range(steps):
+        now: dict[str, Tensor] = {}
+        value(last, now, False)
+        for name, collected in fired.items():
+            collected.append(now[name])
+    return {name: torch.stack(one).numpy() for name, one in fired.items()}
+
+
 def _tensor(value: Any) -> Any:
     return value if isinstance(value, str) else torch.as_tensor(np.asarray(value)).double()
 
@@ -47,8 +89,8 @@ def _step(kind: str, of: dict[str, Any], state: dict[str, Any], x: Tensor, dt: f
     if kind == "Scale":
         return x * of["scale"]
     if kind.endswith("Pool2d"):
-        size = int(of["kernel_size"].max())
-        return functional.avg_pool2d(x, size) * (size**2 if kind == "SumPool2d" else 1)
+        size, stride = int(of["kernel_size"].max()), int(of["stride"].max())
+        return functional.avg_pool2d(x, size, stride) * (size**2 if kind == "SumPool2d" else 1)
     return _neurons(kind, of, state, x, dt)
 
 
@@ -66,5 +108,6 @@ def _neurons(kind: str, of: dict[str, Any], state: dict[str, Any], x: Tensor, dt
     if kind == "LI":
         return v
     spikes = v > of["v_threshold"]
-    state["v"] = torch.where(spikes, of["v_reset"], v)
+    subtracted = v - of["v_threshold"]
+    state["v"] = torch.where(spikes, of.get("v_reset", subtracted), v)
     return spikes.double()

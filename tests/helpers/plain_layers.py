@@ -30,10 +30,26 @@ def linear_lif(x: Array, kernel: Array, bias: Array, beta: Array, threshold: Arr
     return lif(x.reshape(*x.shape[:2], -1) @ kernel + bias, beta, threshold, **settings)
 
 
-def lif(current: Array, beta: Array, threshold: Array, reset: str, surrogate: Callable) -> tuple[Array, Array]:
-    """(spikes, membranes) of neurons with these currents [time, ...]."""
+def recurrent_lif(
+    x: Array, kernel: Array, recurrent: Array, bias: Array, beta: Array, threshold: Array, **settings
+) -> tuple[Array, Array]:
+    """(spikes, membranes) [time, batch, out]; recurrent weights are [out, out], or [out]: one for each neuron."""
+    current = x.reshape(*x.shape[:2], -1) @ kernel + bias
+
+    def again(spikes: Array) -> Array:
+        return spikes @ recurrent if recurrent.ndim == 2 else spikes * recurrent
+
+    return lif(current, beta, threshold, again=again, **settings)
+
+
+def lif(
+    current: Array, beta: Array, threshold: Array, reset: str, surrogate: Callable, again: Callable | None = None
+) -> tuple[Array, Array]:
+    """(spikes, membranes) of neurons with these currents [time, ...], to which `again` adds those of their spikes."""
 
     def step(before: Array, current: Array) -> tuple[Array, tuple[Array, Array]]:
+        if again is not None:
+            current += again(spike(before - threshold, surrogate))
         fired = lax.stop_gradient(before > threshold)
         stays = jnp.where(fired, 0, before) if reset == "zero" else before
         membrane = beta * stays + current - (jnp.where(fired, threshold, 0) if reset == "subtract" else 0)

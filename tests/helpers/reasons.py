@@ -19,13 +19,15 @@ NO_NIR = {
     "all pools after, 4 bits": "--pool avg",
     "floats": "--pool avg --reset zero",
 }
-STORED = dict.fromkeys(
-    ("kernel 1, learned", "powers of two", "synaptic integrator, values per channel", "sums, values per channel"),
-    "starts",
+NO_NIR |= dict.fromkeys(
+    ("recurrent", "recurrent on images", "recurrent on images, 6 bits", "recurrent, large weights"), "--reset subtract"
 )
+NO_NIR |= dict.fromkeys(("feedback", "branches", "mixed neurons", "separate inputs"), "--reset subtract")
+NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
 CLEAR = dict.fromkeys(
     ("synaptic, sums after", "synaptic, averages after", "all pools after, 4 bits"), "reset clear: snnTorch"
 )
+NOT_SNNTORCH = {"mixed neurons": "reset clear of one", "separate inputs": "reset mute of lif1"}
 SYNAPTIC = ("synaptic", "synaptic, sums after", "synaptic, averages after", "synaptic integrator, values per channel")
 REASONS = {
     "event": {
@@ -33,10 +35,16 @@ REASONS = {
         **dict.fromkeys((*SYNAPTIC, "all pools after, 4 bits"), "synaptic neurons"),
         "sums, values per channel": "beta and threshold per layer",
         "averages and sums after, 8 bits": "--pool-after",
+        **dict.fromkeys(
+            ("recurrent", "recurrent twice, averages, 3 bits", "recurrent, large weights"), "of the step before"
+        ),
+        "recurrent on images, 6 bits": "rec1",
+        **dict.fromkeys(("recurrent on images", "separate inputs"), "one beta per layer"),
+        **dict.fromkeys(("recurrent, one weight, synaptic", "feedback", "mixed neurons"), "synaptic neurons"),
+        "branches": "memory",
     },
-    "NumPy": dict.fromkeys(STORED, "starts"),
-    "snnTorch": CLEAR,
-    "snnTorch, channels last": CLEAR,
+    "snnTorch": CLEAR | NOT_SNNTORCH,
+    "snnTorch, channels last": CLEAR | NOT_SNNTORCH,
     "C": {"floats": "whole numbers from 0 to 255"},
     "network.nir": NO_NIR,
     "network_norse.nir": NO_NIR
@@ -46,3 +54,18 @@ REASONS = {
     "network_spikingjelly.nir": NO_NIR,
 }
 """By backend and network."""
+
+GRAPHS = (
+    *("recurrent", "recurrent, one weight, synaptic", "recurrent twice, averages, 3 bits", "recurrent on images"),
+    *("recurrent on images, 6 bits", "feedback", "branches", "mixed neurons", "separate inputs"),
+    "recurrent, large weights",
+)
+PENDING = {
+    "torch": ("feedback", "mixed neurons", "separate inputs"),
+    **dict.fromkeys(("step.onnx", "step_b1.onnx", "step.onnx, evaluator", "sequence.onnx", "C"), GRAPHS),
+    **dict.fromkeys(
+        ("network.nir", "network_norse.nir", "network_sinabs.nir", "network_spikingjelly.nir"),
+        ("recurrent twice, averages, 3 bits",),
+    ),
+}
+"""What isn't built yet, by backend."""

@@ -101,7 +101,7 @@ def on_grid(layer: Layer, weight: Array, bias: Array, saved: Any) -> tuple[Array
         return multiples(weight, x - width, width), multiples(bias, x - bits - s, bits + b + 3)
 
     weights, biases = with_bits(layer.bits)
-    for bits in range(layer.bits + 1, layer.bits + 5) if layer.bits < 8 else ():
+    for bits in range(layer.bits + 1, min(layer.bits + 4, limit) + 1) if layer.bits < 8 else ():
         more_weights, more_biases = with_bits(bits)
         total = jnp.abs(more_weights).sum(1) * 2.0 ** (b - s) + jnp.abs(more_biases)
         fits = total < power(24 - layer.window_bits + x - bits - s, total.dtype)

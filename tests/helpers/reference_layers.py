@@ -21,6 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "time_steps": 100,
     "conv_channels": (32, 64),
     "hidden": (512,),
+    "recurrent": (),  # only for `reference_nodes.chain`
     "kernel_size": 3,
     "padding": "same",
     "stride": 1,

@@ -22,18 +22,22 @@ def power_above(values: Array) -> Array:
     return np.maximum(np.where(values > 0, exponents, -60), -60)
 
 
-def best_exponents(layer: Layer, weight: Array, lowest: Array, usual: Array) -> Array:
+def best_exponents(weight_bits: int, weight: Array, lowest: Array, usual: Array) -> Array:
     """Which of x, x - 1, x - 2, x - 3 (not below `lowest`) has the least squared error; the largest on ties."""
-    assert layer.weight_bits is not None
     best, least = usual, np.full(usual.shape, np.inf)
     for less in range(4):
         x = usual - less
-        step = np.exp2(x - layer.weight_bits + 1)[:, None]
-        most = 2 ** (layer.weight_bits - 1) - 1
+        step = np.exp2(x - weight_bits + 1)[:, None]
+        most = 2 ** (weight_bits - 1) - 1
         error = ((np.clip(np.rint(weight / step), -most, most) * step - weight) ** 2).sum(1)
         better = (error < least) & (x >= lowest)
         best, least = np.where(better, x, best), np.where(better, error, least)
     return best
+
+
+def most_extra(bits: int, weight_bits: int | None) -> int:
+    """How many bits a neuron may get beyond B."""
+    return 0 if bits >= 8 else 4 if weight_bits is None else min(max(weight_bits - 1 - bits, 0), 4)
 
 
 def on_grid(layer: Layer, weight: Array, bias: Array, exponents: Any = None) -> tuple[Array, Array, Array]:
@@ -41,13 +45,10 @@ def on_grid(layer: Layer, weight: Array, bias: Array, exponents: Any = None) -> 
     b, e = layer.input_bits, 2.0**-layer.input_step
     lowest = power_above(np.abs(bias) / (8 * 2**b * e))
     x = np.maximum(power_above(np.abs(weight).max(1)), lowest)
-    few = layer.weight_bits is not None and layer.weight_bits < 5
-    if few and exponents is not None:
-        x = np.asarray(exponents)
-    elif few:
-        x = best_exponents(layer, weight, lowest, x)
+    if layer.weight_bits is not None and layer.weight_bits < 5:
+        x = best_exponents(layer.weight_bits, weight, lowest, x) if exponents is None else np.asarray(exponents)
     rounded_weight, rounded_bias = np.zeros_like(weight), np.zeros_like(bias)
-    for extra in range(5 if layer.bits < 8 else 1):
+    for extra in range(1 + most_extra(layer.bits, layer.weight_bits)):
         bits = layer.bits + extra
         g = np.exp2(x - bits)
         coarse = 0 if layer.weight_bits is None else max(0, bits - layer.weight_bits + 1)

@@ -39,6 +39,8 @@ JOBS = {
     " --weight-decay 0.01 --clip-norm 0.1 --lr 0.05",
     "rates": "--conv-channels 8 12 --hidden 30 --time-steps 6 --batch-size 48 --rate-target 0.1 --rate-weight 5"
     " --dropout 0.2",
+    "recurrent": "--conv-channels 8 --hidden 60 40 --recurrent fc1 fc2:one --time-steps 8 --batch-size 48 --learn-beta"
+    " --learn-threshold --reset subtract zero subtract none --dropout 0.2 --rate-target 0.1",
 }
 """They cover all kinds of layers, pooling, resets, losses and input, learned neurons, micro-batches and devices."""
 

@@ -21,7 +21,7 @@ CONV = ("conv1", Convolution(2, 3), "image")
     [
         ([CONV, CONV], ("conv1", "name")),
         ([("conv1", Convolution(2, 3), "conv0")], ("conv1", "conv0", "image")),
-        ([("fc1", Linear(3), "image")], ("fc1", "image", "(6, 6, 1)", "shape of 1")),
+        ([("fc1", Linear(3), "image")], ("fc1", "image", "(6, 6, 1)", "(features,)", "flatten")),
         ([CONV, ("conv2", Convolution(2, 3), "conv1")], ("conv2", "conv1", "spikes")),
         ([CONV, ("flatten", Flatten(), "conv1")], ("flatten", "conv1", "spikes")),
         ([("lif1", LIF, "image")], ("lif1", "image", "current")),

@@ -8,6 +8,7 @@ from configs import model_configs
 from hypothesis import given
 from refusals import refusing
 
+from csnn_jax import NodeConfig
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.operations import Flatten, Pooling
 from csnn_jax.errors import UserError
@@ -127,3 +128,19 @@ def test_neurons_have_their_own_defaults_and_equal_resets_are_merged():
     assert ModelConfig(reset=["zero"] * 4) == ModelConfig(reset="zero")
     several = ModelConfig(reset=("zero", "none", "zero", "zero"), output="integrator")
     assert several.resets == ("zero", "none", "zero", "none") and several.readout == "membrane"
+
+
+def test_one_to_one_weights_need_features_in_the_same_order_everywhere():
+    """They're flattened in another order in torch."""
+
+    def config(*shape):
+        nodes = [
+            NodeConfig("flat", "flatten", "image"),
+            NodeConfig("each", "one_to_one", "flat", channels=np.prod(shape).item()),
+            NodeConfig("answer", "leaky", "each"),
+        ]
+        return ModelConfig(shape, network=nodes)
+
+    assert config(4, 3, 1).num_classes == 12 and config(1, 1, 5).num_classes == 5
+    with refusing(UserError, "each", "flat", "pixel", "channel"):
+        config(4, 3, 2)

@@ -107,7 +107,7 @@ def check_training(one: Network, reads="spikes", drops: bool = False, derivative
     layers = reference.trace(settings, one.masters, np.asarray(x), masks=masks)
     *_, (last, states) = layers.items()
     output = states[reads]
-    assert not drops or not np.array_equal(output, one.layers[last][reads])
+    assert not drops or not np.array_equal(output, one.layers[config.graph.neurons[-1].name][reads])
     loss, cotangent = cross_entropy(output)
     gradient = reference.gradients(settings, one.masters, np.asarray(x), {last: {reads: cotangent}}, layers, masks)
     np.testing.assert_array_equal(own_output, output)

@@ -13,7 +13,7 @@ from refusals import refusing
 from trainings import losses, read_flags
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
+from csnn_jax.config import Config, ModelConfig, NodeConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import weights
@@ -198,3 +198,82 @@ def test_both_frameworks_fine_tune_a_run_and_resume_without_it(module, source, a
     tensors = weights.load(out / "weights.safetensors")[1]
     changes = [abs(tensors[name] - tensor).max() for name, tensor in drawn(SMALL, 0).items()]
     assert 0 < max(changes) < 0.01  # a few steps of Adam, rounded to the grid
+
+
+def nodes(**of_second) -> list[NodeConfig]:
+    """Two layers: the first reads the image, itself and the second; the second the first, the image and itself."""
+    back = {"bias": False, "channels": 40}
+    return [
+        NodeConfig("flat", "flatten", "image"),
+        NodeConfig("a", "linear", "flat", channels=40),
+        NodeConfig("own", "linear", "s1@1", **back),
+        NodeConfig("late", "linear", "s2@1", **back),
+        NodeConfig("s1", "leaky", ["a", "own", "late"]),
+        NodeConfig("b", "linear", "s1", channels=30),
+        NodeConfig("skip", "linear", "flat", channels=30),
+        NodeConfig("each", "one_to_one", "s2@1", channels=30),
+        NodeConfig("s2", "synaptic", ["b", "skip", "each"], **of_second),
+        NodeConfig("c", "linear", "s2", channels=10),
+        NodeConfig("out", "leaky", "c"),
+    ]
+
+
+GRAPHS = {
+    "recurrent": {"conv_channels": (8,), "hidden": (64,), "recurrent": ("fc1", "fc2:one")},
+    "nodes": {"network": nodes(reset="zero")},
+    "separate": {"network": nodes(separate=True)},
+}
+
+
+@pytest.mark.parametrize("changes", GRAPHS.values(), ids=GRAPHS)
+def test_layers_of_a_graph_fire_as_requested_and_recurrent_weights_stay(changes, small):
+    config = job("calibrated", 0.2, **changes)
+    made, torchs = initial.start(config, small), initial.Start(config.model, initial.drawn(config)).tensors
+    assert min(made.before) < 0.2 / 1.5
+    for node, density in zip(config.model.graph.neurons, made.after, strict=True):
+        # A layer that a later one feeds back to was calibrated without it.
+        assert 0.2 / 1.5 < density < 0.2 * (2.5 if node.name == "s1" else 1.5), node.name
+    back = {node.name for node in config.model.graph.recurrent}
+    gains = {}
+    for node in config.model.graph.weighted:
+        gain = made.tensors[f"{node.name}.weight"] / torchs[f"{node.name}.weight"]
+        assert gain.std() < 1e-5 * gain.mean()
+        gains[node.name] = gain.mean()
+        assert (gain.mean() == 1) == (node.name in back), node.name
+    if "network" in changes:
+        assert gains["b"] == pytest.approx(gains["skip"], rel=1e-5) != pytest.approx(gains["a"], rel=0.01)
+    rows = data.epoch_batches(0, 0, len(small.labels), 48)[0]
+    seen = Trainer(config, small, made.tensors).evaluate(data.Split(small.images[rows], small.labels[rows]))
+    np.testing.assert_allclose(list(seen.densities.values()), made.after, rtol=1e-3)
+
+
+def test_fluctuation_counts_recurrent_weights():
+    model = {"conv_channels": (), "hidden": (400,), "beta": 0.8, "input_shape": (4, 4, 1)}
+    split = data.Split(np.zeros((128, 4, 4, 1), np.uint8), np.zeros(128, np.int32))
+    plain, made = (
+        initial.start(job("fluctuation", **model, **more), split).tensors for more in ({}, {"recurrent": ("fc2:one",)})
+    )
+    for name, share in (("fc1", 1), ("fc2", 1 / math.sqrt(2)), ("rec2", 0)):  # as many variances, equal for each input
+        if share:
+            gain = made[f"{name}.weight"] / plain[f"{name}.weight"]
+            assert gain.mean() == pytest.approx(share, rel=0.05)
+    assert abs(made["rec2.weight"]).max() == pytest.approx(20 * abs(made["fc2.weight"]).max(), rel=0.2)
+
+
+def test_a_described_network_is_fine_tuned_with_more_classes(tmp_path, mnist):
+    model = ModelConfig(network=nodes(learn=["alpha"], per_channel=["beta"]), time_steps=4)
+    source = make_run(tmp_path / "run", model)
+    theirs = drawn(model, 0)
+    config = decided(read_flags("--init-from", source).config)
+    made = initial.start(config, mnist).tensors
+    assert config.model.graph["s2"].operation["alpha"] == pytest.approx(float(theirs["s2.alpha"]))
+    assert all(np.array_equal(made[name], theirs[name]) for name in theirs)
+    more = [replace_channels(node, 12) if node.name == "c" else node for node in model.network.nodes]
+    wider = decided(replace(config, model=replace(config.model, network=more)))
+    again = initial.start(wider, mnist)
+    assert again.tensors["c.weight"].shape == (12, 30) and again.classes == 10
+    assert np.array_equal(again.tensors["late.weight"], theirs["late.weight"])
+
+
+def replace_channels(node: NodeConfig, channels: int) -> NodeConfig:
+    return NodeConfig(node.name, node.operation, node.inputs, **dict(node.settings) | {"channels": channels})

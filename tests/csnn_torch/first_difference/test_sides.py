@@ -11,6 +11,7 @@ import torch
 from bundles import INTEGRATOR, make_run
 from digits import few_digits
 from export_networks import OTHER
+from nir_files import affine, chained, sixteenths, write
 from onnx import TensorProto, helper
 from refusals import refusing
 from two_sides import coarse_run, nir_of, step_of
@@ -104,6 +105,34 @@ def test_a_flatten_that_includes_the_batch_runs_image_by_image(run, tmp_path):
         for start in starts:
             start[()] = 0
     comparison(run, f"snntorch:{file}")
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.75])
+def test_a_bias_in_a_cycle_is_missing_in_snntorchs_first_step(tmp_path, bias):
+    """Its importer delays the end of what closes a cycle, we the start: the same without a bias."""
+    neurons = {name: np.full(8, one) for name, one in {"tau": 4e-4, "r": 4.0, "v_leak": 0.0, "v_reset": 0.0}.items()}
+    lif = "LIF", neurons | {"v_threshold": np.ones(8)}
+    nodes = chained((16,), affine(sixteenths(0, 8, 16)), lif, affine(sixteenths(1, 8, 8)), lif, out=8)
+    nodes["back"] = affine(sixteenths(2, 8, 8), np.full(8, bias))
+    edges = [("input", "0"), ("0", "1"), ("1", "2"), ("2", "3"), ("3", "output"), ("3", "back"), ("back", "1")]
+    path = write(tmp_path / "net.nir", nodes, edges)
+    sides = open_side(path), open_side(f"snntorch:{path}")
+    images = entering(*sides, images=8, steps=12)
+    result = explain.compare(sides, images)
+    assert [*result.comparison.spikes] == ["n1", "n3"] and all(
+        min(one.active) for one in result.comparison.spikes.values()
+    )
+    if not bias:
+        assert result.comparison.first is None
+        return
+    place = result.comparison.first.place
+    assert (place.step, place.node) == (0, "n1")
+    side, findings = explain.explained(sides, images, result)
+    assert (side, [cause.text for cause in findings[0].causes]) == (
+        0,
+        ["no bias of recurrent connections in the first step"],
+    )
+    assert findings[0].first and not findings[0].left
 
 
 def test_a_network_that_a_program_does_not_support_is_refused(tmp_path):

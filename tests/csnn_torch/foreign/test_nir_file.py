@@ -26,7 +26,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def chain(path):
-    return lambda *graph: nir_file.chain(nir_file.read(write(path, *graph)), "net.nir")
+    return lambda *graph: nir_file.ordered(nir_file.read(write(path, *graph)), "net.nir")
 
 
 def test_nodes_edges_and_metadata_are_read_unchanged(path):
@@ -154,24 +154,78 @@ def test_nested_graphs_are_opened(chain):
     np.testing.assert_array_equal(found.nodes[2].numbers("weight"), LAYERS[2][1]["weight"])
 
 
+BACK, CROSSED = affine(sixteenths(2, 5, 2)), affine(sixteenths(3, 5, 5))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "closing", "order"),
+    [
+        ({}, [*EDGES, ("3", "0")], [("3", "0")], "0 1 2 3"),
+        ({}, [*EDGES, ("1", "1")], [("1", "1")], "0 1 2 3"),
+        ({}, [*EDGES, ("0", "3")], [], "0 1 2 3"),
+        ({"a": BACK}, [*EDGES, ("3", "a"), ("a", "1")], [("a", "1")], "0 1 2 3 a"),
+        ({"a": CROSSED}, [*EDGES, ("1", "a"), ("a", "1"), ("3", "3")], [("a", "1"), ("3", "3")], "0 1 2 3 a"),
+        ({"a": BACK}, [*EDGES, ("3", "a"), ("a", "1"), ("3", "2")], [("a", "1"), ("3", "2")], "0 1 2 3 a"),
+    ],
+    ids=["back to the start", "itself", "a branch", "a longer cycle", "two cycles", "a cycle in a cycle"],
+)
+def test_a_cycle_is_closed_where_it_is_entered(chain, nodes, edges, closing, order):
+    for shift in range(len(edges)):
+        found = chain(NODES | nodes, edges[shift:] + edges[:shift])
+        assert found.closing == frozenset(closing) and found.end == "3" and found.start == "input"
+        assert [node.name for node in found.nodes] == order.split()
+        reads = {(one, node.name) for node in found.nodes for one in node.inputs}
+        assert reads | {("3", "output")} == set(edges)
+
+
+def test_deep_cycles_are_refused():
+    names = [str(number) for number in range(40)]
+    nodes = {"input": StoredNode("Input", {}), **dict.fromkeys(names, StoredNode("Scale", {}))}
+    nodes["output"] = StoredNode("Output", {})
+    back = [(names[-1], name) for name in names]  # each is the start of a cycle within the one before
+    with refusing(UserError, "file", 16):
+        nir_file.ordered(Graph(nodes, [*itertools.pairwise(nodes), *back], {}), "file")
+
+
+def test_many_connections_through_an_inner_input_are_refused():
+    names = [str(number) for number in range(300)]
+    inner = Graph(
+        {
+            "in": StoredNode("Input", {}),
+            **dict.fromkeys(names, StoredNode("Scale", {})),
+            "out": StoredNode("Output", {}),
+        },
+        [*(("in", name) for name in names), *((name, "out") for name in names)],
+        {},
+    )
+    nodes = {"input": StoredNode("Input", {}), **dict.fromkeys(names, StoredNode("Scale", {})), "x": inner}
+    nodes["output"] = StoredNode("Output", {})
+    edges = [*(("input", name) for name in names), *((name, "x") for name in names), ("x", "output")]
+    with refusing(UserError, "file", "`x.in`", "10,000"):
+        nir_file.ordered(Graph(nodes, edges, {}), "file")
+
+
 @pytest.mark.parametrize(
     ("nodes", "edges", "facts"),
     [
-        ({}, [*EDGES, ("3", "0")], ("cycle", "`0` -> `1` -> `2` -> `3` -> `0`")),
-        ({}, [*EDGES, ("1", "1")], ("cycle", "`1` -> `1`")),
+        ({"a": CROSSED}, [*EDGES, ("input", "a"), ("a", "1"), ("1", "a")], ("entered", "`1`, `a`")),
+        ({}, [*EDGES, ("2", "input")], ("`input`", "`2`")),
+        ({}, [*EDGES, ("output", "2")], ("`output`", "`2`")),
+        ({}, [*EDGES, ("1", "output")], ("`output`", "`1`, `3`")),
+        ({}, [edge for edge in EDGES if edge != ("3", "output")], ("`output`", "nothing")),
+        ({"x": LAYERS[1]}, [*EDGES, ("3", "x")], ("`x`", "output")),
         ({"again": INPUT}, [*EDGES, ("again", "2")], ("2 nodes", "Input", "`again`", "`input`")),
         ({"again": OUTPUT}, [*EDGES, ("2", "again")], ("2 nodes", "Output", "`again`", "`output`")),
         ({"input": LAYERS[1]}, EDGES, ("0 nodes", "Input")),
-        ({}, [*EDGES, ("0", "3")], ("`0` feeds `1`, `3`",)),
-        ({"x": LAYERS[1]}, [*EDGES, ("x", "3")], ("`3`", "fed by `2`, `x`")),
-        ({"x": LAYERS[1]}, EDGES, ("`x`", "chain")),
-        ({}, [edge for edge in EDGES if edge != ("2", "3")], ("`2`", "`output`")),
+        ({"x": LAYERS[1]}, [*EDGES, ("x", "3")], ("`x`", "input")),
+        ({"x": LAYERS[1]}, EDGES, ("`x`", "input")),
+        ({}, [edge for edge in EDGES if edge != ("2", "3")], ("`3`", "input")),
         ({}, [*EDGES, ("3", "x")], ("an edge from `3` to `x`",)),
         ({"x\n": LAYERS[1]}, EDGES, ("`x\\n`",)),
         ({"x": (NODES | {"in": INPUT}, EDGES)}, EDGES, ("`x`", 2, "`in`", "`input`")),
     ],
 )
-def test_a_graph_that_is_no_chain_is_refused_with_names(chain, nodes, edges, facts):
+def test_a_graph_without_an_order_is_refused_with_names(chain, nodes, edges, facts):
     with refusing(UserError, *facts, "net.nir"):
         chain(NODES | nodes, edges)
 
@@ -193,5 +247,5 @@ def test_a_long_chain_takes_no_time():
     nodes = {str(number): StoredNode("Scale", {}) for number in range(10_000)}
     nodes = {"a": StoredNode("Input", {}), **nodes, "z": StoredNode("Output", {})}
     began = time.monotonic()
-    assert len(nir_file.chain(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
+    assert len(nir_file.ordered(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
     assert time.monotonic() - began < 5

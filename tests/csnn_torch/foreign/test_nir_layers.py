@@ -1,5 +1,8 @@
 """Layers, pools, scales and neurons of NIR files give the spikes of NIR's definition, or an error names the node."""
 
+import itertools
+from pathlib import Path
+
 import nir_definition
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
 from csnn_jax.window import output
 from csnn_torch.foreign import nir_network
+from csnn_torch.library import Torch
 from export import reference
 
 pytestmark = pytest.mark.numeric
@@ -20,6 +24,7 @@ IMAGE, FLAT = (2, 8, 8), (16,)
 CONV, SECOND = conv(sixteenths(0, 4, 2, 3, 3), bias=sixteenths(1, 4)), conv(sixteenths(2, 3, 4, 3, 3))
 THIRD = conv(sixteenths(3, 3, 4, 2, 2), padding=0, stride=np.array([2, 2]))
 WIDE = affine(sixteenths(4, 20, 48))
+WIDE_12, WIDE_27, WIDE_147 = (affine(sixteenths(4, 20, size)) for size in (12, 27, 147))
 END, LAST = (flatten(), WIDE, lif()), (lif(), flatten(), affine(sixteenths(4, 20, 48), sixteenths(5, 20)), lif())
 FIRST, DENSE = affine(sixteenths(0, 24, 16), sixteenths(1, 24)), affine(sixteenths(2, 8, 24), sixteenths(3, 8))
 
@@ -42,6 +47,23 @@ def filled(*shape):
     return lif(**{name: np.full(shape, value, np.float32) for name, value in lif()[1].items()})
 
 
+UNUSUAL = {
+    "padding of a pixel": (
+        conv(sixteenths(0, 4, 2, 5, 5), padding=1),
+        lif(),
+        pool(2),
+        SECOND,
+        *LAST[:2],
+        WIDE_27,
+        lif(),
+    ),
+    "an even kernel, padded": (conv(sixteenths(0, 4, 2, 2, 2), padding=1), lif(), pool(2), SECOND, *LAST),
+    "two pools": (CONV, pool(2), lif(v_threshold=2.0), pool(2, "AvgPool2d"), SECOND, *LAST[:2], WIDE_12, lif()),
+    "pools before and after": (CONV, pool(2), lif(v_threshold=4.0), SECOND, lif(), pool(2), flatten(), WIDE_12, lif()),
+    "a pool before all": (pool(2, "AvgPool2d"), CONV, lif(), SECOND, *LAST),
+    "windows that overlap": (CONV, lif(), pool(2, stride=1), SECOND, lif(), flatten(), WIDE_147, lif()),
+}
+"""Chains that no flags describe."""
 ODD = "Scale", {"scale": np.broadcast_to(np.array([0.5, -2, 1, 4])[:, None, None], (4, 8, 8)).copy()}
 BEFORE_W_IN = "CubaLIF", {name: value for name, value in cuba()[1].items() if name != "w_in"}
 NETWORKS = {
@@ -66,6 +88,18 @@ NETWORKS = {
         *(SECOND, scale(1), lif(), scale(3, 4, 4), flatten(), scale(48), WIDE, scale(20), lif()),
     ),
     "scaled around a pool": (CONV, lif(), ODD, pool(2), scale(4, 1, 1), SECOND, lif(), *END),
+    "only convolutions": (CONV, lif(), pool(4), conv(sixteenths(2, 5, 4, 2, 2), padding=0), lif()),
+    "a padded convolution last": (
+        *(CONV, lif(), pool(4), conv(sixteenths(2, 5, 4, 3, 3), padding=1, stride=3, bias=sixteenths(6, 5)), lif()),
+    ),
+    "only convolutions, flattened": (
+        CONV,
+        lif(),
+        pool(8),
+        conv(sixteenths(2, 5, 4, 1, 1), padding=0),
+        flatten(),
+        lif(),
+    ),
     "synaptic": (CONV, cuba(), pool(2), SECOND, lif(), flatten(), WIDE, cuba()),
 }
 NEURONS = {
@@ -113,9 +147,10 @@ def both(read, nodes):
     return found, trace, nir_definition.run(defined, x.reshape(9, *shape), STEPS, 1.0)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *UNUSUAL])
 def test_the_spikes_match_the_definition(read, name):
-    found, trace, theirs = both(read, NETWORKS[name])
+    found, trace, theirs = both(read, (NETWORKS | UNUSUAL)[name])
+    assert bool(found.config.network) == (name in UNUSUAL)
     for layer, expected in zip(trace.spikes.values(), theirs, strict=True):
         assert 0.02 < expected.mean() < 0.98
         np.testing.assert_array_equal(layer.numpy().reshape(expected.shape), expected)
@@ -176,13 +211,12 @@ LAYERS = [
     ((CONV, ("Delay", {"delay": 1.0})), (2, "`1`", "Conv2d")),
     ((CONV, lif(), pool(3)), (3, "`2`", "kernel_size")),
     ((CONV, lif(), pool(1)), (3, "`2`", "kernel_size", 1)),
-    ((CONV, lif(), pool(2, stride=1)), (3, "`2`", 1, 0, 2)),
+    ((CONV, lif(), pool(2, stride=0)), (3, "`2`", 1, 0)),
     ((CONV, lif(), pool(2, padding=np.ones(2, int))), (3, "`2`", 2, 1)),
     ((CONV, lif(), pool(np.array([2, 4]))), (3, "`2`", "kernel_size", 2, 4)),
-    ((CONV, lif(), pool(2), pool(2)), (4, "`3`", "SumPool2d", "`0`")),
     ((CONV, lif(), pool(16)), (3, "`2`", "8x8", "16x16")),
-    ((pool(2), CONV), (1, "`0`", "SumPool2d")),
-    ((CONV, lif(), pool(2), SECOND, pool(2), lif(), flatten(), affine(sixteenths(4, 2, 12))), (5, "`4`", "`2`")),
+    ((CONV, lif(), flatten(), pool(2)), (4, "`3`", "SumPool2d", 256)),
+    ((CONV, lif(), pool(4), conv(sixteenths(2, 5, 4, 1, 1)), pool(2), lif()), (4, "`3`", "5x1x1")),
     ((lif(), CONV), (1, "`0`", "LIF", "Conv2d")),
     ((CONV, lif(), lif()), (3, "`2`", "LIF")),
     ((CONV, SECOND), (2, "`1`", "Conv2d", "`0`")),
@@ -194,8 +228,7 @@ LAYERS = [
     ((conv(sixteenths(0, 4, 2, 3, 3), groups=2),), (1, "`0`", 2)),
     ((conv(sixteenths(0, 4, 2, 3, 3), dilation=np.array([2, 2])),), (1, "`0`", 2)),
     ((conv(sixteenths(0, 4, 2, 3, 3), stride=0),), (1, "`0`", 0)),
-    ((conv(sixteenths(0, 4, 2, 5, 5), padding=1),), (1, "`0`", 2, 0)),
-    ((conv(sixteenths(0, 4, 2, 2, 2)),), (1, "`0`", 0, "even")),
+    ((conv(sixteenths(0, 4, 2, 5, 5), padding=-1),), (1, "`0`", -1, 0)),
     ((conv(sixteenths(0, 4, 2, 2, 2), padding="same"),), (1, "`0`", "same")),
     ((conv(sixteenths(0, 4, 2, 3, 2)),), (1, "`0`", "[4, 2, 3, 2]")),
     ((conv(sixteenths(0, 4, 2, 9, 9), padding=0),), (1, "`0`", "2x8x8")),
@@ -232,3 +265,153 @@ LAYERS += [((FIRST, node, DENSE, lif()), (*facts, 2, "`1`")) for node, facts in 
 def test_unsupported_nodes_are_refused_by_name(read, tmp_path, nodes, facts):
     with refusing(UserError, tmp_path / "net.nir", *facts):
         read(FLAT if nodes[0] is FIRST else IMAGE, *nodes)
+
+
+def graph(shape, *nodes, edges="", out=2, **others):
+    """Nodes as of `chained` plus others by name, whose edges are "a-b b-c" in addition to those of the chain."""
+    named = chained(shape, *nodes, out=out) | others
+    chain = itertools.pairwise(chained(shape, *nodes))
+    return named, [*chain, *(tuple(one.split("-")) for one in edges.split())]
+
+
+def diagonal(*values):
+    return "Linear", {"weight": np.diag(np.array(values, np.float32))}
+
+
+SPAN = np.full(8, 1.0)
+IN, OUT = affine(sixteenths(0, 8, 16), sixteenths(1, 8)), affine(sixteenths(2, 8, 8), sixteenths(3, 8))
+BACK, LOOP = affine(sixteenths(4, 8, 8), sixteenths(5, 8)), ("Linear", {"weight": sixteenths(6, 8, 8)})
+EIGHT, SYN = filled(8), cuba(**{name: one * SPAN for name, one in cuba()[1].items()})
+TWO = IN, EIGHT, OUT, EIGHT
+GRAPHS = {
+    "recurrent": (graph(FLAT, *TWO, r=BACK, edges="1-r r-1"), ["r-1"], "r of 1"),
+    "synaptic": (graph(FLAT, IN, SYN, OUT, EIGHT, r=LOOP, edges="1-r r-1"), ["r-1"], "r of 1"),
+    "recurrent output": (graph(FLAT, *TWO, r=BACK, edges="3-r r-3"), ["r-3"], "r of 3"),
+    "one to one": (graph(FLAT, *TWO, r=diagonal(*SPAN / 2), edges="1-r r-1"), ["r-1"], "r of 1"),
+    "scaled": (graph(FLAT, *TWO, r=("Scale", {"scale": -SPAN / 4}), edges="1-r r-1"), ["r-1"], "rec of 1"),
+    "itself": (graph(FLAT, *TWO, edges="1-1"), ["1-1"], "rec of 1"),
+    "a longer cycle": (graph(FLAT, *TWO, r=BACK, edges="3-r r-1"), ["r-1"], "r of 3"),
+    "scales in a cycle": (
+        graph(FLAT, *TWO, r=BACK, a=("Scale", {"scale": SPAN / 2}), b=scale(8), edges="3-a a-r r-b b-1"),
+        ["b-1"],
+        "r of 3",
+    ),
+    "cycles in a cycle": (graph(FLAT, *TWO, r=BACK, s=LOOP, edges="3-r r-1 3-s s-3"), ["r-1", "s-3"], "r of 3, s of 3"),
+    "two sources": (graph(FLAT, *TWO, a=LOOP, edges="1-a a-3"), [], ""),
+    "two from the image": (graph(FLAT, *TWO, a=IN, edges="input-a a-1"), [], ""),
+    "around a layer": (graph(FLAT, *TWO, edges="1-3"), [], ""),
+    "a shared layer": (graph(FLAT, *TWO, a=EIGHT, b=LOOP, edges="0-a a-b b-3"), [], ""),
+    "around a convolution": (
+        graph(
+            (2, 4, 4),
+            *(CONV, filled(4, 4, 4), SECOND, filled(3, 4, 4), flatten(), WIDE, filled(20)),
+            a=SECOND,
+            edges="1-a a-3",
+            out=20,
+        ),
+        [],
+        "",
+    ),
+    "a recurrent convolution": (
+        graph(
+            (2, 4, 4),
+            *(CONV, filled(4, 4, 4), flatten(), affine(sixteenths(4, 20, 64)), filled(20)),
+            a=conv(sixteenths(2, 4, 4, 3, 3), bias=sixteenths(7, 4)),
+            edges="1-a a-1",
+            out=20,
+        ),
+        ["a-1"],
+        "a of 1",
+    ),
+}
+
+
+def fired(config, tensors, x, steps):
+    """The spikes of each node of neurons [time, batch, ...]."""
+    library = Torch()
+    run = [*library.run(config.graph, library.parameters(config.graph, tensors), x, steps)]
+    return {node.name: np.stack([one.values[node.name] for one in run]) for node in config.graph.neurons}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_match_the_definition(tmp_path, name):
+    (nodes, edges), closing, delayed = GRAPHS[name]
+    path = write(tmp_path / "net.nir", nodes, edges)
+    found = nir_network.read(path, dt=1.0, scale=1.0, time_steps=STEPS)
+    config, tensors = found.config, layouts.on_grid(found.config, found.tensors)
+    for key, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, found.tensors[key])
+    described = {node.name: node for node in config.network.nodes}
+    assert [f"{one.name} of {one.inputs[0].source.lstrip('n')}" for one in config.graph.recurrent] == (
+        delayed.split(", ") if delayed else []
+    )
+    assert all(described[one.name].inputs[0].endswith("@1") for one in config.graph.recurrent)
+    height, width, channels = config.input_shape
+    x = torch.randint(0, 3, (9, channels, height, width), generator=torch.Generator().manual_seed(0)).float()
+    spikes = fired(config, tensors, x, STEPS)
+    entering = x.flatten(1) if nodes["input"][1]["shape"].size == 1 else x
+    pairs = [tuple(one.split("-")) for one in closing]
+    theirs = nir_definition.run_graph(nodes, list(dict.fromkeys(edges)), pairs, entering, STEPS, 1.0)
+    assert len(config.graph.neurons) == len(theirs)
+    for node, expected in theirs.items():
+        assert 0.02 < expected.mean() < 0.98
+        ours = spikes[f"n{node}" if node.isdecimal() else node]
+        np.testing.assert_array_equal(ours.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize(
+    ("parts", "facts"),
+    [
+        (graph(FLAT, *TWO, r=BACK, edges="3-r r-0"), ("`0`", "Affine", "`r`")),
+        (graph(FLAT, *TWO, r=affine(sixteenths(0, 7, 8)), edges="1-r r-1"), ("`1`", "7", "8")),
+        (graph(FLAT, *TWO, r=BACK, edges="1-r r-1 r-3"), ("`1`", "cycle", "r")),
+        (graph(FLAT, *TWO, a=lif(tau=2.0, r=1.0), b=LOOP, edges="0-a a-b b-3"), ("`0`",)),
+        (graph(FLAT, *TWO, a=EIGHT, edges="0-a a-2"), ("`2`", "Affine", "`1` and `a`")),
+        (graph(FLAT, *TWO, a=filled(16), b=IN, edges="input-a a-b b-3"), ("`a`", "LIF")),
+        (graph((2, 4, 4), CONV, lif(), flatten(), affine(sixteenths(4, 8, 64)), lif(), edges="1-1"), ("`1`", "LIF")),
+    ],
+)
+def test_graphs_that_cannot_be_read_name_the_node(tmp_path, parts, facts):
+    with refusing(UserError, *facts):
+        nir_network.read(write(tmp_path / "net.nir", *parts), dt=1.0)
+
+
+@pytest.mark.parametrize("kind", [lif(), cuba()], ids=["LIF", "CubaLIF"])
+def test_neurons_that_subtract_in_the_step_of_the_spike(read, kind):
+    """The definition resets to v_reset; without one, the helper subtracts."""
+    nodes = FIRST, kind, DENSE, lif()
+    found = read(FLAT, *nodes, scale=1.0, time_steps=STEPS, reset="subtract")
+    assert found.config.reset == "deduct"
+    bare = [(name, {key: one for key, one in of.items() if key != "v_reset"}) for name, of in nodes]
+    x = torch.randint(0, 3, (9, 1, 4, 4), generator=torch.Generator().manual_seed(0)).float()
+    tensors = layouts.on_grid(found.config, found.tensors)
+    trace = reference.trace(reference.Step(found.config, tensors), x, STEPS)
+    for layer, expected in zip(trace.spikes.values(), nir_definition.run(bare, x.flatten(1), STEPS, 1.0), strict=True):
+        np.testing.assert_array_equal(layer.numpy(), expected)
+    zero = both(read, nodes)[1]
+    assert not torch.equal(zero.spikes["lif1"], trace.spikes["lif1"])
+
+
+PAPER = Path(__file__).parents[4] / "shared" / "nir"
+"""The networks of NIR's paper, if the project's shared folder has them."""
+
+
+@pytest.mark.skipif(not PAPER.is_dir(), reason="needs the files of NIR's paper in ../shared/nir")
+@pytest.mark.parametrize(
+    ("file", "settings", "resets"),
+    [
+        ("cnn_sinabs", {"written_by": "sinabs"}, {"subtract"}),
+        ("cnn_sinabs", {"written_by": "sinabs", "reset": "zero"}, {"zero"}),
+        ("braille_noDelay_bias_zero", {}, {"clear"}),
+        ("braille_noDelay_noBias_subtract", {"reset": "subtract"}, {"deduct"}),
+    ],
+)
+def test_the_networks_of_the_paper(file, settings, resets):
+    found = nir_network.read(str(PAPER / f"{file}.nir"), divided_by=256, time_steps=10, **settings)
+    tensors = layouts.on_grid(found.config, found.tensors)
+    assert {node.operation.reset for node in found.config.graph.neurons} == resets
+    draw = torch.Generator().manual_seed(0)
+    height, width, channels = found.config.input_shape
+    x = torch.randint(0, 256, (10, 4, channels, height, width), generator=draw).float() / 256
+    assert all(0.001 < spikes.mean() < 0.5 for spikes in fired(found.config, tensors, x, 10).values())
+    assert len(found.config.graph.recurrent) == file.startswith("braille")

@@ -13,6 +13,7 @@ from nir_files import affine, chained, conv, flatten, lif, rebuilt, sixteenths, 
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.config import nodes as config_nodes
 from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
 from csnn_torch.foreign import nir_network
@@ -151,6 +152,7 @@ def read(tmp_path):
         (FLAT, (36,), None, (6, 6, 1)),
         (FLAT, (1, 36), None, (6, 6, 1)),
         (FLAT, (36,), (3, 6, 2), (3, 6, 2)),
+        ((affine(sixteenths(1, 4, 35)), lif()), (35,), None, (1, 35, 1)),
         (FLAT, (), (9, 4, 1), (9, 4, 1)),
         ((flatten(), *FLAT), (1, 4, 9), None, (4, 9, 1)),
     ],
@@ -166,7 +168,6 @@ def test_the_image_size_comes_from_the_file_or_the_user(read, nodes, shape, size
     [
         (IMAGE, (), {"dt": 1.0}, ("no input shape", "input_shape")),
         (IMAGE, (5, 2, 8, 6), {"dt": 1.0}, ("[5, 2, 8, 6]",)),
-        (FLAT, (35,), {"dt": 1.0}, ("35 inputs", "input_shape")),
         (FLAT, (36,), {"dt": 1.0, "input_shape": (5, 7, 1)}, (1, "`0`", "[4, 36]", 35)),
         (IMAGE, (2, 8, 6), {"dt": 1.0, "input_shape": (6, 6, 2)}, (4, "`3`", "[4, 144]", 108)),
         (IMAGE, (2, 8, 6), {"dt": 1.0, "input_shape": (8, 0, 2)}, ("input_shape 8 0 2",)),
@@ -197,3 +198,31 @@ def test_normalized_images_and_their_scale_are_folded_into_the_first_layer(read)
     np.testing.assert_array_equal(found.tensors["fc1.weight"], (weight / 0.5 * (256 / 255)).astype(np.float32))
     np.testing.assert_array_equal(found.tensors["fc1.bias"], (-weight / 0.5 * 0.25).sum(1).astype(np.float32))
     assert found.notes[0].startswith("the normalization of images by mean 0.25 and standard deviation 0.5 is folded")
+
+
+def test_the_nodes_of_a_file_are_a_network_to_train(tmp_path):
+    """`--network FILE.nir` takes the nodes and the neurons, with the file's names; a child process reads them."""
+    nodes = chained((36,), *FLAT[:1], lif(), affine(sixteenths(2, 3, 4)), lif()) | {"b.w": affine(sixteenths(3, 4, 4))}
+    edges = [("input", "0"), ("0", "1"), ("1", "2"), ("2", "3"), ("3", "output"), ("1", "b.w"), ("b.w", "1")]
+    path = write(tmp_path / "net.nir", nodes, edges, metadata={"dt": 1.0})
+    read = config_nodes.read(path)
+    found = {node.name: (node.operation, node.inputs) for node in read.nodes}
+    assert found["n1"] == ("leaky", ("n0", "b_w")) and found["b_w"] == ("linear", ("n1@1",))
+    config = ModelConfig(input_shape=(6, 6, 1), network=read)
+    assert config.graph["n1"].operation["beta"] == 0.75 and config.num_classes == 3
+
+    write(tmp_path / "chain.nir", chained((2, 8, 6), *IMAGE), metadata={"dt": 1.0})
+    made = ModelConfig(input_shape=(8, 6, 2), network=config_nodes.read(str(tmp_path / "chain.nir")))
+    assert [node.name for node in made.graph] == ["conv1", "lif1", "flatten2", "fc1", "lif2"]
+    (tmp_path / "net.nir").write_bytes(b"nothing")
+    for name, fact in (("net.nir", "HDF5"), ("absent.nir", "no such file")):
+        with refusing(UserError, tmp_path / name, fact):
+            config_nodes.read(str(tmp_path / name))
+
+
+def test_a_missing_h5py_is_one_line(tmp_path, monkeypatch):
+    path = write(tmp_path / "net.nir", chained((36,), *FLAT))
+    (tmp_path / "h5py.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with refusing(UserError, path, "h5py", "pip install"):
+        config_nodes.read(path)

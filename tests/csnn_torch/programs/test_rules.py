@@ -97,8 +97,6 @@ def test_an_input_that_is_nearly_lost_is_noted(read):
         (lif(), {"norm_input": False}, ("norm_input=False", "written_by")),
         (INTEGRATE, {"written_by": "snntorch"}, (2, "`1`", "IF", "LIF", "CubaLIF")),
         (cuba(), {"written_by": "sinabs"}, (2, "`1`", "CubaLIF", "IF", "LIF")),
-        (lif(), {"written_by": "sinabs"}, (2, "`1`", "LIF")),
-        (lif(), {"dt": 1.0, "reset": "subtract"}, (2, "`1`", "LIF")),
         (lif(), {"dt": 1.0, "reset": "clear"}, ("reset clear", "subtract", "zero", "none")),
         (lif(v_leak=0.5, tau=4e-6), {"written_by": "norse"}, (2, "`1`", "v_reset", 0, "0.5")),
     ],
@@ -106,6 +104,28 @@ def test_an_input_that_is_nearly_lost_is_noted(read):
 def test_values_that_contradict_the_program_are_refused(read, node, settings, facts):
     with refusing(UserError, *facts):
         read(node, **settings)
+
+
+def test_a_threshold_subtracted_before_the_leak_is_a_reset_of_its_own(read):
+    assert read(lif(), written_by="sinabs").config.reset == "deduct"
+    assert read(lif(), dt=1.0, reset="subtract").config.reset == "deduct"
+    assert read(INTEGRATE, dt=1.0, reset="subtract").config.reset == "subtract"  # without a leak it's the same
+
+
+def test_recurrent_neurons_of_snntorch_add_as_it_does(tmp_path):
+    """Its RLeaky and RSynaptic add their inputs one by one, and reset to zero after that."""
+    weight = affine(sixteenths(0, 4, 4))
+    each = {name: np.full(4, 1e-4 * value) for name, value in (("tau", 4), ("tau_mem", 4), ("tau_syn", 2))}
+    for node, reset, expected in ((lif, "zero", "mute"), (cuba, "zero", "zero"), (lif, "subtract", "subtract")):
+        values = node()[1]
+        neurons = node(**{name: each.get(name, value) for name, value in values.items()})
+        nodes = chained((4,), weight, neurons) | {"rec": weight}
+        edges = [("input", "0"), ("0", "1"), ("1", "output"), ("1", "rec"), ("rec", "1")]
+        path = write(tmp_path / "net.nir", nodes, edges)
+        for program in ("snntorch", None):
+            found = nir_network.read(path, written_by=program, reset=reset).config.graph["n1"].operation
+            assert found.separate == (program == "snntorch")
+            assert found.reset == expected or not program
 
 
 def test_the_reset_of_a_current_depends_on_the_program(read):

@@ -1,6 +1,5 @@
 """csnn.c gives the same bits however it is compiled, or refuses to compile."""
 
-import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import drawn
-from compilers import COMPILERS
+from compilers import COMPILERS, constants, stated_memory
 from networks import network
 
 from csnn_jax.config import ModelConfig
@@ -122,14 +121,10 @@ def test_the_stated_memory_is_correct(built):
         *("averages and sums after, 8 bits", "all pools after, 4 bits"),
     ):
         config, folder = network(name).config, built(name)
-        flash, ram, states = map(int, re.findall(r"(\d+) (?:bytes|of them)", (folder / "network.h").read_text()))
+        flash, ram, states = stated_memory(folder)
         state = program.Library(folder / "libcsnn.so", config)._c.csnn_state_size()
         assert 0 <= state - ram < 8
-        lengths = re.findall(
-            r"static const \w+ \w+\[(\d+)\] =",
-            "".join((folder / name).read_text() for name in ("weights.h", "neurons.h")),
-        )
-        assert flash == 4 * sum(map(int, lengths))
+        assert flash == 4 * constants(folder)
         each = 4 * len(config.kind.states)
         assert states == each * sum(node.size for node in config.graph.neurons)
 

@@ -30,7 +30,7 @@ def test_the_leaky_step_matches_the_handwritten_one():
     assert body(text, "step_subtract") == [
         f"const float mem0 = {at};",
         "const float fired1 = mem0 > p.threshold ? 1.0f : 0.0f;",
-        f"{at} = unit * (p.beta * mem0) + current - fired1 * p.threshold;",
+        f"{at} = unit * (p.beta * mem0) + current[0] - fired1 * p.threshold;",
     ]
     assert body(text, "step") == ["step_subtract(p, states, c, current, unit);"]
     assert body(text, "spikes") == [f"const float mem0 = {at};", "return mem0 > p.threshold;"]
@@ -49,18 +49,18 @@ def _threshold(values, state):
     return values["threshold"] + (state["rise"] - 0.0625)
 
 
-def _adaptive(ops, values, state, current, reset):
+def _adaptive(ops, values, state, currents, reset):
     """Each spike raises the threshold for a while, and the membrane also gets its value from two steps ago."""
     fired = ops.fired(state["mem"], _threshold(values, state))
     rise = ops.decayed(values["alpha"], state["rise"]) + ops.masked(fired, 0.25)
-    new = ops.decayed(1 - values["beta"], state["last"] - (state["mem"] - current))
+    new = ops.decayed(1 - values["beta"], state["last"] - (state["mem"] - currents[0]))
     decayed = ops.decayed(values["beta"], ops.decayed(0.9, state["mem"]) - ops.masked(fired, state["mem"]))
     return {"last": state["mem"], "rise": rise, "mem": 0.1 + (new + decayed) + rise - (0.3 - new)}
 
 
-def _counter(ops, values, state, current, reset):
+def _counter(ops, values, state, currents, reset):
     """Nothing decays."""
-    return {"mem": state["mem"] + current}
+    return {"mem": state["mem"] + currents[0]}
 
 
 def made_up(step, states, threshold):

@@ -54,7 +54,7 @@ def test_the_program_and_the_library_give_the_same_answers(built, name):
         assert (answered, found.tolist()) == (answer, expected_scores.tolist())
     count = ctypes.c_int32()
     library._c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
-    for number, layer in enumerate(config.graph.weighted):
+    for number, layer in enumerate(config.graph.neurons):
         membranes = library._c.csnn_membranes(library._state, number, ctypes.byref(count))[: count.value]
         assert membranes == expected(name)[f"{layer.name}.last membrane"][-1].ravel().tolist()
 
@@ -141,7 +141,7 @@ def test_it_compiles_without_warnings_everywhere_and_sanitizers_find_nothing(bui
 
 def test_the_network_needs_no_heap_and_no_library(built):
     folder = built("dark half")
-    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "pools.h", *GENERATED))
+    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "copies.h", *GENERATED))
     assert set(re.findall(r"#include <(.+)>", network)) == {"stddef.h", "stdint.h", "float.h", "stdbool.h"}
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
     allowed = {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # which a compiler adds on its own

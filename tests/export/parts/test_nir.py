@@ -63,7 +63,7 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
 def test_nirs_own_equations_give_the_same_spikes(name: str) -> None:
     graph = nir.read(nir_file("snntorch", name))
     found = equations(graph, torch_input(name), network(name).config.time_steps)
-    for layer, spikes in zip(network(name).config.graph.weighted, map(last, found), strict=True):
+    for layer, spikes in zip(network(name).config.graph.neurons, map(last, found), strict=True):
         np.testing.assert_array_equal(spikes, expected(name)[f"{layer.name}.spikes"])
 
 
@@ -82,7 +82,7 @@ def test_norses_own_rounding_gives_the_same_spikes(name: str, tmp_path: Path) ->
     config, program, path = network(name).config, PROGRAMS["norse"], tmp_path / "file.nir"
     nir_graph.write(path, config, network(name).tensors, program.target)
     layers = simulate(path, program, torch_input(name), config.time_steps)
-    for layer, spikes in zip(config.graph.weighted, map(last, layers), strict=True):
+    for layer, spikes in zip(config.graph.neurons, map(last, layers), strict=True):
         np.testing.assert_array_equal(spikes, expected(name)[f"{layer.name}.spikes"])
 
 

@@ -1,0 +1,250 @@
+"""Networks that aren't chains: every state equals torch's in every step, however csnn.c is compiled."""
+
+import subprocess
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from compilers import COMPILERS, SANITIZE, STRICT, constants, stated_memory
+from refusals import assert_line, refusing
+
+from csnn_jax import NodeConfig
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid, with_exponents
+from csnn_jax.window import output, summed
+from export import parts, reference
+from export.c import headers, layout, program
+from export.proof.runners import window
+
+STEPS, IMAGES, RANDOM = 8, 3, 4
+FLAGS = (("-O0",), ("-O3", "-ffp-contract=fast", "-march=native"))
+
+
+def chain(*recurrent: str, **fields: Any) -> ModelConfig:
+    shape = {"input_shape": (6, 5, 2), "conv_channels": (), "hidden": (11,), "num_classes": 5, "time_steps": STEPS}
+    return ModelConfig(**{**shape, "recurrent": recurrent, **fields})
+
+
+def node(name: str, operation: str, inputs: str, **settings: Any) -> NodeConfig:
+    return NodeConfig(name, operation, inputs.split(), **settings)
+
+
+def conv(name: str, inputs: str, stride: int = 1, **settings: Any) -> NodeConfig:
+    return node(name, "convolution", inputs, channels=9, kernel=3, padding=1, stride=stride, **settings)
+
+
+def linear(name: str, inputs: str, channels: int, **settings: Any) -> NodeConfig:
+    return node(name, "linear", inputs, channels=channels, **settings)
+
+
+def graph(*nodes: NodeConfig, **fields: Any) -> ModelConfig:
+    return ModelConfig(**{"input_shape": (6, 5, 2), "time_steps": STEPS, "network": nodes, **fields})
+
+
+def feedback(**fields: Any) -> ModelConfig:
+    """Feedback, an image that enters twice, an overwritten list, separate currents, names that C can't have or has."""
+    return graph(
+        node("flat", "flatten", "image"),
+        linear("in-1", "flat", 10),
+        linear("back", "answer@1", 10, bias=False),
+        node("self", "one_to_one", "first@1", channels=10, bias=True),
+        node("first", "synaptic", "in-1 back self", alpha=0.7, beta=0.9, threshold=0.8, separate=True, reset="zero"),
+        linear("in_1", "first", 4),
+        linear("csnn", "flat", 4),
+        linear("late", "first@1", 4),
+        node("answer", "leaky", "in_1 csnn late", beta=0.8, learn=["threshold"], per_channel=["threshold"]),
+        **fields,
+    )
+
+
+def convolutions(**fields: Any) -> ModelConfig:
+    """A recurrent convolution, pools before and after weights, a pool that two layers read, and overwritten lists."""
+    return graph(
+        conv("conv1", "image"),
+        conv("again", "lif1@1", bias=False),
+        node("lif1", "leaky", "conv1 again", beta=0.9, reset="mute"),
+        node("most", "max_pool", "lif1"),
+        node("mean", "avg_pool", "lif1@1"),
+        conv("conv2", "most"),
+        conv("conv3", "mean"),
+        conv("late", "lif1@1", bias=False),
+        node("summed", "sum_pool", "late"),
+        conv("small", "image"),
+        node("best", "max_pool", "small"),
+        node("lif2", "leaky", "conv2 conv3 summed best", threshold=2.0, separate=True, reset="zero"),
+        node("flat1", "flatten", "lif1"),
+        node("flat2", "flatten", "lif2@1"),
+        node("flat3", "flatten", "most"),
+        linear("fc1", "flat1", 4),
+        linear("fc2", "flat2", 4, bias=False),
+        linear("fc3", "flat3", 4),
+        node("answer", "leaky", "fc1 fc2 fc3", integrator=True),
+        **fields,
+    )
+
+
+def at_rest(**fields: Any) -> ModelConfig:
+    """Neurons with negative thresholds, which count as having spiked before the first step."""
+    return graph(
+        node("flat", "flatten", "image"),
+        linear("fc1", "flat", 9, bias=False),
+        linear("rec1", "lif1@1", 9, bias=False),
+        node("one1", "one_to_one", "lif1@1", channels=9),
+        node("lif1", "leaky", "fc1 rec1 one1", learn=["threshold"]),
+        linear("fc2", "lif1", 3),
+        linear("late", "lif1@1", 3),
+        node("lif2", "leaky", "fc2 late", integrator=True),
+        **fields,
+    )
+
+
+NETWORKS = {
+    "leaky, both layers": chain("fc1", "fc2", beta=0.9),
+    "one weight for each neuron, zero": chain("fc1:one", "fc2", reset="zero", encoding="rate"),
+    "synaptic, integrator": chain("fc1", "fc2:one", neuron="synaptic", output="integrator", per_channel=("alpha",)),
+    "convolutions before, 8 bits": chain("fc1", conv_channels=(6, 7), pool="sum", pool_after=True, weight_bits=8),
+    "three layers, 4 bits": chain("fc1", "fc2:one", "fc3", hidden=(12, 14), weight_bits=4, reset="mute"),
+    "2 bits": chain("fc1", "fc2", weight_bits=2),
+    "feedback": feedback(),
+    "feedback, 8 bits": feedback(weight_bits=8),
+    "feedback, 3 bits, latency": feedback(weight_bits=3, encoding="latency"),
+    "convolutions": convolutions(),
+    "convolutions, 4 bits": convolutions(weight_bits=4),
+    "convolutions, 8 bits, counts": convolutions(weight_bits=8, scale=1.0, input_bits=3),
+    "at rest": at_rest(),
+}
+
+
+def drawn(config: ModelConfig, seed: int) -> Tensors:
+    """Parameters for which all neurons spike now and then."""
+    rng, tensors = np.random.default_rng(seed), dict[str, np.ndarray]()
+    for name, shape in expected_shapes(config).items():
+        if name.endswith(".exponents"):
+            continue
+        values = rng.normal(0.05, 2 / np.sqrt(max(1, np.prod(shape[1:]))), shape)
+        if name.endswith(".threshold"):
+            values = rng.uniform(-0.6, -0.2, shape) if config == NETWORKS["at rest"] else rng.uniform(0.3, 0.9, shape)
+        elif name.rpartition(".")[2] in ("alpha", "beta"):
+            values = rng.uniform(0.3, 0.95, shape)
+        tensors[name] = values.astype(np.float32)
+    return on_grid(config, with_exponents(config, tensors))
+
+
+def random_network(seed: int) -> ModelConfig:
+    """Convolutions and linear layers with random edges, neurons and bits."""
+    rng = np.random.default_rng(seed)
+    convolutions, linears = rng.integers(0, 3), rng.integers(1, 4)
+    nodes, layers = list[NodeConfig](), convolutions + linears
+    for layer in range(layers):
+        wide = layer < convolutions
+        sources = [f"lif{layer - 1}" if layer else "image"]
+        for other in range(layers):
+            if rng.random() < 0.35 and (other < convolutions or not wide):
+                sources.append(f"lif{other}@1" if other >= layer or rng.random() < 0.5 else f"lif{other}")
+        if rng.random() < 0.3:
+            sources.append("image")
+        currents = []
+        for number, source in enumerate(sources):
+            currents.append(f"from{layer}_{number}")
+            bias = bool(rng.random() < 0.5)
+            if wide:
+                nodes.append(conv(currents[-1], source, bias=bias))
+                continue
+            if source == "image" or int(source[3]) < convolutions:
+                nodes.append(node(f"flat{layer}_{number}", "flatten", source))
+                source = nodes[-1].name
+            elif rng.random() < 0.4:
+                nodes.append(node(currents[-1], "one_to_one", source, channels=6, bias=bias))
+                continue
+            nodes.append(linear(currents[-1], source, 6, bias=bias))
+        kind, reset = ("leaky", "mute") if rng.random() < 0.5 else ("synaptic", "clear")
+        reset = rng.choice([reset, "subtract", "zero", "none"])
+        settings = {"reset": str(reset), "separate": bool(rng.random() < 0.4), "threshold": 2.0, "beta": 0.8}
+        settings |= {"learn": ["beta"], "per_channel": ["beta"]} if rng.random() < 0.3 else {}
+        nodes.append(node(f"lif{layer}", kind, " ".join(currents), **settings))
+    order = rng.permutation(len(nodes))
+    return graph(*(nodes[place] for place in order), weight_bits=[None, None, 8, 4, 2][rng.integers(5)])
+
+
+def case(name: str | int) -> tuple[ModelConfig, Tensors, torch.Tensor]:
+    """A network, its parameters and inputs: one of `NETWORKS`, or a random one."""
+    config = NETWORKS[name] if isinstance(name, str) else random_network(name)
+    images = np.random.default_rng(2).integers(0, 2**config.pixels.bits, (IMAGES, *config.input_shape)).astype(np.uint8)
+    return config, drawn(config, 0), reference.inputs(config, images)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", [*NETWORKS, *range(RANDOM)])
+def test_every_state_is_torchs(tmp_path, name, compiler):
+    config, tensors, x = case(name)
+    program.write_sources(tmp_path, config, tensors)
+    step = reference.Step(config, tensors)
+    expected = reference.trace(step, x, STEPS)
+    rates = {node.name: expected.spikes[node.name].mean().item() for node in config.graph.spiking}
+    assert isinstance(name, int) or all(0.02 < rate < 0.98 for rate in rates.values()), rates
+    scores = summed(output(config, *expected)).numpy()
+    for number, flags in enumerate(FLAGS):
+        path = tmp_path / f"{number}.so"
+        command = [*compiler, *STRICT, *flags, "-fPIC", "-shared", "csnn.c", "-o", path]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        library = program.Library(path, config)
+        trace = window(library.step, step, x, STEPS)
+        for layer, states in expected.states.items():
+            for state, values in states.items():
+                np.testing.assert_array_equal(trace.states[layer][state], values.numpy(), f"{flags} {layer} {state}")
+        for sample, wanted in zip(program.samples(config, x.numpy()), scores, strict=True):
+            np.testing.assert_array_equal(library.classify(np.ascontiguousarray(sample))[1], wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", ["feedback", "convolutions, 4 bits", "three layers, 4 bits", "at rest"])
+def test_sanitizers_find_nothing(tmp_path, name, compiler):
+    config, tensors, x = case(name)
+    program.write_sources(tmp_path, config, tensors)
+    command = [*compiler, *STRICT, *SANITIZE, "-O1", "main.c", "events.c", "csnn.c", "-o", "csnn"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    trace = reference.trace(reference.Step(config, tensors), x, STEPS)
+    found = program.answers(tmp_path / "csnn", program.samples(config, x.numpy()))[1]
+    np.testing.assert_array_equal(found, summed(output(config, *trace)).numpy())
+
+
+@pytest.mark.parametrize("name", ["feedback", "feedback, 8 bits", "convolutions", "three layers, 4 bits"])
+def test_the_stated_memory_is_correct(tmp_path, name):
+    config, tensors, _ = case(name)
+    program.write_sources(tmp_path, config, tensors)
+    flash, ram, _ = stated_memory(tmp_path)
+    state = program.Library(program.build(tmp_path, tmp_path).library, config).state_bytes
+    assert 0 <= state - ram < 8
+    assert flash == headers.weight_bytes(config) == 4 * constants(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "names"),
+    [
+        ((node("small", "avg_pool", "image"), conv("conv", "small")), ("small", "image")),
+        (
+            (conv("one", "image"), node("pool-1", "max_pool", "one"), node("conv", "max_pool", "pool-1", size=2)),
+            ("conv", "pool-1"),
+        ),
+    ],
+    ids=["a pooled image", "a pool of a pool"],
+)
+def test_pools_that_c_lacks_are_refused_by_name(tmp_path, nodes, names):
+    config = graph(
+        *nodes,
+        node("last", "leaky", "conv"),
+        node("flat", "flatten", "last"),
+        linear("fc", "flat", 3),
+        node("answer", "leaky", "fc"),
+        input_shape=(8, 8, 1),
+    )
+    tensors = drawn(config, 0)
+    reason = layout.reason_against(config, tensors)
+    assert_line(reason, *names)
+    assert not [name for part in parts.possible(config, tensors) for name in part.what if "c/" in name]
+    with refusing(ValueError, *names):
+        program.write_sources(tmp_path, config, tensors)
+    assert not [*tmp_path.iterdir()]

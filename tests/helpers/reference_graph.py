@@ -1,0 +1,236 @@
+"""What docs/design.md says that a graph of nodes computes, written from that page alone, in NumPy.
+
+It shares no code with the engines, so tests can compare them with it. A network is a list of JSON objects (section 4),
+`settings` are those of `reference_layers` that aren't about blocks, and `tensors` has torch's names and layouts. Arrays
+over time are [T, B, H, W, C] or [T, B, N].
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from reference_grids import rounded
+from reference_layers import Settings
+from reference_nodes import NEURONS, WEIGHTED, Described, Node, built
+from reference_numpy import Array, States, Tensors, heaviside, network_input, places, summed, surrogate
+
+
+def taken(one: Node, shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    """For each pixel of a window, its index in all windows."""
+    return places(one.size, one.stride, shape)
+
+
+def widened(one: Node, x: Array) -> Array:
+    around = (one["padding"] or 0,) * 2
+    return np.pad(x, [(0, 0), around, around, (0, 0)])
+
+
+def computed(one: Node, weight: Array | None, bias: Array | float, x: Array) -> Array:
+    """The output of a node without state for an input [B, ...]."""
+    if one.kind == "convolution":
+        assert weight is not None
+        wide, taps = widened(one, x), weight.reshape(*weight.shape[:2], -1)
+        return sum((wide[index] @ taps[:, :, i].T for i, index in enumerate(taken(one, one.shape))), start=bias)
+    if one.kind == "linear":
+        assert weight is not None
+        return x @ weight.T + bias
+    if one.kind == "one_to_one":
+        return x * weight + bias
+    if one.kind == "flatten":
+        return x if x.ndim == 2 else np.moveaxis(x, -1, 1).reshape(len(x), -1)
+    windows = np.stack([x[index] for index in taken(one, one.shape)])
+    if one.kind == "max_pool":
+        return windows.max(0)
+    return windows.sum(0) / (len(windows) if one.kind == "avg_pool" else 1)
+
+
+def parameters(one: Node, tensors: Tensors, dtype: Any) -> dict[str, Array]:
+    """A neuron's parameters, not clipped."""
+    return {name: np.asarray(tensors.get(f"{one.name}.{name}", one[name]), dtype) for name in NEURONS[one.kind]}
+
+
+def clipped(values: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: value if name == "threshold" else np.clip(value, 0, 1) for name, value in values.items()}
+
+
+def stepped(one: Node, values: Mapping[str, Array], state: dict[str, Array], currents: list[Array]) -> dict[str, Array]:
+    """The state after a step, one operation at a time."""
+    u, theta, beta, reset = state["membrane"], values["threshold"], values["beta"], one.resets
+    r = heaviside(u - theta)
+    result = {}
+    if one.kind == "synaptic":
+        a = values["alpha"] * state["synaptic"]
+        for current in currents:
+            a = a + current
+        result["synaptic"], currents = a, [a]
+    if reset == "clear" or (reset == "zero" and one.kind == "leaky"):
+        u = (1 - r) * u
+    u = beta * u
+    for current in currents:
+        u = u + current
+    if reset == "subtract":
+        u = u - r * theta
+    if reset == "mute" or (reset == "zero" and one.kind == "synaptic"):
+        u = (1 - r) * u
+    return result | {"membrane": u}
+
+
+def trace(described: Described, settings: Settings, tensors: Tensors, x: Any, dtype: Any = np.float32) -> States:
+    """The whole window.
+
+    Args:
+        described: The network's nodes as JSON objects.
+        settings: See `reference_layers`; those about blocks don't matter.
+        tensors: Master weights, rounded here, and whichever of `lif1.beta` etc. aren't among the nodes' settings.
+        x: [B, H, W, C] or [T, B, H, W, C]. See `network_input`.
+        dtype: The type of the states. Sums are added in float64, and in float32 they have to fit.
+
+    Returns:
+        For each node its `output`, and for neurons their `membrane`, `spikes`, perhaps `synaptic`, and `current` unless
+        they're separate: the sum of their inputs.
+    """
+    nodes, grids = built(described, settings), rounded(described, settings, tensors)
+    frames = network_input(settings, x)
+    neurons = [one for one in nodes.values() if one.kind in NEURONS]
+    values = {one.name: clipped(parameters(one, tensors, dtype)) for one in neurons}
+    zeros = {one.name: np.zeros((frames.shape[1], *one.shape), dtype) for one in neurons}
+    states = {one.name: {name: zeros[one.name] for name in ("membrane", "synaptic")} for one in neurons}
+    history: dict[str, dict[str, list[Array]]] = {name: {} for name in nodes}
+
+    def spikes(one: Node) -> Array:
+        u = states[one.name]["membrane"]
+        return np.zeros_like(u) if one["integrator"] else heaviside(u - values[one.name]["threshold"])
+
+    for frame in frames:
+        before = {one.name: spikes(one).astype(np.float64) for one in neurons}
+        outputs: dict[str, Array] = {"image": frame}
+        for name, one in nodes.items():
+            entering = [before[source] if delay else outputs[source] for source, delay in one.inputs]
+            records = history[name]
+            if one.kind in NEURONS:
+                if not one["separate"]:
+                    entering = [sum(entering[1:], start=entering[0])]
+                    records.setdefault("current", []).append(entering[0].astype(dtype))
+                currents = [current.astype(dtype) for current in entering]
+                for current, exact in zip(currents, entering, strict=True):
+                    assert (current == exact).all() or dtype != np.float32, f"{name}: a sum doesn't fit float32"
+                states[name] = stepped(one, values[name], states[name], currents)
+                outputs[name] = spikes(one).astype(np.float64)
+                for key, array in (states[name] | {"spikes": spikes(one)}).items():
+                    records.setdefault(key, []).append(array)
+            elif name != "image":
+                bias = grids.get(f"{name}.bias", 0.0)
+                outputs[name] = computed(one, grids.get(f"{name}.weight"), bias, entering[0])
+            records.setdefault("output", []).append(outputs[name])
+    return {name: {key: np.stack(arrays) for key, arrays in records.items()} for name, records in history.items()}
+
+
+# The backward pass
+
+
+def passed_back(one: Node, weight: Array | None, x: Array, d: Array) -> tuple[Array | float, Array]:
+    """The gradients of a stateless node's weight and input [B, ...]."""
+    if one.kind == "convolution":
+        assert weight is not None
+        wide, taps = widened(one, x), weight.reshape(*weight.shape[:2], -1)
+        d_wide, d_taps, p = np.zeros_like(wide), np.zeros_like(taps), one["padding"] or 0
+        for i, index in enumerate(taken(one, one.shape)):
+            d_taps[:, :, i] = np.einsum("bhwo,bhwi->oi", d, wide[index])
+            d_wide[index] += d @ taps[:, :, i]
+        return d_taps.reshape(weight.shape), d_wide[:, p : d_wide.shape[1] - p, p : d_wide.shape[2] - p]
+    if one.kind == "linear":
+        assert weight is not None
+        return d.T @ x, d @ weight
+    if one.kind == "one_to_one":
+        assert weight is not None
+        return (d * x).sum(0), d * weight
+    if one.kind == "flatten":
+        height, width, channels = x.shape[1:] if x.ndim == 4 else (1, 1, 0)
+        return 0.0, d if x.ndim == 2 else np.moveaxis(d.reshape(-1, channels, height, width), 1, -1)
+    indices, result = taken(one, one.shape), np.zeros(x.shape)
+    first = np.stack([x[index] for index in indices]).argmax(0)
+    for i, index in enumerate(indices):
+        share = first == i if one.kind == "max_pool" else 1 / (len(indices) if one.kind == "avg_pool" else 1)
+        result[index] += d * share
+    return 0.0, result
+
+
+def gradients(
+    described: Described, settings: Settings, tensors: Tensors, x: Any, cotangents: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Array]:
+    """The backward pass of the page's section 2, by hand, in float64.
+
+    Args:
+        described: That of `trace`, as are `settings`, `tensors` and `x`.
+        cotangents: Of `spikes`, `membrane` and `synaptic` [T, B, ...], by neurons; what's absent is 0.
+
+    Returns:
+        The gradients of all weights, biases and parameters under their names in `tensors`, and that of the network's
+        input under `x`, in its shape; for integers it's the gradient of x / scale.
+    """
+    nodes, grids, derivative = built(described, settings), rounded(described, settings, tensors), surrogate(settings)
+    forward = trace(described, settings, tensors, x, np.float64)
+    output = {name: forward[name]["output"] for name in nodes}
+    d_output = {name: np.zeros(array.shape) for name, array in output.items()}
+    neurons = [one for one in nodes.values() if one.kind in NEURONS]
+    values = {one.name: parameters(one, tensors, np.float64) for one in neurons}
+    d_later = {one.name: {"membrane": 0.0, "synaptic": 0.0} for one in neurons}
+    d_before = {one.name: np.zeros(output[one.name].shape[1:]) for one in neurons}
+    uses: dict[str, dict[str, list[Array]]] = {one.name: {name: [] for name in values[one.name]} for one in neurons}
+    result: dict[str, Any] = {name: np.zeros(array.shape) for name, array in grids.items() if "exponents" not in name}
+
+    def neurons_back(one: Node, t: int) -> Array:
+        """The gradient of each current."""
+        name, inside = one.name, clipped(values[one.name])
+        of, theta, reset, synaptic = forward[name], inside["threshold"], one.resets, one.kind == "synaptic"
+        wanted = {key: np.asarray(array)[t] for key, array in cotangents.get(name, {}).items()}
+        u = of["membrane"]
+        earlier = u[t - 1] if t else np.zeros_like(u[0])
+        stays = 1 - heaviside(earlier - theta)
+        d_spikes = d_output[name][t] + wanted.get("spikes", 0.0)
+        through = np.zeros_like(earlier) if one["integrator"] else derivative(u[t] - theta) * d_spikes
+        d_u = d_later[name]["membrane"] + through + wanted.get("membrane", 0.0)
+        d_sum = d_u * stays if reset == "mute" or (reset == "zero" and synaptic) else d_u
+        d_left = d_sum * stays if reset == "clear" or (reset == "zero" and not synaptic) else d_sum
+        d_later[name]["membrane"] = inside["beta"] * d_left
+        uses[name]["beta"].append(d_left * earlier)
+        uses[name]["threshold"].append(-through - ((1 - stays) * d_u if reset == "subtract" else 0.0))
+        if not synaptic:
+            return d_sum
+        d_a = d_sum + d_later[name]["synaptic"] + wanted.get("synaptic", 0.0)
+        d_later[name]["synaptic"] = inside["alpha"] * d_a
+        uses[name]["alpha"].append(d_a * (of["synaptic"][t - 1] if t else 0.0))
+        return d_a
+
+    for t in reversed(range(len(output["image"]))):
+        for name, one in reversed(nodes.items()):
+            if one.kind in NEURONS:
+                d_current = neurons_back(one, t)
+                for source, _ in one.inputs:
+                    d_output[source][t] += d_current
+            elif name != "image":
+                ((source, delay),) = one.inputs
+                d = d_output[name][t]
+                first = delay and not t
+                initial = heaviside(-values[source]["threshold"]) + np.zeros_like(d_before[source]) if first else None
+                entering = output[source][t - delay] if initial is None else initial
+                d_weight, d_input = passed_back(one, grids.get(f"{name}.weight"), entering, d)
+                if one.kind in WEIGHTED:
+                    result[f"{name}.weight"] += d_weight
+                if one.kind in WEIGHTED and one.has_bias:
+                    result[f"{name}.bias"] += d.reshape(-1, d.shape[-1]).sum(0)
+                (d_before[source] if first else d_output[source][t - delay])[...] += d_input
+    for one in neurons:
+        theta = values[one.name]["threshold"]
+        if not one["integrator"]:
+            uses[one.name]["threshold"].append(
+                -derivative(np.zeros_like(d_before[one.name]) - theta) * d_before[one.name]
+            )
+        for name, arrays in uses[one.name].items():
+            if name == "threshold" and one["integrator"]:
+                continue
+            value, use = values[one.name][name], np.stack(arrays)
+            inside = name == "threshold" or ((value >= 0) & (value <= 1))
+            result[f"{one.name}.{name}"] = summed(use, value.shape) * inside
+    result["x"] = d_output["image"] if np.ndim(x) == 5 else d_output["image"].sum(0)
+    return result

@@ -1,0 +1,180 @@
+"""The reference for graphs against hand calculations, its other half for chains, and both frameworks' gradients."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference_graph as reference
+import reference_numpy
+import torch
+from flax import nnx
+from networks import NETWORKS, Network, network
+from reference_grids import rounded
+from reference_networks import cotangents
+from reference_networks import network as random_network
+from reference_nodes import built, chain
+from reference_settings import settings_of
+from refusals import refusing
+
+from csnn_jax.config.network import surrogate_of
+from csnn_jax.data.images import as_floats
+from csnn_jax.engine import scan
+from csnn_jax.network.model import from_tensors, tensors
+from csnn_torch import model as companion
+
+ONE = {"input_shape": (1, 1, 1), "input_bits": 12}
+FLAT = {"name": "flat", "operation": "flatten", "inputs": ["image"]}
+FC = {"name": "fc", "operation": "linear", "inputs": ["flat"], "channels": 1, "bias": False}
+REC = {"name": "rec", "operation": "one_to_one", "inputs": ["lif@1"], "channels": 1}
+LIF = {"name": "lif", "operation": "leaky", "inputs": ["fc", "rec"]}
+
+
+def steps(currents: list[float], weight: float, **settings: Any) -> dict[str, list[float]]:
+    """The states of one neuron that also gets `weight` times its last spike."""
+    values = {"fc.weight": np.ones((1, 1)), "rec.weight": np.array([weight])}
+    x = np.reshape(currents, (-1, 1, 1, 1, 1))
+    states = reference.trace([FLAT, FC, REC, LIF | settings], ONE, values, x)["lif"]
+    return {name: array.ravel().tolist() for name, array in states.items()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "membranes"),
+    [
+        ({}, [0.75, 1.125, 0.8125, 2.40625]),
+        ({"separate": True}, [0.75, 1.125, 0.8125, 2.40625]),
+        ({"reset": "zero"}, [0.75, 1.125, 1.25, 2.5]),
+        ({"reset": "mute"}, [0.75, 1.125, 0.0, 2.0]),
+        ({"reset": "mute", "separate": True}, [0.75, 1.125, 0.0, 2.0]),
+        ({"reset": "none"}, [0.75, 1.125, 1.8125, 3.40625]),
+    ],
+)
+def test_a_recurrent_neuron(settings: dict[str, Any], membranes: list[float]) -> None:
+    assert steps([0.75, 0.75, 0.75, 2.0], 0.5, **settings)["membrane"] == membranes
+
+
+def test_spikes_before_the_first_step_follow_from_the_threshold() -> None:
+    values = {"fc.weight": np.ones((1, 1)), "rec.weight": np.array([0.25]), "lif.threshold": np.array(-1.0)}
+    states = reference.trace([FLAT, FC, REC, LIF | {"reset": "none"}], ONE, values, np.zeros((2, 1, 1, 1, 1)))
+    assert states["lif"]["membrane"].ravel().tolist() == [0.25, 0.375]
+
+
+def test_a_group_has_one_unit() -> None:
+    # t = 9 + 9 = 18: P = 24 - 5 = 19. fc: b = 8, e = 2^-8, x = 0; rec: b = 0, e = 1, x = 4. X = 4, u = 2^-15.
+    values = {"fc.weight": np.full((1, 1), 0.7), "rec.weight": np.array([9.3])}
+    grids = rounded([FLAT, FC, REC, LIF], ONE | {"input_bits": 8}, values)
+    assert grids["rec.weight"].item() == np.rint(9.3 * 2**15) / 2**15
+    assert grids["fc.weight"].item() == np.rint(0.7 * 2**7) / 2**7  # multiples of u / e
+    few = rounded([FLAT, FC, REC, LIF], ONE | {"input_bits": 8, "weight_bits": 6}, values)
+    assert few["fc.weight"].item() == np.rint(0.7 * 2**5) / 2**5
+    alone = rounded([FLAT, FC, REC, LIF | {"separate": True}], ONE | {"input_bits": 8}, values)
+    assert alone["fc.weight"].item() == np.rint(0.7 * 2**12) / 2**12
+
+
+def test_a_cycle_and_an_island_are_errors() -> None:
+    with refusing(ValueError, "cycle"):
+        built([FLAT, FC, REC | {"inputs": ["lif"]}, LIF], ONE)
+    with refusing(ValueError, "image"):
+        built([FLAT, FC, LIF | {"inputs": ["fc"]}, REC | {"name": "x", "operation": "leaky", "inputs": ["x"]}], ONE)
+
+
+STACKS = (
+    {"pool": ("sum", "none"), "reset": "none", "stride": (1, 2), "no_bias": True, "weight_bits": 6},
+    {"pool_after": True, "pool": ("max", "avg"), "neuron": "synaptic", "kernel_size": (5, 3)},
+    {"neuron": ("synaptic", "leaky") * 2, "reset": ("clear", "zero", "zero", "subtract"), "output": "integrator"},
+    {"kernel_size": 2, "padding": "valid", "pool_stride": 1, "weight_bits": 2},
+    {"conv_channels": (), "hidden": (7, 5), "weight_bits": 8, "scale": 4096, "input_bits": 12},
+)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_both_references_agree_on_chains(stack: dict[str, Any]) -> None:
+    settings, values, x = random_network(11, **stack)
+    nodes = chain(settings)
+    grids = rounded(nodes, settings, values)
+    for name, array in reference_numpy.rounded(settings, values).items():
+        np.testing.assert_array_equal(grids.pop(name), array)
+    assert not grids
+    layers, states = reference_numpy.trace(settings, values, x), reference.trace(nodes, settings, values, x)
+    for number, layer in enumerate(layers.values(), 1):
+        for kind in layer.keys() & {"membrane", "spikes", "synaptic", "current"}:
+            np.testing.assert_array_equal(states[f"lif{number}"][kind], layer[kind])
+    weights = cotangents(3, layers)
+    renamed = {f"lif{number}": values for number, values in enumerate(weights.values(), 1)}
+    gradients = reference.gradients(nodes, settings, values, x, renamed)
+    for name, array in reference_numpy.gradients(settings, values, x, weights).items():
+        np.testing.assert_allclose(gradients.pop(name), array, rtol=1e-9, atol=1e-9)
+    assert not gradients
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if network(name).config.network is None][:8])
+def test_both_references_agree_on_the_matrixs_chains(name: str) -> None:
+    one = network(name)
+    layers = reference_numpy.trace(settings_of(one.config), one.masters, one.x)
+    for layer, states in zip(layers.values(), one.layers.values(), strict=True):
+        np.testing.assert_array_equal(layer["membrane"], states["membrane"])
+
+
+def in_float64(name: str) -> tuple[Network, dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    """A network, its masters in float64, the reference's gradients for random cotangents of membranes, and x."""
+    one = network(name)
+    x = as_floats(one.x, one.config).astype(np.float64)
+    masters = {key: value.astype(np.float64) for key, value in one.masters.items()}
+    settings = settings_of(one.config) | {"surrogate": surrogate_of(one.config)}
+    weights = random_cotangents(one)
+    return one, masters, reference.gradients(one.described, settings, masters, x, weights), x
+
+
+def random_cotangents(one: Network) -> dict[str, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(5)
+    return {name: {"membrane": rng.normal(size=state["membrane"].shape)} for name, state in one.layers.items()}
+
+
+GRAPHS = ("recurrent", "recurrent, one weight, synaptic", "feedback", "branches", "mixed neurons", "separate inputs")
+
+
+def check(one: Network, gradients: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Checks the gradients of everything that's learned."""
+    nodes = one.config.graph
+    learned = {f"{node.name}.{name}" for node in nodes.neurons for name in node.operation.learned}
+    learned |= {f"{node.name}.weight" for node in nodes.weighted}
+    learned |= {f"{node.name}.bias" for node in nodes.weighted if node.bias}
+    for name in learned:
+        bound = 1e-10 * max(1, np.abs(expected[name]).max())
+        np.testing.assert_allclose(gradients[name], expected[name], rtol=0, atol=bound, err_msg=name)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_gradients_through_time_equal_the_engines(name: str) -> None:
+    one, masters, expected, x = in_float64(name)
+    weights = random_cotangents(one)
+    with jax.enable_x64(True):
+        graph, parameters, rest = nnx.split(from_tensors(one.config, masters, jnp.float64), nnx.Param, ...)
+
+        def loss(parameters: Any) -> Any:
+            states = scan.trace(nnx.merge(graph, parameters, rest), jnp.asarray(x))[1].states
+            return sum((states[node]["mem"] * weights[node]["membrane"]).sum() for node in weights)
+
+        gradient = jax.jit(jax.grad(loss))(parameters)
+        check(one, tensors(nnx.merge(graph, gradient, rest)), expected)
+
+
+@pytest.mark.parametrize("name", ["recurrent", "recurrent, one weight, synaptic", "feedback", "branches"])
+def test_gradients_through_time_equal_the_companions(name: str) -> None:
+    one, masters, expected, x = in_float64(name)
+    module = companion.sequential(one.config, torch.float64)
+    companion.load_tensors(module, masters)
+    weights, total = random_cotangents(one), []
+    names = [node.name for node in one.config.graph.neurons]
+    counts = dict.fromkeys(names, 0)
+
+    def add(number: int, neuron: Any, _: Any) -> None:
+        weight = weights[names[number]]["membrane"][counts[names[number]]]
+        counts[names[number]] += 1
+        total.append((neuron.mem * torch.tensor(np.moveaxis(weight, -1, 1) if weight.ndim == 4 else weight)).sum())
+
+    with companion._watched(module, add):
+        companion.forward(module, companion.channels_first(x), one.config.time_steps)
+    sum(total).backward()
+    check(one, companion.gradients(module), expected)
