@@ -12,7 +12,7 @@ import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.config.graph import Graph, NeuronNode
-from csnn_jax.config.nodes import NodeConfig
+from csnn_jax.config.nodes import NodeConfig, Nodes
 from csnn_jax.config.operations import OneToOne
 from csnn_jax.data import Dataset, Images
 from csnn_jax.errors import UserError
@@ -145,7 +145,7 @@ def _with_channels(config: ModelConfig, channels: Mapping[str, int]) -> ModelCon
         if "channels" in settings:
             settings["channels"] = channels[one.name]
         nodes.append(NodeConfig(one.name, one.operation, one.inputs, **settings))
-    return replace(config, network=nodes)
+    return replace(config, network=Nodes(tuple(nodes)))
 
 
 def _together(graph: Graph, tensors: Tensors, alive: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -155,13 +155,12 @@ def _together(graph: Graph, tensors: Tensors, alive: Sequence[np.ndarray]) -> li
     of layers whose features have one weight each after they were flattened. So do those with a negative threshold whose
     spikes are read in the step after: they spike before the first step.
     """
-    stays = dict(
-        zip((node.name for node in graph.neurons), [*alive, np.ones(graph.neurons[-1].shape[-1], bool)], strict=True)
-    )
-    for node in graph.neurons:
-        if any(edge.source == node.name and edge.delay for reader in graph for edge in reader.inputs):
-            stays[node.name] = stays[node.name] | (np.asarray(node.operation.values(tensors)["threshold"]) < 0)
-    joined: list[set[str]] = [{node.name} for node in graph.neurons]
+    stays = {layer.name: channels for layer, channels in zip(graph.neurons, alive, strict=False)}
+    stays[graph.neurons[-1].name] = np.ones(graph.neurons[-1].shape[-1], bool)
+    late = {edge.source for node in graph for edge in node.inputs if edge.delay}
+    for layer in (layer for layer in graph.neurons if layer.name in late):
+        stays[layer.name] = stays[layer.name] | (np.asarray(layer.operation.values(tensors)["threshold"]) < 0)
+    joined: list[set[str]] = [{layer.name} for layer in graph.neurons]
     for node in graph.weighted:
         names = {neurons.name for neurons in graph.neurons if node in graph.sources(neurons)}
         if isinstance(node.operation, OneToOne):
@@ -173,8 +172,9 @@ def _together(graph: Graph, tensors: Tensors, alive: Sequence[np.ndarray]) -> li
         meeting = [group for group in joined if group & names]
         joined = [group for group in joined if group not in meeting] + [set().union(*meeting)]
     for group in joined:
-        stays |= dict.fromkeys(group, np.logical_or.reduce([stays[name] for name in group]))
-    return [stays[node.name] for node in graph.neurons[:-1]]
+        together = np.logical_or.reduce([stays[name] for name in group])
+        stays |= {name: together for name in group}
+    return [stays[layer.name] for layer in graph.neurons[:-1]]
 
 
 def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:

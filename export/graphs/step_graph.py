@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from csnn_jax.config.graph import IMAGE, Node
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.operations import Convolution, OneToOne, Pooling
-from csnn_jax.neurons.neuron import MEMBRANE, State, Values
+from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.window import Carry, Library
 from csnn_jax.window import step as run_step
@@ -59,9 +59,9 @@ def step(
     parameters = {
         node: {name: made.input(f"{node}.{name}") for name in values} for node, values in network.parameters.items()
     }
-    for node in config.graph.weighted:
-        if isinstance(node.operation, OneToOne) and not node.bias:
-            del parameters[node.name]["bias"]
+    for weighted in config.graph.weighted:
+        if isinstance(weighted.operation, OneToOne) and not weighted.bias:
+            del parameters[weighted.name]["bias"]
     _, after = run_step(config.graph, made, parameters, carry, {IMAGE: made.input(IMAGE)})
     named: dict[str, _Tensor] = {}
     for number, node in enumerate(config.graph.neurons, 1):
@@ -180,7 +180,7 @@ class _Graph(Library):
 
     def fire(self, node: Node, own: Values, state: State, currents: tuple[_Tensor, ...]) -> tuple[State, _Tensor]:
         self.layer = node.name
-        if not node.operation.separate:
+        if isinstance(node.operation, Neurons) and not node.operation.separate:
             for one in self.results[len(self.results) + 1 - len(node.inputs) :]:  # the sum of its inputs
                 one.layer = node.name
         return super().fire(node, own, state, currents)
