@@ -49,7 +49,7 @@ class Network(nn.Sequential):
 
     def step(self, x: torch.Tensor, known: Mapping[str, torch.Tensor]) -> Any:
         """A step of any network, where the outputs of some nodes may be known; doesn't round weights."""
-        modules, values = dict(self.named_children()), {IMAGE: x} | known
+        modules, values = dict(self.named_children()), {IMAGE: x, **known}
         for node in self.graph:
             if node.name in known:
                 continue

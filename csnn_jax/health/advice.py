@@ -141,7 +141,7 @@ def hint(
     cause = next(cause for cause in (*FIRST, *CAUSES[what]) if holds.get(cause, True))
     values = model.threshold if isinstance(model.threshold, tuple) else (model.threshold,)
     hints = HINTS if model.network is None else HINTS | OF_NODES
-    values = values if model.network is None else thresholds
+    values = values if model.network is None else tuple(thresholds)
     shown = {"threshold": " ".join(f"{value:g}" for value in values), "usual": usual}
     return hints[cause].format(**vars(train) | vars(model) | shown, fault=FAULTS.get(model.surrogate))
 

@@ -159,3 +159,26 @@ def test_sizes_and_energy_of_the_default_network():
     assert found["energy"]["synapses_nj"] == pytest.approx((9 * 32 * 4.6 + 10 * 0.9) / 1000)
     assert found["energy"]["neurons_nj"] == pytest.approx(9930 * 2 * 4.6 / 1000)
     assert found["energy"]["one_pass_nj"] == pytest.approx(5_102_720 * 4.6 / 1000)  # 23,473 for any number of steps
+
+
+def test_recurrent_weights_meet_the_spikes_of_the_step_before():
+    config = ModelConfig(
+        input_shape=(2, 2, 1), conv_channels=(), hidden=(3,), num_classes=2, time_steps=3, recurrent=("fc1", "fc2:one")
+    )
+    tensors = {name: np.ones(shape, np.float32) for name, shape in expected_shapes(config).items()}
+    tensors["rec1.weight"][0, 1] = 0  # [out, in]: neuron 1 reaches two others
+    x = np.zeros((1, 1, 2, 2), np.float32)
+    x[0, 0, 0, 1] = 0.5
+    first, last = np.zeros((3, 1, 3)), np.zeros((3, 1, 2))
+    first[0, 0, :2] = 1  # in step 1, they meet 3 + 2 weights of rec1
+    first[2, 0, 2] = 1  # after the last step, none
+    last[1, 0, 0] = 1  # in step 2, one of rec2
+    found = numbers(config, tensors, Activity.of(config, x, [first, last]))
+    operations = found["neurobench"]["SynapticOperations"]
+    assert operations["Effective_MACs"] == 3 * 3  # fc1 at each step
+    assert operations["Effective_ACs"] == (3 + 2) + 3 * 2 + 1
+    assert operations["Dense"] == 3 * (4 * 3 + 3 * 3 + 3 * 2 + 2)
+    assert found["total"]["parameters"] == 4 * 3 + 3 + 9 + 3 * 2 + 2 + 2
+    assert [layer["synaptic_operations_first_layer_once"] for layer in found["layers"]] == [3 + 5, 6 + 1]
+    assert found["energy"]["synapses_nj"] == pytest.approx((3 * 4.6 + 12 * 0.9) / 1000)
+    assert found["total"]["neurons"] == 5

@@ -1,0 +1,106 @@
+"""Networks from --network are trained, continued, evaluated, reported and refused like those from flags."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from commands import passed
+from refusals import refused
+from trainings import read_flags, records
+
+import csnn_jax
+from csnn_jax.config import NodeConfig, decided
+from csnn_jax.config.nodes import Nodes
+from csnn_jax.flags import job_words
+from csnn_jax.recipes import RECIPES
+from csnn_jax.report.origin import repeating
+
+TRAIN = "csnn_jax.train"
+FEW = ("--time-steps", 4, "--batch-size", 32, "--max-iters", 4, "--eval-every", 0, "--schedule", "constant")
+
+
+def nodes(classes=10, **of_first):
+    return [
+        NodeConfig("flat", "flatten", "image"),
+        NodeConfig("a", "linear", "flat", channels=20),
+        NodeConfig("back", "linear", "s1@1", channels=20, bias=False),
+        NodeConfig("s1", "synaptic", ["a", "back"], reset="zero", learn=["alpha"], per_channel=["beta"], **of_first),
+        NodeConfig("top", "linear", "s1", channels=classes),
+        NodeConfig("skip", "linear", "flat", channels=classes, bias=False),
+        NodeConfig("each", "one_to_one", "out@1", channels=classes),
+        NodeConfig("out", "leaky", ["top", "each", "skip"], learn=["threshold"]),
+    ]
+
+
+def write(path, **settings):
+    path.write_text(json.dumps(Nodes(tuple(nodes(**settings))).described()))
+    return path
+
+
+@pytest.mark.parametrize("module", [TRAIN, "csnn_torch.train"])
+def test_a_described_network_is_trained_continued_and_evaluated(module, dataset, tmp_path):
+    file, whole, part = write(tmp_path / "net.json"), tmp_path / "whole", tmp_path / "part"
+    flags = ("--dataset", dataset, *FEW, "--network")
+    printed = passed(module, *flags, file, "--out", whole)
+    assert module != TRAIN or "scan engine (the event engine doesn't support synaptic neurons, as in s1)" in printed
+    passed(module, *flags, file, "--out", part, "--checkpoint-every", 2, "--max-iters", 2)
+    passed(module, "--resume", "--out", part, "--max-iters", 4)
+    assert (whole / "weights.safetensors").read_bytes() == (part / "weights.safetensors").read_bytes()
+    assert list(records(whole, "train")[-1]["density"]) == ["s1", "out"]
+    assert list(records(whole, "train")[-1]["gradient"]) == ["a", "back", "top", "skip", "each"]
+    tensors = safetensors.numpy.load_file(whole / "weights.safetensors")
+    assert tensors["s1.beta"].shape == (20,) and tensors["each.weight"].shape == (10,)
+    accuracy = records(whole, "end")[-1]["accuracy"]
+    assert f"{accuracy:.2%}" in passed("csnn_jax.evaluate", whole)
+    if module == TRAIN:
+        tuned = tmp_path / "tuned"
+        assert f"from {whole}" in passed(TRAIN, "--init-from", whole, "--max-iters", 2, "--out", tuned)
+        passed("csnn_jax.report", whole, tuned, "--out", tmp_path / "report.html")
+        again = passed(TRAIN, *flags, whole / "config.json", "--out", tmp_path / "again")
+        assert f"{accuracy:.2%}" in again
+
+
+def test_a_stream_of_a_recurrent_network_equals_its_window(dataset, tmp_path):
+    out = tmp_path / "run"
+    stack = ("--conv-channels", 4, "--hidden", 12, "--recurrent", "fc1", "fc2:one")
+    printed = passed(TRAIN, "--dataset", dataset, *FEW, *stack, "--out", out)
+    assert "the event engine runs no recurrence, but rec1 reads lif2 of the step before" in printed
+    trained, images = csnn_jax.load(out), np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.uint8)
+    stream, spikes = trained.stream(3), trained.trace(images).spikes["lif3"]
+    assert spikes.any()
+    for step in spikes:
+        assert np.array_equal(stream(images)[0], step)
+
+
+@pytest.mark.parametrize(
+    "words", ["--hidden 512", "--beta 0.5", "--recurrent fc1", "--output spiking", "--num-classes 10"]
+)
+def test_flags_of_chains_next_to_network_are_refused(words, tmp_path):
+    file = write(tmp_path / "net.json")
+    flag, value = words.split()
+    refused(TRAIN, "--network", file, flag, value, "--out", tmp_path / "run", names=(flag, value, "--network"))
+
+
+def test_networks_that_do_not_fit_are_refused(dataset, tmp_path):
+    out, file = tmp_path / "run", write(tmp_path / "net.json", classes=8)
+    flags = ("--dataset", dataset, "--out", out, "--network")
+    refused(TRAIN, *flags, file, names=("--network", "out", 8, 9, 10))
+    refused(TRAIN, *flags, write(tmp_path / "net.json"), "--engine", "event", names=("--engine event", "s1"))
+    few = [NodeConfig("c", "convolution", "image", channels=2, kernel=30), NodeConfig("s", "leaky", "c")]
+    (tmp_path / "big.json").write_text(json.dumps(Nodes(tuple(few)).described()))
+    refused(TRAIN, *flags, tmp_path / "big.json", names=("--network", "c", "28x28x1", "--input-shape"))
+
+
+def test_a_recipe_keeps_what_is_not_about_its_layers(tmp_path):
+    file = write(tmp_path / "net.json", classes=12)
+    config = read_flags("--recipe", "nir", "--network", file).config
+    assert config.model.network == Nodes(tuple(nodes(12))) and config.model.num_classes == 12
+    assert (config.train.epochs, config.model.time_steps, config.model.pool) == (9, 5, "max")
+    assert "--pool" not in job_words(RECIPES["nir"], used=config)
+    words = shlex.split(repeating(config, None))
+    assert words[words.index("--network") + 1] == "config.json" and "--num-classes" not in words
+    (tmp_path / "config.json").write_text(file.read_text())
+    back = read_flags(*(str(tmp_path / word) if word == "config.json" else word for word in words[3:]))
+    assert decided(back.config).model == decided(config).model
