@@ -20,10 +20,10 @@ BRANCHED = Nodes(
     (
         NodeConfig("conv1", "convolution", "image", channels=4, kernel=3, padding=1),
         NodeConfig("conv2", "convolution", "image", channels=4, kernel=5, padding=2),
-        NodeConfig("lif1", "leaky", ["conv1", "conv2"]),
+        NodeConfig("lif1", "leaky", ["conv1", "conv2"], reset="zero"),
         NodeConfig("flatten", "flatten", "lif1"),
         NodeConfig("fc1", "linear", "flatten", channels=10),
-        NodeConfig("lif2", "leaky", "fc1"),
+        NodeConfig("lif2", "leaky", "fc1", reset="zero"),
     )
 )
 SAMPLES: dict[str, tuple[Any, ...]] = {

@@ -11,6 +11,7 @@ import numpy as np
 
 from csnn_jax import data, engine
 from csnn_jax.config import Config, DataConfig, ModelConfig, decided
+from csnn_jax.config.network import IN_NODES
 from csnn_jax.data import Dataset
 from csnn_jax.devices import mesh
 from csnn_jax.devices.flags import JaxFlags
@@ -85,7 +86,9 @@ def job(changes: Fields, kind: type[TrainFlags] = JaxFlags) -> TrainFlags:
         UserError: the fields can't be combined, or the command has no such flag.
     """
     recipe = changes.get("recipe", "original")
-    values = {**_SUBSET, **(_SMALL if recipe == "original" else {}), **changes}
+    described = IN_NODES if "network" in changes else ()
+    small = {name: value for name, value in _SMALL.items() if name not in described}
+    values = {**_SUBSET, **(small if recipe == "original" else {}), **changes}
     own = {one.name for one in options_of(kind)}
     for name in changes.keys() - own - {one.name for one in job_options()}:
         parse_train(kind, "csnn-torch-train", "", words_of(name, changes[name])[:1])
