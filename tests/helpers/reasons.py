@@ -22,8 +22,14 @@ NO_NIR = {
 NO_NIR |= dict.fromkeys(
     ("recurrent", "recurrent on images", "recurrent on images, 6 bits", "recurrent, large weights"), "--reset subtract"
 )
-NO_NIR |= dict.fromkeys(("feedback", "branches", "mixed neurons", "separate inputs"), "--reset subtract")
+NO_NIR |= {
+    "feedback": "reset subtract of b",
+    "branches": "no max-pooling",
+    "mixed neurons": "reset none of two",
+    "separate inputs": "reset mute or subtract of lif1",
+}
 NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
+ONLY_CHAINS = {"recurrent twice, averages, 3 bits": "only written for chains"}
 CLEAR = dict.fromkeys(
     ("synaptic, sums after", "synaptic, averages after", "all pools after, 4 bits"), "reset clear: snnTorch"
 )
@@ -35,37 +41,20 @@ REASONS = {
         **dict.fromkeys((*SYNAPTIC, "all pools after, 4 bits"), "synaptic neurons"),
         "sums, values per channel": "beta and threshold per layer",
         "averages and sums after, 8 bits": "--pool-after",
-        **dict.fromkeys(
-            ("recurrent", "recurrent twice, averages, 3 bits", "recurrent, large weights"), "of the step before"
-        ),
-        "recurrent on images, 6 bits": "rec1",
         **dict.fromkeys(("recurrent on images", "separate inputs"), "one beta per layer"),
         **dict.fromkeys(("recurrent, one weight, synaptic", "feedback", "mixed neurons"), "synaptic neurons"),
         "branches": "memory",
     },
     "snnTorch": CLEAR | NOT_SNNTORCH,
     "snnTorch, channels last": CLEAR | NOT_SNNTORCH,
-    "C": {"floats": "whole numbers from 0 to 255"},
+    "C": {"floats": "whole numbers from 0 to 255", "branches": "cut pools sums"},
     "network.nir": NO_NIR,
     "network_norse.nir": NO_NIR
+    | ONLY_CHAINS
     | {"synaptic, averages after": "lif1's beta is 0.9", "ten layers": "lif2's beta is 0.6"},
     "network_sinabs.nir": NO_NIR
+    | ONLY_CHAINS
     | dict.fromkeys(("synaptic, sums after", "synaptic, averages after"), "--neuron leaky"),
-    "network_spikingjelly.nir": NO_NIR,
+    "network_spikingjelly.nir": NO_NIR | ONLY_CHAINS,
 }
 """By backend and network."""
-
-GRAPHS = (
-    *("recurrent", "recurrent, one weight, synaptic", "recurrent twice, averages, 3 bits", "recurrent on images"),
-    *("recurrent on images, 6 bits", "feedback", "branches", "mixed neurons", "separate inputs"),
-    "recurrent, large weights",
-)
-PENDING = {
-    "torch": ("feedback", "mixed neurons", "separate inputs"),
-    **dict.fromkeys(("step.onnx", "step_b1.onnx", "step.onnx, evaluator", "sequence.onnx", "C"), GRAPHS),
-    **dict.fromkeys(
-        ("network.nir", "network_norse.nir", "network_sinabs.nir", "network_spikingjelly.nir"),
-        ("recurrent twice, averages, 3 bits",),
-    ),
-}
-"""What isn't built yet, by backend."""
