@@ -5,8 +5,8 @@
 Runs the test images in fresh processes: torch, both engines, ONNX Runtime, also in a browser, and the C program, here
 (GCC and Clang) and in emulators: aarch64 (20 images), a Cortex-M7 and a Cortex-M4 (3 images each). Each side hashes the
 membranes and spikes of every image, layer and step (everywhere/hashes.py). If a hash differs, Python sides run again to
-count the different membranes. Sides whose compiler, emulator or browser is missing are skipped and listed. Environment
-variables set threads and instruction sets for each process.
+count the different membranes. Sides whose compiler, emulator or browser is missing are skipped and listed, as is the
+event engine for networks that it refuses. Environment variables set threads and instruction sets for each process.
 """
 
 import argparse
@@ -29,6 +29,8 @@ import numpy as np
 from csnn_jax import data, machine
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import as_input
+from csnn_jax.engine import stages
+from csnn_jax.network.model import from_tensors
 from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import differ
 from csnn_jax.runs.layouts import digest
@@ -218,6 +220,11 @@ def missing(side: str) -> str | None:
     return next((name for name in needed if not shutil.which(name)), None)
 
 
+def refused(case: Case, side: str) -> str | None:
+    """Why the event engine can't run the network."""
+    return stages.unsupported(from_tensors(case.model, case.tensors)) if side.startswith("event") else None
+
+
 def compared(case: Case, hashes: np.ndarray, side: str, first: np.ndarray) -> dict[str, Any]:
     """Counts a side's membranes, and the (image, layer, step) combinations in which any membrane or spike differs."""
     neurons = sum(node.size for node in case.model.graph.neurons)
@@ -266,6 +273,9 @@ def main() -> None:
                 continue
             if (program := missing(side)) is not None:
                 rows.append({"side": side, "skipped": f"no {program}"})
+                continue
+            if (reason := refused(case, side)) is not None:
+                rows.append({"side": side, "skipped": reason})
                 continue
             try:
                 rows.append(compared(case, run(case, side), side, first))
