@@ -11,11 +11,14 @@ from refusals import refused
 from trainings import read_flags, records
 
 import csnn_jax
-from csnn_jax.config import NodeConfig, decided
+from csnn_jax.config import Config, ModelConfig, NodeConfig, TrainConfig, decided
 from csnn_jax.config.nodes import Nodes
 from csnn_jax.flags import job_words
+from csnn_jax.health import advice
+from csnn_jax.health.health import HealthMonitor
 from csnn_jax.recipes import RECIPES
 from csnn_jax.report.origin import repeating
+from csnn_jax.runs.metrics import Records
 
 TRAIN = "csnn_jax.train"
 FEW = ("--time-steps", 4, "--batch-size", 32, "--max-iters", 4, "--eval-every", 0, "--schedule", "constant")
@@ -104,3 +107,14 @@ def test_a_recipe_keeps_what_is_not_about_its_layers(tmp_path):
     (tmp_path / "config.json").write_text(file.read_text())
     back = read_flags(*(str(tmp_path / word) if word == "config.json" else word for word in words[3:]))
     assert decided(back.config).model == decided(config).model
+
+
+def test_health_names_nodes_and_suggests_their_settings():
+    config = decided(Config(ModelConfig(network=nodes(threshold=2.0)), train=TrainConfig(batch_size=32)))
+    lines = []
+    monitor = HealthMonitor(config, 20, Records(), lambda: {}, lines.append)
+    for iteration in range(1, 21):
+        metrics = monitor.record(np.full(2, 0.1), np.array([1, 1, 1, 1, 1e4]))  # more weights than layers
+        monitor.step(iteration, 2.0, metrics)
+    assert len(lines) == 1 and "exploding gradients: each " in lines[0]
+    assert "--threshold" not in (hint := advice.hint("silent", config, [0], early=True)) and "2" in hint.split("now")[1]
