@@ -138,10 +138,10 @@ def test_channels_of_layers_that_one_weight_for_each_feature_joins_go_together()
 
 def test_channels_that_meet_the_output_or_flattened_features_one_by_one_stay():
     nodes = [
-        NodeConfig("conv", "convolution", "image", channels=3, kernel=7, stride=7),
+        NodeConfig("conv", "convolution", "image", channels=3, kernel=28),
         NodeConfig("a", "leaky", "conv"),
         NodeConfig("flat", "flatten", "a"),
-        NodeConfig("one", "one_to_one", "flat", channels=48),
+        NodeConfig("one", "one_to_one", "flat", channels=3),
         NodeConfig("b", "leaky", "one"),
         NodeConfig("fc", "linear", "b", channels=10),
         NodeConfig("c", "leaky", "fc"),
@@ -150,7 +150,7 @@ def test_channels_that_meet_the_output_or_flattened_features_one_by_one_stay():
     ]
     model = ModelConfig(network=nodes, time_steps=4)
     assert silent.drop(Config(model), drawn(model), digits(), Work("Exporting"))[2].layers == [
-        *(("conv", 3, 3), ("one", 48, 48), ("fc", 10, 10))
+        *(("conv", 3, 3), ("one", 3, 3), ("fc", 10, 10))
     ]
 
 

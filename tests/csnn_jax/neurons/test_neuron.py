@@ -24,7 +24,7 @@ def window(kind, ops, array, currents, values, reset):
     state = {name: array(np.zeros_like(currents[0])) for name in kind.states}
     typed, found = {name: array(value) for name, value in values.items()}, []
     for now in currents:
-        state = kind.step(ops, typed, state, array(now), reset)
+        state = kind.step(ops, typed, state, (array(now),), reset)
         found.append(state)
     return {name: np.stack([np.asarray(one[name]) for one in found]) for name in kind.states}
 

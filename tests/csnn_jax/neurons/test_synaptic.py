@@ -13,12 +13,12 @@ from csnn_jax.network import neuron, surrogate
 from csnn_jax.neurons.synaptic import NEURON
 from csnn_torch.surrogates import spike_function
 
-IN_SNNTORCH = [reset for reset in NEURON.resets if reset != "clear"]
+IN_SNNTORCH = ["subtract", "zero", "none"]
 
 
 def in_jax(currents, values, reset):
     def now(state, current):
-        return (after := neuron.fire(NEURON, values, state, current, reset, surrogate.atan))[0], after
+        return (after := neuron.fire(NEURON, values, state, (current,), reset, surrogate.atan))[0], after
 
     zeros = jnp.zeros_like(currents[0])
     return lax.scan(now, {"syn": zeros, "mem": zeros}, currents)[1]

@@ -83,7 +83,7 @@ def test_weights_of_few_bits_are_whole_numbers_of_steps(bits):
     tensors["fc2.bias"][2] = 1e4
     rounded = layouts.on_grid(dense, tensors)
     for layer in dense.graph.weighted:
-        whole, steps = layouts.units(layer, rounded)
+        whole, steps = layouts.units(dense, layer, rounded)
         weight = rounded[f"{layer.name}.weight"]
         assert whole.dtype == np.int8 and abs(whole.astype(int)).max() < 2 ** (bits - 1)
         assert steps.dtype == np.float32 and (np.frexp(steps)[0] == 0.5).all()

@@ -88,8 +88,9 @@ def test_densities_of_images_with_a_time_axis_use_their_own_number_of_steps(case
 
 
 def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch):
-    def less(kind, values, state, current, *rest):
-        state, fired = neuron.fire(kind, values, state, current, *rest)
+    def less(kind, values, state, currents, *rest):
+        state, fired = neuron.fire(kind, values, state, currents, *rest)
+        (current,) = currents
         output = current.ndim == 2 and current.shape[1] == 4
         return ({"mem": -state["mem"]} if output else state), fired
 
