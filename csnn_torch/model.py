@@ -45,7 +45,7 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
             where = "" if config.network is None else f" of {node.name}"
             raise UserError(f"--reset {neurons.reset}{where}: snnTorch doesn't support it, expected csnn_jax.train")
         if neurons.separate:
-            raise UserError(f"--network: {node.name} adds its inputs one by one, expected csnn_jax.train")
+            raise UserError(f"{node.name} adds its inputs one by one (separate), which the snnTorch companion doesn't")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     modules = {node.name: _module(node, config, dtype) for node in config.graph}
     return Network(modules, config.graph).to(dtype)

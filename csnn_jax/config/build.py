@@ -87,6 +87,8 @@ def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
         for edge in node.inputs:
             if edge.source not in nodes:
                 raise Misfit(node, f"reads {edge.source}, expected one of {_some(nodes)}")
+            if edge.delay and not isinstance(nodes[edge.source].operation, Neurons):
+                raise Misfit(node, f"reads {edge}, expected the delay at neurons, whose spikes can arrive later")
     place = {name: number for number, name in enumerate(nodes)}
     waiting, cycle_of = dict[str, int](), loops(nodes)
     readers: dict[str, list[str]] = {name: [] for name in nodes}
@@ -116,9 +118,8 @@ def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
         while path[-1] not in path[:-1]:
             path.append(next(source for source in first[path[-1]] if source not in ordered))
         cycle = path[path.index(path[-1]) :][::-1]
-        raise Misfit(
-            nodes[cycle[0]], f"is in the cycle {' -> '.join(cycle)}, expected a delay in it, as in {cycle[0]}@1"
-        )
+        late = next((name for name in cycle if isinstance(nodes[name].operation, Neurons)), cycle[0])
+        raise Misfit(nodes[cycle[0]], f"is in the cycle {' -> '.join(cycle)}, expected a delay in it, as in {late}@1")
     return ordered
 
 
@@ -194,8 +195,6 @@ def _with_values(nodes: Mapping[str, Node]) -> dict[str, Node]:
     for node in nodes.values():
         if node.operation is not None:
             for edge in node.inputs:
-                if edge.delay and not isinstance(nodes[edge.source].operation, Neurons):
-                    raise Misfit(node, f"reads {edge}, expected the delay at neurons, whose spikes can arrive later")
                 _check_reads(node, made[edge.source])
         if node.name not in made:
             made[node.name] = replace(node, values=_values(node, made[node.inputs[0].source].values))
@@ -233,7 +232,7 @@ def _check_reached(nodes: Mapping[str, Node]) -> None:
     ends = [node for node in nodes.values() if node.name not in read]
     for node in ends:
         if not isinstance(node.operation, Neurons):
-            raise Misfit(node, "isn't read by any node, expected a network that ends in neurons")
+            raise Misfit(node, "isn't read by any node, expected one that reads it; only the last neurons aren't read")
     after: dict[str, set[str]] = {name: set() for name in nodes}
     before: dict[str, set[str]] = {name: {edge.source for edge in node.inputs} for name, node in nodes.items()}
     for name, sources in before.items():

@@ -174,6 +174,9 @@ class ModelConfig(NeuronFields, Described):
         for node in self.graph.neurons[:-1]:
             if node not in self.graph.spiking:
                 raise UserError(f"--network: {node.name} is an integrator, expected one only at the end")
+        for node in self.graph.recurrent:
+            if (late := self.graph.origin(node)) not in self.graph.spiking:
+                raise UserError(f"--network: {node.name} reads {late.name}@1, an integrator, which never spikes")
 
     def described(self) -> dict[str, Any]:
         """Its JSON, without the options that don't apply."""
@@ -365,6 +368,10 @@ def _are_layers(names: list[str], linear: int) -> bool:
     return len(set(names)) == len(names) and all(int(name.removeprefix("fc")) <= linear for name in names)
 
 
+def _is_recurrent(model: ModelConfig, layer: str) -> bool:
+    return any(name.partition(":")[0] == layer for name in model.recurrent)
+
+
 def _nodes(values: Any) -> Nodes:
     try:
         return nodes(values)
@@ -423,6 +430,11 @@ _RULES = (
         "recurrent",
         lambda model: f"different layers from fc1 to fc{len(model.hidden) + 1}",
         lambda model: _are_layers([name.partition(":")[0] for name in model.recurrent], len(model.hidden) + 1),
+    ),
+    Rule(
+        "recurrent",
+        lambda model: f"no fc{len(model.hidden) + 1} with --output integrator, which never spikes",
+        lambda model: model.output == "spiking" or not _is_recurrent(model, f"fc{len(model.hidden) + 1}"),
     ),
     _SLOPE,
     *(_of_neuron(name, name) for name in PARAMETERS),

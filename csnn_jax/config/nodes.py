@@ -7,6 +7,7 @@
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ from csnn_jax.options.kinds import SWITCH, Kind, choice, count, several, text
 
 MOST_NODES = 3000
 """Maximum number of nodes, far above any real network's."""
+MOST_CHANNELS = 2**24
+"""Maximum number of channels or features."""
 MOST_BYTES = 2**20
 """Maximum size of a file of nodes."""
 NAME = text(
@@ -48,7 +51,7 @@ class Setting(NamedTuple):
     required: bool = False
 
 
-_CHANNELS = Setting(count(), required=True)
+_CHANNELS = Setting(count(1, MOST_CHANNELS), required=True)
 _BIAS = Setting(SWITCH, True)
 _Make = Callable[[str, Mapping[str, Any]], Operation]
 
@@ -154,7 +157,8 @@ class NodeConfig(Described):
                 raise UserError(f"{name}: {show(key)} isn't a setting of {operation}, {takes}")
             given[key] = tuple(value) if isinstance(value, list) else value
             if not known[key].kind.accepts(given[key]):
-                raise UserError(f"{name}: {key} {show(given[key])}, expected {known[key].kind.expected}")
+                wanted = "a list: " * (known[key].default == ()) + known[key].kind.expected
+                raise UserError(f"{name}: {key} {show(given[key], quoted=True)}, expected {wanted}")
         for key, setting in known.items():
             if setting.required and key not in given:
                 raise UserError(f"{name}: has no {key}, expected {setting.kind.expected}")
@@ -236,21 +240,25 @@ def _node(number: int, value: Any) -> NodeConfig:
         return value
     parts = {"name", "operation", "inputs"}
     if not isinstance(value, dict) or not parts <= value.keys() or not all(isinstance(key, str) for key in value):
-        raise UserError(f"node {number} is {show(value)[:60]}, expected an object with name, operation and inputs")
+        named = value.get("name") if isinstance(value, dict) else value
+        lacks = f" without {', '.join(sorted(parts - value.keys()))}" if isinstance(value, dict) else ""
+        raise UserError(f"node {number}, {show(named)[:60]}{lacks}: expected an object with name, operation and inputs")
     return NodeConfig(**value)
 
 
 def read(path: str) -> Nodes:
-    """Reads the nodes in a file: a list of them in JSON, a run's config.json, or a NIR file.
+    """Reads the nodes in a file: a list of them in JSON, a run or its config.json, or a NIR file.
 
     Raises:
         UserError: it can't be read, or isn't one; the message names the file.
     """
     if path.endswith(".nir"):
         return nodes(_of_nir(path))
+    if os.path.isdir(path) and os.path.exists(inside := os.path.join(path, "config.json")):
+        path = inside
     content = reading.read(path, "a JSON file with a network's nodes", MOST_BYTES)
     try:
-        values = parsed_json(content.decode(), path)
+        values = parsed_json(content.decode("utf-8-sig"), path)
     except UnicodeDecodeError:
         raise UserError(f"{path}: expected JSON in UTF-8") from None
     if isinstance(values, dict):  # a run's
@@ -273,6 +281,8 @@ def _of_nir(path: str) -> Any:
 
 
 def _from_words(words: Sequence[str]) -> Nodes:
+    if not words[0]:
+        raise UserError("--network '': expected a file")
     try:
         return read(words[0])
     except UserError as error:

@@ -14,7 +14,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures, accuracy, spikes, style
 from csnn_jax.flags import job_words, values_of
 from csnn_jax.initial import start as initial
-from csnn_jax.options import as_values, flag_of
+from csnn_jax.options import as_values, flag_of, show
 from csnn_jax.progress import Progress
 from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import checkpoints, rundir
@@ -206,7 +206,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
     for name, now in values_of(config).items():
         then = values_of(before)[name]
         if now != then and name not in changeable:
-            other = "other nodes" if name == "network" else f"{then}, not {now}"
+            other = "other nodes" if name == "network" else f"{show(then)}, not {show(now)}"
             raise UserError(f"{flag_of(name)}: {run.path} was started with {other}; --resume can {allowed}")
 
 

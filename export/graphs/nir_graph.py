@@ -35,6 +35,10 @@ def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFIN
     """Why this network can't be written as such a file with the same spikes, and the remedy; None: it can."""
     wanted = []
     network, by_flags = config.graph, config.network is None
+    if not network.is_chain and target.file != DEFINED.file:
+        after = zip(network, network.nodes, strict=False)
+        odd = next(node for node, before in after if node.inputs != (Edge(before),))
+        return f"{target.file} is only written for chains, and {odd.name} reads {', '.join(map(str, odd.inputs))}"
     if "max" in {pool.kind for pool in network.pools}:
         wanted.append(("has no max-pooling", "--pool avg"))
     for kind in config.kinds:
@@ -72,16 +76,12 @@ def reason_against(config: ModelConfig, tensors: Tensors, target: Target = DEFIN
             target.neurons(layer)
         except Inexact as error:
             return str(error)
-    return None if network.is_chain else _reason_against_graph(config, tensors, target)
+    return None if network.is_chain else _reason_against_edges(config, tensors)
 
 
-def _reason_against_graph(config: ModelConfig, tensors: Tensors, target: Target) -> str | None:
+def _reason_against_edges(config: ModelConfig, tensors: Tensors) -> str | None:
     """The same for the edges of a network that isn't a chain."""
     network = config.graph
-    if target.file != DEFINED.file:
-        after = zip(network, network.nodes, strict=False)
-        odd = next(node for node, before in after if node.inputs != (Edge(before),))
-        return f"{target.file} is only written for chains, and {odd.name} reads {', '.join(map(str, odd.inputs))}"
     for node in network.neurons:
         if node.operation.separate and len(node.inputs) > 1:
             return (
