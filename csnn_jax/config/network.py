@@ -174,9 +174,9 @@ class ModelConfig(NeuronFields, Described):
         for node in self.graph.neurons[:-1]:
             if node not in self.graph.spiking:
                 raise UserError(f"--network: {node.name} is an integrator, expected one only at the end")
-        for node in self.graph.recurrent:
-            if (late := self.graph.origin(node)) not in self.graph.spiking:
-                raise UserError(f"--network: {node.name} reads {late.name}@1, an integrator, which never spikes")
+        for reader in self.graph.recurrent:
+            if (late := self.graph.origin(reader)) not in self.graph.spiking:
+                raise UserError(f"--network: {reader.name} reads {late.name}@1, an integrator, which never spikes")
 
     def described(self) -> dict[str, Any]:
         """Its JSON, without the options that don't apply."""

@@ -158,7 +158,7 @@ class NodeConfig(Described):
             given[key] = tuple(value) if isinstance(value, list) else value
             if not known[key].kind.accepts(given[key]):
                 wanted = "a list: " * (known[key].default == ()) + known[key].kind.expected
-                raise UserError(f"{name}: {key} {show(given[key], quoted=True)}, expected {wanted}")
+                raise UserError(f"{name}: {key} {show(given[key], known[key].kind.quoted)}, expected {wanted}")
         for key, setting in known.items():
             if setting.required and key not in given:
                 raise UserError(f"{name}: has no {key}, expected {setting.kind.expected}")

@@ -79,6 +79,12 @@ INVALID: dict[str, tuple[Any, tuple[object, ...]]] = {
         ("p", "size 3", "power of two"),
     ),
     "integrator in the middle": ([FLAT, FC, LIF | {"integrator": True}, *NEXT], ("lif", "integrator", "end")),
+    "spikes of an integrator": (
+        [FLAT, FC, LIF | {"inputs": ["fc", "rec"], "integrator": True}, REC],
+        ("rec", "lif@1", "integrator", "never spikes"),
+    ),
+    "delay of the image": ([FLAT | {"inputs": ["image@1"]}, FC, LIF], ("flat", "image@1", "neurons")),
+    "names as text": ([FLAT, FC, LIF | {"learn": "beta"}], ("lif", "learn beta", "a list")),
     "convolution at the end": ([CONV], ("conv", "neurons")),
     "image at the end": ([CONV, LIF | {"inputs": ["conv"]}], ("lif", "(4, 4, 3)", "classes", 2)),
     "one class": ([FLAT, FC | {"channels": 1}, LIF], ("lif", "(1,)", "classes", 2)),
@@ -132,6 +138,12 @@ def test_options_of_chains_are_refused(flags: Json) -> None:
 def test_recurrent_layers_are_linear_layers(names: tuple[str, ...]) -> None:
     with refusing(UserError, f"recurrent {' '.join(names)}", "fc1"):
         ModelConfig(recurrent=names)
+
+
+def test_an_integrators_spikes_are_not_fed_back() -> None:
+    with refusing(UserError, "recurrent fc2", "output integrator"):
+        ModelConfig(recurrent=("fc2",), output="integrator")
+    assert ModelConfig(recurrent=("fc1",), output="integrator").graph.recurrent
 
 
 FILES = {
