@@ -14,6 +14,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 MISSING = "not measured"
 NETWORKS = {
     "train_step_fast": "`--recipe fast` and `accurate`",
+    "train_step_recurrent": "`--recurrent fc1`",
     "train_step_tutorial6": "tutorial 6",
     "train_step_saccades": "event frames",
 }
