@@ -215,13 +215,13 @@ class Graph:
 
     def sources(self, neurons: NeuronNode) -> tuple[WeightedNode, ...]:
         """The nodes whose weights make the current of neurons, in the order of their inputs."""
-        found = []
+        weighted = []
         for source, _ in neurons.inputs:
             node = self.nodes[source]
             while not isinstance(node, WeightedNode):
                 node = self.source(node)
-            found.append(node)
-        return tuple(found)
+            weighted.append(node)
+        return tuple(weighted)
 
     def weights(self, neurons: NeuronNode) -> WeightedNode:
         """The node whose weights make the current of neurons that read only one."""

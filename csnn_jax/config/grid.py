@@ -220,10 +220,10 @@ class Group:
             best = [xp.where(fits, new, old) for new, old in zip(finer, best, strict=True)]
         inverse, *parts = best
         rounded = []
-        for (kernel, bias), (given, _), (units, offset, step) in zip(flat, layers, _triples(parts), strict=True):
+        for (kernel, bias), (unrounded, _), (units, offset, step) in zip(flat, layers, _triples(parts), strict=True):
             weights = xp.where(xp.isfinite(kernel), units * step + 0.0, xp.nan)
             biases = xp.where(xp.isfinite(bias), offset * (1 / inverse) + 0.0, xp.nan)
-            rounded.append((weights.reshape(given.shape), biases))
+            rounded.append((weights.reshape(unrounded.shape), biases))
         return rounded
 
     def steps(
@@ -249,10 +249,10 @@ class Group:
         self, flat: Sequence[tuple[Any, Any]], xp: ModuleType, exponents: Sequence[Any] | None
     ) -> tuple[Any, list[Any], list[Any]]:
         """X of the unit, what each layer alone needs of X, and the exponents of its steps, multiples of the unit."""
-        given = exponents or [None] * len(flat)
+        stored = exponents or [None] * len(flat)
         own = [
             grid.exponents(*layer, xp) if chosen is None else chosen
-            for grid, layer, chosen in zip(self.grids, flat, given, strict=True)
+            for grid, layer, chosen in zip(self.grids, flat, stored, strict=True)
         ]
         reach = [exponent + grid.input_exponent for grid, exponent in zip(self.grids, own, strict=True)]
         largest = functools.reduce(xp.maximum, reach)

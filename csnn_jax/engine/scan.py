@@ -174,21 +174,21 @@ def _window(
         ) -> tuple[States, tuple[Known, Known, list[Array]]]:
             own, spikes = advance(model, own, known, part.steps, dropped)
             after, fired = dict(zip(names, own, strict=True)), dict(zip(names, spikes, strict=True))
-            kept = {name: layer for name, layer in fired.items() if part is not parts[0] or name in wanted}
+            read_later = {name: layer for name, layer in fired.items() if part is not parts[0] or name in wanted}
             seen = {last: after[last][MEMBRANE] if reads == "membrane" else fired[last]} if last in fired else {}
-            return own, (kept, seen, [layer.mean() for layer in spikes] if part is parts[0] else [])
+            return own, (read_later, seen, [layer.mean() for layer in spikes] if part is parts[0] else [])
 
         run = jax.checkpoint(together, policy=_SAVED, prevent_cse=False)
         start = tuple(states[name] for name in names)
         if number == 0:
-            own, (kept, seen, means) = _loop(model, x, run, start)
+            own, (read_later, seen, means) = _loop(model, x, run, start)
             shares |= {name: share.mean() for name, share in zip(names, means, strict=True)}
         else:
             currents = {name: value for name, value in windows.items() if name in entering}
-            own, (kept, seen, _) = lax.scan(run, start, currents)
-            shares |= {name: spikes.mean() for name, spikes in kept.items()}
+            own, (read_later, seen, _) = lax.scan(run, start, currents)
+            shares |= {name: spikes.mean() for name, spikes in read_later.items()}
         states |= dict(zip(names, own, strict=True))
-        windows, outputs = windows | kept, outputs | seen
+        windows, outputs = windows | read_later, outputs | seen
     return tuple(states.values()), outputs[last], [shares[name] for name in states]
 
 

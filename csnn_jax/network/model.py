@@ -273,8 +273,8 @@ def with_rounded_weights(model: CSNN) -> CSNN:
     weights = rounded.weights
     for names, group in model.config.graph.groups.items():
         layers = [weights[name] for name in names]
-        given = [lax.stop_gradient((layer.kernel[...], layer.biases)) for layer in layers]
-        on_grid = _rounded(group, given, [layer.stored_exponents for layer in layers])
+        masters = [lax.stop_gradient((layer.kernel[...], layer.biases)) for layer in layers]
+        on_grid = _rounded(group, masters, [layer.stored_exponents for layer in layers])
         for layer, (kernel, biases) in zip(layers, on_grid, strict=True):
             layer.kernel = nnx.Param(straight_through(layer.kernel[...], kernel))
             if layer.bias is not None:
