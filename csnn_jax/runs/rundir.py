@@ -176,7 +176,7 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
             check_out(out, overwrite)
             run = RunDir(Path(out))
             create_folder(run.path)
-            if (run.path / "config.json").exists():
+            if overwrite and (run.path / "config.json").exists():  # otherwise another process was faster
                 with run.claimed():
                     run.remove_files()
     except OSError as error:

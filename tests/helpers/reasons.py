@@ -29,7 +29,14 @@ NO_NIR |= {
     "separate inputs": "reset mute or subtract of lif1",
 }
 NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
-ONLY_CHAINS = {"recurrent twice, averages, 3 bits": "only written for chains"}
+ONLY_CHAINS = dict.fromkeys(
+    (
+        *("recurrent", "recurrent, one weight, synaptic", "recurrent twice, averages, 3 bits", "recurrent on images"),
+        *("recurrent on images, 6 bits", "feedback", "branches", "mixed neurons", "separate inputs"),
+        "recurrent, large weights",
+    ),
+    "only written for chains",
+)
 CLEAR = dict.fromkeys(
     ("synaptic, sums after", "synaptic, averages after", "all pools after, 4 bits"), "reset clear: snnTorch"
 )

@@ -102,7 +102,7 @@ def at_rest(**fields: Any) -> ModelConfig:
 NETWORKS = {
     "leaky, both layers": chain("fc1", "fc2", beta=0.9),
     "one weight for each neuron, zero": chain("fc1:one", "fc2", reset="zero", encoding="rate"),
-    "synaptic, integrator": chain("fc1", "fc2:one", neuron="synaptic", output="integrator", per_channel=("alpha",)),
+    "synaptic, integrator": chain("fc1:one", neuron="synaptic", output="integrator", per_channel=("alpha",)),
     "convolutions before, 8 bits": chain("fc1", conv_channels=(6, 7), pool="sum", pool_after=True, weight_bits=8),
     "three layers, 4 bits": chain("fc1", "fc2:one", "fc3", hidden=(12, 14), weight_bits=4, reset="mute"),
     "2 bits": chain("fc1", "fc2", weight_bits=2),
