@@ -165,7 +165,8 @@ def web_side(case: Case, side: str) -> np.ndarray:
     frames = x.shape[0] if x.ndim == 5 else 1
     (site / "images.bin").write_bytes(np.ascontiguousarray((x.swapaxes(0, 1) if x.ndim == 5 else x).numpy()).tobytes())
     shapes = [node.channels_first for node in case.model.graph.neurons]
-    thresholds = [one.threshold.flatten() for one in reference.Step(case.model, case.tensors).neurons]
+    parameters = reference.Step(case.model, case.tensors).parameters
+    thresholds = [parameters[node.name]["threshold"].flatten() for node in case.model.graph.neurons]
     height, width, channels = case.model.input_shape
     facts = {"batch": 10, "frames": frames, "steps": case.model.time_steps, "shape": [channels, height, width]}
     facts |= {"layers": shapes, "states": case.model.kind.states, "readout": case.model.readout}

@@ -47,11 +47,15 @@ def torch_compiled(run: str) -> Side:
     from export import reference
 
     _, job, tensors = rundir.open_run(run)
-    step = torch.compile(reference.Step(job.model, tensors))
+    step = reference.Step(job.model, tensors)
+    compiled = torch.compile(lambda *operands: step(*operands))
 
     def window(images: np.ndarray) -> Layers:
-        trace = reference.trace(step, reference.inputs(job.model, images), job.model.time_steps)
-        return layers(trace.map(last))
+        x, states, after = reference.inputs(job.model, images), step.initial_states(len(images)), []
+        for frame in reference.frames(x, job.model.time_steps):
+            _, *states = compiled(frame, *states)
+            after.append(states)
+        return layers(step.trace(after).map(last))
 
     return window
 
