@@ -137,6 +137,7 @@ FAST = (
         pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST))
         for name in NETWORKS
         if name not in REASONS["event"] and not RECIPES[name].power  # slopes there are near 0
+        if RECIPES[name].config.graph.is_chain  # recurrent layers: tests/csnn_jax/ops
     ],
 )
 def test_the_gradients_of_a_network_equal_the_references(name):
