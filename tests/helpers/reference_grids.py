@@ -126,8 +126,9 @@ def on_grid(
             bits, e = exact - signal.bits, 2.0**-signal.step
             step, below = unit / e, 2.0**bits * unit / e
             if weight_bits is not None:
-                y = np.maximum(exponents[one.name], largest - shifts[one.name] - (bits - weight_bits + 1))
-                step, below = np.exp2(y - weight_bits + 1), np.minimum(below, np.exp2(y))
+                unused = max(group.common_bits - signal.bits - weight_bits + 1, 0)
+                y = np.maximum(exponents[one.name], largest - shifts[one.name] - unused)
+                step, below = np.maximum(step, np.exp2(y - weight_bits + 1)), np.minimum(below, np.exp2(y))
             weights[one.name] = multiples(weight, step[:, None], below[:, None])
             biases[one.name] = multiples(bias, unit, 8 * np.exp2(exponents[one.name] + shifts[one.name]))
             totals[one.name] = np.abs(weights[one.name]).sum(1) * 2.0**signal.bits * e + np.abs(biases[one.name])
