@@ -18,11 +18,10 @@ from csnn_jax.data import Images, Split, as_images, as_input, eval_batches
 from csnn_jax.data.images import for_network
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
-from csnn_jax.network.model import CSNN, States, advance, scaled_input, with_rounded_weights
-from csnn_jax.neurons.neuron import MEMBRANE
+from csnn_jax.network.model import CSNN, advance, scaled_input, with_rounded_weights
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
-from csnn_jax.window import Trace
+from csnn_jax.window import Carry, Trace, output
 
 
 class Runners:
@@ -203,12 +202,12 @@ class Stream:
     def __init__(self, model: CSNN, batch: int | None = None):
         self._model, self._batch = model, batch
         graphdef, self._params = nnx.split(with_rounded_weights(model))
-        membrane = model.config.readout == "membrane"
+        last = model.config.graph.neurons[-1].name
 
-        def step(params, states: States, scores: Array, frame: Array) -> tuple[States, Array, Array]:
+        def step(params, states: Carry, scores: Array, frame: Array) -> tuple[Carry, Array, Array]:
             network = nnx.merge(graphdef, params)
-            states, spikes = advance(network, states, {IMAGE: scaled_input(network, frame)})
-            return states, spikes[-1], scores + (states[-1][MEMBRANE] if membrane else spikes[-1])
+            states, after = advance(network, states, {IMAGE: scaled_input(network, frame)})
+            return states, after.values[last], scores + output(model.config, after.states, after.values)
 
         self._step = jax.jit(step, donate_argnums=(1, 2))
         self.reset()
@@ -216,7 +215,7 @@ class Stream:
     def reset(self) -> None:
         """Resets to the state before the first frame: membranes and scores are 0."""
         self._states = self._model.initial_states(self._batch or 1)
-        self._scores = jnp.zeros_like(self._states[-1][MEMBRANE])
+        self._scores = jnp.zeros((self._batch or 1, self._model.config.num_classes), self._model.dtype)
 
     def __call__(self, frame: ArrayLike) -> StreamStep:
         """Takes the next frame.

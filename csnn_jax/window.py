@@ -192,8 +192,8 @@ def constants(graph: Graph, library: Library, parameters: Parameters, image: Any
     """The outputs of the nodes that depend only on the image, if it's the same at every step."""
     known = {IMAGE: image}
     for name in graph.constant:
-        node = graph[name]
-        known[name] = library.evaluate(node, parameters.get(name, {}), known[graph.source(node).name])
+        entering = reduce(operator.add, (known[source] for source, _ in graph[name].inputs))
+        known[name] = library.evaluate(graph[name], parameters.get(name, {}), entering)
     return known
 
 
@@ -234,7 +234,7 @@ def step(
             currents = tuple(entering) if node.operation.separate else (reduce(operator.add, entering),)
             states[node.name], values[node.name] = library.fire(node, of_node, carry.states[node.name], currents)
         else:
-            values[node.name] = library.evaluate(node, of_node, *entering)
+            values[node.name] = library.evaluate(node, of_node, reduce(operator.add, entering))
     past = {name: (values[name], *outputs[:-1]) for name, outputs in carry.past.items()}
     return Carry(states, past), Step(values, states)
 

@@ -2,12 +2,13 @@
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from csnn_jax.config.graph import (
     IMAGE,
     Current,
+    Currents,
     Edge,
     Graph,
     NeuronNode,
@@ -15,6 +16,7 @@ from csnn_jax.config.graph import (
     Operation,
     Signal,
     WeightedNode,
+    added,
     loops,
 )
 from csnn_jax.config.grid import BIAS, LEAST, Grid, Group
@@ -84,11 +86,11 @@ def graph(
 def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """The nodes with each after its inputs, unless a delay closes a cycle, otherwise in the given order."""
     for node in nodes.values():
+        if twice := [edge for number, edge in enumerate(node.inputs) if edge in node.inputs[:number]]:
+            raise Misfit(node, f"reads {twice[0]} twice, expected different inputs")
         for edge in node.inputs:
             if edge.source not in nodes:
                 raise Misfit(node, f"reads {edge.source}, expected one of {_some(nodes)}")
-            if edge.delay and not isinstance(nodes[edge.source].operation, Neurons):
-                raise Misfit(node, f"reads {edge}, expected the delay at neurons, whose spikes can arrive later")
     place = {name: number for number, name in enumerate(nodes)}
     waiting, cycle_of = dict[str, int](), loops(nodes)
     readers: dict[str, list[str]] = {name: [] for name in nodes}
@@ -140,28 +142,39 @@ def _with_shapes(nodes: Mapping[str, Node]) -> dict[str, Node]:
         if len(shapes) == before:
             node = next(node for node in nodes.values() if node.name not in shapes)
             raise Misfit(node, "has a shape that depends on itself, expected an input that comes from the image")
-    for node in nodes.values():
-        if isinstance(node.operation, Neurons) and len({shapes[source] for source, _ in node.inputs}) > 1:
-            listed = " and ".join(f"{source} of shape {shapes[source]}" for source, _ in node.inputs)
+    made = {name: replace(node, shape=shapes[name]) for name, node in nodes.items()}
+    for node in made.values():
+        sources = [made[source] for source, _ in node.inputs]
+        if len({source.shape for source in sources}) > 1:
+            listed = " and ".join(f"{source.name} of shape {source.shape}" for source in sources)
             raise Misfit(node, f"adds {listed}, expected equal shapes")
         if isinstance(node.operation, Weighted | Pooling | Flatten):
-            _check_rank(node, node.inputs[0].source, shapes[node.inputs[0].source])
-        if isinstance(node.operation, OneToOne) and isinstance(nodes[node.inputs[0].source].operation, Flatten):
-            flatten = nodes[node.inputs[0].source]
-            *pixels, channels = shapes[flatten.inputs[0].source]
-            if channels > 1 and math.prod(pixels) > 1:  # torch's features are in another order
-                raise Misfit(
-                    node, f"reads {flatten.name} of several pixels and channels, expected one pixel or channel"
-                )
-    return {name: replace(node, shape=shapes[name]) for name, node in nodes.items()}
+            _check_rank(node, sources[0].name, sources[0].shape)
+        _check_features(node, made)
+    return made
+
+
+def _check_features(node: Node, nodes: Mapping[str, Node]) -> None:
+    """Raises Misfit if torch's order of flattened features would make a difference."""
+    sources = [nodes[source] for source, _ in node.inputs]
+    flattened = [source for source in sources if isinstance(source.operation, Flatten)]
+    before = {nodes[flatten.inputs[0].source].shape for flatten in flattened}
+    for flatten, (*pixels, channels) in zip(flattened, before, strict=False):
+        if channels == 1 or math.prod(pixels) == 1:
+            continue
+        if isinstance(node.operation, OneToOne):
+            raise Misfit(node, f"reads {flatten.name} of several pixels and channels, expected one pixel or channel")
+        if len(before) > 1 or len(flattened) < len(sources):
+            listed = " and ".join(source.name for source in sources)
+            raise Misfit(node, f"adds {listed}, whose features have different orders, expected flattened equal shapes")
 
 
 def _shape(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
     """The shape of a node's output; None: it isn't known yet."""
     operation = node.operation
     known = [(edge.source, shapes[edge.source]) for edge in node.inputs if edge.source in shapes]
-    if not node.inputs or (len(node.inputs) > 1 and not isinstance(operation, Neurons)):
-        raise Misfit(node, f"has {len(node.inputs)} inputs, expected one")
+    if not node.inputs:
+        raise Misfit(node, "has no inputs, expected one or more")
     if isinstance(operation, Linear | OneToOne):
         return operation.shape(())
     if not known:
@@ -192,29 +205,40 @@ def _with_values(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """The nodes with the grids of signals and the parts of currents."""
     made = {name: replace(node, values=Signal()) for name, node in nodes.items() if isinstance(node.operation, Neurons)}
     made[IMAGE] = nodes[IMAGE]
+    left = {name: node for name, node in nodes.items() if name not in made}
+    while left:  # through a delay, values may depend on a later node's
+        ready = [node for node in left.values() if all(edge.source in made for edge in node.inputs)]
+        if not ready:
+            node = next(iter(left.values()))
+            raise Misfit(node, "is in a cycle without neurons, expected neurons in every cycle")
+        for node in ready:
+            made[node.name] = replace(node, values=_values(node, [made[edge.source] for edge in node.inputs]))
+            del left[node.name]
     for node in nodes.values():
-        if node.operation is not None:
-            for edge in node.inputs:
-                _check_reads(node, made[edge.source])
-        if node.name not in made:
-            made[node.name] = replace(node, values=_values(node, made[node.inputs[0].source].values))
+        if isinstance(node.operation, Neurons):
+            _check_reads(node, [made[edge.source] for edge in node.inputs])
     return {name: made[name] for name in nodes}
 
 
-def _check_reads(node: Node, entering: Node) -> None:
-    """Raises Misfit unless a node can read another."""
-    is_current = isinstance(entering.values, Current)
-    if isinstance(node.operation, Neurons) and not is_current:
-        raise Misfit(node, f"reads {entering.name}, expected a current: a convolution, a linear node, or a pool of one")
-    if isinstance(node.operation, Weighted | Flatten) and is_current:
-        raise Misfit(node, f"reads the current {entering.name}, expected spikes or the image")
+def _check_reads(node: Node, sources: Sequence[Node]) -> None:
+    """Raises Misfit unless a node can read others."""
+    signals = [source.name for source in sources if isinstance(source.values, Signal)]
+    currents = [source.name for source in sources if source.name not in signals]
+    if isinstance(node.operation, Neurons) and signals:
+        raise Misfit(node, f"reads {signals[0]}, expected a current: a convolution, a linear node, or a pool of one")
+    if isinstance(node.operation, Weighted | Flatten) and currents:
+        raise Misfit(node, f"reads the current {currents[0]}, expected spikes or the image")
+    if signals and currents:
+        raise Misfit(node, f"adds the signal {signals[0]} and the current {currents[0]}, expected one kind")
 
 
-def _values(node: Node, entering: Signal | Current) -> Signal | Current:
+def _values(node: Node, sources: Sequence[Node]) -> Signal | Currents:
     """The grid of a node other than neurons."""
+    _check_reads(node, sources)
     operation = node.operation
     if isinstance(operation, Weighted):
-        return Current(node.name)
+        return (Current(node.name),)
+    entering = added([source.values for source in sources])
     if not isinstance(operation, Pooling):
         return entering
     if not operation.is_exact:
@@ -222,7 +246,7 @@ def _values(node: Node, entering: Signal | Current) -> Signal | Current:
     if isinstance(entering, Signal):
         return Signal(entering.bits + operation.bits, entering.step * operation.step)
     divided = operation.bits if operation.kind == "avg" else 0
-    return Current(entering.source, entering.added + operation.bits, entering.divided + divided)
+    return tuple(Current(part.source, part.added + operation.bits, part.divided + divided) for part in entering)
 
 
 def _check_reached(nodes: Mapping[str, Node]) -> None:
@@ -249,18 +273,18 @@ def _check_reached(nodes: Mapping[str, Node]) -> None:
             raise Misfit(nodes[left[-1 if reason == several else 0]], reason)
 
 
-Sums = tuple[tuple[Current, ...], ...]
+Sums = tuple[Currents, ...]
 """What each exact sum that neurons read consists of."""
 
 
 def _sums(nodes: Mapping[str, Node]) -> Sums:
     """The exact sums in a network: those of all inputs of neurons, or each input of neurons that add one by one."""
-    sums: dict[tuple[Current, ...], None] = {}
+    sums: dict[Currents, None] = {}
     for node in nodes.values():
         if isinstance(node.operation, Neurons):
-            parts = [nodes[edge.source].values for edge in node.inputs]
-            currents = tuple(part for part in parts if isinstance(part, Current))
-            sums |= dict.fromkeys(((one,) for one in currents) if node.operation.separate else (currents,))
+            inputs = [nodes[edge.source].values for edge in node.inputs]
+            currents = [parts for parts in inputs if not isinstance(parts, Signal)]
+            sums |= dict.fromkeys(currents if node.operation.separate else [sum(currents, ())])
     return tuple(sums)
 
 
@@ -273,10 +297,17 @@ def _together(nodes: Mapping[str, Node], sums: Sums) -> dict[str, tuple[str, ...
     return {one: tuple(name for name in nodes if name in names) for one, names in together.items()}
 
 
-def _times(parts: tuple[Current, ...]) -> list[int]:
+def _times(parts: Currents) -> list[int]:
     """How often each part's values count in a sum, in units of the smallest multiple that the sum can have."""
     most = max(part.divided for part in parts)
     return [2 ** (part.added + most - part.divided) for part in parts]
+
+
+def _signal(node: Node, nodes: Mapping[str, Node]) -> Signal:
+    """What a weighted node multiplies."""
+    signal = added([nodes[edge.source].values for edge in node.inputs])
+    assert isinstance(signal, Signal)
+    return signal
 
 
 def _inputs(node: Node, nodes: Mapping[str, Node]) -> int:
@@ -297,10 +328,9 @@ def _specific(
         return node
     names = together[node.name]
     own = [parts for parts in sums if parts[0].source in names]
-    entering = [nodes[nodes[name].inputs[0].source].values for name in names]
-    signals = dict(zip(names, (one for one in entering if isinstance(one, Signal)), strict=True))
+    signals = {name: _signal(nodes[name], nodes) for name in names}
     fewest, total = None, 0
-    added = max(part.added for parts in own for part in parts if part.source == node.name)
+    extra = max(part.added for parts in own for part in parts if part.source == node.name)
     if any(len(parts) > 1 for parts in own):
         counts = [
             sum((_inputs(nodes[part.source], nodes) + BIAS) * n for part, n in zip(parts, _times(parts), strict=True))
@@ -309,7 +339,7 @@ def _specific(
         total = max(counts)
         fewest = Grid(1, max(signal.bits for signal in signals.values()), total=total).room
     shape = operation.kernel_shape(nodes[node.inputs[0].source].shape)
-    grid = Grid(_inputs(node, nodes), *signals[node.name], added, most, total, fewest)
+    grid = Grid(_inputs(node, nodes), *signals[node.name], extra, most, total, fewest)
     if grid.room < LEAST:
         inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits" if grid.input_bits else f"{grid.terms:,} spikes"
         others = f" together with {_some(name for name in names if name != node.name)}" * (len(names) > 1)

@@ -6,7 +6,7 @@ on the weights (docs/design.md, section 2).
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -56,6 +56,20 @@ class Current(NamedTuple):
     divided: int = 0
 
 
+Currents = tuple[Current, ...]
+"""The parts of a current, or of a sum of several."""
+
+
+def added(values: Sequence[Signal | Currents]) -> Signal | Currents:
+    """The grid of a sum of signals, or the parts of a sum of currents."""
+    signals = [one for one in values if isinstance(one, Signal)]
+    if not signals:
+        return sum((one for one in values if not isinstance(one, Signal)), ())
+    step = min(one.step for one in signals)
+    most = sum(2**one.bits * one.step / step for one in signals)
+    return Signal((math.ceil(most) - 1).bit_length(), step)
+
+
 @dataclass(frozen=True)
 class Node:
     """An operation in a graph.
@@ -63,7 +77,7 @@ class Node:
     Attributes:
         name: `conv1`, `pool1`, `lif1`, `flatten3`, `fc1`, ...: the prefix of its parameters and of tensors in files.
         operation: what it computes; None: nothing, it's the image.
-        inputs: the nodes that it reads; several currents of neurons are added.
+        inputs: the nodes that it reads; several are added, signals or currents.
         shape: of its output, without the batch: (rows, columns, channels) or (features,).
         values: the grid of a signal, or what a current consists of.
     """
@@ -72,7 +86,7 @@ class Node:
     operation: Operation | None
     inputs: tuple[Edge, ...]
     shape: tuple[int, ...] = ()
-    values: Signal | Current = field(default=Signal())
+    values: Signal | Currents = field(default=Signal())
 
     @property
     def channels_first(self) -> tuple[int, ...]:
@@ -213,15 +227,15 @@ class Graph:
             names.update(one.name for one in new)
         return tuple(one for one in self if one.name in names)
 
-    def sources(self, neurons: NeuronNode) -> tuple[WeightedNode, ...]:
-        """The nodes whose weights make the current of neurons, in the order of their inputs."""
-        weighted = []
+    def sources(self, neurons: Node) -> tuple[WeightedNode, ...]:
+        """The nodes whose weights make the current of neurons, also through pools, in the order of the inputs."""
+        weighted = dict[str, WeightedNode]()
         for source, _ in neurons.inputs:
             node = self.nodes[source]
-            while not isinstance(node, WeightedNode):
-                node = self.source(node)
-            weighted.append(node)
-        return tuple(weighted)
+            weighted |= (
+                {node.name: node} if isinstance(node, WeightedNode) else {one.name: one for one in self.sources(node)}
+            )
+        return tuple(weighted.values())
 
     def weights(self, neurons: NeuronNode) -> WeightedNode:
         """The node whose weights make the current of neurons that read only one."""
@@ -232,25 +246,36 @@ class Graph:
         """A layer's name in tables: in a chain its weights' (conv1, fc1), otherwise its neurons'."""
         return self.weights(neurons).name if self.is_chain else neurons.name
 
+    def reads(self, node: Node) -> tuple[Edge, ...]:
+        """The neurons whose spikes a node reads, directly or through nodes without state, or the image.
+
+        Each comes with the steps that it takes; weights on the way count as nodes without state.
+        """
+        edges = dict[Edge, None]()
+        for edge in node.inputs:
+            source = self.nodes[edge.source]
+            below = self.reads(source) if _is_computed(source) else (Edge(edge.source),)
+            edges |= dict.fromkeys(Edge(one.source, one.delay + edge.delay) for one in below)
+        return tuple(edges)
+
     def origin(self, node: Node) -> Node:
-        """The neurons whose spikes a node reads, directly or through pools, or the image."""
-        while _is_computed(node := self.source(node)):
-            pass
-        return node
+        """The neurons whose spikes a node reads, or the image, if it reads only one."""
+        (name,) = {edge.source for edge in self.reads(node)}
+        return self.nodes[name]
 
     def delay(self, node: Node) -> int:
-        """How many steps later the spikes of its `origin` arrive at a node."""
-        steps = 0
-        while True:
-            (edge,) = node.inputs
-            steps, node = steps + edge.delay, self.nodes[edge.source]
-            if not _is_computed(node):
-                return steps
+        """How many steps later the spikes of its `origin` arrive at a node, if they do so at one time."""
+        (steps,) = {edge.delay for edge in self.reads(node)}
+        return steps
+
+    def entering(self, node: Node) -> tuple[int, ...]:
+        """The shape of what a node reads, without the batch."""
+        return self.nodes[node.inputs[0].source].shape
 
     def unflattened(self, node: WeightedNode) -> tuple[int, ...]:
         """The shape of a node's input before it was flattened, or as it is."""
-        source = self.source(node)
-        return (self.source(source) if isinstance(source.operation, Flatten) else source).shape
+        source = self.nodes[node.inputs[0].source]
+        return self.entering(source) if isinstance(source.operation, Flatten) else source.shape
 
     def pool_before(self, node: Node) -> Pooling | None:
         """The pool through which a node reads spikes; None: it reads them as they are."""
@@ -266,23 +291,27 @@ class Graph:
 
     def feeding(self, kind: type) -> tuple[Node, ...]:
         """The neurons whose spikes the nodes of a kind read in the same step, in the order of these nodes."""
-        readers = (node for node in self if isinstance(node.operation, kind) and not self.delay(node))
-        origins = dict.fromkeys(self.origin(node).name for node in readers)
+        edges = (edge for node in self if isinstance(node.operation, kind) for edge in self.reads(node))
+        origins = dict.fromkeys(source for source, delay in edges if not delay)
         return tuple(self.nodes[name] for name in origins if name != IMAGE)
 
     @cached_property
     def droppable(self) -> frozenset[tuple[str, str]]:
         """(reader, neurons) where dropout drops spikes: on the way to linear layers in the same step."""
-        pairs = set()
-        for node in self:
-            if isinstance(node.operation, Linear) and not self.delay(node):
-                last = [*self.path(node), node][0]
-                pairs.add((last.name, self.origin(node).name))
-        return frozenset(pair for pair in pairs if pair[1] != IMAGE)
+        pairs, left = set(), [node for node in self if isinstance(node.operation, Linear)]
+        while left:
+            node = left.pop()
+            for source in (self.nodes[edge.source] for edge in node.inputs if not edge.delay):
+                if isinstance(source, NeuronNode):
+                    pairs.add((node.name, source.name))
+                elif _is_computed(source):
+                    left.append(source)
+        return frozenset(pairs)
 
-    def multiplies_spikes(self, node: Node) -> bool:
+    def multiplies_spikes(self, node: WeightedNode) -> bool:
         """Whether a weighted node's inputs are the spikes of neurons, or maxima of them, so 0 or 1."""
-        return self.source(node).values == Signal() and self.origin(node).operation is not None
+        images = any(edge.source == IMAGE for edge in self.reads(node))
+        return (node.grid.input_bits, node.grid.input_step) == Signal() and not images
 
     def source(self, node: Node) -> Node:
         """The node that a node with one input reads."""

@@ -1,26 +1,23 @@
 """The network: its layers, its neurons and the number of time steps."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
-from csnn_jax.config import grid
+from csnn_jax.config import chain, grid
 from csnn_jax.config.build import InexactPool, Misfit, NoOutput, TooManyInputs, graph
-from csnn_jax.config.graph import IMAGE, Edge, Graph, Operation, Signal
+from csnn_jax.config.chain import GEOMETRY
+from csnn_jax.config.graph import Graph, NeuronNode, Signal
 from csnn_jax.config.names import MOST_CLASSES
 from csnn_jax.config.nodes import FILE, Nodes, nodes
-from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Padding, Pool, Pooling
+from csnn_jax.config.operations import Convolution, OneToOne, Padding, Pool, Pooling
 from csnn_jax.config.pixels import SPIKES, Pixels
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
-from csnn_jax.neurons.neuron import NEVER, Neuron, Neurons, Reset
+from csnn_jax.neurons.neuron import Neuron, Reset
 from csnn_jax.options import Described, Rule, as_values, check_rules, flag_of, option, show
 from csnn_jax.options.kinds import SWITCH, choice, count, each, number, several, text
-
-GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
-"""Fields with one value for all convolutions or one per convolution."""
 
 Encoding = Literal["direct", "rate", "latency"]
 Readout = Literal["spikes", "membrane"]
@@ -48,15 +45,19 @@ _RECURRENT = text(
     lambda name: bool(re.fullmatch("fc[1-9][0-9]{0,3}(:one)?", name)),
     "LAYER",
 )
+_RESIDUAL = text("conv2, conv3, ...", lambda name: bool(re.fullmatch("conv[1-9][0-9]{0,3}", name)), "BLOCK")
 _data, _network, _neuron = (partial(option, group=name) for name in ("data", "network", "neuron"))
 _HINTS: dict[type[Misfit], str] = {
     InexactPool: "expected sides of 2, 4 or 8",
     NoOutput: "expected larger images, or smaller or fewer kernels, strides and pools",
     TooManyInputs: "expected fewer: smaller kernels or images, larger strides or pools, fewer channels or neurons",
 }
-_STACK = ("input_shape", "conv_channels", *GEOMETRY, "pool_after", "bias", "hidden", "encoding", "neuron", "output")
+_STACK = (
+    *("input_shape", "conv_channels", *GEOMETRY, "pool_after", "residual", "bias", "hidden", "recurrent", "network"),
+    *("encoding", "neuron", "output"),
+)
 _NEURONS = ("neuron", "reset", *PARAMETERS, *(f"learn_{name}" for name in PARAMETERS), "per_channel", "output")
-IN_NODES = ("conv_channels", *GEOMETRY, "pool_after", "bias", "hidden", "recurrent", *_NEURONS)
+IN_NODES = ("conv_channels", *GEOMETRY, "pool_after", "residual", "bias", "hidden", "recurrent", *_NEURONS)
 """Fields that describe a chain of blocks, and don't apply to a network of `nodes`."""
 _SHAPE = "three positive whole numbers: height, width, channels"
 _SCALE = "that is a power of two from 2^-16 to 2^20, such as 256"
@@ -98,6 +99,9 @@ class ModelConfig(NeuronFields, Described):
     recurrent: tuple[str, ...] = _network((), several(_RECURRENT, least=1), """
         Linear layers whose neurons also get their own spikes of the step before, through weights from all neurons of
         the layer to all: fc1 is the first; or through one weight for each neuron: fc1:one.""")
+    residual: tuple[str, ...] = _network((), several(_RESIDUAL, least=1), """
+        Blocks of convolutions that add their input spikes to their output spikes, after the block's own pool; or, if
+        the channels or the stride differ, to the current of their neurons, through a 1x1 convolution.""")
     network: Nodes | None = _network(None, FILE, """
         JSON or NIR file with the network's nodes, instead of the flags for blocks and neurons; a run's config.json
         contains them.""")
@@ -171,12 +175,17 @@ class ModelConfig(NeuronFields, Described):
             if getattr(self, name) not in (getattr(ModelConfig, name), value):
                 raise UserError(f"{flag_of(name)} {getattr(self, name)}: expected {value}, as --network has")
             self._set(name, value)
-        for node in self.graph.neurons[:-1]:
-            if node not in self.graph.spiking:
-                raise UserError(f"--network: {node.name} is an integrator, expected one only at the end")
-        for reader in self.graph.recurrent:
-            if (late := self.graph.origin(reader)) not in self.graph.spiking:
-                raise UserError(f"--network: {reader.name} reads {late.name}@1, an integrator, which never spikes")
+        for layer in self.graph.neurons[:-1]:
+            if layer not in self.graph.spiking:
+                raise UserError(f"--network: {layer.name} is an integrator, expected one only at the end")
+        for node in self.graph:
+            for edge in node.inputs:
+                source = self.graph[edge.source]
+                if isinstance(source, NeuronNode) and source not in self.graph.spiking:
+                    raise UserError(f"--network: {node.name} reads {edge}, an integrator, which never spikes")
+                if edge.delay > self.time_steps:
+                    steps = f"a delay of at most the window's {self.time_steps} steps (--time-steps)"
+                    raise UserError(f"--network: {node.name} reads {edge}, expected {steps}")
 
     def described(self) -> dict[str, Any]:
         """Its JSON, without the options that don't apply."""
@@ -193,7 +202,7 @@ class ModelConfig(NeuronFields, Described):
         Raises:
             UserError: a node has no output, or too many inputs for exact sums.
         """
-        operations = self.network.operations if self.network else list(_operations(self))
+        operations = self.network.operations if self.network else list(chain.operations(self))
         entering = Signal(self.entering.bits, 1 / self.entering.scale)
         try:
             return graph(self.input_shape, entering, operations, self.weight_bits)
@@ -270,55 +279,9 @@ def _field(config: ModelConfig, error: Misfit) -> str:
     return "conv_channels" if config.conv_channels else "input_shape"
 
 
-def _operations(config: ModelConfig) -> Iterator[tuple[str, Operation, tuple[Edge, ...]]]:
-    """The nodes of a chain, each of which reads the one before, and its recurrent connections."""
-    before, recurrent = IMAGE, dict(name.partition(":")[::2] for name in config.recurrent)
-    for name, operation in _chain(config):
-        inputs = [Edge(before)]
-        if isinstance(operation, Neurons) and before in recurrent:
-            inputs.append(Edge(f"rec{before.removeprefix('fc')}"))
-            weights = OneToOne(operation.channels) if recurrent[before] else Linear(operation.channels, bias=False)
-            yield inputs[-1].source, weights, (Edge(name, 1),)
-        yield name, operation, tuple(inputs)
-        before = name
-
-
-def _chain(config: ModelConfig) -> Iterator[tuple[str, Operation]]:
-    """The nodes of a chain by name."""
-    neurons = _neurons(config)
-    columns = map(config.each_convolution, GEOMETRY)
-    for index, row in enumerate(zip(config.conv_channels, *columns, strict=True), 1):
-        channels, kernel, stride, padding, kind, size = row
-        zeros = kernel // 2 if padding == "same" else 0
-        yield f"conv{index}", Convolution(channels, kernel, stride, zeros, config.bias)
-        after: list[tuple[str, Operation]] = [] if kind == "none" else [(f"pool{index}", Pooling(kind, size, size))]
-        layer = next(neurons)
-        after.insert(0 if config.pool_after else len(after), (layer.name, layer))
-        yield from after
-    yield f"flatten{len(config.conv_channels) + 1}", Flatten()
-    for index, layer in enumerate(neurons, 1):
-        yield f"fc{index}", Linear(layer.channels, config.bias)
-        yield layer.name, layer
-
-
-def _neurons(config: ModelConfig) -> Iterator[Neurons]:
-    """The neurons of each layer."""
-    kind = config.kind
-    learned = tuple(name for name in kind.parameters if getattr(config, f"learn_{name}"))
-    channels = (*config.conv_channels, *config.hidden, config.num_classes)
-    columns = zip(channels, config.each("reset"), *map(config.each, kind.parameters), strict=True)
-    for index, (width, reset, *values) in enumerate(columns, 1):
-        configured = dict(zip(kind.parameters, values, strict=True))
-        names: tuple[tuple[str, ...], ...] = learned, config.per_channel
-        if index == len(channels) and config.output == "integrator":
-            reset, configured["threshold"] = "none", NEVER
-            names = tuple(tuple(name for name in some if name != "threshold") for some in names)
-        yield Neurons(f"lif{index}", kind, reset, width, tuple(configured.items()), names[0], names[1])
-
-
 def is_original(model: ModelConfig) -> bool:
     """Returns whether this is the default network, which snnTorch's recipe was made for."""
-    stack = all(getattr(model, name) == getattr(ModelConfig, name) for name in (*_STACK, "recurrent", "network"))
+    stack = all(getattr(model, name) == getattr(ModelConfig, name) for name in _STACK)
     return stack and model.reset == ModelConfig.reset and not is_delicate(model)
 
 
@@ -363,9 +326,21 @@ def _each_convolution(name: str) -> Rule:
     return Rule(name, expected, holds)
 
 
-def _are_layers(names: list[str], linear: int) -> bool:
-    """Whether names are those of different linear layers."""
-    return len(set(names)) == len(names) and all(int(name.removeprefix("fc")) <= linear for name in names)
+def _are_numbered(numbers: list[str], least: int, most: int) -> bool:
+    """Whether numbers differ and are in a range."""
+    return len(set(numbers)) == len(numbers) and all(least <= int(number) <= most for number in numbers)
+
+
+def _blocks(convolutions: int) -> str:
+    """What `residual` may contain."""
+    last = f"conv{convolutions}"
+    return f"different blocks from conv2 to {last}" if convolutions > 2 else last if convolutions == 2 else "no blocks"
+
+
+def _keeps_sizes(model: ModelConfig) -> bool:
+    sizes, paddings = map(model.each_convolution, ("kernel_size", "padding"))
+    blocks = [int(name.removeprefix("conv")) - 1 for name in model.residual]
+    return all(paddings[block] == "same" or sizes[block] == 1 for block in blocks)
 
 
 def _is_recurrent(model: ModelConfig, layer: str) -> bool:
@@ -427,9 +402,19 @@ _RULES = (
     *map(_each_convolution, GEOMETRY),
     Rule("kernel_size", "odd sizes with --padding same; even ones need valid", _has_odd_kernels),
     Rule(
+        "residual",
+        lambda model: _blocks(len(model.conv_channels)),
+        lambda model: _are_numbered(
+            [name.removeprefix("conv") for name in model.residual], 2, len(model.conv_channels)
+        ),
+    ),
+    Rule("residual", "--padding same for these blocks, which keeps the size", _keeps_sizes),
+    Rule(
         "recurrent",
         lambda model: f"different layers from fc1 to fc{len(model.hidden) + 1}",
-        lambda model: _are_layers([name.partition(":")[0] for name in model.recurrent], len(model.hidden) + 1),
+        lambda model: _are_numbered(
+            [name.partition(":")[0].removeprefix("fc") for name in model.recurrent], 1, len(model.hidden) + 1
+        ),
     ),
     Rule(
         "recurrent",

@@ -125,7 +125,7 @@ class NodeConfig(Described):
         operation: `convolution`, `linear`, `one_to_one` (one weight for each feature), `flatten`, `max_pool`,
             `avg_pool`, `sum_pool`, or a neuron model, `leaky` or `synaptic`.
         inputs: the names of the nodes that it reads; `image` is the network's input, and `lif1@1` are the spikes of
-            `lif1` in the step before. Neurons add several inputs.
+            `lif1` in the step before. A node adds several inputs.
         settings: those of the operation, see docs/network.md.
 
     Raises:
@@ -178,8 +178,8 @@ class NodeConfig(Described):
 
     def _edge(self, text: str) -> Edge:
         source, at, delay = text.partition("@")
-        if at and delay not in ("0", "1"):
-            raise UserError(f"{self.name}: reads {show(text)}, expected a delay of 0 or 1, as in {show(source)}@1")
+        if at and not (delay.isascii() and delay.isdigit() and len(delay) < 9):
+            raise UserError(f"{self.name}: reads {show(text)}, expected a delay in whole steps, as in {show(source)}@1")
         return Edge(source, int(delay or 0))
 
     def made(self) -> Operation:

@@ -4,6 +4,8 @@
 once), or a sequence [time, batch, H, W, C].
 """
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,8 +22,8 @@ from csnn_jax.network import inputs
 from csnn_jax.network.library import Jax
 from csnn_jax.network.model import CSNN, States, advance, scaled_input, with_rounded_weights
 from csnn_jax.network.surrogate import reverse_mode_only
-from csnn_jax.neurons.neuron import MEMBRANE
-from csnn_jax.window import Dropped, SpikeCounts, Trace, constants
+from csnn_jax.neurons.neuron import MEMBRANE, State
+from csnn_jax.window import Carry, Dropped, SpikeCounts, Step, Trace, constants, output
 
 # On the CPU, XLA uses YNNPACK for matrix products and convolutions by default; for the default network's convolution,
 # its own Eigen code takes less than half the time (4.6 vs. 10.9 ms per step).
@@ -159,7 +161,7 @@ def _window(
     model, x = ready(model, x)
     reads = reads or usual_output(model)
     graph, library = model.config.graph, Jax(model.config.graph, model.nodes)
-    states = dict(zip((node.name for node in graph.neurons), model.initial_states(x.shape[-4]), strict=True))
+    first, states = model.initial_states(x.shape[-4]), dict[str, State]()
     dropped = None if dropout is None else _factors(graph, dropout, model.dtype)
     parts, last = segments(graph), graph.neurons[-1].name
     windows, outputs, shares = dict[str, Array](), dict[str, Array](), dict[str, Array]()
@@ -170,26 +172,30 @@ def _window(
         wanted = {edge.source for other in parts[number + 1 :] for node in other.window for edge in node.inputs}
 
         def together(
-            own: States, known: Known, part: Segment = part, names: list[str] = names, wanted: set[str] = wanted
-        ) -> tuple[States, tuple[Known, Known, list[Array]]]:
-            own, spikes = advance(model, own, known, part.steps, dropped)
-            after, fired = dict(zip(names, own, strict=True)), dict(zip(names, spikes, strict=True))
+            carry: Carry, known: Known, part: Segment = part, names: list[str] = names, wanted: set[str] = wanted
+        ) -> tuple[Carry, tuple[Known, Known, list[Array]]]:
+            carry, after = advance(model, carry, known, part.steps, dropped)
+            fired = {name: after.values[name] for name in names}
             read_later = {name: layer for name, layer in fired.items() if part is not parts[0] or name in wanted}
-            seen = {last: after[last][MEMBRANE] if reads == "membrane" else fired[last]} if last in fired else {}
-            return own, (read_later, seen, [layer.mean() for layer in spikes] if part is parts[0] else [])
+            read = after.states[last][MEMBRANE] if reads == "membrane" and last in fired else fired.get(last)
+            means = [layer.mean() for layer in fired.values()] if part is parts[0] else []
+            return carry, (read_later, {} if read is None else {last: read}, means)
 
         run = jax.checkpoint(together, policy=_SAVED, prevent_cse=False)
-        start = tuple(states[name] for name in names)
+        start = Carry(
+            {name: first.states[name] for name in names}, {name: first.past[name] for name in part.steps.delays}
+        )
         if number == 0:
-            own, (read_later, seen, means) = _loop(model, x, run, start)
+            carry, (read_later, seen, means) = _loop(model, x, run, start)
             shares |= {name: share.mean() for name, share in zip(names, means, strict=True)}
         else:
             currents = {name: value for name, value in windows.items() if name in entering}
-            own, (read_later, seen, _) = lax.scan(run, start, currents)
+            carry, (read_later, seen, _) = lax.scan(run, start, currents)
             shares |= {name: spikes.mean() for name, spikes in read_later.items()}
-        states |= dict(zip(names, own, strict=True))
+        states |= carry.states
         windows, outputs = windows | read_later, outputs | seen
-    return tuple(states.values()), outputs[last], [shares[name] for name in states]
+    names = [node.name for node in graph.neurons]
+    return tuple(states[name] for name in names), outputs[last], [shares[name] for name in names]
 
 
 def _factors(graph: Graph, dropout: Dropout, dtype: np.dtype) -> Dropped:
@@ -206,10 +212,11 @@ def _at_once(part: Graph, library: Jax, windows: Known, dropped: Dropped | None)
     """The outputs of nodes without state for all steps [time, batch, ...], from those of earlier nodes."""
     known = dict(windows)
     for node in part:
-        ((source, _),) = node.inputs
-        x = known[source]
-        if dropped and (node.name, source) in dropped:
-            x = x * dropped[node.name, source]
+        read = []
+        for source, _ in node.inputs:
+            factors = dropped.get((node.name, source)) if dropped else None
+            read.append(known[source] if factors is None else known[source] * factors)
+        x = functools.reduce(operator.add, read)
         flat = library.evaluate(node, library.parameters.get(node.name, {}), x.reshape(-1, *x.shape[2:]))
         known[node.name] = flat.reshape(*x.shape[:2], *flat.shape[1:])
     return {node.name: known[node.name] for node in part}
@@ -240,12 +247,12 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
     model, x = ready(model, x)
     names = [node.name for node in model.config.graph.neurons]
 
-    def everything(states: States, known: Known) -> tuple[States, Trace]:
-        states, spikes = advance(model, states, known)
-        return states, Trace(dict(zip(names, states, strict=True)), dict(zip(names, spikes, strict=True)))
+    def everything(carry: Carry, known: Known) -> tuple[Carry, Trace]:
+        carry, after = advance(model, carry, known)
+        return carry, Trace(after.states, {name: after.values[name] for name in names})
 
     last, traced = _loop(model, x, everything, model.initial_states(x.shape[-4]))
-    return last, traced.ordered(model.config.graph)
+    return tuple(last.states[name] for name in names), traced.ordered(model.config.graph)
 
 
 def count(model: CSNN, x: Array) -> SpikeCounts:
@@ -262,9 +269,11 @@ def count(model: CSNN, x: Array) -> SpikeCounts:
         ValueError: x has the wrong shape or type, or is empty.
     """
 
-    def counted(states: States, spikes: tuple[Array, ...]) -> SpikeCounts:
-        output = states[-1][MEMBRANE] if model.config.readout == "membrane" else spikes[-1]
-        return SpikeCounts(output, jnp.stack([layer.reshape(len(layer), -1).sum(1) for layer in spikes], axis=1))
+    names = [node.name for node in model.config.graph.neurons]
+
+    def counted(after: Step) -> SpikeCounts:
+        fired = [after.values[name].reshape(x.shape[-4], -1).sum(1) for name in names]
+        return SpikeCounts(output(model.config, after.states, after.values), jnp.stack(fired, axis=1))
 
     return _folded(model, x, counted, jnp.add)
 
@@ -283,8 +292,8 @@ def ever_fired(model: CSNN, x: Array) -> tuple[Array, ...]:
         ValueError: x has the wrong shape or type, or is empty.
     """
 
-    def fired(states: States, spikes: tuple[Array, ...]) -> tuple[Array, ...]:
-        return tuple(by_channel(layer > 0) for layer in spikes)
+    def fired(after: Step) -> tuple[Array, ...]:
+        return tuple(by_channel(after.values[node.name] > 0) for node in model.config.graph.neurons)
 
     return _folded(model, x, fired, jnp.logical_or)
 
@@ -294,17 +303,18 @@ def by_channel(fired: Array) -> Array:
     return fired.any(tuple(range(1, fired.ndim - 1)))
 
 
-def _folded(model: CSNN, x: Array, of_step: Callable[[States, tuple[Array, ...]], T], join: Callable) -> T:
-    """of_step(states, spikes) of all steps, joined array by array, starting from zeros."""
+def _folded(model: CSNN, x: Array, of_step: Callable[[Step], T], join: Callable) -> T:
+    """of_step(step) of all steps, joined array by array, starting from zeros."""
     model, x = ready(model, x)
     start = model.initial_states(x.shape[-4])
-    results = jax.eval_shape(lambda: of_step(start, tuple(state[MEMBRANE] for state in start)))
+
+    def body(carry: tuple[Carry, T], known: Known) -> tuple[tuple[Carry, T], None]:
+        before, after = advance(model, carry[0], known)
+        return (before, jax.tree.map(join, carry[1], of_step(after))), None
+
+    first = {IMAGE: x if x.ndim == 4 else x[0]}
+    results = jax.eval_shape(lambda: of_step(advance(model, start, first)[1]))
     empty = jax.tree.map(lambda result: jnp.zeros(result.shape, result.dtype), results)
-
-    def body(carry: tuple[States, T], known: Known) -> tuple[tuple[States, T], None]:
-        states, spikes = advance(model, carry[0], known)
-        return (states, jax.tree.map(join, carry[1], of_step(states, spikes))), None
-
     return _loop(model, x, body, (start, empty))[0][1]
 
 

@@ -10,7 +10,8 @@ class Segment(NamedTuple):
     """A part of a graph that goes through the whole window before the next one.
 
     Attributes:
-        window: the nodes that are computed for all steps at once, from the spikes of parts before.
+        window: the nodes that are computed for all steps at once, from the spikes of parts before. Pools may be in
+            several parts.
         steps: the nodes that go step by step.
     """
 
@@ -32,9 +33,8 @@ def segments(whole: Graph) -> tuple[Segment, ...]:
     parts: list[tuple[set[str], set[str]]] = []
     for loop in dict.fromkeys(loops[node.name] for node in whole.neurons):
         members = {node.name for node in whole if loops[node.name] == loop}
-        placed = set().union(*(window | steps for window, steps in parts))
         paths = (whole.path(node) for node in whole if node.name in members)
-        before = {node.name: node for path in paths for node in path if node.name not in members | placed}
+        before = {node.name: node for path in paths for node in path if node.name not in members}
         weighted = [node for node in before.values() if isinstance(node, WeightedNode)]
         held = any(edge.source in (IMAGE, *whole.constant) for node in before.values() for edge in node.inputs)
         if parts and not held and not any(node.is_convolution for node in weighted):

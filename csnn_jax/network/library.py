@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config.graph import Graph, Node, WeightedNode
+from csnn_jax.config.graph import Edge, Graph, Node, WeightedNode
 from csnn_jax.config.operations import Convolution, Pooling
 from csnn_jax.network import layers
 from csnn_jax.network.neuron import Operations, fire, spikes
@@ -34,7 +34,8 @@ class Jax(Operations, Library):
             if isinstance(node, WeightedNode):
                 weight = {"weight": module.kernel[...], "after_spikes": graph.multiplies_spikes(node)}
                 readers = graph.readers(node)
-                pooled = len(readers) == 1 and isinstance(readers[0].operation, Pooling)
+                alone = len(readers) == 1 and readers[0].inputs == (Edge(node.name),)
+                pooled = alone and isinstance(readers[0].operation, Pooling)
                 self.parameters[node.name] = weight
                 self.parameters.setdefault(readers[0].name if pooled else node.name, {})["bias"] = module.biases
             else:

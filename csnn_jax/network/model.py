@@ -18,10 +18,10 @@ from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.library import Jax
 from csnn_jax.neurons.neuron import State
 from csnn_jax.runs import layouts
-from csnn_jax.window import Carry, Dropped, step
+from csnn_jax.window import Carry, Dropped, Step, start, step
 
 States = tuple[State, ...]
-"""The state of every layer."""
+"""The state of every layer of neurons."""
 
 
 class Weights(nnx.Module):
@@ -201,22 +201,19 @@ class CSNN(nnx.Module):
         named = ((module.node.name, module.parameters) for module in self.nodes)
         return {f"{node}.{name}": value for node, values in named for name, value in values.items()}
 
-    def initial_states(self, batch: int) -> States:
-        """The states before the first step, zeros [batch, *out_shape], by layer and name.
+    def initial_states(self, batch: int) -> Carry:
+        """What the first step gets: the states of neurons by node, zeros [batch, *out_shape], and delayed outputs.
 
         Raises:
             ValueError: batch isn't a positive whole number.
         """
         if not isinstance(batch, int | np.integer) or batch < 1:
             raise ValueError(f"batch is {batch!r}, expected a whole number of at least 1")
-        return tuple(
-            {name: jnp.zeros((batch, *node.shape), self.dtype) for name in node.operation.kind.states}
-            for node in self.config.graph.neurons
-        )
+        return start(self.config.graph, lambda node: jnp.zeros((batch, *node.shape), self.dtype))
 
     @surrogate.reverse_mode_only()
-    def step(self, states: States, x: Array) -> tuple[States, tuple[Array, ...]]:
-        """One time step from the input x [batch, H, W, C]: (states, spikes), one entry per layer.
+    def step(self, states: Carry, x: Array) -> tuple[Carry, tuple[Array, ...]]:
+        """One time step from the input x [batch, H, W, C]: (states, the spikes of each layer of neurons).
 
         Weights and x are rounded, see `exact` and `enter`.
 
@@ -229,7 +226,8 @@ class CSNN(nnx.Module):
         expected = jax.tree.map(jnp.shape, jax.eval_shape(lambda: self.initial_states(len(x))))
         if (shapes := jax.tree.map(jnp.shape, states)) != expected:
             raise ValueError(f"states have shapes {shapes}, expected those of initial_states({len(x)})")
-        return advance(with_rounded_weights(self), states, {IMAGE: scaled_input(self, x)})
+        states, after = advance(with_rounded_weights(self), states, {IMAGE: scaled_input(self, x)})
+        return states, tuple(after.values[node.name] for node in self.config.graph.neurons)
 
 
 def derivative_of(config: ModelConfig) -> surrogate.Derivative:
@@ -240,28 +238,22 @@ def derivative_of(config: ModelConfig) -> surrogate.Derivative:
 
 def advance(
     model: CSNN,
-    states: States,
+    carry: Carry,
     known: Mapping[str, Array],
     part: Graph | None = None,
     dropped: Dropped | None = None,
-) -> tuple[States, tuple[Array, ...]]:
+) -> tuple[Carry, Step]:
     """One time step, without rounding anything.
 
     Args:
         model: the network.
-        states: of the neurons in order.
+        carry: what the part's nodes need from the steps before.
         known: the outputs of some nodes, such as the image.
         part: the nodes to run; None: all.
         dropped: see `csnn_jax.window.step`.
-
-    Returns:
-        (states, spikes) of each layer of neurons, arrays [batch, *out_shape].
     """
-    graph, library = part or model.config.graph, Jax(model.config.graph, model.nodes)
-    names = [node.name for node in graph.neurons]
-    carry = Carry(dict(zip(names, states, strict=True)), {})
-    _, after = step(graph, library, library.parameters, carry, known, dropped)
-    return tuple(after.states[name] for name in names), tuple(after.values[name] for name in names)
+    library = Jax(model.config.graph, model.nodes)
+    return step(part or model.config.graph, library, library.parameters, carry, known, dropped)
 
 
 def with_rounded_weights(model: CSNN) -> CSNN:
