@@ -195,9 +195,12 @@ def chain(settings: Settings) -> list[dict[str, Any]]:
             before = add(f"pool{number}", operation, before, **pool)
         residual = layer.name in setting(settings, "residual")
         other = residual and (layer.in_shape[-1] != channels or layer.stride > 1)
+        shortcut = list(entering)
+        if residual and layer.pool != "none" and (pools_before or not other):
+            shortcut = add(f"skip{number}", operation, entering, **pool)
         if other:
-            shortcut = add(f"res{number}", "convolution", entering, **options, kernel=1, stride=layer.stride, padding=0)
-            before = before + (add(f"skip{number}", operation, shortcut, **pool) if pools_before else shortcut)
+            geometry = {"kernel": 1, "stride": layer.stride, "padding": 0}
+            before = before + add(f"res{number}", "convolution", shortcut, **options, **geometry)
         if layer.name in recurrent:
             through = "one_to_one" if recurrent[layer.name] == "one" else "linear"
             name = f"rec{layer.name.removeprefix('fc')}"
@@ -206,6 +209,5 @@ def chain(settings: Settings) -> list[dict[str, Any]]:
         if layer.pool_after:
             before = add(f"pool{number}", operation, before, **pool)
         if residual and not other:
-            shortcut = entering if layer.pool == "none" else add(f"skip{number}", operation, entering, **pool)
-            before = before + list(shortcut)
+            before = before + shortcut
     return result
