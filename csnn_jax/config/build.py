@@ -19,7 +19,7 @@ from csnn_jax.config.graph import (
     added,
     loops,
 )
-from csnn_jax.config.grid import BIAS, LEAST, Grid, Group
+from csnn_jax.config.grid import BIAS, LEAST, MANTISSA, Grid, Group
 from csnn_jax.config.operations import Flatten, Linear, OneToOne, Pooling, Weighted
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neurons
@@ -239,6 +239,9 @@ def _values(node: Node, sources: Sequence[Node]) -> Signal | Currents:
     if isinstance(operation, Weighted):
         return (Current(node.name),)
     entering = added([source.values for source in sources])
+    bits = entering.bits if isinstance(entering, Signal) else max(part.added for part in entering)
+    if bits > MANTISSA:
+        raise TooManyInputs(node, f"adds up to 2^{bits} multiples of a value, expected at most 2^{MANTISSA}")
     if not isinstance(operation, Pooling):
         return entering
     if not operation.is_exact:
