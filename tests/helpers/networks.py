@@ -388,6 +388,22 @@ RECIPES = {
             recurrent=("fc1",),
         ),
     ),
+    "delayed spikes": Recipe(
+        _described(
+            (10, 9, 2),
+            Node("conv1", "convolution", "image", channels=6, kernel=3, padding=1),
+            Node("lif1", "leaky", "conv1", reset="zero"),
+            Node("conv2", "convolution", ("lif1", "lif1@3"), channels=6, kernel=3, padding=1),
+            Node("near", "convolution", "lif1@1", channels=6, kernel=1, bias=False),
+            Node("lif2", "leaky", ("conv2", "near"), reset="zero", threshold=1.5),
+            Node("features", "flatten", ("lif2", "lif1@2")),
+            Node("fc1", "linear", "features", channels=12),
+            Node("lif3", "leaky", "fc1", reset="zero", beta=0.75),
+            Node("fc2", "linear", ("lif3", "lif3@5"), channels=5),
+            Node("lif4", "leaky", "fc2", reset="zero"),
+            steps=40,
+        ),
+    ),
     # Of the image, spikes, currents, pools and features, also in cycles and over the whole window.
     "delays": Recipe(
         _described(
