@@ -29,6 +29,7 @@ NO_NIR |= {
     "separate inputs": "reset mute or subtract of lif1",
     "residual": "--pool avg --reset zero",
     "delays": "reset subtract of lif2",
+    "delayed spikes": "Delay",
 }
 NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
 ONLY_CHAINS = dict.fromkeys(
