@@ -74,31 +74,32 @@ def of_loop(one: Network) -> Values:
     modules = {node.name: neurons(nodes, node.name, tensors) for node in one.config.graph.neurons}
     x = companion.channels_first(as_floats(one.x, one.config))
     frames = x if x.ndim == 5 else x.expand(one.config.time_steps, *x.shape)
-    spikes: dict[str, torch.Tensor] = {}
-    states: dict[str, tuple[torch.Tensor, ...]] = {}
+    zeros = {node.name: torch.zeros(x.shape[-4], *node.channels_first) for node in one.config.graph}
+    zeros["image"] = torch.zeros_like(frames[0])
+    states = {name: (zeros[name],) * (2 if nodes[name]["operation"] == "synaptic" else 1) for name in modules}
+    outputs: dict[str, list[torch.Tensor]] = {name: [] for name in zeros}
     history: dict[str, list[np.ndarray]] = {}
-    shapes = {node.name: node.channels_first for node in one.config.graph}
-    for name in modules:
-        zeros = torch.zeros(x.shape[-4], *(shapes[name] if len(shapes[name]) == 3 else shapes[name][:1]))
-        spikes[name] = zeros
-        states[name] = (zeros,) * (2 if nodes[name]["operation"] == "synaptic" else 1)
-    for frame in frames:
-        outputs, before = {"image": frame}, dict(spikes)
+    for t, frame in enumerate(frames):
+
+        def read(text: str, t: int = t) -> torch.Tensor:
+            source, _, delay = text.partition("@")
+            return outputs[source][t - int(delay or 0)] if t >= int(delay or 0) else zeros[source]
+
+        outputs["image"].append(frame)
         for name in order:
             node = nodes[name]
-            entering = [
-                before[source.removesuffix("@1")] if "@1" in source else outputs[source] for source in node["inputs"]
-            ]
+            entering = [read(text) for text in node["inputs"]]
             if name not in modules:
-                outputs[name] = stateless(node, tensors, entering[0])
+                outputs[name].append(stateless(node, tensors, sum(entering[1:], start=entering[0])))
                 continue
             if node.get("separate"):
-                spikes[name], *state = modules[name](entering[0], before[name], *states[name])
+                spikes, *state = modules[name](entering[0], read(f"{name}@1"), *states[name])
             else:
-                spikes[name], *state = modules[name](sum(entering[1:], start=entering[0]), *states[name])
-            states[name], outputs[name] = tuple(one.detach().clone() for one in state), spikes[name]
+                spikes, *state = modules[name](sum(entering[1:], start=entering[0]), *states[name])
+            states[name] = tuple(one.detach().clone() for one in state)
+            outputs[name].append(spikes)
             kinds = ("synaptic", "membrane") if len(state) == 2 else ("membrane",)
-            for kind, array in (*zip(kinds, states[name], strict=True), ("spikes", spikes[name])):
+            for kind, array in (*zip(kinds, states[name], strict=True), ("spikes", spikes)):
                 history.setdefault(f"{name}.{kind}", []).append(array.detach().numpy())
     stacked = {key: np.stack(arrays) for key, arrays in history.items()}
     return {key: last(values) if values.ndim == 5 else values for key, values in stacked.items()}
@@ -152,7 +153,7 @@ def is_image(nodes: dict[str, Any], name: str) -> bool:
     """Whether neurons have the channels of images."""
     source = nodes[name]
     while source["operation"] not in ("convolution", "linear", "one_to_one"):
-        source = nodes[source["inputs"][0]]
+        source = nodes[source["inputs"][0].partition("@")[0]]
     return source["operation"] == "convolution"
 
 

@@ -79,6 +79,33 @@ def test_a_cycle_and_an_island_are_errors() -> None:
         built([FLAT, FC, LIF | {"inputs": ["fc"]}, REC | {"name": "x", "operation": "leaky", "inputs": ["x"]}], ONE)
 
 
+def test_sums_and_delays_by_hand() -> None:
+    """A neuron without a leak gets its input, that of two steps before, and twice both; its spikes come again later."""
+    nodes = [
+        FLAT | {"inputs": ["image", "image@2"]},
+        FC,
+        REC | {"inputs": ["lif@2", "lif@3"]},
+        LIF | {"inputs": ["fc", "fc@1", "rec"], "beta": 0.0, "reset": "none"},
+    ]
+    values = {"fc.weight": np.ones((1, 1)), "rec.weight": np.array([0.5])}
+    x = np.reshape([0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0], (-1, 1, 1, 1, 1))
+    states = reference.trace(nodes, ONE, values, x)["lif"]
+    # fc: 0.5 1 0.5 1 0 0 0; with fc@1: 0.5 1.5 1.5 1.5 1 0 0; spikes at 1, 2, 3, each of which comes twice
+    assert states["membrane"].ravel().tolist() == [0.5, 1.5, 1.5, 2.0, 2.0, 1.0, 1.0]
+    assert states["spikes"].ravel().tolist() == [0, 1, 1, 1, 1, 0, 0]
+
+
+def test_sums_of_signals_have_one_step() -> None:
+    # The image has b = 8, e = 2^-8; with spikes b = 9, with two more b = 10: B = 24 - 10 - ceil(log2(1 + 8)) = 10.
+    nodes = [FLAT, FC, LIF | {"inputs": ["fc"]}, FC | {"name": "fc2", "inputs": ["flat", "lif", "lif@2", "lif@1"]}]
+    last = LIF | {"name": "last", "inputs": ["fc2"]}
+    values = {"fc.weight": np.ones((1, 1)), "fc2.weight": np.full((1, 1), 0.7)}
+    grids = rounded([*nodes, last], ONE | {"input_bits": 8}, values)
+    assert grids["fc2.weight"].item() == np.rint(0.7 * 2**10) / 2**10
+    twice = rounded([*nodes, last | {"inputs": ["fc2", "fc2@1"]}], ONE | {"input_bits": 8}, values)
+    assert twice["fc2.weight"].item() == np.rint(0.7 * 2**9) / 2**9
+
+
 STACKS = (
     {"pool": ("sum", "none"), "reset": "none", "stride": (1, 2), "no_bias": True, "weight_bits": 6},
     {"pool_after": True, "pool": ("max", "avg"), "neuron": "synaptic", "kernel_size": (5, 3)},
@@ -131,7 +158,8 @@ def random_cotangents(one: Network) -> dict[str, dict[str, np.ndarray]]:
     return {name: {"membrane": rng.normal(size=state["membrane"].shape)} for name, state in one.layers.items()}
 
 
-GRAPHS = ("recurrent", "recurrent, one weight, synaptic", "feedback", "branches", "mixed neurons", "separate inputs")
+BOTH = ("recurrent", "recurrent, one weight, synaptic", "feedback", "branches", "residual", "delays", "delayed spikes")
+GRAPHS = (*BOTH, "mixed neurons", "separate inputs", "residual, averages after, 3 bits")
 
 
 def check(one: Network, gradients: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -160,7 +188,7 @@ def test_gradients_through_time_equal_the_engines(name: str) -> None:
         check(one, tensors(nnx.merge(graph, gradient, rest)), expected)
 
 
-@pytest.mark.parametrize("name", ["recurrent", "recurrent, one weight, synaptic", "feedback", "branches"])
+@pytest.mark.parametrize("name", BOTH)
 def test_gradients_through_time_equal_the_companions(name: str) -> None:
     one, masters, expected, x = in_float64(name)
     module = companion.sequential(one.config, torch.float64)

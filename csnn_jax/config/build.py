@@ -19,7 +19,7 @@ from csnn_jax.config.graph import (
     added,
     loops,
 )
-from csnn_jax.config.grid import BIAS, LEAST, Grid, Group
+from csnn_jax.config.grid import BIAS, LEAST, MANTISSA, Grid, Group
 from csnn_jax.config.operations import Flatten, Linear, OneToOne, Pooling, Weighted
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neurons
@@ -239,6 +239,9 @@ def _values(node: Node, sources: Sequence[Node]) -> Signal | Currents:
     if isinstance(operation, Weighted):
         return (Current(node.name),)
     entering = added([source.values for source in sources])
+    bits = entering.bits if isinstance(entering, Signal) else max(part.added for part in entering)
+    if bits > MANTISSA:
+        raise TooManyInputs(node, f"adds up to 2^{bits} multiples of a value, expected at most 2^{MANTISSA}")
     if not isinstance(operation, Pooling):
         return entering
     if not operation.is_exact:
@@ -251,12 +254,11 @@ def _values(node: Node, sources: Sequence[Node]) -> Signal | Currents:
 
 def _check_reached(nodes: Mapping[str, Node]) -> None:
     """Raises Misfit unless every node leads from the image to the only output, the last neurons."""
-    last = [*nodes.values()][-1]
-    read = {edge.source for node in nodes.values() for edge in node.inputs if not edge.delay}
-    ends = [node for node in nodes.values() if node.name not in read]
-    for node in ends:
-        if not isinstance(node.operation, Neurons):
+    read = {edge.source for node in nodes.values() for edge in node.inputs}
+    for node in nodes.values():
+        if node.name not in read and not isinstance(node.operation, Neurons):
             raise Misfit(node, "isn't read by any node, expected one that reads it; only the last neurons aren't read")
+    *_, last = (node for node in nodes.values() if isinstance(node.operation, Neurons))
     after: dict[str, set[str]] = {name: set() for name in nodes}
     before: dict[str, set[str]] = {name: {edge.source for edge in node.inputs} for name, node in nodes.items()}
     for name, sources in before.items():

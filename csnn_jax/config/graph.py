@@ -6,7 +6,7 @@ on the weights (docs/design.md, section 2).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -64,10 +64,16 @@ def added(values: Sequence[Signal | Currents]) -> Signal | Currents:
     """The grid of a sum of signals, or the parts of a sum of currents."""
     signals = [one for one in values if isinstance(one, Signal)]
     if not signals:
-        return sum((one for one in values if not isinstance(one, Signal)), ())
+        parts = dict[Current, None]()
+        for part in (part for one in values if not isinstance(one, Signal) for part in one):
+            while part in parts:  # two equal parts are one of twice as many values
+                del parts[part]
+                part = part._replace(added=part.added + 1)
+            parts[part] = None
+        return tuple(parts)
     step = min(one.step for one in signals)
-    most = sum(2**one.bits * one.step / step for one in signals)
-    return Signal((math.ceil(most) - 1).bit_length(), step)
+    most = sum(2**one.bits * round(one.step / step) for one in signals)
+    return Signal((most - 1).bit_length(), step)
 
 
 @dataclass(frozen=True)
@@ -229,13 +235,22 @@ class Graph:
 
     def sources(self, neurons: Node) -> tuple[WeightedNode, ...]:
         """The nodes whose weights make the current of neurons, also through pools, in the order of the inputs."""
-        weighted = dict[str, WeightedNode]()
-        for source, _ in neurons.inputs:
-            node = self.nodes[source]
-            weighted |= (
-                {node.name: node} if isinstance(node, WeightedNode) else {one.name: one for one in self.sources(node)}
-            )
-        return tuple(weighted.values())
+        ends = self._ends(neurons, lambda node: not isinstance(node, WeightedNode))
+        nodes = (self.nodes[name] for name in dict.fromkeys(edge.source for edge in ends))
+        return tuple(node for node in nodes if isinstance(node, WeightedNode))
+
+    def _ends(self, node: Node, through: Callable[[Node], bool]) -> Iterator[Edge]:
+        """Where the ways back from a node end, in the order of the inputs, each with the steps that it takes."""
+        seen, left = set[Edge](), list(reversed(node.inputs))
+        while left:
+            if (edge := left.pop()) in seen:
+                continue
+            seen.add(edge)
+            source = self.nodes[edge.source]
+            if through(source):
+                left += (Edge(one.source, one.delay + edge.delay) for one in reversed(source.inputs))
+            else:
+                yield edge
 
     def weights(self, neurons: NeuronNode) -> WeightedNode:
         """The node whose weights make the current of neurons that read only one."""
@@ -251,12 +266,7 @@ class Graph:
 
         Each comes with the steps that it takes; weights on the way count as nodes without state.
         """
-        edges = dict[Edge, None]()
-        for edge in node.inputs:
-            source = self.nodes[edge.source]
-            below = self.reads(source) if _is_computed(source) else (Edge(edge.source),)
-            edges |= dict.fromkeys(Edge(one.source, one.delay + edge.delay) for one in below)
-        return tuple(edges)
+        return tuple(self._ends(node, _is_computed))
 
     def origin(self, node: Node) -> Node:
         """The neurons whose spikes a node reads, or the image, if it reads only one."""

@@ -15,7 +15,7 @@ from csnn_jax.config.operations import Convolution, OneToOne, Padding, Pool, Poo
 from csnn_jax.config.pixels import SPIKES, Pixels
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
-from csnn_jax.neurons.neuron import Neuron, Reset
+from csnn_jax.neurons.neuron import Neuron, Neurons, Reset
 from csnn_jax.options import Described, Rule, as_values, check_rules, flag_of, option, show
 from csnn_jax.options.kinds import SWITCH, choice, count, each, number, several, text
 
@@ -51,6 +51,7 @@ _HINTS: dict[type[Misfit], str] = {
     InexactPool: "expected sides of 2, 4 or 8",
     NoOutput: "expected larger images, or smaller or fewer kernels, strides and pools",
     TooManyInputs: "expected fewer: smaller kernels or images, larger strides or pools, fewer channels or neurons",
+    Misfit: "expected images that the block's stride and pool divide",
 }
 _STACK = (
     *("input_shape", "conv_channels", *GEOMETRY, "pool_after", "residual", "bias", "hidden", "recurrent", "network"),
@@ -270,6 +271,8 @@ class ModelConfig(NeuronFields, Described):
 def _field(config: ModelConfig, error: Misfit) -> str:
     """The field that decides about a node that doesn't fit."""
     name, operation = error.node.name, error.node.operation
+    if isinstance(operation, Neurons):
+        return "residual"
     if isinstance(operation, Pooling):
         return "pool" if config.pool_size == type(config).pool_size else "pool_size"
     if isinstance(operation, Convolution):

@@ -3,13 +3,14 @@
 Slow and simple. Uses no engine, so results don't depend on one (docs/design.md, section 2).
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from csnn_jax import window
 from csnn_jax.config import Pooling
-from csnn_jax.config.graph import Graph, NeuronNode, Node
+from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node
 from csnn_jax.config.operations import Convolution
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
 from csnn_jax.window import Library, Parameters
@@ -57,46 +58,64 @@ class NumPy(Library):
         return factor * x
 
 
-def current(graph: Graph, source: Node, parameters: Parameters, entering: np.ndarray) -> np.ndarray:
-    """The output of a node without state, which is a current of neurons.
-
-    Args:
-        graph: the network.
-        source: the node.
-        parameters: of the nodes.
-        entering: the image, or the spikes of the neurons before the node [time, batch, ...], numbers or booleans. If
-            time is 1, it's the input of every step.
-
-    Returns:
-        [time, batch, ...] float32.
-    """
-    frames = list(entering.astype(np.float32))
-    for node in (*graph.path(source), source):
-        frames = [NumPy().evaluate(node, parameters.get(node.name, {}), frame) for frame in frames]
-    return np.stack(frames)
-
-
-def spikes(
-    graph: Graph, neurons: NeuronNode, parameters: Parameters, currents: Mapping[str, np.ndarray], steps: int
-) -> np.ndarray:
-    """Spikes of neurons, which may read their own of the step before: bool [time, batch, ...].
+class Layer:
+    """Neurons with the nodes without state before them, in a window in which the spikes of others are known.
 
     Args:
         graph: the network.
         neurons: a node of neurons.
         parameters: of the nodes.
-        currents: the neurons' other inputs by node [time or 1, batch, ...].
+        fired: the image [time or 1, batch, H, W, C] and the known spikes of neurons; others are silent.
         steps: the number of time steps.
+
+    Attributes:
+        entering: the inputs that don't depend on the neurons' own spikes [time or 1, batch, ...].
     """
-    back = [node for node in graph.path(neurons) if graph.origin(node) is neurons]
-    part = Graph({node.name: node for node in (*back, neurons)})
-    shape = next(iter(currents.values())).shape[1:]
-    carry, fired = window.start(part, lambda node: np.zeros(shape, np.float32)), np.zeros((steps, *shape), bool)
-    for number in range(steps):
-        known = {name: values[number % len(values)] for name, values in currents.items()}
-        carry, after = window.step(part, NumPy(), parameters, carry, known)
-        fired[number] = after.values[neurons.name]
-    return fired
+
+    def __init__(
+        self, graph: Graph, neurons: NeuronNode, parameters: Parameters, fired: Mapping[str, np.ndarray], steps: int
+    ):
+        live = (one for one in graph.path(neurons) if any(edge.source == neurons.name for edge in graph.reads(one)))
+        nodes = {node.name: node for node in (*live, neurons)}
+        edges = [edge for node in nodes.values() for edge in node.inputs if edge.source not in nodes]
+
+        @functools.cache
+        def output(name: str) -> np.ndarray:
+            node = graph[name]
+            if name in fired or isinstance(node, NeuronNode):
+                return fired.get(name, np.zeros((1, fired[IMAGE].shape[1], *node.shape), bool)).astype(np.float32)
+            frames = functools.reduce(np.add, map(arriving, node.inputs))
+            return np.stack([NumPy().evaluate(node, parameters.get(name, {}), frame) for frame in frames])
+
+        def arriving(edge: Edge) -> np.ndarray:
+            values = output(edge.source)
+            every = np.broadcast_to(values, (steps, *values.shape[1:]))
+            return (
+                np.concatenate([np.zeros_like(every[: edge.delay]), every[: steps - edge.delay]])
+                if edge.delay
+                else values
+            )
+
+        self.neurons, self.parameters, self.steps = neurons, parameters, steps
+        self.entering = {edge: arriving(edge) for edge in dict.fromkeys(edges)}
+        names = {
+            edge: edge if edge.source in nodes else Edge(str(edge)) for node in nodes.values() for edge in node.inputs
+        }
+        self.part = Graph(nodes).delayed(names)
+
+    def spikes(self, gain: float, nodes: Collection[str], edges: Collection[Edge]) -> np.ndarray:
+        """The neurons' spikes, with some nodes' weights and some inputs times `gain`: bool [time, batch, ...]."""
+        factor, scaled = np.float32(gain), dict(self.parameters)
+        for name in nodes:
+            scaled[name] = {kind: values * factor for kind, values in scaled[name].items()}
+        known = {str(edge): values * factor if edge in edges else values for edge, values in self.entering.items()}
+        batch = next(iter(known.values())).shape[1]
+        carry, fired = window.start(self.part, lambda node: np.zeros((batch, *node.shape), np.float32)), []
+        for number in range(self.steps):
+            now = {name: values[number % len(values)] for name, values in known.items()}
+            carry, after = window.step(self.part, NumPy(), scaled, carry, now)
+            fired.append(after.values[self.neurons.name] > 0)
+        return np.stack(fired)
 
 
 def densities(graph: Graph, parameters: Parameters, x: np.ndarray, steps: int) -> list[float]:

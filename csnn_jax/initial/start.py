@@ -5,7 +5,7 @@ the same tensors.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from statistics import NormalDist
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node, Signal, WeightedNode
 from csnn_jax.errors import UserError
 from csnn_jax.initial import simulation
 from csnn_jax.neurons.neuron import NEVER, Values
@@ -129,7 +129,8 @@ def _refitted(model: ModelConfig, classes: int, tensors: Tensors) -> set[str]:
     refitted = set[str]()
     for node in graph.sources(last) if classes != model.num_classes else ():
         shape = expected_shapes(model)[f"{node.name}.weight"]
-        before = (classes, *((classes,) if graph.origin(node) is last else ()), *shape[1:])[: len(shape)]
+        own = any(edge.source == last.name for edge in graph.reads(node))
+        before = (classes, *((classes,) if own else ()), *shape[1:])[: len(shape)]
         if f"{node.name}.weight" in tensors and tensors[f"{node.name}.weight"].shape == before:
             refitted.add(node.name)
     return refitted
@@ -180,31 +181,23 @@ def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarra
 
     Layer by layer, all of these get the one gain that brings the density on x closest to the target. Such a current is
     proportional to the gain, even after max pooling, so it's computed once, and bisection finds the gain. Other weights
-    stay torch's: those of an integrator, and of spikes of the layer itself or of later layers, which are silent until
-    it's their turn.
+    stay torch's: those of an integrator, and those that only bring spikes of the layer itself or of later layers, which
+    are silent until it's their turn.
     """
     graph, fired, done = model.graph, {IMAGE: x}, set[str]()
     for neurons in graph.spiking:
-        sources, parameters = graph.sources(neurons), _parameters(model, arrays, neurons)
-        free = {one.name: one for one in sources if graph.origin(one).name in fired and one.name not in done}
-        pairs = zip(neurons.inputs, sources, strict=True)
-        currents = {
-            edge.source: simulation.current(graph, graph[edge.source], parameters, _entering(graph, source, fired))
-            for edge, source in pairs
-            if graph.origin(source) is not neurons
-        }
-        gained = {edge.source for edge, source in zip(neurons.inputs, sources, strict=True) if source.name in free}
+        layer = simulation.Layer(graph, neurons, _parameters(model, arrays, neurons), fired, _steps(model, x))
+        below = {edge: _below(graph, graph[edge.source]) for edge in layer.entering}
+        sources = [node for node in graph.sources(neurons) if node.name not in done]
+        free = {node.name for node in sources if any(edge.source in fired for edge in graph.reads(node))}
+        while mixed := {name for names in below.values() if not names <= free for name in names & free}:
+            free -= mixed  # they share a maximum with others
+        nodes, edges = free & layer.part.nodes.keys(), {edge for edge, names in below.items() if names & free}
 
         def at(
-            step: int,
-            neurons: NeuronNode = neurons,
-            parameters: Parameters = parameters,
-            currents: dict[str, np.ndarray] = currents,
-            gained: set[str] = gained,
+            step: int, layer: simulation.Layer = layer, nodes: set[str] = nodes, edges: set[Edge] = edges
         ) -> np.ndarray:
-            gain = np.float32(2 ** (step / GRID))
-            scaled = currents | {name: currents[name] * gain for name in gained}
-            return simulation.spikes(graph, neurons, parameters, scaled, _steps(model, x))
+            return layer.spikes(2 ** (step / GRID), nodes, edges)
 
         low, high = (LOWEST, HIGHEST) if free else (0, 0)
         while high - low > 1:
@@ -212,18 +205,16 @@ def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarra
             low, high = (middle, high) if at(middle).mean() < density else (low, middle)
         step = min((low, high), key=lambda step: abs(math.log(max(at(step).mean(), 1e-9) / density)))
         fired[neurons.name] = at(step)
-        arrays = _scaled(arrays, free.values(), step)
-        done |= free.keys()
+        arrays = _scaled(arrays, free, step)
+        done |= free
     return arrays
 
 
-def _entering(graph: Graph, source: WeightedNode, fired: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The image, or the spikes of neurons that reach a node [time or 1, batch, ...]; silence if they aren't known."""
-    origin = graph.origin(source)
-    if origin.name not in fired:
-        return np.zeros((1, fired[IMAGE].shape[1], *origin.shape), np.float32)
-    spikes = fired[origin.name]
-    return np.concatenate([np.zeros_like(spikes[:1]), spikes[:-1]]) if graph.delay(source) else spikes
+def _below(graph: Graph, node: Node) -> set[str]:
+    """The weighted nodes that a current consists of; none for a signal."""
+    if isinstance(node, WeightedNode):
+        return {node.name}
+    return set() if isinstance(node.values, Signal) else {one.name for one in graph.sources(node)}
 
 
 def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarray) -> Arrays:
@@ -241,21 +232,21 @@ def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarr
         response = simulation.response(neurons.operation)
         per_weight = 0.0  # times n s; torch's is 1/3
         for node in model.graph.sources(neurons):
-            first = model.graph.origin(node).operation is None
-            constant = first and x.shape[0] == 1
-            power = IMAGE_POWER if first else density
-            per_weight += power * (response.sum() ** 2 if constant else (response**2).sum())
+            for edge in model.graph.reads(node):
+                constant = edge.source == IMAGE and x.shape[0] == 1
+                power = IMAGE_POWER if edge.source == IMAGE else density
+                per_weight += power * (response.sum() ** 2 if constant else (response**2).sum())
         gain = neurons.operation["threshold"] / xi * math.sqrt(3 / per_weight)
-        nodes = [node for node in dict.fromkeys(model.graph.sources(neurons)) if node.name not in done]
-        arrays = _scaled(arrays, nodes, round(GRID * math.log2(gain)))
-        done.update(node.name for node in nodes)
-        arrays |= {name: np.zeros_like(arrays[name]) for node in nodes if (name := f"{node.name}.bias") in arrays}
+        names = {node.name for node in model.graph.sources(neurons)} - done
+        arrays = _scaled(arrays, names, round(GRID * math.log2(gain)))
+        done |= names
+        arrays |= {bias: np.zeros_like(arrays[bias]) for name in names if (bias := f"{name}.bias") in arrays}
     return arrays
 
 
-def _scaled(arrays: Arrays, nodes: Iterable[WeightedNode], step: int) -> Arrays:
+def _scaled(arrays: Arrays, nodes: Iterable[str], step: int) -> Arrays:
     """The parameters with the kernels and biases of some nodes times 2^(step / 8)."""
-    names = [name for node in nodes for name in (f"{node.name}.kernel", f"{node.name}.bias") if name in arrays]
+    names = [name for node in nodes for name in (f"{node}.kernel", f"{node}.bias") if name in arrays]
     return arrays | {name: arrays[name] * arrays[name].dtype.type(2 ** (step / GRID)) for name in names}
 
 

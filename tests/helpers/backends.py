@@ -159,12 +159,14 @@ def simulated(config: ModelConfig, tensors: layouts.Tensors, x: np.ndarray) -> V
         values = node.operation.values(tensors)
         parameters[node.name] = {key: np.asarray(value, np.float32) for key, value in values.items()}
     carry = start(graph, lambda node: np.zeros((x.shape[-4], *node.shape), np.float32))
-    parts = []
+    parts, values = [], list[dict[str, Any]]()
     for moment in run(graph, Floats(), parameters, carry, x, config.time_steps):
+        values.insert(0, moment.values)
         currents = {}
         for node in graph.neurons:
             if not node.operation.separate:
-                currents[f"{node.name}.current"] = sum(moment.values[source] for source, _ in node.inputs)
+                read = (values[delay][source] for source, delay in node.inputs if delay < len(values))
+                currents[f"{node.name}.current"] = sum(read, np.zeros((x.shape[-4], *node.shape), np.float32))
         spikes = {f"{node.name}.spikes": moment.values[node.name] for node in graph.neurons}
         parts.append(currents | spikes | of_states(moment.states))
     return {key: np.stack([part[key] for part in parts]) for key in parts[0]}

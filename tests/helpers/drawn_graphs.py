@@ -1,4 +1,5 @@
-"""Random networks: chains, recurrent layers and branches of both neurons, with weights that strain their grids."""
+"""Random networks of both neurons, with weights that strain their grids: chains, recurrent layers, branches, residual
+blocks, sums of signals and currents, and delays, in cycles too."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from networks import Network, Recipe, made
 from csnn_jax import NodeConfig
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import Neurons
 from csnn_jax.runs.layouts import on_grid, with_exponents
 
 RESETS = {"leaky": ("subtract", "zero", "mute", "none"), "synaptic": ("subtract", "zero", "clear", "none")}
@@ -16,11 +18,19 @@ SEPARATE_RESETS = {"leaky": ("subtract", "mute", "none"), "synaptic": ("subtract
 """Those of snnTorch's RLeaky and RSynaptic."""
 
 
-class Drawing:
-    """Draws the nodes of a network, see `drawn`."""
+STEPS = 6
 
-    def __init__(self, rng: np.random.Generator):
+
+class Drawing:
+    """Draws the nodes of a network, see `drawn`.
+
+    Attributes:
+        shapes: of the nodes so far, and of the image.
+    """
+
+    def __init__(self, rng: np.random.Generator, shape: tuple[int, ...]):
         self.rng, self.nodes, self.count = rng, list[NodeConfig](), 0
+        self.shapes = {"image": shape}
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
@@ -28,10 +38,34 @@ class Drawing:
     def pick(self, values: Sequence[Any]) -> Any:
         return values[self.rng.integers(len(values))]
 
+    def later(self, name: str, least: int = 0, share: float = 0.15) -> str:
+        """An input, perhaps delayed."""
+        delay = self.pick(range(1, STEPS + 1)) if self.chance(share) else least
+        return f"{name}@{delay}" if delay else name
+
     def add(self, kind: str, inputs: str | Sequence[str], **settings: Any) -> str:
         self.count += 1
-        self.nodes.append(NodeConfig(f"{kind[:4]}{self.count}", kind, inputs, **settings))
-        return self.nodes[-1].name
+        node = NodeConfig(f"{kind[:4]}{self.count}", kind, inputs, **settings)
+        operation, (entering, *_) = (
+            node.made(),
+            (self.shapes[edge.source] for edge in node.edges if edge.source in self.shapes),
+        )
+        self.shapes[node.name] = entering if isinstance(operation, Neurons) else operation.shape(entering)
+        self.nodes.append(node)
+        return node.name
+
+    def change(self, name: str, *more: str) -> None:
+        """Adds inputs to a node."""
+        (place,) = (place for place, node in enumerate(self.nodes) if node.name == name)
+        node = self.nodes[place]
+        inputs = dict.fromkeys((*node.inputs, *more))
+        self.nodes[place] = NodeConfig(name, node.operation, tuple(inputs), **dict(node.settings))
+
+    def summed(self, name: str, others: Sequence[str]) -> list[str]:
+        """An input, perhaps with some of the others that have its shape, or itself at another time."""
+        same = [other for other in others if self.shapes[other] == self.shapes[name] and self.chance(0.4)]
+        inputs = [self.later(name), *(self.later(other) for other in same[:3])]
+        return list(dict.fromkeys([*inputs, *([self.later(name, 1)] if self.chance(0.1) else [])]))
 
     def neurons(self, inputs: Sequence[str], separate: bool = False, **settings: Any) -> str:
         kind = self.pick(("leaky", "synaptic"))
@@ -44,58 +78,90 @@ class Drawing:
         settings |= {"per_channel": [name for name in names if self.chance(0.2)]}
         return self.add(kind, inputs, separate=separate, **settings)
 
-    def convolutions(self, source: str) -> str:
-        """Neurons on images, with one to three branches, one of which may read their last spikes."""
+    def convolutions(self, before: list[str]) -> list[str]:
+        """Neurons on images, with one to three branches, which may be pooled together, and some may read what's later.
+
+        Args:
+            before: signals; the last one is read, others of its shape may be.
+
+        Returns:
+            More of them.
+        """
+        *others, source = before
         kernel, pool, size = self.pick((1, 2, 3, 5)), self.pick(("max", "avg", "sum", "none")), self.pick((2, 2, 4))
         geometry = {"channels": self.pick((1, 3, 17)), "kernel": kernel, "stride": self.pick((1, 1, 2))}
-        geometry["padding"] = self.pick((kernel // 2, kernel - 1))
-        branches = []
+        if keeps := self.chance(0.4):  # perhaps a residual block
+            geometry |= {"channels": self.shapes[source][-1], "kernel": 3, "padding": 1, "stride": 1}
+        else:
+            geometry["padding"] = self.pick((kernel // 2, kernel - 1))
+        branches = list[str]()
         for _ in range(self.pick((1, 1, 2, 3))):
-            branch = self.add("convolution", source, bias=self.chance(0.7), **geometry)
-            if pool != "none":
-                branch = self.add(f"{self.pick(('max', 'avg', pool))}_pool", branch, size=size)
+            branch = self.add("convolution", self.summed(source, others), bias=self.chance(0.7), **geometry)
+            if pool != "none" and not keeps:
+                kind = f"{self.pick(('max', 'avg', pool))}_pool"
+                branch = self.add(kind, self.summed(branch, branches), size=size)
             branches.append(branch)
-        memory = f"memory{self.count}"
-        recurrent = self.chance(0.3)
-        name = self.neurons([*branches, memory] if recurrent else branches)
-        if recurrent:
-            odd = {"channels": geometry["channels"], "kernel": 3, "padding": 1}
-            self.nodes.append(NodeConfig(memory, "convolution", f"{name}@1", **odd))
-        return self.add(f"{self.pick(('avg', 'sum', 'max'))}_pool", name, size=2) if self.chance(0.3) else name
+        same = [other for other in before if self.shapes[other][:2] == self.shapes[branch][:2]]
+        if same and self.chance(0.3):
+            branches.append(
+                self.add("convolution", self.later(self.pick(same)), channels=self.shapes[branch][-1], kernel=1)
+            )
+        name = self.neurons(self.summed(branches[-1], branches[:-1]))
+        self.use(branches, name)
+        if self.chance(0.3):
+            memory = {"channels": self.shapes[name][-1], "kernel": 3, "padding": 1}
+            self.change(name, self.later(self.add("convolution", self.later(name, 1), **memory)))
+        signals = [*before, name]
+        if self.chance(0.4):
+            kind = f"{self.pick(('avg', 'sum', 'max'))}_pool"
+            signals.append(self.add(kind, self.summed(name, before), size=2))
+        return signals
 
-    def dense(self, sources: Sequence[str], width: int, before: Sequence[tuple[str, int]], **settings: Any) -> str:
-        """Neurons on features, perhaps recurrent, and perhaps fed by earlier neurons."""
-        inputs = [self.add("linear", source, channels=width, bias=self.chance(0.7)) for source in sources]
-        inputs += [
-            self.add("linear", name, channels=width, bias=self.chance(0.5)) for name, _ in before if self.chance(0.3)
+    def use(self, currents: Sequence[str], name: str) -> None:
+        """Lets neurons read the currents that nothing reads."""
+        read = {edge.source for node in self.nodes for edge in node.edges}
+        self.change(name, *(self.later(current) for current in currents if current not in read))
+
+    def dense(self, before: Sequence[str], width: int, **settings: Any) -> str:
+        """Neurons on features, perhaps recurrent, and perhaps fed by earlier ones."""
+        *others, source = before
+        sources = [source, *(name for name in others if self.chance(0.3))]
+        inputs = [
+            self.add("linear", self.summed(one, others), channels=width, bias=self.chance(0.7)) for one in sources
         ]
-        own = self.pick(("none", "linear", "one_to_one", "linear"))
+        own = "none" if "integrator" in settings else self.pick(("none", "linear", "one_to_one", "linear"))
         if own == "none":
-            return self.neurons(inputs, **settings)
+            return self.neurons([self.later(name) for name in inputs], **settings)
         recurrent, separate = f"rec{self.count}", len(inputs) == 1 and self.chance(0.4)
+        delay = 1 if separate else self.pick((1, 1, 2, 3))
         name = self.neurons([*inputs, recurrent], separate, **settings)
-        self.nodes.append(NodeConfig(recurrent, own, f"{name}@1", channels=width, bias=own == "linear"))
+        self.nodes.append(NodeConfig(recurrent, own, f"{name}@{delay}", channels=width, bias=own == "linear"))
         return name
 
     def network(self) -> list[NodeConfig]:
-        last, before = "image", list[tuple[str, int]]()
-        for _ in range(self.pick((0, 1, 1, 2))):
-            last = self.convolutions(last)
-        sources = [self.add("flatten", last)]
-        for _ in range(self.pick((0, 1, 2))):
-            width = self.pick((3, 9, 33))
-            last = self.dense(sources, width, before)
-            before.append((last, width))
-            sources = [last]
-        last = self.dense(sources, 4, before, **({"integrator": True} if self.chance(0.2) else {}))
-        if before and self.chance(0.5):  # feedback from the last layer to an earlier one
-            name, width = self.pick(before)
-            place = next(place for place, node in enumerate(self.nodes) if node.name == name)
-            node = self.nodes[place]
-            settings = dict(node.settings)
-            if not settings["separate"] and not settings.get("integrator"):
-                back = self.add("linear", f"{last}@1", channels=width, bias=False)
-                self.nodes[place] = NodeConfig(name, node.operation, (*node.inputs, back), **settings)
+        signals = ["image"]
+        for _ in range(self.pick((0, 1, 1, 2, 3))):
+            signals = self.convolutions(signals)
+        features = [self.add("flatten", self.summed(signals[-1], signals[:-1]))]
+        if signals[-1] != "image" and self.chance(0.3):
+            features.insert(0, self.add("flatten", self.later(signals[-1])))
+        for _ in range(self.pick((0, 1, 2, 3))):
+            features.append(self.dense(features, self.pick((3, 9, 9, 33))))
+        last = self.dense(features, 4, **({"integrator": True} if self.chance(0.2) else {}))
+        spiking = [node for node in self.nodes if isinstance(node.made(), Neurons) and node.name != last]
+        hidden = [node for node in spiking if len(self.shapes[node.name]) == 1 and not dict(node.settings)["separate"]]
+        if hidden and self.chance(0.5):  # feedback from the last layer to an earlier one
+            node = self.pick(hidden)
+            settings = dict(next(one for one in self.nodes if one.name == last).settings)
+            source = self.pick(hidden).name if "integrator" in settings else last
+            back = self.add("linear", self.later(source, 1), channels=self.shapes[node.name][0], bias=False)
+            self.change(node.name, self.later(back))
+        images = [node.name for node in self.nodes if node.operation == "convolution"]
+        if images and self.chance(0.3):  # spikes that come again as signals, perhaps of a later layer
+            name = self.pick(images)
+            (entering,) = {self.shapes[edge.source] for node in self.nodes if node.name == name for edge in node.edges}
+            same = [node.name for node in spiking if self.shapes[node.name] == entering]
+            self.change(name, *(self.later(self.pick(same), 1) for _ in same[:1]))
         return [self.nodes[place] for place in self.rng.permutation(len(self.nodes))]
 
 
@@ -104,14 +170,14 @@ def drawn(seed: int) -> Network:
     for attempt in range(100):
         rng = np.random.default_rng((seed, attempt))
         shape = (*rng.integers(5, 11, 2).tolist(), int(rng.integers(1, 3)))
-        fields = {"weight_bits": [None, None, None, 2, 3, 4, 6, 8][rng.integers(8)], "time_steps": 6}
+        fields = {"weight_bits": [None, None, None, 2, 3, 4, 6, 8][rng.integers(8)], "time_steps": STEPS}
         counts = int(rng.choice([0, 0, 15]))
         if counts:
             fields |= {"scale": 1.0, "input_bits": 4}
         try:
-            config = ModelConfig(shape, network=Drawing(rng).network(), **fields)
+            config = ModelConfig(shape, network=Drawing(rng, shape).network(), **fields)
             return strained(made(Recipe(config, counts=counts), seed), rng)
-        except UserError:  # a window doesn't fit, or few bits leave no weights
+        except UserError:  # a window doesn't fit, few bits leave no weights, or features have different orders
             continue
     raise AssertionError(seed)
 

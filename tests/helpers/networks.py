@@ -365,6 +365,66 @@ RECIPES = {
         _leaky((10, 10, 2), (5,), 40, steps=20, pool="avg", recurrent=("fc1", "fc2"), beta=1.0, threshold=2.0**28),
         power=28,
     ),
+    # Blocks add their input as it is, pooled, and pooled and through a 1x1 convolution.
+    "residual": Recipe(
+        _leaky(
+            *((9, 10, 2), (6, 6, 6, 7), 12),
+            steps=20,
+            pool=("none", "none", "max", "max"),
+            residual=("conv2", "conv3", "conv4"),
+        ),
+        gain=(2.0, 1.0, 1.0, 2.0, 1.0, 2.0, 2.0),
+    ),
+    # Averages of sums of spikes and averages enter the linear layer.
+    "residual, averages after, 3 bits": Recipe(
+        _leaky(
+            *((12, 9, 2), (6, 6, 8, 8), 12),
+            steps=20,
+            pool=("none", "avg", "none", "avg"),
+            pool_after=True,
+            reset="zero",
+            weight_bits=3,
+            residual=("conv2", "conv3", "conv4"),
+            recurrent=("fc1",),
+        ),
+    ),
+    "delayed spikes": Recipe(
+        _described(
+            (10, 9, 2),
+            Node("conv1", "convolution", "image", channels=6, kernel=3, padding=1),
+            Node("lif1", "leaky", "conv1", reset="zero"),
+            Node("conv2", "convolution", ("lif1", "lif1@3"), channels=6, kernel=3, padding=1),
+            Node("near", "convolution", "lif1@1", channels=6, kernel=1, bias=False),
+            Node("lif2", "leaky", ("conv2", "near"), reset="zero", threshold=1.5),
+            Node("features", "flatten", ("lif2", "lif1@2")),
+            Node("fc1", "linear", "features", channels=12),
+            Node("lif3", "leaky", "fc1", reset="zero", beta=0.75),
+            Node("fc2", "linear", ("lif3", "lif3@5"), channels=5),
+            Node("lif4", "leaky", "fc2", reset="zero"),
+            steps=40,
+        ),
+    ),
+    # Of the image, spikes, currents, pools and features, also in cycles and over the whole window.
+    "delays": Recipe(
+        _described(
+            (9, 8, 1),
+            Node("conv1", "convolution", ("image", "image@2"), channels=5, kernel=3, padding=1),
+            Node("lif1", "leaky", ("conv1", "conv1@3", "early"), reset="zero"),
+            Node("early", "convolution", "lif1@4", channels=5, kernel=3, padding=1),
+            Node("pool1", "max_pool", ("lif1", "lif1@1", "lif1@5")),
+            Node("conv2", "convolution", ("pool1", "pool1@2"), channels=5, kernel=1),
+            Node("conv3", "convolution", "lif1@2", channels=5, kernel=2, stride=2, bias=False),
+            Node("lif2", "leaky", ("conv2", "conv3@1"), beta=0.75),
+            Node("averages", "avg_pool", ("lif2", "pool1@3")),
+            Node("features", "flatten", ("averages", "averages@1")),
+            Node("fc1", "linear", ("features", "features@12"), channels=10),
+            Node("rec1", "one_to_one", "lif3@2", channels=10),
+            Node("lif3", "leaky", ("fc1", "rec1")),
+            Node("fc2", "linear", ("lif3", "lif3@1"), channels=5),
+            Node("lif4", "leaky", ("fc2", "fc2@16")),
+            steps=16,
+        ),
+    ),
     "floats": Recipe(_leaky((9, 8, 2), (5,), steps=12, scale=4096.0, input_bits=12)),
 }
 NETWORKS = tuple(RECIPES)

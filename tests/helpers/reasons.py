@@ -27,13 +27,16 @@ NO_NIR |= {
     "branches": "no max-pooling",
     "mixed neurons": "reset none of two",
     "separate inputs": "reset mute or subtract of lif1",
+    "residual": "--pool avg --reset zero",
+    "delays": "reset subtract of lif2",
+    "delayed spikes": "Delay",
 }
 NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
 ONLY_CHAINS = dict.fromkeys(
     (
         *("recurrent", "recurrent, one weight, synaptic", "recurrent twice, averages, 3 bits", "recurrent on images"),
         *("recurrent on images, 6 bits", "feedback", "branches", "mixed neurons", "separate inputs"),
-        "recurrent, large weights",
+        *("recurrent, large weights", "residual", "residual, averages after, 3 bits", "delayed spikes", "delays"),
     ),
     "only written for chains",
 )
@@ -51,10 +54,15 @@ REASONS = {
         **dict.fromkeys(("recurrent on images", "separate inputs"), "one beta per layer"),
         **dict.fromkeys(("recurrent, one weight, synaptic", "feedback", "mixed neurons"), "synaptic neurons"),
         "branches": "memory",
+        "delays": "conv1@3",
     },
     "snnTorch": CLEAR | NOT_SNNTORCH,
     "snnTorch, channels last": CLEAR | NOT_SNNTORCH,
-    "C": {"floats": "whole numbers from 0 to 255", "branches": "cut pools sums"},
+    "C": {
+        "floats": "whole numbers from 0 to 255",
+        "branches": "cut pools sums",
+        "delays": "conv1 adds image and image@2",
+    },
     "network.nir": NO_NIR,
     "network_norse.nir": NO_NIR
     | ONLY_CHAINS

@@ -5,7 +5,7 @@ It shares no code with the engines, so tests can compare them with it. A network
 over time are [T, B, H, W, C] or [T, B, N].
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,13 @@ def stepped(one: Node, values: Mapping[str, Array], state: dict[str, Array], cur
     return result | {"membrane": u}
 
 
+def delayed(outputs: Sequence[Array] | Array, initial: Array, t: int, delay: int) -> Array:
+    """What a node gave `delay` steps before step t. Only the step before the first has spikes."""
+    if t >= delay:
+        return outputs[t - delay]
+    return initial if delay == 1 else np.zeros_like(initial)
+
+
 def trace(described: Described, settings: Settings, tensors: Tensors, x: Any, dtype: Any = np.float32) -> States:
     """The whole window.
 
@@ -95,19 +102,21 @@ def trace(described: Described, settings: Settings, tensors: Tensors, x: Any, dt
     values = {one.name: clipped(parameters(one, tensors, dtype)) for one in neurons}
     zeros = {one.name: np.zeros((frames.shape[1], *one.shape), dtype) for one in neurons}
     states = {one.name: {name: zeros[one.name] for name in ("membrane", "synaptic")} for one in neurons}
-    history: dict[str, dict[str, list[Array]]] = {name: {} for name in nodes}
+    history: dict[str, dict[str, list[Array]]] = {name: {"output": []} for name in nodes}
 
     def spikes(one: Node) -> Array:
         u = states[one.name]["membrane"]
         return np.zeros_like(u) if one["integrator"] else heaviside(u - values[one.name]["threshold"])
 
-    for frame in frames:
-        before = {one.name: spikes(one).astype(np.float64) for one in neurons}
-        outputs: dict[str, Array] = {"image": frame}
+    initial = {name: np.zeros((frames.shape[1], *one.shape)) for name, one in nodes.items()}
+    initial |= {one.name: spikes(one).astype(np.float64) for one in neurons}
+    for t, frame in enumerate(frames):
         for name, one in nodes.items():
-            entering = [before[source] if delay else outputs[source] for source, delay in one.inputs]
+            entering = [delayed(history[source]["output"], initial[source], t, delay) for source, delay in one.inputs]
             records = history[name]
-            if one.kind in NEURONS:
+            if name == "image":
+                output = frame
+            elif one.kind in NEURONS:
                 if not one["separate"]:
                     entering = [sum(entering[1:], start=entering[0])]
                     records.setdefault("current", []).append(entering[0].astype(dtype))
@@ -115,13 +124,13 @@ def trace(described: Described, settings: Settings, tensors: Tensors, x: Any, dt
                 for current, exact in zip(currents, entering, strict=True):
                     assert (current == exact).all() or dtype != np.float32, f"{name}: a sum doesn't fit float32"
                 states[name] = stepped(one, values[name], states[name], currents)
-                outputs[name] = spikes(one).astype(np.float64)
+                output = spikes(one).astype(np.float64)
                 for key, array in (states[name] | {"spikes": spikes(one)}).items():
                     records.setdefault(key, []).append(array)
-            elif name != "image":
-                bias = grids.get(f"{name}.bias", 0.0)
-                outputs[name] = computed(one, grids.get(f"{name}.weight"), bias, entering[0])
-            records.setdefault("output", []).append(outputs[name])
+            else:
+                weight, bias = grids.get(f"{name}.weight"), grids.get(f"{name}.bias", 0.0)
+                output = computed(one, weight, bias, sum(entering[1:], start=entering[0]))
+            records["output"].append(output)
     return {name: {key: np.stack(arrays) for key, arrays in records.items()} for name, records in history.items()}
 
 
@@ -175,7 +184,11 @@ def gradients(
     neurons = [one for one in nodes.values() if one.kind in NEURONS]
     values = {one.name: parameters(one, tensors, np.float64) for one in neurons}
     d_later = {one.name: {"membrane": 0.0, "synaptic": 0.0} for one in neurons}
-    d_before = {one.name: np.zeros(output[one.name].shape[1:]) for one in neurons}
+    initial = {name: np.zeros(array.shape[1:]) for name, array in output.items()}
+    d_before = {one.name: np.zeros_like(initial[one.name]) for one in neurons}
+    initial |= {
+        name: d + heaviside(-values[name]["threshold"]) for name, d in d_before.items() if not nodes[name]["integrator"]
+    }
     uses: dict[str, dict[str, list[Array]]] = {one.name: {name: [] for name in values[one.name]} for one in neurons}
     result: dict[str, Any] = {name: np.zeros(array.shape) for name, array in grids.items() if "exponents" not in name}
 
@@ -202,24 +215,29 @@ def gradients(
         uses[name]["alpha"].append(d_a * (of["synaptic"][t - 1] if t else 0.0))
         return d_a
 
+    def arrive(d: Array, source: str, t: int, delay: int) -> None:
+        """Adds to the gradient of what an input was. What's 0 before the first step has none."""
+        if t >= delay:
+            d_output[source][t - delay] += d
+        elif delay == 1 and source in d_before:
+            d_before[source] += d
+
     for t in reversed(range(len(output["image"]))):
         for name, one in reversed(nodes.items()):
             if one.kind in NEURONS:
                 d_current = neurons_back(one, t)
-                for source, _ in one.inputs:
-                    d_output[source][t] += d_current
+                for source, delay in one.inputs:
+                    arrive(d_current, source, t, delay)
             elif name != "image":
-                ((source, delay),) = one.inputs
                 d = d_output[name][t]
-                first = delay and not t
-                initial = heaviside(-values[source]["threshold"]) + np.zeros_like(d_before[source]) if first else None
-                entering = output[source][t - delay] if initial is None else initial
+                entering = sum(delayed(output[source], initial[source], t, delay) for source, delay in one.inputs)
                 d_weight, d_input = passed_back(one, grids.get(f"{name}.weight"), entering, d)
                 if one.kind in WEIGHTED:
                     result[f"{name}.weight"] += d_weight
                 if one.kind in WEIGHTED and one.has_bias:
                     result[f"{name}.bias"] += d.reshape(-1, d.shape[-1]).sum(0)
-                (d_before[source] if first else d_output[source][t - delay])[...] += d_input
+                for source, delay in one.inputs:
+                    arrive(d_input, source, t, delay)
     for one in neurons:
         theta = values[one.name]["threshold"]
         if not one["integrator"]:

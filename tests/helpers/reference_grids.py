@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from reference_layers import Settings, setting
-from reference_nodes import NEURONS, Described, Node, Nodes, Term, built
+from reference_nodes import NEURONS, Described, Node, Nodes, Signal, Term, built
 from reference_numpy import Array, Tensors, best_exponents, most_extra, power_above
 
 
@@ -16,8 +16,8 @@ def sums(nodes: Nodes) -> list[tuple[Term, ...]]:
     result: list[tuple[Term, ...]] = []
     for one in nodes.values():
         if one.kind in NEURONS:
-            terms = tuple(term for source, _ in one.inputs if (term := nodes[source].term))
-            result += [(term,) for term in terms] if one["separate"] else [terms]
+            inputs = [nodes[source].terms for source, _ in one.inputs]
+            result += inputs if one["separate"] else [sum(inputs, start=())]
     return result
 
 
@@ -28,16 +28,15 @@ def groups(nodes: Nodes) -> list[list[str]]:
         names = {name for name, _, _ in terms}
         names |= {name for group in result if names & set(group) for name in group}
         result = [group for group in result if not names & set(group)]
-        result.append([name for name in nodes if name in names])
+        result += [[name for name in nodes if name in names]] if names else []
     return result
 
 
-def products(nodes: Nodes, one: Node) -> int:
+def products(one: Node) -> int:
     """n: how many products a neuron adds."""
     if one.kind == "one_to_one":
         return 1
-    shape = nodes[one.source].shape
-    return one.size**2 * shape[-1] if one.kind == "convolution" else shape[0]
+    return one.size**2 * one.entering[-1] if one.kind == "convolution" else one.entering[0]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Group:
     """
 
     members: tuple[Node, ...]
-    signals: tuple[Node, ...]
+    signals: tuple[Signal, ...]
     sums: tuple[tuple[Term, ...], ...]
     common_bits: int
 
@@ -68,10 +67,11 @@ def grouped(nodes: Nodes) -> list[Group]:
         most = 0.0
         for terms in shared:
             deepest = max(divided for _, _, divided in terms)
-            each = ((products(nodes, nodes[name]) + 8) * 2 ** (added + deepest - div) for name, added, div in terms)
+            each = ((products(nodes[name]) + 8) * 2 ** (added + deepest - div) for name, added, div in terms)
             most = max(most, sum(each))
         members = tuple(nodes[name] for name in names)
-        group = Group(members, tuple(nodes[one.source] for one in members), shared, 24 - ceil(log2(most)))
+        signals = tuple(one.read for one in members if one.read)
+        group = Group(members, signals, shared, 24 - ceil(log2(most)))
         if group.least_bits < 4:
             raise ValueError(f"{', '.join(names)}: only {group.least_bits} bits are left for a weight")
         result.append(group)

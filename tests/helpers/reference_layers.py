@@ -21,7 +21,8 @@ DEFAULTS: dict[str, Any] = {
     "time_steps": 100,
     "conv_channels": (32, 64),
     "hidden": (512,),
-    "recurrent": (),  # only for `reference_nodes.chain`
+    "recurrent": (),  # only for `reference_nodes.chain`, as is the next
+    "residual": (),
     "kernel_size": 3,
     "padding": "same",
     "stride": 1,

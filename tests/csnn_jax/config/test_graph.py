@@ -7,7 +7,7 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig, Pooling
 from csnn_jax.config.build import Misfit, graph
-from csnn_jax.config.graph import Current, Edge, Signal
+from csnn_jax.config.graph import Current, Edge, Signal, added
 from csnn_jax.config.operations import Convolution, Flatten, Linear
 from csnn_torch.library import Torch
 
@@ -48,7 +48,20 @@ def test_grids_follow_from_a_nodes_inputs_and_from_the_sums_it_enters():
     ]
     assert (nodes["conv2"].grid.input_bits, nodes["conv2"].grid.input_step, nodes["conv2"].grid.added) == (2, 0.25, 0)
     before = ModelConfig(conv_channels=(4,), hidden=(8,), pool="sum").graph
-    assert before["pool1"].values == Current("conv1", 2) and before["conv1"].grid.added == 2
+    assert before["pool1"].values == (Current("conv1", 2),) and before["conv1"].grid.added == 2
+
+
+def test_a_sum_has_the_finest_step_and_room_for_all_values():
+    sums = {
+        Signal(2): [Signal(), Signal(), Signal()],  # 0 to 3
+        Signal(9, 1 / 256): [Signal(8, 1 / 256), Signal()],  # 0 to 2
+        Signal(3, 0.25): [Signal(2, 0.25), Signal()],
+        Signal(5, 0.25): [Signal(2, 0.25), Signal(2), Signal()],  # 0 to 6
+    }
+    for total, values in sums.items():
+        assert added(values) == total
+    one = (Current("conv1", 2, 2),)
+    assert added([one, one, (Current("conv2"),)]) == (Current("conv1", 3, 2), Current("conv2"))
 
 
 def test_a_constant_image_is_computed_once_with_the_same_results():

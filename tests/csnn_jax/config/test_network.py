@@ -38,6 +38,15 @@ INVALID = [
     (dict(conv_channels=(), input_shape=(64, 64, 3)), ("input_shape", "64 64 3", "fc1", 12_288, "8 bits", 4)),
     (dict(conv_channels=(65536,) * 2), ("conv_channels", "65536 65536", "fc1", "3,211,264 spikes", 4)),
     (dict(conv_channels=(8,), hidden=(4,), pool="none", input_shape=(4096, 4096, 1)), ("conv_channels 8", "fc1")),
+    ({"residual": ("conv1",)}, ("residual conv1", "conv2")),
+    ({"residual": ("conv3",)}, ("residual conv3", "conv2")),
+    ({"residual": ("fc1",)}, ("residual fc1", "conv2")),
+    ({"residual": ("conv2", "conv2")}, ("residual conv2 conv2", "conv2")),
+    ({"residual": ("conv2",), "conv_channels": (8,)}, ("residual conv2", "no blocks")),
+    ({"residual": ("conv2",), "padding": "valid"}, ("residual conv2", "padding same")),
+    ({"residual": ("conv2",), "padding": ("same", "valid"), "kernel_size": (3, 4)}, ("residual conv2", "padding same")),
+    ({"residual": ("conv2",), "kernel_size": 4}, ("kernel_size 4", "odd", "padding same")),
+    ({"residual": ("conv2",), "stride": (1, 2), "input_shape": (12, 12, 1)}, ("residual conv2", "pool2", "res2")),
     (dict(pool="avg", pool_size=3), ("pool_size 3", 9, "2, 4 or 8")),
     (dict(pool_after=True, input_shape=(8, 5, 1), pool_size=4), ("pool_size 4", "pool2")),
     (dict(pool_after=True, input_shape=(8, 3, 1), pool_size=(4, 2)), ("pool_size 4 2", "pool1")),
@@ -144,3 +153,37 @@ def test_one_to_one_weights_need_features_in_the_same_order_everywhere():
     assert config(4, 3, 1).num_classes == 12 and config(1, 1, 5).num_classes == 5
     with refusing(UserError, "each", "flat", "pixel", "channel"):
         config(4, 3, 2)
+
+
+BLOCKS = {
+    "identity": (
+        {"pool": "none", "conv_channels": (4, 4)},
+        {"conv2": "lif1", "lif2": "conv2", "flatten3": "lif2 lif1"},
+    ),
+    "pooled": ({"conv_channels": (4, 4)}, {"skip2": "lif1", "lif2": "pool2", "flatten3": "lif2 skip2"}),
+    "pooled spikes": (
+        {"conv_channels": (4, 4), "pool_after": True},
+        {"skip2": "pool1", "pool2": "lif2", "flatten3": "pool2 skip2"},
+    ),
+    "channels": ({"pool": "none"}, {"res2": "lif1", "lif2": "conv2 res2", "flatten3": "lif2"}),
+    "pooled, channels": ({}, {"skip2": "lif1", "res2": "skip2", "lif2": "pool2 res2", "flatten3": "lif2"}),
+    "pooled spikes, channels": (
+        {"pool_after": True},
+        {"res2": "pool1", "lif2": "conv2 res2", "pool2": "lif2", "flatten3": "pool2"},
+    ),
+    "stride": ({"pool": "none", "stride": (1, 2), "conv_channels": (4, 4)}, {"res2": "lif1", "lif2": "conv2 res2"}),
+    "two blocks": (
+        {"pool": "none", "conv_channels": (4, 4, 4), "residual": ("conv2", "conv3")},
+        {"conv3": "lif2 lif1", "flatten4": "lif3 lif2 lif1"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_residual_block_adds_its_input(name):
+    changes, reads = BLOCKS[name]
+    model = ModelConfig(**({"residual": ("conv2",), "conv_channels": (4, 6), "hidden": ()} | changes))
+    found = {node.name: " ".join(map(str, node.inputs)) for node in model.graph}
+    assert found == found | reads
+    assert {"skip2", "res2"} & found.keys() == {"skip2", "res2"} & reads.keys()
+    assert from_json(ModelConfig, to_json(model), "it") == model

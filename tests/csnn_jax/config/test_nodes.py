@@ -30,6 +30,7 @@ def node(name: str, operation: str, *inputs: str, **settings: Any) -> Json:
 FLAT, FC, LIF = node("flat", "flatten", "image"), node("fc", "linear", "flat", channels=3), node("lif", "leaky", "fc")
 CONV, OTHER = node("conv", "convolution", "image", channels=3, kernel=3), node("b", "linear", "flat", channels=4)
 NEXT = (node("fc2", "linear", "lif", channels=3), node("end", "leaky", "fc2"))
+EARLY = node("early", "leaky", "conv")
 REC = node("rec", "linear", "lif@1", channels=3)
 
 
@@ -59,10 +60,35 @@ INVALID: dict[str, tuple[Any, tuple[object, ...]]] = {
         ("x", "image"),
     ),
     "two outputs": ([FLAT, FC, LIF, OTHER, node("lif2", "leaky", "b")], ("lif", "lif2", "one output")),
-    "delay of 2": (recurrent("lif@2"), ("rec", "lif@2", "0 or 1")),
-    "negative delay": (recurrent("lif@-1"), ("rec", "lif@-1", "0 or 1")),
-    "delay of no neurons": ([FLAT, FC, LIF | {"inputs": ["fc@1"]}], ("lif", "fc@1", "neurons")),
-    "delay of a later node": ([FLAT, FC | {"inputs": ["fc2@1"]}, LIF, *NEXT], ("fc", "fc2@1", "neurons")),
+    "negative delay": (recurrent("lif@-1"), ("rec", "lif@-1", "whole steps", "lif@1")),
+    "a delay of 1.5 steps": (recurrent("lif@1.5"), ("rec", "lif@1.5", "whole steps")),
+    "a delay that's no number": (recurrent("lif@²"), ("rec", "whole steps")),
+    "a delay over the window": (recurrent("lif@101"), ("rec", "lif@101", 100, "time_steps")),
+    "a current of itself": (recurrent("rec@1"), ("rec", "cycle without neurons")),
+    "a pool of itself": (
+        [CONV, node("p", "max_pool", "conv", "p@1", stride=1), LIF | {"inputs": ["p"]}],
+        ("p", "conv of shape (4, 4, 3)", "(3, 3, 3)"),
+    ),
+    "one input twice": ([FLAT, FC, LIF | {"inputs": ["fc", "fc@1", "fc"]}], ("lif", "fc", "twice")),
+    "a delayed input twice": ([FLAT, FC, LIF | {"inputs": ["fc@2", "fc@2"]}], ("lif", "fc@2", "twice")),
+    "spikes of neurons": ([FLAT, FC, LIF | {"inputs": ["fc", "lif@1"]}], ("lif", "current")),
+    "a current and spikes": (
+        [CONV, EARLY, CONV | {"name": "c", "inputs": ["early"], "padding": 1}, node("p", "max_pool", "c", "early")],
+        ("p", "early", "c", "one kind"),
+    ),
+    "features in other orders": (
+        [
+            CONV,
+            EARLY,
+            node("f", "flatten", "early"),
+            node("wide", "convolution", "image", channels=12, kernel=5),
+            node("two", "leaky", "wide"),
+            node("g", "flatten", "two"),
+            FC | {"inputs": ["f", "g"]},
+            LIF,
+        ],
+        ("fc", "f", "g", "different orders"),
+    ),
     "delay into a cycle": (
         [
             FLAT | {"inputs": ["last@1"]},
@@ -83,13 +109,11 @@ INVALID: dict[str, tuple[Any, tuple[object, ...]]] = {
         [FLAT, FC, LIF | {"inputs": ["fc", "rec"], "integrator": True}, REC],
         ("rec", "lif@1", "integrator", "never spikes"),
     ),
-    "delay of the image": ([FLAT | {"inputs": ["image@1"]}, FC, LIF], ("flat", "image@1", "neurons")),
     "names as text": ([FLAT, FC, LIF | {"learn": "beta"}], ("lif", "learn beta", "a list")),
     "convolution at the end": ([CONV], ("conv", "neurons")),
     "image at the end": ([CONV, LIF | {"inputs": ["conv"]}], ("lif", "(4, 4, 3)", "classes", 2)),
     "one class": ([FLAT, FC | {"channels": 1}, LIF], ("lif", "(1,)", "classes", 2)),
     "no inputs": ([FLAT, FC, LIF | {"inputs": []}], ("lif", "inputs")),
-    "two inputs of a linear node": ([FLAT, FC | {"inputs": ["flat", "flat"]}, LIF], ("fc", 2, "one")),
     "a name with a dot": ([FLAT | {"name": "a.b"}, FC, LIF], ("a.b", "letter")),
     "no nodes": ([], ("list of nodes",)),
     "no list": ("fc", ("list of nodes",)),
@@ -112,6 +136,17 @@ def test_too_few_bits_name_the_nodes_that_share_them() -> None:
     nodes = [FLAT, *({**FC, "name": name} for name in ("x", "y", "z")), LIF | {"inputs": ["x", "y", "z"]}]
     with refusing(UserError, "x", "1,600 inputs of 8 bits", "y", "z", 3, 4):
         ModelConfig((40, 40, 1), network=nodes)
+
+
+@pytest.mark.parametrize("of", ["image", "conv"])
+def test_doubled_sums_stop_at_24_bits(of: str) -> None:
+    """So do the parts of a current, of which there would be 2^30."""
+    nodes, last = [CONV], of
+    for number in range(30):
+        nodes.append(node(f"p{number}", "max_pool", last, f"{last}@1", stride=1))
+        last = f"p{number}"
+    with refusing(UserError, "p16" if of == "image" else "p24", "2^25", "2^24"):
+        ModelConfig((40, 40, 1), network=[*nodes, LIF | {"inputs": [last]}])
 
 
 def test_thousands_of_nodes_take_seconds() -> None:
@@ -187,9 +222,11 @@ def test_a_file_is_a_list_or_a_runs_configuration(tmp_path) -> None:
 
 VALID = [
     CONV | {"padding": 1},
-    node("pool", "avg_pool", "conv"),
+    node("pool", "avg_pool", "conv", "conv@2"),
     node("early", "leaky", "pool", reset="zero", learn=["beta"]),
-    node("flat", "flatten", "early"),
+    CONV | {"name": "late", "inputs": ["early"], "padding": 1},
+    node("block", "leaky", "late"),
+    node("flat", "flatten", "block", "early@3"),
     FC,
     *recurrent("lif@1")[2:],
     node("end", "linear", "lif", channels=4),
@@ -211,9 +248,9 @@ def mutated(rng: random.Random) -> Any:
             case 2:
                 one[rng.choice([*one, "stride", "padding", "separate", "size", "bias"])] = rng.choice(WORDS)
             case 3:
-                one["inputs"] = [rng.choice([each["name"] for each in VALID]) + rng.choice(["", "", "@1"])]
+                one["inputs"] = [rng.choice([each["name"] for each in VALID]) + rng.choice(["", "", "@1", "@2"])]
             case 4 if isinstance(one.get("inputs"), list):
-                one["inputs"].append(rng.choice([each["name"] for each in VALID]) + rng.choice(["", "@1"]))
+                one["inputs"].append(rng.choice([each["name"] for each in VALID]) + rng.choice(["", "@1", "@3"]))
             case _:
                 one.pop(rng.choice([*one]))
         if not nodes:
