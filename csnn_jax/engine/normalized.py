@@ -23,7 +23,7 @@ from csnn_jax.network.library import Jax
 from csnn_jax.network.model import CSNN, Weights
 from csnn_jax.network.rounding import rounded
 from csnn_jax.neurons.neuron import Values
-from csnn_jax.runs import norms
+from csnn_jax.runs import normalization
 from csnn_jax.runs.layouts import Tensors
 
 add_up = scan.add_up
@@ -37,7 +37,7 @@ class Statistics(NamedTuple):
 
 
 class Norm(nnx.Module):
-    """`csnn_jax.runs.norms.Norm` in training.
+    """`csnn_jax.runs.normalization.Norm` in training.
 
     Args:
         channels: output channels of the convolution.
@@ -79,10 +79,12 @@ class Normalized(nnx.Module):
                 running[...] = rounded((1 - share) * running[...]) + rounded(share * new)
 
     def folded(self) -> Tensors:
-        """The network without normalization, see `norms.folded`."""
+        """The network without normalization, see `normalization.folded`."""
         parts = {name: (norm.scale, norm.mean, norm.variance) for name, norm in self.norms.items()}
-        arrays = {name: norms.Norm(*(np.asarray(value[...]) for value in values)) for name, values in parts.items()}
-        return norms.folded(models.tensors(self.network), arrays)
+        arrays = {
+            name: normalization.Norm(*(np.asarray(value[...]) for value in values)) for name, values in parts.items()
+        }
+        return normalization.folded(models.tensors(self.network), arrays)
 
 
 class Normalizing(Jax):
@@ -110,7 +112,7 @@ class Normalizing(Jax):
         centered -= mean
         variance = _mean(centered * centered)
         self.statistics[node.name] = Statistics(*map(lax.stop_gradient, (mean, variance)))
-        y = centered * (self._norms[node.name].scale[...] / jnp.sqrt(variance + norms.EPSILON))
+        y = centered * (self._norms[node.name].scale[...] / jnp.sqrt(variance + normalization.EPSILON))
         return y + parameters["bias"] if "bias" in parameters else y
 
 

@@ -21,7 +21,7 @@ from csnn_jax.initial import start as initial
 from csnn_jax.network import model as models
 from csnn_jax.network.rounding import rounded
 from csnn_jax.runner import Runners
-from csnn_jax.runs import layouts, norms
+from csnn_jax.runs import layouts, normalization
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
 from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
@@ -178,7 +178,7 @@ class Trainer:
         labels = self.devices.put(batch.labels, size)
         renewal = None if self.config.train.ema is None else self.config.train.renewal(batch.iteration)
         masks = self._masks(batch.iteration, size)
-        share = norms.share(batch.iteration) if self.config.train.batch_norm else None
+        share = normalization.share(batch.iteration) if self.config.train.batch_norm else None
         return self.state, x, labels, rate, self._sound, renewal, masks, batch.iteration < self._choosing, share
 
     def _masks(self, iteration: int, batch: int) -> tuple[Array, ...]:
