@@ -252,7 +252,7 @@ def _values(node: Node, sources: Sequence[Node]) -> Signal | Currents:
 def _check_reached(nodes: Mapping[str, Node]) -> None:
     """Raises Misfit unless every node leads from the image to the only output, the last neurons."""
     last = [*nodes.values()][-1]
-    read = {edge.source for node in nodes.values() for edge in node.inputs if not edge.delay}
+    read = {edge.source for node in nodes.values() for edge in node.inputs}
     ends = [node for node in nodes.values() if node.name not in read]
     for node in ends:
         if not isinstance(node.operation, Neurons):
