@@ -5,7 +5,6 @@ only when the layers before have gone through the window.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,15 +24,9 @@ from csnn_jax.network.rounding import rounded
 from csnn_jax.neurons.neuron import Values
 from csnn_jax.runs import normalization
 from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.normalization import Statistics
 
 add_up = scan.add_up
-
-
-class Statistics(NamedTuple):
-    """Mean and variance of a convolution's output in a batch [channels], without a gradient."""
-
-    mean: Array
-    variance: Array
 
 
 class Norm(nnx.Module):

@@ -25,6 +25,13 @@ class Norm(NamedTuple):
     variance: Any
 
 
+class Statistics(NamedTuple):
+    """Mean and variance of a convolution's output in a batch [channels]."""
+
+    mean: Any
+    variance: Any
+
+
 def share(iteration: int) -> float:
     """Weight of a batch in the running mean and variance, at least 0.1; the first (0) replaces them."""
     return max(0.1, 1 / (iteration + 1))

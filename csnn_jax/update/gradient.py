@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
-from csnn_jax.engine.normalized import Statistics
+from csnn_jax.runs.normalization import Statistics
 from csnn_jax.update.objective import Objective
 
 

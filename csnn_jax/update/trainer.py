@@ -15,7 +15,7 @@ from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Images, Split, batches, check_split
 from csnn_jax.devices import mesh
 from csnn_jax.engine import normalized, process, scan
-from csnn_jax.engine.normalized import Normalized, Statistics
+from csnn_jax.engine.normalized import Normalized
 from csnn_jax.errors import UserError
 from csnn_jax.initial import start as initial
 from csnn_jax.network import model as models
@@ -23,6 +23,7 @@ from csnn_jax.network.rounding import rounded
 from csnn_jax.runner import Runners
 from csnn_jax.runs import layouts, normalization
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
+from csnn_jax.runs.normalization import Statistics
 from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
 from csnn_jax.update import gradient, objective, optimizer
@@ -160,9 +161,8 @@ class Trainer:
         self._update = scan.jit(make_update(self.graphdef, self.optimizer, of_batch, engine.add_up), donate_argnums=0)
 
     def describe(self) -> str:
-        engine = f"scan engine (--batch-norm), evaluations: {self._engine}"
-        used = engine if self.config.train.batch_norm else self._engine
-        return f"JAX {jax.__version__}, {used}, {self.devices.describe()}"
+        training = "scan engine (--batch-norm), evaluations: " if self.config.train.batch_norm else ""
+        return f"JAX {jax.__version__}, {training}{self._engine}, {self.devices.describe()}"
 
     def rows(self, batch: int) -> slice:
         return self.devices.rows(batch)

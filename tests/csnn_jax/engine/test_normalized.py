@@ -160,7 +160,7 @@ def test_the_first_batch_sets_the_running_statistics_and_later_ones_count_a_tent
     means = np.zeros(3)
     for iteration in range(12):
         new = np.full(3, float(iteration + 1))
-        model.learn({"conv1": normalized.Statistics(jnp.asarray(new), 2 * new)}, normalization.share(iteration))
+        model.learn({"conv1": normalization.Statistics(jnp.asarray(new), 2 * new)}, normalization.share(iteration))
         means = means + (new - means) * max(0.1, 1 / (iteration + 1))
     norm = model.norms["conv1"]
     np.testing.assert_allclose(norm.mean[...], means, rtol=1e-12)
