@@ -15,7 +15,6 @@ import numpy as np
 from csnn_jax.config.graph import IMAGE, Edge, Operation
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling, Weighted
 from csnn_jax.errors import UserError, one_line
-from csnn_jax.options import show
 from csnn_torch.foreign.nir_file import NEURONS, Network, Node
 from csnn_torch.foreign.nir_values import Shape, broadcast, padding, per_channel, whole
 
