@@ -292,6 +292,7 @@ def diagonal(*values):
 SPAN = np.full(8, 1.0)
 IN, OUT = affine(sixteenths(0, 8, 16), sixteenths(1, 8)), affine(sixteenths(2, 8, 8), sixteenths(3, 8))
 BACK, LOOP = affine(sixteenths(4, 8, 8), sixteenths(5, 8)), ("Linear", {"weight": sixteenths(6, 8, 8)})
+OUT_OF_16 = affine(sixteenths(2, 8, 16))
 EIGHT, SYN = filled(8), cuba(**{name: one * SPAN for name, one in cuba()[1].items()})
 TWO = IN, EIGHT, OUT, EIGHT
 GRAPHS = {
@@ -435,6 +436,10 @@ def test_sums_and_delays_match_the_definition(tmp_path, name):
         (graph(FLAT, *TWO, a=scale(8), edges="1-a a-2"), ("`2`", "Scale")),
         (graph(FLAT, *TWO, a=delay(2, 8), b=delay(2, 8), edges="1-a a-2 1-b b-2"), ("n2", "n1@2", "twice")),
         (graph((2, 4, 4), *BLOCK[:2], AVERAGE, *SMALL, edges="0-2", out=20), ("`2`", "AvgPool2d", "spikes")),
+        (
+            graph(FLAT, affine(sixteenths(0, 16, 16)), filled(16), OUT_OF_16, EIGHT, edges="input-2"),
+            ("2", "n1", "image", 256, "divided_by"),
+        ),
         (graph(FLAT, *TWO, d=delay(1, 8), s=scale(8), edges="s-d d-s 1-s s-2"), ("cycle", "neurons")),
         (graph(FLAT, *TWO, a=filled(16), b=IN, edges="input-a a-b b-3"), ("`a`", "LIF")),
         (graph((2, 4, 4), CONV, lif(), flatten(), affine(sixteenths(4, 8, 64)), lif(), edges="1-1"), ("`1`", "LIF")),
