@@ -286,8 +286,17 @@ def test_both_frameworks_have_the_same_parameters_after_thirty_steps(changes, ba
     ENDS.append(end)
 
 
-def test_pools_after_neurons_train_identically_with_dropout_too(bands, x64):
-    trained(bands, {"dropout": 0.4}, pool="max", pool_after=True)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pool": "max", "pool_after": True},
+        {"conv_channels": (3, 5), "residual": ("conv2",), "pool": ("avg", "max")},
+        {"conv_channels": (4, 4), "residual": ("conv2",), "pool": "max", "pool_after": True},
+    ],
+    ids=str,
+)
+def test_other_stacks_train_identically_with_dropout_too(changes, bands, x64):
+    trained(bands, {"dropout": 0.4}, **changes)
 
 
 @pytest.mark.parametrize(
