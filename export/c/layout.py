@@ -226,7 +226,7 @@ def layout(config: ModelConfig) -> Layout:
             sources[-1].append(Source(node, _map(graph.unflattened(node)), inputs, drive, after))
     copies, past = lists.copies()
     end = _place([one for one in copies if one.before < one.until], end)  # these last for the whole step, or longer
-    ends = [_place([one for one in copies if one.before == one.until == turn], end) for turn in range(len(maps))]
+    ends = [_place([one for one in copies if one.before == one.until == turn], end) for turn in range(len(maps) + 1)]
     return Layout(maps, sources, copies, past, driven, *map(max, zip(*ends, strict=True)))
 
 
