@@ -257,9 +257,9 @@ class Layers:
         return weight
 
     def _check_factors(self, node: Node, values: Values) -> None:
-        """Raises UserError unless a node that adds signals can have one factor for all."""
+        """Raises UserError unless a node that adds values can have one factor for all."""
         if not all(np.array_equal(value.factor, values[0].factor) for value in values):
-            raise node.error(f"{node.kind} adds signals that are scaled differently, expected the same Scale for all")
+            raise node.error(f"{node.kind} adds values that are scaled differently, expected the same Scale for all")
 
     def pool(self, node: Node, values: Values) -> Values:
         """SumPool2d or AvgPool2d."""
@@ -279,7 +279,15 @@ class Layers:
         part = self._add(node, node.name, operation, shape, reads=_edges(values))
         added = operation.window if operation.kind == "sum" else 1
         if all(one.layer for one in values):
-            return [one._replace(part=part, shape=shape, summed=one.summed * added, delay=0) for one in values]
+            by_layer = dict[str, Value]()  # a layer may come at several times
+            for one in values:
+                assert one.layer
+                made = one._replace(part=part, shape=shape, summed=one.summed * added, delay=0)
+                if other := by_layer.get(one.layer.name):
+                    self._check_factors(node, [made, other])
+                    made = made._replace(summed=made.summed + other.summed, late=made.late or other.late)
+                by_layer[one.layer.name] = made
+            return [*by_layer.values()]
         if any(one.layer for one in values):
             raise node.error(f"{node.kind} adds spikes and currents, expected one kind")
         self._check_factors(node, values)
