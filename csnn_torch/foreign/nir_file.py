@@ -5,7 +5,7 @@ Here, values are returned unchanged, and checked where a node is used.
 """
 
 import heapq
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -257,6 +257,8 @@ class Node:
         return values
 
 
+_PASSING = ("Input", "Output", "Flatten", "Scale", "Delay")
+"""The kinds of nodes that must know all that they read."""
 NEURONS = ("IF", "LIF", "CubaLIF", "LI")
 """The kinds of nodes that are neurons."""
 Edges = Sequence[tuple[str, str]]
@@ -270,7 +272,7 @@ class Network(NamedTuple):
         shape: shape of the input in the file; empty if it has none.
         start: the input's name.
         end: the node that the output reads.
-        nodes: each after the nodes that it reads, except through `closing` edges, or neurons in a cycle with a Delay.
+        nodes: each after the nodes that it reads, except through `closing` edges, or one in each cycle with a Delay.
         closing: the edges that close a cycle, see `closing_edges`.
     """
 
@@ -313,7 +315,8 @@ def ordered(graph: Graph, source: str) -> Network:
         closing = closing_edges(nodes, edges, {name for name, node in nodes.items() if _delays(node)})
     except Entered as error:
         raise UserError(f"{source}: {error}") from None
-    order = in_order(nodes, edges, closing, {name for name, node in nodes.items() if node.kind in NEURONS})
+    starts = {name: node.kind not in NEURONS for name, node in nodes.items() if node.kind not in _PASSING}
+    order = in_order(nodes, edges, closing, starts)
     if left := sorted(nodes.keys() - set(order)):
         raise UserError(f"{source}: {_listed(left[:1])} is in a cycle without neurons, expected neurons in every cycle")
     names = [name for name in order if name not in (first, last)]
@@ -363,7 +366,7 @@ def closing_edges(nodes: Iterable[str], edges: Edges, late: Container[str] = ())
 
 
 def in_order(
-    nodes: Iterable[str], edges: Edges, closing: Container[tuple[str, str]], starts: Container[str] = ()
+    nodes: Iterable[str], edges: Edges, closing: Container[tuple[str, str]], starts: Mapping[str, bool] | None = None
 ) -> list[str]:
     """The nodes with each after those that it reads, except through closing edges; otherwise in the given order.
 
@@ -371,25 +374,25 @@ def in_order(
         nodes: the names of the nodes.
         edges: between them.
         closing: the edges that close cycles.
-        starts: nodes that may come after only some of what they read, if a cycle is left.
+        starts: nodes that may come after only some of what they read, if a cycle is left; first those with False.
     """
     names = list(nodes)
     place = {name: number for number, name in enumerate(names)}
     before, after = neighbors(names, [edge for edge in edges if edge not in closing])
     waiting = {name: len(inputs) for name, inputs in before.items()}
-    ready, entered = [place[name] for name, count in waiting.items() if not count], list[int]()
+    ready, entered = [(False, place[name]) for name, count in waiting.items() if not count], list[tuple[bool, int]]()
     order = dict[str, None]()
     while ready or entered:
-        name = names[heapq.heappop(ready or entered)]
+        name = names[heapq.heappop(ready or entered)[1]]
         if name in order:
             continue
         order[name] = None
         for reader in after[name]:
             waiting[reader] -= 1
             if not waiting[reader]:
-                heapq.heappush(ready, place[reader])
-            elif reader in starts:
-                heapq.heappush(entered, place[reader])
+                heapq.heappush(ready, (False, place[reader]))
+            elif starts and reader in starts:
+                heapq.heappush(entered, (starts[reader], place[reader]))
     return [*order]
 
 

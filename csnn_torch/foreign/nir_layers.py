@@ -110,19 +110,24 @@ class Layers:
         self.parts = {IMAGE: start}
         self._network, self._inputs, self._step = network, dict[str, Values](), step
         self._values = {network.start: [Value(start, entering, np.ones(entering))]}
+        partial = dict[Node, list[str]]()
         for node in network.nodes:
             known = [value for name in node.inputs for value in self._values.get(name, ())]
             if node.kind in NEURONS:
                 self._values[node.name] = [self._neurons(node, known)]
                 continue
-            if any(name not in self._values for name in node.inputs):
-                raise node.error(f"{node.kind} is where a cycle starts, expected neurons there")
+            if missing := [name for name in node.inputs if name not in self._values]:
+                partial[node] = missing
+                if node.kind in ("Flatten", "Scale", "Delay") or any(value.layer for value in known):
+                    raise node.error(f"{node.kind} is where a cycle starts, expected neurons or a layer there")
             if not all(value.shape == known[0].shape for value in known):
                 raise node.error(
                     f"adds {' and '.join(_by(value.shape) for value in known)} values, expected equal shapes"
                 )
             self._values[node.name] = _STEPS[node.kind](self, node, known)
         self.output = self._ending(source)
+        for node, missing in partial.items():
+            self._complete(node, missing)
         for part in [one for one in self.parts.values() if one.node and one.node.kind in NEURONS]:
             self._connect(part)
         self._as_linear(self.output)
@@ -203,7 +208,7 @@ class Layers:
         if bias.shape != (len(weight),):
             raise node.error(f"bias has shape {list(bias.shape)}, expected [{len(weight)}]")
         reads, flat = [value.edge for value in values], len(values[0].shape) == 1
-        if images := [value.edge for value in values if flat and len(value.part.shape) != 1]:
+        if images := [value.edge for value in values if flat and len(value.part.shape) != 1]:  # the file's are flat
             flatten = self._add(None, "flatten", Flatten(), values[0].shape, reads=images)
             reads = [Edge(flatten.name), *(edge for edge in reads if edge not in images)]
         part = self._add(node, node.name, operation, shape, reads=reads, weight=weight, bias=bias)
@@ -252,9 +257,9 @@ class Layers:
         return weight
 
     def _check_factors(self, node: Node, values: Values) -> None:
-        """Raises UserError unless a node that adds signals can have one factor for all."""
+        """Raises UserError unless a node that adds values can have one factor for all."""
         if not all(np.array_equal(value.factor, values[0].factor) for value in values):
-            raise node.error(f"{node.kind} adds signals that are scaled differently, expected the same Scale for all")
+            raise node.error(f"{node.kind} adds values that are scaled differently, expected the same Scale for all")
 
     def pool(self, node: Node, values: Values) -> Values:
         """SumPool2d or AvgPool2d."""
@@ -271,10 +276,18 @@ class Layers:
         shape = (channels, operation.positions(height), operation.positions(width))
         if not min(shape):
             raise node.error(f"its input has {height}x{width} pixels, fewer than a window of {size}x{size}")
-        part = self._add(node, node.name, operation, shape, reads=[one.edge for one in values])
+        part = self._add(node, node.name, operation, shape, reads=_edges(values))
         added = operation.window if operation.kind == "sum" else 1
         if all(one.layer for one in values):
-            return [one._replace(part=part, shape=shape, summed=one.summed * added, delay=0) for one in values]
+            by_layer = dict[str, Value]()  # a layer may come at several times
+            for one in values:
+                assert one.layer
+                made = one._replace(part=part, shape=shape, summed=one.summed * added, delay=0)
+                if other := by_layer.get(one.layer.name):
+                    self._check_factors(node, [made, other])
+                    made = made._replace(summed=made.summed + other.summed, late=made.late or other.late)
+                by_layer[one.layer.name] = made
+            return [*by_layer.values()]
         if any(one.layer for one in values):
             raise node.error(f"{node.kind} adds spikes and currents, expected one kind")
         self._check_factors(node, values)
@@ -282,11 +295,15 @@ class Layers:
         return [Value(part, shape, np.ones(shape) * factor.reshape(-1, 1, 1))]
 
     def flatten(self, node: Node, values: Values) -> Values:
-        """Flatten: the parts keep their shapes, and layers that need features get a flatten of their own."""
+        """Flatten: currents, and the network's output, keep their shapes."""
         start, end, axes = whole(node, "start_dim"), whole(node, "end_dim"), len(values[0].shape)
         if axes > 1 and (start not in (0, 1, -axes) or end not in (-1, axes - 1, axes)):  # 1, 3: with a batch in front
             raise node.error(f"start_dim is {start} and end_dim {end}, expected all axes of {_by(values[0].shape)}")
         shape = (math.prod(values[0].shape),)
+        if axes > 1 and node.name != self._network.end and not any(one.layer for one in values):
+            self._check_factors(node, values)
+            part = self._add(node, node.name, Flatten(), shape, reads=[one.edge for one in values])
+            return [Value(part, shape, values[0].factor.ravel())]
         return [one._replace(shape=shape, factor=one.factor if one.layer else one.factor.ravel()) for one in values]
 
     def scale(self, node: Node, values: Values) -> Values:
@@ -316,6 +333,21 @@ class Layers:
         part = self._add(node, node.name, None, values[0].part.shape)
         return Value(part, values[0].shape, np.ones(values[0].shape))
 
+    def _complete(self, node: Node, missing: list[str]) -> None:
+        """Adds the signals to a layer or pool that were unknown when it was made."""
+        part = self._values[node.name][0].part
+        values = [one for name in node.inputs for one in self._values[name]]
+        if any(one.layer or one.shape != values[0].shape for one in values):
+            raise node.error(f"{node.kind} adds other values than spikes of the same shape, expected such")
+        self._check_factors(node, values)
+        for name in missing:
+            closes = (name, node.name) in self._network.closing
+            for one in self._values[name]:
+                now = closes and one.part.operation is None
+                part.reads.append(Edge(one.part.name, one.delay + now))
+                if closes and not now:
+                    self._close(node, one)
+
     def _connect(self, part: Part) -> None:
         """Sets the inputs of neurons."""
         node = part.node
@@ -326,15 +358,13 @@ class Layers:
         closing = self._network.closing
         for name in sorted(node.inputs, key=lambda name: (name, node.name) in closing):
             closes = (name, node.name) in closing
-            for value in self._values[name]:
-                if not value.layer:
-                    value = self._one_to_one(node, value, closes)
+            values = [value if value.layer else self._one_to_one(node, value, closes) for value in self._values[name]]
+            self._inputs[part.name] += values
+            part.reads = _edges(self._inputs[part.name])
+            for value in values:
                 if value.part.shape != part.shape:
                     listed = f"{_by(part.shape)} and {_by(value.part.shape)}"
                     raise node.error(f"adds {listed} values, expected equal shapes")
-                if value.edge not in part.reads:
-                    part.reads.append(value.edge)
-                self._inputs[part.name].append(value)
                 if closes:
                     self._close(node, value)
 
@@ -373,8 +403,7 @@ class Layers:
         if value.part.name == IMAGE:
             raise UserError(f"{source}: has no Conv2d, Linear or Affine, expected a network")
         if all(one.layer for one in values):
-            reads = [*dict.fromkeys(one.edge for one in values)]
-            part = self._add(None, f"{value.part.name}_sum", None, value.part.shape, reads=reads)
+            part = self._add(None, f"{value.part.name}_sum", None, value.part.shape, reads=_edges(values))
             self._inputs[part.name] = values
             return part
         end = next(node for node in self._network.nodes if node.name == self._network.end)
@@ -420,6 +449,17 @@ _STEPS: dict[str, Any] = {
     "Delay": Layers.delay,
     **dict.fromkeys(NEURONS),
 }
+
+
+def _edges(values: Values) -> list[Edge]:
+    """What a part that adds values reads: a pool of several layers' currents is one part."""
+    seen, edges = set[tuple[Edge, str]](), list[Edge]()
+    for value in values:
+        key = value.edge, value.layer.name if value.layer else ""
+        if key in seen or value.edge not in edges:
+            edges.append(value.edge)
+        seen.add(key)
+    return edges
 
 
 def _is_diagonal(weight: np.ndarray) -> bool:

@@ -20,6 +20,12 @@ def chained(shape: tuple[int, ...], *nodes: tuple[str, dict[str, Any]], out: int
     return {"input": ("Input", {"shape": np.array(shape)})} | named | {"output": ("Output", {"shape": np.array([out])})}
 
 
+def graph(shape: tuple[int, ...], *nodes: Any, edges: str = "", out: int = 2, **others: Any) -> tuple[Nodes, Any]:
+    """Nodes as of `chained` plus others by name, whose edges are "a-b b-c" in addition to those of the chain."""
+    named = chained(shape, *nodes, out=out)
+    return named | others, [*pairwise(named), *(tuple(one.split("-")) for one in edges.split())]
+
+
 def write(
     path: Path, nodes: Nodes, edges: Any = None, version: str = "1.0.8", metadata: dict[str, Any] | None = None
 ) -> str:
@@ -62,6 +68,11 @@ def pool(size: int, kind: str = "SumPool2d", **values: Any) -> tuple[str, dict[s
 
 def flatten(start: int = 0, end: int = -1) -> tuple[str, dict[str, Any]]:
     return "Flatten", {"start_dim": start, "end_dim": end, "input_type": np.array([7, 7])}
+
+
+def delay(steps: Any, *shape: int) -> tuple[str, dict[str, Any]]:
+    """A Delay of steps of 1 s, of a shape or as they are."""
+    return "Delay", {"delay": np.full(shape, steps, np.float64) if shape else steps}
 
 
 def lif(**values: Any) -> tuple[str, dict[str, Any]]:
