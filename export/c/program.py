@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,14 +166,14 @@ class Library:
         for n, frame in enumerate(frames):
             for place, u in zip(self._places(), channels_last, strict=True):
                 ctypes.memmove(place, u[n].ctypes.data, u[n].nbytes)
-            for lists, one in zip(self._past(), past, strict=True):
+            for lists, one in zip(self._past, past, strict=True):
                 lists.write(one[n])
             self._c.csnn_restore(self._state)
             self._c.csnn_present(self._state, frame.ctypes.data_as(ctypes.c_void_p))
             self._c.csnn_step(self._state)
             for place, u in zip(self._places(), channels_last, strict=True):
                 ctypes.memmove(u[n].ctypes.data, place, u[n].nbytes)
-            for lists, one in zip(self._past(), past, strict=True):
+            for lists, one in zip(self._past, past, strict=True):
                 one[n] = lists.read()
             self._c.csnn_score_step(self._state, scores[n].ctypes.data)
         after = [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in channels_last]
@@ -196,16 +197,19 @@ class Library:
             for name in node.operation.kind.states:
                 yield self._c.csnn_values(self._state, numbers[name], layer, ctypes.byref(count))
 
-    def _past(self) -> "Iterator[_Past]":
+    @cached_property
+    def _past(self) -> "list[_Past]":
         """The outputs of earlier steps, in the order of `reference.state_shapes`."""
         graph, made = self.config.graph, layout.layout(self.config)
         names = [name for name, longest in graph.delays.items() for _ in range(longest)]
         index: Any = ctypes.POINTER(headers.index_type(self.config))
+        lists = []
         for number, name in enumerate(names):
             begin, copied = index(), made.copies[len(made.copies) - 1 - number]
             self._c.csnn_past.restype = index
             events = self._c.csnn_past(self._state, number, ctypes.byref(begin))
-            yield _Past(events, begin, copied, graph[name].channels_first)
+            lists.append(_Past(events, begin, copied, graph[name].channels_first))
+        return lists
 
 
 class _Past(NamedTuple):

@@ -145,9 +145,10 @@ def _zeros(
 
 
 def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
-    """A copy of a node that writes `new` instead of `old`."""
+    """A copy of a node that reads and writes `new` instead of `old`."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
+    copy.input[:] = [new if name == old else name for name in node.input]
     copy.output[:] = [new if name == old else name for name in node.output]
     return copy
 

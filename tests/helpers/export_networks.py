@@ -100,7 +100,8 @@ DELAYED = ModelConfig(
         NodeConfig("one", "one_to_one", ["mem@1", "mem@3"], channels=9),
         NodeConfig("mem", "synaptic", ["fc1", "one"], separate=True),
         NodeConfig("fc2", "linear", ["mem", "mem@4"], channels=4),
-        NodeConfig("out", "leaky", "fc2"),
+        NodeConfig("rec", "linear", "out@2", channels=4, bias=False),
+        NodeConfig("out", "leaky", ["fc2", "rec"]),
     ],
     time_steps=12,
 )

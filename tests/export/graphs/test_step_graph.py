@@ -114,7 +114,7 @@ def test_layers_of_a_graph_are_numbered_in_its_order_and_no_name_is_used_twice(c
     assert [layer["neurons"] for layer in layers] == [node.name for node in config.graph.neurons]
     states = [f"{s}{i}" for i, n in enumerate(config.graph.neurons, 1) for s in n.operation.kind.states]
     if config is DELAYED:
-        longest = {"image": 2, "conv1": 1, "lif1": 3, "mean": 2, "lif2": 2, "flat": 2, "mem": 3 + 1}
+        longest = {"image": 2, "conv1": 1, "lif1": 3, "mean": 2, "lif2": 2, "flat": 2, "mem": 4, "out": 2}
         states += [f"{name}@{delay}" for name, most in longest.items() for delay in range(1, most + 1)]
     assert [value.name for value in model.graph.input] == ["image", *states]
     assert [value.name for value in model.graph.output] == ["spikes", *(f"{state}_next" for state in states)]
