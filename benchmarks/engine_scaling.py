@@ -182,7 +182,7 @@ def one_layer(network: "CSNN", stage: "Stage", spikes: "Array") -> dict[str, flo
         state = {"mem": jnp.zeros((batch, *neurons.shape))}
         if stage.convolution:
             return jax.lax.scan(lambda state, x: fire(state, current(x)), state, spikes)[1]
-        currents = current(spikes.reshape(-1, *stage.source.shape)).reshape(time_steps, batch, -1)
+        currents = current(spikes.reshape(-1, *graph.origin(stage.weights).shape)).reshape(time_steps, batch, -1)
         return jax.lax.scan(fire, state, currents)[1]
 
     packed = ops.pack(spikes)

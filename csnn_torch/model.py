@@ -231,7 +231,7 @@ def output_of(
     before, after = nn.Sequential(*modules[:split]), nn.Sequential(*modules[split:])
 
     def window() -> torch.Tensor:
-        if isinstance(network, Network) and not network.graph.is_chain:
+        if isinstance(network, Network) and not network.is_plain:
             known, frames = network.constants(x) if hoists else {}, x if x.ndim == 5 else repeat(x, time_steps)
             return torch.stack([network.step(one, known)[place] for one in frames])
         inputs = x if x.ndim == 5 else repeat(before(x), time_steps)

@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from csnn_jax.config import Grid
-from csnn_jax.config.graph import IMAGE, Graph
+from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
 from csnn_jax.config.operations import Linear
 
 Result = TypeVar("Result")
@@ -21,42 +21,72 @@ class Network(nn.Sequential):
     """Runs with weights and biases rounded to their grids, so all sums are exact (docs/design.md, section 2).
 
     The parameters themselves stay unrounded, and gradients pass through the rounding unchanged. Modules have the names
-    of the graph's nodes. In a chain they're called in order; otherwise each gets the outputs of the nodes that its own
-    reads, where several currents of neurons are added.
+    of the graph's nodes. In a chain they're called in order; otherwise each gets the sum of the outputs that its node
+    reads.
 
     Attributes:
         graph: the network's graph.
         rounds: whether weights are rounded.
+        past: the latest outputs of the nodes in `Graph.delays`, the last step's first; empty before the first step.
+        dropped: dropout's factors by (reader, neurons), see `dropping`.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], graph: Graph):
         super().__init__(OrderedDict(modules))
         self.graph, self.rounds = graph, True
+        self.past, self.dropped = dict[str, tuple[torch.Tensor, ...]](), dict[tuple[str, str], torch.Tensor]()
+        self._last_membrane: torch.Tensor | None = None
         for _, module, grid in self.weighted:
             if grid.chosen:
                 module.exponents = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
         self.choose_exponents()
 
     def forward(self, x: torch.Tensor) -> Any:
-        return exactly(self, lambda: super(Network, self).forward(x) if self.graph.is_chain else self.step(x, {}))
+        return exactly(self, lambda: super(Network, self).forward(x) if self.is_plain else self.step(x, {}))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether calling the modules in order computes a step."""
+        return self.graph.is_chain and not self.dropped
 
     def constants(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The outputs of the nodes that depend only on the image, by name."""
         modules, values = dict(self.named_children()), {IMAGE: x}
         for name in self.graph.constant:
-            values[name] = modules[name](values[self.graph.source(self.graph[name]).name])
+            values[name] = modules[name](_sum(values[source] for source, _ in self.graph[name].inputs))
         return values
 
     def step(self, x: torch.Tensor, known: Mapping[str, torch.Tensor]) -> Any:
         """A step of any network, where the outputs of some nodes may be known; doesn't round weights."""
         modules, values = dict(self.named_children()), {IMAGE: x, **known}
+        first: Any = modules[self.graph.neurons[0].name]
+        if first.mem is not self._last_membrane and not first.mem.any():
+            self.past = {}  # snnTorch cleared the neurons
+        past = {name: self._past(name, delay, x) for name, delay in self.graph.delays.items()}
+        edges = {edge for node in self.graph.recurrent for edge in node.inputs if self.graph.is_previous(edge)}
+        earlier = {edge: self._earlier(edge.source, len(x)) for edge in edges}  # before any neuron takes its step
+
+        def read(reader: Node, edge: Edge) -> torch.Tensor:
+            if edge in earlier:
+                return earlier[edge]
+            output = past[edge.source][edge.delay - 1] if edge.delay else values[edge.source]
+            place = (reader.name, edge.source)
+            return output * self.dropped[place] if place in self.dropped else output
+
         for node in self.graph:
             if node.name in known:
                 continue
-            inputs = [self._earlier(source, len(x)) if delay else values[source] for source, delay in node.inputs]
-            output = modules[node.name](functools.reduce(operator.add, inputs))
+            output = modules[node.name](_sum(read(node, edge) for edge in node.inputs))
             values[node.name] = output[0] if isinstance(output, tuple) else output
+        self.past = {name: (values[name], *outputs[:-1]) for name, outputs in past.items()}
+        self._last_membrane = first.mem
         return output
+
+    def _past(self, name: str, delay: int, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """A node's latest outputs; before the first step, these are 0."""
+        zeros = x.new_zeros((len(x), *self.graph[name].channels_first))
+        outputs = self.past.get(name, (zeros,) * delay)
+        return outputs if len(outputs[0]) == len(x) else (zeros,) * delay
 
     def _earlier(self, name: str, batch: int) -> torch.Tensor:
         """The spikes of neurons in the step before, from their membranes; before the first step, these are 0."""
@@ -90,26 +120,22 @@ def exactly(network: nn.Sequential, call: Callable[[], Result]) -> Result:
 
 @contextmanager
 def dropping(network: Network, masks: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Multiplies the input spikes of linear layers by masks.
+    """Multiplies the spikes that enter linear layers by masks in every `step`.
 
     Args:
         network: as returned by `sequential`.
-        masks: factors of the spikes for each linear layer with spikes as input [batch, *shape of the spikes].
+        masks: factors of the spikes of `network.graph.feeding(Linear)` [batch, *shape of the spikes].
     """
-
-    def hook(mask: torch.Tensor) -> Callable[..., torch.Tensor]:
-        return lambda module, inputs: inputs[0] * mask
-
     by_name = dict(zip((node.name for node in network.graph.feeding(Linear)), masks, strict=True))
-    handles = [
-        network.get_submodule(reader).register_forward_pre_hook(hook(by_name[source]))
-        for reader, source in network.graph.droppable
-    ]
+    network.dropped = {(reader, source): by_name[source] for reader, source in network.graph.droppable}
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        network.dropped = {}
+
+
+def _sum(inputs: Iterable[torch.Tensor]) -> torch.Tensor:
+    return functools.reduce(operator.add, inputs)
 
 
 class _Call(nn.Module):

@@ -35,7 +35,8 @@ from csnn_torch.foreign.network import (
 
 UNSEEN = (
     "a state_dict doesn't contain inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
-    "BatchNorm's eps, or the places and kinds of pools: assuming snnTorch's defaults and the values you chose"
+    "BatchNorm's eps, residual connections, or the places and kinds of pools: assuming snnTorch's defaults, no such "
+    "connections and the values you chose"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
 """Image sizes of common data sets, which messages suggest first."""

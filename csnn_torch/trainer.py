@@ -12,12 +12,12 @@ from csnn_jax.config.operations import Linear
 from csnn_jax.data import Images, Split, as_input, batches, check_split
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
-from csnn_jax.runs import layouts
+from csnn_jax.runs import layouts, normalization
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary, StepMetrics, evaluate, moments, summarize
 from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
 from csnn_jax.window import Trace
-from csnn_torch import losses, model, optimizer
+from csnn_torch import losses, model, normalized, optimizer
 from csnn_torch.network import dropping
 
 _DEVICES = "expected auto, cpu, cuda, cuda:N or mps"
@@ -100,7 +100,9 @@ class Trainer:
             self.start = initial.start(config, train)
         model.load_tensors(self.network, self.start.tensors)
         self.network.to(self.device)
-        self._parameters = list(self.network.parameters())
+        normalizes = config.train.batch_norm and train is not None
+        self._norms = normalized.of(self.network) if normalizes else {}
+        self._parameters = [one for part in (self.network, *self._norms.values()) for one in part.parameters()]
         self._last_good = [p.detach().clone() for p in self._parameters]
         self._choosing = plan.choosing(config.train, len(train.labels)) if train is not None else 0
         self._optimizer = optimizer.Optimizer(config.train, self._parameters, model.kernels(self.network))
@@ -130,8 +132,10 @@ class Trainer:
         if self._sound:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
             self._optimizer.update(rate)
+            for norm in self._norms.values():
+                norm.learn(normalization.share(batch.iteration))
             for average, parameter in zip(self._average, self._parameters, strict=False):
-                if parameter.requires_grad:  # exponents aren't averaged
+                if parameter.requires_grad or self._norms:  # exponents aren't averaged
                     average.lerp_(parameter.detach(), self.config.train.renewal(batch.iteration))
             if batch.iteration < self._choosing:
                 self._choose_exponents()
@@ -176,12 +180,14 @@ class Trainer:
 
     @contextmanager
     def _holding(self, values: list[torch.Tensor] | None) -> Iterator[None]:
-        """Temporarily sets the network's parameters; None: it keeps its own."""
-        if values is None:
+        """Temporarily sets the network's parameters (None: it keeps its own), and folds normalization into them."""
+        if values is None and not self._norms:
             yield
             return
         now = [p.detach().clone() for p in self._parameters]
-        self._set(values)
+        self._set(values or now)
+        if self._norms:
+            model.load_tensors(self.network, normalized.folded(self._norms, model.tensors(self.network)))
         try:
             yield
         finally:
@@ -248,8 +254,12 @@ class Trainer:
         loss = densities = torch.zeros(())
         parts = zip(x.split(size, x.ndim - 4), labels.split(size), strict=True)
         for number, (part, part_labels) in enumerate(parts):
-            with dropping(self.network, [mask.split(size)[number] for mask in masks]) if masks else nullcontext():
-                output, seen = self._forward(part)
+            if self._norms:
+                settings = self.config.model.time_steps, self.config.train.reads
+                output, seen = normalized.forward_with_densities(self.network, self._norms, part, *settings, masks)
+            else:
+                with dropping(self.network, [mask.split(size)[number] for mask in masks]) if masks else nullcontext():
+                    output, seen = self._forward(part)
             value = self._loss(output, part_labels, seen) * (size / len(labels))
             value.backward()
             loss, densities = loss + value.detach(), densities + seen.detach() * (size / len(labels))

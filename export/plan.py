@@ -153,7 +153,8 @@ def summary(part: Part, result: CheckResult, images: int | None) -> str:
     """A check's result in one line, with the accuracy on `images` images; None: too few to state one."""
     if result.problems:
         return "; ".join(result.problems)
-    line = ["ok", *(in_words(result.figures[key], "torch", ("spikes", "membranes")) for key in [*part.run_by][:1])]
+    ran = [result.figures[key] for key in part.run_by if key in result.figures]
+    line = ["ok", *(in_words(figures, "torch", ("spikes", "membranes")) for figures in ran[:1])]
     if "accuracy" in result.figures and images is not None:
         line.append(f"accuracy {measured(result.figures['accuracy'], images)} on {images:,} images")
     return ", ".join(line)

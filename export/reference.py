@@ -4,13 +4,15 @@ It's bit-identical to `csnn_torch.model.sequential` (snnTorch), which hides its 
 from that would silently lose it.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from csnn_jax.config.graph import IMAGE
+from csnn_jax.config.graph import IMAGE, Edge, Graph
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.batches import as_input
 from csnn_jax.data.images import as_floats
@@ -19,7 +21,7 @@ from csnn_jax.window import Carry, Trace, output, step
 from csnn_torch.library import Torch
 
 States = tuple[Tensor, ...]
-"""The state of every layer, in the order of `state_shapes`."""
+"""The state of every layer and the stored outputs, in the order of `state_shapes`."""
 Scores = Callable[[Tensor], np.ndarray]
 """A program: maps `inputs` to class scores [batch, classes], which are spike counts or summed membranes."""
 
@@ -51,44 +53,48 @@ class Step:
 
         Args:
             x: image or spikes [batch, channels, height, width], integer multiples of 1 / `config.entering.scale`.
-            states: states of every layer after the previous step, see `state_shapes`.
+            states: states after the previous step, see `state_shapes`.
 
         Returns:
             (output, states): output spikes [batch, classes], or membranes if the readout is the membrane, and the
                 states after this step, with membranes before the reset by their own spike.
         """
         graph = self.config.graph
-        carry = Carry(self._by_node(states), {})
-        _, after = step(graph, self._library, self.parameters, carry, {IMAGE: x})
-        read = output(self.config, after.states, after.values)
-        return read, *(state for one in after.states.values() for state in one.values())
+        carry, after = step(graph, self._library, self.parameters, carried(graph, states), {IMAGE: x})
+        stored = *map(dict.values, carry.states.values()), *carry.past.values()
+        return output(self.config, after.states, after.values), *itertools.chain.from_iterable(stored)
 
     @torch.no_grad()
     def trace(self, states: Iterable[Sequence[Tensor]]) -> Trace:
         """The trace that has these states after each step, in the order of `state_shapes`, with their spikes S[t]."""
-        by_node = self._by_node([torch.stack(state) for state in zip(*states, strict=True)])
+        by_node = carried(self.config.graph, map(torch.stack, zip(*states, strict=True))).states
         graph, parameters = self.config.graph, self.parameters
         return Trace(
             by_node, {name: self._library.spikes(graph[name], parameters[name], one) for name, one in by_node.items()}
         )
 
-    def _by_node(self, states: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
-        left = iter(states)
-        return {
-            node.name: {name: next(left) for name in node.operation.kind.states} for node in self.config.graph.neurons
-        }
+
+def carried(graph: Graph, states: Iterable[Any]) -> Carry:
+    """What a step needs, from states in the order of `state_shapes`."""
+    left = iter(states)
+    by_node = {node.name: {name: next(left) for name in node.operation.kind.states} for node in graph.neurons}
+    return Carry(by_node, {name: tuple(itertools.islice(left, delay)) for name, delay in graph.delays.items()})
 
 
 def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The shapes of all states by their names in graphs, `mem1`, `mem2`, ..., in the order of graphs.
+    """The shapes of all states by their names in graphs, in the order of graphs.
 
-    Shapes are without the batch: (channels, height, width) or (features,).
+    These are `mem1`, `mem2`, ..., then, for delays, outputs of earlier steps: `lif1@2` is what `lif1` gave two steps
+    before. Shapes are without the batch: (channels, height, width) or (features,).
     """
-    return {
+    graph = config.graph
+    shapes = {
         f"{name}{number}": node.channels_first
-        for number, node in enumerate(config.graph.neurons, 1)
+        for number, node in enumerate(graph.neurons, 1)
         for name in node.operation.kind.states
     }
+    past = (Edge(name, steps) for name, longest in graph.delays.items() for steps in range(1, longest + 1))
+    return shapes | {str(edge): graph[edge.source].channels_first for edge in past}
 
 
 def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 2, 0)) -> Tensor:

@@ -102,22 +102,28 @@ def _weights(node: WeightedNode) -> str:
 def _inflow(graph: Graph, edge: Edge) -> str:
     """An input of a node and what it reads, down to the image or spikes: `lif1[t-1] -> rec1 (linear, no bias)`."""
     node = graph[edge.source]
+    name = node.name + (f"[t-{edge.delay}]" if edge.delay else "")
     if node.operation is None or isinstance(node, NeuronNode):
-        return node.name + (f"[t-{edge.delay}]" if edge.delay else "")
+        return name
     words = str(node.operation) if isinstance(node.operation, Pooling) else ""
     if isinstance(node, WeightedNode):
         words = _weights(node) + ("" if node.bias else ", no bias")
-    return f"{_inflow(graph, node.inputs[0])} -> {node.name}{f' ({words})' if words else ''}"
+    entering = " + ".join(_inflow(graph, edge) for edge in node.inputs)
+    return f"{f'({entering})' if len(node.inputs) > 1 else entering} -> {name}{f' ({words})' if words else ''}"
 
 
 def _currents(graph: Graph) -> str:
     """How neurons add their inputs, in words."""
     apart = [node.name for node in graph.neurons if node.operation.separate and len(node.inputs) > 1]
-    lines = ["I[t] = the sum of a layer's inputs, exact in any order"]
+    several = any(len(node.inputs) > 1 for node in graph if not isinstance(node, NeuronNode))
+    lines = ["I[t] = the sum of a layer's inputs, exact in any order" + ", as sums in parentheses are" * several]
     if apart:
         lines.append(f"in {', '.join(apart)}, + I[t] adds the inputs one by one, in order, and rounds each sum")
-    if graph.recurrent:
+    if any(graph.is_previous(edge) for node in graph.recurrent for edge in node.inputs):
         lines += ["NAME[t-1] = the spikes S[t-1] of layer NAME", "S[-1] = 1 where 0 > threshold, else 0"]
+    if graph.delays:
+        others = "other " if len(lines) > 1 + bool(apart) else ""
+        lines.append(f"{others}NAME[t-d] = the output of NAME d steps before, 0 before the first (NAME@d in step.onnx)")
     return "; ".join(lines)
 
 

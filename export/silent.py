@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.config.graph import Graph, NeuronNode
+from csnn_jax.config.graph import IMAGE, Graph, WeightedNode
 from csnn_jax.config.nodes import NodeConfig, Nodes
 from csnn_jax.config.operations import OneToOne
 from csnn_jax.data import Dataset, Images
@@ -117,16 +117,19 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
             left[f"{neurons.name}.{name}"] = tensors[f"{neurons.name}.{name}"][stays[neurons.name]]
         stays |= dict.fromkeys((node.name for node in graph.sources(neurons)), stays[neurons.name])
     for node in graph.weighted:
-        weight, source = tensors[f"{node.name}.weight"][stays[node.name]], graph.origin(node)
-        if isinstance(source, NeuronNode) and weight.ndim > 1:
+        weight, read = tensors[f"{node.name}.weight"][stays[node.name]], _read(graph, node)
+        if weight.ndim > 1 and not all(stays[name].all() for name in read):  # then they have equal channels
             # Torch flattens channel by channel: each channel has one input per position.
             positions = 1 if node.is_convolution else math.prod(graph.unflattened(node)[:-1])
-            weight = weight[:, np.repeat(stays[source.name], positions)]
+            weight = weight[:, np.repeat(stays[read[0]], positions)]
         left[f"{node.name}.weight"] = np.ascontiguousarray(weight)
         for name in (f"{node.name}.bias", f"{node.name}.exponents"):
             if name in tensors:
                 left[name] = tensors[name][stays[node.name]]
     smaller = _with_channels(config, {name: int(channels.sum()) for name, channels in stays.items()})
+    if extra := next((name for name in left if name not in layouts.expected_shapes(smaller)), None):
+        alone = f"a shortcut with as many channels as its block has no {extra}"
+        raise UserError(f"--drop-silent: {alone}; expected an export without it")
     assert {name: value.shape for name, value in left.items()} == layouts.expected_shapes(smaller)
     rounded = layouts.on_grid(smaller, left)
     if off := next((name for name, value in left.items() if not np.array_equal(value, rounded[name])), None):
@@ -148,30 +151,38 @@ def _with_channels(config: ModelConfig, channels: Mapping[str, int]) -> ModelCon
     return replace(config, network=Nodes(tuple(nodes)))
 
 
+def _read(graph: Graph, node: WeightedNode) -> list[str]:
+    """The layers whose spikes a node multiplies, perhaps pooled or added."""
+    return [name for name in dict.fromkeys(edge.source for edge in graph.reads(node)) if name != IMAGE]
+
+
 def _together(graph: Graph, tensors: Tensors, alive: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The channels that stay, for every hidden layer: those of layers that share weights go together.
+    """The channels that stay, for every hidden layer: those of layers that are added or share weights go together.
 
     One weight for each feature joins the layer that it reads with those that add it. Channels of the output stay, and
-    of layers whose features have one weight each after they were flattened. So do those with a negative threshold whose
-    spikes are read in the step after: they spike before the first step.
+    of layers whose features have one weight each after they were flattened, or that are added to the image or to
+    features that are flattened differently. So do those with a negative threshold whose spikes are read in the step
+    after: they spike before the first step.
     """
     stays = {layer.name: channels for layer, channels in zip(graph.neurons, alive, strict=False)}
     stays[graph.neurons[-1].name] = np.ones(graph.neurons[-1].shape[-1], bool)
-    late = {edge.source for node in graph for edge in node.inputs if edge.delay}
+    late = {edge.source for node in graph for edge in node.inputs if graph.is_previous(edge)}
     for layer in (layer for layer in graph.neurons if layer.name in late):
         stays[layer.name] = stays[layer.name] | (np.asarray(layer.operation.values(tensors)["threshold"]) < 0)
     joined: list[set[str]] = [{layer.name} for layer in graph.neurons]
     for node in graph.weighted:
-        names = {neurons.name for neurons in graph.neurons if node in graph.sources(neurons)}
-        if isinstance(node.operation, OneToOne):
-            source = graph.origin(node)
-            if graph.unflattened(node)[:-1]:
-                stays |= {name: np.ones_like(stays[name]) for name in {*names, source.name} & stays.keys()}
-            elif isinstance(source, NeuronNode):
-                names.add(source.name)
-        meeting = [group for group in joined if group & names]
-        joined = [group for group in joined if group not in meeting] + [set().union(*meeting)]
+        names, read = {neurons.name for neurons in graph.neurons if node in graph.sources(neurons)}, _read(graph, node)
+        one_to_one = isinstance(node.operation, OneToOne)
+        mixed = read and any(edge.source == IMAGE for edge in graph.reads(node))
+        if mixed or (one_to_one and graph.unflattened(node)[:-1]):
+            stays |= {name: np.ones_like(stays[name]) for name in (*read, *(names if one_to_one else ()))}
+        for some in (names.union(read),) if one_to_one else (names, set(read)):
+            meeting = [group for group in joined if group & some]
+            joined = [group for group in joined if group not in meeting] + [set().union(*meeting)]
     for group in joined:
+        if len({stays[name].shape for name in group}) > 1:
+            stays |= {name: np.ones_like(stays[name]) for name in group}
+            continue
         together = np.logical_or.reduce([stays[name] for name in group])
         stays |= {name: together for name in group}
     return [stays[layer.name] for layer in graph.neurons[:-1]]

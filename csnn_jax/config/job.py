@@ -145,6 +145,10 @@ class TrainConfig(Options):
         Fraction of the hidden neurons whose spikes are dropped before the next linear layer, from 0 to below 1. The
         neurons are redrawn for each training image and stay dropped for its whole window; the others are scaled by 1 /
         (1 - fraction).""")
+    batch_norm: bool = _optimization(False, SWITCH, """
+        Normalize the output of every convolution in training, over the batch, all positions and all steps; the result
+        is folded into the weights, so evaluations, files and exports have a plain network. Trains with the scan engine,
+        the whole batch at once.""")
     ema: float | None = _optimization(None, number(above=0, below=1), """
         Decay of an exponential moving average of the weights, above 0 and below 1, such as 0.999. Evaluations,
         weights.safetensors and exports then use the average. Default: no averaging.""")
@@ -175,8 +179,18 @@ class TrainConfig(Options):
         ),
         Rule(
             "microbatch",
-            "auto or off with --rate-target, which needs the whole batch",
-            lambda train: train.rate_target is None or train.microbatch in ("auto", "off", train.batch_size),
+            lambda train: f"auto or off with {train.undivided}, which needs the whole batch",
+            lambda train: train.undivided is None or train.microbatch in ("auto", "off", train.batch_size),
+        ),
+        Rule(
+            "engine",
+            "auto or scan with --batch-norm",
+            lambda train: not train.batch_norm or train.engine != "event",
+        ),
+        Rule(
+            "batch_norm",
+            "no --init-from, whose weights are those of a network without it",
+            lambda train: not train.batch_norm or train.init_from is None,
         ),
         Rule(
             "momentum",
@@ -189,6 +203,11 @@ class TrainConfig(Options):
             lambda train: train.rate_weight is None or train.rate_target is not None,
         ),
     )
+
+    @property
+    def undivided(self) -> str | None:
+        """The flag that keeps batches from being divided into micro-batches; None: there is none."""
+        return "--batch-norm" if self.batch_norm else None if self.rate_target is None else "--rate-target"
 
     @property
     def part(self) -> int | None:
@@ -300,7 +319,7 @@ def microbatch_of(config: Config) -> int | Literal["off"]:
     if settings.microbatch != "auto":
         return settings.microbatch
     fitting = max(1, MOST_MEMBRANE_BYTES // membranes(config))
-    if fitting >= settings.batch_size or settings.rate_target is not None:
+    if fitting >= settings.batch_size or settings.undivided is not None:
         return "off"
     return max(size for size in range(1, fitting + 1) if settings.batch_size % size == 0)
 
@@ -381,6 +400,18 @@ def _is_layered(config: Config) -> bool:
     return len(config.model.graph.neurons) > 1
 
 
+def _normalizable(config: Config) -> str | None:
+    """What `batch_norm` expects of a network that lacks it; None: nothing."""
+    graph = config.model.graph
+    cycles, convolutions = list(graph.loops.values()), [node for node in graph.weighted if node.is_convolution]
+    for node in convolutions:
+        if not node.bias:
+            return f"convolutions with a bias, but {node.name} has none"
+        if cycles.count(graph.loops[node.name]) > 1:
+            return f"convolutions outside of cycles, but {node.name} is in one"
+    return None if convolutions else "a network with convolutions"
+
+
 _RULES = (
     Rule(
         "augment",
@@ -411,5 +442,15 @@ _RULES = (
         "dropout",
         "a network with a hidden layer",
         lambda config: not config.train.dropout or _is_layered(config),
+    ),
+    Rule(
+        "batch_norm",
+        lambda config: _normalizable(config) or "",
+        lambda config: not config.train.batch_norm or _normalizable(config) is None,
+    ),
+    Rule(
+        "weight_bits",
+        "none with --batch-norm; train without it, then --init-from that run",
+        lambda config: not config.train.batch_norm or config.model.weight_bits is None,
     ),
 )

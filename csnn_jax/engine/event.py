@@ -5,7 +5,7 @@ C++ (native/). It raises `Unsupported` for networks that it doesn't cover. All o
 reverse mode; docs/python.md says what composes.
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -13,14 +13,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from csnn_jax import ops
-from csnn_jax.config.graph import IMAGE, WeightedNode
+from csnn_jax.config.graph import WeightedNode
 from csnn_jax.config.network import Readout
 from csnn_jax.config.operations import Linear
 from csnn_jax.engine import library
 from csnn_jax.engine.fixed import add_up
 from csnn_jax.engine.library import Unsupported
+from csnn_jax.engine.reading import Reader
 from csnn_jax.engine.scan import Dropout, by_channel, check_input, usual_output
-from csnn_jax.engine.stages import Stage, lacking, planes_of, reader, stages
+from csnn_jax.engine.stages import Stage, lacking, passes_to, planes_of, stages
 from csnn_jax.network import inputs, surrogate
 from csnn_jax.network.model import CSNN, States, scaled_input, with_rounded_weights
 from csnn_jax.network.rounding import rounded
@@ -141,23 +142,17 @@ def _layers(
 
     `reads`: what the caller reads from the output layer. `membranes`: whether it reads every layer's membranes.
     """
-    layers: dict[str, ops.Layer] = {}
-    masks = {} if dropout is None else _masks(model, dropout)
+    reader = Reader(model, x, *(({}, 1.0) if dropout is None else (_masks(model, dropout), dropout.scale)))
     for stage in stages(model.config.graph):
         name, neurons = stage.neurons.name, model.neurons[stage.neurons.name]
-        kernel = model.weights[stage.name].kernel[...]
-        source = _input(model, stage, x) if stage.source.name == IMAGE else layers[stage.source.name].spikes
+        source, kernel, planes = reader.inputs(stage)
         settings = _conv_settings(model, stage, membranes) if stage.convolution else {}
-        if dropout is not None and stage.source.name in masks:
-            kernel = kernel * dropout.scale
-        else:
-            planes = source.layout.planes if isinstance(source, ops.Spikes) else 1
-            settings["weight_bits"] = weight_bits(stage.weights, planes)
-        bias, layer = model.weights[stage.name].biases, ops.conv_lif if stage.convolution else ops.linear_lif
+        bias = reduce(jnp.add, (model.weights[node.name].biases for node in stage.sources))
+        layer = ops.conv_lif if stage.convolution else ops.linear_lif
         if stage.recurrent:
             again = model.weights[stage.recurrent.name]
             bias, layer = bias + again.biases, partial(ops.recurrent_lif, recurrent=again.kernel[...])
-        layers[name] = layer(
+        reader.layers[name] = layer(
             source,
             kernel,
             bias=bias,
@@ -166,26 +161,19 @@ def _layers(
             reset=neurons.node.operation.reset,
             surrogate=neurons.derivative,
             membranes=membranes or (reads == "membrane" and stage.neurons is model.config.graph.neurons[-1]),
-            stays=masks[name].reshape(-1, *stage.shape).astype(bool) if name in masks else None,
+            stays=reader.stays(stage.neurons),
+            weight_bits=0 if planes is None else weight_bits(stage.weights, planes),
             **settings,
         )
-    return list(layers.values())
-
-
-def _input(model: CSNN, stage: Stage, x: Array) -> ops.Held | ops.Spikes:
-    """An image, which is the same at every step, or a sequence, for the stage that reads it."""
-    if x.ndim == 4:
-        return ops.held(x.astype(jnp.float32), model.config.time_steps)
-    x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
-    return ops.pack(x if stage.convolution else x.reshape(*x.shape[:2], -1), planes_of(model))
+    return list(reader.layers.values())
 
 
 def _conv_settings(model: CSNN, stage: Stage, membranes: bool) -> dict[str, Any]:
     """The settings of a convolution. The next layer is its only reader, unless the caller wants all `membranes`."""
     assert stage.convolution is not None
     settings = {"padding": stage.convolution.padding, "pool": stage.pool and stage.pool.kind}
-    before, after = model.neurons.get(stage.source.name), reader(model.config.graph, stage)
-    learned = before is not None and before.node.operation.learned
+    before, after = stage.direct and model.neurons.get(stage.direct.name), passes_to(model.config.graph, stage)
+    learned = before and before.node.operation.learned
     if after and not after.convolution and not learned and not membranes:
         settings["feeds"] = after.channels
     return settings

@@ -39,6 +39,7 @@ class Limits(NamedTuple):
             over time.
         count_planes: bits of a count, which is a number of events in a frame.
         weight_bits: maximum bits of a weight that is added as an integer, without its sign.
+        added: maximum number of spikes in a sum that is pooled.
         kernel_sizes: heights and widths of a convolution's kernel.
         pool_sizes: heights and widths of a pooling window; 1: no pooling.
         resets: resets of neurons.
@@ -48,6 +49,7 @@ class Limits(NamedTuple):
     constant_channels: int
     count_planes: int
     weight_bits: int
+    added: int
     kernel_sizes: list[int]
     pool_sizes: list[int]
     resets: list[str]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from csnn_jax.config.graph import IMAGE, Graph
+from csnn_jax.config.graph import IMAGE, Edge, Graph, Node
 from csnn_jax.config.network import Readout
 from csnn_jax.config.operations import Linear
 from csnn_jax.engine.segments import Segment, segments
@@ -159,22 +159,56 @@ def _window(
     from the membranes, which costs one comparison each.
     """
     model, x = ready(model, x)
-    reads = reads or usual_output(model)
-    graph, library = model.config.graph, Jax(model.config.graph, model.nodes)
+    graph = model.config.graph
+    return by_parts(model, x, Jax(graph, model.nodes), segments(graph), reads or usual_output(model), dropout)
+
+
+def by_parts(
+    model: CSNN, x: Array, library: Jax, parts: tuple[Segment, ...], reads: Readout, dropout: Dropout | None
+) -> tuple[States, Array, list[Array]]:
+    """Runs the parts of a graph through the window, one after the other; returns what `_window` does.
+
+    Args:
+        model: the network, with rounded weights.
+        x: its input, rounded.
+        library: computes nodes for all steps at once, and those that depend only on a constant image.
+        parts: the parts.
+        reads: which output to return.
+        dropout: neurons to drop; None: none.
+    """
+    graph, steps = model.config.graph, len(x) if x.ndim == 5 else model.config.time_steps
     first, states = model.initial_states(x.shape[-4]), dict[str, State]()
     dropped = None if dropout is None else _factors(graph, dropout, model.dtype)
-    parts, last = segments(graph), graph.neurons[-1].name
-    windows, outputs, shares = dict[str, Array](), dict[str, Array](), dict[str, Array]()
+    held = constants(graph, library, library.parameters, x) if x.ndim == 4 else {}
+    windows = {IMAGE: x} if x.ndim == 5 else {}
+    outputs, shares, last = dict[str, Array](), dict[str, Array](), graph.neurons[-1].name
+
+    def read(edge: Edge) -> Array:
+        """The output of a node for all steps; without a delay, only for one if it's held."""
+        if not edge.delay:
+            return windows[edge.source] if edge.source in windows else held[edge.source]
+        late = min(edge.delay, steps)
+        whole = jnp.broadcast_to(read(Edge(edge.source)), (steps, *first_of(edge).shape))
+        return jnp.concatenate([jnp.broadcast_to(first_of(edge), (late, *whole.shape[1:])), whole[: steps - late]])
+
+    def first_of(edge: Edge) -> Array:
+        """What a delayed input is before the first step."""
+        zeros = jnp.zeros((x.shape[-4], *graph[edge.source].shape), model.dtype)
+        if not graph.is_previous(edge):
+            return zeros
+        return library.spikes(graph[edge.source], library.parameters[edge.source], first.states[edge.source])
+
     for number, part in enumerate(parts):
         names = [node.name for node in part.steps.neurons]
-        windows |= _at_once(part.window, library, windows, dropped)
-        entering = {edge.source for node in part.steps for edge in node.inputs}
+        for node in (node for node in part.window if node.name not in held):
+            windows[node.name] = _at_once(graph, node, library, read, dropped)
         wanted = {edge.source for other in parts[number + 1 :] for node in other.window for edge in node.inputs}
+        wanted |= {edge.source for other in parts[number + 1 :] for edge in other.entering.values()}
 
         def together(
             carry: Carry, known: Known, part: Segment = part, names: list[str] = names, wanted: set[str] = wanted
         ) -> tuple[Carry, tuple[Known, Known, list[Array]]]:
-            carry, after = advance(model, carry, known, part.steps, dropped)
+            carry, after = advance(model, carry, held | known, part.steps, dropped)
             fired = {name: after.values[name] for name in names}
             read_later = {name: layer for name, layer in fired.items() if part is not parts[0] or name in wanted}
             read = after.states[last][MEMBRANE] if reads == "membrane" and last in fired else fired.get(last)
@@ -185,12 +219,11 @@ def _window(
         start = Carry(
             {name: first.states[name] for name in names}, {name: first.past[name] for name in part.steps.delays}
         )
+        entering = {name: read(edge) for name, edge in part.entering.items() if name not in held}
+        carry, (read_later, seen, means) = lax.scan(run, start, entering, steps)
         if number == 0:
-            carry, (read_later, seen, means) = _loop(model, x, run, start)
             shares |= {name: share.mean() for name, share in zip(names, means, strict=True)}
         else:
-            currents = {name: value for name, value in windows.items() if name in entering}
-            carry, (read_later, seen, _) = lax.scan(run, start, currents)
             shares |= {name: spikes.mean() for name, spikes in read_later.items()}
         states |= carry.states
         windows, outputs = windows | read_later, outputs | seen
@@ -208,18 +241,15 @@ def _factors(graph: Graph, dropout: Dropout, dtype: np.dtype) -> Dropped:
     }
 
 
-def _at_once(part: Graph, library: Jax, windows: Known, dropped: Dropped | None) -> Known:
-    """The outputs of nodes without state for all steps [time, batch, ...], from those of earlier nodes."""
-    known = dict(windows)
-    for node in part:
-        read = []
-        for source, _ in node.inputs:
-            factors = dropped.get((node.name, source)) if dropped else None
-            read.append(known[source] if factors is None else known[source] * factors)
-        x = functools.reduce(operator.add, read)
-        flat = library.evaluate(node, library.parameters.get(node.name, {}), x.reshape(-1, *x.shape[2:]))
-        known[node.name] = flat.reshape(*x.shape[:2], *flat.shape[1:])
-    return {node.name: known[node.name] for node in part}
+def _at_once(graph: Graph, node: Node, library: Jax, read: Callable[[Edge], Array], dropped: Dropped | None) -> Array:
+    """The output of a node without state for all steps [time, batch, ...]; `read` gives its inputs."""
+    entering = []
+    for edge in node.inputs:
+        factors = None if dropped is None or graph.is_previous(edge) else dropped.get((node.name, edge.source))
+        entering.append(read(edge) if factors is None else read(edge) * factors)
+    x = functools.reduce(operator.add, entering)
+    flat = library.evaluate(node, library.parameters.get(node.name, {}), x.reshape(-1, *x.shape[2:]))
+    return flat.reshape(*x.shape[:2], *flat.shape[1:])
 
 
 def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
@@ -269,10 +299,9 @@ def count(model: CSNN, x: Array) -> SpikeCounts:
         ValueError: x has the wrong shape or type, or is empty.
     """
 
-    names = [node.name for node in model.config.graph.neurons]
-
     def counted(after: Step) -> SpikeCounts:
-        fired = [after.values[name].reshape(x.shape[-4], -1).sum(1) for name in names]
+        layers = (after.values[node.name] for node in model.config.graph.neurons)
+        fired = [layer.reshape(x.shape[-4], -1).sum(1) for layer in layers]
         return SpikeCounts(output(model.config, after.states, after.values), jnp.stack(fired, axis=1))
 
     return _folded(model, x, counted, jnp.add)

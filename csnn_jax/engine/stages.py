@@ -1,14 +1,15 @@
 """A graph's nodes grouped into stages, which the event engine's kernels run at once, and what they don't support."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.config.graph import Graph, NeuronNode, Node, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node, WeightedNode
 from csnn_jax.config.operations import Convolution, Flatten, Pooling
 from csnn_jax.data.images import Images, highest_count
 from csnn_jax.engine import library
@@ -16,20 +17,39 @@ from csnn_jax.engine.library import Unsupported, padded
 from csnn_jax.network.model import CSNN
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A convolution and its pooling, or a linear layer, and the neurons that receive its output as current.
+class Place(NamedTuple):
+    """Where a convolution is among those whose currents are added, in pixels.
 
     Attributes:
-        source: the image, or the neurons whose spikes it reads.
-        weights: the convolution or linear layer.
-        pooling: the pool of its output; None: none.
+        before: rows and columns of zeros before its input.
+        offset: rows and columns of zeros before its kernel.
+        repeated: how often each row and column of its input is repeated, because others are pooled and it isn't.
+    """
+
+    before: int = 0
+    offset: int = 0
+    repeated: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Convolutions or linear layers, whose currents are added, their pooling, and the neurons that receive the sum.
+
+    Attributes:
+        sources: the convolutions or linear layers.
+        places: where each of them is, if they are convolutions.
+        weights: the one whose kernel, padding and input are the largest.
+        direct: the image, or the neurons whose spikes the only source reads, and reads as they are; None: it reads
+            others, or there are several.
+        pooling: the pool of the currents; None: none.
         neurons: the neurons.
         recurrent: the weights of their own spikes of the step before; None: there are none.
     """
 
-    source: Node
+    sources: tuple[WeightedNode, ...]
+    places: tuple[Place, ...]
     weights: WeightedNode
+    direct: Node | None
     pooling: Node | None
     neurons: NeuronNode
     recurrent: WeightedNode | None = None
@@ -73,41 +93,119 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
 
 
 def _stage(graph: Graph, neurons: NeuronNode) -> Stage:
-    weights, *others = graph.sources(neurons)
-    recurrent = _recurrent(graph, neurons, weights, others)
-    for node in graph.path(weights):
-        if not isinstance(node.operation, Flatten):
-            raise Unsupported(
-                f"the event engine only pools before the neurons, but {node.name} pools spikes (--pool-after); "
-                "--engine scan does both"
-            )
-    pools = (node for node in graph.readers(weights) if isinstance(node.operation, Pooling))
-    return Stage(graph.origin(weights), weights, next(pools, None), neurons, recurrent)
-
-
-def _recurrent(
-    graph: Graph, neurons: NeuronNode, weights: WeightedNode, others: Sequence[WeightedNode]
-) -> WeightedNode | None:
-    """The weights of the neurons' own spikes of the step before; None: there are none."""
-    for node in (weights, *others):
-        if graph.delay(node) and (node is weights or graph.origin(node) is not neurons):
-            earlier = graph.origin(node).name
-            raise Unsupported(
-                f"the event engine only feeds a layer's spikes back to itself, but {node.name} reads {earlier}@1"
-            )
-    recurrent = [node for node in others if graph.delay(node)]
-    if len(others) > len(recurrent) or len(recurrent) > 1 or neurons.operation.separate:
+    if neurons.operation.separate and len(neurons.inputs) > 1:
         inputs = " and ".join(map(str, neurons.inputs))
-        raise Unsupported(f"the event engine adds no currents of several layers, but {neurons.name} reads {inputs}")
-    if recurrent and (weights.is_convolution or recurrent[0].is_convolution):
-        raise Unsupported(f"the event engine supports recurrent linear layers, not convolutions, as in {neurons.name}")
-    return recurrent[0] if recurrent else None
+        raise Unsupported(f"the event engine adds currents first, not one by one, but {neurons.name} reads {inputs}")
+    own = (Edge(neurons.name, 1),)
+    currents = list(_currents(graph, neurons))
+    recurrent = [node for node, _ in currents if node.inputs == own and not node.is_convolution]
+    currents = [(node, pool) for node, pool in currents if node not in recurrent]
+    if len(recurrent) > 1 or not currents:
+        names = " and ".join(node.name for node in recurrent)
+        raise Unsupported(f"the event engine takes one recurrent input besides others, but {neurons.name} has {names}")
+    earlier = [IMAGE, *(node.name for node in graph.neurons[: graph.neurons.index(neurons)])]
+    for node, _ in currents:
+        for edge in graph.reads(node):
+            if edge.source not in earlier:
+                own_only = "the event engine only feeds a linear layer's spikes of the step before back to itself"
+                raise Unsupported(f"{own_only}, but {node.name} reads {edge}")
+    pools = {pool.name: pool for _, pool in currents if pool}
+    if len(pools) > 1:
+        raise Unsupported(f"the event engine doesn't add pools of currents, such as {' and '.join(pools)}")
+    pooling, sources = next(iter(pools.values()), None), tuple(node for node, _ in currents)
+    weights, direct = max(sources, key=lambda node: node.kernel_shape[0] * node.is_convolution), None
+    if len(sources) == 1 and _is_direct(graph, weights):
+        (edge,) = graph.reads(weights)
+        direct = None if edge.delay else graph[edge.source]
+    size = pooling.operation.size if pooling and isinstance(pooling.operation, Pooling) else 1
+    places = [_place(graph, node, weights, 1 if pool else size) for node, pool in currents if node.is_convolution]
+    return Stage(sources, tuple(places), weights, direct, pooling, neurons, next(iter(recurrent), None))
 
 
-def reader(graph: Graph, stage: Stage) -> Stage | None:
-    """The only stage that reads a stage's spikes; None: there are several, or they are the network's output."""
-    others = [other for other in stages(graph) if other.source is stage.neurons]
-    return others[0] if len(others) == 1 else None
+def _currents(graph: Graph, node: Node, pool: Node | None = None) -> Iterator[tuple[WeightedNode, Node | None]]:
+    """The weighted nodes whose currents a node adds, with the pool on the way, if any."""
+    for edge in node.inputs:
+        source = graph[edge.source]
+        if edge.delay:
+            raise Unsupported(f"the event engine delays spikes, not currents, but {node.name} reads {edge}")
+        if isinstance(source, WeightedNode):
+            yield source, pool
+        elif pool:
+            raise Unsupported(f"the event engine pools a current once, but {pool.name} reads {source.name}")
+        else:
+            yield from _currents(graph, source, source)
+
+
+def _is_direct(graph: Graph, node: Node) -> bool:
+    """Whether a node reads one other as it is, or flattened."""
+    sources = [graph[edge.source] for edge in node.inputs]
+    if len(sources) > 1 or isinstance(sources[0].operation, Pooling):
+        return False
+    return not isinstance(sources[0].operation, Flatten) or _is_direct(graph, sources[0])
+
+
+def _place(graph: Graph, node: WeightedNode, widest: WeightedNode, repeated: int) -> Place:
+    """Where a convolution is in the widest one."""
+    if node is widest:
+        return Place()
+    own, other = node.operation, widest.operation
+    assert isinstance(own, Convolution) and isinstance(other, Convolution)
+    before = max(0, own.padding - other.padding)
+    place = Place(before, other.padding - own.padding + before, repeated)
+    inside = zip(graph.entering(node), graph.entering(widest)[:2], strict=False)
+    fits = all(before + size * repeated <= whole for size, whole in inside)
+    if not fits or place.offset + own.kernel > other.kernel or (repeated > 1 and own.kernel > 1):
+        both = f"{node.name} and {widest.name}"
+        raise Unsupported(f"the event engine doesn't add the currents of {both}, whose kernels and pools don't fit")
+    return place
+
+
+def terms(graph: Graph, node: Node, planes: int) -> list[tuple[float, ...]]:
+    """What the bits of each term of the sum that a node reads count; the image has counts of `planes` bits.
+
+    Raises:
+        Unsupported: the kernels can't pool a sum.
+    """
+    found: list[tuple[float, ...]] = []
+    for edge in node.inputs:
+        source = graph[edge.source]
+        if isinstance(pool := source.operation, Pooling):
+            found += _pooled(source.name, pool, terms(graph, source, planes))
+        elif isinstance(source.operation, Flatten):
+            found += terms(graph, source, planes)
+        else:
+            found.append((1.0,) if source.operation else tuple(2.0**plane for plane in range(planes)))
+    if len({len(weights) for weights in found}) > 1:
+        raise Unsupported(f"the event engine doesn't add frames of counts to spikes, as in {node.name}")
+    return found
+
+
+def _pooled(name: str, pool: Pooling, found: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+    """The terms of a pool of spikes."""
+    if pool.kind != "max":
+        if pool.stride != pool.size:
+            raise Unsupported(f"the event engine adds spikes in separate windows, but {name} is {pool}")
+        return [tuple(pool.step * weight for weight in weights) for weights in found for _ in range(pool.window)]
+    if len({weight for weights in found for weight in weights}) > 1:
+        raise Unsupported(f"the event engine finds maxima of sums of spikes, but {name} reads averages or counts")
+    if len(found) > (most := library.limits().added):
+        raise Unsupported(f"the event engine finds maxima of up to {most} spikes, but {name} adds {len(found)}")
+    return found
+
+
+def holds(graph: Graph, stage: Stage, frames: bool) -> bool:
+    """Whether a stage reads an image that's the same at every step."""
+    return not frames and any(edge.source == IMAGE for node in stage.sources for edge in graph.reads(node))
+
+
+def passes_to(graph: Graph, stage: Stage) -> Stage | None:
+    """The only stage that reads a stage's spikes, if it reads them as they are, and nothing else."""
+    readers = [
+        other
+        for other in stages(graph)
+        if any(edge.source == stage.neurons.name for node in other.sources for edge in graph.reads(node))
+    ]
+    return readers[0] if len(readers) == 1 and readers[0].direct is stage.neurons else None
 
 
 def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:
@@ -132,8 +230,7 @@ def lacking(model: CSNN, frames: bool) -> str | None:
         for neurons in model.config.graph.neurons:
             _check_neurons(neurons, limits)
         for stage in stages(model.config.graph):
-            if stage.convolution:
-                _check_convolution(stage, stage.convolution, limits, 1 if stage.source.operation else planes)
+            _check_sources(model.config.graph, stage, frames, planes)
     except Unsupported as error:
         return str(error)
     return None
@@ -163,26 +260,51 @@ def _check_neurons(node: NeuronNode, limits: library.Limits) -> None:
         raise Unsupported(f"the event engine doesn't support reset {neurons.reset}, as in {node.name}")
 
 
-def _check_convolution(stage: Stage, convolution: Convolution, limits: library.Limits, planes: int) -> None:
-    """Raises Unsupported unless the kernels can run this convolution and its pooling."""
-    name, pool, inputs = stage.name, stage.pool, stage.source.shape[-1]
+def _check_sources(graph: Graph, stage: Stage, frames: bool, planes: int) -> None:
+    """Raises Unsupported unless the kernels can run the weights of a stage on what they read."""
+    if holds(graph, stage, frames):
+        for node in stage.sources:
+            if other := next((edge for edge in graph.reads(node) if edge != Edge(IMAGE)), None):
+                raise Unsupported(f"the event engine adds nothing to a constant image, but {node.name} reads {other}")
+        if any(not holds(graph, replace(stage, sources=(node,)), frames) for node in stage.sources):
+            names = " and ".join(node.name for node in stage.sources)
+            raise Unsupported(f"the event engine doesn't add the currents of an image and of spikes, as in {names}")
+        inputs = sum(graph.entering(node)[-1] for node in stage.sources)
+    else:
+        channels = [(graph.entering(node)[-1], terms(graph, node, planes)) for node in stage.sources]
+        inputs = sum(padded(len(weights) * wide) for wide, found in channels for weights in found)
+    for node in stage.sources:
+        if isinstance(node.operation, Convolution):
+            _check_convolution(node.name, node.operation)
+    if stage.pool and stage.pooling:
+        _check_pool(stage.pooling.name, stage.pool)
+    most = library.limits().inputs
+    if stage.convolution and stage.convolution.kernel**2 * padded(inputs) > most:
+        channels_in = graph.entering(stage.weights)[-1]
+        raise Unsupported(f"the event engine sums at most {most:,} inputs, but {stage.name} has {channels_in} channels")
+
+
+def _check_convolution(name: str, convolution: Convolution) -> None:
+    """Raises Unsupported unless the kernels can run this convolution."""
+    sizes = library.limits().kernel_sizes
     if convolution.stride != 1:
         raise Unsupported(f"the event engine supports stride 1, but {name} has stride {convolution.stride}")
-    if convolution.kernel not in limits.kernel_sizes:
-        largest = max(limits.kernel_sizes)
+    if convolution.kernel not in sizes:
         raise Unsupported(
-            f"the event engine supports kernels of up to {largest} pixels, but {name} has {convolution.kernel}"
+            f"the event engine supports kernels of up to {max(sizes)} pixels, but {name} has {convolution.kernel}"
         )
     if 2 * convolution.padding >= convolution.kernel:
         raise Unsupported(
             f"the event engine pads by less than half the kernel, but {name} has padding {convolution.padding}"
         )
-    if pool and stage.pooling and (pool.size not in limits.pool_sizes or pool.stride != pool.size):
-        raise Unsupported(f"the event engine supports 2x2 pooling or none, but {stage.pooling.name} is {pool}")
-    if pool and stage.pooling and pool.kind == "sum":
-        raise Unsupported(f"the event engine doesn't support sum pooling, as in {stage.pooling.name}")
-    if convolution.kernel**2 * padded(planes * inputs) > limits.inputs:
-        raise Unsupported(f"the event engine sums at most {limits.inputs:,} inputs, but {name} has {inputs} channels")
+
+
+def _check_pool(name: str, pool: Pooling) -> None:
+    """Raises Unsupported unless the kernels can pool currents like this."""
+    if pool.size not in library.limits().pool_sizes or pool.stride != pool.size:
+        raise Unsupported(f"the event engine supports 2x2 pooling of currents or none, but {name} is {pool}")
+    if pool.kind == "sum":
+        raise Unsupported(f"the event engine doesn't support sum pooling of currents, as in {name}")
 
 
 def planes_of(model: CSNN) -> int:

@@ -81,14 +81,19 @@ def start(config: Config, train: data.Split) -> Start:
 
 
 def drawn(config: Config) -> Arrays:
-    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed, without exponents of grids."""
+    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed, without exponents of grids.
+
+    Biases of convolutions with batch normalization are 0, because they are what it adds.
+    """
     import jax
 
     from csnn_jax.network import model
 
     with jax.enable_x64(config.train.dtype == "float64"):
         network = model.CSNN(replace(config.model, weight_bits=None), config.train.seed, dtype=config.train.dtype)
-        return model.arrays(network)
+        arrays = model.arrays(network)
+    normalized = [node for node in config.model.graph.weighted if node.is_convolution and config.train.batch_norm]
+    return arrays | {name: np.zeros_like(arrays[name]) for name in (f"{node.name}.bias" for node in normalized)}
 
 
 def _given(config: Config) -> Start:

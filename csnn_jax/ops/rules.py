@@ -322,8 +322,11 @@ def _saved(spikes: Bits, port: Any, constant: Constant | None) -> Bits:
     """Spikes for the backward pass, with a small port of the same kind; None if it needs no gradient."""
     if not _is_perturbed(port):
         return Bits(spikes.bits, None, constant)
-    small = jnp.zeros(())
-    return Bits(spikes.bits, Product(small, small, small) if isinstance(port, Product) else small, constant)
+    if isinstance(port, Product):
+        small = jnp.zeros(())
+        return Bits(spikes.bits, Product(small, small, small), constant)
+    assert isinstance(spikes.port, Array)
+    return Bits(spikes.bits, jnp.zeros((0, spikes.port.shape[-1])), constant)
 
 
 def _linear_lif_backward(rule: Rule, saved: Any, cotangent: Window) -> tuple[Bits, Array, Array, Values]:
@@ -334,7 +337,10 @@ def _linear_lif_backward(rule: Rule, saved: Any, cotangent: Window) -> tuple[Bit
     port: Any = None
     if spikes.port is not None:
         product = Product(dcurrent, kernel, jnp.ones(()))
-        port = product if isinstance(spikes.port, Product) else as_array(product)
+        if isinstance(spikes.port, Product):
+            port = product
+        else:
+            port = as_array(product._replace(right=kernel[: spikes.port.shape[-1]]))
     return Bits(no_gradient(spikes.bits), port), dkernel, fixed.add_up(results["total"], 0), dvalues
 
 
@@ -377,7 +383,10 @@ def _conv_lif_backward(
 ) -> tuple[Bits, Array, Array, Values]:
     spikes, kernel, winners, membranes, values = saved
     drive = _drive(rule, membranes, values, cotangent)
-    arguments, want = _arguments(rule, drive.given), () if spikes.port is None else ("dspikes_in",)
+    arguments, leading = _arguments(rule, drive.given), kernel.shape[2]
+    want: tuple[str, ...] = ()
+    if isinstance(spikes.port, Array):
+        want, leading = ("dspikes_in",), spikes.port.shape[-1] // math.prod(geometry.size)
     if spikes.constant is not None:
         want = ("dcurrent_in",)
         arguments |= {f"{name}_in": value for name, value in spikes.constant._asdict().items()}
@@ -393,6 +402,7 @@ def _conv_lif_backward(
         beta=values.beta,
         threshold=values.threshold,
         surrogate_in=rule.surrogate if isinstance(rule.surrogate, str) else "given",
+        leading=leading,
         **arguments,
         **geometry.attributes(len(kernel)),
     )

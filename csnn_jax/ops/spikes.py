@@ -52,7 +52,8 @@ class Bits(NamedTuple):
 
     Attributes:
         bits: [batch, time, neurons / 16] uint16; neuron n is bit n % 16 of word n // 16.
-        port: [batch, time, neurons] zeros that carry the gradient, or a `Product` of zeros; None: no gradient.
+        port: [batch, time, neurons] zeros that carry the gradient, or a `Product` of zeros; None: no gradient. For the
+            terms of a sum, it has only the first channels of each position.
         constant: the neurons that spiked, if another route for the gradient is through their constant current.
     """
 

@@ -3,20 +3,22 @@
 Metrics that NeuroBench (Yik et al., arXiv:2304.04640) has follow its definitions, as implemented in
 `neurobench/metrics` 2.3: a synaptic operation is a nonzero weight that meets a nonzero input. It's a MAC if the layer's
 input is graded, and an AC (accumulation) if it's only 0 and 1. If pools follow neurons, a layer's input is the pooled
-spikes, which are graded for sums and averages. Biases and padding zeros don't count, nor do spikes before the first
-step, which only negative thresholds cause. A convolution counts at all
-positions, even those that pooling drops, and the first layer counts at every step, even if the same image is presented
-at each.
+spikes, which are graded for sums and averages. So is a sum of the spikes of several layers, each value of which counts
+once. Biases and padding zeros don't count, nor do spikes before the first step, which only negative thresholds cause. A
+convolution counts at all positions, even those that pooling drops, and the first layer counts at every step, even if
+the same image is presented at each.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from csnn_jax.config import ModelConfig, Pooling
-from csnn_jax.config.graph import IMAGE, Graph, Node, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, Graph, Node, WeightedNode
 from csnn_jax.config.operations import Convolution, OneToOne
 from csnn_jax.runs.layouts import Tensors
 
@@ -42,7 +44,7 @@ class Activity:
         held: whether the same image was presented at every step.
         graded: whether the input had values other than 0 and 1.
         inputs: number of nonzero values in the input of every node with weights, [C, H, W] or [features]: the image,
-            spikes, or pooled spikes.
+            spikes, or pooled spikes, or a sum of these.
         spikes: spikes of every layer, [C, H, W] or [features].
     """
 
@@ -68,16 +70,20 @@ class Activity:
         active |= {node.name: one.astype(bool) for node, one in zip(config.graph.neurons, spikes, strict=True)}
 
         def entering(node: Node) -> np.ndarray:
-            ((name, delay),) = node.inputs
-            if name not in active:
-                pool, below = config.graph[name].operation, entering(config.graph[name])
-                return _active(below, pool) if isinstance(pool, Pooling) else below
-            return np.concatenate((np.zeros_like(active[name][:1]), active[name][:-1])) if delay else active[name]
+            return reduce(np.logical_or, map(read, node.inputs))  # no input is negative
 
-        often = {IMAGE: time_steps if held else 1}
-        inputs = [
-            entering(node).sum((0, 1)) * often.get(config.graph.origin(node).name, 1) for node in config.graph.weighted
-        ]
+        def read(edge: Edge) -> np.ndarray:
+            source = config.graph[edge.source]
+            if edge.source in active:
+                values = active[edge.source]
+            elif isinstance(source.operation, Pooling):
+                values = _active(entering(source), source.operation)
+            else:
+                values = (below := entering(source)).reshape(*below.shape[:2], -1)
+            return _later(values, edge.delay, time_steps) if edge.delay else values
+
+        each = map(entering, config.graph.weighted)
+        inputs = [values.sum((0, 1)) * (time_steps // len(values)) for values in each]  # one step if it's held
         graded = bool(((x != 0) & (x != 1)).any())
         fired = tuple(active[node.name].sum((0, 1)) for node in config.graph.neurons)
         return cls(batch, time_steps, held, graded, tuple(inputs), fired)
@@ -87,6 +93,13 @@ class Activity:
         pairs = (self.inputs, other.inputs), (self.spikes, other.spikes)
         summed = (tuple(a + b for a, b in zip(*both, strict=True)) for both in pairs)
         return Activity(self.images + other.images, self.time_steps, self.held, self.graded or other.graded, *summed)
+
+
+def _later(values: np.ndarray, delay: int, time_steps: int) -> np.ndarray:
+    """Values [time, ...] some steps later, after zeros; those of one step are the same at every step."""
+    later = np.zeros((time_steps, *values.shape[1:]), values.dtype)
+    later[delay:] = np.broadcast_to(values, later.shape)[: max(0, time_steps - delay)]
+    return later
 
 
 def _active(values: np.ndarray, pool: Pooling) -> np.ndarray:
@@ -109,14 +122,16 @@ def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[s
 
     Returns:
         `layers`: one object per layer of neurons, with all weights that make its current; `total`: the same for the
-        network; `neurobench`: the metrics under NeuroBench's names, for comparison with its own; `energy`: the proxy,
-        with its constants and source. Operations and spikes are per image (all T steps), memory is in bytes, energy in
-        nanojoules per image.
+        network, with the memory for delays; `neurobench`: the metrics under NeuroBench's names, for comparison with its
+        own; `energy`: the proxy, with its constants and source. Operations and spikes are per image (all T steps),
+        memory is in bytes, energy in nanojoules per image.
     """
     synapses = _synapses(config.graph, tensors, activity)
     layers = _layers(config.graph, tensors, activity, synapses)
     summed = {name: sum(layer[name] for layer in layers) for name in layers[0] if name not in ("name", "operation")}
-    total = summed | {"density": summed["spikes"] / (summed["neurons"] * activity.time_steps)}
+    stored = sum(math.prod(config.graph[name].shape) * steps for name, steps in config.graph.delays.items())
+    density = summed["spikes"] / (summed["neurons"] * activity.time_steps)
+    total = summed | {"density": density, "past_bytes": FLOAT_BYTES * stored}
     return {
         "images": activity.images,
         "time_steps": activity.time_steps,
@@ -146,7 +161,7 @@ def fan_out(graph: Graph, node: WeightedNode, weight: np.ndarray) -> np.ndarray:
     present = present.sum(0)
     if not isinstance(operation, Convolution):
         return present
-    height, width, channels = graph.source(node).shape
+    height, width, channels = graph.entering(node)
     pad, stride = operation.padding, operation.stride
     high, wide = (stride * (n - 1) + 1 for n in node.shape[:2])
     reached = np.zeros((channels, height + 2 * pad, width + 2 * pad), np.int64)
@@ -180,10 +195,10 @@ def _synapses(graph: Graph, tensors: Tensors, activity: Activity) -> dict[str, S
         weight = tensors[f"{node.name}.weight"]
         reached = fan_out(graph, node, weight)
         met = int((active.reshape(reached.shape) * reached).sum()) / activity.images
-        first = graph.origin(node).operation is None
-        is_binary = not activity.graded if first else graph.multiplies_spikes(node)
+        is_binary = not activity.graded if graph.reads(node) == (Edge(IMAGE),) else graph.multiplies_spikes(node)
         dense, steps = int(fan_out(graph, node, np.ones_like(weight)).sum()), activity.time_steps
-        once = (met / steps, dense) if first and activity.held else (met, dense * steps)
+        constant = activity.held and node.name in graph.constant
+        once = (met / steps, dense) if constant else (met, dense * steps)
         every[node.name] = Synapses("AC" if is_binary else "MAC", dense, met, *once)
     return every
 

@@ -11,15 +11,17 @@ from jax import Array, lax
 
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
+from csnn_jax.runs.normalization import Statistics
 from csnn_jax.update.objective import Objective
 
 
 class Gradients(NamedTuple):
-    """Loss, layer densities [layers] and gradient of a batch or part of one."""
+    """Loss, layer densities [layers] and gradient of a batch or part of one; with batch normalization, statistics."""
 
     loss: Array
     densities: Array
     gradient: Any
+    statistics: dict[str, Statistics] | None = None
 
 
 Gradient = Callable[..., Gradients]
@@ -40,7 +42,7 @@ def make(
     Args:
         graphdef: the network's structure.
         objective: the function to minimize.
-        engine: an engine in csnn_jax.engine.
+        engine: an engine in csnn_jax.engine, or `normalized` there.
         part: images that go through the network at once (the largest divisor of a device's rows up to it); None: all.
         devices: devices to run on; None: JAX's first device.
         dropout: fraction of the neurons that the masks drop.
@@ -48,15 +50,15 @@ def make(
     devices = devices or Devices(jax.devices()[:1])
 
     def at_once(params: Any, x: Array, labels: Array, *masks: Array) -> Gradients:
-        def loss_of(params: Any) -> tuple[Array, Array]:
+        def loss_of(params: Any) -> tuple[Array, tuple[Any, ...]]:
             model = nnx.merge(graphdef, params)
             dropped = scan.Dropout(masks, 1 / (1 - dropout)) if masks else None
-            output, densities = engine.forward_with_densities(model, x, objective.reads, dropped)
+            output, densities, *statistics = engine.forward_with_densities(model, x, objective.reads, dropped)
             densities = devices.mean(densities)  # a rate target applies to the whole batch
-            return objective.cost(output, labels, densities), densities
+            return objective.cost(output, labels, densities), (densities, *statistics)
 
-        (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
-        return Gradients(loss, densities, gradient)
+        (loss, (densities, *statistics)), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
+        return Gradients(loss, densities, gradient, *statistics)
 
     return devices.spread(in_parts(at_once, part), devices.mean)
 

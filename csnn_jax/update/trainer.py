@@ -14,14 +14,16 @@ from jax import Array, lax
 from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Images, Split, batches, check_split
 from csnn_jax.devices import mesh
-from csnn_jax.engine import process, scan
+from csnn_jax.engine import normalized, process, scan
+from csnn_jax.engine.normalized import Normalized
 from csnn_jax.errors import UserError
 from csnn_jax.initial import start as initial
 from csnn_jax.network import model as models
 from csnn_jax.network.rounding import rounded
 from csnn_jax.runner import Runners
-from csnn_jax.runs import layouts
+from csnn_jax.runs import layouts, normalization
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
+from csnn_jax.runs.normalization import Statistics
 from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
 from csnn_jax.update import gradient, objective, optimizer
@@ -53,11 +55,12 @@ def make_update(
     """Makes the training step, a pure function that the caller jits.
 
     Returns:
-        (State, x, labels, rate, sound, renewal, masks, choosing) -> (State, StepMetrics). x is uint8 [batch, H, W, C]
-            or [time, batch, H, W, C]; rate is the learning rate; sound is whether everything has been finite so far;
-            renewal is the weight of the new parameters in the average; masks are dropout's; choosing is whether to
-            choose the exponents of grids again. If the loss, the gradient or an earlier step isn't finite, the state is
-            returned unchanged, so steps that were dispatched before the host noticed have no effect.
+        (State, x, labels, rate, sound, renewal, masks, choosing, share) -> (State, StepMetrics). x is uint8 [batch, H,
+            W, C] or [time, batch, H, W, C]; rate is the learning rate; sound is whether everything has been finite so
+            far; renewal is the weight of the new parameters in the average; masks are dropout's; choosing is whether to
+            choose the exponents of grids again; share is the batch's weight in running statistics. If the loss, the
+            gradient or an earlier step isn't finite, the state is returned unchanged, so steps that were dispatched
+            before the host noticed have no effect.
     """
 
     def with_exponents(params: Any, before: Any, choosing: Array | bool) -> Any:
@@ -69,6 +72,12 @@ def make_update(
                 layer.exponents = nnx.Param(lax.cond(choosing, choose, lambda exponents=exponents: exponents))
         return nnx.split(model)[1]
 
+    def with_statistics(params: Any, statistics: dict[str, Statistics], share: float | None) -> Any:
+        """The parameters with running statistics that include those of a batch."""
+        model = nnx.merge(graphdef, params)
+        model.learn(statistics, share)
+        return nnx.split(model)[1]
+
     def update(
         state: State,
         x: Array,
@@ -78,14 +87,17 @@ def make_update(
         renewal: float | None = None,
         masks: Sequence[Array] = (),
         choosing: Array | bool = True,
+        share: float | None = None,
     ) -> tuple[State, StepMetrics]:
-        loss, densities, gradients = gradient(state.params, x, labels, *masks)
+        loss, densities, gradients, statistics = gradient(state.params, x, labels, *masks)
         leaves = jax.tree.leaves((loss, gradients))
         finite = jnp.all(jnp.stack([sound, *[jnp.isfinite(leaf).all() for leaf in leaves]]))
         gradients = jax.tree.map(rounded, gradients)  # or the compiler merges factors before and after
         updates, moments = optimizer.update(gradients, state.optimizer, state.params)
         updates = jax.tree.map(lambda update: rounded(update * rate), updates)
         params = with_exponents(optax.apply_updates(state.params, updates), state.params, choosing)
+        if statistics is not None:
+            params = with_statistics(params, statistics, share)
         average = state.average
         if average is not None:
             mean = jax.tree.map(lambda old, new: old + rounded(renewal * (new - old)), average, params)
@@ -130,14 +142,16 @@ class Trainer:
             expected = f"expected a multiple of {self.devices.count}, the number of devices that share it"
             raise UserError(f"--batch-size {settings.batch_size}: {expected}")
         model = nnx.eval_shape(lambda: models.CSNN(config.model, dtype=jnp.dtype(settings.dtype)))
+        if settings.batch_norm and self.devices.count > 1:
+            raise UserError(f"--batch-norm: expected one device and process, not {self.devices.count}")
         self._runners = Runners(model, settings.engine, settings.seed, self.devices)
         self._engine = self._runners.describe(train.images)  # refuses before weights are calibrated, which takes long
         given = None if tensors is None else initial.Start.given(config.model, tensors)
         self.start = given or initial.start(config, train)
         models.load_arrays(model, self.start.arrays)
-        self.graphdef, params = nnx.split(model)
+        self.graphdef, params = nnx.split(Normalized(model) if settings.batch_norm else model)
         self._choosing = plan.choosing(settings, len(train.labels))
-        engine = self._runners.of(train.images).engine
+        engine = normalized if settings.batch_norm else self._runners.of(train.images).engine
         self.optimizer = optimizer.make(settings, engine.add_up)
         average = None if settings.ema is None else jax.tree.map(jnp.copy, params)
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
@@ -147,7 +161,8 @@ class Trainer:
         self._update = scan.jit(make_update(self.graphdef, self.optimizer, of_batch, engine.add_up), donate_argnums=0)
 
     def describe(self) -> str:
-        return f"JAX {jax.__version__}, {self._engine}, {self.devices.describe()}"
+        training = "scan engine (--batch-norm), evaluations: " if self.config.train.batch_norm else ""
+        return f"JAX {jax.__version__}, {training}{self._engine}, {self.devices.describe()}"
 
     def rows(self, batch: int) -> slice:
         return self.devices.rows(batch)
@@ -163,7 +178,8 @@ class Trainer:
         labels = self.devices.put(batch.labels, size)
         renewal = None if self.config.train.ema is None else self.config.train.renewal(batch.iteration)
         masks = self._masks(batch.iteration, size)
-        return self.state, x, labels, rate, self._sound, renewal, masks, batch.iteration < self._choosing
+        share = normalization.share(batch.iteration) if self.config.train.batch_norm else None
+        return self.state, x, labels, rate, self._sound, renewal, masks, batch.iteration < self._choosing, share
 
     def _masks(self, iteration: int, batch: int) -> tuple[Array, ...]:
         """Dropout's masks for an iteration; empty without dropout."""
@@ -182,23 +198,34 @@ class Trainer:
         return self.state.params if self.state.average is None else self.state.average
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
-        return self._runners.of(split.images).evaluate(self._weights, split, go_on)
+        return self._runners.of(split.images).evaluate(self._plain(self._weights), split, go_on)
 
     def summarize_neurons(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
-        return self._runners.of(images).summarize_neurons(
-            mesh.alone(self.state.last_good if before else self.state.params), images
-        )
+        params = self._plain(self.state.last_good if before else self.state.params)
+        return self._runners.of(images).summarize_neurons(mesh.alone(params), images)
 
     def trace(self, images: np.ndarray) -> Trace:
         runner = self._runners.of(images)
         x = runner.present(runner.hold(images), np.arange(len(images)), (2, 0))
-        return runner.trace(mesh.alone(self._weights), x)
+        return runner.trace(mesh.alone(self._plain(self._weights)), x)
 
     def tensors(self) -> layouts.Tensors:
         return layouts.on_grid(self.config.model, self.masters())
 
     def masters(self) -> layouts.Tensors:
-        return models.tensors(nnx.merge(self.graphdef, mesh.alone(self._weights)))
+        return self._tensors(self._weights)
+
+    def _tensors(self, params: Any) -> layouts.Tensors:
+        """Parameters with torch's names and layouts, without the normalization that they may contain."""
+        model = nnx.merge(self.graphdef, mesh.alone(params))
+        return model.folded() if isinstance(model, Normalized) else models.tensors(model)
+
+    def _plain(self, params: Any) -> Any:
+        """The parameters of the network that is evaluated: of the same one without normalization."""
+        if not self.config.train.batch_norm:
+            return params
+        dtype = jnp.dtype(self.config.train.dtype)
+        return self.devices.copy(nnx.split(models.from_tensors(self.config.model, self._tensors(params), dtype))[1])
 
     def snapshot(self) -> dict[str, np.ndarray]:
         return {_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self.state)}

@@ -25,7 +25,7 @@ from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 
-WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
+WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None, "batch_norm": False}
 """Settings of the timed job: the event engine and a bare snnTorch loop don't have the gradient of every spike."""
 
 

@@ -14,7 +14,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import MEMBRANE, Reset, State, Values
 from csnn_jax.options import show
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.first_difference.simulation import Network
+from csnn_torch.first_difference.simulation import Network, is_late
 from csnn_torch.programs import PROGRAMS
 from csnn_torch.programs.cause import Cause, Moment, Step, Subject, changes, steps
 
@@ -83,15 +83,15 @@ def _reordered(axes: Sequence[int], by: Sequence[int], weight: np.ndarray, enter
 
 
 def _recurrent(network: Network, **changes: Any) -> Network:
-    """The network with changes; raises UserError if it isn't recurrent."""
+    """The network with changes; raises UserError if it has no delays, as recurrent connections have."""
     if not network.model.graph.recurrent:
-        raise UserError("has no recurrent connections")
+        raise UserError("has no recurrent or delayed connections")
     return replace(network, **changes)
 
 
 def _without_recurrence(network: Network) -> Network:
     graph = network.model.graph
-    names = [node.name for node in graph.weighted if graph.delay(node)]
+    names = [node.name for node in graph.weighted if is_late(graph, node)]
     zeros = {key: 0 * one for key, one in network.tensors.items() if key.rpartition(".")[0] in names}
     return _recurrent(network, tensors=network.tensors | zeros)
 
@@ -130,15 +130,19 @@ _GENERAL = (
         "input",
         partial(_driven, lambda _: 1e4),
     ),
-    changes("one step of delay from each layer to the next", "delay", "delays", lambda _: (0, 1, 1)),
-    changes("one step of delay before each layer", "delay", "delays", lambda _: (1, 1, 1)),
-    Cause("recurrent connections one step later", "delay", lambda network: _recurrent(network, delays=(0, 0, 2))),
+    changes("one step of delay from each layer to the next", "delay", "delays", lambda _: (0, 1, 0)),
+    changes("one step of delay before each layer", "delay", "delays", lambda _: (1, 1, 0)),
     Cause(
-        "no bias of recurrent connections in the first step",
+        "recurrent and delayed connections one step later",
+        "delay",
+        lambda network: _recurrent(network, delays=(0, 0, 1)),
+    ),
+    Cause(
+        "no bias of recurrent and delayed connections in the first step",
         "delay",
         lambda network: _recurrent(network, late_bias=True),
     ),
-    Cause("no recurrent connections", "weights", _without_recurrence),
+    Cause("no recurrent and delayed connections", "weights", _without_recurrence),
     _weights("kernels flipped, as in a true convolution", lambda x, _: x[..., ::-1, ::-1] if x.ndim == 4 else x),
     _weights("flattened in the order H, W, C instead of C, H, W", partial(_reordered, (2, 0, 1), (2, 3, 1))),
     _weights("flattened in the order C, H, W instead of H, W, C", partial(_reordered, (0, 1, 2), (3, 1, 2))),

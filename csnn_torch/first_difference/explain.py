@@ -205,7 +205,7 @@ class Experiment:
         for causes in sets:
             try:
                 comparison = _compared(_of(self.wanted, images), self._computed(causes, images))
-            except (UserError, ValueError):  # the network can't be computed that way, or has layers of another shape
+            except (UserError, ValueError, KeyError):  # the network can't be computed that way, or has other layers
                 continue
             explains = comparison.first is None or comparison.first.place > here
             findings.append(Finding(causes, comparison.different, explains))

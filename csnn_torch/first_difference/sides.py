@@ -232,7 +232,7 @@ class OnnxStep(Side):
         if not self._states or self._names != ["image", *(name.removesuffix("_next") for name in self._states)]:
             expected = "expected a single step, as in a bundle's step.onnx: image and the states, mem1, ..."
             raise UserError(f"{path}: takes {', '.join(self._names)}; {expected}")
-        self._layers = [name.startswith(MEMBRANE) for name in self._states]
+        self._layers = [name.startswith(MEMBRANE) and "@" not in name for name in self._states]  # not mem@1, a node's
         shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.input]
         self._one, self._shapes = shapes[0][0] == 1, [tuple(shape[1:]) for shape in shapes]
         self.input_shape = self._shapes[0]

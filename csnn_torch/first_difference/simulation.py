@@ -38,8 +38,8 @@ class Network:
         step: the step of all neurons.
         decays: converts beta, alpha etc. to the values it runs with.
         gain: factor of the input.
-        delays: delay of the input in steps, for the first layer, for the later ones, and for recurrent connections.
-        late_bias: whether the biases of recurrent connections are missing in the first step.
+        delays: further steps of delay of the image, of spikes, and of recurrent and delayed connections.
+        late_bias: whether the biases of recurrent and delayed connections are missing in the first step.
         dtype: dtype of everything.
     """
 
@@ -49,7 +49,7 @@ class Network:
     step: Step = Moment.step
     decays: Callable[[Any], Any] = lambda decay: decay
     gain: float = 1.0
-    delays: tuple[int, int, int] = (0, 0, 1)
+    delays: tuple[int, int, int] = (0, 0, 0)
     late_bias: bool = False
     dtype: torch.dtype = torch.float32
 
@@ -76,7 +76,7 @@ class _Library(Torch):
         """The output of a node without state."""
         output = super().evaluate(node, parameters, x)
         late = self._network.late_bias and self.is_first and isinstance(node, WeightedNode)
-        return 0 * output if late and self._network.model.graph.delay(node) else output
+        return 0 * output if late and is_late(self._network.model.graph, node) else output
 
     def fire(self, node: Node, own: Values, state: State, currents: tuple[Tensor, ...]) -> tuple[State, Tensor]:
         """The network's step of neurons."""
@@ -108,10 +108,14 @@ def simulate(network: Network, x: Tensor) -> Trace:
 
 
 def _delayed(network: Network) -> Graph:
-    """The network's graph with its delays, from the image or spikes to what reads them."""
+    """The network's graph with its further delays, from the image or spikes to what reads them."""
     first, later, back = network.delays
     graph = network.model.graph
-    edges = {Edge(IMAGE): Edge(IMAGE, first)}
-    for node in graph.neurons:
-        edges |= {Edge(node.name): Edge(node.name, later), Edge(node.name, 1): Edge(node.name, back)}
-    return graph.delayed(edges)
+    edges = {Edge(IMAGE): Edge(IMAGE, first)} | {Edge(node.name): Edge(node.name, later) for node in graph.neurons}
+    late = (edge for node in graph.recurrent for edge in node.inputs if edge.delay)
+    return graph.delayed(edges | {edge: Edge(edge.source, edge.delay + back) for edge in late})
+
+
+def is_late(graph: Graph, node: Node) -> bool:
+    """Whether all spikes that a node reads come from earlier steps."""
+    return all(edge.delay for edge in graph.reads(node))

@@ -285,9 +285,15 @@ def parameters(
     notes: list[str] = []
     for node in config.graph.weighted:
         name, layer = layers[node.name]
-        if config.graph.origin(node).name == IMAGE:
+        reads = config.graph.reads(node)
+        if any(edge.source == IMAGE for edge in reads):
+            own = layer
             layer = layer if normalize is None else _normalized(layer, node, config, normalize)
             layer = _entered(layer, node.name, config, divided_by)
+            others = [str(edge) for edge in reads if edge.source != IMAGE or (edge.delay and normalize is not None)]
+            if layer is not own and others:
+                taken = f"expected images divided by {config.entering.scale:g} and not normalized"
+                raise UserError(f"{source}: {name} adds {others[0]} to the image, {taken}; see --scale")
         both = {"weight": layer.weight, "bias": np.zeros(node.channels) if layer.bias is None else layer.bias}
         for key, values in both.items() if node.bias else [("weight", layer.weight)]:
             with np.errstate(over="ignore"):

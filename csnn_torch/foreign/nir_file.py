@@ -257,6 +257,8 @@ class Node:
         return values
 
 
+NEURONS = ("IF", "LIF", "CubaLIF", "LI")
+"""The kinds of nodes that are neurons."""
 Edges = Sequence[tuple[str, str]]
 """(from, to) pairs of names of nodes."""
 
@@ -268,7 +270,7 @@ class Network(NamedTuple):
         shape: shape of the input in the file; empty if it has none.
         start: the input's name.
         end: the node that the output reads.
-        nodes: each after the nodes that it reads, except through `closing` edges.
+        nodes: each after the nodes that it reads, except through `closing` edges, or neurons in a cycle with a Delay.
         closing: the edges that close a cycle, see `closing_edges`.
     """
 
@@ -308,10 +310,13 @@ def ordered(graph: Graph, source: str) -> Network:
         if loose := sorted(nodes.keys() - _reached(start, by)):
             raise UserError(f"{source}: {_listed(loose[:1])} {reason}, expected all nodes between input and output")
     try:
-        closing = closing_edges(nodes, edges)
+        closing = closing_edges(nodes, edges, {name for name, node in nodes.items() if _delays(node)})
     except Entered as error:
         raise UserError(f"{source}: {error}") from None
-    names = [name for name in in_order(nodes, edges, closing) if name not in (first, last)]
+    order = in_order(nodes, edges, closing, {name for name, node in nodes.items() if node.kind in NEURONS})
+    if left := sorted(nodes.keys() - set(order)):
+        raise UserError(f"{source}: {_listed(left[:1])} is in a cycle without neurons, expected neurons in every cycle")
+    names = [name for name in order if name not in (first, last)]
     inner = (Node(source, i, name, *nodes[name], tuple(before[name])) for i, name in enumerate(names, 1))
     return Network(_shape(nodes[first]), first, before[last][0], tuple(inner), closing)
 
@@ -320,20 +325,26 @@ class Entered(ValueError):
     """Cycles don't show which of their edges closes them; the one-line message names their nodes."""
 
 
-def closing_edges(nodes: Iterable[str], edges: Edges) -> frozenset[tuple[str, str]]:
+def closing_edges(nodes: Iterable[str], edges: Edges, late: Container[str] = ()) -> frozenset[tuple[str, str]]:
     """The edges that close cycles, whose values come from the step before.
 
     A cycle is closed by its edges to the node where it's entered from outside, because there the order of execution
     starts. Without these edges, the rest may have cycles within, which are closed in the same way.
+
+    Args:
+        nodes: the names of the nodes.
+        edges: between them.
+        late: the nodes that delay what they read: cycles through them need no other delay.
 
     Raises:
         Entered: a cycle is entered at several nodes, or there are too many within others.
     """
     place = {name: number for number, name in enumerate(nodes)}
     left, closing = [(place[start], place[end]) for start, end in edges], set[tuple[int, int]]()
+    delayed = {number for name, number in place.items() if name in late}
     for _ in range(_DEEPEST):
-        cycle_of = _components(len(place), left)
-        inside = [edge for edge in left if cycle_of[edge[0]] == cycle_of[edge[1]]]
+        cycle_of = _components(len(place), [edge for edge in left if edge[0] not in delayed])
+        inside = [edge for edge in left if cycle_of[edge[0]] == cycle_of[edge[1]] and edge[0] not in delayed]
         if not inside:
             names = list(place)
             return frozenset((names[start], names[end]) for start, end in closing)
@@ -351,21 +362,41 @@ def closing_edges(nodes: Iterable[str], edges: Edges) -> frozenset[tuple[str, st
     raise Entered(f"has cycles more than {_DEEPEST} deep within each other, expected fewer")
 
 
-def in_order(nodes: Iterable[str], edges: Edges, closing: Container[tuple[str, str]]) -> list[str]:
-    """The nodes with each after those that it reads, except through closing edges; otherwise in the given order."""
+def in_order(
+    nodes: Iterable[str], edges: Edges, closing: Container[tuple[str, str]], starts: Container[str] = ()
+) -> list[str]:
+    """The nodes with each after those that it reads, except through closing edges; otherwise in the given order.
+
+    Args:
+        nodes: the names of the nodes.
+        edges: between them.
+        closing: the edges that close cycles.
+        starts: nodes that may come after only some of what they read, if a cycle is left.
+    """
     names = list(nodes)
     place = {name: number for number, name in enumerate(names)}
     before, after = neighbors(names, [edge for edge in edges if edge not in closing])
     waiting = {name: len(inputs) for name, inputs in before.items()}
-    ready = [place[name] for name, count in waiting.items() if not count]
-    order: list[str] = []
-    while ready:
-        order.append(names[heapq.heappop(ready)])
-        for name in after[order[-1]]:
-            waiting[name] -= 1
-            if not waiting[name]:
-                heapq.heappush(ready, place[name])
-    return order
+    ready, entered = [place[name] for name, count in waiting.items() if not count], list[int]()
+    order = dict[str, None]()
+    while ready or entered:
+        name = names[heapq.heappop(ready or entered)]
+        if name in order:
+            continue
+        order[name] = None
+        for reader in after[name]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heapq.heappush(ready, place[reader])
+            elif reader in starts:
+                heapq.heappush(entered, place[reader])
+    return [*order]
+
+
+def _delays(node: StoredNode) -> bool:
+    """Whether a node delays what it reads."""
+    values = np.asarray(node.values.get("delay", 0))
+    return node.kind == "Delay" and values.dtype.kind in "fiu" and bool(values.any())
 
 
 def _components(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:

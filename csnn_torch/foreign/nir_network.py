@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csnn_jax.config.graph import Edge
 from csnn_jax.config.network import ModelConfig, Output
 from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
@@ -35,7 +34,8 @@ from csnn_torch.foreign.network import (
     stored,
 )
 from csnn_torch.foreign.nir_file import Network, Node
-from csnn_torch.foreign.nir_layers import Layers, Part, Shape, broadcast, per_channel
+from csnn_torch.foreign.nir_layers import Layers, Part
+from csnn_torch.foreign.nir_values import Shape, broadcast, per_channel
 from csnn_torch.programs import PROGRAMS, definition
 from csnn_torch.programs.program import Rules
 
@@ -262,7 +262,7 @@ def read(
     rules = replace(rules, dt=step, reset=reset or rules.reset, norm_input=norm_input)
     size, entering = _input_shape(network, input_shape, path)
     height, width, channels = size
-    layers = Layers(network, (channels, height, width), entering, path)
+    layers = Layers(network, (channels, height, width), entering, path, rules.step)
     neurons = neurons_of(layers, rules)
     chosen = {name: value for name, value in fields.items() if value is not None}
     every = normalize is not None or any(layer.bias.any() for layer in layers.layers)
@@ -377,16 +377,15 @@ def described(
     """
     nodes = []
     for part in list(layers.parts.values())[1:]:
-        edges = [Edge(name, int(part.delayed)) for name in part.reads]
         operation = part.operation
         if operation is None:
             kind, settings = neurons[part.name]
-            nodes.append(NodeConfig(part.name, kind, [*map(str, edges)], **settings))
+            nodes.append(NodeConfig(part.name, kind, [*map(str, part.reads)], **settings))
             continue
         if isinstance(operation, Convolution | Linear | OneToOne):
             bias = bool(part.bias.any()) or (biased and layers.reads_image(part))
             operation = replace(operation, bias=bias)
-        nodes.append(node_of(part.name, operation, edges))
+        nodes.append(node_of(part.name, operation, part.reads))
     return nodes
 
 

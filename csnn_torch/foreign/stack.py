@@ -112,6 +112,9 @@ def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
 def _identified(module: Module) -> Module:
     """The module with its kind."""
     names, known = module.tensors.keys(), f"expected only Conv2d, Linear, BatchNorm2d and {SPIKING}"
+    if late := [name for name in sorted(names) if "delay" in name.lower()]:
+        reason = "is a delay, learned or of fractional steps as in snntorch.SynapticDelay"
+        raise module.error(late[0], f"{reason}, {known}; delays of whole steps are nodes of --network, as in lif1@3")
     if names & {"running_mean", "running_var"}:
         for name in sorted({"running_mean", "running_var"} - names):
             raise module.error(name, "is missing, expected the running statistics of a BatchNorm")

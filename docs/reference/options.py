@@ -31,7 +31,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     **{"num_processes": (2,), "process_id": (1,), "connect_timeout": (30,)},
     **{"validation": (8,), "subset": (64,), "augment": ((2.0, 10.0, 0.1),), "event_drop": (0.1,), "scale": (128.0,)},
     **{"input_shape": ((32, 32, 3),), "conv_channels": ((), (4,)), "hidden": ((), (8, 8)), "num_classes": (12,)},
-    **{"recurrent": (("fc1",), ("fc1:one",)), "network": (BRANCHED,)},
+    **{"residual": (("conv2",),), "recurrent": (("fc1",), ("fc1:one",)), "network": (BRANCHED,)},
     **{"kernel_size": (2, 5, 7, 9), "stride": (2,), "pool_size": (4,), "time_steps": (8,)},
     **{"weight_bits": (2, 4, 8), "beta": (0.0, 0.5, 0.75, 0.9, 1.0), "threshold": (2.0,), "alpha": (0.9,)},
     **{"slope": (10.0,), "epochs": (2,), "batch_size": (32,), "init_density": (0.2,), "microbatch": (8,), "seed": (1,)},

@@ -8,9 +8,10 @@
  *
  * A linear layer is a convolution whose kernel covers its whole input: one output pixel, no padding, no pooling.
  *
- * A layer's current is the sum of what its sources give: weights, and the spikes or the frame that they multiply. A
- * list has the spikes of the last step until its layer has fired, so a recurrent layer reads its own list before that,
- * and an earlier layer can read a later one's. Lists that are overwritten too early are copied (copies.h).
+ * A layer's current is the sum of what its sources give: weights, and the spikes or the frame that they multiply. If a
+ * source reads several lists, which adds spikes, their rows are added to the same sums. A list has the spikes of the
+ * last step until its layer has fired, so a recurrent layer reads its own list before that, and an earlier layer can
+ * read a later one's. Lists that are overwritten too early are copied, as are those of earlier steps (copies.h).
  */
 #include "csnn.h"
 
@@ -27,7 +28,7 @@
 #error "csnn.c is C: compile it with a C compiler (g++: -x c); csnn.h can be included in C++"
 #endif
 
-/* The neurons of a layer, a copy of its spikes, or the input. The input isn't a list, and both offsets are 0. */
+/* The neurons of a layer, or a copy of spikes. */
 struct map {
     int32_t height, width, channels;
     int32_t first;       /* where its spikes start in csnn_state.event, and a layer's neurons in csnn_state.value */
@@ -39,7 +40,8 @@ struct map {
 
 /* Weights that give a layer's neurons a current. */
 struct source {
-    struct map in; /* what it reads */
+    int32_t height, width, channels; /* of what it reads */
+    int32_t first_list, lists; /* lists[first_list] and those that follow, which it adds; none if it reads the frame */
     int32_t drive; /* where its currents start in csnn_state.drive if it reads the frame; -1: it reads spikes */
     const csnn_weight *weight; /* [kernel_height][kernel_width][channels in][words of a row], see sums.h;
                                   NULL: neuron n reads only input n, and its scale includes its weight */
@@ -58,14 +60,22 @@ struct layer {
     int32_t separate; /* 1: its neurons add their currents one by one; 0: they add the sum */
 };
 
-/* A copy of a layer's spikes, made before the turn of layer `before`. Pools are as in struct source. */
+/* Spikes that a source or copy reads. */
+struct list {
+    int32_t first, first_begin; /* as in struct map */
+    int32_t often; /* how often each event counts */
+};
+
+/* A copy of the sum of lists, made before the turn of layer `before`. Pools are as in struct source. */
 struct copy {
-    int32_t before, layer;
+    int32_t before;
+    int32_t first_list, lists;
+    int32_t width; /* of the lists, in pixels */
     int32_t pool, pool_stride, pool_is_max;
     struct map to;
 };
 
-#include "weights.h" /* sources[CSNN_SOURCES], layers[CSNN_LAYERS], maps[CSNN_LAYERS] and copies[CSNN_COPIES] */
+#include "weights.h" /* sources[CSNN_SOURCES], layers[CSNN_LAYERS], maps[CSNN_LAYERS], copies and lists[CSNN_LISTS] */
 #include "copies.h"
 
 /*
@@ -106,11 +116,9 @@ static void add(csnn_sum *sum, const csnn_weight *const *row, const uint8_t *val
 static bool convolve(const struct csnn_state *state, const struct source *source, int32_t channels, int32_t top,
                      int32_t left, const uint8_t *frame, csnn_sum *sum)
 {
-    const struct map *in = &source->in;
     const int32_t count = blocks(channels), words = CSNN_WORDS * count;
-    const csnn_index *event = state->event + in->first, *begin = state->begin + in->first_begin;
     const int32_t from = left > 0 ? left : 0;
-    const int32_t to = left + source->kernel_width < in->width ? left + source->kernel_width : in->width;
+    const int32_t to = left + source->kernel_width < source->width ? left + source->kernel_width : source->width;
     const csnn_weight *row[CSNN_ROWS];
     uint8_t value[CSNN_ROWS];
     int32_t rows = 0;
@@ -118,13 +126,13 @@ static bool convolve(const struct csnn_state *state, const struct source *source
 
     for (int32_t i = 0; i < source->kernel_height; i++) {
         const int32_t y = top + i;
-        if (y < 0 || y >= in->height)
+        if (y < 0 || y >= source->height)
             continue;
-        /* Input n of the map has row n + offset of the weights. */
-        const int32_t offset = i * source->kernel_width * in->channels - (y * in->width + left) * in->channels;
-        const int32_t begins = y * in->width + from, ends = y * in->width + to;
+        /* Input n has row n + offset of the weights. */
+        const int32_t offset = (i * source->kernel_width - y * source->width - left) * source->channels;
+        const int32_t begins = y * source->width + from, ends = y * source->width + to;
         if (frame) {
-            for (int32_t n = begins * in->channels; n < ends * in->channels; n++) {
+            for (int32_t n = begins * source->channels; n < ends * source->channels; n++) {
                 if (!frame[n])
                     continue;
                 if (rows == CSNN_ROWS) {
@@ -137,13 +145,19 @@ static bool convolve(const struct csnn_state *state, const struct source *source
             }
             continue;
         }
-        for (const csnn_index *e = event + begin[begins]; e < event + begin[ends]; e++) {
-            if (rows == CSNN_ROWS) {
-                add(sum, row, NULL, rows, count, first);
-                first = false;
-                rows = 0;
+        for (int32_t k = 0; k < lists_of(source->lists); k++) {
+            const struct list *list = &lists[source->first_list + k];
+            const csnn_index *event = state->event + list->first, *begin = state->begin + list->first_begin;
+            for (const csnn_index *e = event + begin[begins]; e < event + begin[ends]; e++) {
+                for (int32_t again = 0; again < often(list); again++) {
+                    if (rows == CSNN_ROWS) {
+                        add(sum, row, NULL, rows, count, first);
+                        first = false;
+                        rows = 0;
+                    }
+                    row[rows++] = source->weight + (size_t)(*e + offset) * (size_t)words;
+                }
             }
-            row[rows++] = source->weight + (size_t)(*e + offset) * (size_t)words;
         }
     }
     if (rows > 0) {
@@ -156,15 +170,19 @@ static bool convolve(const struct csnn_state *state, const struct source *source
 }
 
 /* For a source without `weight`: sum[n] = how often input n spiked, or its value in the frame. */
-static void count_inputs(const struct csnn_state *state, const struct map *in, const uint8_t *frame, csnn_sum *sum)
+static void count_inputs(const struct csnn_state *state, const struct source *source, const uint8_t *frame,
+                         csnn_sum *sum)
 {
-    const int32_t inputs = in->height * in->width * in->channels;
-    const csnn_index *event = state->event + in->first, *begin = state->begin + in->first_begin;
+    const int32_t pixels = source->height * source->width, inputs = pixels * source->channels;
 
     for (int32_t n = 0; n < inputs; n++)
         sum[n] = frame ? (csnn_sum)frame[n] : 0;
-    for (const csnn_index *e = event; !frame && e < event + begin[in->height * in->width]; e++)
-        sum[*e] += 1;
+    for (int32_t k = 0; !frame && k < lists_of(source->lists); k++) {
+        const struct list *list = &lists[source->first_list + k];
+        const csnn_index *event = state->event + list->first, *begin = state->begin + list->first_begin;
+        for (const csnn_index *e = event; e < event + begin[pixels]; e++)
+            sum[*e] += (csnn_sum)often(list);
+    }
 }
 
 /* Convolves and pools for one pixel's neurons of a layer with `channels`, into sum[channels]. */
@@ -176,7 +194,7 @@ static void gather(struct csnn_state *state, const struct source *source, int32_
     csnn_sum *corner = state->corner;
 
     if (!source->weight) {
-        count_inputs(state, &source->in, frame, sum);
+        count_inputs(state, source, frame, sum);
         return;
     }
     bool any = convolve(state, source, channels, top, left, frame, sum);
@@ -257,6 +275,8 @@ void csnn_reset(struct csnn_state *state)
         state->value[i] = 0.0f;
     for (int32_t i = 0; i < CSNN_DRIVEN; i++)
         state->drive[i] = 0.0f;
+    for (int32_t i = 0; i < CSNN_CELLS; i++)
+        state->begin[i] = 0;
     csnn_restore(state);
 }
 
@@ -324,6 +344,7 @@ void csnn_step(struct csnn_state *state)
         }
         begin[out->height * out->width] = (csnn_index)count;
     }
+    make_copies(state, CSNN_LAYERS);
 }
 
 const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t *count)
@@ -332,6 +353,15 @@ const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t
     *count = state->begin[out->first_begin + out->height * out->width];
     return state->event + out->first;
 }
+
+#if CSNN_PAST
+csnn_index *csnn_past(struct csnn_state *state, int number, csnn_index **begin)
+{
+    const struct map *out = &copies[CSNN_COPIES - 1 - number].to;
+    *begin = state->begin + out->first_begin;
+    return state->event + out->first;
+}
+#endif
 
 float *csnn_values(struct csnn_state *state, int number, int layer, int32_t *count)
 {

@@ -53,7 +53,8 @@ struct csnn_state {
 /* Sets all states to 0 and removes the frame: the state before the first step. */
 void csnn_reset(struct csnn_state *state);
 
-/* Lists the spikes that follow from the states, which recurrent layers read: call it after writing to states. */
+/* Lists the spikes that follow from the states, which recurrent layers read: call it after writing to states. It
+ * leaves the outputs of earlier steps as they are, see csnn_past. */
 void csnn_restore(struct csnn_state *state);
 
 /*
@@ -71,6 +72,16 @@ void csnn_step(struct csnn_state *state);
  * order, ascending; *count is set to their number. In the last layer, an index is a class.
  */
 const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t *count);
+
+#if CSNN_PAST
+/*
+ * What a node gave in an earlier step, for delays: network.h has the meaning of `number` (0 to CSNN_PAST - 1). The
+ * result is a list of its events: their indices in height-width-channel order, ascending by pixel, as often as the value
+ * is a multiple of its step. *begin is set to where each pixel's events start, and, last, to their number. Callers may
+ * write to both between steps.
+ */
+csnn_index *csnn_past(struct csnn_state *state, int number, csnn_index **begin);
+#endif
 
 /*
  * A state of a layer's neurons (CSNN_STATE_MEM or another from network.h) in height-width-channel order; *count is set

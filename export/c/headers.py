@@ -13,7 +13,7 @@ from csnn_jax.config.operations import Convolution, OneToOne, Pooling
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
-from export.c.layout import Source, layout, per_channel, states
+from export.c.layout import Events, Source, counted, layout, per_channel, states
 from export.c.text import array, identifiers, string, table
 
 LANES = 8
@@ -43,7 +43,7 @@ def _padded(channels: int) -> int:
 
 def index_type(config: ModelConfig) -> type:
     made = layout(config)
-    most = max(math.prod(config.input_shape), *(map.size for map in made.maps), *(copy.events for copy in made.copies))
+    most = max([math.prod(config.input_shape), *(one.size for one in made.maps), *(one.size for one in made.copies)])
     return ctypes.c_uint16 if most < 2**16 else ctypes.c_uint32
 
 
@@ -51,8 +51,11 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     """`network.h` for samples of `frames` frames; `window` says how to make frames from camera events, if any."""
     made = layout(config)
     widest = _padded(max(node.channels for node in config.graph.weighted))
-    pooled = _padded(max((source.node.channels for source in made.each if source.after), default=1))
+    maxima = (copy.map.channels for copy in made.copies if copy.pool)
+    pooled = _padded(max([1, *maxima, *(source.node.channels for source in made.each if source.after)]))
     most = max(map(len, made.sources))
+    added = [counted(inputs) for inputs in made.added]
+    often = max((often for inputs in added for _, often in inputs), default=1)
     currents = max(len(node.inputs) if node.operation.separate else 1 for node in config.graph.neurons)
     if frames is None:
         frames = 1 if config.encoding == "direct" else config.time_steps
@@ -91,7 +94,12 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 {numbers}
 #define CSNN_LAYERS {len(made.maps)}
 #define CSNN_SOURCES {len(made.each)} /* inputs of all layers, each with weights */
+#define CSNN_LISTS {max(1, sum(map(len, added)))} /* that sources and copies read */
+#define CSNN_MOST_LISTS {max(map(len, added))} /* of a source or copy */
+#define CSNN_MOST_OFTEN {often} /* how often an event of a list counts */
 #define CSNN_COPIES {len(made.copies)} /* of spikes that are pooled, or read when their list has been overwritten */
+#define CSNN_PAST {made.past} /* of these, outputs of earlier steps, which delays need */
+{_past(config)}
 #define CSNN_INPUTS {math.prod(config.input_shape)} /* values in a frame */
 #define CSNN_NEURONS {made.neurons} /* in all layers */
 #define CSNN_DRIVEN {made.driven} /* neurons that the frame drives */
@@ -112,6 +120,13 @@ typedef {"float" if membranes else "int32_t"} csnn_score;
 
 #endif
 """
+
+
+def _past(config: ModelConfig) -> str:
+    """What the outputs of earlier steps are, by their numbers."""
+    names = [f"{name}@{steps}" for name, n in config.graph.delays.items() for steps in range(1, n + 1)]
+    shown = "\n".join(f" *     {number}: {name}" for number, name in enumerate(names))
+    return f"/* Their numbers; NAME@2 is what NAME gave two steps before:\n{shown}\n */" if names else ""
 
 
 def _events(window: Window | None) -> str:
@@ -145,21 +160,32 @@ static const char *const csnn_class_names[] = {{
 def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
     """`weights.h`, in pieces."""
     yield "/* The parameters, exact to the last bit: floats are hexadecimal. Included by csnn.c only. */\n"
-    made, rows = layout(config), []
+    made, rows, lists = layout(config), list[str](), list[str]()
+
+    def place(inputs: Sequence[Events]) -> str:
+        first = len(lists)
+        lists.extend(_joined(one.map.first, one.map.begin, often) for one, often in counted(inputs))
+        return _joined(first, len(inputs))
+
     for source, name in zip(made.each, identifiers(source.node.name for source in made.each), strict=True):
         yield from _constants(config, source, name, tensors)
         weight = "NULL" if isinstance(source.node.operation, OneToOne) else f"{name}_weight"
         window = _joined(*_window(config.graph, source.node, source.after))
-        rows.append(f"{{{_joined(*source.reads)}}}, {source.drive}, {weight}, {name}_scale, {name}_bias, {window}")
+        shape = _joined(*source.map[:3])
+        arrays = f"{source.drive}, {weight}, {name}_scale, {name}_bias"
+        rows.append(f"{shape}, {place(source.inputs)}, {arrays}, {window}")
     yield table("source sources[CSNN_SOURCES]", rows)
     firsts = itertools.accumulate(map(len, made.sources), initial=0)
     separate = (int(node.operation.separate) for node in config.graph.neurons)
     yield table("layer layers[CSNN_LAYERS]", map(_joined, firsts, map(len, made.sources), separate))
     yield table("map maps[CSNN_LAYERS]", [_joined(*one) for one in made.maps])
     if made.copies:
-        numbers = [_joined(one.before, one.layer, *_pool(one.pool)) for one in made.copies]
-        copied = [_joined(*one.copied) for one in made.copies]
-        yield table("copy copies[CSNN_COPIES]", map("{}, {{{}}}".format, numbers, copied))
+        copied = [(one.before, place(one.inputs), one.inputs[0].map.width, one) for one in made.copies]
+        numbers = [f"{before}, {read}, {_joined(width, *_pool(one.pool))}" for before, read, width, one in copied]
+        yield table(
+            "copy copies[CSNN_COPIES]", map("{}, {{{}}}".format, numbers, (_joined(*one.map) for one in made.copies))
+        )
+    yield table("list lists[CSNN_LISTS]", lists or ["0, 0, 1"])
 
 
 def _joined(*numbers: int) -> str:
@@ -186,9 +212,9 @@ def _constants(config: ModelConfig, source: Source, name: str, tensors: Tensors)
     weight, scale = tensors[f"{node.name}.weight"], np.ones(node.channels, np.float32)
     if bits < 32:
         weight, scale = units(config, node, tensors)
-    pools = (source.copy.pool if source.copy else None, source.after)
-    averaged = [pool.window for pool in pools if pool and pool.kind == "avg"]
-    scale /= math.prod(averaged) * (1 if source.drive < 0 else config.entering.scale)
+    scale *= node.grid.input_step
+    if source.after and source.after.kind == "avg":
+        scale /= source.after.window
     if isinstance(node.operation, OneToOne):
         scale *= weight
     else:

@@ -1,10 +1,10 @@
 """Where the C program keeps a network's spikes and currents, and what each layer reads."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, Node, WeightedNode
+from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node, Signal, WeightedNode
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.operations import Flatten, Pooling
 
@@ -35,28 +35,38 @@ class Map(NamedTuple):
         return self.height * self.width + 1
 
 
-@dataclass
-class Copy:
-    """A `struct copy`: spikes that are pooled, or would be overwritten before they're read.
+@dataclass(eq=False)
+class Events:
+    """A list of events: the spikes of a layer, or a `struct copy`.
+
+    Copies are spikes that are added or pooled, would be overwritten before they're read, or are read in later steps.
 
     Attributes:
-        reader: the layer that reads them.
-        before: the layer before whose turn they're copied.
-        layer: the layer that they come from.
-        pool: None: they're copied as they are.
-        copied: the copy.
+        map: its shape and place.
+        signal: the grid of its values; an event stands for one step.
+        before: the layer before whose turn it's made; the number of layers: at the end of a step; -1: it isn't a copy.
+        until: the last layer that reads it, or the number of layers.
+        inputs: what is copied.
+        pool: None: it's copied as it is.
     """
 
-    reader: int
-    before: int
-    layer: int
-    pool: Pooling | None
-    copied: Map
+    map: Map
+    signal: Signal = Signal()
+    before: int = -1
+    until: int = -1
+    inputs: "list[Events]" = field(default_factory=list)
+    pool: Pooling | None = None
 
     @property
-    def events(self) -> int:
+    def size(self) -> int:
         """The largest number of its events."""
-        return self.copied.size * (1 if self.pool is None or self.pool.kind == "max" else self.pool.window)
+        return self.map.size * 2**self.signal.bits
+
+
+def counted(inputs: Sequence[Events]) -> list[tuple[Events, int]]:
+    """Lists that are added, with the steps of their sum that an event of each stands for."""
+    smallest = min((one.signal.step for one in inputs), default=1.0)
+    return [(one, int(one.signal.step / smallest)) for one in inputs]
 
 
 class Source(NamedTuple):
@@ -64,22 +74,17 @@ class Source(NamedTuple):
 
     Attributes:
         node: the node with the weights.
-        map: the neurons whose spikes it reads, or the frame.
-        copy: the copy of these spikes that it reads instead.
+        map: the shape of what it reads.
+        inputs: the lists that it adds; none if it reads the frame.
         drive: where its currents start in `csnn_state.drive` if it reads the frame; -1 if it reads spikes.
         after: the pool of its sums.
     """
 
     node: WeightedNode
     map: Map
-    copy: Copy | None
+    inputs: list[Events]
     drive: int
     after: Pooling | None
-
-    @property
-    def reads(self) -> Map:
-        """What it reads."""
-        return self.copy.copied if self.copy else self.map
 
 
 class Layout(NamedTuple):
@@ -88,6 +93,8 @@ class Layout(NamedTuple):
     Attributes:
         maps: the neurons of each layer.
         sources: of each layer, in the order of its neurons' inputs.
+        copies: in the order in which they're made; the last ones are the outputs of earlier steps.
+        past: how many of these there are, in the opposite order of `reference.state_shapes`.
         driven: length of `csnn_state.drive`.
         events: length of `csnn_state.event`, which ends with copies.
         cells: length of `csnn_state.begin`.
@@ -95,6 +102,8 @@ class Layout(NamedTuple):
 
     maps: list[Map]
     sources: list[list[Source]]
+    copies: list[Events]
+    past: int
     driven: int
     events: int
     cells: int
@@ -110,60 +119,78 @@ class Layout(NamedTuple):
         return [source for sources in self.sources for source in sources]
 
     @property
-    def copies(self) -> list[Copy]:
-        """The copies of spikes."""
-        return [source.copy for source in self.each if source.copy]
-
-
-class _Path(NamedTuple):
-    """What leads to an input of neurons.
-
-    Attributes:
-        node: the node with the weights.
-        origin: the neurons whose spikes it reads, or the image.
-        before: the nodes that pool these spikes, the last one first.
-        after: the nodes that pool its sums, the last one first.
-    """
-
-    node: WeightedNode
-    origin: Node
-    before: list[Node]
-    after: list[Node]
-
-
-def _paths(graph: Graph, neurons: NeuronNode) -> Iterator[_Path]:
-    """The paths to the inputs of neurons."""
-    for edge in neurons.inputs:
-        node, after = _unpooled(graph, graph[edge.source])
-        assert isinstance(node, WeightedNode)
-        yield _Path(node, *_unpooled(graph, graph.source(node)), after)
-
-
-def _unpooled(graph: Graph, node: Node) -> tuple[Node, list[Node]]:
-    """The node before a node's pools and flattening, and these pools."""
-    pools = []
-    while isinstance(node.operation, Pooling | Flatten):
-        pools += [node] if isinstance(node.operation, Pooling) else []
-        node = graph.source(node)
-    return node, pools
-
-
-def _pool(nodes: list[Node]) -> Pooling | None:
-    """The operation of the only pool, if there is one."""
-    (pool,) = (node.operation for node in nodes) if nodes else (None,)
-    assert isinstance(pool, Pooling | None)
-    return pool
+    def added(self) -> list[list[Events]]:
+        """The lists that each source and each copy reads."""
+        return [*(source.inputs for source in self.each), *(copy.inputs for copy in self.copies)]
 
 
 def reason_against(config: ModelConfig) -> str | None:
     """Why there's no C program for this network, in one line; None if there is one."""
     graph = config.graph
-    for path in (path for neurons in graph.neurons for path in _paths(graph, neurons)):
-        pooled = path.after[:-1] + (path.before if path.origin.name == IMAGE else path.before[:-1])
-        if pooled:
-            source = graph.source(pooled[0])
-            return f"{pooled[0].name} pools {source.name}, and the C program pools only currents and neurons' spikes"
+    for node in graph:
+        pools, several = isinstance(node.operation, Pooling), len(node.inputs) > 1
+        for edge in node.inputs:
+            source = graph[edge.source]
+            is_current, is_image = not isinstance(source.values, Signal), _is_image(graph, source)
+            if edge.delay and (is_current or is_image):
+                return f"{node.name} reads {edge}, and the C program delays only spikes"
+            if pools and (is_image or (is_current and isinstance(source.operation, Pooling))):
+                return f"{node.name} pools {source.name}, and the C program pools only currents and neurons' spikes"
+            if several and is_image:
+                listed = " and ".join(map(str, node.inputs))
+                return f"{node.name} adds {listed}, and the C program adds only spikes and currents"
+            if pools and several and is_current and (_is_max(node) or _is_separate(graph, node)):
+                return f"{node.name} pools a sum with {source.name}, and the C program pools each current alone"
+        if isinstance(node, WeightedNode) and len({_shape(graph, edge) for edge in _reads(graph, node)}) > 1:
+            return f"{node.name} adds features of different shapes, and the C program adds only equal ones"
     return None
+
+
+def _is_image(graph: Graph, node: Node) -> bool:
+    """Whether a node is the image, perhaps pooled or flattened."""
+    images = (edge.source == IMAGE for edge in graph.reads(node))
+    return node.name == IMAGE or (isinstance(node.values, Signal) and not isinstance(node, NeuronNode) and any(images))
+
+
+def _is_max(pool: Node) -> bool:
+    return isinstance(pool.operation, Pooling) and pool.operation.kind == "max"
+
+
+def _is_separate(graph: Graph, pool: Node) -> bool:
+    """Whether neurons that add their inputs one by one read a pool."""
+    return any(isinstance(reader, NeuronNode) and reader.operation.separate for reader in graph.readers(pool))
+
+
+def _paths(graph: Graph, neurons: NeuronNode) -> Iterator[tuple[WeightedNode, Pooling | None]]:
+    """The weights that make the currents of neurons, each with the pool of its sums."""
+    for edge in neurons.inputs:
+        node = graph[edge.source]
+        pool = node.operation if isinstance(node.operation, Pooling) else None
+        for source in [graph[one.source] for one in node.inputs] if pool else [node]:
+            assert isinstance(source, WeightedNode)
+            yield source, pool
+
+
+def _is_list(graph: Graph, node: Node) -> bool:
+    """Whether a node of signals has a list of its own: pools, and flattened signals that are delayed."""
+    flat = isinstance(node.operation, Flatten) and node.name in graph.delays
+    return flat or (isinstance(node.operation, Pooling) and isinstance(node.values, Signal))
+
+
+def _reads(graph: Graph, node: Node) -> Iterator[Edge]:
+    """The lists whose sum a node reads."""
+    for edge in node.inputs:
+        source = graph[edge.source]
+        if isinstance(source.operation, Flatten) and not _is_list(graph, source):
+            yield from _reads(graph, source)
+        else:
+            yield edge
+
+
+def _shape(graph: Graph, edge: Edge) -> tuple[int, ...]:
+    """The shape of a list."""
+    node = graph[edge.source]
+    return graph.entering(node) if isinstance(node.operation, Flatten) else node.shape
 
 
 def states(config: ModelConfig) -> list[str]:
@@ -184,44 +211,101 @@ def _map(shape: tuple[int, ...], *places: int) -> Map:
 def layout(config: ModelConfig) -> Layout:
     """The tables for a network without a `reason_against` it."""
     graph, maps, end = config.graph, list[Map](), (0, 0)
-    for node in graph.neurons:
-        maps.append(_map(node.shape, *end))
+    for layer in graph.neurons:
+        maps.append(_map(layer.shape, *end))
         end = end[0] + maps[-1].size, end[1] + maps[-1].cells
-    numbers = {node.name: number for number, node in enumerate(graph.neurons)}
-    sources, copies, driven = list[list[Source]](), list[Copy](), 0
+    lists, sources, driven = _Lists(graph, maps), list[list[Source]](), 0
     for number, neurons in enumerate(graph.neurons):
         sources.append([])
-        for path in _paths(graph, neurons):
-            entering, copy, drive = _map(graph.unflattened(path.node)), None, -1
-            if path.origin.name == IMAGE:
+        for node, after in _paths(graph, neurons):
+            inputs, drive = list[Events](), -1
+            if _is_image(graph, graph[node.inputs[0].source]):
                 drive, driven = driven, driven + maps[number].size
             else:
-                layer = numbers[path.origin.name]
-                entering, copy = maps[layer], _copy(graph, path, maps[number], number, layer)
-                copies += [copy] if copy else []
-            sources[-1].append(Source(path.node, entering, copy, drive, _pool(path.after)))
-    end = _place([copy for copy in copies if copy.before < copy.reader], end)  # these last for the whole step
-    ends = [_place([copy for copy in copies if copy.before == copy.reader == one], end) for one in range(len(maps))]
-    return Layout(maps, sources, driven, *map(max, zip(*ends, strict=True)))
+                inputs = lists.read(node, number, maps[number].cells > 2)
+            sources[-1].append(Source(node, _map(graph.unflattened(node)), inputs, drive, after))
+    copies, past = lists.copies()
+    end = _place([one for one in copies if one.before < one.until], end)  # these last for the whole step, or longer
+    ends = [_place([one for one in copies if one.before == one.until == turn], end) for turn in range(len(maps) + 1)]
+    return Layout(maps, sources, copies, past, driven, *map(max, zip(*ends, strict=True)))
 
 
-def _copy(graph: Graph, path: _Path, neurons: Map, reader: int, layer: int) -> Copy | None:
-    """The copy of a layer's spikes that `neurons`, those of layer `reader`, read on a path; None: they need none.
+class _Lists:
+    """The lists that a network's layers read."""
 
-    Before its turn, a layer's list has the spikes of the step before, and a layer of one pixel reads them before it
-    writes any.
-    """
-    late = graph.delay(path.node)
-    overwritten = late and (layer < reader or (layer == reader and neurons.cells > 2))
-    if not path.before and not overwritten:
-        return None
-    shape = path.before[0].shape if path.before else path.origin.shape
-    return Copy(reader, min(layer, reader) if late else reader, layer, _pool(path.before), _map(shape))
+    def __init__(self, graph: Graph, maps: Sequence[Map]):
+        self._graph = graph
+        self._numbers = {node.name: number for number, node in enumerate(graph.neurons)}
+        self._now = {node.name: Events(one) for node, one in zip(graph.neurons, maps, strict=True)}
+        self._kept = dict[str, Events]()
+        end = len(maps)
+        self._past = {name: [self._copy(name, end, end + 1) for _ in range(n)] for name, n in graph.delays.items()}
+        self._pools = [node for node in graph if _is_list(graph, node)]
+        self._add_pools({name: [end] for name in graph.delays})
+        for pool in self._pools:
+            made = self._now[pool.name]
+            made.inputs = self.read(pool, made.before, slowly=False)
+            made.pool = pool.operation if isinstance(pool.operation, Pooling) else None
+        for name, past in self._past.items():
+            for one, later in zip(past, [self._now[name], *past], strict=False):
+                one.inputs = [later]
+
+    def _add_pools(self, turns: dict[str, list[int]]) -> None:
+        """Adds the lists of pools. `turns`: of nodes that are copied, the number of layers."""
+
+        def note(reader: Node, turn: int) -> None:
+            for edge in _reads(self._graph, reader):
+                if not edge.delay:
+                    turns.setdefault(edge.source, []).append(turn)
+
+        for number, neurons in enumerate(self._graph.neurons):
+            for node, _ in _paths(self._graph, neurons):
+                note(node, number)
+        for pool in reversed(self._pools):
+            edges, before = [*_reads(self._graph, pool)], min(turns[pool.name])
+            if all(edge.delay for edge in edges):  # before what they read is overwritten
+                late = (self._numbers[edge.source] for edge in edges if self._graph.is_previous(edge))
+                before = min([before, *late])
+            note(pool, before)
+            self._now[pool.name] = self._copy(pool.name, before, max(turns[pool.name]))
+
+    def _copy(self, name: str, before: int, until: int) -> Events:
+        node = self._graph[name]
+        assert isinstance(node.values, Signal)
+        return Events(_map(_shape(self._graph, Edge(name))), node.values, before, until)
+
+    def read(self, node: Node, turn: int, slowly: bool) -> list[Events]:
+        """The lists that a node reads.
+
+        Args:
+            node: the node.
+            turn: the layer before or in whose turn it reads.
+            slowly: whether it reads while that layer's list is overwritten.
+        """
+        return [self._list(edge, turn, slowly) for edge in _reads(self._graph, node)]
+
+    def _list(self, edge: Edge, turn: int, slowly: bool) -> Events:
+        """A list. Before its turn, a layer's list has the spikes of the step before."""
+        name, delay = edge
+        if not self._graph.is_previous(edge):
+            return self._past[name][delay - 1] if delay else self._now[name]
+        number = self._numbers[name]
+        if number > turn or (number == turn and not slowly):
+            return self._now[name]
+        kept = self._kept.setdefault(name, self._copy(name, number, turn))
+        kept.inputs, kept.until = [self._now[name]], max(kept.until, turn)
+        return kept
+
+    def copies(self) -> tuple[list[Events], int]:
+        """All copies in the order in which they're made, and how many at the end are outputs of earlier steps."""
+        pools = [self._now[pool.name] for pool in self._pools]
+        past = [one for past in self._past.values() for one in past]
+        return [*self._kept.values(), *pools, *reversed(past)], len(past)
 
 
-def _place(copies: list[Copy], end: tuple[int, int]) -> tuple[int, int]:
+def _place(copies: list[Events], end: tuple[int, int]) -> tuple[int, int]:
     """Places copies one after another; returns where the last one ends."""
     for copy in copies:
-        copy.copied = copy.copied._replace(first=end[0], begin=end[1])
-        end = end[0] + copy.events, end[1] + copy.copied.cells
+        copy.map = copy.map._replace(first=end[0], begin=end[1])
+        end = end[0] + copy.size, end[1] + copy.map.cells
     return end

@@ -143,7 +143,7 @@ class Library:
         """One time step.
 
         Args:
-            states: states of every layer after the last step, float32 [batch, C, H, W] or [batch, features], see
+            states: states after the last step, float32 [batch, C, H, W] or [batch, features], see
                 `reference.state_shapes`.
             x: image or spikes, float32 [batch, C, H, W], as returned by `reference.inputs`.
 
@@ -158,18 +158,25 @@ class Library:
         if not np.array_equal(frames.astype(np.float32) / scale, x):
             raise ValueError(f"x: expected whole numbers from 0 to 255, divided by {scale}")
         frames = np.ascontiguousarray(np.moveaxis(frames, 1, -1))
-        channels_last = [np.array(np.moveaxis(u, 1, -1), np.float32, order="C") for u in states]
+        neurons = len([*self._places()])
+        channels_last = [np.array(np.moveaxis(u, 1, -1), np.float32, order="C") for u in states[:neurons]]
+        past = [u.copy() for u in states[neurons:]]
         scores = np.zeros((len(frames), self.config.num_classes), self._score)
         for n, frame in enumerate(frames):
             for place, u in zip(self._places(), channels_last, strict=True):
                 ctypes.memmove(place, u[n].ctypes.data, u[n].nbytes)
+            for lists, one in zip(self._past(), past, strict=True):
+                lists.write(one[n])
             self._c.csnn_restore(self._state)
             self._c.csnn_present(self._state, frame.ctypes.data_as(ctypes.c_void_p))
             self._c.csnn_step(self._state)
             for place, u in zip(self._places(), channels_last, strict=True):
                 ctypes.memmove(u[n].ctypes.data, place, u[n].nbytes)
+            for lists, one in zip(self._past(), past, strict=True):
+                one[n] = lists.read()
             self._c.csnn_score_step(self._state, scores[n].ctypes.data)
-        return [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in channels_last], scores.astype(np.float32)
+        after = [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in channels_last]
+        return [*after, *past], scores.astype(np.float32)
 
     @property
     def state_bytes(self) -> int:
@@ -188,6 +195,48 @@ class Library:
         for layer, node in enumerate(self.config.graph.neurons):
             for name in node.operation.kind.states:
                 yield self._c.csnn_values(self._state, numbers[name], layer, ctypes.byref(count))
+
+    def _past(self) -> "Iterator[_Past]":
+        """The outputs of earlier steps, in the order of `reference.state_shapes`."""
+        graph, made = self.config.graph, layout.layout(self.config)
+        names = [name for name, longest in graph.delays.items() for _ in range(longest)]
+        index: Any = ctypes.POINTER(headers.index_type(self.config))
+        for number, name in enumerate(names):
+            begin, copied = index(), made.copies[len(made.copies) - 1 - number]
+            self._c.csnn_past.restype = index
+            events = self._c.csnn_past(self._state, number, ctypes.byref(begin))
+            yield _Past(events, begin, copied, graph[name].channels_first)
+
+
+class _Past(NamedTuple):
+    """Lists of a program with what a node gave in an earlier step.
+
+    Attributes:
+        event: pointer to the events.
+        begin: pointer to where each pixel's events start.
+        copied: their shape and grid.
+        shape: of the node's output in torch's layout.
+    """
+
+    event: Any
+    begin: Any
+    copied: layout.Events
+    shape: tuple[int, ...]
+
+    def write(self, values: np.ndarray) -> None:
+        """Replaces the events by those of values in torch's layout."""
+        height, width, channels, *_ = self.copied.map
+        counts = np.moveaxis(values.reshape(channels, height, width) / self.copied.signal.step, 0, -1).astype(np.int64)
+        events = np.repeat(np.arange(counts.size), counts.ravel())
+        np.ctypeslib.as_array(self.event, (max(1, len(events)),))[: len(events)] = events
+        np.ctypeslib.as_array(self.begin, (height * width + 1,))[:] = [0, *counts.sum(-1).cumsum()]
+
+    def read(self) -> np.ndarray:
+        """The values in torch's layout, float32."""
+        height, width, channels, *_ = self.copied.map
+        events = np.ctypeslib.as_array(self.event, (max(1, self.begin[height * width]),))[: self.begin[height * width]]
+        counts = np.bincount(events, minlength=self.copied.map.size).reshape(height, width, channels)
+        return (np.moveaxis(counts, -1, 0) * self.copied.signal.step).reshape(self.shape).astype(np.float32)
 
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:

@@ -115,7 +115,7 @@ def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:
 
 def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
     results, stated = source.manifest["results"], source.manifest["statements"]
-    semantics = results["semantics"]
+    semantics, graph = results["semantics"], source.config.graph
     return {
         "data": _data_name(source.dataset),
         "classes": source.names,
@@ -128,8 +128,9 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "scale": min(source.config.pixels.brightest, 255),
         "layers": [
             {name: layer[name] for name in ("layer", "shape", "threshold")} | {"states": node.operation.kind.states}
-            for layer, node in zip(semantics["layers"], source.config.graph.neurons, strict=True)
+            for layer, node in zip(semantics["layers"], graph.neurons, strict=True)
         ],
+        "past": [graph[name].channels_first for name, steps in graph.delays.items() for _ in range(steps)],
         "readout": source.config.readout,
         "labels": source.samples.labels[:MOST].tolist(),
         "accuracy": results["accuracy"],

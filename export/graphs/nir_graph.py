@@ -6,7 +6,7 @@ subtracting reset, but snnTorch, which reads it, resets to zero.)
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,6 @@ def _reason_against_edges(config: ModelConfig, tensors: Tensors) -> str | None:
             return (
                 f"NIR's readers add all inputs of {node.name} to each other, and it adds them to its state one by one"
             )
-    try:
-        delayed = _delayed(network, nir_file.closing_edges(network.nodes, _undelayed(network)))
-    except nir_file.Entered as error:
-        return f"NIR has no delays, and {error}"
-    for one in network:
-        (edge, *_) = one.inputs
-        if (one.name in delayed) != bool(edge.delay):
-            closes = f"{one.name} reads {edge}, but readers delay what closes a cycle"
-            return f"NIR has no delays: {closes}{f', here {delayed[0]}' if delayed else ''}"
     moved = _with_biases_moved(network, tensors)
     if moved is None:
         return "NIR's readers leave out a bias within a cycle in the first step, and it can't be moved to another node"
@@ -107,34 +98,44 @@ def _reason_against_edges(config: ModelConfig, tensors: Tensors) -> str | None:
 
 def _undelayed(network: Graph) -> list[tuple[str, str]]:
     """All (from, to) edges, with and without a delay."""
-    return [(source, node.name) for node in network for source, _ in node.inputs]
+    return [*dict.fromkeys((source, node.name) for node in network for source, _ in node.inputs)]
 
 
-def _delayed(network: Graph, closing: Iterable[tuple[str, str]]) -> list[str]:
-    """The nodes that read neurons one step later if these edges close cycles."""
-    names = []
+def has_delays(network: Graph) -> bool:
+    """Whether a file needs Delay nodes: readers only delay what closes a cycle, by one step."""
+    edges = {(node.name, edge) for node in network for edge in node.inputs if edge.delay}
+    try:
+        closing = nir_file.closing_edges(network.nodes, _undelayed(network))
+    except nir_file.Entered:
+        return True
+    implied = set[tuple[str, Edge]]()
     for start, _ in closing:
-        node = network[start]
-        while not isinstance(network.source(node), NeuronNode):
-            node = network.source(node)
-        names.append(node.name)
-    return names
+        path = (*network.path(network[start]), network[start])
+        if isinstance(path[-1], NeuronNode) or any(len(network.readers(node)) > 1 for node in path):
+            return True
+        names = [node.name for node in path]
+        implied |= {(node.name, Edge(one, 1)) for node in path for one, _ in node.inputs if one not in names}
+    return edges != implied
 
 
 def _with_biases_moved(network: Graph, tensors: Tensors) -> Tensors | None:
     """The parameters with the biases of layers that close cycles added to others of the same sum; None: it can't be.
 
     The importers of snnTorch and nirtorch delay the output of such a layer, so its bias would lack in the first step.
+    After a Delay node, it doesn't.
     """
     moved = dict(tensors)
+    if has_delays(network):
+        return moved
+    late = {node.name for node in network.weighted if any(edge.delay for edge in network.reads(node))}
     for node in network.weighted:
         bias = bias_of(node, tensors)
-        if not network.delay(node) or not bias.any():
+        if node.name not in late or not bias.any():
             continue
         readers = network.readers(node)
         if len(readers) > 1 or not isinstance(readers[0], NeuronNode):
             return None
-        others = [one for one in network.sources(readers[0]) if not network.delay(one) and one.bias]
+        others = [one for one in network.sources(readers[0]) if one.name not in late and one.bias]
         other = next((one for one in others if network.readers(one) == readers), None)
         if other is None:
             return None
@@ -156,7 +157,8 @@ def graph(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> ni
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
     written = {node.name: target.neurons(_layer(node, tensors)) for node in network.neurons}
     gains = {one.name: written[node.name].gain for node in network.neurons for one in network.sources(node)}
-    order = list(network) if network.is_chain else _executed(network)
+    delayed = has_delays(network)
+    order = list(network) if network.is_chain or delayed else _executed(network)
     names = {IMAGE: "input"} | (_blocks(network) if _is_blocks(config) else _numbered(order))
     tensors = tensors if network.is_chain else _with_biases_moved(network, tensors) or {}
     edges = []
@@ -165,7 +167,7 @@ def graph(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> ni
         if isinstance(node.operation, Pooling):
             made = _pool(node.operation, target)
         elif isinstance(node.operation, Flatten):
-            flat = np.array(network.source(node).channels_first)
+            flat = np.array(network[node.inputs[0].source].channels_first)
             made = nir.Flatten({"input": flat}, start_dim=-3, end_dim=-1)
         elif isinstance(node, WeightedNode):
             after = network.pool_after(node)
@@ -173,20 +175,27 @@ def graph(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> ni
             weight = _scaled(tensors[f"{node.name}.weight"], gains[node.name], target, *pools)
             bias = _scaled(bias_of(node, tensors), gains[node.name], target, after)
             if isinstance(node.operation, Convolution):
-                made = _conv(node.operation, network.source(node).shape[:2], weight, bias)
+                made = _conv(node.operation, network.entering(node)[:2], weight, bias)
             else:
                 made = nir.Affine(np.diag(weight) if isinstance(node.operation, OneToOne) else weight, bias)
         else:
             made = as_node(written[node.name], (1,) if target.legacy else node.channels_first)
         for edge in node.inputs:
             start = names[edge.source]
-            if edge.delay and isinstance(node.operation, Linear | OneToOne):
+            if edge.delay and delayed:
+                shape = network[edge.source].channels_first
+                assert target.dt is not None
+                nodes[f"{start}_{edge.delay}"] = nir.Delay(np.full(shape, edge.delay * target.dt))
+                edges.append((start, f"{start}_{edge.delay}"))
+                start = f"{start}_{edge.delay}"
+            elif edge.delay and isinstance(node.operation, Linear | OneToOne):
                 # snnTorch's importer makes a module of a layer and neurons that feed each other, which nirtorch refuses
                 nodes[f"{name}_in"] = nir.Flatten({"input": np.array(network[edge.source].channels_first)}, -1, -1)
                 edges.append((start, f"{name}_in"))
                 start = f"{name}_in"
             edges.append((start, name))
         nodes[name] = made
+    edges = [*dict.fromkeys(edges)]
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
     edges.append((names[network.neurons[-1].name], "output"))
     metadata: dict[str, Any] = {"time_steps": config.time_steps, "encoding": config.encoding}

@@ -12,6 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import numpy_helper
 
 from csnn_jax import reading
+from csnn_jax.config.graph import IMAGE
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
@@ -154,10 +155,10 @@ def _value(value: onnx.ValueInfoProto, initial: float | int | None) -> dict[str,
 
 
 def _initial(name: str, initializers: dict[str, onnx.TensorProto]) -> float | int | None:
-    """Initial value of an input: the graph's default, 0 for a membrane, None for the image."""
+    """Initial value of an input: the graph's default, 0 for a state, None for the image."""
     if name in initializers:
         return numpy_helper.to_array(initializers[name]).item()
-    return 0.0 if name.startswith("mem") else None
+    return None if name in (IMAGE, "images") else 0.0
 
 
 def save_tensors(path: Path, kind: str, arrays: list[np.ndarray], values: Sequence[onnx.ValueInfoProto]) -> None:

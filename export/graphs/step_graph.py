@@ -13,16 +13,16 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from csnn_jax.config.graph import IMAGE, Node
+from csnn_jax.config.graph import IMAGE, Edge, Node
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.operations import Convolution, OneToOne, Pooling
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import Carry, Library
+from csnn_jax.window import Library
 from csnn_jax.window import step as run_step
 from export import semantics
 from export.graphs.onnx_file import finish, metadata_of, output_name, spikes_name
-from export.reference import Step, state_shapes
+from export.reference import Step, carried, state_shapes
 
 _FLOAT = onnx.TensorProto.FLOAT
 
@@ -34,7 +34,7 @@ def step(
 
     Layers of neurons are numbered in the graph's order. If they have more states, such as `syn1`, these come before
     `mem1`. If membranes determine the class, the first output is `membrane`. The spikes of the step before are computed
-    from the membranes.
+    from the membranes; other outputs of earlier steps are states, too, `lif1@1`, `lif1@2`, ... (the longest delay).
 
     Args:
         config: the stack.
@@ -44,25 +44,19 @@ def step(
 
     Returns:
         The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, a Sum
-            after a Conv without a pool, and one Identity if `membrane` equals the last layer's next `mem`. If the
-            network was described node by node, the operators' names end in their kind, so a node of any name differs
-            from states and outputs.
+            after a Conv without a pool, and an Identity where an output equals another one or an input. If the network
+            was described node by node, the operators' names end in their kind, so a node of any name differs from
+            states and outputs.
     """
     network, made = Step(config, tensors), _Graph()
-    carry = Carry(
-        {
-            node.name: {name: made.input(f"{name}{number}") for name in node.operation.kind.states}
-            for number, node in enumerate(config.graph.neurons, 1)
-        },
-        {},
-    )
+    carry = carried(config.graph, map(made.input, state_shapes(config)))
     parameters = {
         node: {name: made.input(f"{node}.{name}") for name in values} for node, values in network.parameters.items()
     }
     for weighted in config.graph.weighted:
         if isinstance(weighted.operation, OneToOne) and not weighted.bias:
             del parameters[weighted.name]["bias"]
-    _, after = run_step(config.graph, made, parameters, carry, {IMAGE: made.input(IMAGE)})
+    following, after = run_step(config.graph, made, parameters, carry, {IMAGE: made.input(IMAGE)})
     named: dict[str, _Tensor] = {}
     for number, node in enumerate(config.graph.neurons, 1):
         made.layer = node.name
@@ -71,6 +65,9 @@ def step(
         named[spikes_name(config, number)] = after.values[node.name]
     if config.readout == "membrane":
         named[output_name(config)] = made.add("Identity", states[MEMBRANE])
+    for name, stored in following.past.items():
+        made.layer = name
+        named |= {f"{Edge(name, d)}_next": made.add("Identity", one) for d, one in enumerate(stored, 1)}
     outputs = [output_name(config), *(f"{name}_next" for name in state_shapes(config))]
     nodes = list(_nodes(made, {named[name] for name in outputs}, named, config.network is None))
     used = {name for node in nodes for name in node.input}
@@ -175,15 +172,21 @@ class _Graph(Library):
         return value if value.operator else self.add("Identity", value)
 
     def evaluate(self, node: Node, own: Values, x: _Tensor) -> _Tensor:
-        self.layer = node.name
+        self._sums_inputs(node)
         return super().evaluate(node, own, x)
 
     def fire(self, node: Node, own: Values, state: State, currents: tuple[_Tensor, ...]) -> tuple[State, _Tensor]:
-        self.layer = node.name
-        if isinstance(node.operation, Neurons) and not node.operation.separate:
-            for one in self.results[len(self.results) + 1 - len(node.inputs) :]:  # the sum of its inputs
-                one.layer = node.name
+        if isinstance(node.operation, Neurons) and node.operation.separate:
+            self.layer = node.name
+        else:
+            self._sums_inputs(node)
         return super().fire(node, own, state, currents)
+
+    def _sums_inputs(self, node: Node) -> None:
+        """Makes a node the layer of what follows and of the latest results, which add its inputs."""
+        self.layer = node.name
+        for one in self.results[len(self.results) + 1 - len(node.inputs) :]:
+            one.layer = node.name
 
     def spikes(self, node: Node, own: Values, state: State) -> _Tensor:
         self.layer = node.name

@@ -1,11 +1,12 @@
 """`network.nir`, the network as NIR defines it, and a file for each program that can't read that one unchanged.
 
-snnTorch, the first reader of network.nir, runs it for the proof. The other programs aren't dependencies, so their files
-are run in torch with the arithmetic measured for each (docs/coming-from-nir.md). The scripts in benchmarks/targets run
-the files in the programs themselves.
+snnTorch, the first reader of network.nir, runs it for the proof. It doesn't read Delay nodes: a file with those is run
+in torch by NIR's definition. The other programs aren't dependencies, so their files are run in torch with the
+arithmetic measured for each (docs/coming-from-nir.md). The scripts in benchmarks/targets run the files in the programs
+themselves.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from export.proof.equality import CheckImages, problems, spikes_equality
 from export.report import snippets
 
 NAME = nir_graph.DEFINED.file
+DEFINITION = "definition"
+"""The key of network.nir's comparison if snnTorch can't run it."""
 FIRST = 7
 """Position of network.nir's row and paragraphs in the report; those of the other files follow."""
 
@@ -55,6 +58,18 @@ def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -
     steps = importer.run(importer.load(network), reference.frames(x, time_steps))
     spikes = [[one for one, _ in layers[-1 if last else 0 :]] for layers in steps]
     return tuple(map(torch.stack, zip(*spikes, strict=True)))
+
+
+@torch.no_grad()
+def run_defined(path: Path, like: ModelConfig, x: Tensor, time_steps: int) -> list[Tensor]:
+    """Runs one of our files in torch by NIR's definition, see `run`; `like`: the network that it was made from."""
+    found = nir_network.read(str(path))
+    library, graph = Torch(), found.config.graph
+    steps = library.run(graph, library.parameters(graph, found.tensors), x, time_steps)
+    names, read = ([node.name for node in one.neurons] for one in (like.graph, graph))
+    order = names if sorted(names) == sorted(read) else read  # a name may be changed on the way
+    by_layer = zip(*([one.values[name] for name in order] for one in steps), strict=True)
+    return [torch.stack(layer) for layer in by_layer]
 
 
 class _Arithmetic(Torch):
@@ -128,12 +143,14 @@ def part(place: int, program: Program) -> Part:
     """The part for a program's file; `place`: position in the report."""
     target = program.target
     is_definition = target.leaky is None
+    others: dict[str, str] = {}
     form, run_by = f"NIR ({program.title})", f"{program.title}'s arithmetic, in torch"
     what, key, have = f"the same for {program.title}", "arithmetic", program.title
     if is_definition:
         form, run_by, key = "NIR", program.title, program.name
         what = "the network in the Neuromorphic Intermediate Representation, for nir 1.0.8 and later"
         have = "neuromorphic hardware or its simulator"
+        others = {DEFINITION: "NIR's definition, in torch"}
 
     def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
         return nir_graph.reason_against(config, tensors, target)
@@ -143,13 +160,19 @@ def part(place: int, program: Program) -> Part:
 
     def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
         path, steps = bundle.folder / target.file, images.network.time_steps
-        network = nir_graph.read(path, target)
+        network, model = nir_graph.read(path, target), bundle.network.model
         if is_definition:
-            comparison = spikes_equality(bundle.network.model, images.compared, lambda x: run(network, x, steps))
-            accuracy = images.accuracy(lambda x: run(network, x, steps, last=True)[-1].sum(0).numpy())
+            delayed = nir_graph.has_delays(model.graph)
+
+            def layers(x: Tensor, last: bool = False) -> Sequence[Tensor]:
+                return run_defined(path, model, x, steps) if delayed else run(network, x, steps, last)
+
+            comparison = spikes_equality(model, images.compared, layers)
+            accuracy = images.accuracy(lambda x: layers(x, last=True)[-1].sum(0).numpy())
             nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
-            proof = {"nodes": nodes, key: comparison.figures(), "accuracy": accuracy}
-            yield CheckResult(proof, problems(run_by, comparison))
+            ran = DEFINITION if delayed else key
+            proof = {"nodes": nodes, ran: comparison.figures(), "accuracy": accuracy}
+            yield CheckResult(proof, problems((others | {key: run_by})[ran], comparison))
             return
 
         def compared(like_ours: bool) -> Comparison:
@@ -169,6 +192,10 @@ def part(place: int, program: Program) -> Part:
             semantics = manifest["semantics"]
             values = {"meaning": semantics["input"]["meaning"], "steps": semantics["time_steps"]}
             texts = [Paragraph(text.format(**values)) for text in target.usage]
+            if DEFINITION in manifest["files"][target.file]:
+                unread = "Its Delay nodes, in seconds, are read by `csnn_torch.convert`, but not by snnTorch."
+                yield Usage(place, (texts[0], Paragraph(unread)))
+                return
             mark, code = "nir" if is_definition else program.name, snippets.nir(program, semantics)
             yield Usage(place, (*texts, Listing(code, "An example", "python", mark)))
 
@@ -179,7 +206,7 @@ def part(place: int, program: Program) -> Part:
         same=nir_graph.file_differences,
         reason_against=reason_against,
         form=form,
-        run_by={key: run_by},
+        run_by={key: run_by} | others,
         describe=describe,
     )
 

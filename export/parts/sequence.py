@@ -122,10 +122,10 @@ def _body(
 
 
 def _split(nodes: Sequence[onnx.NodeProto], known: set[str]) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
-    """The nodes that depend only on `known` tensors, and the others."""
+    """The nodes that depend only on `known` tensors, and the others, with those that copy a tensor to a state."""
     once, others = list[onnx.NodeProto](), list[onnx.NodeProto]()
     for node in nodes:
-        depends = known.issuperset(node.input)
+        depends = known.issuperset(node.input) and node.op_type != "Identity"
         (once if depends else others).append(node)
         known = known | set(node.output) if depends else known
     return once, others

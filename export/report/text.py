@@ -341,6 +341,8 @@ def _numbers(manifest: Manifest) -> Section:
         "weight times a nonzero input; those on the image are counted once if it's constant. The spike density "
         "is the fraction of neurons that spike at a step. Bytes are for float32."
     )
+    if stored := numbers["total"]["past_bytes"]:
+        lead += f" Delays need another {size(stored)} for outputs of earlier steps."
     benchmark = (
         "By NeuroBench's definitions, which count the first layer at every step: "
         f"{counted['Effective_MACs']:,.0f} effective MACs and {counted['Effective_ACs']:,.0f} effective ACs per image, "

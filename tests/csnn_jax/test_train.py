@@ -141,3 +141,24 @@ def test_a_short_job_is_evaluated_on_the_first_images(dataset, tmp_path):
     shares = [record["accuracy"] for record in evaluated]
     assert len(shares) == 4 and all(16 * share == int(16 * share) for share in shares)
     refused(MODULE, "--resume", *flags[-2:], "--eval-images", 17, names=("--eval-images", 16, 17))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [MODULE, "csnn_torch.train"])
+def test_batch_normalization_leaves_a_plain_network(module, dataset, tmp_path):
+    """It learns, goes on exactly, and gives the same numbers when its folded weights are evaluated or exported."""
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    flags = ("--batch-norm", *BRIEF, "--conv-channels", 4, 4, "--dataset", dataset, "--lr", 0.02, "--epochs", 3)
+    flags += ("--schedule", "constant", "--eval-every", 10)
+    passed(module, *flags, "--out", whole)
+    passed(module, *flags, "--max-iters", 14, "--out", part)
+    passed(module, "--resume", "--max-iters", 30, "--out", part)
+    for name in ("weights.safetensors", "checkpoints/30/weights.safetensors"):
+        assert (whole / name).read_bytes() == (part / name).read_bytes()
+    learned = losses(whole)
+    assert learned == losses(part) and np.mean(learned[-5:]) < np.mean(learned[:5]) - 0.1
+    (end,) = records(whole, "end")
+    assert f"{end['accuracy']:.2%}" in passed("csnn_jax.evaluate", whole, "--checkpoint", 30)
+    if module == MODULE:
+        bundled = passed("export", whole, "--quick", "--out", tmp_path / "bundle")
+        assert "Bundle: " in bundled and "weights.safetensors      ok" in bundled

@@ -31,10 +31,25 @@ MIXED = (
     NodeConfig("each", "one_to_one", "out@1", channels=4),
     NodeConfig("out", "leaky", ["top", "each", "skip"], learn=["threshold"]),
 )
+DELAYED = (
+    NodeConfig("conv1", "convolution", ["image", "image@2"], channels=3, kernel=3, padding=1),
+    NodeConfig("s1", "leaky", ["conv1", "conv1@3"], beta=0.9, learn=["beta"]),
+    NodeConfig("pool", "avg_pool", ["s1", "s1@1", "s1@4"]),
+    NodeConfig("conv2", "convolution", "pool@2", channels=3, kernel=3, padding=1),
+    NodeConfig("s2", "synaptic", ["conv2"], beta=0.9, reset="zero"),
+    NodeConfig("flat", "flatten", ["s2", "pool"]),
+    NodeConfig("top", "linear", "flat", channels=4),
+    NodeConfig("back", "linear", "out@3", channels=4),
+    NodeConfig("out", "leaky", ["top", "back"], learn=["threshold"]),
+)
+RESIDUAL = {"conv_channels": (3, 3, 5), "residual": ("conv2", "conv3"), "hidden": (), "input_shape": (8, 8, 1)}
 NETWORKS = {
     "fc, one": ModelConfig(**FLAGS | SIZE, recurrent=("fc1", "fc2:one")),
     "one, fc, synaptic": ModelConfig(**FLAGS | SIZE, neuron="synaptic", recurrent=("fc1:one", "fc2")),
     "mixed neurons, several inputs": ModelConfig(network=MIXED, **SIZE),
+    "delays": ModelConfig(network=DELAYED, **SIZE),
+    "residual": ModelConfig(**FLAGS | SIZE | RESIDUAL, pool=("max", "avg", "none")),
+    "residual, pooled spikes": ModelConfig(**FLAGS | SIZE | RESIDUAL, pool=("sum", "none", "max"), pool_after=True),
 }
 
 
@@ -65,14 +80,15 @@ def test_gradients_through_time_equal_the_scan_engines(config):
         output = model.output_of(network, model.channels_first(images), config.time_steps, "spikes", once)
         losses.make(TrainConfig(), output.dtype)(output, torch.tensor(labels)).backward()
         theirs = model.gradients(network)
-        back = [node.name for node in config.graph.recurrent]
-        assert len(back) == 2 and all(np.linalg.norm(theirs[f"{name}.weight"]) > 1e-4 for name in back)
+        weights = [node.name for node in config.graph.weighted]
+        assert all(np.linalg.norm(theirs[f"{name}.weight"]) > 1e-4 for name in weights)
         for name, gradient in theirs.items():
             assert np.linalg.norm(ours[name] - gradient) <= 1e-10 * np.linalg.norm(gradient), name
 
 
-def test_snntorchs_reset_clears_the_spikes_of_the_step_before():
-    config = NETWORKS["fc, one"]
+@pytest.mark.parametrize("name", ["fc, one", "delays"])
+def test_snntorchs_reset_clears_earlier_steps(name):
+    config = NETWORKS[name]
     tensors, images, _ = drawn(config)
     network = model.sequential(config, torch.float64)
     model.load_tensors(network, tensors)

@@ -106,6 +106,11 @@ REFUSED = [
         {},
         ("bn1", "lif1", "BatchNorm", "bn1=conv1"),
     ),
+    (
+        built(*LAYERS, ONE, TWO) | {"delay1.delay": torch.ones(3)},
+        {},
+        ("net.pt", "delay1.delay", "SynapticDelay", "lif1@3"),
+    ),
     (built(*LAYERS, ("gn", nn.GroupNorm(1, 3)), ONE, TWO), {}, ("gn", "GroupNorm")),
     (norms("norm1.running_var", torch.ones(7)), VALID, ("net.pt", "norm1.running_var", "[7]", "[3]")),
     (norms("norm1.running_var", -torch.ones(3)), VALID, ("net.pt", "norm1.running_var", "negative")),

@@ -31,6 +31,7 @@ OPTIMIZATION = (
     [
         ((), "Health: saturated layers: lif2"),  # its thresholds are low
         (("--neuron", "synaptic", "--learn-alpha", "--learn-beta"), "dead layers: lif4"),
+        (("--residual", "conv2"), "Health: saturated layers: lif2"),
     ],
 )
 def test_an_interrupted_run_resumes_bit_for_bit_and_csnn_jax_loads_it(neurons, health, dataset, tmp_path):

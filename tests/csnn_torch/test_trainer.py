@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from delayed_nodes import NODES
 from refusals import refusing
 from stepping import step
 
@@ -165,7 +166,9 @@ def test_a_step_can_be_undone_and_one_that_is_not_finite_changes_nothing(split):
     assert step(one, split, 0, np.arange(5), 1e-2).finite is False and equal(one.masters(), weights)
 
 
-@pytest.mark.parametrize("changes", [{"optimizer": "sgd", "momentum": 0.9}, {"ema": 0.8}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "sgd", "momentum": 0.9}, {"ema": 0.8}, {"batch_norm": True, "ema": 0.8}], ids=str
+)
 @pytest.mark.parametrize(
     "model",
     [
@@ -177,7 +180,8 @@ def test_a_step_can_be_undone_and_one_that_is_not_finite_changes_nothing(split):
     ids=str,
 )
 def test_a_restored_trainer_continues_bit_for_bit(changes, model, split, tmp_path):
-    settings = config(changes, learn_threshold=True, **model)
+    bits = {"weight_bits": None} if "batch_norm" in changes else {}
+    settings = config(changes, learn_threshold=True, **model | bits)
     weights = loud(settings)
     one, other = trainer(split, settings, weights), trainer(split, settings)
     for iteration in range(3):
@@ -282,8 +286,48 @@ def test_both_frameworks_have_the_same_parameters_after_thirty_steps(changes, ba
     ENDS.append(end)
 
 
-def test_pools_after_neurons_train_identically_with_dropout_too(bands, x64):
-    trained(bands, {"dropout": 0.4}, pool="max", pool_after=True)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pool": "max", "pool_after": True},
+        {"conv_channels": (3, 5), "residual": ("conv2",), "pool": ("avg", "max")},
+        {"conv_channels": (4, 4), "residual": ("conv2",), "pool": "max", "pool_after": True},
+    ],
+    ids=str,
+)
+def test_other_stacks_train_identically_with_dropout_too(changes, bands, x64):
+    trained(bands, {"dropout": 0.4}, **changes)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"conv_channels": (4, 6), "recurrent": ("fc1",), "pool": ("max", "avg")},
+        {"conv_channels": (4, 4, 6), "pool": ("max", "none", "none"), "residual": ("conv2", "conv3")},
+        {"network": NODES, "readout": "membrane"},
+    ],
+    ids=str,
+)
+def test_batch_normalization_trains_identically(model, bands, x64):
+    """Starting from the seed's weights, because these normalize themselves."""
+    changes = {"dtype": "float64", "batch_norm": True, "dropout": 0.3, "ema": 0.6, "init": "torch", "lr": 0.01}
+    stack = {"input_shape": (8, 8, 1), "num_classes": 3, "time_steps": 6} | model
+    settings = decided(Config(ModelConfig(**stack), train=TrainConfig(**changes)))
+    sides = trainer(bands, settings), JaxTrainer(settings, bands)
+    losses = []
+    for number in range(20):
+        one, other = (step(side, bands, number, np.arange(20), 0.01) for side in sides)
+        assert_same_step(one, other)
+        losses.append(float(one.loss))
+    assert losses[-1] < losses[0] - 0.1 and min(one.densities) > 0.01
+    found, expected = (side.masters() for side in sides)
+    for name, tensor in expected.items():
+        np.testing.assert_allclose(found[name], tensor, rtol=1e-9, atol=1e-11, err_msg=name)
+    plain = replace(settings, train=replace(settings.train, batch_norm=False))
+    expected = JaxTrainer(plain, bands, sides[1].tensors()).evaluate(bands)
+    assert expected.accuracy > 0.5
+    for side in sides[1:] if "network" in model else sides:
+        np.testing.assert_array_equal(side.evaluate(bands).predictions, expected.predictions)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,23 @@ STACKS = {
     "recurrent": replace(SMALL, hidden=(12, 9), recurrent=("fc1", "fc2:one", "fc3"), neuron="synaptic"),
     "recurrent, 3 bits": replace(SMALL, recurrent=("fc1",), weight_bits=3),
     "graph": GRAPH,
+    "residual": replace(SMALL, conv_channels=(6, 6, 8), residual=("conv2", "conv3"), pool=("max", "none", "max")),
+    "delays": ModelConfig(
+        network=[
+            NodeConfig("conv1", "convolution", "image", channels=6, kernel=5, stride=4),
+            NodeConfig("a", "leaky", "conv1"),
+            NodeConfig("conv2", "convolution", ["a", "a@1", "a@3"], channels=6, kernel=3, padding=1),
+            NodeConfig("b", "leaky", "conv2"),
+            NodeConfig("flat", "flatten", ["b@2", "a"]),
+            NodeConfig("fc", "linear", ["flat", "flat@1"], channels=10),
+            NodeConfig("last", "leaky", "fc"),
+            NodeConfig("flat2", "flatten", "b"),
+            NodeConfig("fc2", "linear", "flat2", channels=10),
+            NodeConfig("out", "leaky", ["fc2", "fc3"]),
+            NodeConfig("fc3", "linear", "last", channels=10),
+        ],
+        time_steps=8,
+    ),
 }
 
 
@@ -152,6 +169,13 @@ def test_channels_that_meet_the_output_or_flattened_features_one_by_one_stay():
     assert silent.drop(Config(model), drawn(model), digits(), Work("Exporting"))[2].layers == [
         *(("conv", 3, 3), ("one", 3, 3), ("fc", 10, 10))
     ]
+
+
+def test_a_shortcut_that_would_need_no_convolution_is_refused_by_name():
+    model = replace(SMALL, conv_channels=(6, 8), residual=("conv2",))
+    alive = [np.arange(6) < 5, np.arange(8) < 5, np.ones(model.hidden[0], bool)]
+    with refusing(csnn_jax.UserError, "drop_silent", "res2.weight"):
+        silent.without(model, drawn(model), alive)
 
 
 def test_a_layer_that_would_be_empty_is_refused_by_name():

@@ -47,16 +47,16 @@ GRAPH = ModelConfig(
         NodeConfig("feedback", "convolution", "mem@1", channels=3, kernel=1, bias=False),
         NodeConfig("first", "leaky", ["image1", "feedback"], reset="mute", separate=True, learn=["beta"]),
         NodeConfig("long", "convolution", "first", channels=4, kernel=3, padding=1),
-        NodeConfig("short", "convolution", "first", channels=4, kernel=1),
+        NodeConfig("short", "convolution", ["first", "first@2"], channels=4, kernel=1),
         NodeConfig("mem", "synaptic", ["long", "short"], per_channel=["threshold"]),
         NodeConfig("flat", "flatten", "mem"),
-        NodeConfig("counts", "linear", "flat", channels=10),
+        NodeConfig("counts", "linear", ["flat", "flat@1"], channels=10),
         NodeConfig("lateral", "one_to_one", "last@1", channels=10),
         NodeConfig("last", "leaky", ["counts", "lateral"], beta=0.9),
     ],
     time_steps=5,
 )
-"""Branches, feedback from a later layer, and both kinds of neurons and of sums."""
+"""Branches, feedback from a later layer, sums with delays, and both kinds of neurons and of sums of currents."""
 
 BRIEF = EXTENTS["quick"]._replace(seconds=0.02)
 """`--quick`, measuring latencies for a tenth of its time."""

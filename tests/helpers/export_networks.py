@@ -75,6 +75,37 @@ _NODES = [
 GRAPH = ModelConfig((8, 7, 2), network=_NODES, time_steps=12)
 """Has branches, feedback from a later layer, both kinds of neurons and of sums, and names that the files use."""
 
+RESIDUAL = ModelConfig(
+    (13, 12, 2),
+    conv_channels=(6, 6, 9),
+    residual=("conv2", "conv3"),
+    hidden=(),
+    num_classes=5,
+    pool=("avg", "avg", "max"),
+    time_steps=12,
+)
+DELAYED = ModelConfig(
+    (8, 7, 2),
+    network=[
+        NodeConfig("conv1", "convolution", ["image", "image@2"], channels=9, kernel=3, padding=1),
+        NodeConfig("short", "convolution", "image", channels=9, kernel=1, bias=False),
+        NodeConfig("lif1", "leaky", ["conv1", "conv1@1", "short"], threshold=2.0),
+        NodeConfig("most", "max_pool", ["lif1", "lif1@1", "lif1@3"]),
+        NodeConfig("mean", "avg_pool", "lif1"),
+        NodeConfig("conv2", "convolution", ["most", "mean", "mean@2"], channels=7, kernel=3, padding=1),
+        NodeConfig("back", "convolution", ["lif2@2", "lif2@1"], channels=7, kernel=3, padding=1, bias=False),
+        NodeConfig("lif2", "leaky", ["conv2", "back"], threshold=2.0, reset="zero"),
+        NodeConfig("flat", "flatten", ["lif2", "lif2@1"]),
+        NodeConfig("fc1", "linear", ["flat", "flat@2"], channels=9),
+        NodeConfig("one", "one_to_one", ["mem@1", "mem@3"], channels=9),
+        NodeConfig("mem", "synaptic", ["fc1", "one"], separate=True),
+        NodeConfig("fc2", "linear", ["mem", "mem@4"], channels=4),
+        NodeConfig("out", "leaky", "fc2"),
+    ],
+    time_steps=12,
+)
+"""Sums and delays of images, spikes, pools, flattened features and currents."""
+
 
 @dataclass(frozen=True)
 class Case:

@@ -42,11 +42,17 @@ def run_graph(
 ) -> dict[str, np.ndarray]:
     """The spikes of each layer of neurons in a graph, whose `closing` edges bring spikes of the step before.
 
-    What lies on the way from the neurons to a closing edge is evaluated with these spikes, so biases always count.
+    What lies on the way from the neurons to a closing edge is evaluated with these spikes, so biases always count. What
+    a Delay gives before its time is 0.
     """
     kinds = {name: (kind, {key: _tensor(one) for key, one in of.items()}) for name, (kind, of) in nodes.items()}
     states: dict[str, dict[str, Any]] = {name: {} for name in nodes}
+    delayed: dict[str, list[Tensor]] = {name: [] for name, (kind, of) in nodes.items() if kind == "Delay"}
     fired: dict[str, list[Tensor]] = {name: [] for name, (kind, _) in nodes.items() if kind in NEURONS}
+
+    def entering(name: str, now: dict[str, Tensor], before: bool = False) -> Tensor:
+        parts = [value(one, now, before or (one, end) in closing) for one, end in edges if end == name]
+        return sum(parts[1:], parts[0])
 
     def value(name: str, now: dict[str, Tensor], before: bool) -> Tensor:
         kind, of = kinds[name]
@@ -58,9 +64,11 @@ def run_graph(
             return torch.zeros(len(x), *np.shape(nodes[name][1]["v_threshold"]), dtype=torch.float64)
         if name in now and not before:
             return now[name]
-        parts = [value(one, now, before or (one, end) in closing) for one, end in edges if end == name]
-        made = sum(parts[1:], parts[0])
-        made = made if kind == "Output" else _step(kind, of, states[name], made, dt)
+        if name in delayed and (steps := round(float(of["delay"].max()) / dt)):
+            earlier = delayed[name]
+            return earlier[-steps] if steps <= len(earlier) else torch.zeros(len(x), *of["delay"].shape).double()
+        made = entering(name, now, before)
+        made = made if kind in ("Output", "Delay") else _step(kind, of, states[name], made, dt)
         if not before:
             now[name] = made
         return made
@@ -69,6 +77,9 @@ def run_graph(
     for _ in range(steps):
         now: dict[str, Tensor] = {}
         value(last, now, False)
+        latest = {name: entering(name, now) for name in delayed}
+        for name, output in latest.items():
+            delayed[name].append(output)
         for name, collected in fired.items():
             collected.append(now[name])
     return {name: torch.stack(one).numpy() for name, one in fired.items()}

@@ -41,6 +41,8 @@ JOBS = {
     " --dropout 0.2",
     "recurrent": "--conv-channels 8 --hidden 60 40 --recurrent fc1 fc2:one --time-steps 8 --batch-size 48 --learn-beta"
     " --learn-threshold --reset subtract zero subtract none --dropout 0.2 --rate-target 0.1",
+    "residual": "--conv-channels 8 8 12 --residual conv2 conv3 --pool none none max --hidden 20 --time-steps 6"
+    " --batch-size 48 --init torch --learn-beta --learn-threshold --dropout 0.2 --rate-target 0.1",
 }
 """They cover all kinds of layers, pooling, resets, losses and input, learned neurons, micro-batches and devices."""
 

@@ -51,6 +51,11 @@ void pack(const Number* x, int64_t time, int64_t images, int64_t groups, int64_t
 template void pack(const float*, int64_t, int64_t, int64_t, int64_t, int64_t, uint16_t*, const Workers&);
 template void pack(const uint8_t*, int64_t, int64_t, int64_t, int64_t, int64_t, uint16_t*, const Workers&);
 
+void pool_spikes(const SpikePool& a, int64_t images, const Workers& workers) {
+  const Kernels& k = kernels();
+  workers.each(images, [&](int64_t image, int64_t) { k.pool_spikes(a, image); });
+}
+
 void constant_lif(const ConstantLif& a, int64_t images, const Workers& workers) {
   const Kernels& k = kernels();
   workers.each(images, [&](int64_t image, int64_t) { k.constant_lif(a, image); });

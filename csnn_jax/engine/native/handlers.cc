@@ -29,6 +29,41 @@ static Work count_spikes(Call& call) {
   return [=](const Workers& workers) { csnn::count_spikes(bits, images, words, counts, workers); };
 }
 
+// The shape of a max-pool of spikes; `rows` and `columns` of its output are attributes, too.
+static SpikePool spike_pool(Call& call) {
+  return {
+      .time = call.size("time"),
+      .height = call.whole("height"),
+      .width = call.whole("width"),
+      .added = call.whole("added"),
+      .words = call.whole("words"),
+      .size = call.whole("size"),
+      .stride = call.whole("stride"),
+      .bits_in = call.operand<uint16_t>("bits_in", "images time height*width*added*words"),
+  };
+}
+
+static Work pool_spikes(Call& call) {
+  SpikePool a = spike_pool(call);
+  a.bits = call.result<uint16_t>("bits", "images time rows*columns*added*words");
+  const int64_t images = call.size("images"), rows = call.whole("rows"), columns = call.whole("columns");
+  return [=](const Workers& workers) {
+    check_spike_pool(a, rows, columns);
+    csnn::pool_spikes(a, images, workers);
+  };
+}
+
+static Work pool_backward(Call& call) {
+  SpikePool a = spike_pool(call);
+  a.dspikes = call.operand<float>("dspikes", "images time rows*columns*words*16");
+  a.dspikes_in = call.result<float>("dspikes_in", "images time height*width*words*16");
+  const int64_t images = call.size("images"), rows = call.whole("rows"), columns = call.whole("columns");
+  return [=](const Workers& workers) {
+    check_spike_pool(a, rows, columns);
+    csnn::pool_backward(a, images, workers);
+  };
+}
+
 // --- layers, forward
 
 static Work image_current(Call& call) {
@@ -160,7 +195,8 @@ static Work conv_backward(Call& call) {
       .winners = call.operand<uint16_t>("winners", "images time 2 rows*columns*out/16", {.optional = true}),
       .kernel = call.operand<float>("kernel", "k k in out"),
       .grouped_kernel = call.operand<float>("grouped", "in/16 out k*k 16"),
-      .dspikes_in = call.result<float>("dspikes_in", "images time height*width*in", {.optional = true}),
+      .leading = call.whole("leading"),
+      .dspikes_in = call.result<float>("dspikes_in", "images time height*width*leading", {.optional = true}),
       .neuron_in = {.beta = call.scalar("beta_in", {.optional = true}),
                     .threshold = call.scalar("threshold_in", {.optional = true}),
                     .reset = lif.neuron.reset},
@@ -178,6 +214,8 @@ static Work conv_backward(Call& call) {
     check_lif(a.lif);
     expect(a.lif.dspikes || (a.product.left && a.product.right), "dspikes: expected, or else left and right");
     expect(a.product.inner % lanes == 0, "left: expected [image, time, a multiple of 16]");
+    expect(0 < a.leading && a.leading <= a.shape.in && a.leading % lanes == 0,
+           "leading: expected a multiple of 16, at most the input channels");
     if (a.source == Source::constant) check_constant_source(a);
     csnn::conv_backward(a, images, dkernel, dbias, workers);
   };
@@ -225,6 +263,8 @@ static Work add_rows(Call& call) {
 #define CSNN_EACH_OPERATION(X) \
   X(pack)                      \
   X(count_spikes)              \
+  X(pool_spikes)               \
+  X(pool_backward)             \
   X(image_current)             \
   X(constant_lif)              \
   X(linear_lif)                \
@@ -289,7 +329,8 @@ extern "C" const char* csnn_description() {
   static const std::string description =
       "{\"limits\": {\"inputs\": " + show(most_inputs) + ", \"constant_channels\": " + show(most_constant_channels) +
       ", \"count_planes\": " + show(count_planes) + ", \"weight_bits\": " + show(most_bits) +
-      ", \"kernel_sizes\": " + show_all(KernelSizes::values) + ", \"pool_sizes\": " + show_all(PoolSizes::values) +
+      ", \"added\": " + show(most_added) + ", \"kernel_sizes\": " + show_all(KernelSizes::values) +
+      ", \"pool_sizes\": " + show_all(PoolSizes::values) +
       ", \"resets\": " + show_all(Names{CSNN_EACH_RESET(CSNN_QUOTED)}) +
       "}, \"operations\": " + show_all(std::vector<Operation>{CSNN_EACH_OPERATION(CSNN_DESCRIBED)}, "{}") + "}";
   return description.c_str();

@@ -41,6 +41,7 @@ constexpr int64_t most_constant_channels = 1024;  // of Source::constant
 constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
 constexpr int64_t count_planes = 4;               // bits of a count that a frame may hold
 constexpr int64_t most_bits = 12;                 // of an integer weight: int16 can then add up 7
+constexpr int64_t most_added = 64;                // spikes in a sum that is pooled
 
 // The values of the enums that Python chooses from, by these names.
 #define CSNN_EACH_RESET(X) X(subtract) X(zero) X(none)
@@ -189,6 +190,19 @@ struct ImageWeights {
   const uint8_t* winners;  // [image, neurons]: the winner's place in its cell; null for average pooling, and none
 };
 
+// A max-pool of a sum of spikes. Sums are planes: bit c of plane j says whether the sum of channel c is above j.
+struct SpikePool {
+  int64_t time, height, width, added, words;  // input pixels; spikes in a sum, 1 to most_added; words of each
+  int64_t size, stride;                       // of the windows; incomplete ones are dropped
+  const uint16_t* bits_in;                    // [image, time, height, width, added, words]
+  uint16_t* bits = nullptr;                   // [image, time, rows, columns, added, words]: planes
+  const float* dspikes = nullptr;             // [image, time, rows, columns, words * 16]: the gradient of the maxima
+  float* dspikes_in = nullptr;                // [image, time, height, width, words * 16]: and of each input
+
+  CSNN_INLINE constexpr int64_t rows() const { return (height - size) / stride + 1; }
+  CSNN_INLINE constexpr int64_t columns() const { return (width - size) / stride + 1; }
+};
+
 // A gradient of spikes as a product that isn't computed yet, of a linear layer's dcurrent and its weights.
 struct Product {
   int64_t inner = 0;             // outputs of that layer; 0: no product
@@ -205,7 +219,8 @@ struct ConvBackward {
   const float* kernel;          // [k, k, in, out]
   const float* grouped_kernel;  // the same numbers as [in / 16, out, k * k, 16]
   Source source = Source::data;
-  float* dspikes_in = nullptr;        // Source::spikes: [image, time, inputs]
+  int64_t leading;                    // Source::spikes: how many channels get a gradient, the first ones,
+  float* dspikes_in = nullptr;        // and it: [image, time, height, width, leading]
   Neuron neuron_in{};                 // Source::constant: the input's neurons,
   Surrogate surrogate_in{};           // their surrogate, of the same slope,
   const float* current_in = nullptr;  // [image, inputs]: their current,

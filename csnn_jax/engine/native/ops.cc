@@ -11,6 +11,11 @@ void lif_backward(const LifBackward& a, int64_t images, const Workers& workers) 
   workers.each(images, [&](int64_t image, int64_t) { k.lif_backward(a, image); });
 }
 
+void pool_backward(const SpikePool& a, int64_t images, const Workers& workers) {
+  const Kernels& k = kernels();
+  workers.each(images, [&](int64_t image, int64_t) { k.pool_backward(a, image); });
+}
+
 void linear_weights(LinearWeights a, const uint16_t* bits, const Workers& workers) {
   const Kernels& k = kernels();
   const int64_t spans = divide_up(a.time, 64);

@@ -66,5 +66,7 @@ void multiply(const float* left, const float* right, int64_t rows, int64_t inner
 // sums [columns] of x [rows, columns], in double precision and a fixed order.
 void add_rows(const float* x, int64_t rows, int64_t columns, float* sums, const Workers&);
 void count_spikes(const uint16_t* bits, int64_t images, int64_t words, float* counts, const Workers&);
+void pool_spikes(const SpikePool&, int64_t images, const Workers&);
+void pool_backward(const SpikePool&, int64_t images, const Workers&);
 
 }  // namespace csnn

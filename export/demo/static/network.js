@@ -14,22 +14,24 @@ const OPTIONS = {
 export class Network {
   /**
    * Takes these of the page's facts: `layers`, with each layer's shape, threshold (a number, a list of its channels' or
-   * null if it never spikes) and the names of its neurons' `states`; `shape`, the input's [C, H, W].
+   * null if it never spikes) and the names of its neurons' `states`; `past`, the shapes of stored outputs of earlier
+   * steps; `shape`, the input's [C, H, W].
    */
-  static async load(model, { layers, shape }) {
+  static async load(model, { layers, past, shape }) {
     const session = await ort.InferenceSession.create(model, OPTIONS);
-    return new Network(session, layers, shape);
+    return new Network(session, layers, past, shape);
   }
 
-  constructor(session, layers, shape) {
-    Object.assign(this, { session, layers, shape });
+  constructor(session, layers, past, shape) {
+    Object.assign(this, { session, layers, past, shape });
     this.names = layers.flatMap(({ states }) => states);
     this.last = Promise.resolve(); // calls run one at a time
   }
 
-  /** The initial states of every layer, all 0. */
+  /** The initial states of every layer, and the stored outputs, all 0. */
   start() {
-    return this.layers.flatMap(({ shape, states }) => states.map(() => zeros(shape)));
+    const states = this.layers.flatMap(({ shape, states }) => states.map(() => zeros(shape)));
+    return [...states, ...this.past.map(zeros)];
   }
 
   /** The membranes from the states, one array for each layer. */

@@ -11,7 +11,7 @@ from configs import CONFIGS
 from hypothesis import given
 from refusals import refusing
 
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided, lr_of, surrogate_of
+from csnn_jax.config import Config, DataConfig, ModelConfig, NodeConfig, TrainConfig, decided, lr_of, surrogate_of
 from csnn_jax.config.job import SCHEMA_VERSION, auto_summary, job_from_json, job_to_json, membranes
 from csnn_jax.errors import UserError
 from csnn_jax.options import from_json, to_json
@@ -94,6 +94,41 @@ def test_default_weight_decay_and_rate_weight():
     assert TrainConfig(optimizer="adamw", weight_decay=0).decay == 0
     assert TrainConfig(rate_target=0.1).rate == (0.1, 10.0)
     assert TrainConfig(rate_target=0.1, rate_weight=0.5).rate == (0.1, 0.5)
+
+
+CYCLE = [
+    NodeConfig("own", "convolution", "image", channels=2, kernel=1),
+    NodeConfig("odd", "convolution", "first@1", channels=2, kernel=1),
+    NodeConfig("first", "leaky", ["own", "odd"]),
+    NodeConfig("flat", "flatten", "first"),
+    NodeConfig("fc", "linear", "flat", channels=10),
+    NodeConfig("last", "leaky", "fc"),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "facts"),
+    [
+        ({}, {"engine": "event"}, ("engine event", "scan", "batch_norm")),
+        ({}, {"microbatch": 64}, ("microbatch 64", "auto", "off", "batch_norm")),
+        ({}, {"init_from": "RUN"}, ("batch_norm", "init_from")),
+        ({"weight_bits": 4}, {}, ("weight_bits 4", "batch_norm", "init_from")),
+        ({"conv_channels": ()}, {}, ("batch_norm", "convolutions")),
+        ({"bias": False}, {}, ("batch_norm", "bias", "conv1")),
+        ({"network": CYCLE}, {}, ("batch_norm", "cycles", "odd")),
+    ],
+    ids=str,
+)
+def test_batch_normalization_is_refused_where_it_has_no_meaning(model, train, facts):
+    Config(ModelConfig(**model), train=TrainConfig(**train))
+    with refusing(UserError, *facts):
+        Config(ModelConfig(**model), train=TrainConfig(**train, batch_norm=True))
+
+
+def test_batch_normalization_takes_the_whole_batch():
+    long = ModelConfig(time_steps=1000)
+    assert decided(Config(long, train=TrainConfig(batch_norm=True))).train.part is None
+    assert TrainConfig(microbatch=128, batch_norm=True).part == 128
 
 
 def test_a_rate_target_allows_one_micro_batch():

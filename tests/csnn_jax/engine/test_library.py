@@ -30,7 +30,7 @@ def compile_library(path, source):
 
 def test_the_library_is_loaded_and_has_limits():
     assert library.failure() is None and library.available()
-    expected = library.Limits(65535, 1024, 4, 12, list(range(1, 8)), [1, 2], resets=["subtract", "zero", "none"])
+    expected = library.Limits(65535, 1024, 4, 12, 64, list(range(1, 8)), [1, 2], resets=["subtract", "zero", "none"])
     assert library.limits() == expected
 
 

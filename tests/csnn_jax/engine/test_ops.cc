@@ -142,6 +142,7 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
       .kernel = kernel.data(),
       .grouped_kernel = grouped.data(),
       .source = csnn::Source::spikes,
+      .leading = s.in,
       .dspikes_in = din.data(),
   };
   csnn::conv_backward(a, images, dkernel.data(), dbias.data(), workers);

@@ -16,7 +16,6 @@ REFUSED = [
     (dict(conv_channels=(8000, 1), hidden=()), ("conv2", 8000, 65535)),
     (dict(pool="sum"), ("pool1", "sum")),
     (dict(pool_size=(2, 7)), ("pool2", "7x7", "2x2")),
-    (dict(pool_after=True), ("pool1", "--pool-after", "--engine scan")),
     (dict(stride=(1, 2)), ("conv2", "stride 1", "stride 2")),
 ]
 

@@ -106,7 +106,7 @@ def test_held_images_count_as_macs_once_and_spikes_as_acs_at_every_step(stack, f
         assert layer["synaptic_operations"] == held * layer["synaptic_operations_first_layer_once"] > 0
 
 
-def test_spikes_of_the_step_before_meet_weights_one_step_later_and_shared_weights_count_once():
+def test_delayed_spikes_meet_weights_later_and_sums_and_shared_weights_count_once():
     nodes = [
         NodeConfig("flat", "flatten", "image"),
         NodeConfig("fc", "linear", "flat", channels=3),
@@ -114,7 +114,7 @@ def test_spikes_of_the_step_before_meet_weights_one_step_later_and_shared_weight
         NodeConfig("one", "one_to_one", "a", channels=3),
         NodeConfig("a", "leaky", ["fc", "rec"]),
         NodeConfig("b", "synaptic", ["fc", "one"]),
-        NodeConfig("out", "linear", "b", channels=2),
+        NodeConfig("out", "linear", ["b", "a@2"], channels=2),
         NodeConfig("c", "leaky", "out"),
     ]
     config = ModelConfig((2, 2, 1), network=nodes, time_steps=3)
@@ -128,11 +128,13 @@ def test_spikes_of_the_step_before_meet_weights_one_step_later_and_shared_weight
     assert (a["parameters"], b["parameters"], c["parameters"]) == (15 + 9, 3, 8)
     assert a["operation"] == "AC and MAC" and b["operation"] == "AC"
     assert a["synaptic_operations"] == 3 * 2 * 3 + 2 * 3 and a["synaptic_operations_first_layer_once"] == 6 + 6
+    assert c["operation"] == "MAC" and c["synaptic_operations"] == 2  # of a's first spike
+    assert found["total"]["past_bytes"] == 2 * 12
     assert b["synaptic_operations"] == 3 and b["dense_macs_per_step"] == 3
     assert (a["dense_macs_per_step"], a["dense_macs_first_layer_once"]) == (12 + 9, 12 + 3 * 9)
     assert (a["membrane_bytes"], b["membrane_bytes"]) == (12, 24)
-    assert found["neurobench"]["SynapticOperations"] == {"Effective_MACs": 18, "Effective_ACs": 9, "Dense": 3 * 30}
-    assert found["energy"]["synapses_nj"] == pytest.approx((6 * 4.6 + 9 * 0.9) / 1000)
+    assert found["neurobench"]["SynapticOperations"] == {"Effective_MACs": 20, "Effective_ACs": 9, "Dense": 3 * 30}
+    assert found["energy"]["synapses_nj"] == pytest.approx((8 * 4.6 + 9 * 0.9) / 1000)
     assert found["energy"]["neurons_nj"] == pytest.approx((3 + 2 * 3 + 2) * 3 * 4.6 / 1000)
 
 

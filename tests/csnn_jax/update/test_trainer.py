@@ -176,8 +176,10 @@ KIND = {
 }
 
 
-def test_a_restored_trainer_continues_bit_for_bit():
-    config = decided(Config(ModelConfig(**SMALL_STACK, **KIND), train=TrainConfig(batch_size=8, init="torch")))
+@pytest.mark.parametrize("changes", [{}, {"batch_norm": True, "ema": 0.8}], ids=str)
+def test_a_restored_trainer_continues_bit_for_bit(changes):
+    train = TrainConfig(batch_size=8, init="torch", **changes)
+    config = decided(Config(ModelConfig(**SMALL_STACK, **KIND), train=train))
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (8, 6, 6, 1), np.uint8), np.arange(8, dtype=np.int32) % 3)
     trainer, other = Trainer(config, split), Trainer(config, split)
@@ -191,8 +193,19 @@ def test_a_restored_trainer_continues_bit_for_bit():
     learned = {name for node in config.model.graph.neurons for name in node.operation.learned}
     for name, value in before.items():
         assert (after[name] != value).any() == (not name.startswith("lif") or name.partition(".")[2] in learned), name
-    for name, value in after.items():
-        np.testing.assert_array_equal(other.tensors()[name], value)
+    for side in (trainer, other):
+        for name, value in after.items():
+            np.testing.assert_array_equal(side.tensors()[name], value)
+        side.roll_back()
+    assert_same(trainer.state, other.state)
+    assert_same(trainer.state.params, trainer.state.last_good)
+
+
+def test_batch_normalization_is_for_one_device():
+    config = decided(Config(SMALL, train=TrainConfig(batch_size=8, batch_norm=True)))
+    split = data.Split(np.zeros((8, 6, 6, 1), np.uint8), np.zeros(8, np.int32))
+    with refusing(UserError, "batch_norm", "one device", 4):
+        Trainer(config, split, devices=4)
 
 
 def test_frames_for_evaluation_may_not_fit_the_training_engine():

@@ -130,7 +130,7 @@ def test_a_bias_in_a_cycle_is_missing_in_snntorchs_first_step(tmp_path, bias):
     side, findings = explain.explained(sides, images, result)
     assert (side, [cause.text for cause in findings[0].causes]) == (
         0,
-        ["no bias of recurrent connections in the first step"],
+        ["no bias of recurrent and delayed connections in the first step"],
     )
     assert findings[0].first and not findings[0].left
 

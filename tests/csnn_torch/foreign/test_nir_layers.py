@@ -35,6 +35,11 @@ def scale(*shape):
     return "Scale", {"scale": (2.0 ** draw.integers(-2, 2, shape) * draw.choice([-1, 1], shape)).astype(np.float32)}
 
 
+def delay(steps, *shape):
+    """A Delay of whole steps of 1 s."""
+    return "Delay", {"delay": np.full(shape, steps, np.float64) if shape else steps}
+
+
 def integrate(**values):
     return "IF", {"r": 1.0, "v_threshold": 1.0, "v_reset": 0.0} | values
 
@@ -208,7 +213,13 @@ def test_a_factor_close_to_a_power_of_two_is_rounded_to_it(read):
 
 
 LAYERS = [
-    ((CONV, ("Delay", {"delay": 1.0})), (2, "`1`", "Conv2d")),
+    ((CONV, ("Threshold", {"threshold": 1.0})), (2, "`1`", "Threshold", "Conv2d", "Delay")),
+    ((CONV, delay(1.5), *LAST), (2, "`1`", "delay", 1.5, 0)),
+    ((CONV, delay(-2), *LAST), (2, "`1`", "delay", -2, 0)),
+    ((CONV, delay(np.nan), *LAST), (2, "`1`", "delay", "nan")),
+    ((CONV, lif(), delay(np.arange(4.0)[:, None, None] * np.ones((8, 8))), THIRD, *LAST), (3, "`2`", "delay", 0, 3)),
+    ((CONV, delay(101), lif(), THIRD, *LAST), ("n0@101",)),
+    ((CONV, lif(), THIRD, *LAST, delay(1)), (8, "`7`", "Delay")),
     ((CONV, lif(), pool(3)), (3, "`2`", "kernel_size")),
     ((CONV, lif(), pool(1)), (3, "`2`", "kernel_size", 1)),
     ((CONV, lif(), pool(2, stride=0)), (3, "`2`", 1, 0)),
@@ -281,6 +292,7 @@ def diagonal(*values):
 SPAN = np.full(8, 1.0)
 IN, OUT = affine(sixteenths(0, 8, 16), sixteenths(1, 8)), affine(sixteenths(2, 8, 8), sixteenths(3, 8))
 BACK, LOOP = affine(sixteenths(4, 8, 8), sixteenths(5, 8)), ("Linear", {"weight": sixteenths(6, 8, 8)})
+OUT_OF_16 = affine(sixteenths(2, 8, 16))
 EIGHT, SYN = filled(8), cuba(**{name: one * SPAN for name, one in cuba()[1].items()})
 TWO = IN, EIGHT, OUT, EIGHT
 GRAPHS = {
@@ -326,6 +338,47 @@ GRAPHS = {
 }
 
 
+FOURS, AVERAGE = conv(sixteenths(2, 4, 4, 3, 3), bias=sixteenths(3, 4)), pool(2, "AvgPool2d")
+ON_FOUR = lif(**{name: np.full((4, 4, 4), value, np.float32) for name, value in lif()[1].items()})
+SMALL = flatten(), affine(sixteenths(4, 20, 16), sixteenths(5, 20)), filled(20)
+BLOCK = CONV, ON_FOUR, FOURS, ON_FOUR
+SUMS = {
+    "a residual layer": (graph(FLAT, *TWO, LOOP, EIGHT, edges="1-4"), {"n4": "n3 n1"}),
+    "scaled alike": (
+        graph(FLAT, *TWO, ("Scale", {"scale": -SPAN / 2}), LOOP, EIGHT, edges="1-4"),
+        {"n5": "n3 n1"},
+    ),
+    "a residual block": (graph((2, 4, 4), *BLOCK, AVERAGE, *SMALL, edges="1-4", out=20), {"n4": "n3 n1"}),
+    "a sum of currents, pooled": (
+        graph((2, 4, 4), CONV, AVERAGE, filled(4, 2, 2), *SMALL, a=CONV, edges="input-a a-1", out=20),
+        {"n1": "n0 a"},
+    ),
+    "flattened, then added": (
+        graph((2, 4, 4), *BLOCK[:2], pool(2), *SMALL, a=AVERAGE, edges="1-a a-3", out=20),
+        {"flatten": "n2 a", "n4": "flatten"},
+    ),
+    "delays of the image, of spikes and of a current": (
+        graph(
+            (2, 4, 4),
+            *(delay(2, 2, 4, 4), CONV, ON_FOUR, FOURS, delay(1, 4, 4, 4), ON_FOUR, AVERAGE, *SMALL),
+            d=delay(3, 4, 4, 4),
+            edges="2-d d-6 input-1",
+            out=20,
+        ),
+        {"n1": "image@2 image", "n5": "n3@1", "n6": "n5 n2@3"},
+    ),
+    "delays in a cycle": (graph(FLAT, *TWO, r=BACK, d=delay(3, 8), edges="1-d d-r r-1"), {"r": "n1@3", "n1": "n0 r"}),
+    "a cycle through a delay that's entered twice": (
+        graph(FLAT, *TWO, a=IN, r=BACK, d=delay(1, 8), edges="input-a a-3 3-r r-d d-1"),
+        {"n3": "n2 a", "n1": "n0 r@1"},
+    ),
+    "a delayed sum in a cycle without a delay": (
+        graph(FLAT, *TWO, LOOP, EIGHT, r=BACK, d=delay(2, 8), edges="3-r r-3 1-d d-4"),
+        {"r": "n3@1", "n4": "n3 n1@2"},
+    ),
+}
+
+
 def fired(config, tensors, x, steps):
     """The spikes of each node of neurons [time, batch, ...]."""
     library = Torch()
@@ -333,19 +386,13 @@ def fired(config, tensors, x, steps):
     return {node.name: np.stack([one.values[node.name] for one in run]) for node in config.graph.neurons}
 
 
-@pytest.mark.parametrize("name", GRAPHS)
-def test_graphs_match_the_definition(tmp_path, name):
-    (nodes, edges), closing, delayed = GRAPHS[name]
+def compared(tmp_path, nodes, edges, closing):
+    """The configuration that's read from a file, whose spikes equal those of NIR's definition."""
     path = write(tmp_path / "net.nir", nodes, edges)
     found = nir_network.read(path, dt=1.0, scale=1.0, time_steps=STEPS)
     config, tensors = found.config, layouts.on_grid(found.config, found.tensors)
     for key, tensor in tensors.items():
         np.testing.assert_array_equal(tensor, found.tensors[key])
-    described = {node.name: node for node in config.network.nodes}
-    assert [f"{one.name} of {one.inputs[0].source.lstrip('n')}" for one in config.graph.recurrent] == (
-        delayed.split(", ") if delayed else []
-    )
-    assert all(described[one.name].inputs[0].endswith("@1") for one in config.graph.recurrent)
     height, width, channels = config.input_shape
     x = torch.randint(0, 3, (9, channels, height, width), generator=torch.Generator().manual_seed(0)).float()
     spikes = fired(config, tensors, x, STEPS)
@@ -357,16 +404,43 @@ def test_graphs_match_the_definition(tmp_path, name):
         assert 0.02 < expected.mean() < 0.98
         ours = spikes[f"n{node}" if node.isdecimal() else node]
         np.testing.assert_array_equal(ours.reshape(expected.shape), expected)
+    return config
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_match_the_definition(tmp_path, name):
+    (nodes, edges), closing, delayed = GRAPHS[name]
+    config = compared(tmp_path, nodes, edges, closing)
+    described = {node.name: node for node in config.network.nodes}
+    assert [f"{one.name} of {one.inputs[0].source.lstrip('n')}" for one in config.graph.recurrent] == (
+        delayed.split(", ") if delayed else []
+    )
+    assert all(described[one.name].inputs[0].endswith("@1") for one in config.graph.recurrent)
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_and_delays_match_the_definition(tmp_path, name):
+    (nodes, edges), inputs = SUMS[name]
+    config = compared(tmp_path, nodes, edges, ["r-3"] if "without" in name else [])
+    assert {node: " ".join(map(str, config.graph[node].inputs)) for node in inputs} == inputs
 
 
 @pytest.mark.parametrize(
     ("parts", "facts"),
     [
-        (graph(FLAT, *TWO, r=BACK, edges="3-r r-0"), ("`0`", "Affine", "`r`")),
+        (graph(FLAT, *TWO, r=affine(sixteenths(4, 16, 8)), edges="3-r r-0"), ("`0`", "Affine")),
         (graph(FLAT, *TWO, r=affine(sixteenths(0, 7, 8)), edges="1-r r-1"), ("`1`", "7", "8")),
         (graph(FLAT, *TWO, r=BACK, edges="1-r r-1 r-3"), ("`1`", "cycle", "r")),
         (graph(FLAT, *TWO, a=lif(tau=2.0, r=1.0), b=LOOP, edges="0-a a-b b-3"), ("`0`",)),
-        (graph(FLAT, *TWO, a=EIGHT, edges="0-a a-2"), ("`2`", "Affine", "`1` and `a`")),
+        (graph(FLAT, *TWO, a=affine(sixteenths(0, 7, 8)), b=filled(7), edges="1-a a-b b-2"), ("`2`", 7, 8)),
+        (graph(FLAT, *TWO, a=scale(8), edges="1-a a-2"), ("`2`", "Scale")),
+        (graph(FLAT, *TWO, a=delay(2, 8), b=delay(2, 8), edges="1-a a-2 1-b b-2"), ("n2", "n1@2", "twice")),
+        (graph((2, 4, 4), *BLOCK[:2], AVERAGE, *SMALL, edges="0-2", out=20), ("`2`", "AvgPool2d", "spikes")),
+        (
+            graph(FLAT, affine(sixteenths(0, 16, 16)), filled(16), OUT_OF_16, EIGHT, edges="input-2"),
+            ("2", "n1", "image", 256, "divided_by"),
+        ),
+        (graph(FLAT, *TWO, d=delay(1, 8), s=scale(8), edges="s-d d-s 1-s s-2"), ("cycle", "neurons")),
         (graph(FLAT, *TWO, a=filled(16), b=IN, edges="input-a a-b b-3"), ("`a`", "LIF")),
         (graph((2, 4, 4), CONV, lif(), flatten(), affine(sixteenths(4, 8, 64)), lif(), edges="1-1"), ("`1`", "LIF")),
     ],

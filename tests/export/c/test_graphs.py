@@ -99,6 +99,37 @@ def at_rest(**fields: Any) -> ModelConfig:
     )
 
 
+def residual(pool: str, after: bool = False, **fields: Any) -> ModelConfig:
+    """Sums of spikes, of pools and of both, and 1x1 convolutions of sums."""
+    shape = {"input_shape": (16, 18, 2), "conv_channels": (6, 6, 6, 9), "hidden": (), "num_classes": 5}
+    fields = {"residual": ("conv2", "conv3", "conv4"), "pool": pool, "pool_after": after, **shape, **fields}
+    return ModelConfig(**fields, time_steps=STEPS)
+
+
+def delays(**fields: Any) -> ModelConfig:
+    """Sums with delays of spikes, pools and flattened features, of different grids, before and after overwriting."""
+    return graph(
+        conv("conv1", "image"),
+        conv("again", "lif1@2 lif1@1", bias=False),
+        node("lif1", "leaky", "conv1 again", beta=0.9),
+        node("most", "max_pool", "lif1 lif1@1 lif1@3"),
+        node("mean", "avg_pool", "lif1 lif1@2"),
+        conv("conv2", "most mean@2 mean"),
+        conv("back", "lif2@2 lif2@1", bias=False),
+        node("both", "avg_pool", "conv1 again", size=2),
+        node("lif2", "leaky", "conv2 back both", threshold=2.0, reset="zero"),
+        node("flat", "flatten", "lif2 lif2@1"),
+        linear("fc1", "flat flat@3", 9),
+        linear("rec3", "lif3@2", 9, bias=False),
+        node("one3", "one_to_one", "lif3@1 lif3@3", channels=9),
+        node("lif3", "leaky", "fc1 rec3 one3", separate=True),
+        linear("fc2", "lif3 lif3@4", 4),
+        linear("last", "answer@1 answer@2", 4),
+        node("answer", "leaky", "fc2 last"),
+        **fields,
+    )
+
+
 NETWORKS = {
     "leaky, both layers": chain("fc1", "fc2", beta=0.9),
     "one weight for each neuron, zero": chain("fc1:one", "fc2", reset="zero", encoding="rate"),
@@ -113,6 +144,13 @@ NETWORKS = {
     "convolutions, 4 bits": convolutions(weight_bits=4),
     "convolutions, 8 bits, counts": convolutions(weight_bits=8, scale=1.0, input_bits=3),
     "at rest": at_rest(),
+    "residual, maxima, 4 bits": residual("max", weight_bits=4),
+    "residual, averages": residual("avg", encoding="rate"),
+    "residual, averages after, 8 bits": residual("avg", after=True, weight_bits=8),
+    "residual, sums after": residual("sum", after=True, threshold=2.0),
+    "residual, strides": residual("none", stride=(1, 2, 1, 2), padding="same", threshold=2.0),
+    "delays": delays(),
+    "delays, 3 bits, latency": delays(weight_bits=3, encoding="latency"),
 }
 
 
@@ -132,7 +170,7 @@ def drawn(config: ModelConfig, seed: int) -> Tensors:
 
 
 def random_network(seed: int) -> ModelConfig:
-    """Convolutions and linear layers with random edges, neurons and bits."""
+    """Convolutions and linear layers with random edges, sums, delays, neurons and bits."""
     rng = np.random.default_rng(seed)
     convolutions, linears = rng.integers(0, 3), rng.integers(1, 4)
     nodes, layers = list[NodeConfig](), convolutions + linears
@@ -148,10 +186,13 @@ def random_network(seed: int) -> ModelConfig:
         for number, source in enumerate(sources):
             currents.append(f"from{layer}_{number}")
             bias = bool(rng.random() < 0.5)
+            of_image = source == "image" or int(source[3]) < convolutions
+            if source != "image" and rng.random() < 0.4:
+                source += f" {source[:4]}@{rng.integers(2, 4)}"
             if wide:
                 nodes.append(conv(currents[-1], source, bias=bias))
                 continue
-            if source == "image" or int(source[3]) < convolutions:
+            if of_image:
                 nodes.append(node(f"flat{layer}_{number}", "flatten", source))
                 source = nodes[-1].name
             elif rng.random() < 0.4:
@@ -199,7 +240,9 @@ def test_every_state_is_torchs(tmp_path, name, compiler):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("name", ["feedback", "convolutions, 4 bits", "three layers, 4 bits", "at rest"])
+@pytest.mark.parametrize(
+    "name", ["feedback", "convolutions, 4 bits", "at rest", "residual, maxima, 4 bits", "residual, averages", "delays"]
+)
 def test_sanitizers_find_nothing(tmp_path, name, compiler):
     config, tensors, x = case(name)
     program.write_sources(tmp_path, config, tensors)
@@ -211,7 +254,7 @@ def test_sanitizers_find_nothing(tmp_path, name, compiler):
     np.testing.assert_array_equal(found, summed(output(config, *trace)).numpy())
 
 
-@pytest.mark.parametrize("name", ["feedback", "feedback, 8 bits", "convolutions", "three layers, 4 bits"])
+@pytest.mark.parametrize("name", ["feedback, 8 bits", "convolutions", "three layers, 4 bits", "delays"])
 def test_the_stated_memory_is_correct(tmp_path, name):
     config, tensors, _ = case(name)
     program.write_sources(tmp_path, config, tensors)
@@ -229,13 +272,16 @@ def test_the_stated_memory_is_correct(tmp_path, name):
             (conv("one", "image"), node("pool-1", "max_pool", "one"), node("conv", "max_pool", "pool-1", size=2)),
             ("conv", "pool-1"),
         ),
+        ((conv("one", "image"), conv("two", "image"), node("conv", "max_pool", "one two")), ("conv", "one")),
+        ((conv("conv", "image image@2"),), ("conv", "image@2")),
+        ((conv("conv", "image"), node("lif", "leaky", "conv conv@2"), conv("next", "lif")), ("lif", "conv@2")),
     ],
-    ids=["a pooled image", "a pool of a pool"],
+    ids=["a pooled image", "a pool of a pool", "a maximum of a sum", "a delayed image", "a delayed current"],
 )
-def test_pools_that_c_lacks_are_refused_by_name(tmp_path, nodes, names):
+def test_what_c_lacks_is_refused_by_name(tmp_path, nodes, names):
     config = graph(
         *nodes,
-        node("last", "leaky", "conv"),
+        node("last", "leaky", nodes[-1].name),
         node("flat", "flatten", "last"),
         linear("fc", "flat", 3),
         node("answer", "leaky", "fc"),

@@ -1,5 +1,6 @@
 """Recurrent and branched networks as NIR: snnTorch's importer and our reader give the same membranes, or a refusal."""
 
+import nir_definition
 import numpy as np
 import pytest
 import torch
@@ -7,13 +8,14 @@ from refusals import assert_line
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.nodes import NodeConfig
+from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import layouts
 from csnn_jax.window import Trace, joined
 from csnn_torch.foreign import nir_network
 from csnn_torch.library import Torch
-from csnn_torch.programs import PROGRAMS
+from csnn_torch.programs import PROGRAMS, definition
 from export.graphs import nir_graph
-from export.parts.nir import run
+from export.parts.nir import run, run_defined
 
 pytestmark = pytest.mark.numeric
 
@@ -66,6 +68,18 @@ NETWORKS = {
         NodeConfig("conv", "convolution", "image", channels=3, kernel=3, padding=1),
         NodeConfig("rec", "convolution", "lif1@1", channels=3, kernel=3, padding=1),
         *(leaky("lif1", "conv", "rec"), NodeConfig("flat", "flatten", "lif1"), linear("fc2", "flat", 3), LAST),
+    ),
+    "a residual layer": network(
+        *(FLAT, IN, leaky("lif1", "fc1"), linear("fc2", "lif1", 8), leaky("lif2", "fc2")),
+        *(linear("fc3", ("lif1", "lif2"), 3), leaky("lif3", "fc3")),
+    ),
+    "residual blocks": chain(
+        **{"input_shape": (8, 8, 1), "conv_channels": (3, 3, 5), "pool": ("avg", "none", "sum")},
+        **{"residual": ("conv2", "conv3"), "hidden": ()},
+    ),
+    "residual blocks of pooled spikes": chain(
+        **{"input_shape": (8, 8, 1), "conv_channels": (3, 3, 5), "pool": ("avg", "avg", "none"), "pool_after": True},
+        **{"residual": ("conv2", "conv3"), "hidden": (), "threshold": 0.25},
     ),
     "nodes in another order": network(*reversed(BACK), linear("back", "lif2@1", 8)),
 }
@@ -125,17 +139,65 @@ def test_recurrence_matters():
 
 
 SEPARATE = leaky("lif1", "fc1", "back", separate=True)
+DELAYED = {
+    "a delay outside cycles": network(FLAT, IN, leaky("lif1", "fc1"), linear("fc2", "lif1@1", 3), LAST),
+    "a delay elsewhere": network(*BACK[:3], linear("fc2", "lif1@1", 3), LAST, linear("back", "lif2", 8)),
+    "an image, spikes and a current": network(
+        *(
+            NodeConfig("conv", "convolution", ("image", "image@2"), channels=3, kernel=3, padding=1),
+            leaky("lif1", "conv"),
+        ),
+        *(NodeConfig("pool", "avg_pool", ("lif1", "lif1@4")), NodeConfig("flat", "flatten", "pool@1")),
+        *(
+            linear("fc1", "flat", 8),
+            leaky("lif2", "fc1", "fc1@2"),
+            linear("fc2", "lif2", 3),
+            linear("back", "lif3@3", 3),
+        ),
+        leaky("lif3", "fc2", "back"),
+    ),
+    "a cycle entered twice": network(
+        *(FLAT, IN, leaky("lif1", "fc1", "back@1"), OUT, linear("skip", "flat", 3), leaky("lif2", "fc2", "skip")),
+        linear("back", "lif2", 8),
+    ),
+    "a shared recurrent layer": network(
+        *(FLAT, IN, leaky("lif1", "fc1", "back"), linear("fc2", "lif1", 8), leaky("lif2", "fc2", "back")),
+        *(linear("back", "lif1@1", 8), linear("fc3", "lif2", 3), leaky("lif3", "fc3")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DELAYED)
+def test_delays_come_back(tmp_path, name):
+    config, path = DELAYED[name], tmp_path / "network.nir"
+    tensors, x = firing(config)
+    assert nir_graph.reason_against(config, tensors) is None
+    nir_graph.write(path, config, tensors)
+    found = nir_network.read(str(path))
+    back = traced(found.config, layouts.on_grid(found.config, found.tensors), x)
+    ours = traced(config, tensors, x)
+    for node, states in ours.states.items():
+        assert torch.equal(states[MEMBRANE], back.states[node][MEMBRANE])
+        graph = config.graph
+        assert {*graph.reads(graph[node])} == {*found.config.graph.reads(found.config.graph[node])}
+    for spikes, expected in zip(run_defined(path, config, x, STEPS), ours.spikes.values(), strict=True):
+        assert torch.equal(spikes, expected)
+    graph = nir_graph.read(path)
+    nodes = {key: (type(node).__name__, stored(node)) for key, node in graph.nodes.items()}
+    theirs = nir_definition.run_graph(nodes, graph.edges, [], x, STEPS, definition.DT)
+    for node, spikes in ours.spikes.items():
+        (expected,) = (one for key, one in theirs.items() if key.endswith(f"_{node}"))
+        np.testing.assert_array_equal(spikes, expected)
+
+
+def stored(node):
+    """A node's arrays and numbers."""
+    return {key: value for key, value in vars(node).items() if isinstance(value, (np.ndarray, int, float, str))}
+
+
 REFUSED = {
     "separate": (network(*BACK[:2], linear("back", "lif1@1", 8), SEPARATE, OUT, LAST), ("lif1", "one by one")),
     "deduct": (network(FLAT, IN, leaky("lif1", "fc1", reset="deduct"), OUT, LAST), ("deduct", "lif1")),
-    "a delay outside cycles": (
-        network(FLAT, IN, leaky("lif1", "fc1"), linear("fc2", "lif1@1", 3), LAST),
-        ("fc2", "lif1@1", "delays"),
-    ),
-    "a delay elsewhere": (
-        network(*BACK[:3], linear("fc2", "lif1@1", 3), LAST, linear("back", "lif2", 8)),
-        ("delays", "lif1@1"),
-    ),
     "a bias that no other layer takes": (
         network(
             *(FLAT, linear("fc1", "flat", 8, bias=False), leaky("lif1", "fc1", "back"), OUT, LAST),

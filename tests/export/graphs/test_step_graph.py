@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from backends import written
-from export_networks import FLAT, GRAPH, RECURRENT, changed, firing
+from export_networks import DELAYED, FLAT, GRAPH, RECURRENT, RESIDUAL, changed, firing
 from networks import network
 from onnx import numpy_helper
 
@@ -19,8 +19,11 @@ from export.proof.equality import equality, problems, windows
 from export.proof.runners import onnx_runner, reference_runner, torch_runner
 
 PLAIN = {"Conv", "MaxPool", "AveragePool", "Flatten", "Gemm", "Greater", "Cast", "Mul", "Add", "Sub", "Sum"}
-GRAPHS = ["recurrent", "recurrent synaptic", "graph"]
-
+graphs = pytest.mark.parametrize(
+    "config",
+    [RECURRENT, replace(RECURRENT, neuron="synaptic"), GRAPH, RESIDUAL, DELAYED],
+    ids=["recurrent", "recurrent synaptic", "graph", "residual", "delayed"],
+)
 structures = pytest.mark.parametrize(
     "name",
     [
@@ -63,6 +66,9 @@ def test_a_convolutions_result_is_added_by_a_sum_which_no_runtime_fuses_into_it(
     convolutions = {node.output[0] for node in nodes if node.op_type == "Conv"}
     adders = [node.op_type for node in nodes if convolutions & {*node.input}]
     assert adders == ["Sum"] * len(convolutions)
+    nodes = firing(DELAYED).models["step.onnx"].graph.node
+    convolutions = {node.output[0] for node in nodes if node.op_type == "Conv"}
+    assert {node.op_type for node in nodes if convolutions & {*node.input}} == {"Sum", "Identity"}
 
 
 @pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (21, 10)])
@@ -88,7 +94,7 @@ def test_a_membrane_at_the_threshold_does_not_fire():
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("bits", [None, 2, 4, 8])
-@pytest.mark.parametrize("config", [RECURRENT, replace(RECURRENT, neuron="synaptic"), GRAPH], ids=GRAPHS)
+@graphs
 def test_graphs_have_the_membranes_of_torch(config, bits):
     """In ONNX Runtime with weights made floats once or at every call, and in onnx's evaluator."""
     made = firing(replace(config, weight_bits=bits))
@@ -100,13 +106,16 @@ def test_graphs_have_the_membranes_of_torch(config, bits):
     assert problems("it", comparison) == [] and sums["different_counts"] == 0 < sums["counts"]
 
 
-@pytest.mark.parametrize("config", [RECURRENT, replace(RECURRENT, neuron="synaptic"), GRAPH], ids=GRAPHS)
+@graphs
 def test_layers_of_a_graph_are_numbered_in_its_order_and_no_name_is_used_twice(config):
     made = firing(config)
     model = made.models["step.onnx"]
     layers = json.loads(onnx_file.metadata_of(model)["layers"])
     assert [layer["neurons"] for layer in layers] == [node.name for node in config.graph.neurons]
     states = [f"{s}{i}" for i, n in enumerate(config.graph.neurons, 1) for s in n.operation.kind.states]
+    if config is DELAYED:
+        longest = {"image": 2, "conv1": 1, "lif1": 3, "mean": 2, "lif2": 2, "flat": 2, "mem": 3 + 1}
+        states += [f"{name}@{delay}" for name, most in longest.items() for delay in range(1, most + 1)]
     assert [value.name for value in model.graph.input] == ["image", *states]
     assert [value.name for value in model.graph.output] == ["spikes", *(f"{state}_next" for state in states)]
     for graph in (model.graph, *onnx_file.graphs(made.models["sequence.onnx"].graph)):

@@ -63,13 +63,13 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
   }
 }
 
-// Copies to [height, width, in], without the zeros around it.
-static void copy_inside(const Shape& s, const float* padded, float* inside) {
+// Copies the first `channels` to [height, width, channels], without the zeros around it.
+static void copy_inside(const Shape& s, int64_t channels, const float* padded, float* inside) {
   const int64_t wide = s.padded_width(), grid = s.padded_height() * wide * lanes;
   for (int64_t y = 0; y < s.height; y++)
     for (int64_t x = 0; x < s.width; x++)
-      for (int64_t g = 0; g < s.in / lanes; g++)
-        store(inside + (y * s.width + x) * s.in + g * lanes,
+      for (int64_t g = 0; g < channels / lanes; g++)
+        store(inside + (y * s.width + x) * channels + g * lanes,
               load(padded + g * grid + ((y + s.padding) * wide + x + s.padding) * lanes));
 }
 
@@ -193,7 +193,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
       store(dbias + c, load(dbias + c) + total);
     }
     if (a.source == Source::data) continue;
-    for (int64_t g = 0; g < s.in / lanes; g++) {
+    for (int64_t g = 0; g < a.leading / lanes; g++) {
       const uint8_t* reaches = settled ? constant.reaches + g * cells.count : nullptr;
       spread<K, P>(s, cells, count, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches,
                    scratch.dspikes + g * grid);
@@ -202,8 +202,8 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
       with_surrogate(a.surrogate_in,
                      [&]<Surrogate kind>() { take_step<kind>(constant, t, scratch.dspikes, a.lif.slope); });
     } else {
-      copy_inside(s, scratch.dspikes, a.dspikes_in + step_at * s.inputs());
-      memset(scratch.dspikes, 0, s.in / lanes * grid * sizeof(float));
+      copy_inside(s, a.leading, scratch.dspikes, a.dspikes_in + step_at * s.height * s.width * a.leading);
+      memset(scratch.dspikes, 0, a.leading / lanes * grid * sizeof(float));
     }
   }
   if (!is_constant) return;
@@ -244,6 +244,7 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   assert(s.valid() && a.lif.time > 0 && a.lif.count == s.neurons() && image >= 0 && scratch_memory);
   assert(a.product.inner % lanes == 0 && (a.product.inner > 0) == !a.lif.dspikes);
   assert(a.source != Source::constant || a.surrogate_in != Surrogate::given);
+  assert(a.leading == s.in || (a.source != Source::constant && 0 <= a.leading && a.leading < s.in));
   const int64_t pixels = s.padded_height() * s.padded_width();
   Memory memory{scratch_memory};
   Scratch scratch{};

@@ -17,6 +17,8 @@ CSNN_KERNEL(int64_t, conv_backward_scratch, const ConvBackward&)
 // Adds the image's contribution to dkernel [in, out / 16, k, k, 16] and dbias [out].
 CSNN_KERNEL(void, conv_backward, const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias)
 CSNN_KERNEL(int64_t, count_spikes, const uint16_t* bits, int64_t words)
+CSNN_KERNEL(void, pool_spikes, const SpikePool&, int64_t image)
+CSNN_KERNEL(void, pool_backward, const SpikePool&, int64_t image)
 // out [rows, columns] = left [rows, inner] @ right [inner, columns], columns a multiple of 16.
 CSNN_KERNEL(void, multiply_matrices, int64_t rows, const float* left, const float* right, int64_t inner,
             int64_t columns, float* out, int64_t out_stride)

@@ -1,0 +1,201 @@
+"""Times training and inference of a residual network in both engines and in snnTorch; prints JSON.
+
+    python benchmarks/residual.py > results/residual.json
+
+The network classifies MNIST: a convolution and three residual blocks (two that add their input's spikes, and one that
+pools, doubles the channels and adds a current through a 1x1 convolution of the pooled sum), then a linear layer. It has
+25 time steps, as many as snnTorch's first tutorial on training, and batches of 128. It's trained first, so spikes are
+as sparse as in use. snnTorch's side is the loop of its tutorials, in torch's usual layout and with channels last. A
+training step computes the loss, all gradients and an update of Adam; sides take turns in one process after a warm-up,
+and times are medians. All sides run the trained weights, which are on grids, so output spikes are compared.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import snntorch as snn
+import torch
+from flax import nnx
+from snntorch import functional
+from torch import nn
+
+import csnn_jax
+from csnn_jax import ce_rate, data, machine
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.data import Split
+from csnn_jax.engine import event, process, scan
+from csnn_jax.network.model import CSNN, tensors, with_rounded_weights
+
+BATCH, RATE = 128, 0.002
+NETWORK = ModelConfig(
+    conv_channels=(32, 32, 32, 64),
+    pool=("max", "none", "none", "max"),
+    residual=("conv2", "conv3", "conv4"),
+    hidden=(),
+    time_steps=25,
+    surrogate="atan",
+)
+Side = Callable[[], np.ndarray]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--iterations", type=int, default=400, help="of training, before anything is measured")
+    parser.add_argument("--turns", type=int, default=7)
+    options = parser.parse_args()
+    process.set_up("float32")
+    trained, accuracy = train(options.iterations)
+    test = data.load("mnist", (28, 28, 1)).test
+    images, labels = test.images[:BATCH], test.labels[:BATCH]
+    training, inference = dict[str, Side](), dict[str, Side]()
+    for name, engine in (("event engine", event), ("scan engine", scan)):
+        training[name], inference[name] = jax_sides(engine, trained, images, labels)
+    for name, layout in (("snnTorch", torch.contiguous_format), ("snnTorch, channels last", torch.channels_last)):
+        training[name], inference[name] = torch_sides(layout, trained, images, labels)
+    spikes = {name: side() for name, side in training.items()}
+    result = {
+        "command": "python benchmarks/residual.py",
+        "commit": machine.commit(),
+        **machine.describe(),
+        "time_steps": NETWORK.time_steps,
+        "batch_size": BATCH,
+        "iterations_before": options.iterations,
+        "accuracy": accuracy,
+        "densities": densities(trained, images),
+        "output_spikes_that_differ": {
+            name: int((value != spikes["event engine"]).sum()) for name, value in spikes.items()
+        },
+        "training": compared(training, options.turns),
+        "inference": compared(inference, options.turns),
+    }
+    print(json.dumps(result, indent=1))
+
+
+def train(iterations: int) -> tuple[CSNN, float]:
+    """The network after some iterations, with rounded weights, and its accuracy on the test set."""
+    mnist = data.load("mnist", (28, 28, 1))
+    epochs, left = divmod(iterations * BATCH, len(mnist.train.labels) // BATCH * BATCH)
+    used = len(mnist.train.labels) if epochs else left
+    settings = TrainConfig(epochs=max(1, epochs), batch_size=BATCH, lr=RATE, engine="event", init="torch")
+    first = Split(mnist.train.images[:used], mnist.train.labels[:used])
+    trained = csnn_jax.fit(Config(NETWORK, train=settings), first, mnist.test, log=None)
+    return with_rounded_weights(trained.model), round(trained.evaluate(mnist.test).accuracy, 4)
+
+
+def densities(model: CSNN, images: np.ndarray) -> dict[str, float]:
+    """The fraction of each layer's neurons that spike per step."""
+    shares = jax.jit(lambda x: event.forward_with_densities(model, x)[1])(images)
+    names = [node.name for node in model.config.graph.neurons]
+    return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
+
+
+def jax_sides(engine: ModuleType, model: CSNN, images: np.ndarray, labels: np.ndarray) -> tuple[Side, Side]:
+    """A training step and an inference pass, both of which return the output spikes."""
+    graph, params = nnx.split(model)
+    adam = optax.adam(RATE)
+
+    def loss(params: Any, x: Any, labels: Any) -> Any:
+        spikes, _ = engine.forward_with_densities(nnx.merge(graph, params), x)
+        return ce_rate(spikes, labels), spikes
+
+    def step(params: Any, state: Any, x: Any, labels: Any) -> Any:
+        gradients, spikes = jax.grad(loss, has_aux=True)(params, x, labels)
+        changes, state = adam.update(gradients, state)
+        return optax.apply_updates(params, changes), state, spikes
+
+    update, run = scan.jit(step), scan.jit(lambda params, x: engine.forward(nnx.merge(graph, params), x)[1])
+    operands = jax.device_put((params, adam.init(params), jnp.asarray(images), jnp.asarray(labels)))
+    return (
+        lambda: np.asarray(jax.block_until_ready(update(*operands))[2]),
+        lambda: np.asarray(run(operands[0], operands[2])),
+    )
+
+
+class Tutorial(nn.Module):
+    """The network as a user of snnTorch writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
+        self.conv2 = nn.Conv2d(32, 32, 3, padding=1)
+        self.conv3 = nn.Conv2d(32, 32, 3, padding=1)
+        self.conv4, self.res4 = nn.Conv2d(32, 64, 3, padding=1), nn.Conv2d(32, 64, 1)
+        self.fc1 = nn.Linear(64 * 7 * 7, 10)
+        self.pool = nn.MaxPool2d(2)
+        for layer in range(1, 6):
+            self.add_module(f"lif{layer}", snn.Leaky(beta=0.5, spike_grad=snn.surrogate.atan()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        neurons = [self.get_submodule(f"lif{layer}") for layer in range(1, 6)]
+        membranes, output = [one.init_leaky() for one in neurons], []
+        for _ in range(NETWORK.time_steps):
+            first, membranes[0] = neurons[0](self.pool(self.conv1(x)), membranes[0])
+            second, membranes[1] = neurons[1](self.conv2(first), membranes[1])
+            second = second + first
+            third, membranes[2] = neurons[2](self.conv3(second), membranes[2])
+            third = third + second
+            current = self.pool(self.conv4(third)) + self.res4(self.pool(third))
+            fourth, membranes[3] = neurons[3](current, membranes[3])
+            last, membranes[4] = neurons[4](self.fc1(fourth.flatten(1)), membranes[4])
+            output.append(last)
+        return torch.stack(output)
+
+
+def torch_sides(layout: Any, model: CSNN, images: np.ndarray, labels: np.ndarray) -> tuple[Side, Side]:
+    """The same in snnTorch, with a memory layout."""
+    network = Tutorial()
+    names = network.state_dict()
+    values = {name: torch.tensor(np.asarray(value)) for name, value in tensors(model).items() if name in names}
+    missing, unexpected = network.load_state_dict(values, strict=False)
+    assert not unexpected and all("lif" in name for name in missing), missing
+    network = network.to(memory_format=layout)
+    x = torch.tensor(images.transpose(0, 3, 1, 2) / np.float32(256)).contiguous(memory_format=layout)
+    targets, loss_of = torch.tensor(labels.astype(np.int64)), functional.ce_rate_loss()
+    initial = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def step() -> np.ndarray:
+        network.load_state_dict(initial)  # a step from the trained weights, as on the other sides
+        adam = torch.optim.Adam(network.parameters(), lr=RATE)
+        spikes = network(x)
+        loss_of(spikes, targets).backward()
+        adam.step()
+        return spikes.detach().numpy()
+
+    def run() -> np.ndarray:
+        network.load_state_dict(initial)
+        with torch.no_grad():
+            return network(x).numpy()
+
+    return step, run
+
+
+def compared(sides: dict[str, Side], turns: int) -> dict[str, Any]:
+    """Median seconds of each side, and how many times as fast as the faster of snnTorch's the engines are."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(turns + 1):
+        for name, side in sides.items():
+            began = time.perf_counter()
+            side()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    fastest = min(value for name, value in medians.items() if name.startswith("snnTorch"))
+    return {
+        "seconds": {name: round(value, 4) for name, value in medians.items()},
+        "times_as_fast_as_snntorch": {
+            name: round(fastest / value, 2) for name, value in medians.items() if "engine" in name
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Sums, delays and pools of spikes, and sums of currents, on the event engine equal the scan engine's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from refusals import refusing
+
+from csnn_jax import NodeConfig
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import batches
+from csnn_jax.engine import event, scan
+from csnn_jax.engine.library import Unsupported
+from csnn_jax.network.model import CSNN
+
+pytestmark = pytest.mark.numeric
+
+SHAPE, STEPS, BATCH = (7, 6, 2), 6, 3
+
+
+def conv(name: str, inputs: Any, channels: int = 5, kernel: int = 3, **settings: Any) -> NodeConfig:
+    fields = {"channels": channels, "kernel": kernel, "padding": kernel // 2} | settings
+    return NodeConfig(name, "convolution", inputs, **fields)
+
+
+def lif(name: str, inputs: Any, **settings: Any) -> NodeConfig:
+    return NodeConfig(name, "leaky", inputs, **{"beta": 0.75} | settings)
+
+
+def linear(name: str, inputs: Any, channels: int = 3, **settings: Any) -> NodeConfig:
+    return NodeConfig(name, "linear", inputs, channels=channels, **settings)
+
+
+def node(name: str, operation: str, inputs: Any, **settings: Any) -> NodeConfig:
+    return NodeConfig(name, operation, inputs, **settings)
+
+
+def ending(inputs: Any) -> list[NodeConfig]:
+    return [
+        node("flat", "flatten", inputs),
+        linear("fc", "flat"),
+        lif("out", "fc", threshold=0.25, learn=["beta", "threshold"]),
+    ]
+
+
+START = [conv("c1", "image"), lif("l1", "c1", learn=["threshold"]), conv("c2", "l1"), lif("l2", "c2")]
+NETWORKS = {
+    "sums and delays": [
+        *(conv("c1", "image"), lif("l1", "c1", learn=["threshold"])),
+        *(conv("c2", ["l1", "l1@1", "l1@3", "l1@6"]), lif("l2", "c2"), conv("c3", ["l2@2", "l1"]), lif("l3", "c3")),
+        *ending(["l3", "l2"]),
+    ],
+    "maxima of sums": [
+        *START,
+        node("p", "max_pool", ["l2", "l1", "l1@1"], size=3, stride=1),
+        node("q", "max_pool", ["p", "p@2"]),
+        *ending("q"),
+    ],
+    "averages and sums": [
+        *START,
+        node("p", "avg_pool", ["l2", "l1@2"]),
+        *(conv("c3", "p"), lif("l3", "c3"), conv("c4", ["p", "l3"]), lif("l4", "c4"), node("q", "sum_pool", "l4")),
+        *ending("q"),
+    ],
+    "currents": [
+        *START,
+        *(
+            conv("c3", "l2", kernel=5),
+            conv("r3", ["l1", "l2@1"], kernel=1),
+            conv("s3", "l1@2"),
+            lif("l3", ["c3", "r3", "s3"]),
+        ),
+        *ending("l3"),
+    ],
+    "pooled currents": [
+        *(conv("c0", "image"), conv("k0", "image", kernel=5), lif("l1", ["c0", "k0"])),
+        *(conv("c2", "l1", 6), node("pc", "max_pool", "c2"), node("ps", "max_pool", "l1"), conv("r", "ps", 6, 1)),
+        *(lif("l2", ["pc", "r"]), conv("c3", "l2"), node("pa", "avg_pool", "c3"), node("pb", "avg_pool", "l2")),
+        *(conv("r3", "pb", kernel=1), lif("l3", ["pa", "r3"])),
+        *ending("l3"),
+    ],
+    "linear layers": [
+        *(conv("c1", "image"), lif("l1", "c1"), node("flat", "flatten", "l1")),
+        *(linear("fa", ["flat", "flat@2"], 9), lif("la", "fa"), node("one", "one_to_one", "la@1", channels=9)),
+        *(linear("fb", "la", 9), lif("lb", ["fb", "one"]), linear("fc", ["lb", "la"]), linear("fd", "flat")),
+        *(linear("rec", "out@1", bias=False), lif("out", ["fc", "fd", "rec"], threshold=0.25)),
+    ],
+}
+
+
+def made(nodes: Sequence[NodeConfig], **fields: Any) -> CSNN:
+    """A network whose layers spike, with weights of a seed."""
+    settings = {"time_steps": STEPS, "surrogate": "atan", "slope": 1.0, "num_classes": 3} | fields
+    model = CSNN(ModelConfig(input_shape=SHAPE, network=nodes, **settings), 1)
+    for own in model.weights.values():
+        own.kernel = nnx.Param(3 * own.kernel[...] + 0.03)
+    return model
+
+
+def compare(model: CSNN, x: np.ndarray, drops: bool = False) -> None:
+    """Checks membranes and spikes for equality, and gradients of outputs and densities within a bound."""
+    graph, params = nnx.split(model)
+    masks = batches.dropout_masks(model.config, 0.5, 0, 0, BATCH) if drops else ()
+    dropout = scan.Dropout(tuple(map(jnp.asarray, masks)), 2.0) if drops else None
+
+    def run(engine: Any) -> Any:
+        def loss(params: Any, x: Any) -> Any:
+            output, densities = engine.forward_with_densities(nnx.merge(graph, params), x, dropout=dropout)
+            weights = np.random.default_rng(0).normal(size=output.shape).astype(np.float32)
+            return (weights * output).sum() + (densities**2).sum()
+
+        traced = jax.jit(lambda params, x: engine.trace(nnx.merge(graph, params), x)[1])(params, x)
+        return jax.device_get((traced, jax.jit(jax.grad(loss, (0, 1)))(params, x)))
+
+    (ours, found), (theirs, expected) = run(event), run(scan)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert all(spikes.any() for spikes in ours.spikes.values())
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert np.abs(other).max() > 0 and np.abs(one - other).max() <= 2e-5 * np.abs(other).max()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_event_equals_scan(name):
+    image = np.random.default_rng(0).integers(0, 256, (BATCH, *SHAPE)) / np.float32(256)
+    compare(made(NETWORKS[name]), image.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["sums and delays", "linear layers"])
+def test_event_equals_scan_with_counts_and_dropout(name):
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 16, (STEPS, BATCH, *SHAPE)) * (rng.random((STEPS, BATCH, *SHAPE)) < 0.4)
+    compare(made(NETWORKS[name], scale=1.0, input_bits=4), counts.astype(np.float32), drops=True)
+
+
+def test_a_negative_threshold_spikes_before_the_first_step():
+    model = made([*START[:2], conv("c2", "l1@1"), lif("l2", "c2", threshold=2.0), *ending("l2")])
+    model.neurons["l1"].values["threshold"] = nnx.Param(jnp.float32(-0.25))
+    compare(model, np.zeros((BATCH, *SHAPE), np.float32) + np.float32(0.5))
+
+
+REFUSED = {
+    "feedback": ([*START[:2], conv("c2", ["l1", "l2@1"]), lif("l2", "c2"), *ending("l2")], ("c2", "l2@1")),
+    "a delayed current": ([*START[:3], lif("l2", ["c2", "c2@1"]), *ending("l2")], ("l2", "c2@1")),
+    "two pools": (
+        [*START[:3], node("p", "max_pool", "c2"), node("q", "avg_pool", "c2"), lif("l2", ["p", "q"]), *ending("l2")],
+        ("p", "q"),
+    ),
+    "windows that overlap": (
+        [*START, node("p", "avg_pool", "l2", size=2, stride=1), *ending("p")],
+        ("p", "2x2 avg every 1 pixels"),
+    ),
+    "maxima of averages and spikes": (
+        [
+            *START,
+            node("p", "avg_pool", "l2"),
+            conv("c3", "p"),
+            lif("l3", "c3"),
+            node("q", "max_pool", ["l3", "p"]),
+            *ending("q"),
+        ],
+        ("q", "averages"),
+    ),
+    "the image and spikes": ([*START[:2], conv("c2", "l1", 2), lif("l2", "c2"), *ending(["l2", "image"])], ("l2",)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_connections_are_refused_by_name(name):
+    nodes, facts = REFUSED[name]
+    with refusing(Unsupported, *facts):
+        event.forward(made(nodes), np.zeros((BATCH, *SHAPE), np.float32))
