@@ -95,7 +95,7 @@ def delayed():
 BLOCKS = ("--conv-channels", 4, 4, 6, "--hidden", "--residual", "conv2", "conv3", "--pool", "max", "none", "avg")
 
 
-SUMS = {"blocks": BLOCKS, "few bits": (*BLOCKS, "--weight-bits", 4, "--pool-after"), "delays": ()}
+SUMS = {"blocks": BLOCKS, "few bits": (*BLOCKS, "--weight-bits", 5, "--pool-after"), "delays": ()}
 
 
 @pytest.mark.slow
