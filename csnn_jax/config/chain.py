@@ -1,14 +1,11 @@
 """The nodes of a network that flags describe: a chain of blocks, with residual and recurrent connections."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from csnn_jax.config.graph import IMAGE, Edge, Operation
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.neurons.neuron import NEVER, Neurons
-
-if TYPE_CHECKING:  # network.py imports this module
-    from csnn_jax.config.network import ModelConfig
 
 GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
 """Fields with one value for all convolutions or one per convolution."""
@@ -16,8 +13,8 @@ Described = tuple[str, Operation, tuple[Edge, ...]]
 """A node's name, operation and inputs."""
 
 
-def operations(config: "ModelConfig") -> Iterator[Described]:
-    """The nodes in order."""
+def operations(config: Any) -> Iterator[Described]:
+    """The nodes of a `ModelConfig`, in order."""
     neurons, before = _neurons(config), _edges(IMAGE)
     for index in range(1, len(config.conv_channels) + 1):
         nodes, before = _block(config, index, next(neurons), before)
@@ -36,12 +33,12 @@ def operations(config: "ModelConfig") -> Iterator[Described]:
 
 
 def _block(
-    config: "ModelConfig", index: int, layer: Neurons, before: tuple[Edge, ...]
+    config: Any, index: int, layer: Neurons, before: tuple[Edge, ...]
 ) -> tuple[list[Described], tuple[Edge, ...]]:
     """The nodes of a convolutional block, and the nodes whose sum is its output.
 
     Args:
-        config: the network.
+        config: the `ModelConfig`.
         index: the block's number, from 1.
         layer: its neurons.
         before: the nodes whose sum is its input.
@@ -77,8 +74,8 @@ def _edges(*sources: str) -> tuple[Edge, ...]:
     return tuple(map(Edge, sources))
 
 
-def _neurons(config: "ModelConfig") -> Iterator[Neurons]:
-    """The neurons of each layer."""
+def _neurons(config: Any) -> Iterator[Neurons]:
+    """The neurons of each layer of a `ModelConfig`."""
     kind = config.kind
     learned = tuple(name for name in kind.parameters if getattr(config, f"learn_{name}"))
     channels = (*config.conv_channels, *config.hidden, config.num_classes)
