@@ -169,7 +169,7 @@ def web_side(case: Case, side: str) -> np.ndarray:
     thresholds = [parameters[node.name]["threshold"].flatten() for node in case.model.graph.neurons]
     height, width, channels = case.model.input_shape
     facts = {"batch": 10, "frames": frames, "steps": case.model.time_steps, "shape": [channels, height, width]}
-    facts |= {"layers": shapes, "states": case.model.kind.states, "readout": case.model.readout}
+    facts |= {"layers": shapes, "states": reference.state_shapes(case.model), "readout": case.model.readout}
     facts["thresholds"] = [one.expand(shape[0]).tolist() for one, shape in zip(thresholds, shapes, strict=True)]
     (site / "facts.json").write_text(json.dumps(facts))
     shutil.copy(case.bundle / "step.onnx", site)

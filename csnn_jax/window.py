@@ -185,7 +185,8 @@ def start(graph: Graph, zeros: Callable[[Node], Any]) -> Carry:
         for node in graph.neurons
         if isinstance(node.operation, Neurons)
     }
-    return Carry(states, {name: (zeros(graph[name]),) * delay for name, delay in graph.delays.items()})
+    past = {name: tuple(zeros(graph[name]) for _ in range(delay)) for name, delay in graph.delays.items()}
+    return Carry(states, past)  # streams donate each array, so none may come twice
 
 
 def constants(graph: Graph, library: Library, parameters: Parameters, image: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from networks import Network
 from torch import nn
 
 from csnn_jax.data.images import as_floats
-from csnn_jax.engine import scan
+from csnn_jax.engine import event, scan, stages
 from csnn_jax.network.model import from_tensors
 from csnn_jax.runs.equality import differ
 from csnn_torch import model as companion
@@ -40,6 +40,12 @@ def one_thread() -> Iterator[None]:
 def of_scan(one: Network) -> Values:
     graph, parameters = nnx.split(from_tensors(one.config, one.masters))
     run = scan.jit(lambda parameters, x: scan.trace(nnx.merge(graph, parameters), x)[1])
+    return of_trace(one.config, jax.device_get(run(parameters, one.x)).ordered(one.config.graph))
+
+
+def of_event(one: Network) -> Values:
+    graph, parameters = nnx.split(from_tensors(one.config, one.masters))
+    run = scan.jit(lambda parameters, x: event.trace(nnx.merge(graph, parameters), x)[1])
     return of_trace(one.config, jax.device_get(run(parameters, one.x)).ordered(one.config.graph))
 
 
@@ -167,6 +173,8 @@ def problems(seed: int) -> Iterator[str]:
         if kind in ("membrane", "synaptic", "spikes")
     }
     programs = [of_scan, of_numpy, of_torch]
+    if stages.lacking(from_tensors(one.config, one.masters), frames=one.x.ndim == 5) is None:
+        programs.append(of_event)
     kinds = {(node.operation.reset, node.operation.separate) for node in one.config.graph.neurons}
     if not kinds & {("clear", False), ("mute", False)}:  # snnTorch lacks them
         programs.append(of_loop)

@@ -9,6 +9,7 @@ import pytest
 import reference_graph as reference
 import reference_numpy
 import torch
+from drawn_graphs import drawn
 from flax import nnx
 from networks import NETWORKS, Network, network
 from reference_grids import rounded
@@ -19,6 +20,7 @@ from reference_settings import settings_of
 from refusals import refusing
 
 from csnn_jax.config.network import surrogate_of
+from csnn_jax.config.operations import Linear
 from csnn_jax.data.images import as_floats
 from csnn_jax.engine import scan
 from csnn_jax.network.model import from_tensors, tensors
@@ -143,14 +145,13 @@ def test_both_references_agree_on_the_matrixs_chains(name: str) -> None:
         np.testing.assert_array_equal(layer["membrane"], states["membrane"])
 
 
-def in_float64(name: str) -> tuple[Network, dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-    """A network, its masters in float64, the reference's gradients for random cotangents of membranes, and x."""
-    one = network(name)
+def in_float64(one: Network) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    """A network's masters in float64, the reference's gradients for random cotangents of membranes, and x."""
     x = as_floats(one.x, one.config).astype(np.float64)
     masters = {key: value.astype(np.float64) for key, value in one.masters.items()}
     settings = settings_of(one.config) | {"surrogate": surrogate_of(one.config)}
     weights = random_cotangents(one)
-    return one, masters, reference.gradients(one.described, settings, masters, x, weights), x
+    return masters, reference.gradients(one.described, settings, masters, x, weights), x
 
 
 def random_cotangents(one: Network) -> dict[str, dict[str, np.ndarray]]:
@@ -175,7 +176,17 @@ def check(one: Network, gradients: dict[str, np.ndarray], expected: dict[str, np
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_gradients_through_time_equal_the_engines(name: str) -> None:
-    one, masters, expected, x = in_float64(name)
+    check_engine(network(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1000, 1012))
+def test_gradients_of_random_networks_equal_the_engines(seed: int) -> None:
+    check_engine(drawn(seed))
+
+
+def check_engine(one: Network) -> None:
+    masters, expected, x = in_float64(one)
     weights = random_cotangents(one)
     with jax.enable_x64(True):
         graph, parameters, rest = nnx.split(from_tensors(one.config, masters, jnp.float64), nnx.Param, ...)
@@ -188,9 +199,28 @@ def test_gradients_through_time_equal_the_engines(name: str) -> None:
         check(one, tensors(nnx.merge(graph, gradient, rest)), expected)
 
 
+@pytest.mark.parametrize("name", ["residual", "residual, averages after, 3 bits", "delays", "recurrent"])
+def test_dropout_drops_spikes_on_their_way_to_linear_layers(name: str) -> None:
+    one = network(name)
+    graph, masters = one.config.graph, {key: value.astype(np.float64) for key, value in one.masters.items()}
+    rng, x = np.random.default_rng(1), as_floats(one.x, one.config).astype(np.float64)
+    kept = {node.name: rng.random((len(x), node.size)) < 0.5 for node in graph.feeding(Linear)}
+    assert len(kept) > 1 or name == "recurrent"
+    factors = {key: 2.0 * mask.reshape(-1, *graph[key].shape) for key, mask in kept.items()}
+    expected = reference.trace(one.described, settings_of(one.config), masters, x, np.float64, factors)
+    with jax.enable_x64(True):
+        model, dropout = from_tensors(one.config, masters, jnp.float64), scan.Dropout(tuple(kept.values()), 2.0)
+        output, densities = scan.forward_with_densities(model, jnp.asarray(x), dropout=dropout)
+    states = [expected[node.name]["spikes"] for node in graph.neurons]
+    np.testing.assert_array_equal(output, states[-1])
+    np.testing.assert_allclose(densities, [spikes.mean() for spikes in states], rtol=1e-12)
+    assert (states[-1] != list(one.layers.values())[-1]["spikes"]).any()
+
+
 @pytest.mark.parametrize("name", BOTH)
 def test_gradients_through_time_equal_the_companions(name: str) -> None:
-    one, masters, expected, x = in_float64(name)
+    one = network(name)
+    masters, expected, x = in_float64(one)
     module = companion.sequential(one.config, torch.float64)
     companion.load_tensors(module, masters)
     weights, total = random_cotangents(one), []

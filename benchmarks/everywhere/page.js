@@ -8,6 +8,7 @@ ort.env.logLevel = "error";
 const fetched = async (name) => (await fetch(name)).arrayBuffer();
 const facts = await (await fetch("facts.json")).json();
 const { batch, frames, steps, shape, layers, states: kinds, readout, thresholds } = facts; // thresholds by channel
+const areMembranes = Object.keys(kinds).map((name) => /^mem\d+$/.test(name)); // whether a state is one
 const session = await ort.InferenceSession.create(await fetched("step.onnx"), {
   executionProviders: ["wasm"],
   extra: { session: { disable_quant_qdq: "1" } }, // dequantizes low-bit weights once
@@ -46,7 +47,7 @@ const tensor = (data, dims) => new ort.Tensor("float32", data, dims);
 for (let start = 0; start < count; start += batch) {
   const taken = Math.min(batch, count - start);
   const zeros = (dims) => tensor(new Float32Array(taken * dims.reduce((a, b) => a * b)), [taken, ...dims]);
-  let states = layers.flatMap((dims) => kinds.map(() => zeros(dims)));
+  let states = Object.values(kinds).map(zeros);
   for (let t = 0; t < steps; t++) {
     const frame = new Float32Array(taken * size);
     for (let i = 0; i < taken; i++) {
@@ -57,11 +58,11 @@ for (let start = 0; start < count; start += batch) {
     const found = await session.run(Object.fromEntries(session.inputNames.map((name, i) => [name, given[i]])));
     const [out, ...next] = session.outputNames.map((name) => found[name]);
     states = next;
-    const membranes = next.filter((_, i) => kinds[i % kinds.length] === "mem");
+    const after = next.filter((_, i) => areMembranes[i]);
     for (let layer = 0; layer < layers.length; layer++)
       for (let i = 0; i < taken; i++) {
         const outputs = readout === "spikes" && layer === layers.length - 1 ? out.data : undefined;
-        hash(membranes[layer].data, outputs, layer, i, (((start + i) * layers.length + layer) * steps + t) * 3);
+        hash(after[layer].data, outputs, layer, i, (((start + i) * layers.length + layer) * steps + t) * 3);
       }
   }
 }

@@ -77,6 +77,46 @@ def test_a_stream_of_a_recurrent_network_equals_its_window(dataset, tmp_path):
         assert np.array_equal(stream(images)[0], step)
 
 
+def delayed():
+    """Sums of delayed spikes, pools and currents, also in a cycle."""
+    conv = {"channels": 4, "kernel": 3, "padding": 1}
+    return [
+        NodeConfig("c1", "convolution", ["image", "image@1"], **conv),
+        NodeConfig("mean", "avg_pool", "c1", size=4),
+        NodeConfig("s1", "leaky", ["mean", "mean@2"], reset="zero"),
+        NodeConfig("c2", "convolution", ["s1", "s1@2", "s2@3"], **conv),
+        NodeConfig("s2", "leaky", "c2", learn=["beta"]),
+        NodeConfig("flat", "flatten", ["s2", "s1@1"]),
+        NodeConfig("fc", "linear", ["flat", "flat@4"], channels=10),
+        NodeConfig("out", "leaky", ["fc", "fc@1"]),
+    ]
+
+
+BLOCKS = ("--conv-channels", 4, 4, 6, "--hidden", "--residual", "conv2", "conv3", "--pool", "max", "none", "avg")
+
+
+SUMS = {"blocks": BLOCKS, "few bits": (*BLOCKS, "--weight-bits", 5, "--pool-after"), "delays": ()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "name"), [*((TRAIN, name) for name in SUMS), ("csnn_torch.train", "delays")])
+def test_residual_and_delayed_runs_are_resumed_evaluated_and_streamed(module, name, dataset, tmp_path):
+    file, whole, part = tmp_path / "net.json", tmp_path / "whole", tmp_path / "part"
+    file.write_text(json.dumps(Nodes(tuple(delayed())).described()))
+    flags = ("--dataset", dataset, *FEW, "--dropout", 0.2, "--init", "calibrated", *(SUMS[name] or ("--network", file)))
+    passed(module, *flags, "--out", whole)
+    passed(module, *flags, "--out", part, "--checkpoint-every", 2, "--max-iters", 2)
+    passed(module, "--resume", "--out", part, "--max-iters", 4)
+    assert (whole / "weights.safetensors").read_bytes() == (part / "weights.safetensors").read_bytes()
+    accuracy = records(whole, "end")[-1]["accuracy"]
+    assert f"{accuracy:.2%}" in passed("csnn_jax.evaluate", whole)
+    trained, images = csnn_jax.load(whole), np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.uint8)
+    stream, (*_, spikes) = trained.stream(3), trained.trace(images).spikes.values()
+    assert spikes.any()
+    for step in spikes:
+        assert np.array_equal(stream(images)[0], step)
+
+
 @pytest.mark.parametrize(
     "words", ["--hidden 512", "--beta 0.5", "--recurrent fc1", "--output spiking", "--num-classes 10"]
 )

@@ -26,11 +26,12 @@ class Drawing:
 
     Attributes:
         shapes: of the nodes so far, and of the image.
+        plain: whether all neurons are those of the event engine.
     """
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, ...]):
         self.rng, self.nodes, self.count = rng, list[NodeConfig](), 0
-        self.shapes = {"image": shape}
+        self.shapes, self.plain = {"image": shape}, self.chance(0.4)
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
@@ -68,14 +69,15 @@ class Drawing:
         return list(dict.fromkeys([*inputs, *([self.later(name, 1)] if self.chance(0.1) else [])]))
 
     def neurons(self, inputs: Sequence[str], separate: bool = False, **settings: Any) -> str:
-        kind = self.pick(("leaky", "synaptic"))
+        kind = "leaky" if self.plain else self.pick(("leaky", "synaptic"))
         names = ("beta", "threshold") if kind == "leaky" else ("alpha", "beta", "threshold")
         settings |= {name: self.pick((0.0, 0.25, 0.5, 0.9, 1.0)) for name in names if name != "threshold"}
         if "integrator" not in settings:
             settings |= {"threshold": self.pick((0.5, 1.0, 2.0))}
-            settings |= {"reset": self.pick((SEPARATE_RESETS if separate else RESETS)[kind])}
+            resets = (SEPARATE_RESETS if separate else RESETS)[kind]
+            settings |= {"reset": self.pick([one for one in resets if one != "mute" or not self.plain])}
         settings |= {"learn": [name for name in names if self.chance(0.2)]}
-        settings |= {"per_channel": [name for name in names if self.chance(0.2)]}
+        settings |= {"per_channel": [name for name in names if self.chance(0.2) and not self.plain]}
         return self.add(kind, inputs, separate=separate, **settings)
 
     def convolutions(self, before: list[str]) -> list[str]:

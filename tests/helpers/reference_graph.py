@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from reference_grids import rounded
 from reference_layers import Settings
-from reference_nodes import NEURONS, WEIGHTED, Described, Node, built
+from reference_nodes import NEURONS, WEIGHTED, Described, Node, Nodes, built
 from reference_numpy import Array, States, Tensors, heaviside, network_input, places, summed, surrogate
 
 
@@ -82,7 +82,23 @@ def delayed(outputs: Sequence[Array] | Array, initial: Array, t: int, delay: int
     return initial if delay == 1 else np.zeros_like(initial)
 
 
-def trace(described: Described, settings: Settings, tensors: Tensors, x: Any, dtype: Any = np.float32) -> States:
+def dropping(nodes: Nodes) -> set[str]:
+    """The linear layers, and what brings them spikes in the same step: dropout drops spikes where these read them."""
+    result = {name for name, one in nodes.items() if one.kind == "linear"}
+    for name, one in reversed(nodes.items()):
+        if name in result:
+            result |= {source for source, delay in one.inputs if not delay and nodes[source].kind not in NEURONS}
+    return result
+
+
+def trace(
+    described: Described,
+    settings: Settings,
+    tensors: Tensors,
+    x: Any,
+    dtype: Any = np.float32,
+    masks: Mapping[str, Array] | None = None,
+) -> States:
     """The whole window.
 
     Args:
@@ -91,13 +107,14 @@ def trace(described: Described, settings: Settings, tensors: Tensors, x: Any, dt
         tensors: Master weights, rounded here, and whichever of `lif1.beta` etc. aren't among the nodes' settings.
         x: [B, H, W, C] or [T, B, H, W, C]. See `network_input`.
         dtype: The type of the states. Sums are added in float64, and in float32 they have to fit.
+        masks: Dropout's factors of spikes [B, ...], by neurons.
 
     Returns:
         For each node its `output`, and for neurons their `membrane`, `spikes`, perhaps `synaptic`, and `current` unless
         they're separate: the sum of their inputs.
     """
     nodes, grids = built(described, settings), rounded(described, settings, tensors)
-    frames = network_input(settings, x)
+    frames, readers = network_input(settings, x), dropping(nodes)
     neurons = [one for one in nodes.values() if one.kind in NEURONS]
     values = {one.name: clipped(parameters(one, tensors, dtype)) for one in neurons}
     zeros = {one.name: np.zeros((frames.shape[1], *one.shape), dtype) for one in neurons}
@@ -112,7 +129,12 @@ def trace(described: Described, settings: Settings, tensors: Tensors, x: Any, dt
     initial |= {one.name: spikes(one).astype(np.float64) for one in neurons}
     for t, frame in enumerate(frames):
         for name, one in nodes.items():
-            entering = [delayed(history[source]["output"], initial[source], t, delay) for source, delay in one.inputs]
+            entering = []
+            for source, delay in one.inputs:
+                value = delayed(history[source]["output"], initial[source], t, delay)
+                if masks and source in masks and name in readers and not delay:
+                    value = value * masks[source]
+                entering.append(value)
             records = history[name]
             if name == "image":
                 output = frame
