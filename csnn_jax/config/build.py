@@ -251,12 +251,11 @@ def _values(node: Node, sources: Sequence[Node]) -> Signal | Currents:
 
 def _check_reached(nodes: Mapping[str, Node]) -> None:
     """Raises Misfit unless every node leads from the image to the only output, the last neurons."""
-    last = [*nodes.values()][-1]
     read = {edge.source for node in nodes.values() for edge in node.inputs}
-    ends = [node for node in nodes.values() if node.name not in read]
-    for node in ends:
-        if not isinstance(node.operation, Neurons):
+    for node in nodes.values():
+        if node.name not in read and not isinstance(node.operation, Neurons):
             raise Misfit(node, "isn't read by any node, expected one that reads it; only the last neurons aren't read")
+    *_, last = (node for node in nodes.values() if isinstance(node.operation, Neurons))
     after: dict[str, set[str]] = {name: set() for name in nodes}
     before: dict[str, set[str]] = {name: {edge.source for edge in node.inputs} for name, node in nodes.items()}
     for name, sources in before.items():
