@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,18 +22,19 @@ class Norm(nn.Module):
     """The normalization of a convolution's output.
 
     Args:
-        weight: the convolution's, for the number of channels, the type and the device.
+        start: what to start from.
+        weight: the convolution's, for the type and the device.
 
     Attributes:
         scale, mean, variance: as in `normalization.Norm`; only the first has a gradient.
         latest: mean and variance of the latest batch.
     """
 
-    def __init__(self, weight: torch.Tensor):
+    def __init__(self, start: normalization.Norm, weight: torch.Tensor):
         super().__init__()
-        self.scale = nn.Parameter(weight.new_ones(len(weight)))
-        self.mean = nn.Parameter(weight.new_zeros(len(weight)), requires_grad=False)
-        self.variance = nn.Parameter(weight.new_ones(len(weight)), requires_grad=False)
+        scale, mean, variance = (torch.tensor(values, dtype=weight.dtype, device=weight.device) for values in start)
+        self.scale = nn.Parameter(scale)
+        self.mean, self.variance = (nn.Parameter(values, requires_grad=False) for values in (mean, variance))
         self.latest: tuple[torch.Tensor, ...] = ()
 
     def forward(self, convolution: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
@@ -60,9 +61,9 @@ Norms = dict[str, Norm]
 """The normalization of each convolution of a network, by name."""
 
 
-def of(network: Network) -> Norms:
-    """The normalization that training starts with."""
-    return {name: Norm(module.weight) for name, module, _ in network.weighted if isinstance(module, nn.Conv2d)}
+def of(network: Network, start: Mapping[str, normalization.Norm]) -> Norms:
+    """The normalization of a network that starts from given values, by convolution."""
+    return {name: Norm(start[name], module.weight) for name, module, _ in network.weighted if name in start}
 
 
 def folded(norms: Norms, tensors: Tensors) -> Tensors:

@@ -98,10 +98,12 @@ class Trainer:
             self.start = initial.Start.given(config.model, layouts.to_tensors(config.model, initial.drawn(config)))
         else:
             self.start = initial.start(config, train)
-        model.load_tensors(self.network, self.start.tensors)
+        starting, norms = self.start.tensors, dict[str, normalization.Norm]()
+        if config.train.batch_norm and train is not None:
+            starting, norms = initial.normalized(config, self.start, train)
+        model.load_tensors(self.network, starting)
         self.network.to(self.device)
-        normalizes = config.train.batch_norm and train is not None
-        self._norms = normalized.of(self.network) if normalizes else {}
+        self._norms = normalized.of(self.network, norms)
         self._parameters = [one for part in (self.network, *self._norms.values()) for one in part.parameters()]
         self._last_good = [p.detach().clone() for p in self._parameters]
         self._choosing = plan.choosing(config.train, len(train.labels)) if train is not None else 0

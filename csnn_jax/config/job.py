@@ -188,11 +188,6 @@ class TrainConfig(Options):
             lambda train: not train.batch_norm or train.engine != "event",
         ),
         Rule(
-            "batch_norm",
-            "no --init-from, whose weights are those of a network without it",
-            lambda train: not train.batch_norm or train.init_from is None,
-        ),
-        Rule(
             "momentum",
             lambda train: f"--optimizer sgd; {train.optimizer} has built-in momentum",
             lambda train: train.optimizer == "sgd" or not train.momentum,

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array, lax
-from jax.typing import DTypeLike
 
 from csnn_jax.config.graph import Node
 from csnn_jax.config.network import Readout
@@ -30,17 +29,10 @@ add_up = scan.add_up
 
 
 class Norm(nnx.Module):
-    """`csnn_jax.runs.normalization.Norm` in training.
+    """`normalization.Norm` in training, with parameters that start from given ones."""
 
-    Args:
-        channels: output channels of the convolution.
-        dtype: floating-point type.
-    """
-
-    def __init__(self, channels: int, dtype: DTypeLike):
-        self.scale = nnx.Param(jnp.ones(channels, dtype))
-        self.mean = nnx.Param(jnp.zeros(channels, dtype))
-        self.variance = nnx.Param(jnp.ones(channels, dtype))
+    def __init__(self, start: normalization.Norm):
+        self.scale, self.mean, self.variance = (nnx.Param(jnp.asarray(values)) for values in start)
 
 
 class Normalized(nnx.Module):
@@ -48,16 +40,16 @@ class Normalized(nnx.Module):
 
     Args:
         network: the network. Its biases of convolutions are added after normalization.
+        start: the normalization of each convolution to start from, by name.
 
     Attributes:
         network: as given.
         norms: the normalization of each convolution, by name.
     """
 
-    def __init__(self, network: CSNN):
-        convolutions = [node for node in network.config.graph.weighted if node.is_convolution]
+    def __init__(self, network: CSNN, start: Mapping[str, normalization.Norm]):
         self.network = network
-        self.norms = nnx.data({node.name: Norm(node.channels, network.dtype) for node in convolutions})
+        self.norms = nnx.data({name: Norm(norm) for name, norm in start.items()})
 
     @property
     def weights(self) -> dict[str, Weights]:

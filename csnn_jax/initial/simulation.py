@@ -13,6 +13,7 @@ from csnn_jax.config import Pooling
 from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node
 from csnn_jax.config.operations import Convolution
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons, State, Values
+from csnn_jax.runs.normalization import Statistics
 from csnn_jax.window import Library, Parameters
 
 
@@ -125,6 +126,20 @@ def densities(graph: Graph, parameters: Parameters, x: np.ndarray, steps: int) -
     for after in window.window(graph, NumPy(), parameters, carry, x[0] if len(x) == 1 else x, steps):
         fired += [np.count_nonzero(after.values[node.name]) for node in graph.neurons]
     return [float(count / (steps * x.shape[1] * node.size)) for count, node in zip(fired, graph.neurons, strict=True)]
+
+
+def statistics(graph: Graph, parameters: Parameters, x: np.ndarray, steps: int) -> dict[str, Statistics]:
+    """Mean and variance of each convolution's output over batch, positions and steps, float64, for x as above."""
+    sums = {node.name: np.zeros((2, node.channels)) for node in graph.weighted if node.is_convolution}
+    carry, count = window.start(graph, lambda node: np.zeros((x.shape[1], *node.shape), np.float32)), steps * x.shape[1]
+    for after in window.window(graph, NumPy(), parameters, carry, x[0] if len(x) == 1 else x, steps):
+        for name, both in sums.items():
+            y = after.values[name].astype(np.float64)
+            both += y.mean((1, 2)).sum(0), (y * y).mean((1, 2)).sum(0)
+    return {
+        name: Statistics(mean / count, np.maximum(0, square / count - (mean / count) ** 2))
+        for name, (mean, square) in sums.items()
+    }
 
 
 def response(neurons: Neurons, steps: int = 4000) -> np.ndarray:

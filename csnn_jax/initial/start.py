@@ -20,6 +20,7 @@ from csnn_jax.initial import simulation
 from csnn_jax.neurons.neuron import NEVER, Values
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import Arrays, Tensors, expected_shapes, from_tensors, to_tensors, with_exponents
+from csnn_jax.runs.normalization import EPSILON, Norm
 from csnn_jax.window import Parameters
 
 GRID = 8  # gains are powers of 2^(1/8)
@@ -81,19 +82,14 @@ def start(config: Config, train: data.Split) -> Start:
 
 
 def drawn(config: Config) -> Arrays:
-    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed, without exponents of grids.
-
-    Biases of convolutions with batch normalization are 0, because they are what it adds.
-    """
+    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed, without exponents of grids."""
     import jax
 
     from csnn_jax.network import model
 
     with jax.enable_x64(config.train.dtype == "float64"):
         network = model.CSNN(replace(config.model, weight_bits=None), config.train.seed, dtype=config.train.dtype)
-        arrays = model.arrays(network)
-    normalized = [node for node in config.model.graph.weighted if node.is_convolution and config.train.batch_norm]
-    return arrays | {name: np.zeros_like(arrays[name]) for name in (f"{node.name}.bias" for node in normalized)}
+        return model.arrays(network)
 
 
 def _given(config: Config) -> Start:
@@ -151,6 +147,28 @@ def _unchanged(model: ModelConfig, origin: ModelConfig) -> set[str]:
             name for name, value in node.operation.configured if then.get(name) not in (value, NEVER) and value != NEVER
         }
     return unchanged
+
+
+def normalized(config: Config, start: Start, train: data.Split) -> tuple[Tensors, dict[str, Norm]]:
+    """The parameters that training with batch normalization starts from: (tensors, the normalization by name).
+
+    With torch's weights, scales are 1 and biases 0, as in torch. With others, the network computes the same as without
+    on a training batch: a scale is the standard deviation of a convolution's output there, and the bias its mean.
+    """
+    model, tensors, norms = config.model, start.tensors, dict[str, Norm]()
+    if config.train.init == "torch":
+        for node in (node for node in model.graph.weighted if node.is_convolution):
+            bias = tensors[f"{node.name}.bias"] = np.zeros_like(tensors[f"{node.name}.bias"])
+            norms[node.name] = Norm(bias + 1, bias, bias + 1)
+        return tensors, norms
+    x = _input(config, train)
+    seen = simulation.statistics(model.graph, _parameters(model, start.arrays), x, _steps(model, x))
+    for name, (mean, variance) in seen.items():
+        bias = tensors[f"{name}.bias"]
+        mean, variance = mean.astype(bias.dtype), variance.astype(bias.dtype)
+        norms[name] = Norm(np.sqrt(variance + bias.dtype.type(EPSILON)), mean - bias, variance)
+        tensors[f"{name}.bias"] = mean
+    return tensors, norms
 
 
 def summary(made: Start, config: Config) -> str | None:

@@ -149,7 +149,7 @@ class Trainer:
         given = None if tensors is None else initial.Start.given(config.model, tensors)
         self.start = given or initial.start(config, train)
         models.load_arrays(model, self.start.arrays)
-        self.graphdef, params = nnx.split(Normalized(model) if settings.batch_norm else model)
+        self.graphdef, params = nnx.split(self._normalized(model, train) if settings.batch_norm else model)
         self._choosing = plan.choosing(settings, len(train.labels))
         engine = normalized if settings.batch_norm else self._runners.of(train.images).engine
         self.optimizer = optimizer.make(settings, engine.add_up)
@@ -159,6 +159,12 @@ class Trainer:
         parts = self.graphdef, objective.make(settings, engine.add_up), engine, settings.part
         of_batch = gradient.make(*parts, self.devices, settings.dropout)
         self._update = scan.jit(make_update(self.graphdef, self.optimizer, of_batch, engine.add_up), donate_argnums=0)
+
+    def _normalized(self, model: models.CSNN, train: Split) -> Normalized:
+        """A network with batch normalization."""
+        tensors, start = initial.normalized(self.config, self.start, train)
+        models.load_tensors(model, tensors)
+        return Normalized(model, start)
 
     def describe(self) -> str:
         training = "scan engine (--batch-norm), evaluations: " if self.config.train.batch_norm else ""

@@ -160,5 +160,20 @@ def test_batch_normalization_leaves_a_plain_network(module, dataset, tmp_path):
     (end,) = records(whole, "end")
     assert f"{end['accuracy']:.2%}" in passed("csnn_jax.evaluate", whole, "--checkpoint", 30)
     if module == MODULE:
+        tuned = passed(
+            MODULE,
+            "--batch-norm",
+            "--init-from",
+            whole,
+            "--dataset",
+            dataset,
+            "--max-iters",
+            1,
+            "--batch-size",
+            32,
+            "--out",
+            tmp_path / "tuned",
+        )
+        assert f"Iter 0, Test Acc: {end['accuracy']:.2%}" in tuned
         bundled = passed("export", whole, "--quick", "--out", tmp_path / "bundle")
         assert "Bundle: " in bundled and "weights.safetensors      ok" in bundled

@@ -330,6 +330,19 @@ def test_batch_normalization_trains_identically(model, bands, x64):
         np.testing.assert_array_equal(side.evaluate(bands).predictions, expected.predictions)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batch_normalization_starts_from_the_calibrated_network(dtype, bands, x64):
+    settings = config({"batch_norm": True, "init": "calibrated", "dtype": dtype}, conv_channels=(4, 6), time_steps=4)
+    plain = JaxTrainer(replace(settings, train=replace(settings.train, batch_norm=False)), bands)
+    sides = trainer(bands, settings), JaxTrainer(settings, bands)
+    assert equal(*(side.masters() for side in sides))
+    for name, tensor in plain.masters().items():
+        np.testing.assert_allclose(sides[0].masters()[name], tensor, rtol=1e-5 if dtype == "float32" else 1e-12)
+    before, *after = (step(side, bands, 0, range(20), 0.01) for side in (plain, *sides))
+    for one in after:
+        np.testing.assert_allclose(one.densities, before.densities, rtol=0.02)
+
+
 @pytest.mark.parametrize(
     "neurons",
     [

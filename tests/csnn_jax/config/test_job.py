@@ -111,7 +111,6 @@ CYCLE = [
     [
         ({}, {"engine": "event"}, ("engine event", "scan", "batch_norm")),
         ({}, {"microbatch": 64}, ("microbatch 64", "auto", "off", "batch_norm")),
-        ({}, {"init_from": "RUN"}, ("batch_norm", "init_from")),
         ({"weight_bits": 4}, {}, ("weight_bits 4", "batch_norm", "init_from")),
         ({"conv_channels": ()}, {}, ("batch_norm", "convolutions")),
         ({"bias": False}, {}, ("batch_norm", "bias", "conv1")),
