@@ -98,7 +98,9 @@ def train(config: ModelConfig, iterations: int) -> tuple[CSNN, float]:
 
 def densities(model: CSNN, images: np.ndarray) -> dict[str, float]:
     """The fraction of each layer's neurons that spike per step."""
-    shares = jax.jit(lambda x: event.forward_with_densities(model, x)[1])(images)
+    graph, params = nnx.split(model)
+    run = jax.jit(lambda params, x: event.forward_with_densities(nnx.merge(graph, params), x)[1])
+    shares = run(params, images)
     names = [node.name for node in model.config.graph.neurons]
     return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
 
