@@ -1,13 +1,14 @@
-"""Times training and inference of a residual network in both engines and in snnTorch; prints JSON.
+"""Times training and inference of residual networks in both engines and in snnTorch; prints JSON.
 
     python benchmarks/residual.py > results/residual.json
 
-The network classifies MNIST: a convolution and three residual blocks (two that add their input's spikes, and one that
-pools, doubles the channels and adds a current through a 1x1 convolution of the pooled sum), then a linear layer. It has
-25 time steps, as many as snnTorch's first tutorial on training, and batches of 128. It's trained first, so spikes are
-as sparse as in use. snnTorch's side is the loop of its tutorials, in torch's usual layout and with channels last. A
-training step computes the loss, all gradients and an update of Adam; sides take turns in one process after a warm-up,
-and times are medians. All sides run the trained weights, which are on grids, so output spikes are compared.
+The networks classify MNIST: a convolution, three residual blocks and a linear layer. In the first, every block has a
+max-pool, as flags make them by default; in the other, two blocks keep the size, so all of their neurons get gradients.
+A block that doubles the channels adds a current through a 1x1 convolution, the others add spikes. There are 25 time
+steps, as in the tutorial in which snnTorch introduces training, and batches of 128. Networks are trained first, so
+spikes are as sparse as in use. snnTorch's side is the loop of its tutorials, in torch's usual layout and with channels
+last. A training step computes the loss, all gradients and an update of Adam; sides take turns in one process after a
+warm-up, and times are medians. All run the trained weights, which are on grids, so output spikes are compared.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -36,14 +39,17 @@ from csnn_jax.engine import event, process, scan
 from csnn_jax.network.model import CSNN, tensors, with_rounded_weights
 
 BATCH, RATE = 128, 0.002
-NETWORK = ModelConfig(
-    conv_channels=(32, 32, 32, 64),
-    pool=("max", "none", "none", "max"),
+BLOCKS = ModelConfig(
+    conv_channels=(32, 32, 64, 64),
     residual=("conv2", "conv3", "conv4"),
     hidden=(),
     time_steps=25,
     surrogate="atan",
 )
+NETWORKS = {
+    "every block pools": BLOCKS,
+    "two blocks keep the size": replace(BLOCKS, pool=("max", "none", "max", "none")),
+}
 Side = Callable[[], np.ndarray]
 
 
@@ -53,7 +59,15 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     options = parser.parse_args()
     process.set_up("float32")
-    trained, accuracy = train(options.iterations)
+    about = {"command": "python benchmarks/residual.py", "commit": machine.commit(), **machine.describe()}
+    about |= {"time_steps": BLOCKS.time_steps, "batch_size": BATCH, "iterations_before": options.iterations}
+    networks = {name: measured(config, options.iterations, options.turns) for name, config in NETWORKS.items()}
+    print(json.dumps(about | {"networks": networks}, indent=1))
+
+
+def measured(config: ModelConfig, iterations: int, turns: int) -> dict[str, Any]:
+    """The figures of a network."""
+    trained, accuracy = train(config, iterations)
     test = data.load("mnist", (28, 28, 1)).test
     images, labels = test.images[:BATCH], test.labels[:BATCH]
     training, inference = dict[str, Side](), dict[str, Side]()
@@ -62,38 +76,31 @@ def main() -> None:
     for name, layout in (("snnTorch", torch.contiguous_format), ("snnTorch, channels last", torch.channels_last)):
         training[name], inference[name] = torch_sides(layout, trained, images, labels)
     spikes = {name: side() for name, side in training.items()}
-    result = {
-        "command": "python benchmarks/residual.py",
-        "commit": machine.commit(),
-        **machine.describe(),
-        "time_steps": NETWORK.time_steps,
-        "batch_size": BATCH,
-        "iterations_before": options.iterations,
+    differ = {name: int((value != spikes["event engine"]).sum()) for name, value in spikes.items()}
+    return {
         "accuracy": accuracy,
         "densities": densities(trained, images),
-        "output_spikes_that_differ": {
-            name: int((value != spikes["event engine"]).sum()) for name, value in spikes.items()
-        },
-        "training": compared(training, options.turns),
-        "inference": compared(inference, options.turns),
+        "output_spikes_that_differ": differ,
+        "training": compared(training, turns),
+        "inference": compared(inference, turns),
     }
-    print(json.dumps(result, indent=1))
 
 
-def train(iterations: int) -> tuple[CSNN, float]:
+def train(config: ModelConfig, iterations: int) -> tuple[CSNN, float]:
     """The network after some iterations, with rounded weights, and its accuracy on the test set."""
     mnist = data.load("mnist", (28, 28, 1))
-    epochs, left = divmod(iterations * BATCH, len(mnist.train.labels) // BATCH * BATCH)
-    used = len(mnist.train.labels) if epochs else left
-    settings = TrainConfig(epochs=max(1, epochs), batch_size=BATCH, lr=RATE, engine="event", init="torch")
+    used = min(iterations * BATCH, len(mnist.train.labels))
+    settings = TrainConfig(epochs=1, batch_size=BATCH, lr=RATE, engine="event", eval_every=0)
     first = Split(mnist.train.images[:used], mnist.train.labels[:used])
-    trained = csnn_jax.fit(Config(NETWORK, train=settings), first, mnist.test, log=None)
+    trained = csnn_jax.fit(Config(config, train=settings), first, mnist.test, log=None)
     return with_rounded_weights(trained.model), round(trained.evaluate(mnist.test).accuracy, 4)
 
 
 def densities(model: CSNN, images: np.ndarray) -> dict[str, float]:
     """The fraction of each layer's neurons that spike per step."""
-    shares = jax.jit(lambda x: event.forward_with_densities(model, x)[1])(images)
+    graph, params = nnx.split(model)
+    run = jax.jit(lambda params, x: event.forward_with_densities(nnx.merge(graph, params), x)[1])
+    shares = run(params, images)
     names = [node.name for node in model.config.graph.neurons]
     return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
 
@@ -123,36 +130,41 @@ def jax_sides(engine: ModuleType, model: CSNN, images: np.ndarray, labels: np.nd
 class Tutorial(nn.Module):
     """The network as a user of snnTorch writes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
-        self.conv2 = nn.Conv2d(32, 32, 3, padding=1)
-        self.conv3 = nn.Conv2d(32, 32, 3, padding=1)
-        self.conv4, self.res4 = nn.Conv2d(32, 64, 3, padding=1), nn.Conv2d(32, 64, 1)
-        self.fc1 = nn.Linear(64 * 7 * 7, 10)
-        self.pool = nn.MaxPool2d(2)
-        for layer in range(1, 6):
+        self.pools, channels = [pool == "max" for pool in config.each_convolution("pool")], (1, *config.conv_channels)
+        self.steps, self.blocks = config.time_steps, range(1, len(channels))
+        for block, (before, after) in enumerate(pairwise(channels), 1):
+            self.add_module(f"conv{block}", nn.Conv2d(before, after, 3, padding=1))
+            if block > 1 and before != after:
+                self.add_module(f"res{block}", nn.Conv2d(before, after, 1))
+        self.fc1 = nn.Linear(config.graph.entering(config.graph.weighted[-1])[0], 10)
+        for layer in range(1, len(channels) + 1):
             self.add_module(f"lif{layer}", snn.Leaky(beta=0.5, spike_grad=snn.surrogate.atan()))
+        self.pool = nn.MaxPool2d(2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        neurons = [self.get_submodule(f"lif{layer}") for layer in range(1, 6)]
-        membranes, output = [one.init_leaky() for one in neurons], []
-        for _ in range(NETWORK.time_steps):
-            first, membranes[0] = neurons[0](self.pool(self.conv1(x)), membranes[0])
-            second, membranes[1] = neurons[1](self.conv2(first), membranes[1])
-            second = second + first
-            third, membranes[2] = neurons[2](self.conv3(second), membranes[2])
-            third = third + second
-            current = self.pool(self.conv4(third)) + self.res4(self.pool(third))
-            fourth, membranes[3] = neurons[3](current, membranes[3])
-            last, membranes[4] = neurons[4](self.fc1(fourth.flatten(1)), membranes[4])
-            output.append(last)
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        names, output = [f"lif{layer}" for layer in range(1, len(self.pools) + 2)], []
+        membranes = {name: self.get_submodule(name).init_leaky() for name in names}
+        for _ in range(self.steps):
+            x = image
+            for block, pools in zip(self.blocks, self.pools, strict=True):
+                current = self.get_submodule(f"conv{block}")(x)
+                current, shortcut = (self.pool(current), self.pool(x)) if pools else (current, x)
+                projected = hasattr(self, f"res{block}")
+                if projected:
+                    current = current + self.get_submodule(f"res{block}")(shortcut)
+                name = f"lif{block}"
+                spikes, membranes[name] = self.get_submodule(name)(current, membranes[name])
+                x = spikes if projected or block == 1 else spikes + shortcut
+            spikes, membranes[names[-1]] = self.get_submodule(names[-1])(self.fc1(x.flatten(1)), membranes[names[-1]])
+            output.append(spikes)
         return torch.stack(output)
 
 
 def torch_sides(layout: Any, model: CSNN, images: np.ndarray, labels: np.ndarray) -> tuple[Side, Side]:
     """The same in snnTorch, with a memory layout."""
-    network = Tutorial()
+    network = Tutorial(model.config)
     names = network.state_dict()
     values = {name: torch.tensor(np.asarray(value)) for name, value in tensors(model).items() if name in names}
     missing, unexpected = network.load_state_dict(values, strict=False)

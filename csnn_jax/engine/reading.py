@@ -32,6 +32,7 @@ class Reader:
     def __init__(self, model: CSNN, x: Array, masks: Mapping[str, Array], scale: float):
         self.model, self.graph, self.x, self.masks, self.scale = model, model.config.graph, x, masks, scale
         self.layers: dict[str, ops.Layer] = {}
+        self._pooled: dict[str, list[Term]] = {}
 
     def inputs(self, stage: Stage) -> tuple[ops.Held | ops.Spikes, Array, int | None]:
         """The input of a stage, its weights, and the bits of numbers in a sum of 0 and 1; None: they are rounded."""
@@ -124,16 +125,20 @@ class Reader:
         elif isinstance(source, NeuronNode):
             found = [self._spikes(node, edge, source)]
         elif isinstance(source.operation, Pooling):
-            entering = self._terms(source)
-            if source.operation.kind == "max":
-                found = terms.largest(entering, source.operation)
-            else:
-                found = [member for one in entering for member in terms.added(one, source.operation)]
+            found = self._pool(source, source.operation)
         else:
             found = self._terms(source)
         if not edge.delay or self.graph.is_previous(edge):
             return found
         return [terms.delayed(one, edge.delay) for one in found]
+
+    def _pool(self, node: Node, pool: Pooling) -> list[Term]:
+        """The terms of a pool of spikes; once for all of its readers."""
+        if node.name not in self._pooled:
+            entering = self._terms(node)
+            members = [member for one in entering for member in terms.added(one, pool)] if pool.kind != "max" else []
+            self._pooled[node.name] = members or terms.largest(entering, pool)
+        return self._pooled[node.name]
 
     def _spikes(self, node: Node, edge: Edge, source: NeuronNode) -> Term:
         """The spikes of neurons, of the step before or as they are."""

@@ -158,6 +158,17 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
     check(again_in == din && again_kernel == dkernel && again_bias == dbias, "conv_backward of a product");
   }
 
+  {
+    csnn::ConvBackward b = a;
+    b.leading = csnn::lanes;
+    Floats some(din.size() / s.in * b.leading), again_kernel(kernel.size()), again_bias(s.out);
+    b.dspikes_in = some.data();
+    csnn::conv_backward(b, images, again_kernel.data(), again_bias.data(), workers);
+    bool same = again_kernel == dkernel;
+    for (size_t i = 0; i < some.size(); i++) same &= some[i] == din[i / b.leading * s.in + i % b.leading];
+    check(same, "conv_backward of the leading channels");
+  }
+
   std::vector<double> dense_in(din.size()), dense_kernel(kernel.size());
   for (int64_t b = 0; b < images; b++)
     for (int64_t n = 0; n < count; n++) {

@@ -85,6 +85,7 @@ NETWORKS = {
     "learned, zero": replace(TINY, reset="zero", learn_beta=True, learn_threshold=True, pool="avg"),
     "dense, few bits": replace(TINY, conv_channels=(), hidden=(5, 5), weight_bits=3, surrogate="atan"),
     "encoded": replace(TINY, encoding="rate", surrogate="spike_rate_escape"),
+    "residual": replace(TINY, conv_channels=(3, 3, 5), residual=("conv2", "conv3"), pool=("none", "none", "max")),
 }
 
 
@@ -128,6 +129,7 @@ def test_every_combination_of_the_optimizer_is_repeatable(settings):
         ("learned, zero", "ce_membrane"),
         ("dense, few bits", "ce_rate"),
         ("encoded", "mse_count"),
+        ("residual", "ce_rate"),
     ],
 )
 def test_every_loss_and_every_kind_of_network_is_repeatable(network, loss):
