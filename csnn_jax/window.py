@@ -222,8 +222,9 @@ def step(
         if graph.is_previous(edge):
             source = graph[edge.source]
             return library.spikes(source, parameters.get(source.name, {}), carry.states[source.name])
-        x = carry.past[edge.source][edge.delay - 1] if edge.delay else values[edge.source]
-        place = (reader.name, edge.source)
+        if edge.delay:
+            return carry.past[edge.source][edge.delay - 1]
+        x, place = values[edge.source], (reader.name, edge.source)
         return x * dropped[place] if dropped and place in dropped else x
 
     for node in graph:

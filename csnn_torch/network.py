@@ -69,8 +69,9 @@ class Network(nn.Sequential):
         def read(reader: Node, edge: Edge) -> torch.Tensor:
             if edge in earlier:
                 return earlier[edge]
-            output = past[edge.source][edge.delay - 1] if edge.delay else values[edge.source]
-            place = (reader.name, edge.source)
+            if edge.delay:
+                return past[edge.source][edge.delay - 1]
+            output, place = values[edge.source], (reader.name, edge.source)
             return output * self.dropped[place] if place in self.dropped else output
 
         for node in self.graph:

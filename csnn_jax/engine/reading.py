@@ -146,7 +146,7 @@ class Reader:
         if self.graph.is_previous(edge):
             threshold = jnp.asarray(neurons.in_use["threshold"], jnp.float32)
             return terms.delayed(one, 1, terms.initial(one, threshold, neurons.derivative))
-        if source.name not in self.masks or (node.name, source.name) not in self.graph.droppable:
+        if edge.delay or source.name not in self.masks or (node.name, source.name) not in self.graph.droppable:
             return one
         if self._drops_always(source):
             return one.times(self.scale)

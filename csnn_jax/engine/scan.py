@@ -245,7 +245,7 @@ def _at_once(graph: Graph, node: Node, library: Jax, read: Callable[[Edge], Arra
     """The output of a node without state for all steps [time, batch, ...]; `read` gives its inputs."""
     entering = []
     for edge in node.inputs:
-        factors = None if dropped is None or graph.is_previous(edge) else dropped.get((node.name, edge.source))
+        factors = None if dropped is None or edge.delay else dropped.get((node.name, edge.source))
         entering.append(read(edge) if factors is None else read(edge) * factors)
     x = functools.reduce(operator.add, entering)
     flat = library.evaluate(node, library.parameters.get(node.name, {}), x.reshape(-1, *x.shape[2:]))
