@@ -106,7 +106,8 @@ def reasons(changes: Fields, platform: str = "cpu", whole: bool = False) -> dict
         ({"pool": "avg"}, set()),
         ({"pool": "sum"}, {EVENT}),
         ({"pool": "max"}, {NIR, *READERS}),
-        ({"pool_after": True}, {EVENT}),
+        ({"pool_after": True}, set()),
+        ({"residual": ("conv2",)}, READERS),
         ({"kernel_size": 7}, set()),
         ({"kernel_size": 9}, {EVENT}),
         ({"weight_bits": 2}, set()),
@@ -117,6 +118,7 @@ def reasons(changes: Fields, platform: str = "cpu", whole: bool = False) -> dict
         ({"output": "integrator"}, {NIR, *READERS}),
         ({"rate_target": 0.1}, set()),
         ({"dtype": "float64"}, {EVENT}),
+        ({"batch_norm": True}, {EVENT}),
         ({"dropout": 0.5, "optimizer": "sgd", "loss": "mse_count"}, set()),
         ({"devices": 2}, {TORCH}),
     ],
@@ -126,7 +128,7 @@ def test_known_answers(changes: Fields, refused: set[str]) -> None:
 
 
 def test_the_reasons_come_from_the_code() -> None:
-    assert reasons({"pool": "sum"}) == {EVENT: "the event engine doesn't support sum pooling, as in pool1"}
+    assert reasons({"pool": "sum"}) == {EVENT: "the event engine doesn't support sum pooling of currents, as in pool1"}
     assert reasons({"devices": 2}) == {TORCH: "--devices: expected a flag of this command"}
     assert reasons({"pool": "max"})[NIR] == "NIR has no max-pooling; train with --pool avg for a network.nir"
     assert reasons({}, "gpu") == {EVENT: "the event engine runs on the CPU, not on gpu"}
@@ -158,7 +160,7 @@ def test_the_table() -> None:
     lines = table(rows, notes, usual).splitlines()
     first, second, third = (line.split(" | ") for line in lines[2:5])
     assert first == ["| [`--pool`](flags.md#pool)", "`avg`, `none`", *["✓"] * 8, "✓ |"]
-    why = "the event engine doesn't support sum pooling, as in pool1"
+    why = "the event engine doesn't support sum pooling of currents, as in pool1"
     assert second[1:4] == ["`sum`", f'no&nbsp;[1](#reason-1 "{why}")', "✓"]
     assert third[7] == '✓&nbsp;[3](#reason-3 "with --reset clear")'
     assert lines[-1] == "These work everywhere: [`--seed`](flags.md#seed)."

@@ -133,7 +133,7 @@ def _engine(name: str) -> Target:
     """Asks an engine of csnn_jax.train."""
 
     def check(question: Question) -> None:
-        flags = job(question.changes)
+        flags = job({**question.changes, "engine": name})
         assert isinstance(flags, JaxFlags)
         mesh.chosen(flags.devices)
         config, dataset = fitted(flags)

@@ -207,7 +207,7 @@ def test_layers_of_every_framework_are_exact(stage, batch, dense):
     kernel[..., :4], bias[:4] = np.nextafter(np.float32(1), np.float32(0)), 7.99 * largest
     kernel[..., 4:8] = -kernel[..., :4]
     kernel, bias = grid.round(kernel, bias)
-    values = rng.integers(1, 2**grid.input_bits + 1, (batch, *stage.source.shape)) * grid.input_step
+    values = rng.integers(1, 2**grid.input_bits + 1, (batch, *stage.direct.shape)) * grid.input_step
     values[0] = largest
     x = (values * (rng.random(values.shape) < dense)).astype(np.float32)
     linear = stage.convolution is None

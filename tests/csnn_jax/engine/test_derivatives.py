@@ -26,7 +26,7 @@ from csnn_jax.engine.library import Unsupported
 from csnn_jax.network.model import CSNN, derivative_of, tensors
 from csnn_jax.network.surrogate import spike
 from csnn_jax.update.objective import ce_membrane, ce_rate, mse_count
-from csnn_jax.window import output
+from csnn_jax.window import Carry, output
 
 pytestmark = pytest.mark.numeric
 
@@ -381,8 +381,10 @@ def test_single_steps_equal_the_reference(x64):
     before = [jnp.asarray(rng.uniform(0.3, 1.3, (BATCH, *node.shape))) for node in config.graph.neurons]
 
     def stepped(values: Any, x: Any, before: Any) -> Any:
-        after, spikes = made(config, values).step(tuple({"mem": membrane} for membrane in before), x)
-        return [state["mem"] for state in after], spikes
+        names = [node.name for node in config.graph.neurons]
+        carry = Carry({name: {"mem": membrane} for name, membrane in zip(names, before, strict=True)}, {})
+        after, spikes = made(config, values).step(carry, x)
+        return [after.states[name]["mem"] for name in names], spikes
 
     def same(values: Any, x: Any, before: Any) -> Any:
         names = {node.name: {"membrane": one} for node, one in zip(config.graph.weighted, before, strict=True)}

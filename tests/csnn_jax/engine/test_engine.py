@@ -46,7 +46,7 @@ LEFT = {
     "bytes": (dict(scale=256.0), dict(images=BYTES), ("0 to 15", 256)),
     "fractions": ({}, dict(images=COUNTS / 2), ("0 to 15", "fractions")),
     "negative": ({}, dict(images=-COUNTS.astype(np.float32)), ("0 to 15", "negative numbers")),
-    "pools after the neurons": (dict(pool_after=True), {}, ("pool_after", "engine scan")),
+    "sums of currents": (dict(pool="sum"), {}, ("sum pooling", "pool1")),
 }
 
 

@@ -50,7 +50,11 @@ def test_shapes_of_membranes_spikes_and_weights(name):
         return model.step(model.initial_states(3), jnp.zeros((3, *config.input_shape)))
 
     states, spikes = jax.eval_shape(one_step)
-    assert [state["mem"].shape for state in states] == [s.shape for s in spikes] == [(3, *shape) for shape in shapes]
+    assert (
+        [states.states[node.name]["mem"].shape for node in config.graph.neurons]
+        == [s.shape for s in spikes]
+        == [(3, *shape) for shape in shapes]
+    )
     assert {s.dtype for s in jax.tree.leaves((states, spikes))} == {jnp.dtype("float32")}
     assert all((zeros == 0).all() for zeros in jax.tree.leaves(jax.jit(lambda: CSNN(config).initial_states(1))()))
 
