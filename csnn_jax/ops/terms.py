@@ -178,9 +178,8 @@ def placed(array: Array, size: tuple[int, ...], before: int, repeated: int) -> A
         repeated: how often each row and column is repeated.
     """
     *lead, rows, columns, last = array.shape
-    shape = (*lead, rows, repeated, columns, repeated, last)
-    each = jnp.broadcast_to(array[:, :, :, None, :, None, :], shape)
-    array = each.reshape(*lead, rows * repeated, columns * repeated, last)
+    wide = jnp.stack([array] * repeated, 4)  # XLA adds up the gradient of a broadcast in any order
+    array = jnp.stack([wide] * repeated, 3).reshape(*lead, rows * repeated, columns * repeated, last)
     pads = [(before, whole - before - inside) for whole, inside in zip(size, array.shape[2:4], strict=True)]
     return jnp.pad(array, [(0, 0), (0, 0), *pads, (0, 0)])
 
