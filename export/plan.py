@@ -1,5 +1,6 @@
 """The steps that make a bundle: `export` runs them to create one, and `export.verify` to compare one with it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
@@ -40,7 +41,7 @@ class Step(NamedTuple):
 
 
 @dataclass(eq=False)
-class Plan:
+class Plan(ABC):
     """Writes a bundle's files, checks and times each of them, and describes the results.
 
     Subclasses say what follows: when a bundle is made, a problem ends the plan; when one is verified, its files,
@@ -105,16 +106,17 @@ class Plan:
         timings = [(name, part.timing) for part in possible if part.timing for name in part.what]
         return sorted(timings, key=lambda one: one[1].call == "whole window")
 
+    @abstractmethod
     def written(self) -> None:
         """Called when all files are written."""
 
+    @abstractmethod
     def checked(self, part: Part, name: str, result: CheckResult) -> None:
         """Called after the check of a file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def report(self) -> None:
         """Called when `results` and `latency` are complete; writes or compares the manifest and the reports."""
-        raise NotImplementedError
 
     def _check(self, part: Part, name: str, results: Iterator[CheckResult]) -> None:
         result = self.check(name, results)

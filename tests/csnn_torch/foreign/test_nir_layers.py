@@ -1,5 +1,6 @@
 """Layers, pools, scales and neurons of NIR files give the spikes of NIR's definition, or an error names the node."""
 
+import os
 from pathlib import Path
 
 import nir_definition
@@ -472,11 +473,11 @@ def test_neurons_that_subtract_in_the_step_of_the_spike(read, kind):
     assert not torch.equal(zero.spikes["lif1"], trace.spikes["lif1"])
 
 
-PAPER = Path(__file__).parents[4] / "shared" / "nir"
-"""The networks of NIR's paper, if the project's shared folder has them."""
+PAPER = Path(os.environ.get("CSNN_NIR_PAPER", "files of NIR's paper"))
+"""The networks of NIR's paper, which the repository doesn't contain."""
 
 
-@pytest.mark.skipif(not PAPER.is_dir(), reason="needs the files of NIR's paper in ../shared/nir")
+@pytest.mark.skipif(not PAPER.is_dir(), reason="needs CSNN_NIR_PAPER, the folder with the files of NIR's paper")
 @pytest.mark.parametrize(
     ("file", "settings", "resets"),
     [
