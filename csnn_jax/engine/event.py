@@ -147,7 +147,9 @@ def _layers(
         name, neurons = stage.neurons.name, model.neurons[stage.neurons.name]
         source, kernel, planes = reader.inputs(stage)
         settings = _conv_settings(model, stage, membranes) if stage.convolution else {}
-        bias = reduce(jnp.add, (model.weights[node.name].biases for node in stage.sources))
+        if stage.shortcuts:
+            settings["added"] = reduce(jnp.add, (_shortcut(reader, stage, node) for node in stage.shortcuts))
+        bias = reduce(jnp.add, (model.weights[node.name].biases for node in stage.weighted))
         layer = ops.conv_lif if stage.convolution else ops.linear_lif
         if stage.recurrent:
             again = model.weights[stage.recurrent.name]
@@ -166,6 +168,12 @@ def _layers(
             **settings,
         )
     return list(reader.layers.values())
+
+
+def _shortcut(reader: Reader, stage: Stage, node: WeightedNode) -> Array:
+    """The current of one of a stage's shortcuts."""
+    source, kernel, planes = reader.shortcut(stage, node)
+    return ops.pointwise(source, kernel, weight_bits=0 if planes is None else weight_bits(node, planes))
 
 
 def _conv_settings(model: CSNN, stage: Stage, membranes: bool) -> dict[str, Any]:

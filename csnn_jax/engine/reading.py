@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from csnn_jax import ops
-from csnn_jax.config.graph import IMAGE, Edge, NeuronNode, Node
+from csnn_jax.config.graph import IMAGE, Edge, NeuronNode, Node, WeightedNode
 from csnn_jax.config.operations import Flatten, OneToOne, Pooling
 from csnn_jax.engine.stages import Place, Stage, holds, planes_of
 from csnn_jax.network.library import Jax
@@ -50,13 +50,20 @@ class Reader:
             spikes = self.layers[direct.name].spikes
             return (spikes, kernels[0] * self.scale, None) if dropped else (spikes, kernels[0], 1)
         sums = [(self._terms(one), kernel) for one, kernel in zip(stage.sources, kernels, strict=True)]
-        weights = [weight for found, _ in sums for one in found for weight in one.weights]
-        exact = not others and all(math.frexp(weight)[0] == 0.5 for weight in weights)
-        planes = 1 + round(math.log2(max(weights) / min(weights))) if exact else None
+        planes = None if others else _planes(sums[0][0])
         if len(stage.places) > 1:
             pairs = zip(sums, stage.places, strict=True)
             sums = [([self._placed(stage, one, place) for one in found], kernel) for (found, kernel), place in pairs]
         return *terms.joined(sums), planes
+
+    def shortcut(self, stage: Stage, node: WeightedNode) -> tuple[ops.Held | ops.Spikes, Array, int | None]:
+        """The same for one of a stage's shortcuts; its weights are [in, out]."""
+        kernel = self.model.weights[node.name].kernel[...]
+        if holds(self.graph, stage, self.x.ndim == 5):
+            return ops.held(self._image_sum(node), self.model.config.time_steps), kernel[0, 0], None
+        entering = self._terms(node)
+        spikes, kernel = terms.joined([(entering, kernel)])
+        return spikes, kernel[0, 0], _planes(entering)
 
     def stays(self, neurons: NeuronNode) -> Array | None:
         """The neurons [batch, *shape] whose spikes dropout keeps, if it drops the others for all of their readers."""
@@ -157,4 +164,12 @@ class Reader:
 
     def _moved(self, stage: Stage, array: Array, place: Place) -> Array:
         size = self.graph.entering(stage.weights)[:2]
-        return terms.placed(array, size, place.before, place.repeated)
+        return terms.placed(array, size, place.before)
+
+
+def _planes(entering: Sequence[Term]) -> int | None:
+    """The bits of numbers whose sum has these terms; None: they aren't multiples of a power of two."""
+    weights = [weight for one in entering for weight in one.weights]
+    if any(math.frexp(weight)[0] != 0.5 for weight in weights):
+        return None
+    return 1 + round(math.log2(max(weights) / min(weights)))

@@ -1,7 +1,7 @@
 """A graph's nodes grouped into stages, which the event engine's kernels run at once, and what they don't support."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,12 +23,10 @@ class Place(NamedTuple):
     Attributes:
         before: rows and columns of zeros before its input.
         offset: rows and columns of zeros before its kernel.
-        repeated: how often each row and column of its input is repeated, because others are pooled and it isn't.
     """
 
     before: int = 0
     offset: int = 0
-    repeated: int = 1
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,9 @@ class Stage:
     """Convolutions or linear layers, whose currents are added, their pooling, and the neurons that receive the sum.
 
     Attributes:
-        sources: the convolutions or linear layers.
+        sources: the convolutions or linear layers whose inputs are put side by side.
         places: where each of them is, if they are convolutions.
+        shortcuts: convolutions with kernels of one pixel, whose currents are added after the pool.
         weights: the one whose kernel, padding and input are the largest.
         direct: the image, or the neurons whose spikes the only source reads, and reads as they are; None: it reads
             others, or there are several.
@@ -48,11 +47,17 @@ class Stage:
 
     sources: tuple[WeightedNode, ...]
     places: tuple[Place, ...]
+    shortcuts: tuple[WeightedNode, ...]
     weights: WeightedNode
     direct: Node | None
     pooling: Node | None
     neurons: NeuronNode
     recurrent: WeightedNode | None = None
+
+    @property
+    def weighted(self) -> tuple[WeightedNode, ...]:
+        """All convolutions or linear layers but the recurrent one."""
+        return (*self.sources, *self.shortcuts)
 
     @property
     def pool(self) -> Pooling | None:
@@ -112,14 +117,24 @@ def _stage(graph: Graph, neurons: NeuronNode) -> Stage:
     pools = {pool.name: pool for _, pool in currents if pool}
     if len(pools) > 1:
         raise Unsupported(f"the event engine doesn't add pools of currents, such as {' and '.join(pools)}")
-    pooling, sources = next(iter(pools.values()), None), tuple(node for node, _ in currents)
-    weights, direct = max(sources, key=lambda node: node.kernel_shape[0] * node.is_convolution), None
+    pooling = next(iter(pools.values()), None)
+    main = [node for node, pool in currents if pool is pooling]
+    weights, direct = max(main, key=lambda node: node.kernel_shape[0] * node.is_convolution), None
+    shortcuts = [node for node, pool in currents if node is not weights and pool is None and _is_pointwise(node)]
+    sources = tuple(node for node, _ in currents if node not in shortcuts)
+    if others := [node for node in sources if node not in main]:
+        both = f"{others[0].name} and {weights.name}"
+        raise Unsupported(f"the event engine doesn't add the currents of {both}, of which only one is pooled")
     if len(sources) == 1 and _is_direct(graph, weights):
         (edge,) = graph.reads(weights)
         direct = None if edge.delay else graph[edge.source]
-    size = pooling.operation.size if pooling and isinstance(pooling.operation, Pooling) else 1
-    places = [_place(graph, node, weights, 1 if pool else size) for node, pool in currents if node.is_convolution]
-    return Stage(sources, tuple(places), weights, direct, pooling, neurons, next(iter(recurrent), None))
+    places = tuple(_place(graph, node, weights) for node in sources if node.is_convolution)
+    return Stage(sources, places, tuple(shortcuts), weights, direct, pooling, neurons, next(iter(recurrent), None))
+
+
+def _is_pointwise(node: WeightedNode) -> bool:
+    operation = node.operation
+    return isinstance(operation, Convolution) and operation.kernel == operation.stride == 1
 
 
 def _currents(graph: Graph, node: Node, pool: Node | None = None) -> Iterator[tuple[WeightedNode, Node | None]]:
@@ -144,19 +159,19 @@ def _is_direct(graph: Graph, node: Node) -> bool:
     return not isinstance(sources[0].operation, Flatten) or _is_direct(graph, sources[0])
 
 
-def _place(graph: Graph, node: WeightedNode, widest: WeightedNode, repeated: int) -> Place:
+def _place(graph: Graph, node: WeightedNode, widest: WeightedNode) -> Place:
     """Where a convolution is in the widest one."""
     if node is widest:
         return Place()
     own, other = node.operation, widest.operation
     assert isinstance(own, Convolution) and isinstance(other, Convolution)
     before = max(0, own.padding - other.padding)
-    place = Place(before, other.padding - own.padding + before, repeated)
+    place = Place(before, other.padding - own.padding + before)
     inside = zip(graph.entering(node), graph.entering(widest)[:2], strict=False)
-    fits = all(before + size * repeated <= whole for size, whole in inside)
-    if not fits or place.offset + own.kernel > other.kernel or (repeated > 1 and own.kernel > 1):
+    fits = all(before + size <= whole for size, whole in inside)
+    if not fits or place.offset + own.kernel > other.kernel:
         both = f"{node.name} and {widest.name}"
-        raise Unsupported(f"the event engine doesn't add the currents of {both}, whose kernels and pools don't fit")
+        raise Unsupported(f"the event engine doesn't add the currents of {both}, whose kernels don't fit")
     return place
 
 
@@ -195,7 +210,7 @@ def _pooled(name: str, pool: Pooling, found: list[tuple[float, ...]]) -> list[tu
 
 def holds(graph: Graph, stage: Stage, frames: bool) -> bool:
     """Whether a stage reads an image that's the same at every step."""
-    return not frames and any(edge.source == IMAGE for node in stage.sources for edge in graph.reads(node))
+    return not frames and any(edge.source == IMAGE for node in stage.weighted for edge in graph.reads(node))
 
 
 def passes_to(graph: Graph, stage: Stage) -> Stage | None:
@@ -203,7 +218,7 @@ def passes_to(graph: Graph, stage: Stage) -> Stage | None:
     readers = [
         other
         for other in stages(graph)
-        if any(edge.source == stage.neurons.name for node in other.sources for edge in graph.reads(node))
+        if any(edge.source == stage.neurons.name for node in other.weighted for edge in graph.reads(node))
     ]
     return readers[0] if len(readers) == 1 and readers[0].direct is stage.neurons else None
 
@@ -263,17 +278,18 @@ def _check_neurons(node: NeuronNode, limits: library.Limits) -> None:
 def _check_sources(graph: Graph, stage: Stage, frames: bool, planes: int) -> None:
     """Raises Unsupported unless the kernels can run the weights of a stage on what they read."""
     if holds(graph, stage, frames):
-        for node in stage.sources:
+        for node in stage.weighted:
             if other := next((edge for edge in graph.reads(node) if edge != Edge(IMAGE)), None):
                 raise Unsupported(f"the event engine adds nothing to a constant image, but {node.name} reads {other}")
-        if any(not holds(graph, replace(stage, sources=(node,)), frames) for node in stage.sources):
-            names = " and ".join(node.name for node in stage.sources)
+        if any(not any(edge.source == IMAGE for edge in graph.reads(node)) for node in stage.weighted):
+            names = " and ".join(node.name for node in stage.weighted)
             raise Unsupported(f"the event engine doesn't add the currents of an image and of spikes, as in {names}")
         inputs = sum(graph.entering(node)[-1] for node in stage.sources)
     else:
-        channels = [(graph.entering(node)[-1], terms(graph, node, planes)) for node in stage.sources]
-        inputs = sum(padded(len(weights) * wide) for wide, found in channels for weights in found)
-    for node in stage.sources:
+        channels = {node: (graph.entering(node)[-1], terms(graph, node, planes)) for node in stage.weighted}
+        summed = [channels[node] for node in stage.sources]
+        inputs = sum(padded(len(weights) * wide) for wide, found in summed for weights in found)
+    for node in stage.weighted:
         if isinstance(node.operation, Convolution):
             _check_convolution(node.name, node.operation)
     if stage.pool and stage.pooling:

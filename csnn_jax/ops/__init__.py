@@ -6,7 +6,7 @@ derivatives raise an error.
 """
 
 from csnn_jax.ops.grid import on_grid
-from csnn_jax.ops.layer import Held, Layer, conv_lif, held, linear_lif
+from csnn_jax.ops.layer import Held, Layer, conv_lif, held, linear_lif, pointwise
 from csnn_jax.ops.recurrent import recurrent_lif
 from csnn_jax.ops.spikes import Spikes, pack, side_by_side, unpack
 
@@ -19,6 +19,7 @@ __all__ = [
     "linear_lif",
     "on_grid",
     "pack",
+    "pointwise",
     "recurrent_lif",
     "side_by_side",
     "unpack",

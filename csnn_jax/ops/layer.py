@@ -17,7 +17,7 @@ from csnn_jax.network.neuron import clip
 from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative, fast_sigmoid
 from csnn_jax.neurons.neuron import Reset
-from csnn_jax.ops import rules
+from csnn_jax.ops import currents, rules
 from csnn_jax.ops.rules import Geometry, Rule, Values
 from csnn_jax.ops.spikes import (
     Bits,
@@ -134,6 +134,7 @@ def conv_lif(
     beta: ArrayLike = 0.5,
     threshold: ArrayLike = 1.0,
     *,
+    added: Array | None = None,
     padding: int = 0,
     pool: Literal["max", "avg"] | None = None,
     reset: Reset = "subtract",
@@ -150,7 +151,7 @@ def conv_lif(
     but the threshold that it subtracts has. A layer takes time in proportion to the number of input spikes. Inputs that
     don't spike are skipped, so a weight that isn't finite may go unnoticed.
 
-    Keyword arguments are settings, which JAX must know when it traces the function, except `stays`.
+    Keyword arguments are settings, which JAX must know when it traces the function, except `added` and `stays`.
 
     Args:
         source: spikes of a layer [time, batch, height, width, in], or packed or held input.
@@ -158,6 +159,8 @@ def conv_lif(
         bias: [out]; None: zeros.
         beta: membrane decay, a scalar; clipped to 0 to 1, with torch's gradient.
         threshold: a scalar.
+        added: the result of `pointwise` for the positions after the pool, which is added to the neurons' current. The
+            layer must get a held image if and only if `pointwise` got one. None: nothing.
         padding: zeros on every side, less than half a kernel.
         pool: pooling between the convolution and the neurons; windows that aren't complete are dropped.
         reset: "subtract", "zero" or "none".
@@ -205,17 +208,61 @@ def conv_lif(
     rule = layer_rule(reset, surrogate, layout, membranes, weight_bits, feeds)
     kernel, bias = wide(kernel, layout), wide(layer_bias(bias, channels), layout)
     values = layer_values(beta, threshold, stays, layout, source)
+    lead = source.image.shape[:1] if isinstance(source, Held) else source.arrays.bits.shape[:2]
+    if added is not None and added.shape != (*lead, layout.neurons):
+        raise ValueError(f"added is {list(added.shape)}, expected {[*lead, layout.neurons]}, from `pointwise`")
     if isinstance(source, Held):
-        return _from_current(rules.image_current(source.image, kernel, bias, geometry), values, rule, source, layout)
+        current = currents.image_current(source.image, kernel, bias, geometry)
+        return _from_current(current if added is None else current + added, values, rule, source, layout)
     if isinstance(source.arrays.port, Product):
         raise ValueError("these spikes feed a linear layer (`feeds`), which must be their only reader")
     kernel = source.layout.spread(with_planes(kernel, source.layout.planes), -2)
     # The kernel differentiates the neurons before it with its own settings.
-    same = source.neurons == (rule.reset, rule.surrogate, rule.slope)
+    same = added is None and source.neurons == (rule.reset, rule.surrogate, rule.slope)
     arrays = source.arrays if same else source.arrays._replace(constant=None)
     settles = arrays.constant is not None and arrays.bits.shape[1] > SETTLING
     rule = rule._replace(feeds=feeds and padded(feeds) if settles else None)
-    return _layer(rules.conv_lif(arrays, kernel, bias, values, rule, geometry), values, layout)
+    return _layer(rules.conv_lif(arrays, kernel, bias, added, values, rule, geometry), values, layout)
+
+
+@surrogates.reverse_mode_only()
+def pointwise(source: Spikes | Held, kernel: Array, *, weight_bits: int = 0) -> Array:
+    """The current of a convolution with a kernel of one pixel, to add to that of `conv_lif`.
+
+    Args:
+        source: as in `conv_lif`.
+        kernel: float32 [in, out].
+        weight_bits: as in `conv_lif`.
+
+    Returns:
+        float32 [batch, time, neurons], or [batch, neurons] for a held image; the neurons in the order [height, width,
+            out], with out padded to a multiple of 16.
+
+    Raises:
+        ValueError: an argument has the wrong shape or type.
+        Unsupported: the kernels aren't built.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import ops
+        >>> spikes = ops.pack(jnp.ones((1, 1, 2, 2, 1), jnp.uint8))  # [time, batch, height, width, in]
+        >>> shortcut = ops.pointwise(spikes, jnp.full((1, 1), 0.25))
+        >>> layer = ops.conv_lif(spikes, jnp.full((1, 1, 1, 1), 0.5), added=shortcut, membranes=True)
+        >>> layer.membranes.ravel().tolist()
+        [0.75, 0.75, 0.75, 0.75]
+    """
+    shape, kernel = _shape(source), jnp.asarray(kernel)
+    if len(shape) != 3 or kernel.ndim != 2 or len(kernel) != shape[-1]:
+        raise ValueError(f"kernel is {list(kernel.shape)}, expected [in, out] for an input of {list(shape)}")
+    channels = kernel.shape[-1]
+    kernel = wide(kernel, Layout((*shape[:2], channels), (channels,)))
+    if isinstance(source, Held):
+        nothing = jnp.zeros(kernel.shape[-1], jnp.float32)
+        return currents.image_current(source.image, kernel[None, None], nothing, Geometry(shape[:2]))
+    if isinstance(source.arrays.port, Product):
+        raise ValueError("these spikes feed a linear layer (`feeds`), which must be their only reader")
+    kernel = source.layout.spread(with_planes(kernel, source.layout.planes), -2)
+    return currents.spike_current(source.arrays._replace(constant=None), kernel, weight_bits)
 
 
 @surrogates.reverse_mode_only()
@@ -273,7 +320,7 @@ def linear_lif(
     values = layer_values(beta, threshold, stays, layout, source)
     if isinstance(source, Held):
         image = source.image.reshape(len(source.image), -1)
-        return _from_current(rules.image_current(image, kernel, bias, None), values, rule, source, layout)
+        return _from_current(currents.image_current(image, kernel, bias, None), values, rule, source, layout)
     before = source.layout
     kernel = kernel.reshape(math.prod(before.shape[:-1]), -1, kernel.shape[-1])
     kernel = before.spread(with_planes(kernel, before.planes), 1).reshape(before.neurons, -1)

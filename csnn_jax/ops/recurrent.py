@@ -20,7 +20,7 @@ from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative, fast_sigmoid
 from csnn_jax.neurons import leaky
 from csnn_jax.neurons.neuron import MEMBRANE, NEVER, Reset
-from csnn_jax.ops import rules
+from csnn_jax.ops.currents import image_current
 from csnn_jax.ops.layer import Held, Layer, layer_bias, layer_rule, layer_values, linear_lif, wide
 from csnn_jax.ops.rules import Rule
 from csnn_jax.ops.spikes import Layout, Spikes, pack_arrays
@@ -81,7 +81,7 @@ def recurrent_lif(
     values = layer_values(beta, threshold, stays, layout, source)
     if isinstance(source, Held):
         image, padded_bias = source.image.reshape(len(source.image), -1), wide(layer_bias(bias, channels), layout)
-        constant = layout.gathered(rules.image_current(image, wide(jnp.asarray(kernel), layout), padded_bias, None))
+        constant = layout.gathered(image_current(image, wide(jnp.asarray(kernel), layout), padded_bias, None))
         currents = jnp.broadcast_to(constant, (source.time_steps, *constant.shape))
     else:  # neurons that keep nothing and never spike have their current as their membrane
         driven = linear_lif(source, kernel, bias, 0.0, NEVER, reset="none", membranes=True, weight_bits=weight_bits)

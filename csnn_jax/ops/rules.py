@@ -14,10 +14,8 @@ from jax import Array
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from csnn_jax.config.network import SLOPELESS
-from csnn_jax.config.operations import Pooling
 from csnn_jax.engine import fixed
 from csnn_jax.engine.library import LANES, call, padded
-from csnn_jax.network import layers
 from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative
@@ -129,12 +127,12 @@ def _window(rule: Rule, results: dict[str, Array]) -> Window:
     return Window(bits, port, membranes, results["last"], counts)
 
 
-def _primal(tree: Any) -> Any:
+def primal(tree: Any) -> Any:
     """The values of what `jax.custom_vjp` passes with `symbolic_zeros`."""
     return jax.tree.map(lambda leaf: leaf.value, tree, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal))
 
 
-def _is_perturbed(tree: Any) -> bool:
+def is_perturbed(tree: Any) -> bool:
     """Whether a gradient may be needed with respect to any of these arguments."""
     leaves = jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal))
     return any(leaf.perturbed for leaf in leaves)
@@ -266,8 +264,8 @@ def _constant_lif(current: Array, values: Values, rule: Rule, steps: int, keep: 
 
 
 def _constant_lif_forward(*arguments: Any) -> tuple[Window, Any]:
-    (current, values), (rule, steps, by_current) = _primal(arguments[:2]), arguments[2:]
-    stores = rule.keep or not by_current or _is_perturbed((arguments[1].beta, arguments[1].threshold))
+    (current, values), (rule, steps, by_current) = primal(arguments[:2]), arguments[2:]
+    stores = rule.keep or not by_current or is_perturbed((arguments[1].beta, arguments[1].threshold))
     results = _constant_lif(current, values, rule, steps, stores)
     return _window(rule, results), (current, results.get("membranes"), values)
 
@@ -312,15 +310,15 @@ def _linear_lif(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: 
 
 def _linear_lif_forward(*arguments: Any) -> tuple[Window, Any]:
     port, rule = arguments[0].port, arguments[4]
-    spikes, kernel, bias, values = _primal(arguments[:4])
+    spikes, kernel, bias, values = primal(arguments[:4])
     results = _linear_lif(spikes, kernel, bias, values, rule, True)
-    saved = _saved(spikes, port, None), kernel, results["membranes"], values
+    saved = saved_spikes(spikes, port, None), kernel, results["membranes"], values
     return _window(rule, results), saved
 
 
-def _saved(spikes: Bits, port: Any, constant: Constant | None) -> Bits:
+def saved_spikes(spikes: Bits, port: Any, constant: Constant | None) -> Bits:
     """Spikes for the backward pass, with a small port of the same kind; None if it needs no gradient."""
-    if not _is_perturbed(port):
+    if not is_perturbed(port):
         return Bits(spikes.bits, None, constant)
     if isinstance(port, Product):
         small = jnp.zeros(())
@@ -350,45 +348,65 @@ linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward, symbolic_zeros=True
 # --- convolution, pooling
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def conv_lif(spikes: Bits, kernel: Array, bias: Array, values: Values, rule: Rule, geometry: Geometry) -> Window:
-    """Convolution, pooling and the neurons; kernel [k, k, in, out], in and out multiples of 16, bias [out]."""
-    return _window(rule, _conv_lif(spikes, kernel, bias, values, rule, geometry, rule.keep))
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def conv_lif(
+    spikes: Bits, kernel: Array, bias: Array, added: Array | None, values: Values, rule: Rule, geometry: Geometry
+) -> Window:
+    """Convolution, pooling and the neurons.
+
+    Args:
+        spikes: packed spikes.
+        kernel: [k, k, in, out], in and out multiples of 16.
+        bias: [out].
+        added: a current to add to the pooled one [batch, time, neurons]; None: nothing.
+        values: the neurons' parameters.
+        rule: the layer's settings.
+        geometry: the convolution's windows, and its pool.
+    """
+    return _window(rule, _conv_lif(spikes, kernel, bias, added, values, rule, geometry, rule.keep))
 
 
 def _conv_lif(
-    spikes: Bits, kernel: Array, bias: Array, values: Values, rule: Rule, geometry: Geometry, keep: bool
+    spikes: Bits,
+    kernel: Array,
+    bias: Array,
+    added: Array | None,
+    values: Values,
+    rule: Rule,
+    geometry: Geometry,
+    keep: bool,
 ) -> dict[str, Array]:
     return call(
         "conv_lif",
         **_layer_arguments(spikes, kernel, bias, values, rule),
+        added=added,
         want=("membranes", *(("winners",) if geometry.max else ())) if keep else (),
         **geometry.attributes(len(kernel)),
     )
 
 
 def _conv_lif_forward(*arguments: Any) -> tuple[Window, Any]:
-    (_, port, constant), (rule, geometry) = arguments[0], arguments[4:]
-    spikes, kernel, bias, values = _primal(arguments[:4])
-    results = _conv_lif(spikes, kernel, bias, values, rule, geometry, True)
+    (_, port, constant), (rule, geometry) = arguments[0], arguments[5:]
+    spikes, kernel, bias, added, values = primal(arguments[:5])
+    results = _conv_lif(spikes, kernel, bias, added, values, rule, geometry, True)
     # The gradient of a constant current doesn't include those of its neurons' parameters.
-    by_current = constant is not None and not _is_perturbed((constant.beta, constant.threshold))
-    source = _saved(spikes, None if by_current else port, spikes.constant if by_current else None)
-    saved = source, kernel, results.get("winners"), results["membranes"], values
+    by_current = constant is not None and not is_perturbed((constant.beta, constant.threshold))
+    source = saved_spikes(spikes, None if by_current else port, spikes.constant if by_current else None)
+    saved = source, kernel, added is not None, results.get("winners"), results["membranes"], values
     return _window(rule, results), saved
 
 
 def _conv_lif_backward(
     rule: Rule, geometry: Geometry, saved: Any, cotangent: Window
-) -> tuple[Bits, Array, Array, Values]:
-    spikes, kernel, winners, membranes, values = saved
+) -> tuple[Bits, Array, Array, Array | None, Values]:
+    spikes, kernel, adds, winners, membranes, values = saved
     drive = _drive(rule, membranes, values, cotangent)
     arguments, leading = _arguments(rule, drive.given), kernel.shape[2]
-    want: tuple[str, ...] = ()
+    want = ["dcurrent"] if adds else []
     if isinstance(spikes.port, Array):
-        want, leading = ("dspikes_in",), spikes.port.shape[-1] // math.prod(geometry.size)
+        want, leading = [*want, "dspikes_in"], spikes.port.shape[-1] // math.prod(geometry.size)
     if spikes.constant is not None:
-        want = ("dcurrent_in",)
+        want = ["dcurrent_in"]
         arguments |= {f"{name}_in": value for name, value in spikes.constant._asdict().items()}
     results = call(
         "conv_backward",
@@ -413,6 +431,7 @@ def _conv_lif_backward(
         Bits(no_gradient(spikes.bits), results.get("dspikes_in"), into),
         results["dkernel"],
         results["dbias"],
+        results.get("dcurrent"),
         dvalues,
     )
 
@@ -431,69 +450,3 @@ def _grouped(kernel: Array) -> Array:
     """A kernel [k, k, in, out] as [in / 16, out, k * k, 16]."""
     k, _, inputs, outputs = kernel.shape
     return kernel.reshape(k * k, inputs // LANES, LANES, outputs).transpose(1, 3, 0, 2)
-
-
-# --- the current of a constant image
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def image_current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> Array:
-    """The current of a layer that gets the same image at every step.
-
-    Args:
-        image: [batch, height, width, in] or [batch, inputs].
-        kernel: [k, k, in, out] or [inputs, out], out a multiple of 16.
-        bias: [out].
-        geometry: of a convolution; None: it's a linear layer.
-
-    Returns:
-        [batch, neurons].
-    """
-    return _image_current(image, kernel, bias, geometry)[0]
-
-
-def _current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> Array:
-    """The same in XLA, which can differentiate it."""
-    with jax.named_scope("exact"):
-        if geometry is None:
-            return layers.matmul(image, kernel) + bias
-        current = layers.conv(image, kernel, 1, geometry.padding)
-        current = (
-            current + bias
-            if geometry.pool == 1
-            else layers.pool(current, bias, Pooling("max" if geometry.max else "avg"))
-        )
-    return current.reshape(len(image), -1)
-
-
-def _image_current(image: Array, kernel: Array, bias: Array, geometry: Geometry | None) -> tuple[Array, Array | None]:
-    """The current, and the winning place of each max-pool, if any."""
-    if geometry is None:
-        return _current(image, kernel, bias, geometry), None
-    operands = {"image": image, "kernel": kernel, "bias": bias}
-    want = ("winners",) if geometry.max else ()
-    results = call("image_current", want=want, **operands, **geometry.attributes(len(kernel)))
-    return results["current"], results.get("winners")
-
-
-def _image_current_forward(*arguments: Any) -> tuple[Array, Any]:
-    image, kernel, bias = _primal(arguments[:3])
-    current, winners = _image_current(image, kernel, bias, arguments[3])
-    return current, (image, kernel, bias, winners, jnp.zeros(()) if _is_perturbed(arguments[0]) else None)
-
-
-def _image_current_backward(geometry: Geometry | None, saved: Any, dcurrent: Array) -> tuple[Any, Array, Array]:
-    image, kernel, bias, winners, is_perturbed = saved
-    if geometry is None:
-        dkernel, dbias = fixed.multiply(image.T, dcurrent), fixed.add_up(dcurrent, 0)
-    else:
-        operands = {"image": image, "dcurrent": dcurrent, "winners": winners, "kernel": kernel}
-        results = call("image_weights", **operands, **geometry.attributes(len(kernel)))
-        dkernel, dbias = results["dkernel"], results["dbias"]
-    if is_perturbed is None:
-        return None, dkernel, dbias
-    (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, geometry), image)[1](dcurrent)
-    return dimage, dkernel, dbias
-
-
-image_current.defvjp(_image_current_forward, _image_current_backward, symbolic_zeros=True)

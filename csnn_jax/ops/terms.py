@@ -168,18 +168,14 @@ def _largest(arrays: Bits, pool: Pooling, added: int) -> tuple[Bits, Array]:
     return Bits(bits.reshape(*lead, -1), port), arrays.bits
 
 
-def placed(array: Array, size: tuple[int, ...], before: int, repeated: int) -> Array:
+def placed(array: Array, size: tuple[int, ...], before: int) -> Array:
     """An array [batch, time, rows, columns, n] in a larger one.
 
     Args:
         array: the array.
         size: rows and columns of the result.
         before: zeros before the first row and column; others follow the last.
-        repeated: how often each row and column is repeated.
     """
-    *lead, rows, columns, last = array.shape
-    wide = jnp.stack([array] * repeated, 4)  # XLA adds up the gradient of a broadcast in any order
-    array = jnp.stack([wide] * repeated, 3).reshape(*lead, rows * repeated, columns * repeated, last)
     pads = [(before, whole - before - inside) for whole, inside in zip(size, array.shape[2:4], strict=True)]
     return jnp.pad(array, [(0, 0), (0, 0), *pads, (0, 0)])
 

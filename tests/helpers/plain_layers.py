@@ -11,7 +11,7 @@ from csnn_jax.network.surrogate import spike
 
 def conv_lif(x: Array, kernel: Array, bias: Array, beta: Array, threshold: Array, **settings) -> tuple[Array, Array]:
     """(spikes, membranes) [time, batch, rows, columns, out] for x [time, batch, height, width, in]."""
-    padding, pool = settings.pop("padding", 0), settings.pop("pool", None)
+    padding, pool, added = settings.pop("padding", 0), settings.pop("pool", None), settings.pop("added", 0)
 
     def current(x: Array) -> Array:
         y = lax.conv_general_dilated(
@@ -22,7 +22,7 @@ def conv_lif(x: Array, kernel: Array, bias: Array, beta: Array, threshold: Array
             return lax.reduce_window(y, -jnp.inf, lax.max, window, window, "VALID") + bias
         return y + bias if pool is None else lax.reduce_window(y, 0.0, lax.add, window, window, "VALID") / 4 + bias
 
-    return lif(jax.vmap(current)(x), beta, threshold, **settings)
+    return lif(jax.vmap(current)(x) + added, beta, threshold, **settings)
 
 
 def linear_lif(x: Array, kernel: Array, bias: Array, beta: Array, threshold: Array, **settings) -> tuple[Array, Array]:

@@ -303,6 +303,7 @@ inline void check_constant_source(const ConvBackward& a) {
   expect(a.neuron_in.reset != Reset::zero, "reset zero: a constant source has no forward sum");
   expect(a.surrogate_in != Surrogate::given, "surrogate_in: a constant source needs a named one");
   expect(a.current_in, "current_in: a constant source needs one");
+  expect(!a.lif.dcurrent, "dcurrent: it isn't computed for every step of a constant source");
   if (a.shape.in > most_constant_channels)
     refuse("kernel", ": a constant source has at most " + show(most_constant_channels) + " channels");
 }

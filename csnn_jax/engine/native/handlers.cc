@@ -135,6 +135,7 @@ static Work conv_lif(Call& call) {
       .bits_in = call.operand<uint16_t>("bits_in", "images time height*width*in/16"),
       .weight_bits = call.whole("weight_bits"),
       .bias = call.operand<float>("bias", "out"),
+      .added = call.operand<float>("added", "images time rows*columns*out", {.optional = true}),
       .bits = call.result<uint16_t>("bits", "images time rows*columns*out/16"),
       .membranes = call.result<float>("membranes", "images time rows*columns*out", {.optional = true}),
       .winners = call.result<uint16_t>("winners", "images time 2 rows*columns*out/16", {.optional = true}),
@@ -184,6 +185,7 @@ static Work linear_weights(Call& call) {
 static Work conv_backward(Call& call) {
   LifBackward lif = lif_arguments(call, "images time rows*columns*out");
   lif.dspikes = call.operand<float>("dspikes", "images time rows*columns*out", {.optional = true});
+  lif.dcurrent = call.result<float>("dcurrent", "images time rows*columns*out", {.optional = true});
   const int64_t rows = call.whole("rows"), columns = call.whole("columns");
   lif.count = rows * columns * call.size("out");
   ConvBackward a{

@@ -128,6 +128,7 @@ struct ConvLif {
   const float* taps = nullptr;   // [k, k, out]: sums of all inputs' weights, for floats; set by forward.cc
   int64_t most = INT64_MAX;      // number of such weights that int16 can add up; set by forward.cc
   const float* bias;             // [out]
+  const float* added;            // [image, time, neurons]: a current to add to the pooled one, or null
   uint16_t* bits;                // [image, time, neurons / 16]
   float* membranes;              // [image, time, neurons], or null
   uint16_t* winners;             // [image, time, 2, neurons / 16]: low and high bit of the winner's place, or null
@@ -212,7 +213,7 @@ struct Product {
 
 struct ConvBackward {
   Shape shape;
-  LifBackward lif;  // of this layer; its dcurrent is one image's scratch, its dspikes null if they are a product
+  LifBackward lif;  // of this layer; its dspikes are null if they are a product, its dcurrent if nobody reads it
   Product product{};
   const uint16_t* bits_in;      // [image, time, inputs / 16]
   const uint16_t* winners;      // [image, time, 2, neurons / 16], as ConvLif wrote them; unused for average pooling

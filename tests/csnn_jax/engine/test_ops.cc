@@ -80,6 +80,7 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
       .bits_in = bits_in.data(),
       .weight_bits = weight_bits,
       .bias = bias.data(),
+      .added = nullptr,
       .bits = bits.data(),
       .membranes = membranes.data(),
       .winners = s.max ? winners.data() : nullptr,

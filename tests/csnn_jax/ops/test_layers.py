@@ -248,6 +248,39 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, centered, pool, held, 
     compare(event, dense, [x, kernel, bias, beta, threshold], seed)
 
 
+@drawn()
+@given(
+    batch=st.integers(1, 3),
+    time=st.integers(1, 6),
+    channels=st.tuples(CHANNELS, CHANNELS, CHANNELS),
+    pool=st.sampled_from(["max", "avg", None]),
+    held=st.booleans(),
+    density=DENSITY,
+    neuron=NEURON,
+    seed=SEED,
+)
+def test_pointwise_currents_are_added_after_the_pool(batch, time, channels, pool, held, density, neuron, seed):
+    generator, own, (inputs, more, outputs) = np.random.default_rng(seed), neuron | {}, channels
+    rows, columns, lead = 2, 3, (batch,) if held else (time, batch)
+    size = (2 * rows, 2 * columns) if pool else (rows, columns)
+    x, other = draw(generator, (*lead, *size, inputs), density), draw(generator, (*lead, rows, columns, more), density)
+    shapes = (3, 3, inputs, outputs), (more, outputs), outputs
+    kernel, point, bias = (generator.integers(-2, 3, shape) for shape in shapes)
+    beta, threshold, bits = (own.pop(name) for name in ("beta", "threshold", "weight_bits"))
+    own |= {"padding": 1, "pool": pool}
+
+    def event(x, other, kernel, point, *parameters):
+        source, second = ((ops.held(one, time) if held else ops.pack(one)) for one in (x, other))
+        added = ops.pointwise(second, point, weight_bits=bits)
+        return ops.unpack(ops.conv_lif(source, kernel, *parameters, added=added, weight_bits=bits, **own).spikes)
+
+    def dense(x, other, kernel, point, *parameters):
+        x, other = ((jnp.repeat(one[None], time, 0) if held else one) for one in (x, other))
+        return plain.conv_lif(x, kernel, *parameters, added=other @ point, **own)[0]
+
+    compare(event, dense, [x, other, kernel, point, bias, beta, threshold], seed)
+
+
 @pytest.mark.parametrize("outputs", [3, 70, 200])
 @pytest.mark.parametrize("weight", [127, -127])
 def test_the_largest_whole_weights_add_up_exactly(outputs, weight):

@@ -218,7 +218,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
 static void lay_out(Memory& memory, const ConvBackward& a, Scratch& scratch, Cells& cells, ConstantSource& constant) {
   const Shape& s = a.shape;
   const int64_t pixels = s.padded_height() * s.padded_width();
-  scratch.dcurrent = memory.take<float>(a.lif.time * s.neurons());
+  if (!a.lif.dcurrent) scratch.dcurrent = memory.take<float>(a.lif.time * s.neurons());
   scratch.dy = memory.take<float>(pixels * lanes);
   scratch.dspikes = memory.take<float>(pixels * s.in);
   scratch.count = memory.take<int32_t>(s.in);
@@ -243,7 +243,7 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   const Shape& s = a.shape;
   assert(s.valid() && a.lif.time > 0 && a.lif.count == s.neurons() && image >= 0 && scratch_memory);
   assert(a.product.inner % lanes == 0 && (a.product.inner > 0) == !a.lif.dspikes);
-  assert(a.source != Source::constant || a.surrogate_in != Surrogate::given);
+  assert(a.source != Source::constant || (a.surrogate_in != Surrogate::given && !a.lif.dcurrent));
   assert(a.leading == s.in || (a.source != Source::constant && 0 <= a.leading && a.leading < s.in));
   const int64_t pixels = s.padded_height() * s.padded_width();
   Memory memory{scratch_memory};
@@ -251,6 +251,7 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   Cells cells{};
   ConstantSource constant(s, a.neuron_in);
   lay_out(memory, a, scratch, cells, constant);
+  if (a.lif.dcurrent) scratch.dcurrent = a.lif.dcurrent + image * a.lif.time * s.neurons();
   if (a.source == Source::constant)
     begin(constant, a.bits_in + image * a.lif.time * s.inputs() / lanes, a.lif.time, a.current_in + image * s.inputs(),
           a.kernel, a.grouped_kernel);

@@ -128,6 +128,7 @@ struct Step {
   const uint16_t* bits_in;
   const float* before;  // membranes; null: 0
   float* after;
+  const float* added;  // null: nothing
   uint16_t *bits, *winners;
 };
 
@@ -161,8 +162,9 @@ CSNN_INLINE void advance(const ConvLif& a, const Spiking& spiking, int64_t y, in
       }
     }
     if constexpr (pool == Pool::average && P > 1) pooled *= 1.0f / (P * P);
-    const v16 current = Row::current(pooled, a.scale, a.bias, n);
     const int64_t word = (y * s.columns() + x) * (s.out / lanes) + group;
+    v16 current = Row::current(pooled, a.scale, a.bias, n);
+    if (at.added) current += load(at.added + word * lanes);
     const v16 u = step(at.before ? load(at.before + word * lanes) : v16{}, current, a.neuron);
     store(at.after + word * lanes, u);
     at.bits[word] = greater(u, threshold) & existing(s.channels, n);
@@ -213,6 +215,7 @@ void window(const ConvLif& given, int64_t image, char* scratch) {
                   : a.membranes ? after - s.neurons()
                                 : last,
         .after = after,
+        .added = a.added ? a.added + step_at * s.neurons() : nullptr,
         .bits = a.bits + step_at * words,
         .winners = pool == Pool::winner ? a.winners + step_at * 2 * words : nullptr,
     };
