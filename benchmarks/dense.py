@@ -76,14 +76,13 @@ def firing(config: Config, density: float) -> models.CSNN:
     images = data.load_for(config).train.images
     runner = Runners(network, "event", 0).of(images)
     x = runner.present(runner.hold(images), np.arange(BATCH), (0, 0))
-    count = runner.count.lower(nnx.split(network)[1], x).compile()
     for index, neurons in enumerate(config.model.graph.neurons[:-1]):
         bias, low, high = list(network.weights.values())[index].bias, -4.0, 4.0
         assert bias is not None
         drawn, spikes = bias[...], neurons.size * BATCH * config.model.time_steps
         for _ in range(14):
             bias.set_value(drawn + jnp.float32((low + high) / 2))
-            fired = float(count(nnx.split(network)[1], x).fired[:, index].sum()) / spikes
+            fired = float(runner.count(nnx.split(network)[1], x).fired[:, index].sum()) / spikes
             low, high = ((low + high) / 2, high) if fired < density else (low, (low + high) / 2)
     return network
 

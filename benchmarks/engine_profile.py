@@ -69,14 +69,15 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
     gradient = gradients.make(graph, objective.make(config.train, add_up), runner.engine, config.train.part)
     update = scan.jit(trainer.make_update(graph, adam, gradient, add_up), donate_argnums=0)
     update = update.lower(state, x, labels, rate).compile()
-    infer = runner.count.lower(params, test).compile()
+    rounded = jax.tree.map(jnp.copy, runner.rounded(params))  # the update overwrites the others
+    infer = runner.count_on_grids.lower(rounded, test).compile()
 
     def train() -> Array:
         nonlocal state
         state, seen = update(state, x, labels, rate)
         return seen.loss
 
-    return (train, update.as_text()), (lambda: infer(state.params, test), infer.as_text())
+    return (train, update.as_text()), (lambda: infer(rounded, test), infer.as_text())
 
 
 def profile(function: Callable[[], object], hlo: str) -> dict[str, float]:

@@ -62,7 +62,8 @@ def compiled(config: ModelConfig, tensors: layouts.Tensors, whole: bool, images:
     if not whole:
         event.weight_bits = lambda block, planes: 0
     try:
-        infer = runner.count.lower(params, x).compile()
+        params = runner.rounded(params)
+        infer = runner.count_on_grids.lower(params, x).compile()
     finally:
         event.weight_bits = real
     return lambda: jax.block_until_ready(infer(params, x))

@@ -21,7 +21,7 @@ from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN, advance, scaled_input, with_rounded_weights
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
-from csnn_jax.window import Carry, Trace, output
+from csnn_jax.window import Carry, SpikeCounts, Trace, output
 
 
 class Runners:
@@ -71,8 +71,7 @@ class BatchRunner:
 
     Attributes:
         engine: as given.
-        count: (parameters, input) -> sums over the window, `SpikeCounts`.
-        ever_fired: (parameters, input) -> which channels ever spike in the window, as in `scan.ever_fired`.
+        count_on_grids: (rounded parameters, input) -> sums over the window, `SpikeCounts`; a jitted function.
     """
 
     def __init__(self, model: CSNN, engine: ModuleType, seed: int, devices: Devices | None = None):
@@ -80,7 +79,12 @@ class BatchRunner:
         self.engine, self._config, self._seed, self._devices = engine, config, seed, devices
 
         def of_parameters(function: Callable[[CSNN, Array], Any]) -> Callable[[Any, Array], Any]:
-            return lambda params, x: function(nnx.merge(graphdef, params), x)
+            def run(params, x: Array) -> Any:
+                network = nnx.merge(graphdef, params)
+                network.on_grids = True
+                return function(network, x)
+
+            return run
 
         def membranes(model: CSNN, x: Array) -> list[tuple[Array, Array]]:
             thresholds = [jnp.asarray(layer.in_use["threshold"], model.dtype) for layer in model.neurons.values()]
@@ -90,17 +94,33 @@ class BatchRunner:
             return [metrics.moments(*layer) for layer in membranes(model, x)]
 
         count = of_parameters(engine.count)
-        self.count = scan.jit(devices.spread(count, devices.gather) if devices else count)
-        self.ever_fired = scan.jit(of_parameters(engine.ever_fired))
+        self.count_on_grids = scan.jit(devices.spread(count, devices.gather) if devices else count)
+        self._round = scan.jit(lambda params: nnx.split(with_rounded_weights(nnx.merge(graphdef, params)))[1])
+        self._rounded: tuple[Any, Any] = (None, None)  # the latest parameters, and the result
+        self._ever_fired = scan.jit(of_parameters(engine.ever_fired))
         self._outputs = scan.jit(
             of_parameters(lambda model, x: engine.forward_with_densities(model, x, config.readout)[0])
         )
         self._trace = scan.jit(of_parameters(lambda model, x: engine.trace(model, x)[1]))
         self._membranes, self._moments = scan.jit(of_parameters(membranes)), scan.jit(of_parameters(moments))
 
+    def rounded(self, params):
+        """The parameters with weights on their grids, computed once for all batches."""
+        if self._rounded[0] is not params:
+            self._rounded = params, self._round(params)
+        return self._rounded[1]
+
+    def count(self, params, x: Array) -> SpikeCounts:
+        """Sums over the window."""
+        return self.count_on_grids(self.rounded(params), x)
+
+    def ever_fired(self, params, x: Array) -> tuple[Array, ...]:
+        """Which channels ever spike in the window, as in `scan.ever_fired`."""
+        return self._ever_fired(self.rounded(params), x)
+
     def trace(self, params, x: Array) -> Trace:
         """All states and spikes of an input, NumPy arrays."""
-        return self._trace(params, x).map(np.asarray).ordered(self._config.graph)
+        return self._trace(self.rounded(params), x).map(np.asarray).ordered(self._config.graph)
 
     def hold(self, images: Images | Array) -> Images | Array:
         """Prepares the images for `present`: on the device if they are already there, unless they must be encoded."""
@@ -151,7 +171,7 @@ class BatchRunner:
         index, valid = eval_batches(len(labels), min(metrics.BATCH, len(labels)))
         scores, right = [], []
         for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
-            output = np.asarray(self._outputs(params, self.present(held, rows, (1, number))))[:, real]
+            output = np.asarray(self._outputs(self.rounded(params), self.present(held, rows, (1, number))))[:, real]
             kind = np.int32 if self._config.readout == "spikes" else output.dtype
             so_far = output.cumsum(0, dtype=kind)
             scores.append(so_far[-1])
@@ -160,6 +180,8 @@ class BatchRunner:
 
     def summarize_neurons(self, params, images: Images) -> dict[str, NeuronSummary]:
         """Membranes and dead channels of every layer; see `metrics.summarize`."""
+
+        params = self.rounded(params)
 
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.present(self.hold(some), np.arange(len(some)), (3, number))

@@ -136,6 +136,7 @@ class CSNN(nnx.Module):
     Attributes:
         config: the configuration.
         nodes: the parameters of each node that has some, in the graph's order.
+        on_grids: whether the weights are known to be on their grids, so running doesn't round them; only for inference.
 
     Raises:
         ValueError: the config or the key has the wrong type, or a seed is out of range.
@@ -170,7 +171,7 @@ class CSNN(nnx.Module):
             named = "a function of U - threshold; config.surrogate takes names"
             raise ValueError(f"derivative is {derivative!r}, expected {named}")
         derivative = derivative or derivative_of(config)
-        self.config = config
+        self.config, self.on_grids = config, False
         made: list[Weights | NeuronParameters] = []
         for node in config.graph:
             if isinstance(node, NeuronNode):
@@ -261,6 +262,8 @@ def with_rounded_weights(model: CSNN) -> CSNN:
 
     Gradients pass through the rounding unchanged, so training updates the unrounded weights.
     """
+    if model.on_grids:
+        return model
     rounded = nnx.merge(*nnx.split(model))
     weights = rounded.weights
     for names, group in model.config.graph.groups.items():
