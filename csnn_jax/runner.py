@@ -120,7 +120,11 @@ class BatchRunner:
 
     def trace(self, params, x: Array) -> Trace:
         """All states and spikes of an input, NumPy arrays."""
-        return self._trace(self.rounded(params), x).map(np.asarray).ordered(self._config.graph)
+        return self.trace_on_grids(self.rounded(params), x)
+
+    def trace_on_grids(self, rounded, x: Array) -> Trace:
+        """The same for parameters that aren't rounded, because they are already, or to see what rounding changes."""
+        return self._trace(rounded, x).map(np.asarray).ordered(self._config.graph)
 
     def hold(self, images: Images | Array) -> Images | Array:
         """Prepares the images for `present`: on the device if they are already there, unless they must be encoded."""

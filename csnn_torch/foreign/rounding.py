@@ -2,17 +2,16 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
-import torch
-from torch import Tensor
+from flax import nnx
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.data import Images, as_floats, as_input
-from csnn_jax.runs import layouts
+from csnn_jax.data import Images
+from csnn_jax.network.model import from_tensors
+from csnn_jax.runner import Runners
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import output
-from csnn_torch.library import Torch
-from csnn_torch.model import channels_first
+from csnn_jax.window import output, summed
 
 IMAGES = 1000
 """Number of images of a test split, from the first one."""
@@ -50,9 +49,10 @@ class Effect(NamedTuple):
         return f"{changed} predictions; accuracy {before:.2%} before, {after:.2%} after{quiet}"
 
 
-@torch.no_grad()
 def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray | None = None) -> Effect:
-    """Runs a network with and without rounded weights, on the first `IMAGES` images, in torch on the CPU.
+    """Runs a network with and without rounded weights, on the first `IMAGES` images, in JAX.
+
+    The sums of unrounded weights round in any order, so a few spikes would differ in another program, too.
 
     Args:
         config: the job.
@@ -60,33 +60,26 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         images: images that fit the network.
         labels: their classes; None: unknown.
     """
-    model = config.model
-    library = Torch()
-    sides = [library.parameters(model.graph, one) for one in (tensors, layouts.on_grid(model, tensors))]
-    count = min(IMAGES, len(images))
-    spikes = changed = others = 0
-    fired = np.zeros(len(model.graph.neurons), bool)
-    correct = np.zeros(2, np.int64)
+    graph, count = config.model.graph, min(IMAGES, len(images))
+    network = from_tensors(config.model, tensors, jnp.dtype(config.train.dtype))
+    params = nnx.split(network)[1]
+    runner = Runners(network, "auto", config.train.seed).of(images)
+    spikes = changed = 0
+    fired: set[str] = set()
+    classes: list[np.ndarray] = []
     for start in range(0, count, CHUNK):
-        rows = np.arange(start, min(start + CHUNK, count))
-        x = channels_first(as_floats(as_input(images[rows], model, (config.train.seed, 2, 0)), model))
-        scores: list[Tensor | int] = [0, 0]
-        for steps in zip(*(library.run(model.graph, side, x, model.time_steps) for side in sides), strict=True):
-            before, after = ([one.values[node.name] for node in model.graph.neurons] for one in steps)
-            fired |= [bool(layer.any()) for layer in before]
-            spikes += sum(layer.numel() for layer in before)
-            changed += sum(int((a != b).sum()) for a, b in zip(before, after, strict=True))
-            read = (output(model, one.states, one.values) for one in steps)
-            scores = [total + one for total, one in zip(scores, read, strict=True)]
-        classes = [np.asarray(total).argmax(1) for total in scores]
-        others += int(np.sum(classes[0] != classes[1]))
-        if labels is not None:
-            correct += [np.count_nonzero(predicted == labels[rows]) for predicted in classes]
-    were, are = correct.tolist()
-    graph = model.graph
-    never = [node for node, ever in zip(graph.neurons, fired, strict=True) if not ever and node in graph.spiking]
-    silent = tuple(map(graph.label, never))
-    return Effect(count, spikes, changed, silent, others, None if labels is None else (were, are))
+        x = runner.present(images, np.arange(start, min(start + CHUNK, count)), (2, 0))
+        before, after = runner.trace_on_grids(params, x), runner.trace(params, x)
+        for name, layer in before.spikes.items():
+            spikes += layer.size
+            changed += int((layer != after.spikes[name]).sum())
+            fired |= {name} if layer.any() else set()
+        read = (output(config.model, one.states, one.spikes) for one in (before, after))
+        classes.append(np.stack([summed(one).argmax(1) for one in read]))
+    were, are = np.concatenate(classes, 1)
+    correct = None if labels is None else (int((were == labels[:count]).sum()), int((are == labels[:count]).sum()))
+    silent = tuple(graph.label(node) for node in graph.spiking if node.name not in fired)
+    return Effect(count, spikes, changed, silent, int((were != are).sum()), correct)
 
 
 def drawn(model: ModelConfig, count: int) -> Images:
