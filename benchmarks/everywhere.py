@@ -137,12 +137,12 @@ def board_side(case: Case, side: str) -> np.ndarray:
     work.mkdir(exist_ok=True)
     board, memory = BOARDS[side]
     emulated, cpu = microcontroller.BOARDS[board]
-    files, _ = microcontroller.blocks(microcontroller.PAGE.read_text())
-    script = files["mcu/board.ld"].replace("*(.rodata*) ", "")
+    script = (microcontroller.FILES / "board.ld").read_text().replace("*(.rodata*) ", "")
     script = script.replace("{\n    FLASH", f"{{\n    MORE  (r)   : ORIGIN = {memory}, LENGTH = 16M\n    FLASH", 1)
     script = script.replace("SECTIONS\n{", "SECTIONS\n{\n    .rodata : { *(.rodata*) } > MORE", 1)
     (work / "board.ld").write_text(script)
-    (work / "startup.c").write_text(files["mcu/startup.c"] + "\nvoid timer_wrapped(void)\n{\n}\n")
+    startup = (microcontroller.FILES / "startup.c").read_text()
+    (work / "startup.c").write_text(startup + "\nvoid timer_wrapped(void)\n{\n}\n")
     (work / "samples.bin").write_bytes(case.samples(FEWER[side]))
     names = '-DSAMPLES="samples.bin"', '-DHASHES="hashes.bin"'
     parts = ("startup.c", case.bundle / "c/csnn.c", HERE / "hash.c")

@@ -10,6 +10,7 @@ Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
 
 import json
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from csnn_jax import machine
 from csnn_jax.document import markdown
 
 PAGE = Path(__file__).parents[1] / "docs/deploy/microcontroller.md"
+FILES = PAGE.parent / "mcu"
+"""What the page adds to a bundle's program: its start, the linker script, the main function."""
 TICK = 40
 """Instructions per tick of the emulated board's timer, see the page."""
 BOARDS = {
@@ -74,10 +77,8 @@ def on_device(folder: Path, board: str = "Cortex-M7") -> dict[str, Any]:
     Returns:
         Sizes of the program and whether its counts match the bundle's; no counts if it doesn't fit.
     """
-    files, commands = blocks(PAGE.read_text())
-    (folder / "mcu").mkdir(exist_ok=True)
-    for path, text in files.items():
-        (folder / path).write_text(text)
+    commands = page_commands()
+    shutil.copytree(FILES, folder / "mcu", dirs_exist_ok=True)
     for mine, other in zip(BOARDS["Cortex-M7"], BOARDS[board], strict=True):
         assert mine in commands
         commands = commands.replace(mine, other)
@@ -129,11 +130,11 @@ def _millions(found: dict[str, Any]) -> str:
     return f"{statistics.mean(found['instructions']) / 1e6:.2g}" if found["fits_board"] else "-"
 
 
-def blocks(page: str) -> tuple[dict[str, str], str]:
-    """(the files on the page, by path; the commands that build and run them)."""
-    files = dict(re.findall(r"^<!-- write: (\S+) -->\n```\w+\n(.*?)^```$", page, re.S | re.M))
-    (commands,) = re.findall(r"test_microcontroller\.py runs it -->\n```sh\n(.*?)^```$", page, re.S | re.M)
-    return files, commands
+def page_commands() -> str:
+    """The commands on the page that build and run the program."""
+    marked = r"test_microcontroller\.py runs it -->\n```sh\n(.*?)^```$"
+    (commands,) = re.findall(marked, PAGE.read_text(), re.S | re.M)
+    return commands
 
 
 if __name__ == "__main__":

@@ -32,18 +32,18 @@ def peers() -> str:
     lines = [
         (
             row["name"],
-            f"{two_digits(row['step_s'])} s",
+            two_digits(row["step_s"]),
             _times(row, "training"),
-            f"{two_digits(row['infer_s'])} s",
+            two_digits(row["infer_s"]),
             _times(row, "inference"),
-            f"{two_digits(row['first_iteration_s'])} s",
-            f"{row['peak_memory_mb'] / 1000:.1f} GB",
+            two_digits(row["first_iteration_s"]),
+            f"{row['peak_memory_mb'] / 1000:.1f}",
         )
         for row in rows
     ]
     lines += [(row["name"], row["failed"], *[""] * 5) for row in found["rows"] if "failed" in row]
-    header = ("library", "training iteration", "times as long", "inference, one batch", "times as long")
-    return table((*header, "start to first iteration", "peak memory"), lines)
+    header = ("library", "training iteration (s)", "times as long", "inference, one batch (s)", "times as long")
+    return table((*header, "start to first iteration (s)", "peak memory (GB)"), lines)
 
 
 def rivals() -> str:

@@ -68,10 +68,10 @@ def dense() -> str:
         cells = []
         for work, key in (("training", "step"), ("inference", "infer")):
             ratio = found["times_as_fast"][work]
-            cells += [_seconds(ours[key]), ratio if isinstance(ratio, str) else two_digits(ratio)]
+            cells += [two_digits(ours[key]), ratio if isinstance(ratio, str) else two_digits(ratio)]
         rows.append((fired, *cells))
-    header = ("spike at a step (%)", "training iteration", "times as fast", "inference, one batch", "times as fast")
-    return table(header, rows)
+    times = "training iteration (s)", "times as fast", "inference, one batch (s)", "times as fast"
+    return table(("spike at a step (%)", *times), rows)
 
 
 def own_loop() -> str:
