@@ -36,7 +36,7 @@
 #include <assert.h>
 #define CSNN_ASSERT(condition) assert(condition)
 #elif !defined(CSNN_ASSERT)
-#define CSNN_ASSERT(condition) ((void)sizeof(condition)) /* not computed, but no variable is unused */
+#define CSNN_ASSERT(condition) ((void)sizeof((condition) ? 1 : 0)) /* not computed, but no variable is unused */
 #endif
 
 /* The neurons of a layer, or a copy of spikes. */
