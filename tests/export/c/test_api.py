@@ -127,6 +127,11 @@ def test_the_preprocessor_can_compare_the_version(built, tmp_path):
 #elif CSNN_VERSION_NUMBER != {number} || CSNN_VERSION_NUMBER >= {number + 1}
 #error
 #endif
+#undef CSNN_VERSION_MAJOR
+#define CSNN_VERSION_MAJOR 12
+#if CSNN_VERSION_NUMBER != {number + 10_000 * (12 - int(major))}
+#error
+#endif
 """)
     command = ["gcc", "-std=c99", "-fsyntax-only", "-I", built("dark half"), "version.c"]
     subprocess.run(command, cwd=tmp_path, check=True)
