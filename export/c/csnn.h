@@ -137,7 +137,7 @@ int32_t csnn_layers(void);
 int32_t csnn_states(void);
 int32_t csnn_reads_membranes(void);
 
-/* sizeof(struct csnn_state) and sizeof(csnn_index). A csnn_score has four bytes. */
+/* sizeof(struct csnn_state), which needs the alignment of a float, and sizeof(csnn_index). A csnn_score has 4 bytes. */
 size_t csnn_state_size(void);
 size_t csnn_index_size(void);
 
