@@ -135,4 +135,4 @@ def test_a_vendors_project_recognizes_the_golden_images(small, tmp_path):
         command += ["-semihosting-config", "enable=on,target=native", "-kernel", binary]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert (done.stdout + done.stderr).split() == expected
-        assert (b"state && frame" in binary.read_bytes()) == (preset == "Debug"), "the text of an assert"
+        assert (b"state && sample" in binary.read_bytes()) == (preset == "Debug"), "the text of an assert"
