@@ -61,7 +61,7 @@ def write_sources(
         raise ValueError(reason)
     for name in identifiers(node.name for node in config.graph):
         if prefix != PREFIX and f"{name}_".startswith(f"{prefix}_"):  # the array and the type PREFIX_weight, say
-            raise UserError(f"--prefix {prefix}: the network has a node {name}, expected the start of no node's name")
+            raise UserError(f"--prefix {prefix}: there is a node {name}, expected the start of no node")
     folder.mkdir(parents=True, exist_ok=True)
     texts = {name: resources.files("export.c").joinpath(name).read_text() for name in SOURCES}
     texts["network.h"] = headers.network(config, frames, window)
