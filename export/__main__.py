@@ -16,6 +16,7 @@ from csnn_jax.options.kinds import NAME, RUN, SWITCH, count, text
 from csnn_jax.runs import layouts, rundir
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, require_extras, set_up
+from export.c.text import PREFIX, is_prefix
 from export.settings import EXTENTS, MOST_STEPS, Effort, Settings
 from export.work import Work
 
@@ -25,6 +26,9 @@ Every file is compared with the network in torch before the bundle is created. `
 the comparison from the bundle alone."""
 
 OPSETS = range(18, 22)
+PREFIXES = text(
+    "a C identifier that starts with a letter and has at most 15 characters, ASCII only", is_prefix, metavar="NAME"
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class ExportFlags(Flags):
         run's.""")
     drop_silent: bool = option(False, SWITCH, """
         Remove channels and neurons that never spike on the training images, and report the effect.""")
+    prefix: str = option(PREFIX, PREFIXES, """
+        What the C program's functions, types and, in capitals, macros start with. Networks with different prefixes can
+        be linked into one program.""")
     checkpoint: str | None = checkpoint_option()
     overwrite: bool = option(False, SWITCH, "Replace the bundle in --out.")
     # fmt: on
@@ -78,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             images, dataset = flags.images or EXTENTS[effort].images, flags.dataset or config.data.dataset
             out, job = Path(flags.out), replace(config, data=replace(config.data, dataset=dataset))
             opset = few_bits.opset(flags.weight_bits or job.model.weight_bits, flags.opset)
-            settings = Settings(opset, images, effort, flags.time_steps, flags.drop_silent, flags.weight_bits)
+            settings = Settings(
+                opset, images, effort, flags.time_steps, flags.drop_silent, flags.weight_bits, flags.prefix
+            )
             filling = scratch, run, job, tensors, settings, work
             bundle.make(out, lambda folder: make.make(folder, *filling), flags.overwrite)
         print(f"Bundle: {flags.out}")

@@ -90,7 +90,7 @@ def make(
     if dropped:
         before = trained_accuracy(config, tensors, dataset.test) if accuracy is None else accuracy
         accuracy, dropped = None, {"dropped": dropped | {"accuracy": before}}
-    bundle = Bundle(folder, scratch, network, job, settings.opset, settings.split(dataset.test))
+    bundle = Bundle(folder, scratch, network, job, settings.opset, settings.split(dataset.test), settings.prefix)
     images = CheckImages(network, bundle.test, settings.images, settings.extent, work)
     known = {"training": training, "data": manifest.data(dataset.test, dataset.final), "settings": settings.stated}
     statements = known | rounded | dropped

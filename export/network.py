@@ -13,6 +13,7 @@ from csnn_jax.data.events.folder import window_of
 from csnn_jax.runs.layouts import Tensors
 from export import reference, semantics
 from export.c.program import Built, build, write_sources
+from export.c.text import PREFIX
 from export.graphs import onnx_file
 
 STEP = "step.onnx"
@@ -74,6 +75,7 @@ class Bundle:
         job: the training job, for config.json; its window may be longer than the bundle's.
         opset: version of ONNX's operator set.
         test: test images and labels; the first ones go into golden/.
+        prefix: what the C program's names start with.
     """
 
     folder: Path
@@ -82,6 +84,7 @@ class Bundle:
     job: Config
     opset: int
     test: Split
+    prefix: str = PREFIX
 
     @cached_property
     def step_graph(self) -> onnx.ModelProto:
@@ -96,7 +99,8 @@ class Bundle:
         if window is not None:
             window = replace(window, steps=network.recorded or window.steps)
         frames = network.time_steps if network.frames else None
-        write_sources(folder, network.model, network.tensors, frames, window, network.config.class_names)
+        names = network.config.class_names
+        write_sources(folder, network.model, network.tensors, frames, window, names, self.prefix)
         return folder
 
     @cached_property

@@ -8,6 +8,7 @@ import numpy as np
 from csnn_jax.config import Config
 from csnn_jax.data.split import Split
 from csnn_jax.errors import UserError
+from export.c.text import PREFIX
 
 Effort = Literal["quick", "usual", "thorough"]
 
@@ -51,6 +52,7 @@ class Settings:
         time_steps: number of steps in the bundle's window; None: as in training, or the data's own.
         drop_silent: whether to drop channels that never fire on the training images.
         weight_bits: number of bits to round the weights to first; None: the weights are kept as trained.
+        prefix: what the C program's external names, types and macros start with.
     """
 
     opset: int
@@ -59,6 +61,7 @@ class Settings:
     time_steps: int | None = None
     drop_silent: bool = False
     weight_bits: int | None = None
+    prefix: str = PREFIX
 
     @property
     def extent(self) -> Extent:
@@ -68,7 +71,7 @@ class Settings:
     @property
     def stated(self) -> dict[str, Any]:
         """The settings that verification needs, for the manifest; it passes them to this class."""
-        return {name: getattr(self, name) for name in ("opset", "images", "effort", "time_steps")}
+        return {name: getattr(self, name) for name in ("opset", "images", "effort", "time_steps", "prefix")}
 
     def fitted(self, config: Config, test: Split) -> Config:
         """The run's configuration with the bundle's window.

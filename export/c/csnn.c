@@ -28,6 +28,17 @@
 #error "csnn.c is C: compile it with a C compiler (g++: -x c); csnn.h can be included in C++"
 #endif
 
+/* Checks an argument in a debug build, see csnn.h. */
+#if defined(CSNN_DEBUG) && !defined(CSNN_ASSERT)
+#ifdef NDEBUG
+#error "CSNN_DEBUG checks arguments by assert, which NDEBUG removes: define CSNN_ASSERT(condition), too, or no NDEBUG"
+#endif
+#include <assert.h>
+#define CSNN_ASSERT(condition) assert(condition)
+#elif !defined(CSNN_ASSERT)
+#define CSNN_ASSERT(condition) ((void)sizeof((condition) ? 1 : 0)) /* not computed, but no variable is unused */
+#endif
+
 /* The neurons of a layer, or a copy of spikes. */
 struct map {
     int32_t height, width, channels;
@@ -271,6 +282,7 @@ static int32_t list(const struct neurons *own, const float *states, int32_t neur
 
 void csnn_reset(struct csnn_state *state)
 {
+    CSNN_ASSERT(state);
     for (int32_t i = 0; i < CSNN_STATES * CSNN_NEURONS; i++)
         state->value[i] = 0.0f;
     for (int32_t i = 0; i < CSNN_DRIVEN; i++)
@@ -282,6 +294,7 @@ void csnn_reset(struct csnn_state *state)
 
 void csnn_restore(struct csnn_state *state)
 {
+    CSNN_ASSERT(state);
     for (int number = 0; number < CSNN_LAYERS; number++) {
         const struct map *out = &maps[number];
         csnn_index *event = state->event + out->first, *begin = state->begin + out->first_begin;
@@ -298,6 +311,11 @@ void csnn_restore(struct csnn_state *state)
 
 void csnn_present(struct csnn_state *state, const uint8_t *frame)
 {
+    CSNN_ASSERT(state && frame);
+    for (int32_t i = 0; i < CSNN_INPUTS; i++) {
+        const int32_t value = frame[i]; /* no warning if all bytes are valid */
+        CSNN_ASSERT(value <= CSNN_INPUT_MOST);
+    }
     for (int number = 0; number < CSNN_LAYERS; number++) {
         const struct map *out = &maps[number];
         for (int32_t k = 0; k < sources_of(&layers[number]); k++) {
@@ -313,6 +331,7 @@ void csnn_present(struct csnn_state *state, const uint8_t *frame)
 
 void csnn_step(struct csnn_state *state)
 {
+    CSNN_ASSERT(state);
     for (int number = 0; number < CSNN_LAYERS; number++) {
         const struct layer *layer = &layers[number];
         const struct source *source = &sources[layer->first];
@@ -349,6 +368,7 @@ void csnn_step(struct csnn_state *state)
 
 const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t *count)
 {
+    CSNN_ASSERT(state && layer >= 0 && layer < CSNN_LAYERS && count);
     const struct map *out = &maps[layer];
     *count = state->begin[out->first_begin + out->height * out->width];
     return state->event + out->first;
@@ -357,6 +377,7 @@ const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t
 #if CSNN_PAST
 csnn_index *csnn_past(struct csnn_state *state, int number, csnn_index **begin)
 {
+    CSNN_ASSERT(state && number >= 0 && number < CSNN_PAST && begin);
     const struct map *out = &copies[CSNN_COPIES - 1 - number].to;
     *begin = state->begin + out->first_begin;
     return state->event + out->first;
@@ -365,6 +386,8 @@ csnn_index *csnn_past(struct csnn_state *state, int number, csnn_index **begin)
 
 float *csnn_values(struct csnn_state *state, int number, int layer, int32_t *count)
 {
+    CSNN_ASSERT(state && number >= 0 && number < CSNN_STATES);
+    CSNN_ASSERT(layer >= 0 && layer < CSNN_LAYERS && count);
     const struct map *out = &maps[layer];
     *count = out->height * out->width * out->channels;
     return state->value + number * CSNN_NEURONS + out->first;
@@ -377,6 +400,7 @@ float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count)
 
 void csnn_score_step(const struct csnn_state *state, csnn_score scores[CSNN_CLASSES])
 {
+    CSNN_ASSERT(state && scores);
 #if CSNN_READS_MEMBRANES
     const float *membrane = state->value + CSNN_STATE_MEM * CSNN_NEURONS + maps[CSNN_LAYERS - 1].first;
     for (int32_t i = 0; i < CSNN_CLASSES; i++)
@@ -393,14 +417,28 @@ int csnn_class(const csnn_score scores[CSNN_CLASSES])
 {
     int best = 0;
 
+    CSNN_ASSERT(scores);
     for (int i = 1; i < CSNN_CLASSES; i++)
         if (scores[i] > scores[best])
             best = i;
     return CSNN_READS_MEMBRANES || scores[best] > 0 ? best : -1;
 }
 
+int csnn_decided(const csnn_score scores[CSNN_CLASSES], int32_t remaining)
+{
+    const int best = csnn_class(scores);
+
+    if (remaining <= 0 || CSNN_READS_MEMBRANES || best < 0)
+        return remaining <= 0;
+    for (int i = 0; i < CSNN_CLASSES; i++) /* a lower class needs no more than a tie */
+        if (i != best && scores[i] + (csnn_score)(remaining + (i < best)) > scores[best])
+            return 0;
+    return 1;
+}
+
 int csnn_classify(struct csnn_state *state, const uint8_t *sample, csnn_score scores[CSNN_CLASSES])
 {
+    CSNN_ASSERT(state && sample && scores);
     csnn_reset(state);
     for (int32_t i = 0; i < CSNN_CLASSES; i++)
         scores[i] = 0;
@@ -411,6 +449,34 @@ int csnn_classify(struct csnn_state *state, const uint8_t *sample, csnn_score sc
         csnn_score_step(state, scores);
     }
     return csnn_class(scores);
+}
+
+const char *csnn_version(void)
+{
+    return CSNN_VERSION;
+}
+
+#define RETURN(name, value) \
+    int32_t name(void)      \
+    {                       \
+        return value;       \
+    }
+
+RETURN(csnn_height, CSNN_HEIGHT)
+RETURN(csnn_width, CSNN_WIDTH)
+RETURN(csnn_channels, CSNN_CHANNELS)
+RETURN(csnn_inputs, CSNN_INPUTS)
+RETURN(csnn_input_most, CSNN_INPUT_MOST)
+RETURN(csnn_frames, CSNN_FRAMES)
+RETURN(csnn_time_steps, CSNN_TIME_STEPS)
+RETURN(csnn_classes, CSNN_CLASSES)
+RETURN(csnn_layers, CSNN_LAYERS)
+RETURN(csnn_states, CSNN_STATES)
+RETURN(csnn_reads_membranes, CSNN_READS_MEMBRANES)
+
+size_t csnn_index_size(void)
+{
+    return sizeof(csnn_index);
 }
 
 size_t csnn_state_size(void)

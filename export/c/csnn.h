@@ -6,14 +6,16 @@
  *     static struct csnn_state state;
  *     int answer = csnn_classify(&state, image, scores);
  *
- * or step by step, for a stream of frames:
+ * or step by step, for a stream of frames, until no later one can change the answer:
  *
  *     csnn_reset(&state);
- *     for (;;) {
- *         csnn_present(&state, frame);
+ *     memset(scores, 0, sizeof scores);
+ *     for (t = 0; !csnn_decided(scores, CSNN_TIME_STEPS - t); t++) {
+ *         csnn_present(&state, next_frame());
  *         csnn_step(&state);
- *         events = csnn_spikes(&state, CSNN_LAYERS - 1, &count);
+ *         csnn_score_step(&state, scores);
  *     }
+ *     answer = csnn_class(scores);
  *
  * Every neuron has a membrane U, and some have more states. A step updates them from the previous states and an input
  * current I; neurons.h has the equations. For example, with R[t] = 1 if U[t-1] is above the threshold theta, else 0:
@@ -24,6 +26,10 @@
  * from fusing beta U with the sum that follows. The currents I are exact: weights are multiples of powers of two, and
  * inputs are whole multiples of 1 / CSNN_INPUT_SCALE, a power of two, up to CSNN_INPUT_MOST. So with any compiler and
  * processor that follow IEEE 754, the membranes are the trained network's, bit for bit.
+ *
+ * Arguments aren't checked, unless csnn.c is compiled with -DCSNN_DEBUG: then a null pointer, a number of a layer or a
+ * state that doesn't exist, or a byte above CSNN_INPUT_MOST fails an assert. Without <assert.h>, define
+ * CSNN_ASSERT(condition) instead, as in -D'CSNN_ASSERT(x)=((x) ? (void)0 : stop())'.
  *
  * Calls only access the caller's `struct csnn_state`, so use one per thread. Memory: network.h has the sizes of the
  * weights and of a state; the code takes 8 to 12 KB and the stack about 1 KB (GCC 12, -O3, x86-64).
@@ -102,6 +108,12 @@ void csnn_score_step(const struct csnn_state *state, csnn_score scores[CSNN_CLAS
 int csnn_class(const csnn_score scores[CSNN_CLASSES]);
 
 /*
+ * Whether no more than `remaining` steps can change csnn_class(scores): no other class catches up even if it spikes in
+ * each of them. Membranes have no such limit, so with CSNN_READS_MEMBRANES, only 0 steps can't.
+ */
+int csnn_decided(const csnn_score scores[CSNN_CLASSES], int32_t remaining);
+
+/*
  * Resets the state and runs the whole window.
  *
  * sample: CSNN_FRAMES frames. A single frame is shown for all CSNN_TIME_STEPS steps; several, for one step each.
@@ -111,8 +123,23 @@ int csnn_class(const csnn_score scores[CSNN_CLASSES]);
  */
 int csnn_classify(struct csnn_state *state, const uint8_t *sample, csnn_score scores[CSNN_CLASSES]);
 
-/* sizeof(struct csnn_state), for callers in other languages. */
+/* For callers in other languages, which can't use macros: each returns the macro of its name in network.h. */
+const char *csnn_version(void);
+int32_t csnn_height(void);
+int32_t csnn_width(void);
+int32_t csnn_channels(void);
+int32_t csnn_inputs(void);
+int32_t csnn_input_most(void);
+int32_t csnn_frames(void);
+int32_t csnn_time_steps(void);
+int32_t csnn_classes(void);
+int32_t csnn_layers(void);
+int32_t csnn_states(void);
+int32_t csnn_reads_membranes(void);
+
+/* sizeof(struct csnn_state), which needs the alignment of a float, and sizeof(csnn_index). A csnn_score has 4 bytes. */
 size_t csnn_state_size(void);
+size_t csnn_index_size(void);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,9 @@
  * the rules the network was trained with (network.h), and the first CSNN_FRAMES of them are run. The state is reset
  * before every window.
  *
+ * With --early, a window's line is printed as soon as the rest of it can't change the class, and its other frames aren't
+ * run.
+ *
  * Without --window-us the whole input is one window, which is buffered until its end. With it, a window is N
  * microseconds, counted from the first event. A frame then lasts N / CSNN_WINDOW_FRAMES and is run as soon as it ends,
  * so only one frame is buffered. A window without events gets a line, too. If there are several in a row, only the
@@ -16,9 +19,9 @@
 
 #if !CSNN_EVENTS
 
-int classify_events(FILE *file, const char *name, int64_t window_us)
+int csnn_classify_events(FILE *file, const char *name, int64_t window_us, int early)
 {
-    (void)file, (void)window_us;
+    (void)file, (void)window_us, (void)early;
     fprintf(stderr, "csnn: %s: --events: this network takes images, not the events of a camera\n", name);
     return 2;
 }
@@ -49,6 +52,9 @@ static struct csnn_state state;
 static uint8_t frame[CSNN_INPUTS];
 static csnn_score scores[CSNN_CLASSES];
 static int64_t taken; /* frames run so far */
+static int answered;  /* 1: its line is printed, and the rest isn't run */
+
+static int early; /* see program.h */
 
 /* Reads the next event. Returns 1, 0 at the end of the input, or -1 after printing an error. */
 static int next(struct source *source, struct event *event)
@@ -59,7 +65,7 @@ static int next(struct source *source, struct event *event)
     while ((size = fread(bytes, 1, sizeof bytes, source->file)) == sizeof bytes && bytes[1] == OVERFLOW_ROW)
         source->overflown += 1 << 13;
     if (ferror(source->file)) {
-        fail(source->name);
+        csnn_fail(source->name);
         return -1;
     }
     if (size == 0)
@@ -94,16 +100,26 @@ static void begin(void)
     memset(frame, 0, sizeof frame);
     memset(scores, 0, sizeof scores);
     taken = 0;
+    answered = 0;
 }
 
-/* Runs all frames before frame `end`; those after the current one are empty. */
+/*
+ * Runs all frames before frame `end`, at most until the class is decided; those after the current one are empty. Prints
+ * the window's line after the last one.
+ */
 static void advance(int64_t end)
 {
-    for (; taken < end; taken++) {
+    while (taken < end && !answered) {
         csnn_present(&state, frame);
         csnn_step(&state);
         csnn_score_step(&state, scores);
         memset(frame, 0, sizeof frame);
+        taken++;
+        answered = taken == CSNN_FRAMES || (early && csnn_decided(scores, (int32_t)(CSNN_FRAMES - taken)));
+        if (answered) {
+            csnn_print(scores, early ? (int32_t)taken : 0);
+            fflush(stdout); /* a reader may be waiting at the other end of a pipe */
+        }
     }
 }
 
@@ -118,13 +134,6 @@ static void add(const struct event *event, int64_t number)
     advance(number);
     if (*cell < CSNN_FRAME_MOST)
         ++*cell;
-}
-
-static void finish(void)
-{
-    advance(CSNN_FRAMES);
-    print_answer(scores);
-    fflush(stdout); /* a reader may be waiting at the other end of a pipe */
 }
 
 static int refuse_empty(const struct source *source)
@@ -147,7 +156,7 @@ static int classify_windows(struct source *source, int64_t window_us)
             start = event.t;
         const int64_t windows = (event.t - start) / window_us; /* that have ended */
         for (int64_t i = 0; i < windows && i < 2; i++) {
-            finish();
+            advance(CSNN_FRAMES);
             begin();
         }
         if (windows > 2)
@@ -159,7 +168,7 @@ static int classify_windows(struct source *source, int64_t window_us)
         return 2;
     if (!source->events)
         return refuse_empty(source);
-    finish();
+    advance(CSNN_FRAMES);
     return 0;
 }
 
@@ -175,7 +184,7 @@ static int classify_whole(struct source *source)
             struct event *more = realloc(events, (room = room ? 2 * room : 4096) * sizeof *events);
             if (!more) {
                 free(events);
-                return fail(source->name);
+                return csnn_fail(source->name);
             }
             events = more;
         }
@@ -192,7 +201,7 @@ static int classify_whole(struct source *source)
         begin();
         for (size_t i = 0; i < count; i++)
             add(&events[i], (CSNN_FRAMES_BY_COUNT ? (int64_t)i : events[i].t - events[0].t) / each);
-        finish();
+        advance(CSNN_FRAMES);
     } else {
         fprintf(stderr, "csnn: %s: %s %" PRId64 " %s, expected at least %d, the network's frames\n", source->name,
                 CSNN_FRAMES_BY_COUNT ? "has" : "lasts", length, CSNN_FRAMES_BY_COUNT ? "events" : "us",
@@ -202,10 +211,11 @@ static int classify_whole(struct source *source)
     return each ? 0 : 2;
 }
 
-int classify_events(FILE *file, const char *name, int64_t window_us)
+int csnn_classify_events(FILE *file, const char *name, int64_t window_us, int is_early)
 {
     struct source source = {file, name, 0, 0, 0};
 
+    early = is_early;
     if (!window_us)
         return classify_whole(&source);
     if (CSNN_FRAMES_BY_COUNT) {

@@ -3,7 +3,9 @@
 import ctypes
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
 from export.c.layout import Events, Source, counted, layout, per_channel, states
-from export.c.text import array, identifiers, string, table
+from export.c.text import array, identifiers, prefixed, string, table
 
 LANES = 8
 """Output channels whose weights are added at once; rows of weights are padded to a multiple of it. As in sums.h."""
@@ -79,6 +81,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 
 #include <stdint.h>
 
+{_version()}
 #define CSNN_HEIGHT {config.input_shape[0]}
 #define CSNN_WIDTH {config.input_shape[1]}
 #define CSNN_CHANNELS {config.input_shape[2]}
@@ -122,6 +125,19 @@ typedef {"float" if membranes else "int32_t"} csnn_score;
 """
 
 
+def _version() -> str:
+    """The version of csnn-jax; releases have three numbers."""
+    made_by = version("csnn-jax")
+    major, minor, patch = [*re.findall(r"\d+", made_by), "0", "0"][:3]
+    return f"""\
+#define CSNN_VERSION {string(made_by)} /* of csnn-jax, which wrote this program */
+#define CSNN_VERSION_MAJOR {major}
+#define CSNN_VERSION_MINOR {minor}
+#define CSNN_VERSION_PATCH {patch}
+#define CSNN_VERSION_NUMBER (CSNN_VERSION_MAJOR * 10000L + CSNN_VERSION_MINOR * 100 + CSNN_VERSION_PATCH)
+"""
+
+
 def _past(config: ModelConfig) -> str:
     """What the outputs of earlier steps are, by their numbers."""
     names = [f"{name}@{steps}" for name, n in config.graph.delays.items() for steps in range(1, n + 1)]
@@ -142,19 +158,19 @@ def _events(window: Window | None) -> str:
 """
 
 
-def classes(names: Sequence[str]) -> str:
-    """`classes.h`."""
-    rows = "".join(f"    {string(name)},\n" for name in names)
-    return f"""\
+_CLASSES = """\
 /* The names of the classes that the program prints, in UTF-8, in the order of the output neurons. */
 #ifndef CSNN_CLASSES_H
 #define CSNN_CLASSES_H
 
-static const char *const csnn_class_names[] = {{
-{rows}}};
-
-#endif
+static const char *const csnn_class_names[] = {
 """
+
+
+def classes(names: Sequence[str], prefix: str) -> str:
+    """`classes.h`, whose names remain as they are, even if they contain `csnn_`."""
+    rows = "".join(f"    {string(name)},\n" for name in names)
+    return f"{prefixed(_CLASSES, prefix)}{rows}}};\n\n#endif\n"
 
 
 def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:

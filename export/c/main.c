@@ -5,6 +5,8 @@
  *     without separators.
  *
  * csnn --events [--window-us N] [FILE]: classifies the events of a camera, see events.c.
+ * csnn --early ...: ends a window as soon as its remaining steps can't change the class, and prints the scores so far and
+ *     the number of steps, too. Only for networks that count spikes.
  * csnn --help: prints the usage.
  *
  * A line is `class 3, spike counts ...`, with the class's name from classes.h, or `class -, ...` if no class spiked.
@@ -21,19 +23,39 @@
 static struct csnn_state state;
 static uint8_t sample[SAMPLE_BYTES];
 
-static int classify_samples(FILE *file, const char *name)
+/* As csnn_classify, until the class is decided. Returns the number of steps. */
+static int32_t classify_early(csnn_score scores[CSNN_CLASSES])
+{
+    int32_t t = 0;
+
+    csnn_reset(&state);
+    memset(scores, 0, CSNN_CLASSES * sizeof *scores);
+    for (; !csnn_decided(scores, CSNN_TIME_STEPS - t); t++) {
+        if (t < CSNN_FRAMES)
+            csnn_present(&state, sample + (size_t)t * CSNN_INPUTS);
+        csnn_step(&state);
+        csnn_score_step(&state, scores);
+    }
+    return t;
+}
+
+static int classify_samples(FILE *file, const char *name, int early)
 {
     csnn_score scores[CSNN_CLASSES];
+    int32_t steps = 0;
     unsigned long samples = 0;
     size_t size;
 
     while ((size = fread(sample, 1, SAMPLE_BYTES, file)) == SAMPLE_BYTES) {
-        csnn_classify(&state, sample, scores);
-        print_answer(scores);
+        if (early)
+            steps = classify_early(scores);
+        else
+            csnn_classify(&state, sample, scores);
+        csnn_print(scores, steps);
         samples++;
     }
     if (ferror(file))
-        return fail(name);
+        return csnn_fail(name);
     if (size > 0 || samples == 0) {
         fprintf(stderr, "csnn: %s: %lu bytes after %lu samples, expected samples of %lu bytes\n", name,
                 (unsigned long)size, samples, (unsigned long)SAMPLE_BYTES);
@@ -42,7 +64,7 @@ static int classify_samples(FILE *file, const char *name)
     return 0;
 }
 
-static const char usage[] = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n";
+static const char usage[] = "usage: csnn [--early] [FILE], or csnn [--early] --events [--window-us N] [FILE]\n";
 
 #define LONGEST_US 1000000000000000LL /* 31 years: no sum of times overflows */
 
@@ -60,10 +82,18 @@ int main(int argc, char **argv)
     const char *name = "standard input";
     FILE *file = stdin;
     int64_t window_us = 0;
-    int events = 0, at = 1;
+    int early = 0, events = 0, at = 1;
 
     if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help")))
-        return fputs(usage, stdout) < 0 || fflush(stdout) ? fail("standard output") : 0;
+        return fputs(usage, stdout) < 0 || fflush(stdout) ? csnn_fail("standard output") : 0;
+    if (at < argc && !strcmp(argv[at], "--early")) {
+        if (CSNN_READS_MEMBRANES) {
+            fputs("csnn: --early: this network's class is read from membranes, expected one from spikes\n", stderr);
+            return 2;
+        }
+        early = 1;
+        at++;
+    }
     if (at < argc && !strcmp(argv[at], "--events")) {
         events = 1;
         at++;
@@ -83,11 +113,11 @@ int main(int argc, char **argv)
     if (at < argc) {
         name = argv[at];
         if (!(file = fopen(name, "rb")))
-            return fail(name);
+            return csnn_fail(name);
     }
-    const int code = events ? classify_events(file, name, window_us) : classify_samples(file, name);
+    const int code = events ? csnn_classify_events(file, name, window_us, early) : classify_samples(file, name, early);
     fclose(file);
     if (fflush(stdout) || ferror(stdout))
-        return fail("standard output");
+        return csnn_fail("standard output");
     return code;
 }

@@ -19,6 +19,7 @@ from csnn_jax.errors import UserError, first_error
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
 from export.c import headers, layout, neurons
+from export.c.text import PREFIX, identifiers, prefixed
 
 SOURCES = ("csnn.c", "csnn.h", "sums.h", "copies.h", "main.c", "events.c", "program.h", "Makefile")
 FILES = (*SOURCES, "network.h", "neurons.h", "weights.h", "classes.h")
@@ -38,6 +39,7 @@ def write_sources(
     frames: int | None = None,
     window: Window | None = None,
     names: Sequence[str] | None = None,
+    prefix: str = PREFIX,
 ) -> None:
     """Writes the program's sources, `FILES`.
 
@@ -49,19 +51,26 @@ def write_sources(
             0s and 1s for every time step.
         window: rules for making frames from camera events; None: the program doesn't accept events.
         names: the class names; None: their numbers.
+        prefix: what external names, types and macros start with, so that several networks can be linked together.
 
     Raises:
+        UserError: a node's name starts with the prefix.
         ValueError: there is a `layout.reason_against` this network.
     """
     if reason := layout.reason_against(config):
         raise ValueError(reason)
+    for name in identifiers(node.name for node in config.graph):
+        if prefix != PREFIX and f"{name}_".startswith(f"{prefix}_"):  # the array and the type PREFIX_weight, say
+            raise UserError(f"--prefix {prefix}: there is a node {name}, expected the start of no node")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in SOURCES:
-        write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
-    write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
-    write_atomic(folder / "neurons.h", "".join(neurons.header(config, tensors)).encode())
-    write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
-    write_atomic(folder / "classes.h", headers.classes(names or [*map(str, range(config.num_classes))]).encode())
+    texts = {name: resources.files("export.c").joinpath(name).read_text() for name in SOURCES}
+    texts["network.h"] = headers.network(config, frames, window)
+    texts["neurons.h"] = "".join(neurons.header(config, tensors))
+    texts["weights.h"] = "".join(headers.weights(config, tensors))
+    for name, text in texts.items():
+        write_atomic(folder / name, prefixed(text, prefix).encode())
+    classes = headers.classes(names or [*map(str, range(config.num_classes))], prefix)
+    write_atomic(folder / "classes.h", classes.encode())
 
 
 def build(folder: Path, out: Path) -> Built:
@@ -128,16 +137,17 @@ class Library:
     Args:
         path: a library built by `build`.
         config: the stack it was written for.
+        prefix: of its functions.
     """
 
-    def __init__(self, path: Path, config: ModelConfig):
+    def __init__(self, path: Path, config: ModelConfig, prefix: str = PREFIX):
         self.config = config
-        self._c = ctypes.CDLL(str(path.resolve()))
-        self._c.csnn_state_size.restype = ctypes.c_size_t
-        self._c.csnn_classify.argtypes = [ctypes.c_void_p] * 3
-        self._c.csnn_score_step.argtypes = [ctypes.c_void_p] * 2
-        self._c.csnn_values.restype = ctypes.POINTER(ctypes.c_float)
-        self._state = ctypes.create_string_buffer(self._c.csnn_state_size())
+        self._c, self._prefix = ctypes.CDLL(str(path.resolve())), prefix
+        self._function("state_size").restype = ctypes.c_size_t
+        self._function("classify").argtypes = [ctypes.c_void_p] * 3
+        self._function("score_step").argtypes = [ctypes.c_void_p] * 2
+        self._function("values").restype = ctypes.POINTER(ctypes.c_float)
+        self._state = ctypes.create_string_buffer(self._function("state_size")())
         self._score = np.float32 if config.readout == "membrane" else np.int32
 
     def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
@@ -168,14 +178,14 @@ class Library:
                 ctypes.memmove(place, u[n].ctypes.data, u[n].nbytes)
             for lists, one in zip(self._past, past, strict=True):
                 lists.write(one[n])
-            self._c.csnn_restore(self._state)
-            self._c.csnn_present(self._state, frame.ctypes.data_as(ctypes.c_void_p))
-            self._c.csnn_step(self._state)
+            self._function("restore")(self._state)
+            self._function("present")(self._state, frame.ctypes.data_as(ctypes.c_void_p))
+            self._function("step")(self._state)
             for place, u in zip(self._places(), channels_last, strict=True):
                 ctypes.memmove(u[n].ctypes.data, place, u[n].nbytes)
             for lists, one in zip(self._past, past, strict=True):
                 one[n] = lists.read()
-            self._c.csnn_score_step(self._state, scores[n].ctypes.data)
+            self._function("score_step")(self._state, scores[n].ctypes.data)
         after = [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in channels_last]
         return [*after, *past], scores.astype(np.float32)
 
@@ -187,7 +197,10 @@ class Library:
     def classify(self, sample: np.ndarray) -> tuple[int, np.ndarray]:
         """Runs the whole window of one sample: (class, or -1; scores [classes], int32 or float32)."""
         scores = np.zeros(self.config.num_classes, self._score)
-        return self._c.csnn_classify(self._state, sample.ctypes.data, scores.ctypes.data), scores
+        return self._function("classify")(self._state, sample.ctypes.data, scores.ctypes.data), scores
+
+    def _function(self, name: str) -> Any:
+        return getattr(self._c, f"{self._prefix}_{name}")
 
     def _places(self) -> Iterator[Any]:
         """Pointers to the states, in the order of `reference.state_shapes`."""
@@ -195,7 +208,7 @@ class Library:
         numbers = {name: number for number, name in enumerate(layout.states(self.config))}
         for layer, node in enumerate(self.config.graph.neurons):
             for name in node.operation.kind.states:
-                yield self._c.csnn_values(self._state, numbers[name], layer, ctypes.byref(count))
+                yield self._function("values")(self._state, numbers[name], layer, ctypes.byref(count))
 
     @cached_property
     def _past(self) -> "list[_Past]":
@@ -206,8 +219,8 @@ class Library:
         lists = []
         for number, name in enumerate(names):
             begin, copied = index(), made.copies[len(made.copies) - 1 - number]
-            self._c.csnn_past.restype = index
-            events = self._c.csnn_past(self._state, number, ctypes.byref(begin))
+            self._function("past").restype = index
+            events = self._function("past")(self._state, number, ctypes.byref(begin))
             lists.append(_Past(events, begin, copied, graph[name].channels_first))
         return lists
 

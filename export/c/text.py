@@ -1,8 +1,12 @@
-"""Writes numbers, arrays, tables and strings as C99 that compilers read back exactly."""
+"""Writes numbers, arrays, tables and strings as C99 that compilers read back exactly, and identifiers."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+
+PREFIX = "csnn"
+"""What external names, types and macros of the program start with, if nothing else is chosen."""
 
 
 def literal(value: np.floating | np.ndarray | float) -> str:
@@ -34,6 +38,17 @@ def identifiers(names: Iterable[str]) -> list[str]:
             identifier += "_"
         made.append(identifier)
     return made[1:]
+
+
+def prefixed(code: str, prefix: str) -> str:
+    """C whose identifiers start with another prefix: csnn_step is then PREFIX_step, and CSNN_STATES is in capitals."""
+    words = {"csnn": prefix, "CSNN": prefix.upper()}
+    return re.sub(r"\b(csnn|CSNN)(?=_\w)", lambda found: words[found[0]], code)
+
+
+def is_prefix(text: str) -> bool:
+    """Whether a text can start C's identifiers. Of longer ones, compilers may ignore all but 31 characters."""
+    return re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,14}", text) is not None
 
 
 def string(text: str) -> str:

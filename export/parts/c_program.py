@@ -1,6 +1,8 @@
 """`c/`: the network as a C99 program. Only the generated headers differ between networks."""
 
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ def write(bundle: Bundle) -> None:
 def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     """Compiles the program; it must equal torch, and print torch's scores and the name of the best class."""
     model = bundle.network.model
-    library = program.Library(bundle.program.library, model)
+    library = program.Library(bundle.program.library, model, bundle.prefix)
     comparison = equality(bundle.network.step, library.step, images.compared)
     names, built = bundle.network.config.class_names, bundle.program.program
 
@@ -66,10 +68,19 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
 
 
+def same(expected: Path, received: Path) -> Iterable[str]:
+    """How the text of a received file differs. The version of csnn-jax that wrote it isn't compared."""
+    here, there = (_VERSION.sub("", path.read_text()) for path in (expected, received))
+    return [] if here == there else ["doesn't match what this version makes from the weights"]
+
+
+_VERSION = re.compile(r'(?<=_VERSION )"[\w.+!-]{1,60}"|(?<=_VERSION_(MAJOR|MINOR|PATCH) )\d{1,9}')
+
+
 def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
     """Latency of `csnn_classify`."""
     model = bundle.network.model
-    library = program.Library(bundle.program.library, model)
+    library = program.Library(bundle.program.library, model, bundle.prefix)
     (sample,) = program.samples(model, x.numpy())
     return latency(lambda: library.classify(sample), seconds)
 
@@ -120,6 +131,7 @@ PART = Part(
     },
     write=write,
     check=check,
+    same=same,
     reason_against=reason_against,
     form="C",
     timing=Timing(

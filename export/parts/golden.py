@@ -185,10 +185,11 @@ def _c_samples(bundle: Bundle) -> np.ndarray:
 def _describe_c(manifest: Manifest) -> Iterable[Usage]:
     if NAME_C not in manifest["files"]:
         return
+    prefix = manifest["settings"]["prefix"]
     text = coded(
         "To test the C program on its target: {} compares its output for the samples in {}. Without make or files, "
         "pass the bytes of {} to {} and compare with {}.",
-        *(f"{c_program.MAKE} check", "golden/c", "samples.bin", "csnn_classify", "expected.txt"),
+        *(f"{c_program.MAKE} check", "golden/c", "samples.bin", f"{prefix}_classify", "expected.txt"),
     )
     yield Usage(20, (Paragraph(text),))
 

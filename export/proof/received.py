@@ -74,7 +74,7 @@ def open_bundle(
     extent = settings.extent._replace(evaluator=made.extent.evaluator)
     (scratch / "bundle").mkdir()
     images = CheckImages(network, split, count, extent, work or Work("Verifying"))
-    return Bundle(scratch / "bundle", scratch, network, config, made.opset, split), images, whole
+    return Bundle(scratch / "bundle", scratch, network, config, made.opset, split, made.prefix), images, whole
 
 
 def _load(config: Config, dataset: str | None) -> data.Dataset:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any, TypeAlias, get_args
 
 from export import parts
+from export.c.text import is_prefix
 from export.settings import Effort
 
 PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", "h5py", "plotly", *parts.packages())
@@ -81,6 +82,7 @@ STATEMENTS: Mapping[str, Form] = {
         "images": _positive,
         "effort": lambda value: value in get_args(Effort),
         "time_steps": _or_null(_positive),
+        "prefix": lambda value: isinstance(value, str) and is_prefix(value),
     },
     "rounded?": {"accuracy": _share},
     "dropped?": {

@@ -58,6 +58,7 @@ def test_bad_flags_are_refused(finished, tmp_path):
         (("--weight-bits", 9), ("--weight-bits 9", "2 to 8")),
         (("--opset", 18, "--weight-bits", 3), ("--opset 18", 19, "3 bits")),
         (("--time-steps", 10_001), ("--time-steps 10001", "1 to 10,000")),
+        (("--prefix", "2nd"), ("--prefix 2nd", "C identifier")),
     ):
         refused("export", finished, *out, *flags, names=facts)
     refused("export", finished, "--out", finished, "--overwrite", names=(finished, "--overwrite", "bundle"))
@@ -97,10 +98,10 @@ def test_a_bundle_with_fewer_steps_and_more_images_than_there_are(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
-def test_a_bundle_with_fewer_bits(dataset, tmp_path):
+def test_a_bundle_with_fewer_bits_and_another_prefix(dataset, tmp_path):
     """Its network is the rounded one, its accuracy was measured on that, and `export.verify` finds no difference."""
     run = make_run(tmp_path / "run", SMALL, dataset)
-    printed = (export(run, tmp_path, "--weight-bits", 3).parent / "printed").read_text()
+    printed = (export(run, tmp_path, "--weight-bits", 3, "--prefix", "small").parent / "printed").read_text()
     said = re.search(r"^--weight-bits 3: accuracy (\S+) before, (\S+) after \(64 test images\)$", printed, re.M)
     config, tensors = weights.load(tmp_path / "bundle/weights.safetensors")
     assert config == replace(SMALL, weight_bits=3) and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
@@ -113,6 +114,8 @@ def test_a_bundle_with_fewer_bits(dataset, tmp_path):
     assert said and (before, after) == said.groups()
     report = (tmp_path / "bundle/report.md").read_text()
     assert "Each weight has 3 bits, including the sign." in report and "**Made with `--weight-bits 3`**" in report
+    assert stated["settings"]["prefix"] == "small" and "`small_classify`" in report
+    assert "int small_classify(struct small_state *state" in (tmp_path / "bundle/c/csnn.h").read_text()
     few = make_run(tmp_path / "few", replace(SMALL, weight_bits=3), dataset)
     refused("export", few, "--out", tmp_path / "more", "--quick", "--weight-bits", 8, names=("--weight-bits 8", 3))
     whole = tmp_path / "bundle"

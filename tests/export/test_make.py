@@ -72,7 +72,7 @@ def test_the_manifest_describes_inputs_and_expected_results(small_bundle, scan_r
     assert step["opset"] == {"ai.onnx": 20} and step["operators"]["Gemm"] == 2
     assert step["inputs"][1] == {"name": "mem1", "type": "float", "shape": ["N", 4, 14, 14], "initial": 0.0}
     assert results["numbers"]["total"]["parameters"] == 4 * 9 + 4 + 16 * 784 + 16 + 160 + 10
-    assert stated["settings"] == {"opset": 20, "images": 8, "effort": "quick", "time_steps": None}
+    assert stated["settings"] == {"opset": 20, "images": 8, "effort": "quick", "time_steps": None, "prefix": "csnn"}
     assert results["accuracy_images"] == 100
     assert set(stated["latency"]) == {*(name for name, one in results["files"].items() if "graph" in one), "c/"}
     assert all(0 < one["median_ms"] <= one["p99_ms"] for one in stated["latency"].values())

@@ -244,10 +244,21 @@ def test_a_folder_without_a_manifest_is_no_bundle_and_flags_exclude_each_other(t
 
 def test_a_newer_version_and_absurd_latencies_are_not_all_ok(copy, lines):
     recorded = manifest.read(copy)
-    recorded["statements"]["made"]["versions"]["csnn-jax"] = "9.9"
+    recorded["statements"]["made"]["versions"]["csnn-jax"] = "9.4.0"
+    header = copy / "c/network.h"
+    other = re.sub(r'(VERSION|MAJOR) "?\d', lambda found: found[0][:-1] + "9", header.read_text())
+    header.write_text(other + "\n")
+    rehash(copy)
+    mutations.fit(copy, recorded | {"hashes": manifest.read(copy)["hashes"]})
+    code, said = lines(copy)
+    assert code == 1 and said["c/"].startswith("c/network.h: doesn't match")
+    header.write_text(other)
+    rehash(copy)
+    recorded["hashes"] = manifest.read(copy)["hashes"]
     mutations.fit(copy, recorded)
     code, said = lines(copy)
-    assert code == 3 and "what csnn-jax 9.9, which is newer than " in said["ok"]
+    assert code == 3 and "what csnn-jax 9.4.0, which is newer than " in said["ok"]
+    assert "the bytes of c/ (only the values)" in said["ok"]
     recorded["statements"]["latency"]["c/"] = {"median_ms": 1e6, "p99_ms": 1e6, "calls": 3}
     mutations.fit(copy, recorded)
     code, said = lines(copy, None)

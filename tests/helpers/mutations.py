@@ -151,6 +151,7 @@ def _contradiction(folder: Path, random: Random) -> str:
     hidden, parameters = statements.hidden_channels(recorded["results"]), 10**6
     contradictions: list[tuple[str, str, Any]] = [
         *(("settings", "opset", 18), ("settings", "images", 9999), ("settings", "time_steps", 5)),
+        ("settings", "prefix", "other"),
         *(("settings", "drop_silent", True), ("settings", "weight_bits", 7), ("training", "dtype", "float16")),
         *(("rounded", "", {"accuracy": 2}), ("rounded", "", {"accuracy": 0.5})),
         *(("data", "test_images", 9999), ("data", "split", "validation")),

@@ -42,7 +42,7 @@ int main(void)
 
         csnn_classify(&state, sample, scores);
         fprintf(stderr, "%lu ticks\n", (unsigned long)(ticks() - start));
-        print_answer(scores);
+        csnn_print(scores, 0);
     }
     return 0;
 }

@@ -133,6 +133,25 @@ def test_a_window_is_printed_as_soon_as_it_is_over(built):
     assert len(lines) == 4
 
 
+def test_a_window_is_answered_as_soon_as_its_other_frames_cannot_change_the_class(built):
+    events = drawn(3, 4000, SENSOR, 90_000)
+    whole = printed(built("time"), nmnist_bytes(events), "--window-us", 15_000).splitlines()
+    until_last = events.t - events.t[0] < 15_000 - 15_000 // CONFIG.time_steps
+    begun = nmnist_bytes(Events(*(values[until_last] for values in events)))
+    command = [built("time"), "--early", "--events", "--window-us", "15000"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(begun)
+        process.stdin.flush()
+        lines = [process.stdout.readline()]  # before the last frame of the first window
+        process.stdin.write(nmnist_bytes(events)[len(begun) :])
+        process.stdin.close()
+        lines += process.stdout.readlines()
+    steps = [re.fullmatch(r"(class .), spike counts [\d ]+, after (\d) of 8 steps\n", one.decode()) for one in lines]
+    assert [one[1] for one in steps if one] == [line.partition(",")[0] for line in whole]
+    assert [int(one[2]) for one in steps if one] == [6, 7, 6, 5, 6, 7]
+
+
 EVENTS = drawn(7, 50, SENSOR)
 CUT = nmnist_bytes(EVENTS)[:-2]
 BAD = {
