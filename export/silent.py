@@ -1,4 +1,4 @@
-"""`--drop-silent`: drops the channels that never fire on the training images.
+"""Drops channels that don't fire: those that can't, and with `--drop-silent` those that didn't on the training images.
 
 A channel that doesn't fire adds nothing to the next layer, so dropping it doesn't change the spikes on any image on
 which it would have stayed silent.
@@ -7,6 +7,7 @@ which it would have stayed silent.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from csnn_jax.trained import Trained
+from export.c.bounds import bounds
 from export.proof import Figures
 from export.work import Work
 
@@ -94,6 +96,36 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
         (layouts.parameters(tensors), layouts.parameters(left)),
     )
     return replace(config, model=smaller), left, dropped
+
+
+class Able(NamedTuple):
+    """A network without the channels that can't fire.
+
+    Attributes:
+        config: its configuration.
+        tensors: its parameters.
+        kept: for every layer of neurons, which of the whole network's channels it has, bool [channels].
+    """
+
+    config: ModelConfig
+    tensors: Tensors
+    kept: dict[str, np.ndarray]
+
+
+def able(config: ModelConfig, tensors: Tensors) -> Able:
+    """Drops the channels that can't fire for any input, whatever the number of steps.
+
+    One stays in a layer in which none can fire. All stay if the smaller network would need other grids.
+    """
+    found, names = bounds(config, tensors), [node.name for node in config.graph.neurons]
+    fires = [one.fires | (~one.fires.any() & (np.arange(len(one.fires)) == 0)) for one in found.values()]
+    alive = _together(config.graph, tensors, fires[:-1])
+    last = np.ones(config.num_classes, bool)
+    try:
+        smaller, left = without(config, tensors, alive)
+    except UserError:
+        return Able(config, tensors, {node.name: np.ones(node.shape[-1], bool) for node in config.graph.neurons})
+    return Able(smaller, left, dict(zip(names, [*alive, last], strict=True)))
 
 
 def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) -> tuple[ModelConfig, Tensors]:
