@@ -4,6 +4,7 @@ import ctypes
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from csnn_jax.config.operations import Convolution, OneToOne, Pooling
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
+from export.c import operations
 from export.c.layout import Events, Source, counted, layout, per_channel, states
 from export.c.text import array, identifiers, string, table
 
@@ -64,6 +66,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     in_states = 4 * len(names) * made.neurons
     ram = in_states + 4 * (made.driven + widest * most + pooled) + ctypes.sizeof(index) * (made.events + made.cells)
     flash = weight_bytes(config)
+    calls = operations.most(made, partial(_padded, config))
+    window_operations = calls.present * frames + calls.step * (config.time_steps if frames == 1 else frames)
     numbers = "".join(f"#define CSNN_STATE_{name.upper()} {number}\n" for number, name in enumerate(names))
     membranes = config.readout == "membrane"
     return f"""\
@@ -109,6 +113,14 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_CURRENTS {currents} /* most currents that a neuron's step adds one by one */
 #define CSNN_LISTED {made.events} /* spikes of all layers, and of copies that are needed at the same time */
 #define CSNN_CELLS {made.cells} /* pixels of these, plus one for each */
+
+/*
+ * The most operations of a call: they take place if every neuron fires and no byte of a frame is 0. An operation adds a
+ * weight to a sum, copies or counts an event, or is a neuron's step. Rows of weights are padded to CSNN_LANES channels.
+ */
+#define CSNN_MOST_PRESENT_OPERATIONS {calls.present} /* csnn_present */
+#define CSNN_MOST_STEP_OPERATIONS {calls.step} /* csnn_step */
+#define CSNN_MOST_WINDOW_OPERATIONS {window_operations} /* csnn_classify */
 
 #define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats; 8, 4 or 2: whole numbers */
 
