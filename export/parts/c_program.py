@@ -17,6 +17,7 @@ from export import reference
 from export.bundle import GOLDEN, Manifest
 from export.c import headers, layout, program
 from export.c.bounds import bounds
+from export.c.widths import widths
 from export.network import Bundle
 from export.parts.part import Advice, CheckResult, Part, Timing, Usage
 from export.proof import Figures
@@ -74,6 +75,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
         "program": {"counts": count, "different_counts": different},
         "memory": {"constant_bytes": headers.weight_bytes(made.config), "state_bytes": library.state_bytes},
         "bounds": {name: one.figures for name, one in bounds(made.config, made.tensors).items()},
+        "membrane_bits": widths(made.config, made.tensors),
         "unable_channels": {name: int((~kept).sum()) for name, kept in made.kept.items()},
         "accuracy": accuracy,
     }
@@ -121,8 +123,9 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     )
     sample = (_sample(meaning), ". For each sample, the program prints the class's name", _PRINTED[meaning["output"]])
     bounded = (
-        "For all inputs, whatever the number of steps, these are the ends of all membranes, the most spikes in a step, "
-        "and the channels that can't fire, which the program lacks:"
+        "For all inputs, whatever the number of steps, these are the ends of all membranes and the most spikes in a "
+        "step. The bits hold every membrane of a window as a whole number; above 24, float32 rounds some. The program "
+        "lacks the channels that can't fire:"
     )
     yield Usage(4, (Paragraph((building, *sample, " ", Code(NAME), memory)), Paragraph(bounded), _bounds(manifest)))
 
@@ -130,10 +133,16 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
 def _bounds(manifest: Manifest) -> Table:
     figures = manifest["files"][NAME]
     rows = [
-        (name, *(end if isinstance(end, str) else f"{end:.4g}" for end in of["membrane"]), of["most_spikes"], left)
-        for (name, of), left in zip(figures["bounds"].items(), figures["unable_channels"].values(), strict=True)
+        (
+            name,
+            *(end if isinstance(end, str) else f"{end:.4g}" for end in of["membrane"]),
+            of["most_spikes"],
+            figures["membrane_bits"][name],
+            figures["unable_channels"][name],
+        )
+        for name, of in figures["bounds"].items()
     ]
-    head = ("neurons", "from", "to", "spikes", "lacks")
+    head = ("neurons", "from", "to", "spikes", "bits", "lacks")
     return Table("What the layers of the C program can do", head, rows, stacks=True)
 
 

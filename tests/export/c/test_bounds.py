@@ -1,5 +1,8 @@
 """Bounds of membranes and spikes contain what networks do for any input, and channels that can't fire never do."""
 
+from dataclasses import replace
+
+import bundles
 import c_networks
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from csnn_jax.config.graph import IMAGE
 from csnn_jax.runs.layouts import Tensors, expected_shapes, from_torch, on_grid
 from export import reference
 from export.c.bounds import Bounds, bounds
+from export.c.widths import units, widths
 
 DRAWN = 8
 """Random inputs of a network."""
@@ -142,3 +146,33 @@ def test_a_channel_fires_only_if_another_can_start_it():
     tensors["in.weight"][0] = 2
     found = bounds(config, on_grid(config, tensors))
     assert found["first"].fires.all() and found["answer"].fires.all()
+
+
+FEW_BITS = {
+    "2 bits": ModelConfig(weight_bits=2, time_steps=4, bias=False, conv_channels=(4, 6), hidden=(20,)),
+    "4 bits": ModelConfig(weight_bits=4, time_steps=4, conv_channels=(4, 6), hidden=(20,), pool="avg", reset="zero"),
+    "synaptic": ModelConfig(weight_bits=3, time_steps=3, bias=False, conv_channels=(4,), hidden=(), neuron="synaptic"),
+}
+
+
+@pytest.mark.parametrize("name", FEW_BITS)
+def test_membranes_are_whole_multiples_that_fit(name):
+    config = FEW_BITS[name]
+    tensors = bundles.drawn(config)
+    images = np.random.default_rng(1).integers(0, 256, (6, *config.input_shape)).astype(np.uint8)
+    trace = reference.trace(reference.Step(config, tensors), reference.inputs(config, images), config.time_steps)
+    bits = widths(config, tensors)
+    assert all(width <= 16 for width in bits.values()) == (name == "2 bits"), bits
+    for layer, exponents in units(config, tensors).items():
+        whole = np.ldexp(trace.membranes[layer].moveaxis(2, -1).double().numpy(), -np.maximum(exponents, -1000))
+        if bits[layer] <= 24:
+            assert (whole == np.rint(whole)).all() and abs(whole).max() < 2.0 ** (bits[layer] - 1)
+    assert name != "4 bits" or bits["lif1"] > 24, "biases are much finer than weights"
+
+
+def test_widths_calculated_by_hand():
+    """Membranes are multiples of 2^-11, because each step halves one of 1/256, and at most 255/256 (2 - 2^-3)."""
+    config, tensors = linear("none", 0.5, [[1.0, 0], [0, 0]], [0, 0])
+    config = replace(config, scale=256.0, input_bits=8, time_steps=4)
+    assert units(config, tensors)["lif1"][0] == -11
+    assert widths(config, tensors) == {"lif1": 1 + (255 * 15).bit_length()}
