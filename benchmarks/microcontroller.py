@@ -58,7 +58,7 @@ def main() -> None:
         if len(runs) == 1:
             rows = [of_bundle(runs[0], work, made_with, bits) for made_with in BUNDLES for bits in BITS]
         else:
-            rows = [of_bundle(run, work, "`--drop-silent`", None) | of_test_images(work) for run in runs]
+            rows = [as_trained(run, work) for run in runs]
     command = " ".join(["python benchmarks/microcontroller.py", *("RUN" for _ in runs)])
     about = {"command": command, "commit": machine.commit(), **machine.describe()}
     versions = [first_line("arm-none-eabi-gcc", "--version"), first_line("qemu-system-arm", "--version")]
@@ -82,10 +82,20 @@ def of_bundle(run: str, folder: Path, made_with: str, bits: int | None) -> dict[
         "time_steps": made["results"]["semantics"]["time_steps"],
         **figures["memory"],
         "unable_channels": sum(figures["unable_channels"].values()),
+        "membrane_bits": [*figures["membrane_bits"].values()],
         "accuracy": figures["accuracy"],
         "of": made["results"]["accuracy_images"],
         "boards": {board: on_device(folder, board) for board in BOARDS},
     }
+
+
+def as_trained(run: str, folder: Path) -> dict[str, Any]:
+    """Exports a run without flags, to see what can't fire, and with `--drop-silent`, to measure it."""
+    command = [sys.executable, "-m", "export", run, "--out", folder / "all_channels", "--quick", "--overwrite"]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    made = json.loads((folder / "all_channels/manifest.json").read_text())["results"]["files"]["c/"]
+    whole = {"whole": made["memory"] | {"unable_channels": made["unable_channels"]}}
+    return whole | of_bundle(run, folder, "`--drop-silent`", None) | of_test_images(folder)
 
 
 def of_test_images(folder: Path) -> dict[str, Any]:
