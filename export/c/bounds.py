@@ -70,17 +70,27 @@ def bounds(config: ModelConfig, tensors: Tensors, steps: int | None = None) -> B
     """
     graph, black = config.graph, np.zeros(config.input_shape[-1])
     image = black, black + min(255, 2**config.entering.bits) / config.entering.scale
-    weights = {node.name: _signed(graph, node, tensors) for node in graph.weighted}
+    kernels = {node.name: _kernel(graph, node, tensors) for node in graph.weighted}
     fires = {node.name: _at_rest(node, tensors) for node in graph.neurons}
+    found: Bounds = {}
     with np.errstate(invalid="ignore", over="ignore"):
-        while True:
-            known = {name: (np.zeros(len(able)), able.astype(np.float64)) for name, able in fires.items()}
-            values = _Values(graph, weights, {IMAGE: image, **known})
-            found = {node.name: _layer(node, tensors, values.currents(node), steps) for node in graph.neurons}
-            more = {name: fires[name] | one.fires for name, one in found.items()}
-            if all(np.array_equal(fires[name], more[name]) for name in more):
-                return found
-            fires = more
+        for _ in range(sum(map(len, fires.values())) + 1):  # each pass adds a channel
+            values, before = _Values(graph, kernels, {IMAGE: image, **_spikes(fires)}), dict(fires)
+            for node in graph:
+                if isinstance(node, NeuronNode):
+                    found[node.name] = one = _layer(node, tensors, values.currents(node), steps)
+                    fires[node.name] = fires[node.name] | one.fires
+                    values.known.update(_spikes({node.name: fires[node.name]}))
+                else:
+                    values.of(Edge(node.name))
+            if all(np.array_equal(fires[name], before[name]) for name in fires):
+                break
+    return found
+
+
+def _spikes(fires: Mapping[str, np.ndarray]) -> dict[str, Ends]:
+    """The ends of spikes."""
+    return {name: (np.zeros(len(able)), able.astype(np.float64)) for name, able in fires.items()}
 
 
 def _at_rest(node: NeuronNode, tensors: Tensors) -> np.ndarray:
@@ -88,10 +98,9 @@ def _at_rest(node: NeuronNode, tensors: Tensors) -> np.ndarray:
     return np.broadcast_to(np.asarray(node.operation.values(tensors)["threshold"]) < 0, node.shape[-1:])
 
 
-def _signed(graph: Graph, node: WeightedNode, tensors: Tensors) -> tuple[np.ndarray, ...]:
-    """The negative and the positive weights of a node in our layout, and its biases, float64: all sums are exact."""
-    kernel = from_torch(tensors[f"{node.name}.weight"], graph.unflattened(node)).astype(np.float64)
-    return np.minimum(kernel, 0), np.maximum(kernel, 0), bias_of(node, tensors).astype(np.float64)
+def _kernel(graph: Graph, node: WeightedNode, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of a node in our layout, and its biases."""
+    return from_torch(tensors[f"{node.name}.weight"], graph.unflattened(node)), bias_of(node, tensors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +109,12 @@ class _Values:
 
     Attributes:
         graph: the network.
-        weights: of its nodes, see `_signed`.
+        kernels: of its nodes, see `_kernel`.
         known: the ends found so far; those of the image and all neurons at first.
     """
 
     graph: Graph
-    weights: Mapping[str, tuple[np.ndarray, ...]]
+    kernels: Mapping[str, tuple[np.ndarray, np.ndarray]]
     known: dict[str, Ends]
 
     def of(self, edge: Edge) -> Ends:
@@ -131,7 +140,7 @@ class _Values:
                 return low * pool.window, high * pool.window
             case Pooling():
                 return low, high
-        return _current(self.weights[node.name], high)
+        return _current(*self.kernels[node.name], high)
 
 
 def _sum(ends: Sequence[Ends]) -> Ends:
@@ -139,13 +148,15 @@ def _sum(ends: Sequence[Ends]) -> Ends:
     return reduce(add, lows), reduce(add, highs)
 
 
-def _current(weights: tuple[np.ndarray, ...], high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the current that inputs from 0 to `high` give."""
-    negative, positive, bias = weights
-    if negative.ndim == 1:
-        return negative * high + bias, positive * high + bias
-    low, most = (high @ part.reshape(-1, len(high), part.shape[-1]).sum(0) for part in (negative, positive))
-    return low + bias, most + bias
+def _current(kernel: np.ndarray, bias: np.ndarray, high: np.ndarray) -> Ends:
+    """The ends of the current that inputs from 0 to `high` give; float64 adds multiples of a grid exactly."""
+    ends = []
+    for part in (np.minimum, np.maximum):
+        signed = part(kernel, 0, dtype=np.float64)
+        total = signed * high if signed.ndim == 1 else high @ signed.reshape(-1, len(high), kernel.shape[-1]).sum(0)
+        ends.append(total + bias)
+    low, most = ends
+    return low, most
 
 
 def _layer(node: NeuronNode, tensors: Tensors, currents: Sequence[Interval], steps: int | None) -> LayerBound:
