@@ -6,7 +6,7 @@
 Makes the page's bundles from a run, as trained and rounded to 8 and 4 bits. For each it prints the sizes of its
 constants and state, whether its counts match the golden ones, and the instructions per image on a Cortex-M7 and a
 Cortex-M4. Several runs are exported as trained, with `--drop-silent`. For these it also prints the operations of all
-test images (see network.h), and instructions on a Cortex-M7: the mean of the first 500, the most of the 50 images with
+test images (see network.h), and instructions on a Cortex-M7: the mean of the first 200, the most of the 50 images with
 the most operations, and those of a network of the same shape whose neurons all fire, on a white image.
 Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
 """
@@ -69,10 +69,10 @@ def first_line(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
-def of_bundle(run: str, folder: Path, made_with: str, bits: int | None) -> dict[str, Any]:
+def of_bundle(run: str, folder: Path, made_with: str, bits: int | None, *effort: str) -> dict[str, Any]:
     """Makes a bundle, and runs its program on every board."""
     flags = [*BUNDLES[made_with], *(("--weight-bits", str(bits)) if bits else ())]
-    command = [sys.executable, "-m", "export", run, "--out", folder / "small", "--overwrite", *flags]
+    command = [sys.executable, "-m", "export", run, "--out", folder / "small", "--overwrite", *flags, *effort]
     subprocess.run(command, check=True, stdout=sys.stderr)
     made = json.loads((folder / "small/manifest.json").read_text())
     figures = made["results"]["files"]["c/"]
@@ -95,7 +95,7 @@ def as_trained(run: str, folder: Path) -> dict[str, Any]:
     subprocess.run(command, check=True, stdout=sys.stderr)
     made = json.loads((folder / "all_channels/manifest.json").read_text())["results"]["files"]["c/"]
     whole = {"whole": made["memory"] | {"unable_channels": made["unable_channels"]}}
-    return whole | of_bundle(run, folder, "`--drop-silent`", None) | of_test_images(folder)
+    return whole | of_bundle(run, folder, "`--drop-silent`", None, "--quick") | of_test_images(folder)
 
 
 def of_test_images(folder: Path) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def of_test_images(folder: Path) -> dict[str, Any]:
     costly = np.sort(np.argsort(taken)[-SOME:])
     first, worst = (
         on_samples(folder / name, images)
-        for name, images in (("first", test.images[: 10 * SOME]), ("costly", test.images[costly]))
+        for name, images in (("first", test.images[: 4 * SOME]), ("costly", test.images[costly]))
     )
     program.write_sources(folder / "all/small/c", model, counting.firing(model))
     (all_firing,) = on_samples(folder / "all", np.full_like(test.images[:1], 255))
