@@ -29,7 +29,7 @@ import csnn_jax
 from csnn_jax import data, machine
 from csnn_jax.document import markdown
 from csnn_jax.runs import weights
-from export import silent
+from export import channels
 from export.c import program
 
 PAGE = Path(__file__).parents[1] / "docs/deploy/microcontroller.md"
@@ -101,7 +101,7 @@ def as_trained(run: str, folder: Path) -> dict[str, Any]:
 def of_test_images(folder: Path) -> dict[str, Any]:
     """Counts the instructions of the bundle's network for all test images, and of one whose neurons all fire."""
     bundle = csnn_jax.load(folder / "small")
-    model = silent.able(*weights.load(folder / "small/weights.safetensors")).config
+    model = channels.able(*weights.load(folder / "small/weights.safetensors")).config
     test = data.load_for(bundle.config).test
     for name in ("first", "costly", "count"):
         shutil.copytree(folder / "small/c", folder / name / "small/c", dirs_exist_ok=True)

@@ -13,8 +13,8 @@ from csnn_jax.data.events.folder import window_of
 from csnn_jax.runs.layouts import Tensors
 from export import reference, semantics
 from export.c.program import Built, build, write_sources
+from export.channels import Able, able
 from export.graphs import onnx_file
-from export.silent import Able, able
 
 STEP = "step.onnx"
 

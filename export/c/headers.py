@@ -14,8 +14,7 @@ from csnn_jax.config.operations import Convolution, OneToOne, Pooling
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
-from export.c import operations
-from export.c.layout import Events, Source, counted, layout, per_channel, states
+from export.c.layout import Events, Source, counted, layout, most_operations, per_channel, states
 from export.c.text import array, identifiers, string, table
 
 
@@ -66,7 +65,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     in_states = 4 * len(names) * made.neurons
     ram = in_states + 4 * (made.driven + widest * most + pooled) + ctypes.sizeof(index) * (made.events + made.cells)
     flash = weight_bytes(config)
-    calls = operations.most(made, partial(_padded, config))
+    calls = most_operations(made, partial(_padded, config))
     window_operations = calls.present * frames + calls.step * (config.time_steps if frames == 1 else frames)
     numbers = "".join(f"#define CSNN_STATE_{name.upper()} {number}\n" for number, name in enumerate(names))
     membranes = config.readout == "membrane"

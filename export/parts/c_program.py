@@ -18,12 +18,12 @@ from export.bundle import GOLDEN, Manifest
 from export.c import headers, layout, program
 from export.c.bounds import bounds
 from export.c.widths import widths
+from export.channels import Able
 from export.network import Bundle
 from export.parts.part import Advice, CheckResult, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import CheckImages, TorchWindow, equality, problems
 from export.proof.runners import latency
-from export.silent import Able
 
 NAME = "c/"
 SAMPLES = f"{GOLDEN}/c/samples.bin"

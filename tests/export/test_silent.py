@@ -19,7 +19,7 @@ from csnn_jax.data import Dataset, Split
 from csnn_jax.runs import weights
 from csnn_jax.runs.layouts import on_grid, parameters
 from csnn_jax.window import output
-from export import reference, silent
+from export import channels, reference, silent
 from export.c import program
 from export.proof import statements
 from export.proof.runners import window
@@ -103,33 +103,33 @@ def test_a_network_without_its_silent_channels_has_the_same_spikes(model):
 def test_channels_that_cannot_fire_are_left_out_and_nothing_else_changes(model, tmp_path):
     """Torch has them, and the C program hasn't; they stay silent on noise, too."""
     tensors = quiet(model)
-    smaller, left, kept = silent.able(model, tensors)
+    smaller, left, kept = channels.able(model, tensors)
     images = np.random.default_rng(3).integers(0, 256, (6, *model.input_shape)).astype(np.uint8)
     x = reference.inputs(model, images)
     trace = reference.trace(reference.Step(model, tensors), x, model.time_steps)
     program.write_sources(tmp_path, smaller, left)
     library = program.Library(program.build(tmp_path, tmp_path).library, smaller)
     found = window(library.step, reference.Step(smaller, left), x, model.time_steps)
-    for name, channels in kept.items():
+    for name, stays in kept.items():
         spikes, states = trace.spikes[name].numpy(), trace.states[name]
-        assert not spikes[:, :, ~channels].any()
+        assert not spikes[:, :, ~stays].any()
         for state, values in states.items():
-            np.testing.assert_array_equal(found.states[name][state], values.numpy()[:, :, channels])
+            np.testing.assert_array_equal(found.states[name][state], values.numpy()[:, :, stays])
     *hidden, last = kept.values()
-    assert any(not channels.all() for channels in hidden) and last.all()
+    assert any(not stays.all() for stays in hidden) and last.all()
 
 
 def test_all_channels_stay_where_none_can_be_left_out():
     model = replace(SMALL, hidden=(6, 5))
     tensors = quiet(model)
     tensors["fc2.weight"][:], tensors["fc2.bias"][:] = -1.0, -1.0
-    assert silent.able(model, on_grid(model, tensors)).kept["lif3"].tolist() == [True, False, False, False, False]
+    assert channels.able(model, on_grid(model, tensors)).kept["lif3"].tolist() == [True, False, False, False, False]
     shortcut = replace(SMALL, conv_channels=(6, 8), residual=("conv2",))
     tensors = drawn(shortcut)
     for name, channel in (("conv1", 5), ("conv2", slice(5, None)), ("res2", slice(5, None))):
         tensors[f"{name}.weight"][channel], tensors[f"{name}.bias"][channel] = -1, -1
-    found = silent.able(shortcut, on_grid(shortcut, tensors))
-    assert found.config == shortcut and all(channels.all() for channels in found.kept.values())
+    found = channels.able(shortcut, on_grid(shortcut, tensors))
+    assert found.config == shortcut and all(stays.all() for stays in found.kept.values())
 
 
 def test_a_channel_that_fires_only_on_test_images_is_counted():
@@ -210,7 +210,7 @@ def test_a_shortcut_that_would_need_no_convolution_is_refused_by_name():
     model = replace(SMALL, conv_channels=(6, 8), residual=("conv2",))
     alive = [np.arange(6) < 5, np.arange(8) < 5, np.ones(model.hidden[0], bool)]
     with refusing(csnn_jax.UserError, "drop_silent", "res2.weight"):
-        silent.without(model, drawn(model), alive)
+        channels.without(model, drawn(model), alive)
 
 
 def test_a_layer_that_would_be_empty_is_refused_by_name():
@@ -231,7 +231,7 @@ def test_weights_with_more_bits_than_a_smaller_layer_allows_are_refused():
     tensors = on_grid(model, tensors)
     alive = [np.arange(100) < 80, np.ones(2, bool)]
     with refusing(csnn_jax.UserError, "drop_silent", "fc1.weight"):
-        silent.without(model, tensors, alive)
+        channels.without(model, tensors, alive)
 
 
 @pytest.mark.slow
