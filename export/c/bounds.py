@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from operator import add, or_
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -185,8 +185,13 @@ def _stepped(node: NeuronNode, values: State, currents: Sequence[Interval], stat
 
 def _within(step: Callable[[State], State], state: State, steps: int) -> State:
     """The states after 1 to `steps` steps."""
-    states = [state := step(state) for _ in range(steps)]
-    return {name: reduce(or_, (one[name] for one in states)) for name in state}
+    found = state = step(state)
+    for _ in range(steps - 1):
+        before, state = state, step(state)
+        if all(state[name].same(before[name]) for name in state):
+            break
+        found = {name: found[name] | state[name] for name in state}
+    return found
 
 
 def _settled(step: Callable[[State], State], state: State) -> State:
