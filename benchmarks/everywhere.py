@@ -35,6 +35,7 @@ from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import differ
 from csnn_jax.runs.layouts import digest
 from export import reference
+from export.c import program
 
 HERE = Path(__file__).parent / "everywhere"
 ONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -91,6 +92,8 @@ class Case:
         self.bundle = folder / "bundle"
         command = [sys.executable, "-m", "export", run, "--out", self.bundle, "--quick"]
         subprocess.run(command, check=True, stdout=sys.stderr)
+        frames = self.model.time_steps if self.images.ndim == 5 else None
+        program.write_sources(self.bundle / "c", self.model, self.tensors, frames)  # with channels that can't fire
 
     @property
     def model(self) -> ModelConfig:

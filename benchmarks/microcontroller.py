@@ -1,10 +1,13 @@
 """Builds the C program of bundles for microcontrollers and runs it in QEMU, as in docs/deploy/microcontroller.md.
 
     python benchmarks/microcontroller.py RUN > results/microcontroller.json
+    python benchmarks/microcontroller.py RUN RUN ... > results/microcontroller_few_bits.json
 
 Makes the page's bundles from a run, as trained and rounded to 8 and 4 bits. For each it prints the sizes of its
 constants and state, whether its counts match the golden ones, and the instructions per image on a Cortex-M7 and a
-Cortex-M4.
+Cortex-M4. Several runs are exported as trained, with `--drop-silent`. For these it also prints the operations of all
+test images (see network.h), and instructions on a Cortex-M7: the mean of the first 200, the most of the 50 images with
+the most operations, and those of a network of the same shape whose neurons all fire, on a white image.
 Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
 """
 
@@ -19,8 +22,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from csnn_jax import machine
+import counting
+import numpy as np
+
+import csnn_jax
+from csnn_jax import data, machine
 from csnn_jax.document import markdown
+from csnn_jax.runs import weights
+from export import channels
+from export.c import program
 
 PAGE = Path(__file__).parents[1] / "docs/deploy/microcontroller.md"
 FILES = PAGE.parent / "mcu"
@@ -32,6 +42,8 @@ BOARDS = {
     "Cortex-M4": ("mps2-an386", "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard"),
 }
 """QEMU's machine and the compiler flags; the page uses the first."""
+SOME = 50
+"""The images with the most operations, of which one takes the most instructions."""
 BITS = (None, 8, 4)
 BUNDLES = {
     "no flag": (),
@@ -42,10 +54,15 @@ BUNDLES = {
 
 
 def main() -> None:
-    (run,) = sys.argv[1:]
+    runs = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        rows = [of_bundle(run, Path(folder), made_with, bits) for made_with in BUNDLES for bits in BITS]
-    about = {"command": "python benchmarks/microcontroller.py RUN", "commit": machine.commit(), **machine.describe()}
+        work = Path(folder)
+        if len(runs) == 1:
+            rows = [of_bundle(runs[0], work, made_with, bits) for made_with in BUNDLES for bits in BITS]
+        else:
+            rows = [as_trained(run, work) for run in runs]
+    command = " ".join(["python benchmarks/microcontroller.py", *("RUN" for _ in runs)])
+    about = {"command": command, "commit": machine.commit(), **machine.describe()}
     versions = [first_line("arm-none-eabi-gcc", "--version"), first_line("qemu-system-arm", "--version")]
     print(json.dumps(about | {"versions": versions, "rows": rows}, indent=1))
 
@@ -54,21 +71,77 @@ def first_line(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
-def of_bundle(run: str, folder: Path, made_with: str, bits: int | None) -> dict[str, Any]:
+def of_bundle(run: str, folder: Path, made_with: str, bits: int | None, *effort: str) -> dict[str, Any]:
     """Makes a bundle, and runs its program on every board."""
     flags = [*BUNDLES[made_with], *(("--weight-bits", str(bits)) if bits else ())]
-    command = [sys.executable, "-m", "export", run, "--out", folder / "small", "--overwrite", *flags]
+    command = [sys.executable, "-m", "export", run, "--out", folder / "small", "--overwrite", *flags, *effort]
     subprocess.run(command, check=True, stdout=sys.stderr)
     made = json.loads((folder / "small/manifest.json").read_text())
     figures = made["results"]["files"]["c/"]
     return {
         "made_with": made_with,
-        "bits": bits,
+        "bits": made["results"]["job"]["weight_bits"],
+        "time_steps": made["results"]["semantics"]["time_steps"],
         **figures["memory"],
+        "unable_channels": sum(figures["unable_channels"].values()),
+        "membrane_bits": [*figures["membrane_bits"].values()],
         "accuracy": figures["accuracy"],
         "of": made["results"]["accuracy_images"],
         "boards": {board: on_device(folder, board) for board in BOARDS},
     }
+
+
+def as_trained(run: str, folder: Path) -> dict[str, Any]:
+    """Exports a run without flags, to see what can't fire, and with `--drop-silent`, to measure it."""
+    command = [sys.executable, "-m", "export", run, "--out", folder / "all_channels", "--quick", "--overwrite"]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    made = json.loads((folder / "all_channels/manifest.json").read_text())["results"]["files"]["c/"]
+    whole = {"whole": made["memory"] | {"unable_channels": made["unable_channels"]}}
+    return whole | of_bundle(run, folder, "`--drop-silent`", None, "--quick") | of_test_images(folder)
+
+
+def of_test_images(folder: Path) -> dict[str, Any]:
+    """Counts the instructions of the bundle's network for all test images, and of one whose neurons all fire."""
+    bundle = csnn_jax.load(folder / "small")
+    model = channels.able(*weights.load(folder / "small/weights.safetensors")).config
+    test = data.load_for(bundle.config).test
+    for name in ("first", "costly", "count"):
+        shutil.copytree(folder / "small/c", folder / name / "small/c", dirs_exist_ok=True)
+    taken = counting.counted(folder / "count/small/c", test.images, model.time_steps).sum((1, 2))
+    costly = np.sort(np.argsort(taken)[-SOME:])
+    first, worst = (
+        on_samples(folder / name, images)
+        for name, images in (("first", test.images[: 4 * SOME]), ("costly", test.images[costly]))
+    )
+    program.write_sources(folder / "all/small/c", model, counting.firing(model))
+    (all_firing,) = on_samples(folder / "all", np.full_like(test.images[:1], 255))
+    return {
+        "accuracy": bundle.evaluate(test).accuracy,
+        "of": len(test.labels),
+        "operations": {"mean": float(taken.mean()), "worst": int(taken.max()), "most": most_operations(folder)},
+        "instructions": {"images": len(first), "mean": statistics.mean(first), "worst": max(worst), "all": all_firing},
+    }
+
+
+def on_samples(folder: Path, images: np.ndarray) -> list[int]:
+    """The instructions on a Cortex-M7 for each image, in a folder with the program's sources in small/c.
+
+    What it prints must equal what it prints on this machine.
+    """
+    golden = folder / "small/golden/c"
+    golden.mkdir(parents=True, exist_ok=True)
+    built = program.build(folder / "small/c", folder)
+    (golden / "samples.bin").write_bytes(images.tobytes())
+    (golden / "expected.txt").write_text(program.printed(built.program, images))
+    found = on_device(folder)
+    assert found["counts_equal"] and found["images"] == len(images)
+    return found["instructions"]
+
+
+def most_operations(folder: Path) -> int:
+    """The most operations of `csnn_classify`, from network.h."""
+    (found,) = re.findall(r"#define CSNN_MOST_WINDOW_OPERATIONS (\d+)", (folder / "small/c/network.h").read_text())
+    return int(found)
 
 
 def on_device(folder: Path, board: str = "Cortex-M7") -> dict[str, Any]:
@@ -113,6 +186,22 @@ def table(rows: list[dict[str, Any]]) -> str:
     return markdown.table(
         head, (_row(made_with, [*of]) for made_with, of in groupby(rows, lambda row: row["made_with"]))
     )
+
+
+def few_bits(rows: list[dict[str, Any]]) -> str:
+    """The page's table of networks trained with few bits."""
+    head = ("bits", "flash, kB", "RAM, kB", "million instructions: mean", "worst", "all firing", "accuracy, %")
+    shown = [
+        (
+            str(row["bits"]),
+            f"{row['boards']['Cortex-M7']['network_flash'] / 1e3:.0f}",
+            f"{row['state_bytes'] / 1e3:.0f}",
+            *(f"{n / 1e6:.2f}" for n in (row["instructions"][of] for of in ("mean", "worst", "all"))),
+            f"{100 * row['accuracy']:.2f}",
+        )
+        for row in rows
+    ]
+    return markdown.table(head, shown)
 
 
 def _row(made_with: str, widths: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -192,6 +192,11 @@ def boards(found: Runs) -> str:
     return microcontroller.table(json.loads((ROOT / "results/microcontroller.json").read_text())["rows"])
 
 
+def few_bits(found: Runs) -> str:
+    del found
+    return microcontroller.few_bits(json.loads((ROOT / "results/microcontroller_few_bits.json").read_text())["rows"])
+
+
 def rounding(found: Runs) -> str:
     """What rounding to grids changes in the networks of rounding.py."""
     del found
@@ -218,7 +223,8 @@ def _differing(row: dict[str, Any] | None) -> str:
 
 
 TABLES: dict[str, Callable[[Runs], str]] = {
-    made.__name__: made for made in (recipes, flags, published, real_events, everywhere, zeros, boards, rounding)
+    made.__name__: made
+    for made in (recipes, flags, published, real_events, everywhere, zeros, boards, few_bits, rounding)
 }
 
 SUMMED = ("test accuracy", "seeds", "minutes per run")

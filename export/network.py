@@ -14,6 +14,7 @@ from csnn_jax.runs.layouts import Tensors
 from export import reference, semantics
 from export.c.program import Built, build, write_sources
 from export.c.text import PREFIX
+from export.channels import Able, able
 from export.graphs import onnx_file
 
 STEP = "step.onnx"
@@ -92,6 +93,11 @@ class Bundle:
         return onnx_file.load(self.folder / STEP)
 
     @cached_property
+    def in_c(self) -> Able:
+        """The network in the C program, which leaves out the channels that can't fire."""
+        return able(self.network.model, self.network.tensors)
+
+    @cached_property
     def sources(self) -> Path:
         """The folder with the sources of the C program."""
         network, folder = self.network, self.scratch / "sources"
@@ -99,8 +105,8 @@ class Bundle:
         if window is not None:
             window = replace(window, steps=network.recorded or window.steps)
         frames = network.time_steps if network.frames else None
-        names = network.config.class_names
-        write_sources(folder, network.model, network.tensors, frames, window, names, self.prefix)
+        names, made = network.config.class_names, self.in_c
+        write_sources(folder, made.config, made.tensors, frames, window, names, self.prefix)
         return folder
 
     @cached_property

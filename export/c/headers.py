@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -15,18 +16,18 @@ from csnn_jax.config.operations import Convolution, OneToOne, Pooling
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
-from export.c.layout import Events, Source, counted, layout, per_channel, states
+from export.c.layout import Events, Source, counted, layout, most_operations, per_channel, states
 from export.c.text import array, identifiers, prefixed, string, table
-
-LANES = 8
-"""Output channels whose weights are added at once; rows of weights are padded to a multiple of it. As in sums.h."""
 
 
 def weight_bits(config: ModelConfig) -> int:
-    """Bits of a weight in the program: 32 (float), 8 or 4."""
-    if config.weight_bits is None:
-        return 32
-    return 4 if config.weight_bits <= 4 else 8
+    """Bits of a weight in the program: 32 (float), 8, 4 or 2."""
+    return 32 if config.weight_bits is None else next(bits for bits in (2, 4, 8) if config.weight_bits <= bits)
+
+
+def lanes(config: ModelConfig) -> int:
+    """Output channels whose weights are added at once; rows of weights are padded to a multiple of it. As in sums.h."""
+    return 16 if weight_bits(config) == 2 else 8
 
 
 def weight_bytes(config: ModelConfig) -> int:
@@ -34,13 +35,13 @@ def weight_bytes(config: ModelConfig) -> int:
     bits, total = weight_bits(config), 0
     for node in (source.node for source in layout(config).each):
         rows = 0 if isinstance(node.operation, OneToOne) else math.prod(node.kernel_shape[:-1])
-        total += rows * _padded(node.channels) * bits // 8 + 2 * 4 * node.channels
+        total += rows * _padded(config, node.channels) * bits // 8 + 2 * 4 * node.channels
     neurons = [node.operation for node in config.graph.neurons]
     return total + sum(4 * one.channels * len({*one.kind.parameters} & {*per_channel(config)}) for one in neurons)
 
 
-def _padded(channels: int) -> int:
-    return -(-channels // LANES) * LANES
+def _padded(config: ModelConfig, channels: int) -> int:
+    return -(-channels // lanes(config)) * lanes(config)
 
 
 def index_type(config: ModelConfig) -> type:
@@ -52,9 +53,9 @@ def index_type(config: ModelConfig) -> type:
 def network(config: ModelConfig, frames: int | None, window: Window | None = None) -> str:
     """`network.h` for samples of `frames` frames; `window` says how to make frames from camera events, if any."""
     made = layout(config)
-    widest = _padded(max(node.channels for node in config.graph.weighted))
+    widest = _padded(config, max(node.channels for node in config.graph.weighted))
     maxima = (copy.map.channels for copy in made.copies if copy.pool)
-    pooled = _padded(max([1, *maxima, *(source.node.channels for source in made.each if source.after)]))
+    pooled = _padded(config, max([1, *maxima, *(source.node.channels for source in made.each if source.after)]))
     most = max(map(len, made.sources))
     added = [counted(inputs) for inputs in made.added]
     often = max((often for inputs in added for _, often in inputs), default=1)
@@ -66,6 +67,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     in_states = 4 * len(names) * made.neurons
     ram = in_states + 4 * (made.driven + widest * most + pooled) + ctypes.sizeof(index) * (made.events + made.cells)
     flash = weight_bytes(config)
+    calls = most_operations(made, partial(_padded, config))
+    window_operations = calls.present * frames + calls.step * (config.time_steps if frames == 1 else frames)
     numbers = "".join(f"#define CSNN_STATE_{name.upper()} {number}\n" for number, name in enumerate(names))
     membranes = config.readout == "membrane"
     return f"""\
@@ -106,14 +109,22 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_INPUTS {math.prod(config.input_shape)} /* values in a frame */
 #define CSNN_NEURONS {made.neurons} /* in all layers */
 #define CSNN_DRIVEN {made.driven} /* neurons that the frame drives */
-#define CSNN_WIDEST {widest} /* channels of the widest layer, rounded up to a multiple of {LANES} */
+#define CSNN_WIDEST {widest} /* channels of the widest layer, rounded up to a multiple of {lanes(config)} */
 #define CSNN_WIDEST_POOLED {pooled} /* the same for layers with pooling */
 #define CSNN_MOST_SOURCES {most} /* of a layer */
 #define CSNN_CURRENTS {currents} /* most currents that a neuron's step adds one by one */
 #define CSNN_LISTED {made.events} /* spikes of all layers, and of copies that are needed at the same time */
 #define CSNN_CELLS {made.cells} /* pixels of these, plus one for each */
 
-#define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats; 8 or 4: whole numbers */
+/*
+ * The most operations of a call: they take place if every neuron fires and no byte of a frame is 0. An operation adds a
+ * weight to a sum, copies or counts an event, or is a neuron's step. Rows of weights are padded to CSNN_LANES channels.
+ */
+#define CSNN_MOST_PRESENT_OPERATIONS {calls.present} /* csnn_present */
+#define CSNN_MOST_STEP_OPERATIONS {calls.step} /* csnn_step */
+#define CSNN_MOST_WINDOW_OPERATIONS {window_operations} /* csnn_classify */
+
+#define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats; 8, 4 or 2: whole numbers */
 
 typedef {"float" if weight_bits(config) == 32 else "int32_t"} csnn_sum; /* a sum of weights */
 typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* the index of a neuron in its layer */
@@ -235,21 +246,26 @@ def _constants(config: ModelConfig, source: Source, name: str, tensors: Tensors)
         scale *= weight
     else:
         weight = from_torch(weight, config.graph.unflattened(node)).reshape(-1, node.channels)
-        weight = np.pad(weight, ((0, 0), (0, _padded(node.channels) - node.channels)))
+        weight = np.pad(weight, ((0, 0), (0, _padded(config, node.channels) - node.channels)))
         yield from array("csnn_weight", f"{name}_weight", weight if bits == 32 else _packed(weight, bits))
     yield from array("float", f"{name}_scale", scale)
     often = source.after.window if source.after and source.after.kind == "sum" else 1  # each term of the sum adds it
     yield from array("float", f"{name}_bias", bias_of(node, tensors) * np.float32(often))
 
 
-_PLACES = {8: (0, 2, 1, 3, 4, 6, 5, 7), 4: (0, 4, 2, 6, 1, 5, 3, 7)}
-"""The byte or nibble of its words that holds each of `LANES` channels' weights; pairs are 16 bits apart."""
+_PLACES = {
+    8: (0, 2, 1, 3, 4, 6, 5, 7),
+    4: (0, 4, 2, 6, 1, 5, 3, 7),
+    2: (0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15),
+}
+"""By bits of a weight: the places in its words of each of `lanes` channels' weights, so sums.h finds them in order."""
 
 
 def _packed(units: np.ndarray, bits: int) -> np.ndarray:
     """Packs whole numbers [rows, channels] into the words that sums.h adds: biased, in `_PLACES` order, uint32."""
-    biased = (units.astype(np.int64) + 2 ** (bits - 1)).reshape(-1, LANES)
+    places = _PLACES[bits]
+    biased = (units.astype(np.int64) + 2 ** (bits - 1)).reshape(-1, len(places))
     placed = np.empty_like(biased)
-    placed[:, _PLACES[bits]] = biased
+    placed[:, places] = biased
     words = placed.reshape(-1, 32 // bits) << bits * np.arange(32 // bits)
     return words.sum(1).astype(np.uint32)

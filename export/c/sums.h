@@ -3,10 +3,10 @@
  *
  * A row has the weights from one input to all output channels, padded to a multiple of CSNN_LANES, which are added at
  * once. Weights are floats, or whole numbers times the scale of their channel. In the latter case, CSNN_WEIGHT_BITS is
- * 8 or 4, and a row consists of 32-bit words of 4 bytes or 8 nibbles. These are biased by 128 or 8 to make them
+ * 8, 4 or 2, and a row consists of 32-bit words of 4, 8 or 16 weights. These are biased by 128, 8 or 2 to make them
  * nonnegative, so a word adds several at once, until a sum could overflow into the next one.
  */
-#define CSNN_LANES 8
+#define CSNN_LANES (CSNN_WEIGHT_BITS == 2 ? 16 : 8)
 #define CSNN_ROWS 68 /* maximum number of rows added in one call */
 
 #if CSNN_WEIGHT_BITS == 32
@@ -50,6 +50,54 @@ typedef uint32_t csnn_weight;
 
 #define CSNN_WORDS (CSNN_LANES * CSNN_WEIGHT_BITS / 32)
 #define CSNN_BIAS (1 << (CSNN_WEIGHT_BITS - 1))
+
+#if CSNN_WEIGHT_BITS == 2
+
+#define PAIR 0x00030003u
+#define FEW 5 /* no overflow: 5 * 3 < 2^4, 68 * 3 < 2^8 and 68 * 3 * 255 < 2^16 */
+
+static void add_rows(csnn_sum *restrict sum, const csnn_weight *const *row, int32_t rows, size_t at, bool first)
+{
+    uint32_t total[4] = {0}; /* four 8-bit sums each */
+
+    for (int32_t r = 0; r < rows;) {
+        const int32_t end = rows - r < FEW ? rows : r + FEW;
+        uint32_t even = 0, odd = 0; /* eight 4-bit sums each */
+        for (; r < end; r++) {
+            const uint32_t word = row[r][at];
+            even += word & 0x33333333u;
+            odd += word >> 2 & 0x33333333u;
+        }
+        total[0] += even & 0x0F0F0F0Fu;
+        total[1] += even >> 4 & 0x0F0F0F0Fu;
+        total[2] += odd & 0x0F0F0F0Fu;
+        total[3] += odd >> 4 & 0x0F0F0F0Fu;
+    }
+    for (int i = 0; i < CSNN_LANES; i++)
+        sum[i] = (first ? 0 : sum[i]) + ((int32_t)(total[i / 4] >> 8 * (i % 4) & 255u) - CSNN_BIAS * rows);
+}
+
+static void add_scaled_rows(csnn_sum *restrict sum, const csnn_weight *const *row, const uint8_t *value, int32_t rows,
+                            size_t at, bool first)
+{
+    uint32_t even[4] = {0}, odd[4] = {0}, values = 0; /* two 16-bit sums each */
+
+    for (int32_t r = 0; r < rows; r++) {
+        const uint32_t word = row[r][at], by = value[r];
+        for (int i = 0; i < 4; i++) {
+            const uint32_t four = word >> (4 * (i % 2) + 2 * (i / 2));
+            even[i] += by * (four & PAIR);
+            odd[i] += by * (four >> 8 & PAIR);
+        }
+        values += by;
+    }
+    for (int i = 0; i < CSNN_LANES; i++) {
+        const uint32_t two = i % 2 ? odd[i / 4] : even[i / 4];
+        sum[i] = (first ? 0 : sum[i]) + ((int32_t)(two >> 16 * (i / 2 % 2) & 0xFFFFu) - CSNN_BIAS * (int32_t)values);
+    }
+}
+
+#else
 
 /* Two 16-bit sums in each word, for channels 0 and 1, 2 and 3, and so on. */
 struct pairs {
@@ -152,5 +200,6 @@ static void add_scaled_rows(csnn_sum *restrict sum, const csnn_weight *const *ro
     }
 }
 
+#endif
 #endif
 #endif

@@ -9,18 +9,22 @@ import numpy as np
 import torch
 
 from csnn_jax.config.network import ModelConfig
-from csnn_jax.document.blocks import Code, Paragraph, Words, coded
+from csnn_jax.document.blocks import Code, Paragraph, Table, Words, coded
 from csnn_jax.document.numbers import size
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import output, summed
+from csnn_jax.window import Trace, output, summed
+from export import reference
 from export.bundle import GOLDEN, Manifest
 from export.c import headers, layout, program
+from export.c.bounds import bounds
+from export.c.widths import widths
+from export.channels import Able
 from export.network import Bundle
 from export.parts.part import Advice, CheckResult, Part, Timing, Usage
 from export.proof import Figures
-from export.proof.equality import CheckImages, equality, problems
+from export.proof.equality import CheckImages, TorchWindow, equality, problems
 from export.proof.runners import latency
 
 NAME = "c/"
@@ -44,10 +48,14 @@ def write(bundle: Bundle) -> None:
 
 
 def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
-    """Compiles the program; it must equal torch, and print torch's scores and the name of the best class."""
-    model = bundle.network.model
-    library = program.Library(bundle.program.library, model, bundle.prefix)
-    comparison = equality(bundle.network.step, library.step, images.compared)
+    """Compiles the program; it must equal torch, and print torch's scores and the name of the best class.
+
+    It lacks channels that can't fire; torch's must not.
+    """
+    model, made = bundle.network.model, bundle.in_c
+    library = program.Library(bundle.program.library, made.config, bundle.prefix)
+    step = reference.Step(made.config, made.tensors)
+    comparison = equality(step, library.step, (_kept(one, made) for one in images.compared))
     names, built = bundle.network.config.class_names, bundle.program.program
 
     def run(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -59,13 +67,38 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     different, count = sum(differ(a, b) for a, b in pairs), sum(a.size for a, _ in pairs)
     accuracy = images.accuracy(lambda x: run(x)[1])
     wrong = problems("the library", comparison)
+    if fired := sum(_fired(one, made) for one in images.compared):
+        wrong.append(f"{fired:,} spikes of channels that the program lacks, because they can't fire")
     if different:
         wrong.append(f"{different:,} of {count:,} scores that the program prints differ from those of torch")
     if any((classes != program.classes(scores)).any() for classes, scores in printed):
         wrong.append("the program prints classes that don't match its scores")
-    memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
-    figures: Figures = {"library": comparison.figures(), "program": {"counts": count, "different_counts": different}}
-    yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
+    figures: Figures = {
+        "library": comparison.figures(),
+        "program": {"counts": count, "different_counts": different},
+        "memory": {"constant_bytes": headers.weight_bytes(made.config), "state_bytes": library.state_bytes},
+        "bounds": {name: one.figures for name, one in bounds(made.config, made.tensors).items()},
+        "membrane_bits": widths(made.config, made.tensors),
+        "unable_channels": {name: int((~kept).sum()) for name, kept in made.kept.items()},
+        "accuracy": accuracy,
+    }
+    yield CheckResult(figures, wrong)
+
+
+def _kept(one: TorchWindow, made: Able) -> TorchWindow:
+    """Torch's results for the program's channels."""
+
+    def kept(node: str, values: np.ndarray) -> np.ndarray:
+        return values[:, :, made.kept[node]]
+
+    states = {node: {name: kept(node, u) for name, u in state.items()} for node, state in one.trace.states.items()}
+    spikes = {node: kept(node, layer) for node, layer in one.trace.spikes.items()}
+    return one._replace(trace=Trace(states, spikes))
+
+
+def _fired(one: TorchWindow, made: Able) -> int:
+    """How often channels fired that the program lacks."""
+    return sum(int(layer[:, :, ~made.kept[node]].sum()) for node, layer in one.trace.spikes.items())
 
 
 def same(expected: Path, received: Path) -> Iterable[str]:
@@ -80,7 +113,7 @@ _VERSION = re.compile(r'(?<=_VERSION )"[\w.+!-]{1,60}"|(?<=_VERSION_(MAJOR|MINOR
 def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
     """Latency of `csnn_classify`."""
     model = bundle.network.model
-    library = program.Library(bundle.program.library, model, bundle.prefix)
+    library = program.Library(bundle.program.library, bundle.in_c.config, bundle.prefix)
     (sample,) = program.samples(model, x.numpy())
     return latency(lambda: library.classify(sample), seconds)
 
@@ -101,7 +134,28 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
         f" takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of mutable memory."
     )
     sample = (_sample(meaning), ". For each sample, the program prints the class's name", _PRINTED[meaning["output"]])
-    yield Usage(4, (Paragraph((building, *sample, " ", Code(NAME), memory)),))
+    bounded = (
+        "For all inputs, whatever the number of steps, these are the ends of all membranes and the most spikes in a "
+        "step. The bits hold every membrane of a window as a whole number; above 24, float32 rounds some. The program "
+        "lacks the channels that can't fire:"
+    )
+    yield Usage(4, (Paragraph((building, *sample, " ", Code(NAME), memory)), Paragraph(bounded), _bounds(manifest)))
+
+
+def _bounds(manifest: Manifest) -> Table:
+    figures = manifest["files"][NAME]
+    rows = [
+        (
+            name,
+            *(end if isinstance(end, str) else f"{end:.4g}" for end in of["membrane"]),
+            of["most_spikes"],
+            figures["membrane_bits"][name],
+            figures["unable_channels"][name],
+        )
+        for name, of in figures["bounds"].items()
+    ]
+    head = ("neurons", "from", "to", "spikes", "bits", "lacks")
+    return Table("What the layers of the C program can do", head, rows, stacks=True)
 
 
 _PRINTED: dict[str, Words] = {

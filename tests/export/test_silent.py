@@ -19,8 +19,10 @@ from csnn_jax.data import Dataset, Split
 from csnn_jax.runs import weights
 from csnn_jax.runs.layouts import on_grid, parameters
 from csnn_jax.window import output
-from export import reference, silent
+from export import channels, reference, silent
+from export.c import program
 from export.proof import statements
+from export.proof.runners import window
 from export.work import Work
 
 STACKS = {
@@ -95,6 +97,39 @@ def test_a_network_without_its_silent_channels_has_the_same_spikes(model):
         assert new.sum() == old.sum() > 0, "kept channels spike as often, and dropped ones never did"
     np.testing.assert_array_equal(before.membranes[last], after.membranes[last])
     assert before.membranes[last].any()
+
+
+@pytest.mark.parametrize("model", STACKS.values(), ids=STACKS)
+def test_channels_that_cannot_fire_are_left_out_and_nothing_else_changes(model, tmp_path):
+    """Torch has them, and the C program hasn't; they stay silent on noise, too."""
+    tensors = quiet(model)
+    smaller, left, kept = channels.able(model, tensors)
+    images = np.random.default_rng(3).integers(0, 256, (6, *model.input_shape)).astype(np.uint8)
+    x = reference.inputs(model, images)
+    trace = reference.trace(reference.Step(model, tensors), x, model.time_steps)
+    program.write_sources(tmp_path, smaller, left)
+    library = program.Library(program.build(tmp_path, tmp_path).library, smaller)
+    found = window(library.step, reference.Step(smaller, left), x, model.time_steps)
+    for name, stays in kept.items():
+        spikes, states = trace.spikes[name].numpy(), trace.states[name]
+        assert not spikes[:, :, ~stays].any()
+        for state, values in states.items():
+            np.testing.assert_array_equal(found.states[name][state], values.numpy()[:, :, stays])
+    *hidden, last = kept.values()
+    assert any(not stays.all() for stays in hidden) and last.all()
+
+
+def test_all_channels_stay_where_none_can_be_left_out():
+    model = replace(SMALL, hidden=(6, 5))
+    tensors = quiet(model)
+    tensors["fc2.weight"][:], tensors["fc2.bias"][:] = -1.0, -1.0
+    assert channels.able(model, on_grid(model, tensors)).kept["lif3"].tolist() == [True, False, False, False, False]
+    shortcut = replace(SMALL, conv_channels=(6, 8), residual=("conv2",))
+    tensors = drawn(shortcut)
+    for name, channel in (("conv1", 5), ("conv2", slice(5, None)), ("res2", slice(5, None))):
+        tensors[f"{name}.weight"][channel], tensors[f"{name}.bias"][channel] = -1, -1
+    found = channels.able(shortcut, on_grid(shortcut, tensors))
+    assert found.config == shortcut and all(stays.all() for stays in found.kept.values())
 
 
 def test_a_channel_that_fires_only_on_test_images_is_counted():
@@ -175,7 +210,7 @@ def test_a_shortcut_that_would_need_no_convolution_is_refused_by_name():
     model = replace(SMALL, conv_channels=(6, 8), residual=("conv2",))
     alive = [np.arange(6) < 5, np.arange(8) < 5, np.ones(model.hidden[0], bool)]
     with refusing(csnn_jax.UserError, "drop_silent", "res2.weight"):
-        silent.without(model, drawn(model), alive)
+        channels.without(model, drawn(model), alive)
 
 
 def test_a_layer_that_would_be_empty_is_refused_by_name():
@@ -196,14 +231,20 @@ def test_weights_with_more_bits_than_a_smaller_layer_allows_are_refused():
     tensors = on_grid(model, tensors)
     alive = [np.arange(100) < 80, np.ones(2, bool)]
     with refusing(csnn_jax.UserError, "drop_silent", "fc1.weight"):
-        silent.without(model, tensors, alive)
+        channels.without(model, tensors, alive)
 
 
 @pytest.mark.slow
 def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp_path):
     name = few_digits(tmp_path / "digits", train=30, test=40)
-    run, bundle = make_run(tmp_path / "run", SMALL, name), tmp_path / "bundle"
+    run, bundle, whole = make_run(tmp_path / "run", SMALL, name), tmp_path / "bundle", tmp_path / "whole"
     weights.save(run / "weights.safetensors", quiet(SMALL), SMALL)
+    assert call("export", run, "--out", whole, "--quick").returncode == 0
+    found = json.loads((whole / "manifest.json").read_text())["results"]["files"]["c/"]
+    assert (
+        found["unable_channels"] == {"lif1": 2, "lif2": 8, "lif3": 0} and found["bounds"]["lif3"]["most_spikes"] == 10
+    )
+    assert call("export.verify", whole, "--dataset", name).returncode == 0
     done = call("export", run, "--out", bundle, "--quick", "--drop-silent")
     assert done.returncode == 0 and done.stdout.startswith("--drop-silent keeps conv1 "), done
     made, found = json.loads((bundle / "manifest.json").read_text()), csnn_jax.load(bundle)

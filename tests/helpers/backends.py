@@ -41,7 +41,7 @@ from export.c import headers, program
 from export.graphs import few_bits, nir_graph, onnx_file
 from export.network import Bundle
 from export.network import Network as Trained
-from export.parts import c_program, nir, sequence, step
+from export.parts import nir, sequence, step
 from export.proof.runners import Runner, onnx_runner, reference_runner, window
 
 Values = dict[str, np.ndarray]
@@ -281,7 +281,9 @@ class Library(program.Library):
 
 
 def in_c(name: str) -> Values:
-    folder = written(c_program, name) / "c"
+    """With the channels that can't fire, which bundles leave out."""
+    folder, whole = bundle(name).folder / "c", network(name)
+    program.write_sources(folder, whole.config, whole.tensors, bundle(name).network.recorded)
     command = [os.environ.get("CC", "cc"), "-std=c99", "-O0", "-fPIC", "-shared", "csnn.c", "-o", "libcsnn.so"]
     subprocess.run(command, cwd=folder, check=True)
     config, x = network(name).config, torch_input(name)

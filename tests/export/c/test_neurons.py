@@ -16,6 +16,7 @@ from csnn_jax.neurons.neuron import Neuron
 from csnn_jax.window import output
 from export import reference
 from export.c import neurons, program
+from export.c.bounds import bounds
 
 
 def body(text: str, function: str) -> list[str]:
@@ -97,3 +98,7 @@ def test_a_user_defined_neuron_has_the_states_of_torch(monkeypatch, tmp_path, na
         np.testing.assert_array_equal(spikes, output(config, *trace)[t].numpy())
         for mine, theirs in zip(states, (x for state in trace.states.values() for x in state.values()), strict=True):
             np.testing.assert_array_equal(mine, theirs[t].numpy())
+    for layer, bound in bounds(config, network.tensors, config.time_steps).items():
+        for state, ends in bound.states.items():
+            values = trace.states[layer][state].moveaxis(2, -1).numpy()
+            assert (ends.low <= values).all() and (values <= ends.high).all()

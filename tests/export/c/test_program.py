@@ -79,7 +79,7 @@ def test_a_membrane_at_its_threshold_has_not_spiked(built, name):
         np.testing.assert_array_equal(mine, theirs.numpy())
 
 
-@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("bits", [None, 8, 4, 2])
 def test_no_sum_overflows_if_all_neurons_spike(tmp_path, bits):
     """Windows have 9 pixels, 40 channels and 4 spikes each, all with the largest or the smallest weight."""
     shape = {"input_shape": (8, 8, 1), "conv_channels": (40, 8), "hidden": (), "num_classes": 2, "time_steps": 2}
