@@ -389,13 +389,30 @@ void csnn_score_step(const struct csnn_state *state, csnn_score scores[CSNN_CLAS
 #endif
 }
 
+/* The class with the highest score other than `except`; the lowest one on ties. */
+static int highest(const csnn_score scores[CSNN_CLASSES], int except)
+{
+    int best = except == 0 ? 1 : 0;
+
+    for (int i = best + 1; i < CSNN_CLASSES; i++)
+        if (i != except && scores[i] > scores[best])
+            best = i;
+    return best;
+}
+
+csnn_score csnn_margin(const csnn_score scores[CSNN_CLASSES])
+{
+    const int best = highest(scores, -1);
+
+    return scores[best] - scores[highest(scores, best)];
+}
+
 int csnn_class(const csnn_score scores[CSNN_CLASSES])
 {
-    int best = 0;
+    const int best = highest(scores, -1);
 
-    for (int i = 1; i < CSNN_CLASSES; i++)
-        if (scores[i] > scores[best])
-            best = i;
+    if (csnn_margin(scores) < CSNN_MARGIN)
+        return -1;
     return CSNN_READS_MEMBRANES || scores[best] > 0 ? best : -1;
 }
 

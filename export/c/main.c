@@ -7,7 +7,8 @@
  * csnn --events [--window-us N] [FILE]: classifies the events of a camera, see events.c.
  * csnn --help: prints the usage.
  *
- * A line is `class 3, spike counts ...`, with the class's name from classes.h, or `class -, ...` if no class spiked.
+ * A line is `class 3, spike counts ...`, with the class's name from classes.h, or `class -, ...` if the answer is
+ * unknown, see csnn_class.
  * Networks that read out membranes print `class 3, scores ...`.
  * The exit code is 0, or 2 after one line on standard error.
  */

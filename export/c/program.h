@@ -7,7 +7,7 @@
 #include "classes.h"
 #include "csnn.h"
 
-/* Prints the class's name, or `-` if none spiked, and all scores; 9 digits are enough for any float or count. */
+/* Prints the class's name, or `-` if it's unknown, and all scores; 9 digits are enough for any float or count. */
 static inline void print_answer(const csnn_score scores[CSNN_CLASSES])
 {
     const int answer = csnn_class(scores);

@@ -18,6 +18,7 @@ from csnn_jax.data.events.frames import Window
 from csnn_jax.errors import UserError, first_error
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.margins import margins
 from export.c import headers, layout, neurons
 
 SOURCES = ("csnn.c", "csnn.h", "sums.h", "copies.h", "main.c", "events.c", "program.h", "Makefile")
@@ -38,6 +39,7 @@ def write_sources(
     frames: int | None = None,
     window: Window | None = None,
     names: Sequence[str] | None = None,
+    margin: float | None = None,
 ) -> None:
     """Writes the program's sources, `FILES`.
 
@@ -49,6 +51,7 @@ def write_sources(
             0s and 1s for every time step.
         window: rules for making frames from camera events; None: the program doesn't accept events.
         names: the class names; None: their numbers.
+        margin: the smallest difference of the two highest scores for an answer; None: every answer is known.
 
     Raises:
         ValueError: there is a `layout.reason_against` this network.
@@ -58,7 +61,7 @@ def write_sources(
     folder.mkdir(parents=True, exist_ok=True)
     for name in SOURCES:
         write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
-    write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
+    write_atomic(folder / "network.h", headers.network(config, frames, window, margin).encode())
     write_atomic(folder / "neurons.h", "".join(neurons.header(config, tensors)).encode())
     write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
     write_atomic(folder / "classes.h", headers.classes(names or [*map(str, range(config.num_classes))]).encode())
@@ -96,7 +99,7 @@ def answers(program: Path, samples: np.ndarray, names: Sequence[str] | None = No
         names: the class names in the program; None: their numbers.
 
     Returns:
-        (classes [N], int64, -1 if no class spiked; scores [N, classes]: output spikes, int64, or sums of membranes,
+        (classes [N], int64, -1 if it's unknown; scores [N, classes]: output spikes, int64, or sums of membranes,
             float32).
 
     Raises:
@@ -109,9 +112,10 @@ def answers(program: Path, samples: np.ndarray, names: Sequence[str] | None = No
     return np.array(classes, np.int64), np.array([numbers.split() for _, _, numbers in lines]).astype(kind)
 
 
-def classes(scores: np.ndarray) -> np.ndarray:
-    """The class of each row of scores from `answers`: ties go to the lowest class; -1 if none spiked."""
-    return np.where((scores.dtype == np.int64) & ~scores.any(1), -1, scores.argmax(1))
+def classes(scores: np.ndarray, margin: float | None = None) -> np.ndarray:
+    """The class of each row of scores from `answers`: ties go to the lowest class; -1 if it's unknown."""
+    unknown = (scores.dtype == np.int64) & ~scores.any(1) | (margins(scores) < (margin or 0))
+    return np.where(unknown, -1, scores.argmax(1))
 
 
 def printed(program: Path, samples: np.ndarray) -> str:
@@ -178,6 +182,12 @@ class Library:
             self._c.csnn_score_step(self._state, scores[n].ctypes.data)
         after = [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in channels_last]
         return [*after, *past], scores.astype(np.float32)
+
+    def margin(self, scores: np.ndarray) -> float:
+        """The highest of scores [classes], of the type that `classify` returns, minus the second highest."""
+        kind = ctypes.c_float if self._score is np.float32 else ctypes.c_int32
+        self._c.csnn_margin.restype = kind
+        return self._c.csnn_margin(np.ascontiguousarray(scores, self._score).ctypes.data_as(ctypes.POINTER(kind)))
 
     @property
     def state_bytes(self) -> int:

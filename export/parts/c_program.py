@@ -59,7 +59,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
     wrong = problems("the library", comparison)
     if different:
         wrong.append(f"{different:,} of {count:,} scores that the program prints differ from those of torch")
-    if any((classes != program.classes(scores)).any() for classes, scores in printed):
+    if any((classes != program.classes(scores, bundle.network.margin)).any() for classes, scores in printed):
         wrong.append("the program prints classes that don't match its scores")
     memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
     figures: Figures = {"library": comparison.figures(), "program": {"counts": count, "different_counts": different}}
@@ -95,11 +95,11 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
 
 _PRINTED: dict[str, Words] = {
     "spikes": coded(
-        ", or {} if no class spiked, and the spike counts. In the tables above, a sample without spikes counts as "
-        "class 0.",
+        ", or {} if the answer is unknown or no class spiked, and the spike counts. In the tables above, a sample "
+        "without spikes counts as class 0.",
         "-",
     ),
-    "membrane": " and the scores, with all digits of a float32.",
+    "membrane": coded(", or {} if the answer is unknown, and the scores, with all digits of a float32.", "-"),
 }
 """What the program prints for a sample, by the output of a step."""
 
