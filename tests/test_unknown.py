@@ -30,6 +30,7 @@ NETWORKS = {
     "described": replace(GRAPH, readout="membrane"),
 }
 """With random weights, most spike counts are ties, so the others are read from their membranes."""
+BY_SPEED = [pytest.param(name, marks=[] if name == "spikes" else [pytest.mark.slow]) for name in NETWORKS]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def measured(tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", BY_SPEED)
 def test_the_smallest_margin_is_stored_with_what_it_gives(measured, name):
     run = measured(name) / "run"
     result = json.loads((run / "evaluation.json").read_text())["unknown"]
@@ -79,13 +80,13 @@ def test_the_smallest_margin_is_stored_with_what_it_gives(measured, name):
 
 def test_no_margin_is_small_enough(measured, tmp_path):
     """Neither before nor after does the run have one."""
-    run = make_run(tmp_path / "run", SMALL, f"idx:{measured('average pooling') / 'images'}", validation=HELD_OUT)
+    run = make_run(tmp_path / "run", SMALL, f"idx:{measured('spikes') / 'images'}", validation=HELD_OUT)
     assert "at no margin" in passed("csnn_jax.evaluate", run, "--unknown", 0.001)
     assert json.loads((run / "evaluation.json").read_text())["unknown"] == {"share": 0.001, "margin": None}
     assert RunDir(run).config().unknown.margin is None
 
 
-def test_runs_that_cannot_be_measured_are_refused(scan_run, small_run, tmp_path):
+def test_runs_that_cannot_be_measured_are_refused(small_run, tmp_path):
     for flags, facts in (((1,), ("--unknown 1", "below 1")), ((0.01,), ("--unknown 0.01", "--validation"))):
         refused("csnn_jax.evaluate", small_run, "--unknown", *flags, names=facts, unchanged=small_run)
     run = RunDir(make_run(tmp_path / "run", SMALL, validation=100))
@@ -111,6 +112,7 @@ def test_a_margin_applies_only_to_its_own_weights_and_window(measured, tmp_path)
     assert network.classify(np.zeros((2, 5, 28, 28, 1), np.uint8)).known is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_files_of_a_bundle_give_the_same_answers(measured, name):
     folder = measured(name)
@@ -148,6 +150,7 @@ def examples(bundle, inputs):
     return found
 
 
+@pytest.mark.slow
 def test_a_smaller_network_has_its_own_margin(measured, tmp_path):
     """Of fewer steps; and with fewer channels, which changes no score of a held-out image."""
     run, made = measured("spikes") / "run", {}

@@ -54,7 +54,7 @@ def smallest(margins: np.ndarray, wrong: np.ndarray, share: float) -> Answers | 
     before = np.concatenate([[0], wrong[order].cumsum()])
     for value, start in zip(values, first.tolist(), strict=True):
         found = Answers(value.item(), len(order) - start, int(before[-1] - before[start]))
-        if value > 0 and _exceeds(share, found.wrong, found.given):
+        if value > 0 and _suffices(share, found.wrong, found.given):
             return found
     return None
 
@@ -72,11 +72,11 @@ def upper_end(wrong: int, given: int) -> float:
         return 1.0
     low, high = wrong / given, 1.0
     while low < (middle := (low + high) / 2) < high:
-        low, high = (low, middle) if _exceeds(middle, wrong, given) else (middle, high)
+        low, high = (low, middle) if _suffices(middle, wrong, given) else (middle, high)
     return high
 
 
-def _exceeds(share: float, wrong: int, given: int) -> bool:
+def _suffices(share: float, wrong: int, given: int) -> bool:
     """Whether a share, above 0 and below 1, is at least the `upper_end`."""
     return wrong < share * given and _at_most(wrong, given, share) <= _TAIL
 
