@@ -1,6 +1,6 @@
 """`csnn_jax.evaluate --unknown`: chooses the margin below which an answer is unknown, and measures what it rejects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,8 @@ from csnn_jax.runs import margins
 from csnn_jax.runs.margins import Answers
 from csnn_jax.trained import Trained
 
-NOISE, SEED = 1000, 0
-"""Number of noise images, and their seed."""
+NOISE, PART, SEED = 1000, 100, 0
+"""Number of noise images, how many are in memory at once, and their seed."""
 MOST_NOISE = 0.5
 """The share of noise images with an answer above which a second criterion is compared."""
 
@@ -118,14 +118,16 @@ def _others(model: Trained, dataset: Dataset) -> Iterator[Kind]:
         yield _seen(model, "test", dataset.test)
     shape, pixels = dataset.test.images.shape[1:], model.config.model.pixels
     white = max(1, min(255, int(pixels.brightest))) if pixels.are_bytes else 255
-    noise = np.random.default_rng(SEED).integers(0, white, (NOISE, *shape), np.uint8, endpoint=True)
-    for name, images in (
-        ("noise", noise),
-        ("black", np.zeros((1, *shape), np.uint8)),
-        ("white", np.full((1, *shape), white, np.uint8)),
-    ):
-        counts = model.count(images)
-        yield Kind(name, margins.margins(counts.scores), counts.fired.sum(1), None)
+    random = np.random.default_rng(SEED)
+    noise = (random.integers(0, white, (PART, *shape), np.uint8, endpoint=True) for _ in range(NOISE // PART))
+    yield _classless(model, "noise", noise)
+    yield _classless(model, "black", [np.zeros((1, *shape), np.uint8)])
+    yield _classless(model, "white", [np.full((1, *shape), white, np.uint8)])
+
+
+def _classless(model: Trained, name: str, parts: Iterable[np.ndarray]) -> Kind:
+    scores, fired = map(np.concatenate, zip(*map(model.count, parts), strict=True))
+    return Kind(name, margins.margins(scores), fired.sum(1), None)
 
 
 def _rejected(kind: Kind, margin: float, spikes: tuple[int, int]) -> dict[str, Any]:
@@ -142,10 +144,10 @@ def _upper(found: Answers) -> float:
 
 
 def _told(found: Answers, model: Trained) -> str:
-    unit = "output spikes" if model.config.model.readout == "spikes" else "of summed membranes"
+    unit = " spikes" if model.config.model.readout == "spikes" else ", of summed membranes"
     interval = f"{found.wrong / found.given:.2%}, 95% interval up to {_upper(found):.2%}"
-    wrong = f"{found.wrong:,} of the {found.given:,} answers to held-out images are wrong ({interval})"
-    return f"Unknown: answers that are ahead by less than {found.margin:.9g} {unit}. Of the others, {wrong}."
+    wrong = f"Of the other {found.given:,} on held-out images, {found.wrong:,} are wrong ({interval})."
+    return f"Unknown: answers ahead by less than {found.margin:.9g}{unit}. {wrong}"
 
 
 def _table(values: dict[str, Any]) -> Table:
