@@ -9,7 +9,7 @@ from csnn_jax.config import Config
 from csnn_jax.config.unknown import UnknownConfig
 from csnn_jax.data import Dataset, Images, Split
 from csnn_jax.document.blocks import Block, Cell, Paragraph, Table
-from csnn_jax.document.numbers import percent
+from csnn_jax.document.numbers import counted, percent
 from csnn_jax.errors import UserError
 from csnn_jax.runs import margins
 from csnn_jax.runs.margins import Answers
@@ -144,10 +144,11 @@ def _upper(found: Answers) -> float:
 
 
 def _told(found: Answers, model: Trained) -> str:
-    unit = " spikes" if model.config.model.readout == "spikes" else ", of summed membranes"
+    spikes = model.config.model.readout == "spikes"
+    ahead = counted(int(found.margin), "spike") if spikes else f"{found.margin:.9g}, of summed membranes"
     interval = f"{found.wrong / found.given:.2%}, 95% interval up to {_upper(found):.2%}"
     wrong = f"Of the other {found.given:,} on held-out images, {found.wrong:,} are wrong ({interval})."
-    return f"Unknown: answers ahead by less than {found.margin:.9g}{unit}. {wrong}"
+    return f"Unknown: answers ahead by less than {ahead}. {wrong}"
 
 
 def _table(values: dict[str, Any]) -> Table:
@@ -162,5 +163,5 @@ def _table(values: dict[str, Any]) -> Table:
     caption = "Images without an answer, and wrong answers by the margin:"
     if spikes is not None:
         within = f"if all neurons spike {spikes[0]:,} to {spikes[1]:,} times, as for held-out images"
-        caption = f"{caption[:-1]}. Noise is answered, so the table compares answering only {within}, too:"
+        caption = f"{caption[:-1]}. Most noise is answered, so the table compares answering only {within}, too:"
     return Table(caption, ["images", "number", "unknown", *both, "wrong"], rows)
