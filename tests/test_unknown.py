@@ -93,7 +93,7 @@ def test_runs_that_cannot_be_measured_are_refused(small_run, tmp_path):
     config = run.config()
     write_config(run, replace(config, train=replace(config.train, dtype="float64")))
     refused("csnn_jax.evaluate", run.path, "--unknown", 0.01, names=("--unknown 0.01", "float64"), unchanged=run.path)
-    path, stored = run.path / "config.json", {"share": 0.1, "time_steps": 6, "weights": "0" * 64}
+    path, stored = run.path / "config.json", {"share": 0.1, "steps": 6, "weights": "0" * 64}
     for name, margin in (("margin", 1.5), ("margin", 7), ("margin", -1), ("margin", None), ("margin", 1e39)):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"unknown": stored | {name: margin}}))
         refused("csnn_jax.predict", run.path, "7.png", names=(path, name))
@@ -162,4 +162,4 @@ def test_a_smaller_network_has_its_own_margin(measured, tmp_path):
         assert f"#define CSNN_MARGIN {margin} " in (bundle / "c" / "network.h").read_text()
     before = RunDir(run).config().unknown
     assert made["--drop-silent"].margin == before.margin and made["--drop-silent"].weights != before.weights
-    assert (made["--time-steps"].time_steps, made["--time-steps"].weights) == (5, before.weights)
+    assert (made["--time-steps"].steps, made["--time-steps"].weights) == (5, before.weights)

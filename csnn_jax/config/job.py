@@ -392,7 +392,7 @@ def job_from_json(text: str, source: str) -> Config:
 
 def _is_counted(config: Config) -> bool:
     """Whether a margin is a possible difference of scores, if they count spikes."""
-    margin, steps = config.unknown.margin, config.unknown.time_steps
+    margin, steps = config.unknown.margin, config.unknown.steps
     return margin is None or steps is None or (float(margin).is_integer() and margin <= steps)
 
 

@@ -27,7 +27,7 @@ class UnknownConfig(Options):
         above=0, most=_FLOAT32, limits="above 0, exact in float32",
         also=lambda value: float(np.float32(value)) == value), """
         Difference of the two highest scores below which the answer is unknown.""", has_flag=False)
-    time_steps: int | None = option(None, count(), "Steps of the window.", has_flag=False)
+    steps: int | None = option(None, count(), "Steps of the window.", has_flag=False)
     weights: str | None = option(None, text(
         "a SHA-256", lambda value: re.fullmatch("[0-9a-f]{64}", value) is not None), """
         SHA-256 of the weights, see `layouts.digest`.""", has_flag=False)
@@ -36,7 +36,7 @@ class UnknownConfig(Options):
     RULES = (
         Rule(
             "margin",
-            "share, time_steps and weights, too, or none of them",
+            "share, steps and weights, too, or none of them",
             lambda unknown: len({value is None for value in vars(unknown).values()}) == 1,
         ),
     )
@@ -51,4 +51,4 @@ class UnknownConfig(Options):
         Returns:
             None if it was measured with others, or never.
         """
-        return self.margin if (self.weights, self.time_steps) == (weights, time_steps) else None
+        return self.margin if (self.weights, self.steps) == (weights, time_steps) else None
