@@ -104,8 +104,8 @@ class Trained:
             UserError: engine "event" was requested, and the images have a time axis and values other than counts up to
                 15.
         """
-        images = self._ready(images)[1]
-        scores, margin = self.count(images).scores, self.margin_for(self.window_of(images))
+        runner, images = self._ready(images)
+        scores, margin = self._count(runner, images).scores, self.margin_for(self.window_of(images))
         return Answer(scores.argmax(1), scores, None if margin is None else margins(scores) >= margin)
 
     def count(self, images: Any) -> SpikeCounts:
@@ -117,7 +117,9 @@ class Trained:
         Raises:
             ValueError, UserError: as in `classify`.
         """
-        runner, images = self._ready(images)
+        return self._count(*self._ready(images))
+
+    def _count(self, runner: BatchRunner, images: Images | Array) -> SpikeCounts:
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
         sums = [
