@@ -90,16 +90,17 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
         f" takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of mutable memory."
     )
     sample = (_sample(meaning), ". For each sample, the program prints the class's name", _PRINTED[meaning["output"]])
-    yield Usage(4, (Paragraph((building, *sample, " ", Code(NAME), memory)),))
+    unknown = "" if meaning["margin"] is None else coded(" If the answer is unknown, {} replaces the class.", "-")
+    yield Usage(4, (Paragraph((building, *sample, unknown, " ", Code(NAME), memory)),))
 
 
 _PRINTED: dict[str, Words] = {
     "spikes": coded(
-        ", or {} if the answer is unknown or no class spiked, and the spike counts. In the tables above, a sample "
-        "without spikes counts as class 0.",
+        ", or {} if no class spiked, and the spike counts. In the tables above, a sample without spikes counts as "
+        "class 0.",
         "-",
     ),
-    "membrane": coded(", or {} if the answer is unknown, and the scores, with all digits of a float32.", "-"),
+    "membrane": " and the scores, with all digits of a float32.",
 }
 """What the program prints for a sample, by the output of a step."""
 
