@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from csnn_jax.command import run_command
+from csnn_jax.config.unknown import SHARE
 from csnn_jax.document import terminal
 from csnn_jax.document.blocks import Block, Cell, Paragraph, Table
 from csnn_jax.document.numbers import percent
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """Evaluates a trained network on its test set: accuracy, confusion matrix, health of each layer.
 
 Also writes evaluation.json and confusion.png to the run directory, unless it's read-only. --by-steps reports the
-accuracy after each time step, and writes steps.png."""
+accuracy after each time step, and writes steps.png. --unknown stores a margin in the run, below which csnn_jax.predict,
+bundles and their programs give no answer."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class EvaluateFlags(Flags):
     by_steps: bool = option(False, SWITCH, "Also report the accuracy if the window ended after each of its steps.")
     by_bits: bool = option(False, SWITCH, """
         Also report accuracy and size with weights rounded to 2 to 8 bits, without retraining.""")
+    unknown: float | None = option(None, SHARE, """
+        Store the smallest margin of an answer at which at most this share of the answers given is wrong, such as 0.01,
+        by the upper end of its 95% interval on the images held out with --validation.""")
     figures: Figures = option("png", choice(Figures), "pdf: also write confusion.pdf, for papers.")
     # fmt: on
 
@@ -46,7 +51,7 @@ class EvaluateFlags(Flags):
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(EvaluateFlags, "csnn-evaluate", DESCRIPTION, arguments)
-        from csnn_jax import data
+        from csnn_jax import data, unknown
         from csnn_jax.engine import process
         from csnn_jax.errors import UserError
         from csnn_jax.figures import accuracy, confusion, style
@@ -60,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         if (run.path / BUNDLE).is_file():
             raise UserError(f"{flags.run}: is a bundle, which must stay unchanged; expected a run directory")
-        dataset = data.load_for(config, flags.dataset)
+        if flags.unknown is not None:
+            unknown.check(config, flags.unknown)
+        dataset = data.load_for(config, flags.dataset, flags.unknown is not None)
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
         result = model.evaluate(dataset.test)
@@ -83,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             values["accuracy_by_steps"] = model.by_steps(dataset.test).tolist()
         if flags.by_bits:
             values["by_bits"] = by_bits(config, tensors, dataset.test)
+        measured = None if flags.unknown is None else unknown.measure(model, dataset, flags.unknown)
+        if measured is not None:
+            values["unknown"] = measured.values
         of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
         title = f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})"
         blocks: list[Block] = [Paragraph(title), _accuracies(result, config.class_names)]
@@ -96,8 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             blocks.append(_steps(values["accuracy_by_steps"]))
         if flags.by_bits:
             blocks.append(_bits(values["by_bits"]))
+        if measured is not None:
+            blocks += measured.blocks
         print(terminal.render(blocks), flush=True)
         try:
+            if measured is not None:
+                with run.claimed():
+                    rundir.write_config(run, replace(config, unknown=measured.config))
             write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
             figure = confusion.draw(result.confusion, result.accuracy, config.class_names, dataset.final)
             style.save(figure, run.path, "confusion", flags.figures)

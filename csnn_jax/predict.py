@@ -12,7 +12,8 @@ from csnn_jax.config import Config, ModelConfig, Readout
 from csnn_jax.flags import Flags, checkpoint_option, parse
 from csnn_jax.options import option
 from csnn_jax.options.kinds import RUN, choice, several, text
-from csnn_jax.window import output
+from csnn_jax.runs.margins import margins
+from csnn_jax.window import output, summed
 
 DESCRIPTION = """Classifies PNG or JPEG pictures, or event-camera recordings, with a trained network.
 
@@ -49,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
+        if config.unknown.margin is not None and model.margin_for(config.model.time_steps) is None:
+            other = "was measured with other weights or another window"
+            print(f"note: {flags.run}: the margin for unknown answers {other}, so it isn't used", flush=True)
         code = 0
         for path in flags.files:
             try:
@@ -57,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"error: {error}", file=sys.stderr)
                 code = 2
                 continue
-            trace, reads = model.trace(sample[None]), config.model.readout
-            print(_text(path, notes, config.class_names, output(config.model, *trace)[:, 0], reads), flush=True)
+            read = output(config.model, *model.trace(sample[None]))[:, 0]
+            margin = model.margin_for(len(read))
+            print(_text(path, notes, config.class_names, read, config.model.readout, margin), flush=True)
         return code
 
     return run_command(command, arguments)
@@ -97,16 +102,21 @@ def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
     return np.rint(pixels * (config.pixels.brightest / 255)).astype(np.uint8)
 
 
-def _text(path: str, notes: Sequence[str], names: Sequence[str], read: np.ndarray, readout: Readout) -> str:
+def _text(
+    path: str, notes: Sequence[str], names: Sequence[str], read: np.ndarray, readout: Readout, margin: float | None
+) -> str:
     """The printed result for output spikes or membranes [time, classes]."""
     counts = readout == "spikes"
-    scores = read.sum(0).astype(int) if counts else read.sum(0)
+    scores = summed(read).astype(int) if counts else summed(read)
     steps = np.flatnonzero(read.any(1))
     first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spikes"
     first = first if counts else ""
     best = [name for name, score in zip(names, scores, strict=True) if score == scores.max()]
     tie = f" (tie between {', '.join(best)})" if len(best) > 1 else ""
-    lines = [f"{path}: class {best[0]}{tie}{first}"]
+    answer = f"class {best[0]}{tie}"
+    if margin is not None and (ahead := margins(scores)) < margin:
+        answer = f"unknown (class {best[0]} is ahead by {ahead:.9g}, expected {margin:.9g})"
+    lines = [f"{path}: {answer}{first}"]
     lines += [f"  {note}" for note in notes]
     unit, form = ("spikes", "d") if counts else ("summed membranes", ".2f")
     lines.append(f"  {unit}: " + "  ".join(f"{name}:{score:{form}}" for name, score in zip(names, scores, strict=True)))

@@ -23,8 +23,9 @@ from csnn_jax.network.model import CSNN
 from csnn_jax.runner import BatchRunner, Runners, Stream
 from csnn_jax.runs import layouts, metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.margins import margins
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary
-from csnn_jax.window import ByNode, Trace
+from csnn_jax.window import ByNode, SpikeCounts, Trace
 
 
 class Answer(NamedTuple):
@@ -34,10 +35,13 @@ class Answer(NamedTuple):
         classes: the class with the highest score; ties go to the lowest class: int [batch].
         scores: score of each class [batch, classes]: int, number of output spikes over the window, or float, sum of the
             output membranes if the network's readout is the membrane.
+        known: whether the highest score is far enough ahead for an answer: bool [batch]; None if the run has no margin
+            for these weights and windows, see `csnn_jax.evaluate --unknown`.
     """
 
     classes: np.ndarray
     scores: np.ndarray
+    known: np.ndarray | None
 
 
 class Trained:
@@ -51,6 +55,7 @@ class Trained:
 
     Attributes:
         config, records: as given.
+        digest: SHA-256 of the tensors.
         model: the CSNN, for `step`, gradients, or the functions of csnn_jax.engine. Its dtype is the job's; float64
             needs jax_enable_x64 and becomes float32 without it.
 
@@ -72,7 +77,7 @@ class Trained:
         if not isinstance(config, Config):
             raise ValueError(f"config is of type {type(config).__name__}, expected a Config")
         weights.check(tensors, config.model, "tensors")
-        self.config, self.records = config, tuple(records)
+        self.config, self.records, self.digest = config, tuple(records), layouts.digest(tensors)
         self.model = models.from_tensors(config.model, tensors, jax.dtypes.canonicalize_dtype(config.train.dtype))
         self._runners = Runners(self.model, engine, config.train.seed)
         self._params = nnx.split(self.model)[1]
@@ -100,16 +105,45 @@ class Trained:
                 15.
         """
         runner, images = self._ready(images)
+        scores, margin = self._count(runner, images).scores, self.margin_for(self.window_of(images))
+        return Answer(scores.argmax(1), scores, None if margin is None else margins(scores) >= margin)
+
+    def count(self, images: Any) -> SpikeCounts:
+        """The class scores as in `classify`, and how often each layer spiked: int [N, layers].
+
+        Args:
+            images: as in `classify`.
+
+        Raises:
+            ValueError, UserError: as in `classify`.
+        """
+        return self._count(*self._ready(images))
+
+    def _count(self, runner: BatchRunner, images: Images | Array) -> SpikeCounts:
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
-        scores = [
-            runner.count(self._params, runner.present(held, rows, (1, number))).scores[: real.sum()]
-            for number, (rows, real) in enumerate(zip(index, valid, strict=True))
+        sums = [
+            [np.asarray(one)[: real.sum()] for one in runner.count(self._params, runner.present(held, rows, (1, i)))]
+            for i, (rows, real) in enumerate(zip(index, valid, strict=True))
         ]
-        summed = np.concatenate([np.asarray(s) for s in scores])
-        if self.config.model.readout == "spikes":
-            summed = summed.astype(np.int64)
-        return Answer(summed.argmax(1), summed)
+        scores, fired = map(np.concatenate, zip(*sums, strict=True))
+        kind = np.int64 if self.config.model.readout == "spikes" else scores.dtype
+        return SpikeCounts(scores.astype(kind), fired.astype(np.int64))
+
+    def window_of(self, images: Any) -> int:
+        """The number of steps in the window of images [N, H, W, C] or [N, T, H, W, C]."""
+        return images.shape[1] if images.ndim == 5 else self.config.model.time_steps
+
+    def margin_for(self, time_steps: int) -> float | None:
+        """The smallest difference of the two highest scores for an answer, see `csnn_jax.evaluate --unknown`.
+
+        Args:
+            time_steps: steps of the window.
+
+        Returns:
+            None if it wasn't measured for these weights and this window.
+        """
+        return self.config.unknown.margin_for(self.digest, time_steps)
 
     def trace(self, images: Any) -> Trace:
         """Runs the window and keeps every layer's membranes and spikes, all in memory at once.

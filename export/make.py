@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax import data
+from csnn_jax import data, unknown
 from csnn_jax.config import Config
 from csnn_jax.data import Dataset
 from csnn_jax.errors import UserError
@@ -14,6 +14,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
+from csnn_jax.trained import Trained
 from export import manifest, parts, silent
 from export.bundle import PAGE, REPORT, Manifest
 from export.network import Bundle, Network
@@ -87,6 +88,7 @@ def make(
         settings = replace(settings, images=there)
     training, accuracy = _training(run, config)
     network, job, dropped = _network(config, tensors, settings, dataset, work)
+    network, job = _with_margin(network, job)
     if dropped:
         before = trained_accuracy(config, tensors, dataset.test) if accuracy is None else accuracy
         accuracy, dropped = None, {"dropped": dropped | {"accuracy": before}}
@@ -134,6 +136,26 @@ def _network(
     print("\n".join(dropped.lines()), flush=True)
     job = replace(config, model=replace(fitted.model, time_steps=config.model.time_steps))
     return Network(fitted, tensors, recorded), job, dropped.stated()
+
+
+def _with_margin(network: Network, job: Config) -> tuple[Network, Config]:
+    """Measures the margin of an answer again if the run's belongs to other weights or another window; prints it.
+
+    Raises:
+        UserError: there are no training images, of which the run held out some.
+    """
+    share = job.unknown.share
+    if share is None or network.margin is not None:
+        return network, job
+    dataset = data.require_training(data.load_for(job, held_out=True), "; the margin of an answer needs them")
+    assert dataset.validation is not None  # otherwise the configuration has no share
+    held_out = dataset.validation
+    if held_out.images.ndim == 5:
+        held_out = replace(held_out, images=np.asarray(held_out.images)[:, : network.time_steps])
+    measured, found = unknown.choose(Trained(network.config, network.tensors), held_out, share)
+    what = f"at most {share:.2%} of this network's answers are wrong, by the upper end of the 95% interval"
+    print(f"unknown: at {'no margin' if found is None else f'a margin of {found.margin:.9g}'}, {what}", flush=True)
+    return replace(network, config=replace(network.config, unknown=measured)), replace(job, unknown=measured)
 
 
 def write_reports(folder: Path, whole: Manifest) -> None:

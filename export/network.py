@@ -10,7 +10,7 @@ import onnx
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.data.events.folder import window_of
-from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.layouts import Tensors, digest
 from export import reference, semantics
 from export.c.program import Built, build, write_sources
 from export.c.text import PREFIX
@@ -47,7 +47,12 @@ class Network:
     @property
     def semantics(self) -> dict[str, Any]:
         """What it computes, in words."""
-        return semantics.of_bundle(self.step, self.sequence, self.config.class_names)
+        return semantics.of_bundle(self.step, self.sequence, self.config.class_names, self.margin)
+
+    @cached_property
+    def margin(self) -> float | None:
+        """The smallest difference of the two highest scores for an answer; None: every answer is known."""
+        return self.config.unknown.margin_for(digest(self.tensors), self.time_steps)
 
     @property
     def time_steps(self) -> int:
@@ -106,7 +111,7 @@ class Bundle:
             window = replace(window, steps=network.recorded or window.steps)
         frames = network.time_steps if network.frames else None
         names, made = network.config.class_names, self.in_c
-        write_sources(folder, made.config, made.tensors, frames, window, names, self.prefix)
+        write_sources(folder, made.config, made.tensors, frames, window, names, self.prefix, network.margin)
         return folder
 
     @cached_property

@@ -24,10 +24,11 @@ def metadata(facts: Mapping[str, Any]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
 
 
-def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any]:
+def of_bundle(step: Step, sequence: bool, names: Sequence[str], margin: float | None = None) -> dict[str, Any]:
     """The results' `semantics`, for readers who have only the bundle or an ONNX file.
 
     `sequence`: whether the input is one frame per step, instead of one image for all steps. `names`: of the classes.
+    `margin`: the smallest difference of the two highest scores for an answer.
     """
     config, graph = step.config, step.config.graph
     resets = [*dict.fromkeys(config.resets)]
@@ -65,6 +66,7 @@ def of_bundle(step: Step, sequence: bool, names: Sequence[str]) -> dict[str, Any
         "output": config.readout,
         "readout": f"the class with the {_BEST[config.readout]} over the window",
         "ties": "the lowest class",
+        "margin": margin,
         "classes": config.num_classes,
         "class_names": list(names),
     }

@@ -13,6 +13,7 @@ from typing import Literal
 from csnn_jax.config.grid import LARGEST
 from csnn_jax.config.names import is_class_name, is_plain
 from csnn_jax.config.network import ModelConfig, Readout, is_delicate, is_original, slope_of, surrogate_of
+from csnn_jax.config.unknown import UnknownConfig
 from csnn_jax.errors import UserError
 from csnn_jax.options import Options, Rule, as_values, check_rules, from_values, option, parsed_json, show
 from csnn_jax.options.kinds import SWITCH, choice, count, either, number, several, text
@@ -260,15 +261,17 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    unknown: UnknownConfig = field(default_factory=UnknownConfig)
 
     def __post_init__(self):
-        for name, kind in (("model", ModelConfig), ("data", DataConfig), ("train", TrainConfig)):
+        parts = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig, "unknown": UnknownConfig}
+        for name, kind in parts.items():
             part = getattr(self, name)
             if not isinstance(part, kind):
                 raise UserError(f"{name} {show(part)}: expected a {kind.__name__}")
         if self.model.output == "integrator" and self.train.loss == "ce_rate":
             object.__setattr__(self, "train", replace(self.train, loss="ce_membrane"))
-        check_rules(self, _RULES, self.model, self.data, self.train)
+        check_rules(self, _RULES, self.model, self.data, self.train, self.unknown)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -387,6 +390,12 @@ def job_from_json(text: str, source: str) -> Config:
     return from_values(Config, values, source)
 
 
+def _is_counted(config: Config) -> bool:
+    """Whether a margin is a possible difference of scores, if they count spikes."""
+    margin, steps = config.unknown.margin, config.unknown.steps
+    return margin is None or steps is None or (float(margin).is_integer() and margin <= steps)
+
+
 def _size(config: Config) -> tuple[int, int]:
     return config.model.input_shape[:2]
 
@@ -447,5 +456,15 @@ _RULES = (
         "weight_bits",
         "none with --batch-norm; train without it, then --init-from that run",
         lambda config: not config.train.batch_norm or config.model.weight_bits is None,
+    ),
+    Rule(
+        "share",
+        "none without --validation, which holds out images",
+        lambda config: config.unknown.share is None or config.data.validation > 0,
+    ),
+    Rule(
+        "margin",
+        "a whole number of spikes, at most one for each step",
+        lambda config: config.model.readout != "spikes" or _is_counted(config),
     ),
 )

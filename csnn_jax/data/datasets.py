@@ -292,11 +292,16 @@ def load_to_train(
     return require_training(dataset)
 
 
-def load_for(config: Config, name: str | None = None) -> Dataset:
-    """Loads a data set for a trained network: its own or another one. Test images replace held-out ones.
+def load_for(config: Config, name: str | None = None, held_out: bool = False) -> Dataset:
+    """Loads a data set for a trained network: its own or another one.
 
     Frames of recordings are cached in the user's cache folder, because a downloaded run must not choose the folder.
     Training recordings that aren't cached are read only on use.
+
+    Args:
+        config: the network's job.
+        name: the data set; None: the job's.
+        held_out: whether to hold out as many training images as the job; otherwise test images replace them.
 
     Raises:
         UserError: it can't be loaded, has more classes than the network or classes with other names, or has arrays
@@ -304,10 +309,8 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
     """
     if name not in (None, config.data.dataset):
         config = replace(config, data=replace(config.data, subset=None))  # it only limits the run's own data
-    model, dataset = (
-        config.model,
-        _load(config, name or config.data.dataset, fallback_validation=config.data.validation),
-    )
+    model, count = config.model, config.data.validation
+    dataset = _load(config, name or config.data.dataset, count if held_out else 0, fallback_validation=count)
     with _naming(dataset.name, ValueError):
         if takes_as_is(dataset.name):
             for split in (dataset.train, dataset.test)[not len(dataset.train.labels) :]:

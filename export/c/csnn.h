@@ -104,7 +104,13 @@ float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count);
  */
 void csnn_score_step(const struct csnn_state *state, csnn_score scores[CSNN_CLASSES]);
 
-/* The class with the highest score; ties go to the lowest class. -1 if scores are spike counts and all are 0. */
+/* The highest score minus the second highest; 0 on ties. */
+csnn_score csnn_margin(const csnn_score scores[CSNN_CLASSES]);
+
+/*
+ * The class with the highest score; ties go to the lowest class. -1 if the answer is unknown: csnn_margin is below
+ * CSNN_MARGIN, or scores are spike counts and all are 0.
+ */
 int csnn_class(const csnn_score scores[CSNN_CLASSES]);
 
 /*

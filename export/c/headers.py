@@ -17,7 +17,7 @@ from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
 from export.c.layout import Events, Source, counted, layout, most_operations, per_channel, states
-from export.c.text import array, identifiers, prefixed, string, table
+from export.c.text import array, identifiers, literal, prefixed, string, table
 
 
 def weight_bits(config: ModelConfig) -> int:
@@ -50,8 +50,11 @@ def index_type(config: ModelConfig) -> type:
     return ctypes.c_uint16 if most < 2**16 else ctypes.c_uint32
 
 
-def network(config: ModelConfig, frames: int | None, window: Window | None = None) -> str:
-    """`network.h` for samples of `frames` frames; `window` says how to make frames from camera events, if any."""
+def network(config: ModelConfig, frames: int | None, window: Window | None = None, margin: float | None = None) -> str:
+    """`network.h` for samples of `frames` frames.
+
+    `window` says how to make frames from camera events, if any; `margin` is that of an answer, see `write_sources`.
+    """
     made = layout(config)
     widest = _padded(config, max(node.channels for node in config.graph.weighted))
     maxima = (copy.map.channels for copy in made.copies if copy.pool)
@@ -71,6 +74,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     window_operations = calls.present * frames + calls.step * (config.time_steps if frames == 1 else frames)
     numbers = "".join(f"#define CSNN_STATE_{name.upper()} {number}\n" for number, name in enumerate(names))
     membranes = config.readout == "membrane"
+    least = "0" if margin is None else literal(margin) if membranes else f"{margin:.0f}"
     return f"""\
 /*
  * The sizes of this network, and how it reads its input. Generated: don't edit; change the training configuration.
@@ -131,6 +135,7 @@ typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* 
 
 #define CSNN_READS_MEMBRANES {int(membranes)} /* 1: a class's score is the sum of its membranes, 0: of its spikes */
 typedef {"float" if membranes else "int32_t"} csnn_score;
+#define CSNN_MARGIN {least} /* smallest csnn_margin of an answer, see csnn_class; 0: any */
 
 #endif
 """

@@ -9,7 +9,8 @@
  *     the number of steps, too. Only for networks that count spikes.
  * csnn --help: prints the usage.
  *
- * A line is `class 3, spike counts ...`, with the class's name from classes.h, or `class -, ...` if no class spiked.
+ * A line is `class 3, spike counts ...`, with the class's name from classes.h, or `class -, ...` if the answer is
+ * unknown, see csnn_class.
  * Networks that read out membranes print `class 3, scores ...`.
  * The exit code is 0, or 2 after one line on standard error.
  */

@@ -8,7 +8,7 @@
 #include "csnn.h"
 
 /*
- * Prints the class's name, or `-` if none spiked, and all scores; 9 digits are enough for any float or count.
+ * Prints the class's name, or `-` if it's unknown, and all scores; 9 digits are enough for any float or count.
  *
  * steps: after how many of a window's steps it was decided, which is printed, too; 0: it isn't.
  */

@@ -18,6 +18,7 @@ from csnn_jax.data.events.frames import Window
 from csnn_jax.errors import UserError, first_error
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.margins import margins
 from export.c import headers, layout, neurons
 from export.c.text import PREFIX, identifiers, prefixed
 
@@ -40,6 +41,7 @@ def write_sources(
     window: Window | None = None,
     names: Sequence[str] | None = None,
     prefix: str = PREFIX,
+    margin: float | None = None,
 ) -> None:
     """Writes the program's sources, `FILES`.
 
@@ -52,6 +54,7 @@ def write_sources(
         window: rules for making frames from camera events; None: the program doesn't accept events.
         names: the class names; None: their numbers.
         prefix: what external names, types and macros start with, so that several networks can be linked together.
+        margin: the smallest difference of the two highest scores for an answer; None: every answer is known.
 
     Raises:
         UserError: a node's name starts with the prefix.
@@ -64,7 +67,7 @@ def write_sources(
             raise UserError(f"--prefix {prefix}: there is a node {name}, expected the start of no node")
     folder.mkdir(parents=True, exist_ok=True)
     texts = {name: resources.files("export.c").joinpath(name).read_text() for name in SOURCES}
-    texts["network.h"] = headers.network(config, frames, window)
+    texts["network.h"] = headers.network(config, frames, window, margin)
     texts["neurons.h"] = "".join(neurons.header(config, tensors))
     texts["weights.h"] = "".join(headers.weights(config, tensors))
     for name, text in texts.items():
@@ -105,7 +108,7 @@ def answers(program: Path, samples: np.ndarray, names: Sequence[str] | None = No
         names: the class names in the program; None: their numbers.
 
     Returns:
-        (classes [N], int64, -1 if no class spiked; scores [N, classes]: output spikes, int64, or sums of membranes,
+        (classes [N], int64, -1 if it's unknown; scores [N, classes]: output spikes, int64, or sums of membranes,
             float32).
 
     Raises:
@@ -118,9 +121,10 @@ def answers(program: Path, samples: np.ndarray, names: Sequence[str] | None = No
     return np.array(classes, np.int64), np.array([numbers.split() for _, _, numbers in lines]).astype(kind)
 
 
-def classes(scores: np.ndarray) -> np.ndarray:
-    """The class of each row of scores from `answers`: ties go to the lowest class; -1 if none spiked."""
-    return np.where((scores.dtype == np.int64) & ~scores.any(1), -1, scores.argmax(1))
+def classes(scores: np.ndarray, margin: float | None = None) -> np.ndarray:
+    """The class of each row of scores from `answers`: ties go to the lowest class; -1 if it's unknown."""
+    unknown = (scores.dtype == np.int64) & ~scores.any(1) | (margins(scores) < (margin or 0))
+    return np.where(unknown, -1, scores.argmax(1))
 
 
 def printed(program: Path, samples: np.ndarray) -> str:
@@ -188,6 +192,12 @@ class Library:
             self._function("score_step")(self._state, scores[n].ctypes.data)
         after = [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in channels_last]
         return [*after, *past], scores.astype(np.float32)
+
+    def margin(self, scores: np.ndarray) -> float:
+        """The highest of scores [classes], of the type that `classify` returns, minus the second highest."""
+        kind = ctypes.c_float if self._score is np.float32 else ctypes.c_int32
+        self._c.csnn_margin.restype = kind
+        return self._c.csnn_margin(np.ascontiguousarray(scores, self._score).ctypes.data_as(ctypes.POINTER(kind)))
 
     @property
     def state_bytes(self) -> int:

@@ -132,6 +132,7 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         ],
         "past": [graph[name].channels_first for name, steps in graph.delays.items() for _ in range(steps)],
         "readout": source.config.readout,
+        "margin": semantics["margin"],
         "labels": source.samples.labels[:MOST].tolist(),
         "accuracy": results["accuracy"],
         "split": stated["data"].get("split", "test"),
@@ -187,5 +188,7 @@ def _shapes(semantics: Any) -> tuple[int, list[int], list[list[int]], int]:
         layer["layer"], np.array(layer["threshold"], float)
     entering = semantics["input"]
     entering["meaning"], range(semantics["time_steps"])
+    if not (semantics["margin"] is None or is_number(semantics["margin"])):
+        raise ValueError(f"margin {short(semantics['margin'])}")
     layers = [layer["shape"] for layer in semantics["layers"]]
     return semantics["time_steps"], entering["shape"], layers, semantics["classes"]

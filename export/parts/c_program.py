@@ -71,7 +71,7 @@ def check(bundle: Bundle, images: CheckImages) -> Iterator[CheckResult]:
         wrong.append(f"{fired:,} spikes of channels that the program lacks, because they can't fire")
     if different:
         wrong.append(f"{different:,} of {count:,} scores that the program prints differ from those of torch")
-    if any((classes != program.classes(scores)).any() for classes, scores in printed):
+    if any((classes != program.classes(scores, bundle.network.margin)).any() for classes, scores in printed):
         wrong.append("the program prints classes that don't match its scores")
     figures: Figures = {
         "library": comparison.figures(),
@@ -134,12 +134,15 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
         f" takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of mutable memory."
     )
     sample = (_sample(meaning), ". For each sample, the program prints the class's name", _PRINTED[meaning["output"]])
+    unknown = "" if meaning["margin"] is None else coded(" If the answer is unknown, {} replaces the class.", "-")
     bounded = (
         "For all inputs, whatever the number of steps, these are the ends of all membranes and the most spikes in a "
         "step. The bits hold every membrane of a window as a whole number; above 24, float32 rounds some. The program "
         "lacks the channels that can't fire:"
     )
-    yield Usage(4, (Paragraph((building, *sample, " ", Code(NAME), memory)), Paragraph(bounded), _bounds(manifest)))
+    yield Usage(
+        4, (Paragraph((building, *sample, unknown, " ", Code(NAME), memory)), Paragraph(bounded), _bounds(manifest))
+    )
 
 
 def _bounds(manifest: Manifest) -> Table:

@@ -33,6 +33,7 @@ from csnn_jax.document.blocks import Code, Paragraph, coded
 from csnn_jax.document.numbers import class_of
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import canonical
+from csnn_jax.runs.margins import margins
 from csnn_jax.window import output, summed
 from export import reference
 from export.bundle import GOLDEN, IMAGES, SEQUENCE_SETS, STEP_SETS, Manifest, golden_count, golden_images
@@ -134,6 +135,8 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     yield Advice(20, "a port to test", Code(NAME))
     first, meaning = manifest["files"][NAME]["first"], manifest["semantics"]
     label, answer = (class_of(first[name], meaning["class_names"]) for name in ("label", "class"))
+    if margins(np.array(first["scores"], np.float32)) < (meaning["margin"] or 0):
+        answer = "None"
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
     what, step, window = _TOLD[meaning["output"]]
     text = f"The class and {what} of the first test image (label {label}) should be: {answer}, [{scores}]."

@@ -23,7 +23,7 @@ for {{loop}}:
     feed = {{{{value.name: x for value, x in zip(inputs, [{{frame}}[None], *states])}}}}
     {output}, *states = session.run(None, feed)
     {total} = {total} + {output}[0]
-return {total}.argmax(), {total}"""
+{_answer(semantics, f"{total}.argmax()", total)}"""
     setup = f"{_session('step.onnx')}\ninputs = session.get_inputs()"
     return _program(semantics, ("import onnxruntime as ort",), setup, body)
 
@@ -31,17 +31,27 @@ return {total}.argmax(), {total}"""
 def sequence(semantics: dict[str, Any]) -> str:
     """The example with sequence.onnx."""
     total, image = _NAMES[semantics["output"]][1], _takes_image(semantics)
+    answer = _answer(semantics, f"{total}[0].argmax()", f"{total}[0]")
     body = f"""\
 {total}, _ = session.run(None, {{{{session.get_inputs()[0].name: {"image[None]" if image else "frames[:, None]"}}}}})
-return {total}[0].argmax(), {total}[0]"""
+{answer}"""
     return _program(semantics, ("import onnxruntime as ort",), _session("sequence.onnx", quiet=image), body)
 
 
 def nir(program: Program, semantics: dict[str, Any]) -> str:
     """The example with a program's NIR file."""
     target = program.target
-    body = f"{target.counts}\nreturn counts.argmax().item(), counts.numpy()"
+    body = f"{target.counts}\n{_answer(semantics, 'counts.argmax().item()', 'counts.numpy()')}"
     return _program(semantics, ("import torch", *target.imports), target.setup, body, "@torch.no_grad()\n")
+
+
+def _answer(semantics: dict[str, Any], best: str, scores: str) -> str:
+    """The lines that return the class, None if it's unknown, and the scores."""
+    if (margin := semantics["margin"]) is None:
+        return f"return {best}, {scores}"
+    return f"""\
+second, first = np.sort({scores})[-2:]
+return {best} if first - second >= {margin} else None, {scores}  # None: unknown"""
 
 
 def _program(semantics: dict[str, Any], imports: tuple[str, ...], setup: str, body: str, decorator: str = "") -> str:

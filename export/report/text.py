@@ -245,6 +245,7 @@ def _network(manifest: Manifest) -> Section:
         f"Spikes: {meaning['comparison']}.",
         f"Pooling: {meaning['pooling']}.",
         f"Answer: {meaning['readout']}; on ties {meaning['ties']}.",
+        *([] if meaning["margin"] is None else [f"Unknown if that's less than {meaning['margin']:.9g} ahead."]),
         f"Axes of arrays with a time axis: {meaning['time_layout']}",
     ]
     if (names := meaning["class_names"]) != [*map(str, range(len(names)))]:

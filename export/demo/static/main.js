@@ -1,7 +1,7 @@
 // The page: the drawing, the network's answer step by step, and the controls.
 
 import { Drawing } from "./drawing.js";
-import { encoder, Network, Trial } from "./network.js";
+import { encoder, marginOf, Network, Trial } from "./network.js";
 import { Player, still } from "./spikes.js";
 import { Layers, Outputs, Samples } from "./views.js";
 
@@ -13,6 +13,8 @@ async function fetched(name) {
   if (!answer.ok) throw new Error(`${name}: ${answer.status} ${answer.statusText}`);
   return answer;
 }
+
+const short = (value) => String(Number(value.toPrecision(9)));
 
 const bytes = async (name) => new Uint8Array(await (await fetched(name)).arrayBuffer());
 
@@ -183,7 +185,9 @@ class Page {
   }
 
   answer({ t, done, steps, scores }) {
-    const name = scores.leader === null ? "?" : this.facts.classes[scores.leader];
+    const margin = marginOf(scores.values);
+    const unknown = done && this.facts.margin !== null && margin < this.facts.margin;
+    const name = scores.leader === null || unknown ? "?" : this.facts.classes[scores.leader];
     get("answer").textContent = name;
     get("answer").classList.toggle("word", name.length > 3);
     let text = t ? "No output neuron has spiked yet." : "Not started.";
@@ -192,9 +196,12 @@ class Page {
       text = `Leading since step ${scores.since}, with ${scores.most}.`;
       if (done) text = `In the lead since step ${scores.since}, with ${scores.most} in ${steps} steps.`;
     }
+    if (unknown) {
+      text = `Unknown: the highest score is ${short(margin)} ahead, and an answer needs ${short(this.facts.margin)}.`;
+    }
     get("since").textContent = text;
     // Announced only at the end: ten announcements per second would drown out everything else.
-    get("live").textContent = done ? `Answer ${name}. ${text}` : "";
+    get("live").textContent = done ? (unknown ? text : `Answer ${name}. ${text}`) : "";
   }
 
   /** For tests and the console. */

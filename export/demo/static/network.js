@@ -89,6 +89,12 @@ function moment(level, steps) {
   return level ? Math.floor((2 * (255 - level) * (steps - 1) + 255) / 510) : -1;
 }
 
+/** The highest score minus the second highest, rounded to float32 as everywhere. */
+export function marginOf(scores) {
+  const [first, second] = Array.from(scores).sort((a, b) => b - a);
+  return Math.fround(first - second);
+}
+
 /** One image presented to the network, step by step. */
 export class Trial {
   /** `readout`: what determines the class, "spikes" or "membrane"; `frame(t)`: the input at step t, from 0. */

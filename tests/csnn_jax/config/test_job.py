@@ -13,10 +13,11 @@ from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, NodeConfig, TrainConfig, decided, lr_of, surrogate_of
 from csnn_jax.config.job import SCHEMA_VERSION, auto_summary, job_from_json, job_to_json, membranes
+from csnn_jax.config.unknown import UnknownConfig
 from csnn_jax.errors import UserError
 from csnn_jax.options import from_json, to_json
 
-KINDS = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
+KINDS = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig, "unknown": UnknownConfig}
 
 INVALID = [
     (DataConfig, {"augment": (2.0, 181.0, 0.1)}, ("augment 2 181 0.1", "rotation", "0 to 180")),
@@ -63,6 +64,11 @@ NESTED = ([[3], [5]], [[3], [3]], [["max"], ["max"]], ((1,), (2,)), [{}, {}], [N
 ODD = (*NESTED, math.nan, math.inf, 10**400, 10**5000, [10**5000], -(2**70), b"x", b"\0", "\0", "a\nb", "x" * 5000, 1j)
 ODD += (True, [True, False], np.float32("nan"), np.array([[1, 2], [3, 4]]), np.array([None]), np.bool_(True), object())
 FIELDS = [(name, kind, one.name) for name, kind in KINDS.items() for one in dataclasses.fields(kind)]
+
+
+def test_no_two_parts_have_a_field_of_the_same_name():
+    """Messages name fields without their part, and processes compare them by name."""
+    assert len({field for _, _, field in FIELDS}) == len(FIELDS)
 
 
 @pytest.mark.parametrize(("part", "kind", "field"), FIELDS, ids=str)
@@ -134,7 +140,7 @@ def test_a_rate_target_allows_one_micro_batch():
     assert TrainConfig(microbatch=128, rate_target=0.1).part == 128
 
 
-@pytest.mark.parametrize("part", ["model", "data", "train"])
+@pytest.mark.parametrize("part", KINDS)
 def test_a_part_of_the_wrong_type_is_named(part):
     with refusing(UserError, part, f"{part.title()}Config"):
         Config(**{part: {"lr": 1}})

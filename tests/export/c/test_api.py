@@ -17,6 +17,7 @@ from refusals import assert_line, refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
+from csnn_jax.runs.margins import margins
 from export.c import program
 from export.c.text import is_prefix, prefixed
 
@@ -227,21 +228,23 @@ def test_a_debug_build_checks_arguments(tmp_path, compiler):
     assert done.returncode and "NDEBUG removes" in done.stderr
 
 
-def answer(scores: np.ndarray) -> np.ndarray:
-    """The class with the most spikes, the lowest of several; -1 without spikes."""
-    return np.where(scores.max(-1) > 0, scores.argmax(-1), -1)
+def answer(scores: np.ndarray, margin: int) -> np.ndarray:
+    """The class with the most spikes, the lowest of several; -1 without spikes, or below the margin."""
+    known = (scores.max(-1) > 0) & (margins(scores) >= margin)
+    return np.where(known, scores.argmax(-1), -1)
 
 
-def test_a_class_is_decided_exactly_if_no_later_spikes_can_change_it(tmp_path):
+@pytest.mark.parametrize("margin", [None, 1, 3])
+def test_a_class_is_decided_exactly_if_no_later_spikes_can_change_it(tmp_path, margin):
     """Compared with all that can happen to three classes."""
     config = ModelConfig(input_shape=(1, 1, 1), conv_channels=(), hidden=(), num_classes=3)
     tensors = {"fc1.weight": np.ones((3, 1), np.float32), "fc1.bias": np.zeros(3, np.float32)}
-    program.write_sources(tmp_path, config, tensors)
-    c = ctypes.CDLL(str(program.build(tmp_path, tmp_path).library))
+    program.write_sources(tmp_path, config, tensors, margin=margin)
+    c, least = ctypes.CDLL(str(program.build(tmp_path, tmp_path).library)), margin or 0
     for remaining in range(4):
         gained = np.array([*itertools.product(range(remaining + 1), repeat=3)])
         for scores in itertools.product(range(5), repeat=3):
-            can_change = (answer(np.array(scores) + gained) != answer(np.array(scores))).any()
+            can_change = (answer(np.array(scores) + gained, least) != answer(np.array(scores), least)).any()
             assert c.csnn_decided((ctypes.c_int32 * 3)(*scores), remaining) == (not can_change), (scores, remaining)
 
 

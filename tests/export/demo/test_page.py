@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from browser import WIDTHS, axe, opened
-from bundles import make_bundle
+from bundles import INTEGRATOR, export, make_bundle
+from commands import passed
 from demos import served
 from tfds_files import prepare_frames
+from unknown_runs import SHARE, make_unknown_run
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data.batches import draws
+from csnn_jax.runs.margins import margins
 from csnn_jax.runs.rundir import RunDir
 from export import reference
 from export.bundle import golden_images
@@ -60,7 +63,23 @@ def events(tmp_path_factory) -> Path:
     return make_bundle(folder, EVENTS, prepare_frames(folder, frames, np.arange(32) % 4))
 
 
-@pytest.mark.parametrize("name", ["small_bundle", "spikes", "events", "integrator", "described"])
+@pytest.fixture(scope="session")
+def unknown(tmp_path_factory) -> Path:
+    """A bundle with a margin, which some of its first images don't reach."""
+    folder = tmp_path_factory.mktemp("unknown")
+    run = make_unknown_run(folder, INTEGRATOR)
+    passed("csnn_jax.evaluate", run, "--unknown", SHARE)
+    return export(run, folder)
+
+
+def answers(bundle: Path, names: list[str], scores: list[float]) -> str:
+    """The class that the page shows for scores, or `?`."""
+    margin = read(bundle, None).manifest["results"]["semantics"]["margin"] or 0
+    known = margins(np.array(scores, np.float32)) >= margin and any(scores)
+    return names[np.argmax(scores)] if known else "?"
+
+
+@pytest.mark.parametrize("name", ["small_bundle", "spikes", "events", "integrator", "described", "unknown"])
 def test_the_page_shows_the_results_of_onnx_runtime(name, request, tmp_path):
     """For test images and for a drawing; every stack spikes for some of them."""
     if shutil.which("npm") is None:
@@ -74,13 +93,16 @@ def test_the_page_shows_the_results_of_onnx_runtime(name, request, tmp_path):
         page.set_default_timeout(PATIENCE)
         page.locator("#demo").wait_for(state="visible")
         page.get_by_label("Speed").select_option("60")
-        total = 0
+        total, shown_as = 0, set()
         for number, pixels in enumerate(samples):
             page.locator("#samples button").nth(number).click()
             ended(page)
             assert shown(page) == expected(bundle, pixels)
+            assert page.locator("#answer").text_content() == answers(bundle, names, shown(page))
+            shown_as.add(page.locator("#since").text_content().partition(" ")[0])
             total += max(shown(page))
-        assert total > 0
+        assert total > 0 and ("Unknown:" in shown_as) == (name == "unknown")
+        assert len(shown_as) == 2 or name != "unknown"
         assert page.locator("#outputs th").all_text_contents() == names
         assert page.locator("main img, main script").count() == 0
         assert axe(page) == [] and page.evaluate("document.documentElement.scrollWidth") == min(WIDTHS)
