@@ -22,7 +22,7 @@ from csnn_jax.runs.margins import margins
 from export.c import headers, layout, neurons
 from export.c.text import PREFIX, identifiers, prefixed
 
-SOURCES = ("csnn.c", "csnn.h", "sums.h", "copies.h", "main.c", "events.c", "program.h", "Makefile")
+SOURCES = ("csnn.c", "csnn.h", "sums.h", "copies.h", "answers.h", "main.c", "events.c", "program.h", "Makefile")
 FILES = (*SOURCES, "network.h", "neurons.h", "weights.h", "classes.h")
 
 
