@@ -141,7 +141,9 @@ def test_it_compiles_without_warnings_everywhere_and_sanitizers_find_nothing(bui
 
 def test_the_network_needs_no_heap_and_no_library(built):
     folder = built("dark half")
-    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "copies.h", "answers.h", *GENERATED))
+    network = "".join(
+        (folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "copies.h", "answers.h", *GENERATED)
+    )
     release = re.sub(r"^#if defined\(CSNN_DEBUG\).*?^#elif ", "", network, flags=re.M | re.S)
     assert set(re.findall(r"#include <(.+)>", release)) == {"stddef.h", "stdint.h", "float.h", "stdbool.h"}
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
