@@ -88,7 +88,7 @@ def measure(model: Trained, dataset: Dataset, share: float) -> Measured:
     config, found = _chosen(model, held_out, dataset.validation.images, share)
     values: dict[str, Any] = {"share": share, "margin": None}
     if found is None:
-        few = f"at most {share:.2%} of the answers given are wrong, by the upper end of the 95% interval"
+        few = f"at most {100 * share:.4g}% of the answers given are wrong, by the upper end of the 95% interval"
         return Measured(config, values, [Paragraph(f"Unknown: at no margin, {few}, so the run has none.")])
     kinds = [held_out, *_others(model, dataset)]
     spikes = held_out.spikes.min().item(), held_out.spikes.max().item()
@@ -162,6 +162,6 @@ def _table(values: dict[str, Any]) -> Table:
     both = [] if spikes is None else ["with both"]
     caption = "Images without an answer, and wrong answers by the margin:"
     if spikes is not None:
-        within = f"if all neurons spike {spikes[0]:,} to {spikes[1]:,} times, as for held-out images"
-        caption = f"{caption[:-1]}. Most noise is answered, so the table compares answering only {within}, too:"
+        within = f"all neurons spike {spikes[0]:,} to {spikes[1]:,} times in the window, as on held-out images"
+        caption = f"{caption[:-1]}. Most noise is answered; 'with both' answers only if {within}, too:"
     return Table(caption, ["images", "number", "unknown", *both, "wrong"], rows)

@@ -59,8 +59,8 @@ class ExportFlags(Flags):
     drop_silent: bool = option(False, SWITCH, """
         Remove channels and neurons that never spike on the training images, and report the effect.""")
     prefix: str = option(PREFIX, PREFIXES, """
-        What the C program's functions, types and, in capitals, macros start with. Networks with different prefixes can
-        be linked into one program.""")
+        What the C program's functions, types and, in capitals, macros start with: at most 15 letters, digits and _.
+        Networks with different prefixes can be linked into one program.""")
     checkpoint: str | None = checkpoint_option()
     overwrite: bool = option(False, SWITCH, "Replace the bundle in --out.")
     # fmt: on

@@ -9,6 +9,7 @@ import numpy as np
 from csnn_jax import data, unknown
 from csnn_jax.config import Config
 from csnn_jax.data import Dataset
+from csnn_jax.document.numbers import counted, percent
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs import layouts
@@ -117,7 +118,8 @@ def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Ten
     model, rounded = layouts.with_bits(config.model, tensors, bits)
     job, test = replace(config, model=model), data.load_for(config).test
     before, after = (trained_accuracy(*network, test) for network in ((config, tensors), (job, rounded)))
-    print(f"--weight-bits {bits}: accuracy {before:.2%} before, {after:.2%} after ({len(test.labels):,} test images)")
+    images = f"{len(test.labels):,} test images, {counted(config.model.time_steps, 'step')}"
+    print(f"--weight-bits {bits}: accuracy {before:.2%} before, {after:.2%} after ({images})")
     for line in model.narrower:
         print(line, flush=True)
     return job, rounded, {"rounded": {"accuracy": before}}
@@ -153,8 +155,12 @@ def _with_margin(network: Network, job: Config) -> tuple[Network, Config]:
     if held_out.images.ndim == 5:
         held_out = replace(held_out, images=np.asarray(held_out.images)[:, : network.time_steps])
     measured, found = unknown.choose(Trained(network.config, network.tensors), held_out, share)
-    what = f"at most {share:.2%} of this network's answers are wrong, by the upper end of the 95% interval"
-    print(f"unknown: at {'no margin' if found is None else f'a margin of {found.margin:.9g}'}, {what}", flush=True)
+    few = f"at most {100 * share:.4g}% of answers to held-out images are wrong, by the upper end of the 95% interval"
+    if found is None:
+        print(f"unknown: at no margin, {few}, so this network answers every image", flush=True)
+    else:
+        unanswered = percent(1 - found.given / len(held_out.labels))
+        print(f"unknown: at a margin of {found.margin:.9g}, {few}; {unanswered} have no answer", flush=True)
     return replace(network, config=replace(network.config, unknown=measured)), replace(job, unknown=measured)
 
 

@@ -50,7 +50,7 @@ def weighted(layer: Module, norm: Module | None, eps: float) -> Weighted:
             if not tensor.dtype.is_floating_point:
                 raise module.error(name, f"has type {tensor.dtype}, expected floats")
             if not tensor.isfinite().all():
-                raise module.error(name, "has values that aren't finite")
+                raise module.error(name, "has values that aren't finite, expected finite floats")
             if (name != "weight" or module is norm) and list(tensor.shape) != layer.shape[:1]:
                 raise module.error(name, f"has shape {list(tensor.shape)}, expected {layer.shape[:1]}")
     if layer.kind == "conv" and layer.shape[2] != layer.shape[3]:
