@@ -102,7 +102,7 @@ def test_a_bundle_with_fewer_bits_and_another_prefix(dataset, tmp_path):
     """Its network is the rounded one, its accuracy was measured on that, and `export.verify` finds no difference."""
     run = make_run(tmp_path / "run", SMALL, dataset)
     printed = (export(run, tmp_path, "--weight-bits", 3, "--prefix", "small").parent / "printed").read_text()
-    said = re.search(r"^--weight-bits 3: accuracy (\S+) before, (\S+) after \(64 test images\)$", printed, re.M)
+    said = re.search(r"^--weight-bits 3: accuracy (\S+) before, (\S+) after \(64 test images, ", printed, re.M)
     config, tensors = weights.load(tmp_path / "bundle/weights.safetensors")
     assert config == replace(SMALL, weight_bits=3) and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
     made = json.loads((tmp_path / "bundle/manifest.json").read_text())
