@@ -4,9 +4,10 @@ python benchmarks/strength --seed 1 --out results/strength-1.json
 
 It draws the changes (mutations.py), and makes each in one of several clones of the repository, which have their own
 environments next to the running one. A clone uses one core and runs the tests of the README's command until the first
-failure, for at most three times as long as they take without a change: first those that execute the changed line, then
-all. Kernels are rebuilt after a change in C++. Changes that don't compile are replaced by further draws of the same
-seed. If it's stopped, the same command continues.
+failure, for at most three times as long as they take without a change: first, for every change, the quickest of those
+that execute the changed line; then, for changes that passed these, all. Kernels are rebuilt after a change in C++.
+Changes that don't compile are replaced by further draws of the same seed. If it's stopped, the same command continues,
+and the file so far counts changes that passed the first tests only as not caught.
 """
 
 import argparse
@@ -25,7 +26,8 @@ from mutations import Mutation, draw
 
 NATIVE = "csnn_jax/engine/native/"
 INVALID = "doesn't compile"
-UNDECIDED = (0, 4, 5)
+UNDECIDED = "passed the line's tests"
+PASSING = (0, 4, 5)
 """Pytest's exit codes if the tests that execute a line pass, have other names with the change or are all slow."""
 
 
@@ -48,12 +50,15 @@ def main() -> None:
     def work(laboratory: Laboratory) -> None:
         order = Order(lines, laboratory.clone)
         while (index := measurement.next()) is not None:
-            measurement.add(index, tried(laboratory, changes[index], order, 3 * clean_s))
+            first = order.first(changes[index].path, changes[index].line(laboratory.clone))
+            measurement.add(index, tried(laboratory, changes[index], (first, PASSING, UNDECIDED), 3 * clean_s))
+        while (index := measurement.next_undecided()) is not None:
+            measurement.add(index, tried(laboratory, changes[index], ([], (0,), "survived"), 3 * clean_s))
 
     with ThreadPoolExecutor(len(laboratories)) as pool:
         for worker in [pool.submit(work, laboratory) for laboratory in laboratories]:
             worker.result()
-    print(f"caught {measurement.finish()} of {flags.number}")
+    print(f"caught {measurement.caught()} of {flags.number}")
 
 
 def prepared(laboratories: list[Laboratory], folder: Path) -> tuple[dict[str, dict[str, list[str]]], int]:
@@ -100,46 +105,51 @@ class Measurement:
             self._running.add(index)
             return index
 
+    def next_undecided(self) -> int | None:
+        """The draw whose first tests passed, and that all tests try next; None if there's no other."""
+        with self._lock:
+            undecided = (one["draw"] for one in self._valid() if one["result"] == UNDECIDED)
+            index = next((i for i in undecided if i not in self._running), None)
+            self._running |= {index} if index is not None else set()
+            return index
+
     def add(self, index: int, result: dict[str, object]) -> None:
         """Writes a result."""
         with self._lock:
             self._running.remove(index)
             self._results[index] = {"draw": index} | result
             self._document["changes"] = [self._results[i] for i in sorted(self._results)]
+            self._document["caught"] = self.caught()
             self._out.write_text(json.dumps(self._document, indent=1) + "\n")
 
-    def finish(self) -> int:
-        """Writes and returns how many of the first valid changes were caught."""
-        caught = sum(one["result"] != "survived" for one in self._valid()[: self._number])
-        self._document |= {"caught": caught}
-        self._out.write_text(json.dumps(self._document, indent=1) + "\n")
-        return caught
+    def caught(self) -> int:
+        """How many of the first valid changes were caught."""
+        return sum(one["result"] not in ("survived", UNDECIDED) for one in self._valid()[: self._number])
 
     def _valid(self) -> list[dict[str, object]]:
         return [self._results[i] for i in sorted(self._results) if self._results[i]["result"] != INVALID]
 
 
-def tried(laboratory: Laboratory, mutation: Mutation, order: Order, seconds: float) -> dict[str, object]:
-    """The tests' verdict on a change."""
+def tried(
+    laboratory: Laboratory, mutation: Mutation, stage: tuple[list[str], tuple[int, ...], str], seconds: float
+) -> dict[str, object]:
+    """The verdict of a stage (tests; exit codes if they pass; what that's called) on a change."""
+    tests, passing, verdict = stage
     laboratory.restore()
     description = mutation.describe(laboratory.clone)
     mutation.apply(laboratory.clone)
     native = mutation.path.startswith(NATIVE)
-    start, result, by = time.monotonic(), "survived", ""
+    start, by = time.monotonic(), ""
     try:
         if native and not laboratory.build():
             return description | {"result": INVALID}
-        for tests, passing in ((order.first(mutation.path, description["line"]), UNDECIDED), ([], (0,))):
-            code, output = laboratory.test(*tests, seconds=seconds)
-            if code not in passing:
-                failed = [row for row in output.splitlines() if row.startswith(("FAILED", "ERROR"))]
-                result, by = "too slow" if code is None else "caught", failed[0][:160] if failed else output[-160:]
-                break
+        code, output = laboratory.test(*tests, seconds=seconds)
+        if code not in passing:
+            failed = [row for row in output.splitlines() if row.startswith(("FAILED", "ERROR"))]
+            verdict, by = "too slow" if code is None else "caught", failed[0][:160] if failed else output[-160:]
     finally:
         laboratory.restore()
-        if native:
-            laboratory.build()
-    return description | {"result": result, "by": by, "s": round(time.monotonic() - start)}
+    return description | {"result": verdict, "by": by, "s": round(time.monotonic() - start)}
 
 
 if __name__ == "__main__":

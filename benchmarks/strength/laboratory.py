@@ -15,6 +15,7 @@ from pathlib import Path
 from mutations import PACKAGES
 
 ROOT = Path(__file__).parents[2]
+LIBRARY = Path("csnn_jax/engine/native/libcsnn.so")
 QUICKEST = 150
 """At most this many tests of a line run before all tests do."""
 
@@ -42,6 +43,9 @@ class Laboratory:
         (site / "running.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
         self._must(self._python, "-m", "pip", "install", "-q", "setuptools>=77")
         self._must(self._python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", self.clone)
+        if not self.build():
+            sys.exit("the event engine's kernels can't be built")
+        shutil.copy2(self.clone / LIBRARY, folder / LIBRARY.name)
         (folder / "ready").touch()
 
     def _must(self, *command: object) -> None:
@@ -83,8 +87,9 @@ class Laboratory:
         return self.run("-m", "csnn_jax.engine.build")[0] == 0
 
     def restore(self) -> None:
-        """Undoes the change."""
+        """Undoes the change; the kernels are those that were built without one."""
         self._must("git", "-C", self.clone, "checkout", "-q", ".")
+        shutil.copy2(self._folder / LIBRARY.name, self.clone / LIBRARY)
 
     def measure_lines(self, out: Path) -> None:
         """Writes which tests execute which lines: {path: {line: [test, ...]}}, the quickest tests first."""

@@ -66,15 +66,24 @@ class Mutation:
         source = file.read_bytes()
         file.write_bytes(source[: self.start] + self.new.encode() + source[self.end :])
 
+    def line(self, root: Path) -> int:
+        """The number of the changed line, from 1."""
+        return (root / self.path).read_bytes()[: self.start].count(b"\n") + 1
+
     def describe(self, root: Path) -> dict[str, object]:
         """Place, line and change, for a table."""
         source = (root / self.path).read_bytes()
-        line = source[: self.start].count(b"\n") + 1
         first = source.rfind(b"\n", 0, self.start) + 1
         last = source.find(b"\n", self.end)
         before = source[first:last].decode()
         after = (source[first : self.start] + self.new.encode() + source[self.end : last]).decode()
-        return {"path": self.path, "line": line, "kind": self.kind, "before": before.strip(), "after": after.strip()}
+        return {
+            "path": self.path,
+            "line": self.line(root),
+            "kind": self.kind,
+            "before": before.strip(),
+            "after": after.strip(),
+        }
 
 
 def sources(root: Path) -> list[Path]:
