@@ -1,10 +1,9 @@
-"""The tables, chart and text about other libraries in README and docs/speed.md, from results/peers.json.
+"""The tables and chart about other libraries in README and docs/speed.md, from results/peers.json.
 
 benchmarks/results.py puts them into the pages.
 """
 
 import json
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from csnn_jax.figures.style import BLUE, GRAY, PAGE, new, powers, styled
 
 PATH = Path(__file__).parent.parent / "results/peers.json"
 OURS, TUTORIAL = "csnn_jax", "snnTorch"
-"""The library and the row in the text."""
+"""Our library, and the row of snnTorch's tutorial loop."""
 Row = dict[str, Any]
 
 
@@ -75,36 +74,12 @@ def peers_work() -> str:
     return table(header, lines)
 
 
-def peers_said() -> str:
-    """The sentences that introduce the table."""
-    found, rows = read()
-    ours = next((row for row in rows if row["library"] == OURS), None)
-    best = next((row for row in rows if row["library"] != OURS), None)
-    tutorial = next((row for row in rows if row["name"] == TUTORIAL), None)
-    if not (ours and best and tutorial):
-        return "Not measured."
-    engine = ours["name"].removeprefix("csnn_jax, ")
-    said = (
-        f"The default network, with batches of {found['batch_size']}, {found['time_steps']} time steps and the weights "
-        f"of a trained run, on {found['threads']} cores of an {found['processor']}. A training iteration takes "
-        f"{two_digits(ours['step_s'])} s on the {engine}, {_compared(best)} in the fastest other row, {best['name']}, "
-        f"and {_compared(tutorial)} in snnTorch's tutorial loop."
-    )
-    return textwrap.fill(said, 130)
-
-
-def _compared(row: Row) -> str:
-    """Seconds of a training iteration, and the ratio to ours if there is one."""
-    times = row.get("times_as_long", {}).get("training", "")
-    return f"{two_digits(row['step_s'])} s" + (
-        "" if isinstance(times, str) else f" ({two_digits(times)} times as long)"
-    )
-
-
 def _times(row: Row, work: str) -> str:
-    """The ratio to our row, or why there is none."""
-    value = row.get("times_as_long", {}).get(work, "")
-    return value if isinstance(value, str) else two_digits(value)
+    """The ratio to our row; "-" if turns differed or the machine was busy, which results/peers.json says."""
+    value = row.get("times_as_long", {}).get(work)
+    if value is None:
+        return ""
+    return "-" if isinstance(value, str) else two_digits(value)
 
 
 @styled
@@ -126,4 +101,4 @@ def draw() -> Figure:
     return figure
 
 
-TABLES = {made.__name__: made for made in (peers, rivals, peers_work, peers_said)}
+TABLES = {made.__name__: made for made in (peers, rivals, peers_work)}

@@ -172,7 +172,7 @@ def everywhere(found: Runs) -> str:
     rows = [("membranes, and as many spikes", *(f"{count:,}" for count in counts))]
     found_by = [(side, tuple(_differing(cells.get((name, side))) for name in networks)) for side in sides]
     for differing, alike in groupby(found_by, key=lambda row: row[1]):
-        rows.append((_named([side for side, _ in alike]), *differing))
+        rows.append(_with_images(_named([side for side, _ in alike]), differing))
     return table(("against snnTorch", *(name.replace("_", " ") for name in networks)), rows)
 
 
@@ -209,9 +209,19 @@ def rounding(found: Runs) -> str:
 
 
 def _named(sides: Sequence[str]) -> str:
-    """One side by its name, several by their programs."""
-    programs = ", ".join(dict.fromkeys(side.partition(",")[0] for side in sides))
-    return sides[0] if len(sides) == 1 else f"{programs}: {len(sides)} variants"
+    """Variants of one program by their names, of several by their programs."""
+    programs = dict.fromkeys(side.partition(", ")[0] for side in sides)
+    if len(programs) > 1:
+        return f"{', '.join(programs)}: {len(sides)} variants"
+    return " and ".join((sides[0], *(side.partition(", ")[2] for side in sides[1:])))
+
+
+def _with_images(side: str, cells: tuple[str, ...]) -> tuple[str, ...]:
+    """A row whose first cell has the number of images, if all other cells have the same."""
+    images = {cell.partition(" ")[2] for cell in cells if cell != "-"}
+    if len(images) > 1:
+        return side, *cells
+    return f"{side} {images.pop()}".strip(), *(cell.split(" (")[0] for cell in cells)
 
 
 def _differing(row: dict[str, Any] | None) -> str:

@@ -4,6 +4,7 @@ benchmarks/results.py puts them into the pages.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,19 @@ def ratios() -> str:
         for work, key in (("training", "step_s"), ("inference", "infer_s")):
             cells.append(_seconds(found.get("csnn_jax", {}).get(key)))
             cells += [_ratio(found, side, work) for side in BASELINES]
-        rows.append((network, _densities(found), *cells))
+        rows.append((network, _processor(found), _densities(found), *cells))
     against = [f"{title}, times as long" for title in BASELINES.values()]
     titles = ("training iteration", *against, "inference, one batch", *against)
-    return table(("network", "densities by layer (%)", *titles), rows)
+    return table(("network", "processor", "densities by layer (%)", *titles), rows)
 
 
 def _read(name: str) -> dict[str, Any]:
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _processor(found: dict[str, Any]) -> str:
+    return re.sub(r"\(R\)| Processor|, model.*", "", found.get("processor", MISSING))
 
 
 def _densities(found: dict[str, Any]) -> str:

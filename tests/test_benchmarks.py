@@ -32,6 +32,7 @@ BUSY = "none: the machine was busy, other programs took 40% of it"
 SIDE = {"step_s": 0.0512, "step_processor_s": 0.0987, "infer_s": 0.00931, "infer_processor_s": 0.0157}
 MEASURED = {
     "time_steps": 5,
+    "processor": "Intel(R) Xeon(R) Processor, family 6, model 167",
     "csnn_jax": SIDE | {"densities": {"lif1": 0.1234, "lif2": 0.3}, "peak_memory_mb": 812},
     "snntorch": SIDE | {"step_s": 0.171, "peak_memory_mb": 1012},
     "times_faster": {"snntorch": {"training": 3.3, "inference": BUSY}},
@@ -66,8 +67,8 @@ def test_a_ratio_or_the_reason_for_none(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "train_step_fast.json").write_text(json.dumps(MEASURED))
     monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
     row = f"12, 30 | 0.051 s | 3.3 | not measured | 0.0093 s | {BUSY} | not measured |"
-    assert f"| `--recipe fast` and `accurate` | {row}" in speed_tables.ratios()
-    assert "| tutorial 6 | not measured |" in speed_tables.ratios()
+    assert f"| `--recipe fast` and `accurate` | Intel Xeon, family 6 | {row}" in speed_tables.ratios()
+    assert "| tutorial 6 | not measured | not measured |" in speed_tables.ratios()
 
 
 @pytest.mark.slow

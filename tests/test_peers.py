@@ -91,9 +91,6 @@ def test_the_table_goes_from_fast_to_slow_and_ends_with_failures(
     assert "| snnTorch | 2.0 | 17 | 0.20 | 17 | 9.0 | 0.5 |" in peers_tables.peers()
     assert "| sparx | can't be installed: needs Python 3.12, which isn't installed |" in peers_tables.peers()
     assert peers_tables.peers_work().splitlines()[2:] == ["| one 1.0, torch 2.0 | 0 | a | b |"] * 3
-    said = " ".join(peers_tables.peers_said().split())
-    assert "takes 0.12 s on the event engine, 1.0 s (8.3 times as long) in the fastest other row, slow, a way," in said
-    assert "and 2.0 s (17 times as long) in snnTorch's tutorial loop." in said
     (tmp_path / "peers.png").write_bytes(png(peers_tables.draw()))
     with Image.open(tmp_path / "peers.png") as picture:
         assert picture.width == PAGE * DPI
@@ -102,9 +99,9 @@ def test_the_table_goes_from_fast_to_slow_and_ends_with_failures(
         assert np.count_nonzero(np.abs(pixels - 255 * np.array(to_rgb(color))).max(-1) < 3) > 500
 
 
-def test_missing_results_are_shown_as_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_results_are_an_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers_tables, "PATH", tmp_path / "peers.json")
-    assert peers_tables.peers_said() == "Not measured." and len(peers_tables.peers().splitlines()) == 2
+    assert len(peers_tables.peers().splitlines()) == 2
 
 
 def test_a_build_for_cuda_is_refused_before_anything_is_downloaded() -> None:
