@@ -37,7 +37,8 @@ def bits() -> str:
     rows = []
     for (job, width), runs in trained.items():
         seeds = ", ".join(f"{100 * run['accuracy']:.2f}" for run in runs)
-        rows.append((JOBS[job], width, f"{runs[0]['kilobytes']:,.0f}", seeds, _rounded(trained[job, "full"], width)))
+        name = JOBS[job] if width == WIDTHS[0] else ""
+        rows.append((name, width, f"{runs[0]['kilobytes']:,.0f}", seeds, _rounded(trained[job, "full"], width)))
     return table(("trained", "bits", "kB", "test accuracy by seed (%)", "full precision, then rounded (%)"), rows)
 
 

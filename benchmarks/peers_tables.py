@@ -31,18 +31,16 @@ def peers() -> str:
     lines = [
         (
             row["name"],
-            two_digits(row["step_s"]),
-            _times(row, "training"),
-            two_digits(row["infer_s"]),
-            _times(row, "inference"),
+            f"{two_digits(row['step_s'])}{_times(row, 'training')}",
+            f"{two_digits(row['infer_s'])}{_times(row, 'inference')}",
             two_digits(row["first_iteration_s"]),
             f"{row['peak_memory_mb'] / 1000:.1f}",
         )
         for row in rows
     ]
-    lines += [(row["name"], row["failed"], *[""] * 5) for row in found["rows"] if "failed" in row]
-    header = ("library", "training iteration (s)", "times as long", "inference, one batch (s)", "times as long")
-    return table((*header, "start to first iteration (s)", "peak memory (GB)"), lines)
+    lines += [(row["name"], row["failed"], *[""] * 3) for row in found["rows"] if "failed" in row]
+    times = "training iteration (s)", "inference, one batch (s)", "start to first iteration (s)"
+    return table(("library", *times, "peak memory (GB)"), lines)
 
 
 def rivals() -> str:
@@ -62,24 +60,21 @@ def rivals() -> str:
 
 
 def peers_work() -> str:
-    """How each library's work differs, for those that don't do the same, and its documentation's advice."""
+    """How each library's work differs, for those that don't do the same."""
     rows = [row for row in read()[1] if row["differs"] != "nothing"]
     lines = []
     for library in dict.fromkeys(row["library"] for row in rows):
         mine = [row for row in rows if row["library"] == library]
         versions = ", ".join(f"{name} {version}" for name, version in list(mine[0]["versions"].items())[:2])
         counts = dict.fromkeys(f"{row['spikes_that_differ']:,}" for row in mine if "spikes_that_differ" in row)
-        lines.append((versions, ", ".join(counts), mine[0]["differs"], mine[0]["advice"]))
-    header = ("versions", "output spikes that differ", "what differs", "its documentation's advice on speed")
-    return table(header, lines)
+        lines.append((versions, ", ".join(counts), mine[0]["differs"]))
+    return table(("versions", "output spikes that differ", "what differs"), lines)
 
 
 def _times(row: Row, work: str) -> str:
-    """The ratio to our row; "-" if turns differed or the machine was busy, which results/peers.json says."""
-    value = row.get("times_as_long", {}).get(work)
-    if value is None:
-        return ""
-    return "-" if isinstance(value, str) else two_digits(value)
+    """The ratio to our row, unless turns differed or the machine was busy, which results/peers.json says."""
+    value = row.get("times_as_long", {}).get(work, "")
+    return "" if isinstance(value, str) else f" ({two_digits(value)}x)"
 
 
 @styled

@@ -24,7 +24,7 @@ BASELINES = {"snntorch": "snnTorch", "snntorch channels last": "channels last"}
 
 
 def ratios() -> str:
-    """The event engine's times on networks other than the default one, and how many times as long others take."""
+    """The event engine's times on networks other than the default one, and how many times as long snnTorch takes."""
     rows = []
     for name, network in NETWORKS.items():
         found = _read(name)
@@ -33,8 +33,7 @@ def ratios() -> str:
             cells.append(_seconds(found.get("csnn_jax", {}).get(key)))
             cells += [_ratio(found, side, work) for side in BASELINES]
         rows.append((network, _processor(found), _densities(found), *cells))
-    against = [f"{title}, times as long" for title in BASELINES.values()]
-    titles = ("training iteration", *against, "inference, one batch", *against)
+    titles = ("training iteration (s)", *BASELINES.values(), "inference, one batch (s)", *BASELINES.values())
     return table(("network", "processor", "densities by layer (%)", *titles), rows)
 
 
@@ -53,7 +52,7 @@ def _densities(found: dict[str, Any]) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return MISSING if value is None else f"{two_digits(value)} s"
+    return MISSING if value is None else two_digits(value)
 
 
 def _ratio(found: dict[str, Any], side: str, work: str) -> str:
@@ -87,7 +86,7 @@ def own_loop() -> str:
         (f"`{name}`" if value == ours else name, _seconds(value), "" if value == ours else two_digits(value / ours))
         for name, value in seconds.items()
     ]
-    return table(("written with", "training iteration", "times as long"), rows)
+    return table(("written with", "training iteration (s)", "times as long"), rows)
 
 
 TABLES = {made.__name__: made for made in (ratios, dense, own_loop)}
