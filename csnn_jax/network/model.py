@@ -59,7 +59,14 @@ class Weights(nnx.Module):
         return jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
 
     def best_exponents(self, add_up: Callable[..., Array]) -> Array:
-        """The best exponents of the grids for the current weights, see `Grid.choose`."""
+        """The best exponents of the grids for the current weights, see `Grid.choose`.
+
+        In your own training loop, set `exponents` to `nnx.Param(own.best_exponents(jnp.sum))` for each `own` in
+        `model.weights.values()`.
+
+        Args:
+            add_up: (squared errors [inputs, out], 0) -> their sums [out], such as `jnp.sum`.
+        """
         with jax.named_scope("exact"):  # rounding to grids is; `add_up` keeps the order of its sums
             exponents = self.node.grid.choose(self.kernel[...], self.biases, jnp, add_up)
         return exponents.astype(self.kernel.dtype)
