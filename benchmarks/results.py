@@ -157,19 +157,23 @@ def real_events(found: Runs) -> str:
 
 
 def everywhere(found: Runs) -> str:
-    """Counts from everywhere.py: a column for each network, a row for each side; sides with equal cells share one."""
+    """Counts from everywhere.py: columns of networks and rows of sides; those with equal cells share one."""
     del found
     networks = {
         path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results/everywhere").glob("*.json"))
     }
-    sides = dict.fromkeys(row["side"] for one in networks.values() for row in one["rows"])
-    cells = {(name, row["side"]): row for name, one in networks.items() for row in one["rows"]}
-    counts = (max(row.get("membranes", 0) for row in one["rows"]) for one in networks.values())
-    rows = [("membranes, and as many spikes", *(f"{count:,}" for count in counts))]
-    found_by = [(side, tuple(_differing(cells.get((name, side))) for name in networks)) for side in sides]
-    for differing, alike in groupby(found_by, key=lambda row: row[1]):
-        rows.append(_with_images(_named([side for side, _ in alike]), differing))
-    return table(("against snnTorch", *(name.replace("_", " ") for name in networks)), rows)
+    sides = tuple(dict.fromkeys(row["side"] for one in networks.values() for row in one["rows"]))
+    columns: dict[tuple[str, ...], list[str]] = {}
+    for name, one in networks.items():
+        cells = {row["side"]: row for row in one["rows"]}
+        count = f"{max(row.get('membranes', 0) for row in one['rows']):,}"
+        column = count, *(_differing(cells.get(side)) for side in sides)
+        columns.setdefault(column, []).append(name.replace("_", " "))
+    counts, *differing = zip(*columns, strict=True)
+    rows = [("membranes, and as many spikes", *counts)]
+    for cells_of_row, alike in groupby(zip(sides, differing, strict=True), key=lambda row: row[1]):
+        rows.append(_with_images(_named([side for side, _ in alike]), cells_of_row))
+    return table(("against snnTorch", *(", ".join(names) for names in columns.values())), rows)
 
 
 def zeros(found: Runs) -> str:

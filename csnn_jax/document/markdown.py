@@ -44,8 +44,8 @@ def words(text: Cell) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells in Markdown; bars inside cells are escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    first, *others = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (header, *rows))
+    return "\n".join((first, "|" + "---|" * len(header), *others))
 
 
 def _blocks(blocks: Iterable[Block], level: int) -> Iterator[str]:
