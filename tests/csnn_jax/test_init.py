@@ -45,6 +45,7 @@ def test_no_framework_is_imported_unless_needed(module, absent):
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

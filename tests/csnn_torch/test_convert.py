@@ -1,6 +1,5 @@
 """A network from snnTorch or a NIR file becomes a run of csnn_jax, or one line says why not and files are kept."""
 
-import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,7 +8,6 @@ import pytest
 import snntorch as snn
 import torch
 from bundles import SMALL, drawn
-from commands import call
 from digits import few_digits
 from foreign_networks import foreign
 from nir_files import affine, chained, conv, flatten, lif, pool, sixteenths, write
@@ -20,6 +18,7 @@ from torch import nn
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import nodes as config_nodes
 from csnn_jax.runs import layouts, rundir
 from csnn_jax.trained import Trained
 from csnn_torch import convert
@@ -295,6 +294,7 @@ def nir_file(path, **values):
 
 
 def test_a_recurrent_network_of_a_nir_file_becomes_a_run_and_a_network_to_train(tmp_path, converted):
+    """For `--network FILE.nir`, see also foreign/test_nir_network.py."""
     neurons = lif(**{name: np.full(4, value) for name, value in lif()[1].items()})
     nodes = chained((36,), affine(sixteenths(1, 4, 36)), neurons, affine(sixteenths(2, 3, 4)), lif())
     nodes["rec"] = affine(sixteenths(3, 4, 4))
@@ -306,14 +306,7 @@ def test_a_recurrent_network_of_a_nir_file_becomes_a_run_and_a_network_to_train(
     np.testing.assert_array_equal(tensors["rec.weight"], nodes["rec"][1]["weight"])
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 1), np.uint8)
     assert Trained(config, tensors).trace(images).spikes["n1"].any()
-    labels = np.arange(20) % 3
-    split = {"train_images": images, "train_labels": labels, "images": images, "labels": labels}
-    np.savez(tmp_path / "test.npz", **split)
-    data_set = ("--dataset", f"arrays:{tmp_path / 'test.npz'}", "--out", tmp_path / "trained")
-    done = call("csnn_jax.train", "--network", path, *data_set, "--max-iters", 2, "--batch-size", 4, "--time-steps", 3)
-    assert done.returncode == 0, done.stderr
-    trained = json.loads((tmp_path / "trained" / "config.json").read_text())
-    assert trained["model"]["network"] == [node.described() for node in config.model.network.nodes]
+    assert config_nodes.read(str(path)) == config.model.network
 
 
 def test_effects_of_rounding_are_reported_without_images_too(tmp_path, converted):

@@ -72,7 +72,7 @@ def test_gradients_through_time_equal_the_scan_engines(config):
             output = scan.forward_with_densities(nnx.merge(graph, parameters), jnp.asarray(images))[0]
             return ce_rate(output, jnp.asarray(labels))
 
-        ours = models.tensors(nnx.merge(graph, jax.grad(loss)(parameters)))
+        ours = models.tensors(nnx.merge(graph, jax.jit(jax.grad(loss))(parameters)))
     network = model.sequential(config, torch.float64)
     model.load_tensors(network, tensors)
     for once in (False, True):
