@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from backends import BACKENDS, REFUSALS, expected
+from backends import BACKENDS, REFUSALS, WINDOWS, Backend, expected
 from networks import NETWORKS, network
 from reasons import REASONS
 
@@ -27,13 +27,33 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_backend_equals_the_reference_or_says_why_not(name: str) -> None:
-    wrong = [f"{backend}: {line}" for backend in BACKENDS for line in problems(backend, name)]
+    check(BACKENDS, name)
+
+
+FAST = (
+    *("no pool, no bias, membranes", "even kernels, integrator, 6 bits", "1,030 channels", "counts, five channels"),
+    *("strides, 5 bits", "synaptic integrator, values per channel", "averages and sums after, 8 bits"),
+    *("recurrent, one weight, synaptic", "recurrent on images, 6 bits", "branches", "separate inputs"),
+    *("residual", "delays"),
+)
+"""Networks of every kind, for which the default tests call the engines' other functions."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in NETWORKS]
+)
+def test_the_engines_other_functions_equal_the_reference(name: str) -> None:
+    check(WINDOWS, name)
+
+
+def check(backends: dict[str, Backend], name: str) -> None:
+    wrong = [f"{backend}: {line}" for backend in backends for line in problems(backends, backend, name)]
     assert not wrong, "\n".join(wrong)
 
 
-def problems(backend: str, name: str) -> Iterator[str]:
+def problems(backends: dict[str, Backend], backend: str, name: str) -> Iterator[str]:
     """One line for each value of a backend that differs from the reference's, or for a wrong reason."""
-    run, kinds, whole = BACKENDS[backend].run, BACKENDS[backend].kinds, BACKENDS[backend].whole
+    run, kinds, whole = backends[backend].run, backends[backend].kinds, backends[backend].whole
     fact = REASONS.get(backend, {}).get(name)
     try:
         values = run(name)

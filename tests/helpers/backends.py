@@ -121,19 +121,35 @@ def torch_input(name: str) -> torch.Tensor:
 
 
 def engine(engine: Any, name: str) -> Values:
-    """All that an engine returns in one compiled function. Its kernels keep other values for each of its functions."""
+    """What an engine returns for a trace and for evaluation, in one compiled function."""
     config = network(name).config
-    graph, parameters = nnx.split(from_tensors(config, network(name).masters))
+    (last, trace), counts = compiled(name, engine.trace, engine.count)
+    values = of_trace(config, trace.ordered(config.graph)) | lasts(config, last)
+    return values | {"scores": counts.scores, "fired": counts.fired}
+
+
+def window_of(engine: Any, name: str) -> Values:
+    """What an engine's other functions return, for which its kernels keep other values."""
+    config = network(name).config
+    (last, output), ever = compiled(name, engine.forward, engine.ever_fired)
+    return by_layer(config, "ever", ever) | lasts(config, last) | {"forward": output}
+
+
+def compiled(name: str, *functions: Callable) -> Any:
+    """What functions of an engine return for a network and its input."""
+    graph, parameters = nnx.split(from_tensors(network(name).config, network(name).masters))
 
     def everything(parameters: Any, x: jax.Array) -> Any:
         model = nnx.merge(graph, parameters)
-        return engine.trace(model, x)[1], engine.forward(model, x), engine.count(model, x), engine.ever_fired(model, x)
+        return [function(model, x) for function in functions]
 
-    trace, (last, output), counts, ever = jax.device_get(scan.jit(everything)(parameters, network(name).x))
-    values = of_trace(config, trace.ordered(config.graph)) | by_layer(config, "ever", ever)
+    return jax.device_get(scan.jit(everything)(parameters, network(name).x))
+
+
+def lasts(config: ModelConfig, states: Iterable[State]) -> Values:
+    """The states after the last step, by name."""
     names = [node.name for node in config.graph.neurons]
-    values |= of_states(dict(zip(names, last, strict=True)), "last ")
-    return values | {"forward": output, "scores": counts.scores, "fired": counts.fired}
+    return of_states(dict(zip(names, states, strict=True)), "last ")
 
 
 class Floats(simulation.NumPy):
@@ -345,15 +361,16 @@ def backend(run: Callable[..., Values], *arguments: Any, kinds: str, whole: bool
 
 
 STATES = "membrane, synaptic"
-OF_ENGINE = f"{STATES}, spikes, forward, scores, fired"
+OF_ENGINE = f"{STATES}, spikes, scores, fired"
+LAST = "last membrane, last synaptic"
 STEP = f"{STATES}, output"
 BACKENDS = {
-    "scan": backend(engine, scan, kinds=f"{OF_ENGINE}, last membrane, last synaptic, ever"),
-    "event": backend(engine, event, kinds=f"{OF_ENGINE}, last membrane, last synaptic, ever"),
+    "scan": backend(engine, scan, kinds=f"{OF_ENGINE}, {LAST}"),
+    "event": backend(engine, event, kinds=f"{OF_ENGINE}, {LAST}"),
     "NumPy": backend(in_numpy, kinds=f"current, {STATES}, spikes"),
     "torch": backend(in_torch, kinds=f"{STEP}, spikes"),
-    "snnTorch": backend(in_snntorch, torch.contiguous_format, kinds=OF_ENGINE),
-    "snnTorch, channels last": backend(in_snntorch, torch.channels_last, kinds=OF_ENGINE),
+    "snnTorch": backend(in_snntorch, torch.contiguous_format, kinds=f"{OF_ENGINE}, forward"),
+    "snnTorch, channels last": backend(in_snntorch, torch.channels_last, kinds=f"{OF_ENGINE}, forward"),
     "experiments": backend(in_experiments, kinds=f"{STATES}, spikes"),
     "step.onnx": backend(in_onnxruntime, "step.onnx", kinds=STEP),
     "step_b1.onnx": backend(in_onnxruntime, "step_b1.onnx", kinds=STEP),
@@ -369,3 +386,8 @@ BACKENDS = {
         in_arithmetic, "spikingjelly", kinds=f"{STEP}, spikes", written_by="spikingjelly"
     ),
 }
+WINDOWS = {
+    "scan": backend(window_of, scan, kinds=f"{LAST}, forward, ever"),
+    "event": backend(window_of, event, kinds=f"{LAST}, forward, ever"),
+}
+"""The engines' other functions."""
