@@ -9,7 +9,7 @@ from formats import ANY, FORMATS, SAME, Format
 
 from csnn_jax.errors import UserError
 
-FEW = 60
+FEW = 30
 
 
 @pytest.mark.parametrize("name", FORMATS)

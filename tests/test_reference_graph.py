@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import reference_graph as reference
 import reference_numpy
-import torch
 from drawn_graphs import drawn
 from flax import nnx
-from networks import NETWORKS, Network, network
+from networks import NETWORKS, RECIPES, Network, network
 from reference_grids import rounded
 from reference_networks import cotangents
 from reference_networks import network as random_network
@@ -24,7 +23,6 @@ from csnn_jax.config.operations import Linear
 from csnn_jax.data.images import as_floats
 from csnn_jax.engine import scan
 from csnn_jax.network.model import from_tensors, tensors
-from csnn_torch import model as companion
 
 ONE = {"input_shape": (1, 1, 1), "input_bits": 12}
 FLAT = {"name": "flat", "operation": "flatten", "inputs": ["image"]}
@@ -137,7 +135,7 @@ def test_both_references_agree_on_chains(stack: dict[str, Any]) -> None:
     assert not gradients
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if network(name).config.network is None][:8])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if RECIPES[name].config.network is None][:8])
 def test_both_references_agree_on_the_matrixs_chains(name: str) -> None:
     one = network(name)
     layers = reference_numpy.trace(settings_of(one.config), one.masters, one.x)
@@ -159,8 +157,8 @@ def random_cotangents(one: Network) -> dict[str, dict[str, np.ndarray]]:
     return {name: {"membrane": rng.normal(size=state["membrane"].shape)} for name, state in one.layers.items()}
 
 
-BOTH = ("recurrent", "recurrent, one weight, synaptic", "feedback", "branches", "residual", "delays", "delayed spikes")
-GRAPHS = (*BOTH, "mixed neurons", "separate inputs", "residual, averages after, 3 bits")
+GRAPHS = ("recurrent, one weight, synaptic", "feedback", "branches", "residual", "delays", "separate inputs")
+OTHERS = ("mixed neurons", "recurrent", "delayed spikes", "residual, averages after, 3 bits")
 
 
 def check(one: Network, gradients: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -174,8 +172,9 @@ def check(one: Network, gradients: dict[str, np.ndarray], expected: dict[str, np
         np.testing.assert_allclose(gradients[name], expected[name], rtol=0, atol=bound, err_msg=name)
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", [*GRAPHS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_gradients_through_time_equal_the_engines(name: str) -> None:
+    """tests/csnn_torch/test_recurrent.py compares the companion's with the engine's."""
     check_engine(network(name))
 
 
@@ -199,7 +198,7 @@ def check_engine(one: Network) -> None:
         check(one, tensors(nnx.merge(graph, gradient, rest)), expected)
 
 
-@pytest.mark.parametrize("name", ["residual", "residual, averages after, 3 bits", "delays", "recurrent"])
+@pytest.mark.parametrize("name", ["residual, averages after, 3 bits", "delays", "recurrent"])
 def test_dropout_drops_spikes_on_their_way_to_linear_layers(name: str) -> None:
     one = network(name)
     graph, masters = one.config.graph, {key: value.astype(np.float64) for key, value in one.masters.items()}
@@ -210,29 +209,8 @@ def test_dropout_drops_spikes_on_their_way_to_linear_layers(name: str) -> None:
     expected = reference.trace(one.described, settings_of(one.config), masters, x, np.float64, factors)
     with jax.enable_x64(True):
         model, dropout = from_tensors(one.config, masters, jnp.float64), scan.Dropout(tuple(kept.values()), 2.0)
-        output, densities = scan.forward_with_densities(model, jnp.asarray(x), dropout=dropout)
+        output, densities = jax.jit(lambda x: scan.forward_with_densities(model, x, dropout=dropout))(x)
     states = [expected[node.name]["spikes"] for node in graph.neurons]
     np.testing.assert_array_equal(output, states[-1])
     np.testing.assert_allclose(densities, [spikes.mean() for spikes in states], rtol=1e-12)
     assert (states[-1] != list(one.layers.values())[-1]["spikes"]).any()
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_gradients_through_time_equal_the_companions(name: str) -> None:
-    one = network(name)
-    masters, expected, x = in_float64(one)
-    module = companion.sequential(one.config, torch.float64)
-    companion.load_tensors(module, masters)
-    weights, total = random_cotangents(one), []
-    names = [node.name for node in one.config.graph.neurons]
-    counts = dict.fromkeys(names, 0)
-
-    def add(number: int, neuron: Any, _: Any) -> None:
-        weight = weights[names[number]]["membrane"][counts[names[number]]]
-        counts[names[number]] += 1
-        total.append((neuron.mem * torch.tensor(np.moveaxis(weight, -1, 1) if weight.ndim == 4 else weight)).sum())
-
-    with companion._watched(module, add):
-        companion.forward(module, companion.channels_first(x), one.config.time_steps)
-    sum(total).backward()
-    check(one, companion.gradients(module), expected)

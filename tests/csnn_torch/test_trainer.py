@@ -290,7 +290,9 @@ def test_both_frameworks_have_the_same_parameters_after_thirty_steps(changes, ba
     "changes",
     [
         {"conv_channels": (3, 5), "residual": ("conv2",), "pool": ("avg", "max")},
-        {"conv_channels": (4, 4), "residual": ("conv2",), "pool": "max", "pool_after": True},
+        pytest.param(
+            {"conv_channels": (4, 4), "residual": ("conv2",), "pool": "max", "pool_after": True}, marks=pytest.mark.slow
+        ),
     ],
     ids=str,
 )

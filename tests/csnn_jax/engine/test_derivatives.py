@@ -246,6 +246,7 @@ def test_scan_equals_the_reference(x64):
     assert_close(of_engine(scan, BRIEF, functions, jnp.float64), of_reference(BRIEF, same), 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_scan_equals_the_reference_for_other_networks(kind, x64):
     config = NETWORKS[kind]

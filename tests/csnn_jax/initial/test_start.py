@@ -49,7 +49,14 @@ def small(mnist) -> data.Split:
 
 
 @pytest.mark.parametrize(
-    ("name", "density"), [("original", 0.05), *((name, 0.2) for name in STACKS if name != "original")]
+    ("name", "density"),
+    [
+        *(("original", 0.05), ("no reset, threshold 3", 0.2), ("latency", 0.2)),
+        *(
+            pytest.param(name, 0.2, marks=pytest.mark.slow)
+            for name in ("deep", "no convolution", "average, zero, beta 0.9")
+        ),
+    ],
 )
 def test_calibrated_layers_fire_as_requested(name, density, small):
     made = initial.start(job("calibrated", density, **STACKS[name]), small)

@@ -117,7 +117,10 @@ def assert_close(found: Any, expected: Any, bound: float = 1e-5) -> None:
         )
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.slow] * (kind in ("held image", "many steps"))) for kind in SETTINGS],
+)
 def test_a_residual_network_equals_plain_jax(kind):
     settings, weights = SETTINGS[kind], drawn()
     x = inputs(settings.get("frames", False))

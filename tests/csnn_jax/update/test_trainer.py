@@ -177,7 +177,7 @@ KIND = {
 
 
 def test_a_restored_trainer_continues_bit_for_bit():
-    """Resumed commands, as in test_described.py, have neither normalization nor averages."""
+    """Resumed commands, as in test_seeds.py, have neither normalization nor averages."""
     train = TrainConfig(batch_size=8, init="torch", batch_norm=True, ema=0.8)
     config = decided(Config(ModelConfig(**SMALL_STACK, **KIND), train=train))
     rng = np.random.default_rng(0)

@@ -33,6 +33,7 @@ def train(found: Comparison, **numbers) -> list[Trajectory]:
     return found.trajectories
 
 
+@pytest.mark.slow
 def test_every_seed_is_trained_and_data_with_a_time_axis_keep_their_steps(tmp_path, monkeypatch):
     frames = np.random.default_rng(0).integers(0, 9, (4, 7, 8, 8, 1)).astype(np.uint8)
     name = prepare_frames(tmp_path, frames, np.arange(4))
