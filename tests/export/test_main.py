@@ -98,6 +98,7 @@ def test_a_bundle_with_fewer_steps_and_more_images_than_there_are(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_a_bundle_with_fewer_bits_and_another_prefix(dataset, tmp_path):
     """Its network is the rounded one, its accuracy was measured on that, and `export.verify` finds no difference."""
     run = make_run(tmp_path / "run", SMALL, dataset)

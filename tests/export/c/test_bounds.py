@@ -72,7 +72,13 @@ SUITABLE = [name for name in NETWORKS if network(name).config.entering.bits <= 8
 """Those that take bytes."""
 
 
-@pytest.mark.parametrize("name", [*SUITABLE, *c_networks.NETWORKS, *range(c_networks.RANDOM)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (place % 2))
+        for place, name in enumerate((*SUITABLE, *c_networks.NETWORKS, *range(c_networks.RANDOM)))
+    ],
+)
 def test_membranes_and_spikes_are_within_the_bounds(name):
     config, tensors, x = case(name)
     always, steps = bounds(config, tensors), min(config.time_steps, 12)
