@@ -31,8 +31,15 @@ def add_up(x: Array, axis: int | None = None) -> tuple[Array, tuple[int, ...]]:
     return over_rows(over_rows(columns)[:, None])[0], x.shape
 
 
-def multiply(left: Array, right: Array) -> Array:
-    """left [rows, inner] @ right [inner, columns], each sum in the order of `inner`; no gradient."""
-    columns = right.shape[1]
-    right = jnp.pad(right, ((0, 0), (0, padded(columns) - columns)))
-    return call("multiply", left=left, right=right)["product"][:, :columns]
+def multiply(left: Array, right: Array, transposed: bool = False) -> Array:
+    """left [rows, inner] @ right [inner, columns], each sum in the order of `inner`; no gradient.
+
+    If `transposed`, right is [columns, inner].
+    """
+    columns = len(right) if transposed else right.shape[1]
+    more = (0, padded(columns) - columns)
+    if transposed:
+        results = call("multiply", left=left, transposed=jnp.pad(right, (more, (0, 0))))
+    else:
+        results = call("multiply", left=left, right=jnp.pad(right, ((0, 0), more)))
+    return results["product"][:, :columns]

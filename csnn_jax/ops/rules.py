@@ -196,7 +196,7 @@ def as_array(port: Array | Product) -> Array:
     if not isinstance(port, Product):
         return port
     left, right, _ = port
-    return fixed.multiply(left.reshape(-1, left.shape[2]), right.T).reshape(*left.shape[:2], -1)
+    return fixed.multiply(left.reshape(-1, left.shape[2]), right, transposed=True).reshape(*left.shape[:2], -1)
 
 
 def _arguments(rule: Rule, given: Array | None) -> dict[str, Any]:

@@ -244,12 +244,14 @@ static Work image_weights(Call& call) {
 
 static Work multiply(Call& call) {
   const auto* left = call.operand<float>("left", "rows inner");
-  const auto* right = call.operand<float>("right", "inner columns");
+  const auto* right = call.operand<float>("right", "inner columns", {.optional = true});
+  const auto* transposed = call.operand<float>("transposed", "columns inner", {.optional = true});
   auto* product = call.result<float>("product", "rows columns");
   const int64_t rows = call.size("rows"), inner = call.size("inner"), columns = call.size("columns");
   return [=](const Workers& workers) {
     expect(columns % lanes == 0, "right: expected columns in multiples of 16");
-    csnn::multiply(left, right, rows, inner, columns, product, workers);
+    expect((right == nullptr) != (transposed == nullptr), "right: expected, or else transposed");
+    csnn::multiply(left, right ? right : transposed, transposed, rows, inner, columns, product, workers);
   };
 }
 

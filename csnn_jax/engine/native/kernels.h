@@ -167,7 +167,7 @@ struct LifBackward {
 
 struct LinearWeights {
   int64_t images, time, inputs, outputs;
-  const uint64_t* history = nullptr;  // [image, inputs, words of 64 steps]: when each input spiked; set by ops.cc
+  const uint64_t* history = nullptr;  // [image, inputs, words of 64 steps]: when each of `firing` spiked; set by ops.cc
   const int32_t* firing = nullptr;    // [image, 1 + inputs]: how many inputs spiked at all, and which; set by ops.cc
   const float* dcurrent;              // [image, time, outputs]
   float* dkernel;                     // [inputs, outputs]

@@ -30,7 +30,7 @@ void linear_weights(LinearWeights a, const uint16_t* bits, const Workers& worker
   a.history = history.get();
   a.firing = firing.get();
   const int64_t blocks = divide_up(a.outputs, most_width), rows = 1024, parts = divide_up(a.inputs, rows);
-  PerWorker scratch(workers.threads(), a.time * most_width * sizeof(float));
+  PerWorker scratch(workers.threads(), (a.time + rows) * most_width * sizeof(float));
   workers.each(blocks * parts, [&](int64_t unit, int64_t worker) {
     const int64_t column = unit / parts * most_width, row = unit % parts * rows;
     k.linear_weights(a, column, std::min(most_width, a.outputs - column), row, std::min(rows, a.inputs - row),
@@ -54,8 +54,11 @@ static Floats add_images(int64_t images, int64_t count, const Workers& workers,
     for (int64_t image = chunk * images / chunks; image < (chunk + 1) * images / chunks; image++)
       add(image, worker, sums.get() + chunk * size);
   });
-  for (int64_t chunk = 1; chunk < chunks; chunk++)
-    for (int64_t i = 0; i < count; i++) sums[i] += sums[chunk * size + i];
+  constexpr int64_t some = 2048;
+  workers.each(divide_up(count, some), [&](int64_t part, int64_t) {
+    for (int64_t chunk = 1; chunk < chunks; chunk++)
+      for (int64_t i = part * some; i < std::min((part + 1) * some, count); i++) sums[i] += sums[chunk * size + i];
+  });
   return sums;
 }
 
@@ -67,7 +70,7 @@ void conv_backward(const ConvBackward& a, int64_t images, float* dkernel, float*
   const Floats sums = add_images(images, weights + s.out, workers, [&](int64_t image, int64_t worker, float* sum) {
     k.conv_backward(a, image, scratch[worker], sum, sum + weights);
   });
-  for (int64_t i = 0; i < weights; i++) dkernel[weight_place(s, i)] = sums[i];
+  for (int64_t i = 0; i < weights; i += lanes) std::copy_n(sums.get() + i, lanes, dkernel + weight_place(s, i));
   std::copy_n(sums.get() + weights, s.out, dbias);
 }
 
@@ -83,8 +86,16 @@ void image_weights(const ImageWeights& a, int64_t images, float* dkernel, float*
   std::copy_n(sums.get() + weights, s.out, dbias);
 }
 
-void multiply(const float* left, const float* right, int64_t rows, int64_t inner, int64_t columns, float* product,
-              const Workers& workers) {
+// to [columns, rows] = x [rows, columns] transposed, in tiles whose sides are cache lines; rows is a multiple of 16.
+static void transpose(const float* x, int64_t rows, int64_t columns, float* to) {
+  for (int64_t first = 0; first < rows; first += lanes)
+    for (int64_t left = 0; left < columns; left += lanes)
+      for (int64_t c = left; c < std::min(left + lanes, columns); c++)
+        for (int64_t row = first; row < first + lanes; row++) to[c * rows + row] = x[row * columns + c];
+}
+
+void multiply(const float* left, const float* right, bool transposed, int64_t rows, int64_t inner, int64_t columns,
+              float* product, const Workers& workers) {
   const Kernels& k = kernels();
   constexpr int64_t wide = 64, tall = 60;  // multiples of every instruction set's tile
   const int64_t blocks = divide_up(columns, wide), chunks = divide_up(rows, tall);
@@ -93,6 +104,7 @@ void multiply(const float* left, const float* right, int64_t rows, int64_t inner
   const Floats packed = allocate(inner * columns);
   workers.each(blocks, [&](int64_t block, int64_t) {
     float* to = packed.get() + block * wide * inner;
+    if (transposed) return transpose(right + block * wide * inner, width(block), inner, to);
     for (int64_t n = 0; n < inner; n++)
       std::memcpy(to + n * width(block), right + n * columns + block * wide, width(block) * sizeof(float));
   });

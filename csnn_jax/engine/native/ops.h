@@ -60,9 +60,10 @@ void linear_weights(LinearWeights, const uint16_t* bits, const Workers&);
 void conv_backward(const ConvBackward&, int64_t images, float* dkernel, float* dbias, const Workers&);
 // dkernel [k, k, in, out].
 void image_weights(const ImageWeights&, int64_t images, float* dkernel, float* dbias, const Workers&);
-// product [rows, columns] = left [rows, inner] @ right [inner, columns], columns a multiple of 16.
-void multiply(const float* left, const float* right, int64_t rows, int64_t inner, int64_t columns, float* product,
-              const Workers&);
+// product [rows, columns] = left [rows, inner] @ right, columns a multiple of 16; right is [inner, columns], or
+// `transposed` [columns, inner].
+void multiply(const float* left, const float* right, bool transposed, int64_t rows, int64_t inner, int64_t columns,
+              float* product, const Workers&);
 // sums [columns] of x [rows, columns], in double precision and a fixed order.
 void add_rows(const float* x, int64_t rows, int64_t columns, float* sums, const Workers&);
 void count_spikes(const uint16_t* bits, int64_t images, int64_t words, float* counts, const Workers&);

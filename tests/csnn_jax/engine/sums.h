@@ -11,13 +11,19 @@ static void test_multiply(int64_t rows, int64_t inner, int64_t columns) {
   for (float& v : left) v /= 3;
   for (float& v : right) v /= 3;
   Floats product(rows * columns, std::numeric_limits<float>::quiet_NaN());
-  csnn::multiply(left.data(), right.data(), rows, inner, columns, product.data(), workers);
+  Floats transposed(right.size());
+  for (int64_t i = 0; i < inner; i++)
+    for (int64_t c = 0; c < columns; c++) transposed[c * inner + i] = right[i * columns + c];
+  csnn::multiply(left.data(), right.data(), false, rows, inner, columns, product.data(), workers);
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < columns; c++) {
       float total = 0;
       for (int64_t i = 0; i < inner; i++) total = std::fma(left[r * inner + i], right[i * columns + c], total);
       check(product[r * columns + c] == total, "multiply");
     }
+  Floats again(product.size(), std::numeric_limits<float>::quiet_NaN());
+  csnn::multiply(left.data(), transposed.data(), true, rows, inner, columns, again.data(), workers);
+  check(again == product, "multiply, transposed");
 }
 
 static void test_add_rows(int64_t rows, int64_t columns) {

@@ -37,4 +37,6 @@ def test_sums_equal_float64_rounded_once(shape, axis):
 def test_products_are_close_to_float64(rows, inner, columns):
     left, right = numbers(rows, inner), numbers(inner, columns)
     exact, most = left.astype(np.float64) @ right.astype(np.float64), np.abs(left) @ np.abs(right)
-    assert np.all(np.abs(jax.jit(fixed.multiply)(left, right) - exact) <= 1e-6 * most)
+    product = jax.jit(fixed.multiply)(left, right)
+    assert np.all(np.abs(product - exact) <= 1e-6 * most)
+    assert np.array_equal(product, fixed.multiply(left, right.T, transposed=True))

@@ -170,6 +170,15 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
     check(same, "conv_backward of the leading channels");
   }
 
+  {
+    csnn::ConvBackward b = a;
+    b.source = csnn::Source::data;
+    b.dspikes_in = nullptr;
+    Floats again_kernel(kernel.size()), again_bias(s.out);
+    csnn::conv_backward(b, images, again_kernel.data(), again_bias.data(), workers);
+    check(again_kernel == dkernel && again_bias == dbias, "conv_backward of data");
+  }
+
   std::vector<double> dense_in(din.size()), dense_kernel(kernel.size());
   for (int64_t b = 0; b < images; b++)
     for (int64_t n = 0; n < count; n++) {
@@ -307,6 +316,7 @@ int main() {
     weight_bits = whole;
     for (const auto& stack : stacks) test_conv(stack.first, density, stack.second);
     test_linear(16, 16, 10, 1, density);
+    test_linear(2096, 16, 16, 3, density);
     test_linear(560, 112, 100, 70, density);
     test_linear(48, 176, 161, 65, density);
   }

@@ -13,26 +13,48 @@
 namespace csnn::ISA {
 
 struct Scratch {
-  float* dcurrent;  // [time, neurons]: gradient of the pooled current; at first, of the spikes
-  float* dy;        // [grid of positions, 16]: gradient of the convolution's output, 16 channels
-  float* dspikes;   // [in / 16, grid of inputs, 16]: gradient of the input spikes
-  int32_t* count;   // [in]: spikes of each input channel
-  int32_t* spikes;  // [in, height * width]: the first positions that cover them
-  float* sums;      // [2, inner]: two sums over time of the left side of a product
-  float* still;     // [2, neurons]: their products for the still cells
+  float* dcurrent;   // [time, neurons]: gradient of the pooled current; at first, of the spikes
+  float* dy;         // [grid of positions, 16]: gradient of the convolution's output, 16 channels
+  float* dspikes;    // [in / 16, grid of inputs, 16]: gradient of the input spikes
+  int32_t* count;    // [in]: spikes of each input channel
+  int32_t* spikes;   // [in, height * width]: the first positions that cover them
+  uint8_t* covered;  // [cells]: whether they cover a spike
+  float* sums;       // [2, inner]: two sums over time of the left side of a product
+  float* still;      // [2, neurons]: their products for the still cells
 };
 
-// Lists the input spikes of one step by channel, as the first positions that cover them.
-static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch& scratch) {
+// Marks the cells that cover any of the pixels from `left` to `right` in row `y`.
+static void mark_cells(const Shape& s, int64_t y, int64_t left, int64_t right, uint8_t* marked) {
+  const auto first = [&](int64_t pixel) {
+    const int64_t position = pixel + s.padding - s.kernel + 1;
+    return position < 0 ? 0 : position >> (s.pool - 1);
+  };
+  const auto end = [&](int64_t pixel, int64_t count) {
+    const int64_t after = ((pixel + s.padding) >> (s.pool - 1)) + 1;
+    return after < count ? after : count;
+  };
+  for (int64_t row = first(y); row < end(y, s.rows()); row++)
+    for (int64_t column = first(left); column < end(right, s.columns()); column++)
+      marked[row * s.columns() + column] = 1;
+}
+
+// Lists the input spikes of one step by channel, as the first positions that cover them; marks the cells that cover any
+// in `covered`, unless that is null.
+static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch& scratch, uint8_t* covered) {
+  if (covered) memset(covered, 0, s.rows() * s.columns());
   memset(scratch.count, 0, s.in * sizeof(int32_t));
-  const int64_t pixel = s.in / lanes;
-  for (int64_t y = 0; y < s.height; y++) {
-    for (int64_t x = 0; x < s.width; x++) {
-      for (int64_t w = 0; w < pixel; w += 4) {
-        uint64_t spikes = load_words(bits + (y * s.width + x) * pixel + w, pixel - w);
+  const int64_t pixel = s.in / lanes, some = pixel <= 2 ? 4 / pixel : 1;  // pixels whose spikes are listed at once
+  const int shift = some == 4 ? 4 : some == 2 ? 5 : 6;                    // 2^shift channels of each
+  for (int64_t y = 0; y < s.height; y++, bits += s.width * pixel) {
+    for (int64_t x = 0; x < s.width; x += some) {
+      const int64_t words = (x + some < s.width ? some : s.width - x) * pixel;
+      for (int64_t w = 0; w < words; w += 4) {
+        uint64_t spikes = load_words(bits + x * pixel + w, words - w);
+        if (covered && spikes) mark_cells(s, y, x, x + some - 1, covered);
         for (; spikes; spikes &= spikes - 1) {
-          const int64_t channel = w * lanes + __builtin_ctzll(spikes);
-          scratch.spikes[channel * s.height * s.width + scratch.count[channel]++] = y * s.padded_width() + x;
+          const int64_t bit = __builtin_ctzll(spikes), channel = w * lanes + (bit & ((1 << shift) - 1));
+          const int64_t at = y * s.padded_width() + x + (bit >> shift);
+          scratch.spikes[channel * s.height * s.width + scratch.count[channel]++] = static_cast<int32_t>(at);
         }
       }
     }
@@ -183,10 +205,11 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
     const float* dcurrent = scratch.dcurrent + t * s.neurons();
     const uint16_t* winners = a.winners + step_at * 2 * words;
     const bool settled = is_constant && t >= constant.settles;
-    list_by_channel(s, a.bits_in + step_at * s.inputs() / lanes, scratch);
+    uint8_t* covered = a.source == Source::data ? scratch.covered : nullptr;
+    list_by_channel(s, a.bits_in + step_at * s.inputs() / lanes, scratch, covered);
     for (int64_t c = 0; c < s.out; c += lanes) {
       float* unspread = settled ? constant.unspread + c / lanes * grid : nullptr;
-      unpool<P>(s, cells, count, dcurrent, winners, c, scratch.dy, unspread);
+      unpool<P>(s, cells, count, dcurrent, winners, c, covered, scratch.dy, unspread);
       add_weights<K>(s, scratch, c, dkernel);
       v16 total{};
       for (int64_t i = 0; i < count; i++) total += load(dcurrent + cells.number[i] * s.out + c);
@@ -223,6 +246,7 @@ static void lay_out(Memory& memory, const ConvBackward& a, Scratch& scratch, Cel
   scratch.dspikes = memory.take<float>(pixels * s.in);
   scratch.count = memory.take<int32_t>(s.in);
   scratch.spikes = memory.take<int32_t>(s.in * s.height * s.width);
+  scratch.covered = memory.take<uint8_t>(s.rows() * s.columns());
   cells.number = memory.take<int32_t>(s.rows() * s.columns());
   cells.corner = memory.take<int32_t>(s.rows() * s.columns());
   scratch.sums = memory.take<float>(2 * a.product.inner);

@@ -19,36 +19,46 @@ void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* 
   }
 }
 
-// Lists the neurons of an image that spiked at some step; returns how many.
-int64_t list_firing(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons) {
+// Lists the neurons of an image that spiked at some step, and keeps only their history; returns how many.
+int64_t list_firing(uint64_t* history, int64_t time, int64_t count, int32_t* neurons) {
   assert(time > 0 && count >= 0);
   const int64_t spans = (time + 63) / 64;
   int64_t firing = 0;
   for (int64_t n = 0; n < count; n++) {
     uint64_t any = 0;
-    for (int64_t i = 0; i < spans; i++) any |= history[n * spans + i];
+    for (int64_t i = 0; i < spans; i++) any |= history[firing * spans + i] = history[n * spans + i];
     neurons[firing] = static_cast<int32_t>(n);
     firing += any != 0;
   }
   return firing;
 }
 
+// Where the neurons from `row` on begin in a list of firing ones, which starts with their number.
+CSNN_INLINE int64_t first_from(const int32_t* firing, int64_t row) {
+  int64_t low = 1, high = 1 + firing[0];
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (firing[middle] < row) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 template <int V>
 void block_weights(const LinearWeights& a, int64_t column, int64_t row, int64_t rows, float* scratch) {
   const int64_t spans = (a.time + 63) / 64;
-  for (int64_t n = row; n < row + rows; n++)
-    for (int v = 0; v < V; v++) store(a.dkernel + n * a.outputs + column + v * lanes, v16{});
+  // Contiguous copies: rows a power of two apart would compete for the same cache lines.
+  float* sums = scratch + a.time * V * lanes;
+  memset(sums, 0, rows * V * lanes * sizeof(float));
   for (int64_t image = 0; image < a.images; image++) {
-    // A contiguous copy: rows a power of two apart would compete for the same cache lines.
     for (int64_t t = 0; t < a.time; t++)
       for (int v = 0; v < V; v++)
         store(scratch + (t * V + v) * lanes, load(a.dcurrent + (image * a.time + t) * a.outputs + column + v * lanes));
     const int32_t* firing = a.firing + image * (a.inputs + 1);
-    for (int64_t e = 1; e <= firing[0]; e++) {
+    for (int64_t e = first_from(firing, row); e <= firing[0]; e++) {
       const int64_t n = firing[e];
-      if (n < row) continue;
       if (n >= row + rows) break;
-      const uint64_t* when = a.history + (image * a.inputs + n) * spans;
+      const uint64_t* when = a.history + (image * a.inputs + e - 1) * spans;
       v16 total[V] = {};
       for (int64_t i = 0; i < spans; i++) {
         for (uint64_t steps = when[i]; steps; steps &= steps - 1) {
@@ -56,10 +66,12 @@ void block_weights(const LinearWeights& a, int64_t column, int64_t row, int64_t 
           for (int v = 0; v < V; v++) total[v] += load(at + v * lanes);
         }
       }
-      float* out = a.dkernel + n * a.outputs + column;
-      for (int v = 0; v < V; v++) store(out + v * lanes, load(out + v * lanes) + total[v]);
+      float* sum = sums + (n - row) * V * lanes;
+      for (int v = 0; v < V; v++) store(sum + v * lanes, load(sum + v * lanes) + total[v]);
     }
   }
+  for (int64_t n = 0; n < rows; n++)
+    memcpy(a.dkernel + (row + n) * a.outputs + column, sums + n * V * lanes, V * lanes * sizeof(float));
 }
 
 void linear_weights(const LinearWeights& a, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch) {

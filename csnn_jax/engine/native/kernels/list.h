@@ -9,8 +9,8 @@ CSNN_KERNEL(int64_t, list_spikes, const uint16_t* bits, int64_t words, int32_t* 
 CSNN_KERNEL(void, linear_lif, const LinearLif&, int64_t image, int64_t column, int64_t width, const void* block)
 CSNN_KERNEL(void, lif_backward, const LifBackward&, int64_t image)
 CSNN_KERNEL(void, spike_history, const uint16_t* bits, int64_t time, int64_t count, uint64_t* history)
-CSNN_KERNEL(int64_t, list_firing, const uint64_t* history, int64_t time, int64_t count, int32_t* neurons)
-// One block of up to `most_width` outputs and some inputs; scratch: [time, width].
+CSNN_KERNEL(int64_t, list_firing, uint64_t* history, int64_t time, int64_t count, int32_t* neurons)
+// One block of up to `most_width` outputs and some inputs; scratch: [time + rows, width].
 CSNN_KERNEL(void, linear_weights, const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows,
             float* scratch)
 CSNN_KERNEL(int64_t, conv_backward_scratch, const ConvBackward&)

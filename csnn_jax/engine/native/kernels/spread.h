@@ -14,31 +14,42 @@ struct Cells {
   CSNN_INLINE int64_t visited(int64_t t) const { return t <= settles ? count : active; }
 };
 
-// Of up to 64 channels from word `at` on, those whose gradient goes to `place` in the cell.
-CSNN_INLINE uint64_t winning(const Shape& s, const uint16_t* winners, int64_t at, int64_t words, int64_t place) {
-  const uint64_t exist = words >= 4 ? ~uint64_t{0} : (uint64_t{1} << (16 * words)) - 1;
-  if (!s.max) return exist;
-  const uint64_t low = load_words(winners + at, words), high = load_words(winners + s.neurons() / lanes + at, words);
-  return (place & 1 ? low : ~low) & (place & 2 ? high : ~high) & exist;
-}
+// Of up to 64 channels of a cell, those whose gradient goes to each of its places.
+struct Winning {
+  uint64_t low, high, exist;  // the bits of the winners' places; the channels that there are
+  bool max;
+
+  // `at`: the first channel's word.
+  CSNN_INLINE Winning(const Shape& s, const uint16_t* winners, int64_t at, int64_t words)
+      : exist(words >= 4 ? ~uint64_t{0} : (uint64_t{1} << (16 * words)) - 1), max(s.max) {
+    low = max ? load_words(winners + at, words) : 0;
+    high = max ? load_words(winners + s.neurons() / lanes + at, words) : 0;
+  }
+
+  CSNN_INLINE uint64_t operator[](int place) const {
+    return max ? (place & 1 ? low : ~low) & (place & 2 ? high : ~high) & exist : exist;
+  }
+};
 
 // The fraction of a cell's gradient that a place gets, if it gets any.
 CSNN_INLINE float share_of(const Shape& s) { return s.max ? 1.0f : 1.0f / static_cast<float>(s.pool * s.pool); }
 
-// Spreads 16 channels of the pooled gradient to the winning places; also adds it to `total`, unless that is null.
+// Spreads 16 channels of the pooled gradient to the winning places, of all cells or, unless that is null, of the
+// covered ones; also adds it to `total`, unless that is null.
 template <int P>
 void unpool(const Shape& s, const Cells& cells, int64_t count, const float* dcurrent, const uint16_t* winners,
-            int64_t channel, float* dy, float* total) {
+            int64_t channel, const uint8_t* covered, float* dy, float* total) {
   const int64_t margin = s.margin(), wide = s.padded_width();
   const float share = share_of(s);
   for (int64_t i = 0; i < count; i++) {
+    if (covered && !covered[cells.number[i]]) continue;
     const int64_t n = cells.number[i] * s.out + channel;
     const v16 gradient = load(dcurrent + n) * share;
     const int64_t corner = (cells.corner[i] + margin * wide + margin) * lanes;
-    for (int64_t place = 0; place < P * P; place++) {
-      const auto wins = static_cast<uint16_t>(winning(s, winners, n / lanes, 1, place));
+    const Winning wins(s, winners, n / lanes, 1);
+    for (int place = 0; place < P * P; place++) {
       const int64_t at = corner + (place / P * wide + place % P) * lanes;
-      const v16 passed = keep(wins, gradient);
+      const v16 passed = keep(static_cast<uint16_t>(wins[place]), gradient);
       store(dy + at, passed);
       if (total) store(total + at, load(total + at) + passed);
     }
@@ -79,11 +90,12 @@ void spread(const Shape& s, const Cells& cells, int64_t count, const float* dcur
       float* corner = dspikes + cells.corner[i] * lanes;
       const float *gradient = dcurrent + n, *weights = kernel + c * K * K * lanes;
       v16 total[K + P - 1][K + P - 1] = {};
-      spread_place<K, P, 0>(winning(s, winners, n / lanes, words, 0), gradient, share, weights, total);
+      const Winning wins(s, winners, n / lanes, words);
+      spread_place<K, P, 0>(wins[0], gradient, share, weights, total);
       if constexpr (P == 2) {
-        spread_place<K, P, 1>(winning(s, winners, n / lanes, words, 1), gradient, share, weights, total);
-        spread_place<K, P, 2>(winning(s, winners, n / lanes, words, 2), gradient, share, weights, total);
-        spread_place<K, P, 3>(winning(s, winners, n / lanes, words, 3), gradient, share, weights, total);
+        spread_place<K, P, 1>(wins[1], gradient, share, weights, total);
+        spread_place<K, P, 2>(wins[2], gradient, share, weights, total);
+        spread_place<K, P, 3>(wins[3], gradient, share, weights, total);
       }
       for (int row = 0; row < K + P - 1; row++) {
         for (int column = 0; column < K + P - 1; column++) {
