@@ -3,7 +3,7 @@
     python benchmarks/engine_profile.py RUN > results/engine_profile.json
 
 RUN is a run directory of the trained network. Prints median milliseconds of every operation of csnn_jax.ops, from JAX's
-profiler on real batches; `xla` is everything else: an image's first convolution, its gradient, Adam, the loss.
+profiler on real batches; `xla` is everything else: weights' rounding, Adam, checks for finite gradients, the loss.
 """
 
 import collections
