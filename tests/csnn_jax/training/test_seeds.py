@@ -1,7 +1,9 @@
 """`--seeds`: each run equals the one with `--seed`, and a killed series can be resumed."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import pytest
@@ -65,6 +67,17 @@ def test_the_summary_says_if_there_are_no_test_images(tmp_path):
     found = seeds.summary(runs)
     assert (found["split"], found["mean"]) == ("validation", 0.625)
     assert seeds.table(found).splitlines()[-1].startswith("Mean Validation Accuracy: 62.50%")
+
+
+def test_a_signal_while_the_folder_gets_its_name_leaves_nothing(tmp_path, monkeypatch):
+    def named():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return tmp_path / "runs"
+
+    monkeypatch.setattr(seeds.rundir, "fresh", named)
+    flags = TrainFlags(given=frozenset(), seeds=(0, 1), config=Config())
+    assert seeds.train(flags, make=None) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
 
 
 def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, dataset, tmp_path):
