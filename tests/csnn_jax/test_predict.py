@@ -42,6 +42,15 @@ def test_digits_bright_and_dark(small_run, digits, tmp_path):
         assert numbers.index(max(numbers)) == label
 
 
+def test_a_picture_gets_the_brightness_of_the_training_data(digits, tmp_path):
+    """Here it's 16, as in scikit-learn's digits."""
+    made, path = make_run(tmp_path / "run", replace(SMALL, scale=16.0)), tmp_path / "one.png"
+    Image.fromarray(digits[3]).save(path)
+    scores = csnn_jax.load(made).classify(np.rint(digits[3] / 255 * 16).astype(np.uint8)[None, :, :, None]).scores[0]
+    printed = call("csnn_jax.predict", made, path, "--prepare", "resize")
+    assert "spikes: " + "  ".join(f"{label}:{score}" for label, score in enumerate(scores)) in printed.stdout
+
+
 def test_a_checkpoints_network(digits, tmp_path):
     path, out = tmp_path / "7.png", make_run(tmp_path / "run", SMALL)
     Image.fromarray(digits[7]).save(path)
