@@ -31,6 +31,7 @@ def recorded(small_bundle):
         ("statements.data.sha256", "0"),
         ("statements.settings.effort", []),
         ("statements.settings.images", 0),
+        ("statements.settings.prefix", "2nd"),
         ("statements.settings.note", "x"),
         ("statements.latency", {"c/": {"median_ms": float("inf"), "p99_ms": 1, "calls": 1}}),
         ("statements.latency", {"c/": 7}),
