@@ -1,6 +1,7 @@
 """Builds the event engine's library into the package; where that fails, the package works without it.
 
-With CSNN_WITHOUT_ENGINE=1 in the environment the wheel has no library and is for any platform, see .ci/release.
+With CSNN_WITHOUT_ENGINE=1 in the environment the wheel has no library and is for any platform, see .ci/release; an
+editable installation then keeps the one that it finds.
 """
 
 import os
@@ -18,7 +19,10 @@ WITH_ENGINE = os.environ.get("CSNN_WITHOUT_ENGINE") != "1"
 
 
 class BuildWithEngine(build_py):
-    """`build_py`, and the library beside its sources: in the build folder, or in the tree itself if editable."""
+    """`build_py`, and the library beside its sources: in the build folder, or in the tree itself if editable.
+
+    A wheel may go to any machine, so it gets every kernel.
+    """
 
     def run(self) -> None:
         super().run()
@@ -27,7 +31,7 @@ class BuildWithEngine(build_py):
         folder = engine.SOURCES if self.editable_mode else Path(self.build_lib, "csnn_jax", "engine", "native")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            engine.build(folder / engine.LIBRARY.name)
+            engine.build(folder / engine.LIBRARY.name, here=self.editable_mode)
         except engine.BuildError as error:
             print(
                 f"csnn-jax: the event engine is not built, training will use the scan engine: {error}", file=sys.stderr

@@ -77,8 +77,10 @@ def failure() -> str | None:
             return f"{build.LIBRARY.name} was built for a newer JAX: rebuild it (`python -m csnn_jax.engine.build`)"
         operations = _described(build.LIBRARY)["operations"]
         library.csnn_isa_problem.restype = ctypes.c_char_p
-        if problem := library.csnn_isa_problem():
-            raise UserError(os.fsdecode(problem))
+        if problem := os.fsdecode(library.csnn_isa_problem()):
+            if os.environ.get("CSNN_ISA"):
+                raise UserError(problem)
+            return f"{build.LIBRARY.name} {problem}: rebuild it (`python -m csnn_jax.engine.build`)"
         for name in operations:
             handler = jax.ffi.pycapsule(getattr(library, f"csnn_{name}"))
             jax.ffi.register_ffi_target(f"csnn_{name}", handler, platform="cpu")

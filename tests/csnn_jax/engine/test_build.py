@@ -1,6 +1,7 @@
 """The C++ operations alone, under AddressSanitizer and UBSan, and the errors of failed builds."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -55,3 +56,12 @@ def test_a_missing_compiler_is_reported_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "/nowhere/c++")
     with refusing(build.BuildError, "CXX /nowhere/c++", unchanged=tmp_path):
         build.build(tmp_path / "library.so")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one instruction set")
+def test_an_installation_compiles_the_newest_kernels_of_its_processor():
+    compiler = build.find_compiler()
+    flags = Path("/proc/cpuinfo").read_text().split()
+    expected = "avx512" if "avx512vl" in flags else "avx2" if "avx2" in flags else "baseline"
+    assert build.instruction_sets(compiler, here=True) == {expected: build.X86_SETS[expected]}
+    assert build.instruction_sets("false", here=True) == build.instruction_sets(compiler) == build.X86_SETS

@@ -56,8 +56,11 @@ def test_a_library_from_other_sources_is_refused(another):
 OURS = f'extern "C" const char* csnn_sources() {{ return "{build.sources_digest()}"; }}'
 FFI = 'extern "C" int csnn_ffi_minor() { return 1; }'
 DESCRIBED = """
+#ifndef PROBLEM
+#define PROBLEM ""
+#endif
 #define EXPORT(name, text) extern "C" const char* name() { return text; }
-EXPORT(csnn_isa_problem, "") EXPORT(csnn_description, R"({"limits": {}, "operations": {"constant_lif": {}}})")"""
+EXPORT(csnn_isa_problem, PROBLEM) EXPORT(csnn_description, R"({"limits": {}, "operations": {"constant_lif": {}}})")"""
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,13 @@ def test_a_library_built_for_a_newer_jax_is_refused(another):
     """JAX would refuse its operations only when they run."""
     compile_library(another, f"{OURS} {FFI.replace('1', '99')}")
     assert_line(library.failure(), "libcsnn.so", "newer JAX", "`python -m csnn_jax.engine.build`")
+
+
+def test_a_library_without_kernels_for_this_processor_is_refused(another, monkeypatch):
+    """As when a clone is used on an older processor than the one that it was installed on."""
+    compile_library(another, f'#define PROBLEM "has no kernels"\n{OURS} {FFI} {DESCRIBED}')
+    monkeypatch.delenv("CSNN_ISA", raising=False)
+    assert_line(library.failure(), "libcsnn.so", "no kernels", "`python -m csnn_jax.engine.build`")
 
 
 @pytest.mark.slow
