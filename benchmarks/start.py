@@ -26,8 +26,8 @@ from csnn_jax import machine
 COMPILER = """#!/bin/bash
 TIMEFORMAT='%U %S'
 begin=$(date +%s.%N)
-exec 3>&2
-used=$({ time c++ "$@" 2>&3; } 2>&1 >&3)
+exec 3>&2 4>&1
+used=$({ time c++ "$@" 2>&3; } 2>&1 >&4)
 code=$?
 echo "$begin $(date +%s.%N) $used" >> "$COMPILED"
 exit $code
@@ -113,7 +113,7 @@ def compiled(notes: Path) -> dict[str, float]:
     """From the compiler's notes: seconds from its first start to its last end, and the processor's."""
     rows = [[float(number) for number in line.split()] for line in notes.read_text().splitlines()]
     begins, ends, user, system = zip(*rows, strict=True)
-    return {"s": max(ends) - min(begins), "processor_s": sum(user) + sum(system), "compilations": len(rows)}
+    return {"s": max(ends) - min(begins), "processor_s": sum(user) + sum(system), "compiler_calls": len(rows)}
 
 
 def started(clone: Path, work: Path, environment: dict[str, str]) -> dict[str, Any]:
@@ -128,8 +128,11 @@ def started(clone: Path, work: Path, environment: dict[str, str]) -> dict[str, A
     for _, took, end in sorted(noted["compiled"], key=lambda step: step[2] - step[1]):
         seconds += max(0.0, end - max(until, end - took))
         until = max(until, end)
-    longest = sorted(noted["compiled"], key=lambda step: -step[1])[:6]
-    compilation = {"s": seconds, "longest": {name: took for name, took, _ in longest}}
+    steps: dict[str, float] = {}
+    for name, took, _ in noted["compiled"]:
+        steps[name] = steps.get(name, 0) + took
+    longest = dict(sorted(steps.items(), key=lambda step: -step[1])[:6])
+    compilation = {"s": seconds, "longest": longest}
     return {"imports": noted["imports"], "compilation": compilation, "processor_s": noted["rest_processor_s"]}
 
 
