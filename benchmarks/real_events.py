@@ -59,6 +59,8 @@ def laid_out(nmnist: Path, folder: Path) -> tuple[str, str]:
 def trained(flags: list[str], name: str, seed: int, keep: Path | None, real: str) -> dict[str, Any]:
     """The result of `recipes.measured`, with the accuracy on the other real recordings as `real`."""
     about = {"recipe": "events", "dataset": name, "job": name, "bits": "full", "seed": seed}
+    if name == "saccades":
+        about["updates"] = recipes.first_updates(SIMULATED)
     result = recipes.measured(flags, rounded=keep is not None, keep=keep, **about)
     if keep is None:
         return result | {"real": result["accuracy"]}

@@ -18,6 +18,7 @@ import bits_tables
 import learning_tables
 import microcontroller
 import peers_tables
+import recipes as trainings
 import speed_tables
 from matplotlib.figure import Figure
 
@@ -29,7 +30,6 @@ from csnn_jax.flags import job_words
 from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
-RESULTS, REAL = ROOT / "results/recipes", ROOT / "results/real_events"
 NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller", "coming-from-snntorch", "python")
 PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
 PICTURE, BITS, PEERS = (ROOT / f"docs/{name}.png" for name in ("results", "bits", "peers"))
@@ -43,6 +43,7 @@ TRAINED_ON = {
 }
 """The runs of real_events.py."""
 LOOKS = {
+    "default": (ORANGE, "o"),
     "original": (BLUE, "o"),
     "fast": (ORANGE, "s"),
     "accurate": (SKY, "D"),
@@ -90,9 +91,9 @@ Runs = dict[tuple[str, str], list[dict[str, Any]]]
 
 
 def read() -> Runs:
-    runs = [json.loads(path.read_text()) for path in (*RESULTS.glob("*-*-*.json"), *REAL.glob("saccades-*.json"))]
+    runs = trainings.recorded()
     found: Runs = {}
-    for recipe in RECIPES:
+    for recipe in trainings.JOBS:
         for dataset in DATASETS:
             mine = [run for run in runs if (run["recipe"], run["dataset"]) == (recipe, dataset)]
             if mine:
@@ -113,25 +114,29 @@ def filled(path: Path, found: Runs) -> str:
 
 
 def recipes(found: Runs) -> str:
-    rows = []
+    """A row for each recipe and data set, marked if the current version wouldn't repeat its runs."""
+    rows, updates = [], json.loads(trainings.UPDATES.read_text())
     for (recipe, dataset), runs in found.items():
         operations = f"{statistics.mean(run['synaptic_operations'] for run in runs) / 1e6:.2f}"
         size = str(runs[0]["time_steps"]), str(runs[0]["epochs"]), operations
-        rows.append((f"`{recipe}`", DATASETS[dataset], *summed(runs), *size))
-    return table(("recipe", "data set", *SUMMED, "steps", "epochs", "million operations per image"), rows)
+        commits = ", ".join(dict.fromkeys(run["commit"][:7] for run in runs))
+        mark = "" if all(run.get("updates") == updates[trainings.key(run)] for run in runs) else "†"
+        name = f"`{recipe}`" if recipe in RECIPES else "none"
+        rows.append((name, DATASETS[dataset], *summed(runs), *size, f"{commits}{mark}"))
+    return table(("recipe", "data set", *SUMMED, "steps", "epochs", "million operations per image", "commit"), rows)
 
 
-SHARED = ("--surrogate atan", "--init calibrated", "--schedule cosine", "--ema 0.999")
+SHARED = ("--surrogate atan", "--init calibrated", "--ema 0.999")
 """Flags of all recipes but `original`."""
 
 
 def flags(found: Runs) -> str:
     """The flags of each recipe, except those that all but the first share, which the page names."""
-    asked = {recipe: " ".join(job_words(RECIPES[recipe])) for recipe in dict.fromkeys(recipe for recipe, _ in found)}
+    asked = {recipe: " ".join(job_words(RECIPES[recipe])) for recipe in RECIPES}
     for flag in SHARED:
         assert all(flag in ask for recipe, ask in asked.items() if recipe != "original")
         asked = {recipe: ask.replace(flag, "").replace("  ", " ").strip() for recipe, ask in asked.items()}
-    rows = [(f"`{recipe}`", f"`{ask}`" if ask else "the default job, without flags") for recipe, ask in asked.items()]
+    rows = [(f"`{recipe}`", f"`{ask}`") for recipe, ask in asked.items()]
     return table(("recipe", "flags"), rows)
 
 
@@ -148,7 +153,7 @@ def published(found: Runs) -> str:
 def real_events(found: Runs) -> str:
     """The accuracy on real recordings that none of the networks was trained on, by seed."""
     del found
-    runs = [json.loads(path.read_text()) for path in sorted(REAL.glob("*.json"))]
+    runs = [json.loads(path.read_text()) for path in sorted(trainings.REAL.glob("*.json"))]
     rows = []
     for name, trained_on in TRAINED_ON.items():
         mine = sorted((run for run in runs if run["job"] == name), key=lambda run: run["seed"])

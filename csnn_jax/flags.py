@@ -15,7 +15,7 @@ from csnn_jax.neurons import NEURONS
 from csnn_jax.options import Option, Options, Rule, option, options_of, show, words_of
 from csnn_jax.options.kinds import SWITCH, choice, several, text
 from csnn_jax.options.parser import given_options
-from csnn_jax.recipes import RECIPES
+from csnn_jax.recipes import RECIPES, recipe
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
 
@@ -54,15 +54,16 @@ class TrainFlags(Flags):
 
     config: Config = field(default_factory=Config)
     # fmt: off
-    recipe: str = option("original", choice(RECIPES), """
-        A complete job, described in docs/results.md; explicit flags override it. original is the job without flags.""")
+    recipe: str | None = option(None, choice(RECIPES), """
+        A complete job, described in docs/results.md; explicit flags override it. original has the settings of
+        snnTorch's tutorial. Default: none.""")
     out: str | None = option(None, text("a path", metavar="DIR"), """
         Run directory to create; default: runs/<date-time>.""")
     overwrite: bool = option(False, SWITCH, "Replace the run in --out.")
     resume: bool = option(False, SWITCH, """
         Continue the interrupted run in --out with its own flags. Only --checkpoint-every, --keep-checkpoints, --cache,
-        --figures and --tensorboard can change, and, except with --schedule cosine or --weight-bits below 5, --epochs
-        and --max-iters. A folder in --cache has to be given again.""")
+        --figures and --tensorboard can change, and, with --schedule constant and --weight-bits above 4, --epochs and
+        --max-iters. A folder in --cache has to be given again.""")
     figures: Figures = option("png", choice(Figures), "pdf: also write the figures as PDF, for papers.")
     seeds: tuple[int, ...] | None = option(None, several(SEED, least=1, distinct=True), """
         Train with each of these seeds in turn, each in its own run directory inside --out, and summarize the results;
@@ -195,7 +196,7 @@ def parse_train(
             started = f"{flags.out} was started with --cache {show(base.data.cache)}"
             raise UserError(f"--resume: expected --cache, because {started}")
     else:
-        base, source = RECIPES[flags.recipe], given.get("init_from")
+        base, source = recipe(flags.recipe), given.get("init_from")
         if source is not None:
             model = replace(origin(source), num_classes=ModelConfig.num_classes)  # set from the data set
             base = replace(base, model=model, train=replace(base.train, init="auto"))
@@ -205,10 +206,10 @@ def parse_train(
             words = shlex.join(words_of(name, given[name]))
             raise UserError(f"{words}: expected no --network, whose nodes determine it{where}")
     config = with_options(_fitted(base, given), values)
-    recipe = RECIPES[flags.recipe]
-    for_mnist = "recipe" in given and recipe.data.dataset == DataConfig.dataset  # the others accept any sensor's size
-    if for_mnist and config.model.input_shape != recipe.model.input_shape:
-        sizes = ("x".join(map(str, shape)) for shape in (recipe.model.input_shape, config.model.input_shape))
+    size, own = config.model.input_shape, recipe(flags.recipe)
+    for_mnist = "recipe" in given and own.data.dataset == DataConfig.dataset  # the others accept any sensor's size
+    if for_mnist and size != own.model.input_shape:
+        sizes = ("x".join(map(str, shape)) for shape in (own.model.input_shape, size))
         raise UserError(f"--recipe {flags.recipe}: is for {', not '.join(sizes)} images; expected no --recipe")
     if given.get("readout") not in (None, config.model.readout):
         raise UserError("--readout spikes: expected membrane with --output integrator, whose neurons never spike")

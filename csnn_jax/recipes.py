@@ -6,11 +6,13 @@ from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 
 _NET = ModelConfig(time_steps=5, surrogate="atan")
 _DATA = DataConfig(augment=(2.0, 10.0, 0.1))
-_TRAIN = TrainConfig(lr=0.005, schedule="cosine", init="calibrated", ema=0.999, eval_every=0, checkpoint_every=468)
+_TRAIN = TrainConfig(lr=0.005, init="calibrated", ema=0.999, eval_every=0, checkpoint_every=468)
 
 RECIPES: dict[str, Config] = {
-    # The default job, in the style of snnTorch: 100 steps, one epoch, Adam at a constant learning rate.
-    "original": Config(),
+    # snnTorch's tutorial: 100 steps, one epoch, Adam at a constant learning rate.
+    "original": Config(
+        ModelConfig(surrogate="fast_sigmoid"), train=TrainConfig(lr=0.01, schedule="constant", init="torch")
+    ),
     # MNIST in less than twice the default job's time: five time steps, augmented images, averaged weights.
     "fast": Config(_NET, _DATA, replace(_TRAIN, epochs=14, eval_every=468, checkpoint_every=0)),
     # The default stack's highest accuracy in under an hour, with a loss on spike counts.
@@ -24,3 +26,8 @@ RECIPES: dict[str, Config] = {
     # Event-camera recordings: simulated ones, or real ones with `--dataset nmnist:DIR` or `events:DIR`.
     "events": Config(replace(_NET, time_steps=10), DataConfig(dataset="saccades"), replace(_TRAIN, epochs=5)),
 }
+
+
+def recipe(name: str | None) -> Config:
+    """A recipe's job; None: the default job."""
+    return Config() if name is None else RECIPES[name]

@@ -20,7 +20,7 @@ from csnn_jax.options.kinds import SWITCH, choice, count, either, number, severa
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
 Optimizer = Literal["adam", "adamw", "sgd"]
-Schedule = Literal["auto", "constant", "cosine"]
+Schedule = Literal["constant", "cosine"]
 Loss = Literal["ce_rate", "ce_membrane", "mse_count"]
 Frames = Literal["time", "count"]
 Engine = Literal["auto", "scan", "event"]
@@ -130,10 +130,8 @@ class TrainConfig(Options):
     optimizer: Optimizer = _optimization("adam", choice(Optimizer), """
         Optimizer, with torch's formulas and constants.""")
     momentum: float = _optimization(0.0, number(0, below=1), "Momentum of sgd, from 0 to below 1.")
-    schedule: Schedule = _optimization("auto", choice(Schedule), """
-        Learning rate after the warmup: constant, cosine (from --lr down to 0 at the end of the job), or auto (cosine
-        for networks without convolutions and for neurons with a different beta, without a reset or with learned
-        parameters, otherwise constant).""")
+    schedule: Schedule = _optimization("cosine", choice(Schedule), """
+        Learning rate after the warmup: constant, or cosine (from --lr down to 0 at the end of the job).""")
     warmup: int = _optimization(0, count(0), """
         Iterations at the start over which the learning rate rises linearly to --lr.""")
     weight_decay: float | None = _optimization(None, number(0), """
@@ -298,13 +296,6 @@ def init_of(config: Config) -> Init:
     return "torch" if is_original(config.model) else "calibrated"
 
 
-def schedule_of(config: Config) -> Schedule:
-    """The schedule that a job uses."""
-    if config.train.schedule != "auto":
-        return config.train.schedule
-    return "cosine" if is_delicate(config.model) or not config.model.conv_channels else "constant"
-
-
 def membranes(config: Config) -> int:
     """Bytes of the neuron states of all layers over the window, for one image."""
     neurons = sum(len(node.operation.kind.states) * node.size for node in config.model.graph.neurons)
@@ -323,13 +314,12 @@ def microbatch_of(config: Config) -> int | Literal["off"]:
 
 
 def decided(config: Config) -> Config:
-    """The job with every `auto` resolved: surrogate, slope, initial weights, learning rate, schedule, micro-batches."""
+    """The job with every `auto` resolved: surrogate, slope, initial weights, learning rate, micro-batches."""
     model = replace(config.model, surrogate=surrogate_of(config.model), slope=slope_of(config.model))
     train = replace(
         config.train,
         init=init_of(config),
         lr=lr_of(config),
-        schedule=schedule_of(config),
         microbatch=microbatch_of(config),
     )
     return replace(config, model=model, train=train)
@@ -348,7 +338,6 @@ def auto_summary(before: Config, after: Config) -> str | None:
         "--slope": (before.model.slope != after.model.slope, f"{after.model.slope or 0:g}"),
         "--init": (before.train.init != after.train.init, after.train.init),
         "--lr": (before.train.lr is None, f"{after.train.lr:g}"),
-        "--schedule": (before.train.schedule == "auto" and after.train.schedule == "cosine", "cosine"),
     }
     flags = [f"{flag} {value}" for flag, (was_auto, value) in chosen.items() if was_auto]
     return ", ".join(flags) or None

@@ -16,7 +16,7 @@ from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 AUTO = {
     "model": ("num_classes", "time_steps", "scale", "surrogate", "slope"),
-    "train": ("init", "lr", "schedule", "microbatch"),
+    "train": ("init", "lr", "microbatch"),
 }
 """What the data set or the stack determines if no flag does, in this order."""
 

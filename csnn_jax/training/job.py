@@ -217,7 +217,8 @@ def _introduction(job: Job, run: RunDir, start: int) -> Iterator[str]:
         yield f"Run directory: {run.path}, resumed after {start} iteration{'s' * (start != 1)}"
         return
     yield f"Run directory: {run.path}"
-    if asked := job_words(RECIPES[job.flags.recipe], used=job.asked):
+    if job.flags.recipe:
+        asked = job_words(RECIPES[job.flags.recipe], used=job.asked)
         yield f"Recipe: {job.flags.recipe}, {' '.join(asked)}"
     yield from chosen(job)
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from reference.targets import Fields, Question, fitted, job, refusal
 
-from csnn_jax.config import Config
 from csnn_jax.config.nodes import NodeConfig, Nodes
 from csnn_jax.data.datasets import READERS, reader_of
 from csnn_jax.devices.flags import JaxFlags
@@ -117,8 +116,7 @@ def _is_possible(changes: Fields, command: type[TrainFlags]) -> bool:
 
 def jobs() -> list[Option]:
     """The default job, and the recipes without other flags."""
-    others = [name for name, config in RECIPES.items() if config != Config()]
-    recipes = (Option("--recipe", f"`{name}`", Question({"recipe": name}, whole=True)) for name in others)
+    recipes = (Option("--recipe", f"`{name}`", Question({"recipe": name}, whole=True)) for name in RECIPES)
     return [Option("no flags", "", Question({}, whole=True)), *recipes]
 
 

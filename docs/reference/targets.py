@@ -20,7 +20,7 @@ from csnn_jax.flags import TrainFlags, job_options, parse_train, with_options
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
 from csnn_jax.options import options_of, words_of
-from csnn_jax.recipes import RECIPES
+from csnn_jax.recipes import recipe
 from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch import trainer as torch_trainer
@@ -85,15 +85,15 @@ def job(changes: Fields, kind: type[TrainFlags] = JaxFlags) -> TrainFlags:
     Raises:
         UserError: the fields can't be combined, or the command has no such flag.
     """
-    recipe = changes.get("recipe", "original")
+    name = changes.get("recipe")
     described = IN_NODES if "network" in changes else ()
     small = {name: value for name, value in _SMALL.items() if name not in described}
-    values = {**_SUBSET, **(small if recipe == "original" else {}), **changes}
+    values = {**_SUBSET, **(small if name is None else {}), **changes}
     own = {one.name for one in options_of(kind)}
     for name in changes.keys() - own - {one.name for one in job_options()}:
         parse_train(kind, "csnn-torch-train", "", words_of(name, changes[name])[:1])
     flags = kind(given=frozenset(changes), **{name: values[name] for name in own & values.keys()})
-    return replace(flags, config=with_options(RECIPES[recipe], values))
+    return replace(flags, config=with_options(recipe(name), values))
 
 
 @functools.cache

@@ -59,7 +59,8 @@ def frames(folder: Path) -> Path:
 
 def started(words: str) -> Job:
     """A job with these flags, ready to train on the event engine."""
-    words = f"{words} --engine event --max-iters {ITERATIONS}"
+    schedule = "" if "--schedule" in words else "--schedule constant"
+    words = f"{words} {schedule} --engine event --max-iters {ITERATIONS}"
     flags = parse_train(JaxFlags, "csnn-train", "", words.split())
     return prepare(flags, partial(Trainer, devices=flags.devices))
 

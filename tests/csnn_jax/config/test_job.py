@@ -205,13 +205,13 @@ SAME = {"threshold": 0.5, "time_steps": 3, "num_classes": 5, "beta": (0.5,) * 4}
 
 def chosen(model: ModelConfig, **train) -> tuple:
     found = decided(Config(model, train=TrainConfig(**train)))
-    return found.model.surrogate, found.train.init, found.train.lr, found.train.schedule
+    return found.model.surrogate, found.train.init, found.train.lr
 
 
 @pytest.mark.parametrize("changes", [{}, SAME, *({k: v} for k, v in SAME.items())], ids=str)
 def test_the_original_network_keeps_its_recipe(changes):
     config = Config(ModelConfig(**changes), train=TrainConfig(seed=3, batch_size=7, epochs=9))
-    assert chosen(ModelConfig(**changes)) == ("fast_sigmoid", "torch", 1e-2, "constant")
+    assert chosen(ModelConfig(**changes)) == ("fast_sigmoid", "torch", 1e-2)
     assert auto_summary(config, decided(config)) == "--surrogate fast_sigmoid, --init torch, --lr 0.01"
 
 
@@ -227,32 +227,27 @@ def test_fine_tuning_takes_a_tenth_of_the_learning_rate(model, lr):
 @pytest.mark.parametrize("changes", OTHER_STACKS, ids=str)
 def test_another_stack_gets_weights_that_fire(changes):
     config = Config(ModelConfig(**changes, threshold=0.5, time_steps=3))
-    assert chosen(config.model) == ("atan", "calibrated", 5e-3, "constant")
+    assert chosen(config.model) == ("atan", "calibrated", 5e-3)
     assert auto_summary(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.005"
 
 
 @pytest.mark.parametrize("changes", OTHER_NEURONS, ids=str)
-def test_other_neurons_get_a_falling_learning_rate_too(changes):
+def test_other_neurons_get_a_lower_learning_rate(changes):
     config = Config(ModelConfig(**changes))
-    assert chosen(config.model) == ("atan", "calibrated", 2.5e-3, "cosine")
+    assert chosen(config.model) == ("atan", "calibrated", 2.5e-3)
     wide = config.model.reset == "none"
     assert decided(config).model.slope == (1.0 if wide else None)
-    rest = f"{'--slope 1, ' if wide else ''}--init calibrated, --lr 0.0025, --schedule cosine"
+    rest = f"{'--slope 1, ' if wide else ''}--init calibrated, --lr 0.0025"
     assert auto_summary(config, decided(config)) == f"--surrogate atan, {rest}"
-    assert chosen(config.model, schedule="constant")[-1] == "constant"
-
-
-def test_without_convolutions_the_learning_rate_falls():
-    assert chosen(ModelConfig(conv_channels=())) == ("atan", "calibrated", 5e-3, "cosine")
 
 
 def test_explicit_values_are_kept_and_the_rest_is_chosen():
     for changes in ({"slope": 3.0}, {"surrogate": "atan"}):
         assert decided(Config(ModelConfig(reset="none", **changes))).model.slope == changes.get("slope")
     model = ModelConfig(pool="avg", surrogate="sigmoid", slope=3.0)
-    assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1, "constant")
-    assert chosen(ModelConfig(surrogate="atan"), init="fluctuation") == ("atan", "fluctuation", 1e-2, "constant")
-    config = Config(model, train=TrainConfig(lr=0.1, init="torch", microbatch=32, schedule="cosine"))
+    assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1)
+    assert chosen(ModelConfig(surrogate="atan"), init="fluctuation") == ("atan", "fluctuation", 1e-2)
+    config = Config(model, train=TrainConfig(lr=0.1, init="torch", microbatch=32))
     assert decided(config) == config and auto_summary(config, decided(config)) is None
     assert (surrogate_of(model), lr_of(config)) == ("sigmoid", 0.1)
 

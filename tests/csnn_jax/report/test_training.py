@@ -33,7 +33,7 @@ def figures(found: str) -> list[dict]:
 
 
 def test_curves_match_the_records(tmp_path):
-    accuracy, loss, rate, density = figures(text(made(tmp_path / "run", 60, lr=0.01)))
+    accuracy, loss, rate, density = figures(text(made(tmp_path / "run", 60, lr=0.01, schedule="constant")))
     points, star = accuracy["data"]
     assert points["x"] == [0, 10, 20, 30, 40, 50] and points["text"][:2] == ["10.00%", "11.00%"]
     assert (star["x"], star["text"], star["marker"]["symbol"]) == ([60], ["50.00%"], "star")
@@ -46,7 +46,7 @@ def test_curves_match_the_records(tmp_path):
 
 
 def test_an_unfinished_run_is_reported(tmp_path):
-    run = rundir.create(str(tmp_path / "run"), Config(SMALL))
+    run = rundir.create(str(tmp_path / "run"), Config(SMALL, train=TrainConfig(schedule="constant")))
     run.record("train", iter=1, loss=float("inf"), images_per_s=1.0, density={"lif1": float("nan")}, gradient={})
     run.record("health", iter=1, what="exploding", state="began", since=1, layers=["fc1"], text="gradients <explode>")
     found = text(subject.read(str(tmp_path / "run"), 0, None))
@@ -65,7 +65,7 @@ def test_only_runs_that_differ_just_in_their_seed_get_a_mean(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings, first, last", [({"warmup": 20}, 0.0005, 0.01), ({"schedule": "cosine"}, 0.01, 3e-5)]
+    "settings, first, last", [({"warmup": 20, "schedule": "constant"}, 0.0005, 0.01), ({}, 0.01, 3e-5)]
 )
 def test_the_learning_rate_follows_the_schedule(tmp_path, settings, first, last):
     rate = figures(text(made(tmp_path / "run", 30, lr=0.01, **settings)))[2]["data"][0]

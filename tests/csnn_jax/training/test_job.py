@@ -31,7 +31,8 @@ TEN = replace(DIGITS, train=data.Split(DIGITS.train.images[:1280], DIGITS.train.
 
 
 def job_config(**changes) -> Config:
-    return Config(data.fit_model(ModelConfig(), TEN), train=TrainConfig(**{"lr": 0.01} | changes))
+    settings = {"lr": 0.01, "schedule": "constant"} | changes
+    return Config(data.fit_model(ModelConfig(), TEN), train=TrainConfig(**settings))
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def files(run) -> dict[str, bytes]:
 
 def test_a_run_can_be_extended(interrupted):
     assert resume(interrupted, 5, epochs=2, max_iters=7) == 5
-    assert interrupted.config().train == TrainConfig(epochs=2, max_iters=7, lr=0.01)
+    assert interrupted.config().train == job_config(epochs=2, max_iters=7).train
     assert interrupted.records() == [{"kind": "train", "iter": 5, "loss": 1.0}]
 
 

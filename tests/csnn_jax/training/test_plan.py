@@ -40,18 +40,19 @@ def rates(total=10, **changes):
     return plan.learning_rates(TrainConfig(lr=0.3, **changes), total)
 
 
-def test_without_a_schedule_every_rate_is_the_learning_rate():
-    assert rates().tolist() == [0.3] * 10 and rates().dtype == np.float64
+def test_a_constant_schedule_has_the_learning_rate_everywhere():
+    found = rates(schedule="constant")
+    assert found.tolist() == [0.3] * 10 and found.dtype == np.float64
 
 
 def test_a_warm_up_rises_in_equal_steps_to_the_learning_rate():
-    np.testing.assert_allclose(rates(6, warmup=4), [0.075, 0.15, 0.225, 0.3, 0.3, 0.3], rtol=1e-15)
-    assert rates(4, warmup=4)[-1] == rates(4, warmup=4, schedule="cosine")[-1] == 0.3
+    np.testing.assert_allclose(rates(6, warmup=4, schedule="constant"), [0.075, 0.15, 0.225, 0.3, 0.3, 0.3], rtol=1e-15)
+    assert rates(4, warmup=4, schedule="constant")[-1] == rates(4, warmup=4)[-1] == 0.3
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 3, 9])
 def test_after_the_warm_up_half_a_cosine_falls_to_0(warmup):
-    found = rates(10, warmup=warmup, schedule="cosine")
+    found = rates(10, warmup=warmup)
     left = 10 - warmup
     for i in range(left):
         assert found[warmup + i] == pytest.approx(0.3 * (1 + math.cos(math.pi * i / left)) / 2, rel=1e-14)
