@@ -88,6 +88,13 @@ def test_all_frameworks_find_the_same_grid_and_rounding_is_idempotent(name, kind
         assert (abs(once[0] - kernel) <= largest * 2.0 ** (1 - grid.bits)).all()
 
 
+@pytest.mark.parametrize("grid", [grid for grid in GRIDS.values() if grid.chosen], ids=str)
+def test_the_largest_of_two_exponents_with_equal_errors_is_chosen(grid):
+    """A step of 2^-bits misses the second weight by half a step; half that step misses the first weight as much."""
+    kernel = np.array([[0.5], [2.0 ** (-1 - grid.bits)]], np.float32)
+    assert grid.choose(kernel, np.zeros(1, np.float32)) == [0]
+
+
 @pytest.mark.parametrize("powers", [(-30, 20), (-50, -40), (60, 90)], ids=str)
 @pytest.mark.parametrize("grid", [grid for grid in GRIDS.values() if grid.chosen], ids=str)
 def test_exponents_minimize_the_squared_error(grid, powers):

@@ -87,6 +87,12 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
     assert not interrupted.finished
 
 
+def test_the_log_begins_with_the_numbers_of_images():
+    held_out = replace(TEN, validation=data.Split(DIGITS.train.images[1280:1285], DIGITS.train.labels[1280:1285]))
+    line = next(job.introduced(job_of(job_config(), held_out, Counter())))
+    assert all(words in line for words in ("1280 training, 5 held out", "10000 test images", "10 classes"))
+
+
 def test_a_run_continues_from_the_checkpoint_before_a_damaged_one(interrupted, capsys):
     checkpoints.write(interrupted.checkpoints, 3, Counter(3).snapshot(), b"")
     checkpoints.write(interrupted.checkpoints, 5, Counter(5).snapshot(), b"")
