@@ -49,7 +49,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Every layer fires. The training output is in the file `printed` next to it.
     """
-    job = (*SMALL, "--max-iters", 60, "--eval-every", 60)
+    job = (*SMALL, "--schedule", "constant", "--max-iters", 60, "--eval-every", 60)
     return once(tmp_path_factory, "small", lambda folder: _train(folder, *job)) / "run"
 
 
@@ -57,8 +57,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Like `small_run`, but with the stack `bundles.SMALL` and the scan engine in float64."""
     stack = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--pool", "avg", "--reset", "zero")
-    job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 20, "--eval-every", 0, "--seed", 3)
-    return once(tmp_path_factory, "scan", lambda folder: _train(folder, *stack, *job)) / "run"
+    job = ("--engine", "scan", "--dtype", "float64", "--schedule", "constant", "--max-iters", 20, "--eval-every", 0)
+    return once(tmp_path_factory, "scan", lambda folder: _train(folder, *stack, *job, "--seed", 3)) / "run"
 
 
 def _train(folder: Path, *flags: object) -> None:

@@ -26,7 +26,7 @@ from csnn_jax.update.trainer import Trainer
 RECORDED = Path(__file__).parents[1] / "digests.json"
 ITERATIONS = 4
 JOBS = {
-    "default": "--time-steps 10 --batch-size 16 --init calibrated",
+    "default": "--time-steps 10 --batch-size 16 --init calibrated --schedule constant",
     "average": "--conv-channels 8 16 --hidden 48 --time-steps 8 --pool avg --reset zero --beta 0.9 --batch-size 160"
     " --clip-norm 0.1 --loss mse_count",
     "events": "--dataset arrays:{frames} --epochs 2 --batch-size 32 --conv-channels 8 12 --hidden 40 --learn-beta"
@@ -34,11 +34,11 @@ JOBS = {
     "dense": "--conv-channels --hidden 300 200 --time-steps 8 --batch-size 200 --weight-bits 3 --dropout 0.2 --ema 0.9"
     " --augment 2 10 0.1 --optimizer adamw --weight-decay 0.01 --label-smoothing 0.1 --schedule cosine --warmup 2",
     "devices": "--conv-channels 8 --hidden 150 --time-steps 6 --batch-size 96 --microbatch 16 --encoding rate"
-    " --optimizer sgd --momentum 0.9 --lr 0.05 --devices 2",
+    " --optimizer sgd --momentum 0.9 --lr 0.05 --schedule constant --devices 2",
     "clipped": "--conv-channels 8 --hidden 20 --time-steps 4 --batch-size 32 --optimizer sgd --momentum 0.9"
-    " --weight-decay 0.01 --clip-norm 0.1 --lr 0.05",
+    " --weight-decay 0.01 --clip-norm 0.1 --lr 0.05 --schedule constant",
     "rates": "--conv-channels 8 12 --hidden 30 --time-steps 6 --batch-size 48 --rate-target 0.1 --rate-weight 5"
-    " --dropout 0.2",
+    " --dropout 0.2 --schedule constant",
     "recurrent": "--conv-channels 8 --hidden 60 40 --recurrent fc1 fc2:one --time-steps 8 --batch-size 48 --learn-beta"
     " --learn-threshold --reset subtract zero subtract none --dropout 0.2 --rate-target 0.1",
     "residual": "--conv-channels 8 8 12 --residual conv2 conv3 --pool none none max --hidden 20 --time-steps 6"
@@ -59,8 +59,7 @@ def frames(folder: Path) -> Path:
 
 def started(words: str) -> Job:
     """A job with these flags, ready to train on the event engine."""
-    schedule = "" if "--schedule" in words else "--schedule constant"
-    words = f"{words} {schedule} --engine event --max-iters {ITERATIONS}"
+    words = f"{words} --engine event --max-iters {ITERATIONS}"
     flags = parse_train(JaxFlags, "csnn-train", "", words.split())
     return prepare(flags, partial(Trainer, devices=flags.devices))
 

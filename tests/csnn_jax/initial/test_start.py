@@ -184,7 +184,8 @@ def test_both_frameworks_fine_tune_a_run_and_resume_without_it(module, source, a
 
     Both frameworks resume with the same code.
     """
-    flags = ("--init-from", source, "--dataset", dataset, "--batch-size", 32, "--eval-every", 0)
+    steady = ("--schedule", "constant", "--eval-every", 0)  # so the run can be extended
+    flags = ("--init-from", source, "--dataset", dataset, "--batch-size", 32, *steady)
     out = tmp_path / "out"
     first = passed(module, *flags, "--max-iters", 1, "--out", out)
     assert "\nChosen for this network: --surrogate atan, --lr 0.0005\n" in first

@@ -29,8 +29,8 @@ pytestmark = pytest.mark.parametrize("kind", [Trainer, TorchTrainer])
 
 
 def job(**changes) -> Config:
-    train = {"batch_size": 5, "epochs": 2, "lr": 0.05, "init": "calibrated", "eval_every": 0} | changes
-    return decided(Config(MODEL, DataConfig(validation=4), TrainConfig(**train)))
+    train = {"batch_size": 5, "epochs": 2, "lr": 0.05, "init": "calibrated", "schedule": "constant", "eval_every": 0}
+    return decided(Config(MODEL, DataConfig(validation=4), TrainConfig(**train | changes)))
 
 
 def drawn() -> data.Dataset:
