@@ -33,6 +33,7 @@ README = read("README.md")
 SHORT = "--max-iters 2 --eval-every 0 --time-steps 4"
 TINY = f"{SHORT} --conv-channels 4 --hidden 16"
 SHORTER = (
+    ("--resume --seeds", ""),
     ("--resume", "--max-iters 4"),
     ("arrays:halves", "--max-iters 2 --eval-every 0 --hidden 16"),
     ("--init-from", f"{SHORT} --eval-images 256"),
