@@ -121,7 +121,7 @@ def recipes(found: Runs) -> str:
         size = str(runs[0]["time_steps"]), str(runs[0]["epochs"]), operations
         commits = ", ".join(dict.fromkeys(run["commit"][:7] for run in runs))
         mark = "" if all(run.get("updates") == updates[trainings.key(run)] for run in runs) else "†"
-        name = f"`{recipe}`" if recipe in RECIPES else "none"
+        name = f"`{recipe}`" if recipe in RECIPES else "the default"
         rows.append((name, DATASETS[dataset], *summed(runs), *size, f"{commits}{mark}"))
     return table(("recipe", "data set", *SUMMED, "steps", "epochs", "million operations per image", "commit"), rows)
 
