@@ -254,7 +254,7 @@ class _Stack:
         pool = next((kind for kind in (pools if isinstance(pools, tuple) else (pools,)) if kind != "none"), "max")
         width = count if count <= 3 else 1
         each = [choices for choices in (("same", "valid"), (1, 2), (pool, "none")) for _ in range(width)]
-        fitting: list[tuple[int, str]] = []
+        fitting: list[tuple[tuple[int, int], str]] = []
         for values in itertools.product(*each):
             flags = {name: values[i * width : (i + 1) * width] for i, name in enumerate(("padding", "stride", "pool"))}
             plain = {name: value[0] if len(set(value)) == 1 else value for name, value in flags.items()}
@@ -262,5 +262,5 @@ class _Stack:
             new = {name: value for name, value in plain.items() if usual[name] != value}
             if new and self._fits(**new):
                 words = " ".join(f"--{name} {show(value)}" for name, value in new.items())
-                fitting.append((10 * len(new) + sum(isinstance(value, tuple) for value in new.values()), words))
-        return sorted(words for score, words in fitting if score == min(fitting)[0])
+                fitting.append(((len(new), sum(isinstance(value, tuple) for value in new.values())), words))
+        return sorted(words for complexity, words in fitting if complexity == min(fitting)[0])
