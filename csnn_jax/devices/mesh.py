@@ -107,8 +107,11 @@ class Devices:
 
 
 def alone(tree: Any) -> Any:
-    """This process's first copy of arrays that are on every device."""
-    return jax.tree.map(lambda array: array.addressable_data(0), tree)
+    """This process's first copy of arrays that are on every device.
+
+    Those of a single device remain as they are, because functions would be compiled again for another sharding.
+    """
+    return jax.tree.map(lambda array: array if array.sharding.num_devices == 1 else array.addressable_data(0), tree)
 
 
 def chosen(count: int | str) -> Devices:

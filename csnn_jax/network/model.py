@@ -30,6 +30,7 @@ class Weights(nnx.Module):
     Args:
         node: its node.
         key: draws them.
+        most: the number of values of the network's largest kernel.
         dtype: their floating-point type.
 
     Attributes:
@@ -38,12 +39,16 @@ class Weights(nnx.Module):
         exponents: of the neurons' grids, integers [out], if `Grid.choose` sets them; otherwise None.
     """
 
-    def __init__(self, node: WeightedNode, key: Array, dtype: DTypeLike):
+    def __init__(self, node: WeightedNode, key: Array, most: int, dtype: DTypeLike):
         self.node, shape = node, node.kernel_shape
-        bound = 1 / math.sqrt(math.prod(shape[:-1]))
+        bound = jnp.asarray(1 / math.sqrt(math.prod(shape[:-1])), dtype)
         for_kernel, for_bias = jax.random.split(key)
-        self.kernel = nnx.Param(_uniform(for_kernel, shape, bound, dtype))
-        self.bias = nnx.data(nnx.Param(_uniform(for_bias, shape[-1:], bound, dtype)) if node.bias else None)
+
+        def draw(key: Array, shape: tuple[int, ...]) -> nnx.Param:
+            return nnx.Param(_uniform(key, bound, most, dtype)[: math.prod(shape)].reshape(shape))
+
+        self.kernel = draw(for_kernel, shape)
+        self.bias = nnx.data(draw(for_bias, shape[-1:]) if node.bias else None)
         self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if node.grid.chosen else None)
 
     @property
@@ -116,10 +121,14 @@ class NeuronParameters(nnx.Module):
         return {name: used(name, value) for name, value in self.values.items()}
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3), inline=True)
-def _uniform(key: Array, shape: tuple[int, ...], bound: float, dtype: DTypeLike) -> Array:
-    """Draws from +-bound. Outside `jax.jit`, it's one program instead of one for each operation."""
-    return bound * (2 * jax.random.uniform(key, shape, dtype) - 1)  # minval would be added to a product
+@partial(jax.jit, static_argnums=(2, 3), inline=True)
+def _uniform(key: Array, bound: Array, most: int, dtype: DTypeLike) -> Array:
+    """Draws `most` values from +-bound.
+
+    A value depends on the key and its place only, so all parameters can be drawn with the length of the largest, by one
+    program, which takes less time than compiling a program for each.
+    """
+    return bound * (2 * jax.random.uniform(key, (most,), dtype) - 1)  # minval would be added to a product
 
 
 @partial(jax.jit, static_argnums=0, inline=True)
@@ -179,13 +188,14 @@ class CSNN(nnx.Module):
             raise ValueError(f"derivative is {derivative!r}, expected {named}")
         derivative = derivative or derivative_of(config)
         self.config, self.on_grids = config, False
+        most = max(math.prod(node.kernel_shape) for node in config.graph.weighted)
         made: list[Weights | NeuronParameters] = []
         for node in config.graph:
             if isinstance(node, NeuronNode):
                 made.append(NeuronParameters(node, derivative, dtype))
             elif isinstance(node, WeightedNode):
                 drawn = jax.random.fold_in(key, config.graph.weighted.index(node))
-                made.append(Weights(node, drawn, dtype))
+                made.append(Weights(node, drawn, most, dtype))
         self.nodes = nnx.List(made)
 
     @property
