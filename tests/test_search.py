@@ -26,16 +26,21 @@ def start(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
 
 
+def storage(folder: Path) -> str:
+    return f"sqlite:///{folder}/search.db"
+
+
 def trials(folder: Path) -> list[FrozenTrial]:
-    """The trials in a search's file, or [] before it exists."""
+    """The trials in a search's file, or [] before it has the study."""
     try:
-        return optuna.load_study(study_name="mnist", storage=f"sqlite:///{folder}/search.db").trials
-    except Exception:  # without tables or study, any of several errors
+        return optuna.load_study(study_name="mnist", storage=storage(folder)).trials
+    except KeyError:
         return []
 
 
 def stopped_in_the_third(folder: Path) -> list[FrozenTrial]:
     """Kills a search as soon as its third trial has its parameters; returns the trials left behind."""
+    optuna.storages.RDBStorage(storage(folder))  # two processes that make the tables at the same time would fail
     process = start(folder)
     until = time.monotonic() + 300
     while not ((found := trials(folder))[2:] and len(found[2].params) == 2):
