@@ -42,6 +42,8 @@ def main() -> None:
                 path = FOLDER / f"{name}-{seed}.json"
                 if not path.exists():
                     result = trained([*flags, "--seed", str(seed)], name, seed, keep, real[1])
+                    for place, known in ((folder, "REAL"), (str(options.runs), "RUNS")):
+                        result["command"] = result["command"].replace(place, known)
                     path.write_text(json.dumps(result, indent=1) + "\n")
                     print(f"{path}: {result['real']:.2%}", flush=True)
 
@@ -57,15 +59,17 @@ def laid_out(nmnist: Path, folder: Path) -> tuple[str, str]:
 
 
 def trained(flags: list[str], name: str, seed: int, keep: Path | None, real: str) -> dict[str, Any]:
-    """The result of `recipes.measured`, with the accuracy on the other real recordings as `real`."""
+    """The result of `recipes.measured`, and on the other real recordings the accuracy `real` and `real_density`."""
     about = {"recipe": "events", "dataset": name, "job": name, "bits": "full", "seed": seed}
     if name == "saccades":
         about["updates"] = recipes.first_updates(SIMULATED)
     result = recipes.measured(flags, rounded=keep is not None, keep=keep, **about)
     if keep is None:
-        return result | {"real": result["accuracy"]}
+        return result | {"real": result["accuracy"], "real_density": result["density"]}
     model = csnn_jax.load(str(keep))
-    return result | {"real": model.evaluate(data.load_for(model.config, real).test).accuracy}
+    tested = model.evaluate(data.load_for(model.config, real).test)
+    density = {layer: round(share, 4) for layer, share in tested.densities.items()}
+    return result | {"real": tested.accuracy, "real_density": density}
 
 
 if __name__ == "__main__":
