@@ -17,6 +17,7 @@ NETWORKS = {
     "train_step_fast": "`--recipe fast` and `accurate`",
     "train_step_recurrent": "`--recurrent fc1`",
     "train_step_tutorial6": "tutorial 6",
+    "train_step_events": "`--recipe events`",
     "train_step_saccades": "event frames",
 }
 """The network in each file."""

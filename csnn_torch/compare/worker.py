@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -121,10 +121,16 @@ SIDES: dict[str, Callable[..., Side]] = {
 
 def work(run: str, name: str, dataset_name: str | None = None) -> None:
     """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
+    answers = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # data sets report their progress, some only when they're read
+        for answer in _answers(run, name, dataset_name):
+            print(json.dumps(answer | {"now": time.time()}), file=answers, flush=True)
+
+
+def _answers(run: str, name: str, dataset_name: str | None) -> Iterator[dict[str, Any]]:
     _, config, tensors = rundir.open_run(run)
-    with contextlib.redirect_stdout(sys.stderr):  # data sets report their progress
-        dataset = data.load_for(config, dataset_name)
-        side = SIDES[name](decided(config), dataset, tensors)
+    dataset = data.load_for(config, dataset_name)
+    side = SIDES[name](decided(config), dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
     images = np.arange(min(config.train.batch_size, len(dataset.test.labels)))
     step = 0
@@ -143,7 +149,7 @@ def work(run: str, name: str, dataset_name: str | None = None) -> None:
             answer["whole_process_s"] = sum(os.times()[:4])
         answer["seconds"] = round(time.perf_counter() - began, 6)
         answer["processor_s"] = round(time.process_time() - used, 6)  # of all threads
-        print(json.dumps(answer | {"now": time.time()}), flush=True)
+        yield answer
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -97,10 +98,18 @@ def test_messages_of_a_data_source_are_not_mixed_with_the_answer(tmp_path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), hidden=(), time_steps=3, scale=1.0)
     run = make_run(tmp_path / "run", model, dataset)
-    monkeypatch.setattr("sys.stdin", io.StringIO("report\n"))
+
+    class Reading(worker.Jax):
+        def step(self, iteration, index):
+            print("caching recordings that are read for the first time")
+            super().step(iteration, index)
+
+    monkeypatch.setitem(worker.SIDES, "scan", partial(Reading, "scan"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("step\nreport\n"))
     worker.work(str(run), "scan")
     out, err = capsys.readouterr()
-    assert "JAX" in json.loads(out)["description"] and "caching 10 recordings" in err
+    step, report = map(json.loads, out.splitlines())
+    assert step["seconds"] > 0 and "JAX" in report["description"] and err.count("caching") == 2
 
 
 def test_an_input_that_changes_at_every_step_is_not_computed_once():
