@@ -7,6 +7,7 @@ profiler on real batches; `xla` is everything else: weights' rounding, Adam, che
 """
 
 import collections
+import contextlib
 import glob
 import gzip
 import json
@@ -37,18 +38,18 @@ ROUNDS = 7
 
 
 def main() -> None:
-    _, config, tensors = rundir.open_run(sys.argv[1])
-    process.set_up(config.train.dtype)
-    images = data.load_for(config)
-    training, inference = compiled(config, tensors, images)
-    result = {
-        "command": "python benchmarks/engine_profile.py RUN",
-        "commit": machine.commit(),
-        "dataset": config.data.dataset,
-        **machine.describe(),
-        "inference_batch": profile(*inference),
-        "training_iteration": profile(*training),
-    }
+    with contextlib.redirect_stdout(sys.stderr):  # data sets report their caches
+        _, config, tensors = rundir.open_run(sys.argv[1])
+        process.set_up(config.train.dtype)
+        training, inference = compiled(config, tensors, data.load_for(config))
+        result = {
+            "command": "python benchmarks/engine_profile.py RUN",
+            "commit": machine.commit(),
+            "dataset": config.data.dataset,
+            **machine.describe(),
+            "inference_batch": profile(*inference),
+            "training_iteration": profile(*training),
+        }
     print(json.dumps(result, indent=2))
 
 

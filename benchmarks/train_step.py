@@ -9,7 +9,9 @@ compilation cache, and again with the cache from the first start.
 """
 
 import argparse
+import contextlib
 import json
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -36,12 +38,18 @@ class Options:
 
 def main() -> None:
     options = arguments()
+    with contextlib.redirect_stdout(sys.stderr):  # data sets report their caches
+        result = measured(options)
+    print(json.dumps(result, indent=2))
+
+
+def measured(options: Options) -> dict[str, Any]:
     _, config, _ = rundir.open_run(options.run)
     ours, *baselines = cost.measure(options.run, (options.engine, *BASELINES), TURNS, options.rounds)
     for side in (ours, baselines[0]):
         if side.failed:
             raise SystemExit(f"{side.side}: {side.failed}")
-    measured = [side for side in baselines if not side.failed]
+    others = [side for side in baselines if not side.failed]
     same = np.equal(ours.predictions, baselines[0].predictions)
     result = {
         "command": f"python benchmarks/train_step.py RUN --engine {options.engine} --rounds {options.rounds}",
@@ -58,15 +66,15 @@ def main() -> None:
                 "training": ours.speed(side, "step"),
                 "inference": ours.speed(side, "infer"),
             }
-            for side in measured
+            for side in others
         },
         "csnn_jax": figures(ours),
         **{side.side.replace(" ", "_"): figures(side) for side in baselines},
         "start_to_first_iteration_s": start_up(options.run, options.engine),
     }
     if is_default(config):
-        result["default_job_s_extrapolated"] = {side.side: round(default_job(side)) for side in (ours, *measured)}
-    print(json.dumps(result, indent=2))
+        result["default_job_s_extrapolated"] = {side.side: round(default_job(side)) for side in (ours, *others)}
+    return result
 
 
 def arguments() -> Options:
