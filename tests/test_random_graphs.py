@@ -176,7 +176,7 @@ def problems(seed: int) -> Iterator[str]:
     if stages.lacking(from_tensors(one.config, one.masters), frames=one.x.ndim == 5) is None:
         programs.append(of_event)
     kinds = {(node.operation.reset, node.operation.separate) for node in one.config.graph.neurons}
-    if not kinds & {("clear", False), ("mute", False)}:  # snnTorch lacks them
+    if not kinds & {("clear", False), ("mute", False), ("deduct", False)}:  # snnTorch lacks them
         programs.append(of_loop)
         if not any(separate for _, separate in kinds):
             programs.append(of_companion)

@@ -47,6 +47,9 @@ def steps(currents: list[float], weight: float, **settings: Any) -> dict[str, li
         ({"reset": "zero"}, [0.75, 1.125, 1.25, 2.5]),
         ({"reset": "mute"}, [0.75, 1.125, 0.0, 2.0]),
         ({"reset": "mute", "separate": True}, [0.75, 1.125, 0.0, 2.0]),
+        ({"reset": "deduct"}, [0.75, 1.125, 1.3125, 2.65625]),
+        ({"reset": "deduct", "separate": True}, [0.75, 1.125, 1.3125, 2.65625]),
+        ({"operation": "synaptic", "reset": "deduct"}, [0.75, 1.5, 2.0625, 3.9375]),
         ({"reset": "none"}, [0.75, 1.125, 1.8125, 3.40625]),
     ],
 )
@@ -72,7 +75,10 @@ def test_a_group_has_one_unit() -> None:
     assert alone["fc.weight"].item() == np.rint(0.7 * 2**12) / 2**12
 
 
-def test_a_cycle_and_an_island_are_errors() -> None:
+def test_a_cycle_an_island_and_an_unknown_reset_are_errors() -> None:
+    for kind, reset in (("leaky", "clear"), ("synaptic", "mute"), ("leaky", "other")):
+        with refusing(ValueError, "lif", kind, reset):
+            built([FLAT, FC, REC, LIF | {"operation": kind, "reset": reset}], ONE)
     with refusing(ValueError, "cycle"):
         built([FLAT, FC, REC | {"inputs": ["lif"]}, LIF], ONE)
     with refusing(ValueError, "image"):
@@ -157,7 +163,7 @@ def random_cotangents(one: Network) -> dict[str, dict[str, np.ndarray]]:
     return {name: {"membrane": rng.normal(size=state["membrane"].shape)} for name, state in one.layers.items()}
 
 
-GRAPHS = ("recurrent, one weight, synaptic", "feedback", "branches", "residual", "delays", "separate inputs")
+GRAPHS = ("recurrent, one weight, synaptic", "feedback", "branches", "residual", "delays", "separate inputs", "deduct")
 OTHERS = ("mixed neurons", "recurrent", "delayed spikes", "residual, averages after, 3 bits")
 
 

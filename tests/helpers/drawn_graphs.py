@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from networks import Network, Recipe, made
+from reference_nodes import RESETS
 
 from csnn_jax import NodeConfig
 from csnn_jax.config import ModelConfig
@@ -13,7 +14,6 @@ from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neurons
 from csnn_jax.runs.layouts import on_grid, with_exponents
 
-RESETS = {"leaky": ("subtract", "zero", "mute", "none"), "synaptic": ("subtract", "zero", "clear", "none")}
 SEPARATE_RESETS = {"leaky": ("subtract", "mute", "none"), "synaptic": ("subtract", "zero", "none")}
 """Those of snnTorch's RLeaky and RSynaptic."""
 
@@ -75,7 +75,7 @@ class Drawing:
         if "integrator" not in settings:
             settings |= {"threshold": self.pick((0.5, 1.0, 2.0))}
             resets = (SEPARATE_RESETS if separate else RESETS)[kind]
-            settings |= {"reset": self.pick([one for one in resets if one != "mute" or not self.plain])}
+            settings |= {"reset": self.pick([one for one in resets if one not in ("mute", "deduct") or not self.plain])}
         settings |= {"learn": [name for name in names if self.chance(0.2)]}
         settings |= {"per_channel": [name for name in names if self.chance(0.2) and not self.plain]}
         return self.add(kind, inputs, separate=separate, **settings)

@@ -360,6 +360,18 @@ RECIPES = {
             Node("rec3", "linear", "lif3@1", channels=5, bias=False),
         )
     ),
+    "deduct": Recipe(
+        _described(
+            (8, 7, 1),
+            Node("conv", "convolution", "image", channels=4, kernel=3),
+            Node("lif", "leaky", "conv", reset="deduct", beta=0.75, learn=["beta", "threshold"]),
+            Node("flat", "flatten", "lif"),
+            Node("fc1", "linear", "flat", channels=9),
+            Node("syn", "synaptic", "fc1", reset="deduct", alpha=0.25, beta=0.8, learn=["beta"], per_channel=["beta"]),
+            Node("fc2", "linear", "syn", channels=5),
+            Node("last", "leaky", "fc2"),
+        )
+    ),
     # Weights are almost as large as they may be, and their sums add up to 24 bits.
     "recurrent, large weights": Recipe(
         _leaky((10, 10, 2), (5,), 40, steps=20, pool="avg", recurrent=("fc1", "fc2"), beta=1.0, threshold=2.0**28),

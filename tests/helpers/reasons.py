@@ -30,6 +30,7 @@ NO_NIR |= {
     "residual": "--pool avg --reset zero",
     "delays": "reset subtract of lif2",
     "delayed spikes": "Delay",
+    "deduct": "reset deduct",
 }
 NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
 ONLY_CHAINS = dict.fromkeys(
@@ -43,7 +44,11 @@ ONLY_CHAINS = dict.fromkeys(
 CLEAR = dict.fromkeys(
     ("synaptic, sums after", "synaptic, averages after", "all pools after, 4 bits"), "reset clear: snnTorch"
 )
-NOT_SNNTORCH = {"mixed neurons": "reset clear of one", "separate inputs": "reset mute of lif1"}
+NOT_SNNTORCH = {
+    "mixed neurons": "reset clear of one",
+    "separate inputs": "reset mute of lif1",
+    "deduct": "reset deduct of lif",
+}
 SYNAPTIC = ("synaptic", "synaptic, sums after", "synaptic, averages after", "synaptic integrator, values per channel")
 REASONS = {
     "event": {
@@ -54,6 +59,7 @@ REASONS = {
         **dict.fromkeys(("recurrent, one weight, synaptic", "feedback", "mixed neurons"), "synaptic neurons"),
         "branches": "cut reads sums",
         "delays": "conv1@3",
+        "deduct": "reset deduct",
     },
     "snnTorch": CLEAR | NOT_SNNTORCH,
     "snnTorch, channels last": CLEAR | NOT_SNNTORCH,

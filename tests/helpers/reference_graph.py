@@ -65,6 +65,8 @@ def stepped(one: Node, values: Mapping[str, Array], state: dict[str, Array], cur
         result["synaptic"], currents = a, [a]
     if reset == "clear" or (reset == "zero" and one.kind == "leaky"):
         u = (1 - r) * u
+    if reset == "deduct":
+        u = u - r * theta
     u = beta * u
     for current in currents:
         u = u + current
@@ -228,8 +230,10 @@ def gradients(
         d_sum = d_u * stays if reset == "mute" or (reset == "zero" and synaptic) else d_u
         d_left = d_sum * stays if reset == "clear" or (reset == "zero" and not synaptic) else d_sum
         d_later[name]["membrane"] = inside["beta"] * d_left
-        uses[name]["beta"].append(d_left * earlier)
-        uses[name]["threshold"].append(-through - ((1 - stays) * d_u if reset == "subtract" else 0.0))
+        taken = (1 - stays) * (theta if reset == "deduct" else 0.0)
+        uses[name]["beta"].append(d_left * (earlier - taken))
+        lost = {"subtract": 1.0, "deduct": inside["beta"]}.get(reset, 0.0)
+        uses[name]["threshold"].append(-through - lost * (1 - stays) * d_u)
         if not synaptic:
             return d_sum
         d_a = d_sum + d_later[name]["synaptic"] + wanted.get("synaptic", 0.0)

@@ -12,6 +12,10 @@ Described = Sequence[Mapping[str, Any]]
 NEURONS = {"leaky": ("beta", "threshold"), "synaptic": ("alpha", "beta", "threshold")}
 DEFAULTS = {"reset": "subtract", "alpha": 0.5, "beta": 0.5, "threshold": 1.0}
 WEIGHTED = ("convolution", "linear", "one_to_one")
+RESETS = {
+    "leaky": ("subtract", "zero", "mute", "deduct", "none"),
+    "synaptic": ("subtract", "zero", "clear", "deduct", "none"),
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,9 @@ def built(described: Described, settings: Settings) -> Nodes:
         inputs = tuple((name, int(delay[0]) if delay else 0) for name, *delay in words)
         options = {key: value for key, value in one.items() if key not in fixed}
         left.append(Node(one["name"], one["operation"], inputs, options))
+    for one in left:
+        if one.kind in NEURONS and one.resets not in RESETS[one.kind]:
+            raise ValueError(f"{one.name}: a {one.kind} neuron has no reset {one.resets}")
     values = with_values(image, with_shapes(image, left))
     done = {"image": image}
     while left:
