@@ -5,11 +5,14 @@ The reference (tests/helpers/reference_graph.py) was written from docs/design.md
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from backends import BACKENDS, REFUSALS, WINDOWS, Backend, expected
 from networks import NETWORKS, network
 from reasons import REASONS
+from reference_grids import rounded
+from reference_settings import settings_of
 
 from csnn_jax.runs.equality import differ
 
@@ -81,6 +84,17 @@ def test_every_layer_spikes_but_not_always() -> None:
         able = len(layers) - (network(name).config.output == "integrator")
         assert all(0.01 < layer["spikes"].mean() < 0.95 for layer in layers[:able]), name
         assert not any(layer["spikes"].any() for layer in layers[able:]), name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_grids_are_the_references(name: str) -> None:
+    """The reference chooses exponents itself here; in the tests above it takes the saved ones, as design.md says."""
+    one = network(name)
+    masters = {key: value for key, value in one.masters.items() if not key.endswith(".exponents")}
+    grids = rounded(one.described, settings_of(one.config), masters)
+    assert grids.keys() == one.tensors.keys() - {key for key in one.tensors if key.partition(".")[0] in one.layers}
+    for key, values in grids.items():
+        np.testing.assert_array_equal(one.tensors[key], values, key)
 
 
 def test_neurons_settle_stop_at_their_threshold_and_become_subnormal() -> None:
