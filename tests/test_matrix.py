@@ -77,6 +77,11 @@ def problems(backends: dict[str, Backend], backend: str, name: str) -> Iterator[
             yield f"{key} differs in {count:,} of {want.size:,} values"
 
 
+def test_reasons_are_of_networks_and_backends() -> None:
+    assert REASONS.keys() <= BACKENDS.keys()
+    assert {name for reasons in REASONS.values() for name in reasons} <= {*NETWORKS}
+
+
 def test_every_layer_spikes_but_not_always() -> None:
     """A silent layer equals any other."""
     for name in NETWORKS:

@@ -37,7 +37,7 @@ from csnn_torch.first_difference import simulation as experiment
 from csnn_torch.foreign import nir_network
 from csnn_torch.programs import PROGRAMS
 from export import reference
-from export.c import headers, program
+from export.c import headers, layout, program
 from export.graphs import few_bits, nir_graph, onnx_file
 from export.network import Bundle
 from export.network import Network as Trained
@@ -48,7 +48,23 @@ Values = dict[str, np.ndarray]
 Layers = Iterable[np.ndarray | torch.Tensor]
 NAMES = {"mem": "membrane", "syn": "synaptic"}
 """The product's and the reference's names of states."""
-REFUSALS = (Unsupported, UserError, ValueError)
+
+
+class Refused(Exception):
+    """A ValueError for a network or an input that a function doesn't take; others are mistakes of tests or product."""
+
+
+REFUSALS = (Unsupported, UserError, Refused)
+
+
+def unless_refused(reason: str | None, call: Callable, *arguments: Any) -> Any:
+    """Calls a function whose ValueErrors are refusals if they give this reason."""
+    try:
+        return call(*arguments)
+    except ValueError as error:
+        if reason is None or str(error) != reason:
+            raise
+        raise Refused(reason) from error
 
 
 @functools.cache
@@ -286,7 +302,9 @@ class Library(program.Library):
         self.spikes: list[list[np.ndarray]] = [[] for _ in config.graph.neurons]
 
     def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        result = super().step(states, x)
+        scale = np.float32(self.config.entering.scale)
+        reason = f"x: expected whole numbers from 0 to 255, divided by {scale}"
+        result = unless_refused(reason, super().step, states, x)
         count = ctypes.c_int32()
         for number, node in enumerate(self.config.graph.neurons):
             indices = self._c.csnn_spikes(self._state, number, ctypes.byref(count))[: count.value]
@@ -299,7 +317,8 @@ class Library(program.Library):
 def in_c(name: str) -> Values:
     """With the channels that can't fire, which bundles leave out."""
     folder, whole = bundle(name).folder / "c", network(name)
-    program.write_sources(folder, whole.config, whole.tensors, bundle(name).network.recorded)
+    arguments = folder, whole.config, whole.tensors, bundle(name).network.recorded
+    unless_refused(layout.reason_against(whole.config), program.write_sources, *arguments)
     command = [os.environ.get("CC", "cc"), "-std=c99", "-O0", "-fPIC", "-shared", "csnn.c", "-o", "libcsnn.so"]
     subprocess.run(command, cwd=folder, check=True)
     config, x = network(name).config, torch_input(name)
@@ -314,15 +333,19 @@ def in_c(name: str) -> Values:
 def nir_file(program: str, name: str) -> Path:
     """A network's NIR file for a program."""
     target = PROGRAMS[program].target
-    nir_graph.write(bundle(name).folder / target.file, network(name).config, network(name).tensors, target)
-    return bundle(name).folder / target.file
+    path, arguments = bundle(name).folder / target.file, (network(name).config, network(name).tensors, target)
+    unless_refused(nir_graph.reason_against(*arguments), nir_graph.write, path, *arguments)
+    return path
 
 
 def in_nir(name: str) -> Values:
-    """network.nir: spikes in snnTorch's importer, and states of the network that csnn_torch reads."""
-    path = nir_file("snntorch", name)
-    spikes = nir.run(nir_graph.read(path), torch_input(name), network(name).config.time_steps)
-    return read_back(path, name) | by_layer(network(name).config, "spikes", map(last, spikes))
+    """network.nir: spikes as proofs run it, by snnTorch or NIR's definition, and states of what csnn_torch reads."""
+    path, config, x = nir_file("snntorch", name), network(name).config, torch_input(name)
+    if nir_graph.has_delays(config.graph):
+        spikes = nir.run_defined(path, config, x, config.time_steps)
+    else:
+        spikes = nir.run(nir_graph.read(path), x, config.time_steps)
+    return read_back(path, name) | by_layer(config, "spikes", map(last, spikes))
 
 
 def in_arithmetic(program: str, name: str, **flags: Any) -> Values:

@@ -29,7 +29,6 @@ NO_NIR |= {
     "separate inputs": "reset mute or subtract of lif1",
     "residual": "--pool avg --reset zero",
     "delays": "reset subtract of lif2",
-    "delayed spikes": "Delay",
     "deduct": "reset deduct",
 }
 NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
