@@ -72,6 +72,13 @@ def test_csnn_jax_imports_neither_of_the_others():
     assert {other.split(".")[0] for module in lower for other in imported(module, True)} == {"csnn_jax"}
 
 
+def test_references_import_nothing_of_the_product():
+    """Except the one that takes a configuration apart."""
+    paths = {*(ROOT / "tests/helpers").glob("reference_*.py")} - {ROOT / "tests/helpers/reference_settings.py"}
+    wrong = re.compile(rf"^\s*(from|import) ({'|'.join(PACKAGES)})\b", re.M)
+    assert len(paths) > 5 and [path.name for path in paths if wrong.search(path.read_text())] == []
+
+
 def test_no_file_is_too_long():
     paths = [path for folder in (*PACKAGES, "benchmarks", "tests") for path in (ROOT / folder).rglob("*")]
     long = {path for path in paths if path.suffix in SOURCES and len(path.read_text().splitlines()) > LINES}

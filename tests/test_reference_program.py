@@ -1,8 +1,8 @@
-"""The reference network against hand calculations and closed forms."""
+"""The reference against hand calculations and closed forms, for networks of flags."""
 
 import numpy as np
 import pytest
-import reference_numpy as reference
+import reference_chains as reference
 from reference_layers import layers
 from reference_networks import network
 from refusals import refusing

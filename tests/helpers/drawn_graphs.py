@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from networks import Network, Recipe, made
-from reference_nodes import RESETS
+from reference_layers import RESETS
 
 from csnn_jax import NodeConfig
 from csnn_jax.config import ModelConfig

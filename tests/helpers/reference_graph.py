@@ -5,19 +5,41 @@ It shares no code with the engines, so tests can compare them with it. A network
 over time are [T, B, H, W, C] or [T, B, N].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from reference_grids import rounded
-from reference_layers import Settings
+from reference_grids import Array, Tensors, rounded
+from reference_layers import Settings, setting
 from reference_nodes import NEURONS, WEIGHTED, Described, Node, Nodes, built
-from reference_numpy import Array, States, Tensors, heaviside, network_input, places, summed, surrogate
+
+States = dict[str, dict[str, Array]]
+Masks = Mapping[str, Array] | None
 
 
-def taken(one: Node, shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
-    """For each pixel of a window, its index in all windows."""
-    return places(one.size, one.stride, shape)
+def network_input(settings: Settings, x: Any) -> Array:
+    """x as multiples of 1 / scale [T, B, H, W, C] in float64: integers are divided, floats rounded, spikes used."""
+    x = np.asarray(x)
+    values = x.astype(np.float64)
+    if setting(settings, "encoding") == "direct":
+        scale = setting(settings, "scale")
+        counts = values if np.issubdtype(x.dtype, np.integer) else np.rint(values * scale)
+        if np.abs(counts).max() > 2 ** setting(settings, "input_bits"):
+            raise ValueError(f"an input exceeds 2^{setting(settings, 'input_bits')} / {scale}")
+        values = counts / scale
+    return values if x.ndim == 5 else np.broadcast_to(values, (setting(settings, "time_steps"), *values.shape))
+
+
+def heaviside(x: Array) -> Array:
+    return (x > 0).astype(x.dtype)
+
+
+def taken(one: Node) -> list[tuple[Any, ...]]:
+    """For each pixel of a window, in row-major order, its index in all windows of an array [..., H, W, C]."""
+    step = one.stride
+    ends = [step * (n - 1) + 1 for n in one.shape[:2]]
+    offsets = [(y, x) for y in range(one.size) for x in range(one.size)]
+    return [(..., slice(y, y + ends[0], step), slice(x, x + ends[1], step), slice(None)) for y, x in offsets]
 
 
 def widened(one: Node, x: Array) -> Array:
@@ -30,7 +52,7 @@ def computed(one: Node, weight: Array | None, bias: Array | float, x: Array) -> 
     if one.kind == "convolution":
         assert weight is not None
         wide, taps = widened(one, x), weight.reshape(*weight.shape[:2], -1)
-        return sum((wide[index] @ taps[:, :, i].T for i, index in enumerate(taken(one, one.shape))), start=bias)
+        return sum((wide[index] @ taps[:, :, i].T for i, index in enumerate(taken(one))), start=bias)
     if one.kind == "linear":
         assert weight is not None
         return x @ weight.T + bias
@@ -38,7 +60,7 @@ def computed(one: Node, weight: Array | None, bias: Array | float, x: Array) -> 
         return x * weight + bias
     if one.kind == "flatten":
         return x if x.ndim == 2 else np.moveaxis(x, -1, 1).reshape(len(x), -1)
-    windows = np.stack([x[index] for index in taken(one, one.shape)])
+    windows = np.stack([x[index] for index in taken(one)])
     if one.kind == "max_pool":
         return windows.max(0)
     return windows.sum(0) / (len(windows) if one.kind == "avg_pool" else 1)
@@ -46,7 +68,10 @@ def computed(one: Node, weight: Array | None, bias: Array | float, x: Array) -> 
 
 def parameters(one: Node, tensors: Tensors, dtype: Any) -> dict[str, Array]:
     """A neuron's parameters, not clipped."""
-    return {name: np.asarray(tensors.get(f"{one.name}.{name}", one[name]), dtype) for name in NEURONS[one.kind]}
+    values = {name: tensors.get(f"{one.name}.{name}", one[name]) for name in NEURONS[one.kind]}
+    if missing := [name for name, value in values.items() if value is None]:
+        raise ValueError(f"{one.name}: no {missing[0]}")
+    return {name: np.asarray(value, dtype) for name, value in values.items()}
 
 
 def clipped(values: Mapping[str, Array]) -> dict[str, Array]:
@@ -99,7 +124,7 @@ def trace(
     tensors: Tensors,
     x: Any,
     dtype: Any = np.float32,
-    masks: Mapping[str, Array] | None = None,
+    masks: Masks = None,
 ) -> States:
     """The whole window.
 
@@ -109,7 +134,7 @@ def trace(
         tensors: Master weights, rounded here, and whichever of `lif1.beta` etc. aren't among the nodes' settings.
         x: [B, H, W, C] or [T, B, H, W, C]. See `network_input`.
         dtype: The type of the states. Sums are added in float64, and in float32 they have to fit.
-        masks: Dropout's factors of spikes [B, ...], by neurons.
+        masks: Dropout's factors of spikes [B, ...], by neurons (or of the image).
 
     Returns:
         For each node its `output`, and for neurons their `membrane`, `spikes`, perhaps `synaptic`, and `current` unless
@@ -134,9 +159,8 @@ def trace(
             entering = []
             for source, delay in one.inputs:
                 value = delayed(history[source]["output"], initial[source], t, delay)
-                if masks and source in masks and name in readers and not delay:
-                    value = value * masks[source]
-                entering.append(value)
+                dropped = masks and source in masks and name in readers and not delay
+                entering.append(value * masks[source] if dropped else value)
             records = history[name]
             if name == "image":
                 output = frame
@@ -161,13 +185,43 @@ def trace(
 # The backward pass
 
 
+SURROGATES: dict[str, tuple[Callable[[Array, float], Any], float]] = {
+    "fast_sigmoid": (lambda x, k: 1 / (k * np.abs(x) + 1) ** 2, 25.0),
+    "atan": (lambda x, alpha: alpha / 2 / (1 + (np.pi / 2 * alpha * x) ** 2), 2.0),
+    "sigmoid": (lambda x, k: k * np.exp(-k * np.abs(x)) / (np.exp(-k * np.abs(x)) + 1) ** 2, 25.0),
+    "straight_through": (lambda x, _: np.ones_like(x), 1.0),
+    "triangular": (lambda x, threshold: np.where(x < 0, threshold, -threshold), 1.0),
+    "heaviside": (lambda x, _: heaviside(x), 1.0),
+    "spike_rate_escape": (lambda x, k: k * np.exp(-np.abs(x - 1)), 25.0),
+    "sparse_fast_sigmoid": (lambda x, k: np.where(x > 1, 1 / (k * np.abs(x) + 1) ** 2, 0), 25.0),
+    "leaky_spike": (lambda x, k: np.where(x > 0, 1, k), 0.1),
+}
+
+
+def surrogate(settings: Settings) -> Callable[[Array], Any]:
+    """The derivative of a spike."""
+    chosen = setting(settings, "surrogate")
+    if callable(chosen):
+        return chosen
+    if chosen not in SURROGATES:
+        raise ValueError(f"surrogate {chosen!r}: expected a function or one of {', '.join(SURROGATES)}")
+    derivative, default = SURROGATES[chosen]
+    slope = default if setting(settings, "slope") is None else setting(settings, "slope")
+    return lambda x: derivative(x, slope)
+
+
+def summed(values: Array, shape: tuple[int, ...]) -> Array:
+    """The sum over all uses of a parameter of this shape: one value, or one per channel."""
+    return (values.sum() if np.prod(shape) == 1 else values.reshape(-1, values.shape[-1]).sum(0)).reshape(shape)
+
+
 def passed_back(one: Node, weight: Array | None, x: Array, d: Array) -> tuple[Array | float, Array]:
     """The gradients of a stateless node's weight and input [B, ...]."""
     if one.kind == "convolution":
         assert weight is not None
         wide, taps = widened(one, x), weight.reshape(*weight.shape[:2], -1)
         d_wide, d_taps, p = np.zeros_like(wide), np.zeros_like(taps), one["padding"] or 0
-        for i, index in enumerate(taken(one, one.shape)):
+        for i, index in enumerate(taken(one)):
             d_taps[:, :, i] = np.einsum("bhwo,bhwi->oi", d, wide[index])
             d_wide[index] += d @ taps[:, :, i]
         return d_taps.reshape(weight.shape), d_wide[:, p : d_wide.shape[1] - p, p : d_wide.shape[2] - p]
@@ -180,7 +234,7 @@ def passed_back(one: Node, weight: Array | None, x: Array, d: Array) -> tuple[Ar
     if one.kind == "flatten":
         height, width, channels = x.shape[1:] if x.ndim == 4 else (1, 1, 0)
         return 0.0, d if x.ndim == 2 else np.moveaxis(d.reshape(-1, channels, height, width), 1, -1)
-    indices, result = taken(one, one.shape), np.zeros(x.shape)
+    indices, result = taken(one), np.zeros(x.shape)
     first = np.stack([x[index] for index in indices]).argmax(0)
     for i, index in enumerate(indices):
         share = first == i if one.kind == "max_pool" else 1 / (len(indices) if one.kind == "avg_pool" else 1)
@@ -189,24 +243,33 @@ def passed_back(one: Node, weight: Array | None, x: Array, d: Array) -> tuple[Ar
 
 
 def gradients(
-    described: Described, settings: Settings, tensors: Tensors, x: Any, cotangents: Mapping[str, Mapping[str, Any]]
+    described: Described,
+    settings: Settings,
+    tensors: Tensors,
+    x: Any,
+    cotangents: Mapping[str, Mapping[str, Any]],
+    forward: States | None = None,
+    masks: Masks = None,
 ) -> dict[str, Array]:
     """The backward pass of the page's section 2, by hand, in float64.
 
     Args:
-        described: That of `trace`, as are `settings`, `tensors` and `x`.
+        described: That of `trace`, as are `settings`, `tensors`, `x` and `masks`.
         cotangents: Of `spikes`, `membrane` and `synaptic` [T, B, ...], by neurons; what's absent is 0.
+        forward: The result of `trace`, in float64 if absent. Pass the one in float32 to use its membranes and spikes.
 
     Returns:
         The gradients of all weights, biases and parameters under their names in `tensors`, and that of the network's
         input under `x`, in its shape; for integers it's the gradient of x / scale.
     """
     nodes, grids, derivative = built(described, settings), rounded(described, settings, tensors), surrogate(settings)
-    forward = trace(described, settings, tensors, x, np.float64)
+    forward = trace(described, settings, tensors, x, np.float64, masks) if forward is None else forward
+    readers = dropping(nodes)
     output = {name: forward[name]["output"] for name in nodes}
     d_output = {name: np.zeros(array.shape) for name, array in output.items()}
     neurons = [one for one in nodes.values() if one.kind in NEURONS]
-    values = {one.name: parameters(one, tensors, np.float64) for one in neurons}
+    values = {one.name: parameters(one, tensors, forward[one.name]["membrane"].dtype) for one in neurons}
+    values = {name: {key: value.astype(np.float64) for key, value in own.items()} for name, own in values.items()}
     d_later = {one.name: {"membrane": 0.0, "synaptic": 0.0} for one in neurons}
     initial = {name: np.zeros(array.shape[1:]) for name, array in output.items()}
     d_before = {one.name: np.zeros_like(initial[one.name]) for one in neurons}
@@ -221,11 +284,11 @@ def gradients(
         name, inside = one.name, clipped(values[one.name])
         of, theta, reset, synaptic = forward[name], inside["threshold"], one.resets, one.kind == "synaptic"
         wanted = {key: np.asarray(array)[t] for key, array in cotangents.get(name, {}).items()}
-        u = of["membrane"]
-        earlier = u[t - 1] if t else np.zeros_like(u[0])
+        u = of["membrane"][t].astype(np.float64)
+        earlier = of["membrane"][t - 1].astype(np.float64) if t else np.zeros_like(u)
         stays = 1 - heaviside(earlier - theta)
         d_spikes = d_output[name][t] + wanted.get("spikes", 0.0)
-        through = np.zeros_like(earlier) if one["integrator"] else derivative(u[t] - theta) * d_spikes
+        through = np.zeros_like(earlier) if one["integrator"] else derivative(u - theta) * d_spikes
         d_u = d_later[name]["membrane"] + through + wanted.get("membrane", 0.0)
         d_sum = d_u * stays if reset == "mute" or (reset == "zero" and synaptic) else d_u
         d_left = d_sum * stays if reset == "clear" or (reset == "zero" and not synaptic) else d_sum
@@ -255,15 +318,18 @@ def gradients(
                 for source, delay in one.inputs:
                     arrive(d_current, source, t, delay)
             elif name != "image":
-                d = d_output[name][t]
-                entering = sum(delayed(output[source], initial[source], t, delay) for source, delay in one.inputs)
+                d, factors = d_output[name][t], [1.0 for _ in one.inputs]
+                if masks and name in readers:
+                    factors = [1.0 if delay else masks.get(source, 1.0) for source, delay in one.inputs]
+                inputs = [delayed(output[source], initial[source], t, delay) for source, delay in one.inputs]
+                entering = sum(x * factor for x, factor in zip(inputs, factors, strict=True))
                 d_weight, d_input = passed_back(one, grids.get(f"{name}.weight"), entering, d)
                 if one.kind in WEIGHTED:
                     result[f"{name}.weight"] += d_weight
                 if one.kind in WEIGHTED and one.has_bias:
                     result[f"{name}.bias"] += d.reshape(-1, d.shape[-1]).sum(0)
-                for source, delay in one.inputs:
-                    arrive(d_input, source, t, delay)
+                for (source, delay), factor in zip(one.inputs, factors, strict=True):
+                    arrive(d_input * factor, source, t, delay)
     for one in neurons:
         theta = values[one.name]["threshold"]
         if not one["integrator"]:

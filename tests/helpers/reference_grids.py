@@ -8,7 +8,33 @@ from typing import Any
 import numpy as np
 from reference_layers import Settings, setting
 from reference_nodes import NEURONS, Described, Node, Nodes, Signal, Term, built
-from reference_numpy import Array, Tensors, best_exponents, most_extra, power_above
+
+Array = np.ndarray
+Tensors = Mapping[str, Any]
+
+
+def power_above(values: Array) -> Array:
+    """x where 2^x is the smallest power of two above each value; -60 is the least."""
+    exponents = np.frexp(values)[1]
+    return np.maximum(np.where(values > 0, exponents, -60), -60)
+
+
+def best_exponents(weight_bits: int, weight: Array, lowest: Array, usual: Array) -> Array:
+    """Which of x, x - 1, x - 2, x - 3 (not below `lowest`) has the least squared error; the largest on ties."""
+    best, least = usual, np.full(usual.shape, np.inf)
+    for less in range(4):
+        x = usual - less
+        step = np.exp2(x - weight_bits + 1)[:, None]
+        most = 2 ** (weight_bits - 1) - 1
+        error = ((np.clip(np.rint(weight / step), -most, most) * step - weight) ** 2).sum(1)
+        better = (error < least) & (x >= lowest)
+        best, least = np.where(better, x, best), np.where(better, error, least)
+    return best
+
+
+def most_extra(bits: int, weight_bits: int | None) -> int:
+    """How many bits a neuron may get beyond B."""
+    return 0 if bits >= 8 else 4 if weight_bits is None else min(max(weight_bits - 1 - bits, 0), 4)
 
 
 def sums(nodes: Nodes) -> list[tuple[Term, ...]]:

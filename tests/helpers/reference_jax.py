@@ -191,8 +191,10 @@ def neurons(
                 membrane = beta * membrane + drive - reset * theta
             case "zero", True:
                 membrane = (1 - reset) * (beta * membrane + drive)
-            case _:
+            case ("zero", False) | ("clear", True):
                 membrane = beta * (1 - reset) * membrane + drive
+            case other, _:
+                raise ValueError(f"{layer.name}: reset {other} isn't written here")
         history["synaptic"].append(a)
         history["membrane"].append(membrane)
         history["spikes"].append(jnp.zeros_like(membrane) if layer.integrates else spike(membrane - theta))

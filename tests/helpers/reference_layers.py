@@ -42,7 +42,10 @@ DEFAULTS: dict[str, Any] = {
     "slope": None,
     "dropout": 0.0,
 }
-RESETS = {"leaky": ("subtract", "zero", "none"), "synaptic": ("subtract", "zero", "clear", "none")}
+RESETS = {
+    "leaky": ("subtract", "zero", "mute", "deduct", "none"),
+    "synaptic": ("subtract", "zero", "clear", "deduct", "none"),
+}
 
 
 @dataclass(frozen=True)

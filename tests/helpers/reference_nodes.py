@@ -5,17 +5,13 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from reference_layers import Settings, Shape, layers, positions, power_of_two, setting
+from reference_layers import RESETS, Settings, Shape, layers, positions, power_of_two, setting
 
 Term = tuple[str, int, int]
 Described = Sequence[Mapping[str, Any]]
 NEURONS = {"leaky": ("beta", "threshold"), "synaptic": ("alpha", "beta", "threshold")}
 DEFAULTS = {"reset": "subtract", "alpha": 0.5, "beta": 0.5, "threshold": 1.0}
 WEIGHTED = ("convolution", "linear", "one_to_one")
-RESETS = {
-    "leaky": ("subtract", "zero", "mute", "deduct", "none"),
-    "synaptic": ("subtract", "zero", "clear", "deduct", "none"),
-}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """First and second derivatives of every output of both engines: the reference's, or an error. Never silently 0.
 
-The references (tests/helpers/reference_jax.py, and reference_numpy.py for first derivatives, which is faster) were
+The references (tests/helpers/reference_jax.py, and reference_graph.py for first derivatives, which is faster) were
 written from docs/design.md alone. Second derivatives are the gradient of the gradient's product with a random
 direction.
 """
@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference_chains
 import reference_jax as reference
-import reference_numpy
 from flax import nnx
 from reference_settings import settings_of
 from refusals import refusing
@@ -211,11 +211,11 @@ def of_reference(config: ModelConfig, output: Callable) -> Any:
 def of_numpy(config: ModelConfig, output: Callable, x: np.ndarray, masks: Any = None) -> Any:
     """The first derivatives, in float64."""
     values, settings = tensors_of(config), settings_of(config) | {"dropout": 0.5}
-    layers = reference_numpy.trace(settings, values, x, np.float64, masks)
+    layers = reference_chains.trace(settings, values, x, np.float64, masks)
     states = {name: {key: layer[key] for key in ("spikes", "membrane")} for name, layer in layers.items()}
     with jax.enable_x64(True):
         cotangents = jax.jit(jax.grad(lambda states: loss_of(output(list(states.values())))))(states)
-    found = reference_numpy.gradients(settings, values, x, jax.device_get(cotangents), layers, masks)
+    found = reference_chains.gradients(settings, values, x, jax.device_get(cotangents), masks=masks)
     return {name: found[name] for name in values}, found["x"]
 
 

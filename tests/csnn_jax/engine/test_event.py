@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference_numpy as reference
+import reference_graph as reference
 from commands import ENVIRONMENT
 from flax import nnx
 from networks import COUNTS, IMAGES, NETWORKS, RECIPES, Network, Recipe, made, network
@@ -24,6 +24,7 @@ from reference_settings import settings_of
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig, surrogate_of
+from csnn_jax.config.operations import Linear
 from csnn_jax.data import batches
 from csnn_jax.data.images import as_floats
 from csnn_jax.engine import event, scan
@@ -73,17 +74,6 @@ def cross_entropy(output: np.ndarray) -> tuple[float, np.ndarray]:
     return -np.log((shares * right).sum(-1)).mean(), (shares - right) / (steps * images)
 
 
-def by_name(config: ModelConfig, dropped: scan.Dropout) -> dict[str, np.ndarray]:
-    """Dropout's masks in torch's order of features, for the reference."""
-    masks = {}
-    linear = [node for node in config.graph.weighted[1:] if not node.is_convolution]
-    for node, mask in zip(linear, dropped.masks, strict=True):
-        entering = config.graph.unflattened(node)
-        shaped = np.asarray(mask).reshape(IMAGES, *entering)
-        masks[node.name] = (np.moveaxis(shaped, -1, 1) if len(entering) == 3 else shaped).reshape(IMAGES, -1)
-    return masks
-
-
 def check_training(one: Network, reads="spikes", drops: bool = False, derivative: Callable | None = None) -> None:
     """Checks the loss, output, densities and gradients against the reference.
 
@@ -94,22 +84,28 @@ def check_training(one: Network, reads="spikes", drops: bool = False, derivative
         derivative: a surrogate instead of the network's.
     """
     model, x = build(one)
-    config, half, masks = one.config, None, None
-    settings = settings_of(config) | {"surrogate": derivative or surrogate_of(config), "dropout": 0.5}
+    config, half, factors = one.config, None, None
+    settings = settings_of(config) | {"surrogate": derivative or surrogate_of(config)}
     if drops:
         half = scan.Dropout(tuple(map(jnp.asarray, batches.dropout_masks(config, 0.5, 0, 0, IMAGES))), 2.0)
-        masks = by_name(config, half)
+        droppable = config.graph.feeding(Linear)
+        factors = {
+            node.name: 2.0 * np.asarray(mask).reshape(IMAGES, *node.shape)
+            for node, mask in zip(droppable, half.masks, strict=True)
+        }
     if derivative is not None:
         for neurons in model.neurons.values():
             neurons.derivative = derivative
     (own_loss, (own_output, own_densities)), (own_gradient, own_of_x) = trained(model, x, reads, half)
 
-    layers = reference.trace(settings, one.masters, np.asarray(x), masks=masks)
+    given = one.described, settings, one.masters, np.asarray(x)
+    forward = reference.trace(*given, masks=factors)
+    layers = {node.name: forward[node.name] for node in config.graph.neurons}
     *_, (last, states) = layers.items()
     output = states[reads]
-    assert not drops or not np.array_equal(output, one.layers[config.graph.neurons[-1].name][reads])
+    assert not drops or not np.array_equal(output, one.layers[last][reads])
     loss, cotangent = cross_entropy(output)
-    gradient = reference.gradients(settings, one.masters, np.asarray(x), {last: {reads: cotangent}}, layers, masks)
+    gradient = reference.gradients(*given, {last: {reads: cotangent}}, forward, factors)
     np.testing.assert_array_equal(own_output, output)
     np.testing.assert_allclose(own_densities, [layer["spikes"].mean() for layer in layers.values()], rtol=1e-6)
     assert own_loss == pytest.approx(loss, rel=1e-6)
