@@ -1,4 +1,4 @@
-"""The reference against hand calculations of graphs, and the engines' gradients against it."""
+"""The reference against hand calculations of graphs, and both frameworks' gradients against it."""
 
 from typing import Any
 
@@ -7,19 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference_graph as reference
+import torch
 from drawn_graphs import drawn
 from flax import nnx
 from networks import Network, network
+from reasons import REASONS
 from reference_grids import rounded
 from reference_nodes import built
 from reference_settings import settings_of
 from refusals import refusing
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.config.network import surrogate_of
 from csnn_jax.config.operations import Linear
 from csnn_jax.data.images import as_floats
 from csnn_jax.engine import scan
 from csnn_jax.network.model import from_tensors, tensors
+from csnn_jax.runs.layouts import Tensors
+from csnn_torch import model as companions
 
 ONE = {"input_shape": (1, 1, 1), "input_bits": 12}
 FLAT = {"name": "flat", "operation": "flatten", "inputs": ["image"]}
@@ -109,59 +114,76 @@ def test_sums_of_signals_have_one_step() -> None:
     assert twice["fc2.weight"].item() == np.rint(0.7 * 2**9) / 2**9
 
 
-def in_float64(one: Network) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-    """A network's masters in float64, the reference's gradients for random cotangents of membranes, and x."""
-    x = as_floats(one.x, one.config).astype(np.float64)
-    masters = {key: value.astype(np.float64) for key, value in one.masters.items()}
-    settings = settings_of(one.config) | {"surrogate": surrogate_of(one.config)}
-    weights = random_cotangents(one)
-    return masters, reference.gradients(one.described, settings, masters, x, weights), x
-
-
-def random_cotangents(one: Network) -> dict[str, dict[str, np.ndarray]]:
-    rng = np.random.default_rng(5)
-    return {name: {"membrane": rng.normal(size=state["membrane"].shape)} for name, state in one.layers.items()}
-
-
-GRAPHS = ("recurrent, one weight, synaptic", "feedback", "branches", "residual", "delays", "separate inputs", "deduct")
+Cotangents = dict[str, dict[str, np.ndarray]]
+GRAPHS = (
+    *("recurrent, one weight, synaptic", "feedback", "branches", "residual", "delays", "separate inputs"),
+    "deduct",
+)
 OTHERS = ("mixed neurons", "recurrent", "delayed spikes", "residual, averages after, 3 bits")
 
 
-def check(one: Network, gradients: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    """Checks the gradients of everything that's learned."""
+@pytest.mark.parametrize("name", [*GRAPHS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+def test_gradients_through_time_equal_the_references(name: str) -> None:
+    """Those of the scan engine, and of the companion, whose first currents may be computed before the loop."""
+    check(network(name), companion=name not in REASONS["snnTorch"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1000, 1012))
+def test_gradients_of_random_networks_equal_the_references(seed: int) -> None:
+    check(drawn(seed), companion=False)
+
+
+def check(one: Network, companion: bool) -> None:
+    """Checks the gradients, in float64, of everything that's learned, for random cotangents of states and output."""
+    x, rng = as_floats(one.x, one.config).astype(np.float64), np.random.default_rng(5)
+    masters = {key: value.astype(np.float64) for key, value in one.masters.items()}
+    cotangents = {name: {"membrane": rng.normal(size=state["membrane"].shape)} for name, state in one.layers.items()}
+    *_, (last, state) = one.layers.items()
+    cotangents[last]["spikes"] = rng.normal(size=state["spikes"].shape)
+    settings = settings_of(one.config) | {"surrogate": surrogate_of(one.config)}
+    expected = reference.gradients(one.described, settings, masters, x, cotangents)
+    found = [of_scan(one.config, masters, x, cotangents)]
+    if companion:
+        found += [of_companion(one.config, masters, x, cotangents, once) for once in (False, True)]
     nodes = one.config.graph
     learned = {f"{node.name}.{name}" for node in nodes.neurons for name in node.operation.learned}
     learned |= {f"{node.name}.weight" for node in nodes.weighted}
     learned |= {f"{node.name}.bias" for node in nodes.weighted if node.bias}
     for name in learned:
         bound = 1e-10 * max(1, np.abs(expected[name]).max())
-        np.testing.assert_allclose(gradients[name], expected[name], rtol=0, atol=bound, err_msg=name)
+        for gradients in found:
+            np.testing.assert_allclose(gradients[name], expected[name], rtol=0, atol=bound, err_msg=name)
 
 
-@pytest.mark.parametrize("name", [*GRAPHS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
-def test_gradients_through_time_equal_the_engines(name: str) -> None:
-    """tests/csnn_torch/test_recurrent.py compares the companion's with the engine's."""
-    check_engine(network(name))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1000, 1012))
-def test_gradients_of_random_networks_equal_the_engines(seed: int) -> None:
-    check_engine(drawn(seed))
-
-
-def check_engine(one: Network) -> None:
-    masters, expected, x = in_float64(one)
-    weights = random_cotangents(one)
+def of_scan(config: ModelConfig, masters: Tensors, x: np.ndarray, cotangents: Cotangents) -> Tensors:
     with jax.enable_x64(True):
-        graph, parameters, rest = nnx.split(from_tensors(one.config, masters, jnp.float64), nnx.Param, ...)
+        graph, parameters, rest = nnx.split(from_tensors(config, masters, jnp.float64), nnx.Param, ...)
 
         def loss(parameters: Any) -> Any:
-            states = scan.trace(nnx.merge(graph, parameters, rest), jnp.asarray(x))[1].states
-            return sum((states[node]["mem"] * weights[node]["membrane"]).sum() for node in weights)
+            trace = scan.trace(nnx.merge(graph, parameters, rest), jnp.asarray(x))[1]
+            read = {name: {"membrane": trace.states[name]["mem"], "spikes": trace.spikes[name]} for name in cotangents}
+            return sum((read[name][kind] * d).sum() for name, own in cotangents.items() for kind, d in own.items())
 
-        gradient = jax.jit(jax.grad(loss))(parameters)
-        check(one, tensors(nnx.merge(graph, gradient, rest)), expected)
+        return tensors(nnx.merge(graph, jax.jit(jax.grad(loss))(parameters), rest))
+
+
+def of_companion(config: ModelConfig, masters: Tensors, x: np.ndarray, cotangents: Cotangents, once: bool) -> Tensors:
+    made = companions.sequential(config, torch.float64)
+    companions.load_tensors(made, masters)
+    membranes: dict[str, list[torch.Tensor]] = {name: [] for name in cotangents}
+    for name, collected in membranes.items():
+        made.get_submodule(name).register_forward_hook(
+            lambda neurons, inputs, output, collected=collected: collected.append(neurons.mem)
+        )
+    output = companions.output_of(made, companions.channels_first(x), config.time_steps, "spikes", once)
+    *_, last = cotangents
+    loss = (output * torch.tensor(cotangents[last]["spikes"])).sum()
+    for name, collected in membranes.items():
+        d = cotangents[name]["membrane"]
+        loss += (torch.stack(collected) * torch.tensor(np.moveaxis(d, -1, 2) if d.ndim == 5 else d)).sum()
+    loss.backward()
+    return companions.gradients(made)
 
 
 @pytest.mark.parametrize("name", ["residual, averages after, 3 bits", "delays", "recurrent"])
