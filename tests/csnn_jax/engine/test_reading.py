@@ -1,5 +1,6 @@
-"""Sums, delays and pools of spikes, and sums of currents, on the event engine equal the scan engine's."""
+"""Gradients of sums, delays and pools of spikes, and of sums of currents, on the event engine."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,15 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference_graph as reference
 from flax import nnx
+from reference_settings import settings_of
 from refusals import refusing
 
 from csnn_jax import NodeConfig
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import ModelConfig, surrogate_of
+from csnn_jax.config.operations import Linear
 from csnn_jax.data import batches
 from csnn_jax.engine import event, scan
 from csnn_jax.engine.library import Unsupported
-from csnn_jax.network.model import CSNN
+from csnn_jax.network.model import CSNN, tensors
 
 pytestmark = pytest.mark.numeric
 
@@ -104,29 +108,39 @@ def made(nodes: Sequence[NodeConfig], **fields: Any) -> CSNN:
 def compare(model: CSNN, x: np.ndarray, drops: bool = False) -> None:
     """Checks output and numbers of spikes for equality, and gradients of output and densities within a bound."""
     graph, params = nnx.split(model)
-    masks = batches.dropout_masks(model.config, 0.5, 0, 0, BATCH) if drops else ()
+    config, masks = model.config, batches.dropout_masks(model.config, 0.5, 0, 0, BATCH) if drops else ()
     dropout = scan.Dropout(tuple(map(jnp.asarray, masks)), 2.0) if drops else None
+    of_output = np.random.default_rng(0).normal(size=(STEPS, BATCH, config.num_classes)).astype(np.float32)
 
-    def run(engine: Any) -> Any:
-        def loss(params: Any, x: Any) -> Any:
-            output, densities = engine.forward_with_densities(nnx.merge(graph, params), x, dropout=dropout)
-            weights = np.random.default_rng(0).normal(size=output.shape).astype(np.float32)
-            return (weights * output).sum() + (densities**2).sum(), (output, densities)
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1), has_aux=True)
+    def run(params: Any, x: Any) -> Any:
+        output, densities = event.forward_with_densities(nnx.merge(graph, params), x, dropout=dropout)
+        return (of_output * output).sum() + (densities**2).sum(), (output, densities)
 
-        return jax.device_get(jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x))
-
-    (found, (output, shares)), (expected, (same, others)) = run(event), run(scan)
-    np.testing.assert_array_equal(output, same)
-    sizes = [node.size * STEPS * BATCH for node in model.config.graph.neurons]
-    np.testing.assert_array_equal(np.rint(shares * sizes), np.rint(others * sizes))
+    (gradient, of_x), (output, shares) = jax.device_get(run(params, x))
+    given = config.network.described(), settings_of(config) | {"surrogate": surrogate_of(config)}, tensors(model), x
+    dropped = zip(config.graph.feeding(Linear), masks, strict=True) if drops else ()
+    factors = {node.name: 2.0 * np.asarray(mask).reshape(BATCH, *node.shape) for node, mask in dropped}
+    forward = reference.trace(*given, masks=factors)
+    spikes = {node.name: forward[node.name]["spikes"] for node in config.graph.neurons}
+    *_, last = spikes
+    np.testing.assert_array_equal(output, spikes[last])
+    np.testing.assert_array_equal(
+        np.rint(shares * [one.size for one in spikes.values()]), [*map(np.sum, spikes.values())]
+    )
     assert (shares > 0).all()
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        assert np.abs(other).max() > 0 and np.abs(one - other).max() <= 2e-5 * np.abs(other).max()
+    cotangents = {name: {"spikes": np.full(one.shape, 2 * one.mean() / one.size)} for name, one in spikes.items()}
+    cotangents[last]["spikes"] += of_output
+    expected = reference.gradients(*given, cotangents, forward, factors)
+    for name, found in (tensors(nnx.merge(graph, gradient)) | {"x": of_x}).items():
+        other = expected[name]
+        assert np.abs(other).max() > 0 and np.abs(found - other).max() <= 2e-5 * np.abs(other).max(), name
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_event_equals_scan(name):
-    """tests/test_random_graphs.py compares the states; two of these networks read counts and drop spikes."""
+def test_gradients_equal_the_references(name):
+    """tests/test_matrix.py compares the states; two of these networks read counts and drop spikes."""
     rng = np.random.default_rng(0)
     if name in ("sums and delays", "linear layers"):
         counts = rng.integers(0, 16, (STEPS, BATCH, *SHAPE)) * (rng.random((STEPS, BATCH, *SHAPE)) < 0.4)
