@@ -278,8 +278,8 @@ def of_runner(runner: Runner, name: str, x: torch.Tensor, steps: int | None = No
     return of_trace(config, Trace(trace.states, {}).map(last)) | {"output": read}
 
 
-def in_onnxruntime(file: str, name: str) -> Values:
-    return in_steps(onnx_runner(onnx_file.load(written(step, name) / file)), name)
+def in_onnxruntime(file: str, name: str, **flags: Any) -> Values:
+    return in_steps(onnx_runner(onnx_file.load(written(step, name) / file), **flags), name)
 
 
 def in_evaluator(name: str) -> Values:
@@ -359,6 +359,8 @@ def read_back(path: Path, name: str, **flags: Any) -> Values:
     """Without spikes; SpikingJelly's file may have a synaptic current that our network lacks."""
     converted = nir_network.read(str(path), **flags)
     assert not any("of its input" in note for note in converted.notes), converted.notes
+    theirs, ours = converted.config.graph, network(name).config.graph
+    assert all({*theirs.reads(theirs[node.name])} == {*ours.reads(node)} for node in ours.neurons)
     values = of_step(converted.config, layouts.on_grid(converted.config, converted.tensors), torch_input(name))
     return {key: values[key] for key in values.keys() & expected(name) if not key.endswith("spikes")}
 
@@ -396,6 +398,7 @@ BACKENDS = {
     "snnTorch, channels last": backend(in_snntorch, torch.channels_last, kinds=f"{OF_ENGINE}, forward"),
     "experiments": backend(in_experiments, kinds=f"{STATES}, spikes"),
     "step.onnx": backend(in_onnxruntime, "step.onnx", kinds=STEP),
+    "step.onnx, floats made at every call": backend(in_onnxruntime, "step.onnx", kinds=STEP, dequantize_once=False),
     "step_b1.onnx": backend(in_onnxruntime, "step_b1.onnx", kinds=STEP),
     "step.onnx, evaluator": backend(in_evaluator, kinds=STEP, whole=False),
     "sequence.onnx": backend(in_sequence, kinds="output, scores"),

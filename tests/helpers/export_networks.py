@@ -1,4 +1,4 @@
-"""Networks for tests of the export that need images and a single step; networks.py has those for equality."""
+"""Networks for tests of the export that need images and a single step; networks.py knows those for equality."""
 
 import functools
 from dataclasses import dataclass, replace

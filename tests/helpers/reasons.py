@@ -30,6 +30,9 @@ NO_NIR |= {
     "residual": "--pool avg --reset zero",
     "delays": "reset subtract of lif2",
     "deduct": "reset deduct",
+    "names, latency, 3 bits": "reset zero of first",
+    "at rest": "reset subtract of lif1",
+    "recurrent convolution, 4 bits": "no max-pooling",
 }
 NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
 ONLY_CHAINS = dict.fromkeys(
@@ -37,6 +40,8 @@ ONLY_CHAINS = dict.fromkeys(
         *("recurrent", "recurrent, one weight, synaptic", "recurrent twice, averages, 3 bits", "recurrent on images"),
         *("recurrent on images, 6 bits", "feedback", "branches", "mixed neurons", "separate inputs"),
         *("recurrent, large weights", "residual", "residual, averages after, 3 bits", "delayed spikes", "delays"),
+        *("names, latency, 3 bits", "at rest", "recurrent convolution, 4 bits", "cycles in a cycle", "two kinds"),
+        *("a recurrent convolution", "delays of all kinds"),
     ),
     "only written for chains",
 )
@@ -47,6 +52,9 @@ NOT_SNNTORCH = {
     "mixed neurons": "reset clear of one",
     "separate inputs": "reset mute of lif1",
     "deduct": "reset deduct of lif",
+    "names, latency, 3 bits": "first adds its inputs one by one",
+    "recurrent convolution, 4 bits": "reset mute of lif1",
+    "two kinds": "reset clear of lif2",
 }
 SYNAPTIC = ("synaptic", "synaptic, sums after", "synaptic, averages after", "synaptic integrator, values per channel")
 REASONS = {
@@ -59,6 +67,13 @@ REASONS = {
         "branches": "cut reads sums",
         "delays": "conv1@3",
         "deduct": "reset deduct",
+        "names, latency, 3 bits": "synaptic neurons",
+        "at rest": "one recurrent input",
+        "recurrent convolution, 4 bits": "reset mute",
+        "cycles in a cycle": "back reads lif2@1",
+        "two kinds": "synaptic neurons",
+        "a recurrent convolution": "rec reads lif1@1",
+        "delays of all kinds": "fc1@2",
     },
     "snnTorch": CLEAR | NOT_SNNTORCH,
     "snnTorch, channels last": CLEAR | NOT_SNNTORCH,
@@ -66,6 +81,7 @@ REASONS = {
         "floats": "whole numbers from 0 to 255",
         "branches": "cut pools sums",
         "delays": "conv1 adds image and image@2",
+        "delays of all kinds": "conv adds image and image@2",
     },
     "network.nir": NO_NIR,
     "network_norse.nir": NO_NIR

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference_graph as reference
+from chain_recipes import COUNTS, Recipe
 from commands import ENVIRONMENT
 from flax import nnx
-from networks import COUNTS, IMAGES, NETWORKS, RECIPES, Network, Recipe, made, network
+from networks import IMAGES, NETWORKS, RECIPES, Network, made, network
 from reasons import REASONS
 from reference_settings import settings_of
 from refusals import refusing
