@@ -41,18 +41,6 @@ def in_snntorch(currents, values, reset, **options):
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("reset", IN_SNNTORCH)
-def test_states_and_spikes_have_snntorchs_bits(reset):
-    currents = np.random.default_rng(1).normal(0.2, 0.5, (50, 40, 30)).astype(np.float32)
-    values = {"alpha": np.float32(0.9), "beta": np.float32(0.7), "threshold": np.float32(0.8)}
-    states, spikes = jax.jit(lambda currents: in_jax(currents, values, reset))(currents)
-    _, (syn, mem, fired) = in_snntorch(torch.tensor(currents), values, reset)
-    assert 0.05 < spikes.mean() < 0.9
-    for ours, theirs in ((states["syn"], syn), (states["mem"], mem), (spikes, fired)):
-        np.testing.assert_array_equal(ours, theirs.detach().numpy())
-
-
-@pytest.mark.numeric
 def test_clear_is_a_reset_to_zero_in_the_step_of_the_spike():
     currents = np.random.default_rng(3).normal(0.2, 0.5, (50, 40, 30)).astype(np.float32)
     values = {"alpha": np.float32(0.9), "beta": np.float32(0.7), "threshold": np.float32(0.8)}

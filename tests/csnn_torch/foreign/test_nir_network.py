@@ -17,7 +17,6 @@ from csnn_jax.config import nodes as config_nodes
 from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
 from csnn_torch.foreign import nir_network
-from csnn_torch.programs import PROGRAMS
 from export import reference
 from export.graphs import nir_graph
 
@@ -57,33 +56,6 @@ def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name):
     rounded = layouts.on_grid(found.config, found.tensors)
     given = {key: value for key, value in tensors.items() if not key.endswith(".exponents")}
     assert {key: value.tobytes() for key, value in rounded.items()} == {k: v.tobytes() for k, v in given.items()}
-
-
-READERS = {
-    "norse": {},
-    "sinabs": {"written_by": "sinabs", "reset": "zero", "norm_input": False},
-    "spikingjelly": {"written_by": "spikingjelly"},
-}
-"""The flags with which each reader's file is read."""
-
-
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("name", ["small", "few bits", "averages after", "sums after", "synaptic"])
-def test_a_file_for_another_reader_comes_back_with_the_same_membranes(tmp_path, name, reader):
-    config, target = OWN[name], PROGRAMS[reader].target
-    tensors = drawn(config)
-    if nir_graph.reason_against(config, tensors, target):
-        assert (name, reader) == ("synaptic", "sinabs")
-        return
-    nir_graph.write(tmp_path / target.file, config, tensors, target)
-    found = nir_network.read(str(tmp_path / target.file), **READERS[reader])
-    rounded = layouts.on_grid(found.config, found.tensors)
-    x = reference.inputs(config, np.random.default_rng(0).integers(0, 256, (3, *config.input_shape), np.uint8))
-    networks = reference.Step(config, tensors), reference.Step(found.config, rounded)
-    ours, theirs = (reference.trace(network, x, config.time_steps) for network in networks)
-    assert ours.states.keys() == theirs.states.keys()
-    for node, states in ours.states.items():
-        assert all(state.any() and torch.equal(state, theirs.states[node][name]) for name, state in states.items())
 
 
 def test_learned_values_come_back(tmp_path):

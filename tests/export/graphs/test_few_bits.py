@@ -12,9 +12,8 @@ from refusals import refusing
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from export.graphs import few_bits, onnx_file, step_graph
-from export.parts import sequence
 from export.proof.equality import equality, windows
-from export.proof.runners import onnx_runner, reference_runner
+from export.proof.runners import onnx_runner
 
 pytestmark = pytest.mark.numeric
 
@@ -31,7 +30,7 @@ def held(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
 
 @pytest.mark.parametrize(("config", "bits"), [(OTHER, 3), (DENSE, 8)], ids=["3 bits", "8 bits of a dense network"])
-def test_files_with_few_bits_are_small_and_hold_the_same_network(config, bits):
+def test_files_with_few_bits_are_small(config, bits):
     case = made(config, bits)
     step, static, whole = (case.models[file] for file in ("step.onnx", "step_b1.onnx", "sequence.onnx"))
     kind, in_a_byte = (onnx.TensorProto.INT4, 2) if bits <= 4 else (onnx.TensorProto.INT8, 1)
@@ -47,13 +46,6 @@ def test_files_with_few_bits_are_small_and_hold_the_same_network(config, bits):
     ]
     loop = [node for graph in [*onnx_file.graphs(whole.graph)][1:] for node in graph.node]
     assert loop and all(node.op_type != few_bits.DEQUANTIZE for node in loop)
-    expected = [*windows(case.step, [case.x])]
-    each_call = onnx_runner(step, dequantize_once=False)
-    for runner in (onnx_runner(step), onnx_runner(static), each_call, reference_runner(step)):
-        found = equality(case.step, runner, expected)
-        assert found.first is None and found.figures()["membranes"] > 0
-    found, sums = sequence.equality(case.config, whole, expected)
-    assert found.first is None and found.figures()["spikes"] > 0 == sums["different_counts"]
 
 
 def test_int4_needs_opset_21_and_becomes_int8_in_earlier_ones():

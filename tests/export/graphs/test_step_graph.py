@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from backends import written
-from export_networks import DELAYED, FLAT, GRAPH, RECURRENT, RESIDUAL, changed, firing
+from export_networks import DELAYED, FLAT, GRAPH, RECURRENT, RESIDUAL, firing
 from networks import network
 from onnx import numpy_helper
 
 from export import reference
 from export.graphs import onnx_file, step_graph
-from export.parts import sequence, step
+from export.parts import step
 from export.proof.equality import equality, problems, windows
-from export.proof.runners import onnx_runner, reference_runner, torch_runner
+from export.proof.runners import onnx_runner
 
 PLAIN = {"Conv", "MaxPool", "AveragePool", "Flatten", "Gemm", "Greater", "Cast", "Mul", "Add", "Sub", "Sum"}
 graphs = pytest.mark.parametrize(
@@ -78,32 +78,6 @@ def test_the_opset_is_the_requested_one(opset, ir_version):
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
     assert model.ir_version == ir_version
     assert problems("it", equality(made.step, onnx_runner(model), windows(made.step, [made.x]))) == []
-
-
-def test_a_membrane_at_the_threshold_does_not_fire():
-    made = firing(FLAT)
-    at, above = np.float32(2.5), np.nextafter(np.float32(2.5), np.float32(9))
-    parameters = {"fc1.weight": np.zeros((4, 30), np.float32), "fc1.bias": np.array([at, above, at, above])}
-    model = made.models["step.onnx"]
-    for name, value in parameters.items():
-        model = changed(model, name, lambda _, value=value: value)
-    for runner in (torch_runner(reference.Step(made.config, parameters)), onnx_runner(model)):
-        (membranes,), found = runner([np.zeros((3, 4), np.float32)], made.x[0].numpy())
-        assert (membranes == parameters["fc1.bias"]).all() and (found == [0, 1, 0, 1]).all()
-
-
-@pytest.mark.numeric
-@pytest.mark.parametrize("bits", [None, 2, 4, 8])
-@graphs
-def test_graphs_have_the_membranes_of_torch(config, bits):
-    """In ONNX Runtime with weights made floats once or at every call, and in onnx's evaluator."""
-    made = firing(replace(config, weight_bits=bits))
-    expected = [*windows(made.step, [made.x])]
-    step, static = (made.models[name] for name in ("step.onnx", "step_b1.onnx"))
-    for run in (onnx_runner(step), onnx_runner(static), onnx_runner(step, False), reference_runner(step)):
-        assert problems("it", equality(made.step, run, expected)) == []
-    comparison, sums = sequence.equality(made.config, made.models["sequence.onnx"], expected)
-    assert problems("it", comparison) == [] and sums["different_counts"] == 0 < sums["counts"]
 
 
 @graphs
