@@ -1,6 +1,8 @@
 """Random networks give the reference's membranes and spikes in every library, and in a loop of snnTorch's modules."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
-from backends import Values, last, of_states, of_trace, simulated
+from backends import Values, last, of_c, of_states, of_trace, simulated
 from drawn_graphs import drawn
 from flax import nnx
 from networks import Network
@@ -20,6 +22,7 @@ from csnn_jax.network.model import from_tensors
 from csnn_jax.runs.equality import differ
 from csnn_torch import model as companion
 from csnn_torch.library import Torch
+from export.c import layout
 
 pytestmark = pytest.mark.numeric
 POOLS = {"max_pool": nn.functional.max_pool2d, "avg_pool": nn.functional.avg_pool2d}
@@ -70,6 +73,13 @@ def of_companion(one: Network) -> Values:
     x = companion.channels_first(as_floats(one.x, one.config))
     trace = companion.trace(module, x, one.config.time_steps)
     return of_trace(one.config, trace.map(lambda array: last(array) if array.ndim == 5 else array))
+
+
+def of_c_program(one: Network) -> Values:
+    x = companion.channels_first(as_floats(one.x, one.config))
+    with tempfile.TemporaryDirectory() as folder:
+        values = of_c(Path(folder), one.config, one.tensors, x)
+    return {key: array for key, array in values.items() if key != "output"}
 
 
 def of_loop(one: Network) -> Values:
@@ -175,6 +185,8 @@ def problems(seed: int) -> Iterator[str]:
     programs = [of_scan, of_numpy, of_torch]
     if stages.lacking(from_tensors(one.config, one.masters), frames=one.x.ndim == 5) is None:
         programs.append(of_event)
+    if layout.reason_against(one.config) is None:
+        programs.append(of_c_program)
     kinds = {(node.operation.reset, node.operation.separate) for node in one.config.graph.neurons}
     if not kinds & {("clear", False), ("mute", False), ("deduct", False)}:  # snnTorch lacks them
         programs.append(of_loop)

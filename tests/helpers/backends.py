@@ -266,13 +266,14 @@ def in_steps(runner: Runner, name: str, images: int | None = None, steps: int | 
     """A program that runs single steps."""
     config, x = network(name).config, torch_input(name)
     x = x[:steps, :images] if x.ndim == 5 else x[:images]
-    return of_runner(runner, name, x, min(steps or config.time_steps, config.time_steps))
+    return of_runner(runner, config, network(name).tensors, x, min(steps or config.time_steps, config.time_steps))
 
 
-def of_runner(runner: Runner, name: str, x: torch.Tensor, steps: int | None = None) -> Values:
+def of_runner(
+    runner: Runner, config: ModelConfig, tensors: layouts.Tensors, x: torch.Tensor, steps: int | None = None
+) -> Values:
     """Without the spikes, which aren't all the program's."""
-    config = network(name).config
-    trace = window(runner, reference.Step(config, network(name).tensors), x, steps)
+    trace = window(runner, reference.Step(config, tensors), x, steps)
     states = trace.states[config.graph.neurons[-1].name]
     read = states["output"] if config.readout == "membrane" else output(config, *trace)
     return of_trace(config, Trace(trace.states, {}).map(last)) | {"output": read}
@@ -316,16 +317,18 @@ class Library(program.Library):
 
 def in_c(name: str) -> Values:
     """With the channels that can't fire, which bundles leave out."""
-    folder, whole = bundle(name).folder / "c", network(name)
-    arguments = folder, whole.config, whole.tensors, bundle(name).network.recorded
-    unless_refused(layout.reason_against(whole.config), program.write_sources, *arguments)
+    return of_c(bundle(name).folder / "c", network(name).config, network(name).tensors, torch_input(name))
+
+
+def of_c(folder: Path, config: ModelConfig, tensors: layouts.Tensors, x: torch.Tensor) -> Values:
+    frames = len(x) if x.ndim == 5 and config.encoding == "direct" else None
+    unless_refused(layout.reason_against(config), program.write_sources, folder, config, tensors, frames)
     command = [os.environ.get("CC", "cc"), "-std=c99", "-O0", "-fPIC", "-shared", "csnn.c", "-o", "libcsnn.so"]
     subprocess.run(command, cwd=folder, check=True)
-    config, x = network(name).config, torch_input(name)
     images = []
     for image in x.split(1, -4):
         library = Library(folder / "libcsnn.so", config)
-        values = of_runner(library.step, name, image)
+        values = of_runner(library.step, config, tensors, image)
         images.append(values | by_layer(config, "spikes", map(np.stack, library.spikes)))
     return {key: np.concatenate([image[key] for image in images], 1) for key in images[0]}
 

@@ -188,6 +188,34 @@ GRAPHS = {
             weight_bits=4,
         ),
     ),
+    # Sums of spikes, pools and features of different grids, before and after lists are overwritten.
+    "delayed sums": Recipe(
+        described(
+            (6, 5, 2),
+            Node("conv1", "convolution", "image", channels=9, kernel=3, padding=1),
+            Node("again", "convolution", ("lif1@2", "lif1@1"), channels=9, kernel=3, padding=1, bias=False),
+            Node("lif1", "leaky", ("conv1", "again"), beta=0.9),
+            Node("most", "max_pool", ("lif1", "lif1@1", "lif1@3")),
+            Node("mean", "avg_pool", ("lif1", "lif1@2")),
+            Node("late", "max_pool", ("lif1", "lif1@1")),
+            Node("rest", "avg_pool", ("lif1@1", "lif1@2")),
+            Node(
+                "conv2", "convolution", ("most", "mean@2", "mean", "late@2", "rest@1"), channels=9, kernel=3, padding=1
+            ),
+            Node("back", "convolution", ("lif2@2", "lif2@1"), channels=9, kernel=3, padding=1, bias=False),
+            Node("both", "avg_pool", ("conv1", "again")),
+            Node("lif2", "leaky", ("conv2", "back", "both"), threshold=2.0, reset="zero"),
+            Node("flat", "flatten", ("lif2", "lif2@1")),
+            Node("fc1", "linear", ("flat", "flat@3"), channels=9),
+            Node("rec3", "linear", "lif3@2", channels=9, bias=False),
+            Node("one3", "one_to_one", ("lif3@1", "lif3@3"), channels=9),
+            Node("lif3", "leaky", ("fc1", "rec3", "one3"), separate=True),
+            Node("fc2", "linear", ("lif3", "lif3@4"), channels=4),
+            Node("last", "linear", ("answer@1", "answer@2"), channels=4),
+            Node("answer", "leaky", ("fc2", "last")),
+            steps=8,
+        )
+    ),
     # The next four are those that NIR's readers can run. Biases of layers that close a cycle are moved.
     "cycles in a cycle": Recipe(
         described(

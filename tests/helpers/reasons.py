@@ -33,6 +33,7 @@ NO_NIR |= {
     "names, latency, 3 bits": "reset zero of first",
     "at rest": "reset subtract of lif1",
     "recurrent convolution, 4 bits": "no max-pooling",
+    "delayed sums": "no max-pooling",
 }
 NO_NIR["recurrent, one weight, synaptic"] = "--reset zero"
 ONLY_CHAINS = dict.fromkeys(
@@ -41,7 +42,7 @@ ONLY_CHAINS = dict.fromkeys(
         *("recurrent on images, 6 bits", "feedback", "branches", "mixed neurons", "separate inputs"),
         *("recurrent, large weights", "residual", "residual, averages after, 3 bits", "delayed spikes", "delays"),
         *("names, latency, 3 bits", "at rest", "recurrent convolution, 4 bits", "cycles in a cycle", "two kinds"),
-        *("a recurrent convolution", "delays of all kinds"),
+        *("a recurrent convolution", "delays of all kinds", "delayed sums"),
     ),
     "only written for chains",
 )
@@ -55,6 +56,7 @@ NOT_SNNTORCH = {
     "names, latency, 3 bits": "first adds its inputs one by one",
     "recurrent convolution, 4 bits": "reset mute of lif1",
     "two kinds": "reset clear of lif2",
+    "delayed sums": "lif3 adds its inputs one by one",
 }
 SYNAPTIC = ("synaptic", "synaptic, sums after", "synaptic, averages after", "synaptic integrator, values per channel")
 REASONS = {
@@ -74,6 +76,7 @@ REASONS = {
         "two kinds": "synaptic neurons",
         "a recurrent convolution": "rec reads lif1@1",
         "delays of all kinds": "fc1@2",
+        "delayed sums": "again reads lif1@2",
     },
     "snnTorch": CLEAR | NOT_SNNTORCH,
     "snnTorch, channels last": CLEAR | NOT_SNNTORCH,

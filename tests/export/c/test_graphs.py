@@ -1,75 +1,25 @@
-"""Networks that aren't chains: every state equals torch's in every step, however much csnn.c is optimized.
+"""Networks that aren't chains: the memory that network.h states, and refusals."""
 
-tests/test_matrix.py doesn't optimize it.
-"""
-
-import subprocess
-
-import numpy as np
 import pytest
-from c_networks import NETWORKS, RANDOM, STEPS, case, conv, drawn, graph, linear, node
-from compilers import COMPILERS, SANITIZE, STRICT, constants, stated_memory
+from c_networks import conv, drawn, graph, linear, node
+from compilers import constants, stated_memory
+from networks import network
 from refusals import assert_line, refusing
 
-from csnn_jax.window import output, summed
-from export import parts, reference
+from export import parts
 from export.c import headers, layout, program
-from export.proof.runners import window
-
-FLAGS = ("-O3", "-ffp-contract=fast", "-march=native")
 
 
-@pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (place % 2))
-        for place, name in enumerate([*NETWORKS, *range(RANDOM)])
-    ],
+    ["names, latency, 3 bits", "recurrent convolution, 4 bits", "recurrent twice, averages, 3 bits", "delayed sums"],
 )
-def test_every_state_is_torchs(tmp_path, name, compiler):
-    config, tensors, x = case(name)
-    program.write_sources(tmp_path, config, tensors)
-    step = reference.Step(config, tensors)
-    expected = reference.trace(step, x, STEPS)
-    rates = {node.name: expected.spikes[node.name].mean().item() for node in config.graph.spiking}
-    assert isinstance(name, int) or all(0.02 < rate < 0.98 for rate in rates.values()), rates
-    scores = summed(output(config, *expected)).numpy()
-    command = [*compiler, *STRICT, *FLAGS, "-fPIC", "-shared", "csnn.c", "-o", "libcsnn.so"]
-    subprocess.run(command, cwd=tmp_path, check=True)
-    library = program.Library(tmp_path / "libcsnn.so", config)
-    trace = window(library.step, step, x, STEPS)
-    for layer, states in expected.states.items():
-        for state, values in states.items():
-            np.testing.assert_array_equal(trace.states[layer][state], values.numpy(), f"{layer} {state}")
-    for sample, wanted in zip(program.samples(config, x.numpy()), scores, strict=True):
-        np.testing.assert_array_equal(library.classify(np.ascontiguousarray(sample))[1], wanted)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize(
-    "name", ["feedback", "convolutions, 4 bits", "at rest", "residual, maxima, 4 bits", "residual, averages", "delays"]
-)
-def test_sanitizers_find_nothing(tmp_path, name, compiler):
-    config, tensors, x = case(name)
-    program.write_sources(tmp_path, config, tensors)
-    command = [*compiler, *STRICT, *SANITIZE, "-O1", "main.c", "events.c", "csnn.c", "-o", "csnn"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    trace = reference.trace(reference.Step(config, tensors), x, STEPS)
-    found = program.answers(tmp_path / "csnn", program.samples(config, x.numpy()))[1]
-    np.testing.assert_array_equal(found, summed(output(config, *trace)).numpy())
-
-
-@pytest.mark.parametrize("name", ["feedback, 8 bits", "convolutions", "three layers, 4 bits", "delays"])
-def test_the_stated_memory_is_correct(tmp_path, name):
-    config, tensors, _ = case(name)
-    program.write_sources(tmp_path, config, tensors)
-    flash, ram, _ = stated_memory(tmp_path)
-    state = program.Library(program.build(tmp_path, tmp_path).library, config).state_bytes
+def test_the_stated_memory_is_correct(built, name):
+    config, folder = network(name).config, built(name)
+    flash, ram, _ = stated_memory(folder)
+    state = program.Library(folder / "libcsnn.so", config).state_bytes
     assert 0 <= state - ram < 8
-    assert flash == headers.weight_bytes(config) == 4 * constants(tmp_path)
+    assert flash == headers.weight_bytes(config) == 4 * constants(folder)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def stated(folder: Path) -> list[int]:
     "name",
     [
         *("2 bits", "residual, maxima, 4 bits", "residual, averages after, 8 bits"),
-        *("residual, strides", "delays", "one weight for each neuron, zero", "averages and sums after, 8 bits"),
+        *("residual, strides", "delayed sums", "one weight for each neuron, zero", "averages and sums after, 8 bits"),
         "70,400 neurons",
     ],
 )
@@ -44,9 +44,10 @@ def white(config: ModelConfig) -> np.ndarray:
     return np.full((1, *frames, *config.input_shape), min(255, 2**config.entering.bits), np.uint8)
 
 
-@pytest.mark.parametrize("name", ["convolutions, 4 bits", "feedback, 8 bits", *range(c_networks.RANDOM)])
+@pytest.mark.parametrize("name", ["recurrent convolution, 4 bits", "names, latency, 3 bits", *range(c_networks.RANDOM)])
 def test_no_program_takes_more(tmp_path, name):
-    config, tensors, _ = c_networks.case(name)
+    shared = network(name) if isinstance(name, str) else None
+    config, tensors = (shared.config, shared.tensors) if shared else c_networks.case(name)[:2]
     program.write_sources(tmp_path, config, tensors)
     present, step, _ = stated(tmp_path)
     assert (counted(tmp_path, white(config), config.time_steps) <= [present, step]).all()

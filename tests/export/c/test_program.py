@@ -105,6 +105,8 @@ def test_a_sample_has_as_many_steps_as_frames(tmp_path):
     [
         *("dark half", "reset for each layer", "counts, no convolution, 2 bits", "strides, 5 bits"),
         *("synaptic integrator, values per channel", "averages and sums after, 8 bits", "all pools after, 4 bits"),
+        *("names, latency, 3 bits", "recurrent convolution, 4 bits", "at rest", "residual", "delayed sums"),
+        "residual, averages after, 3 bits",
     ],
 )
 def test_it_compiles_without_warnings_everywhere_and_sanitizers_find_nothing(built, tmp_path, compiler, name):
