@@ -3,15 +3,16 @@
 The reference (tests/helpers/reference_graph.py) was written from docs/design.md alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch
-from backends import BACKENDS, REFUSALS, WINDOWS, Backend, expected
+from backends import BACKENDS, REFUSALS, TOGETHER, WINDOWS, Backend, expected
 from networks import NETWORKS, network
 from reasons import REASONS
 from reference_grids import rounded
+from reference_nodes import DEFAULTS
 from reference_settings import settings_of
 
 from csnn_jax.runs.equality import differ
@@ -28,25 +29,34 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+SLOW = (
+    *("1,030 channels", "kernel 7 on spikes", "powers of two", "ten layers", "recurrent, large weights"),
+    *("synaptic, averages after", "sums, values per channel", "recurrent twice, averages, 3 bits"),
+    *("recurrent on images", "residual, averages after, 3 bits", "mixed neurons", "branches", "delays", "delayed sums"),
+    *("feedback", "a recurrent convolution"),
+)
+"""Networks that differ least from others; those of the default tests have every kind of layer, neuron and reset."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS])
 def test_every_backend_equals_the_reference_or_says_why_not(name: str) -> None:
     check(BACKENDS, name)
+    if name in TOGETHER:
+        check(WINDOWS, name)
 
 
-FAST = (
-    *("no pool, no bias, membranes", "even kernels, integrator, 6 bits", "1,030 channels", "counts, five channels"),
-    *("strides, 5 bits", "synaptic integrator, values per channel", "averages and sums after, 8 bits"),
-    *("recurrent, one weight, synaptic", "recurrent on images, 6 bits", "branches", "separate inputs"),
-    *("residual", "delays"),
-)
-"""Networks of every kind, for which the default tests call the engines' other functions."""
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in NETWORKS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in TOGETHER])
 def test_the_engines_other_functions_equal_the_reference(name: str) -> None:
     check(WINDOWS, name)
+
+
+def test_default_networks_have_every_kind_of_node() -> None:
+    def kinds(names: Sequence[str]) -> set[tuple[str, str]]:
+        nodes = (node for name in names for node in network(name).described)
+        return {(node["operation"], node.get("reset", DEFAULTS["reset"])) for node in nodes}
+
+    assert kinds([name for name in NETWORKS if name not in SLOW]) == kinds(NETWORKS)
 
 
 def check(backends: dict[str, Backend], name: str) -> None:

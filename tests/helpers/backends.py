@@ -137,29 +137,41 @@ def torch_input(name: str) -> torch.Tensor:
 
 
 def engine(engine: Any, name: str) -> Values:
-    """What an engine returns for a trace and for evaluation, in one compiled function."""
-    config = network(name).config
-    (last, trace), counts = compiled(name, engine.trace, engine.count)
+    """What an engine returns for a trace and for evaluation."""
+    config, both = network(name).config, ("trace", "count")
+    (last, trace), counts, *_ = compiled(engine, name, both + OTHERS if name in TOGETHER else both)
     values = of_trace(config, trace.ordered(config.graph)) | lasts(config, last)
     return values | {"scores": counts.scores, "fired": counts.fired}
 
 
 def window_of(engine: Any, name: str) -> Values:
-    """What an engine's other functions return, for which its kernels keep other values."""
+    """What an engine's other functions return, for which it keeps other values."""
     config = network(name).config
-    (last, output), ever = compiled(name, engine.forward, engine.ever_fired)
+    *_, (last, output), ever = compiled(engine, name, ("trace", "count", *OTHERS) if name in TOGETHER else OTHERS)
     return by_layer(config, "ever", ever) | lasts(config, last) | {"forward": output}
 
 
-def compiled(name: str, *functions: Callable) -> Any:
-    """What functions of an engine return for a network and its input."""
+OTHERS = ("forward", "ever_fired")
+TOGETHER = (
+    *("no pool, no bias, membranes", "even kernels, integrator, 6 bits", "counts, five channels", "strides, 5 bits"),
+    *("synaptic integrator, values per channel", "recurrent on images, 6 bits", "residual", "delays of all kinds"),
+)
+"""Networks of every kind, for which the engines' functions are compiled in one program; it takes less time."""
+
+
+@functools.lru_cache(2)
+def compiled(engine: Any, name: str, functions: tuple[str, ...]) -> Any:
+    """What functions of an engine return for a network and its input.
+
+    Each function has the input as an argument of its own. Otherwise XLA merges equal calls of kernels.
+    """
     graph, parameters = nnx.split(from_tensors(network(name).config, network(name).masters))
 
-    def everything(parameters: Any, x: jax.Array) -> Any:
+    def everything(parameters: Any, *xs: jax.Array) -> Any:
         model = nnx.merge(graph, parameters)
-        return [function(model, x) for function in functions]
+        return [getattr(engine, function)(model, x) for function, x in zip(functions, xs, strict=True)]
 
-    return jax.device_get(scan.jit(everything)(parameters, network(name).x))
+    return jax.device_get(scan.jit(everything)(parameters, *[network(name).x] * len(functions)))
 
 
 def lasts(config: ModelConfig, states: Iterable[State]) -> Values:

@@ -99,7 +99,7 @@ CHAINS = {
     # Their weights have 12 bits, the most that kernels add as integers.
     "2,100 inputs": Recipe(_leaky((5, 4, 2), (), 2100)),
     # Their indices have more than 16 bits.
-    "70,400 neurons": Recipe(_leaky((33, 40, 1), (220,), steps=2)),
+    "70,400 neurons": Recipe(_leaky((16, 20, 1), (220,), steps=2, pool="none")),
     "counts, five channels": Recipe(_leaky((9, 10, 5), (20, 7), 30, pool="avg", reset="zero", **COUNTS), counts=15),
     "counts, no convolution, 2 bits": Recipe(
         _leaky(

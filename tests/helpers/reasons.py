@@ -10,7 +10,7 @@ NO_NIR = {
     "no pool, no bias, membranes": "--reset zero --readout spikes",
     "1,030 channels": "--pool avg --reset zero",
     "2,100 inputs": "--reset zero",
-    "70,400 neurons": "--pool avg --reset zero",
+    "70,400 neurons": "--reset zero",
     "counts, no convolution, 2 bits": "--reset zero",
     "counts that end": "--reset zero",
     "synaptic": "--pool avg --reset clear",
