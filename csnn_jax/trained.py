@@ -131,7 +131,11 @@ class Trained:
         return SpikeCounts(scores.astype(kind), fired.astype(np.int64))
 
     def window_of(self, images: Any) -> int:
-        """The number of steps in the window of images [N, H, W, C] or [N, T, H, W, C]."""
+        """The number of steps in the window of images.
+
+        Args:
+            images: [N, H, W, C] or [N, T, H, W, C].
+        """
         return images.shape[1] if images.ndim == 5 else self.config.model.time_steps
 
     def margin_for(self, time_steps: int) -> float | None:
@@ -195,7 +199,11 @@ class Trained:
         return result
 
     def by_steps(self, split: Split | tuple[Any, Any]) -> np.ndarray:
-        """The accuracy over a split if the window ended after each of its steps [time]; see `evaluate`."""
+        """The accuracy over a split if the window ended after each of its steps [time].
+
+        Args:
+            split: images and labels, see `evaluate`.
+        """
         checked = self._split(split)
         runner, images = self._ready(checked.images)
         return runner.by_steps(self._params, replace(checked, images=images))[1]

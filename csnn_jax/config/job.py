@@ -226,6 +226,9 @@ class TrainConfig(Options):
 
         The average follows closely at first, so the initial weights are soon forgotten, as in TensorFlow's
         ExponentialMovingAverage.
+
+        Args:
+            iteration: n.
         """
         assert self.ema is not None
         number = iteration + 1
@@ -242,6 +245,12 @@ class TrainConfig(Options):
 @dataclass(frozen=True)
 class Config:
     """A whole training job, as stored in a run directory's `config.json`.
+
+    Attributes:
+        model: the network.
+        data: the images and what's done to them.
+        train: how it's trained.
+        unknown: when a network answers that it doesn't know.
 
     Raises:
         UserError: fields contradict each other; each part checks its own.

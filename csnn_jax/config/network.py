@@ -243,12 +243,20 @@ class ModelConfig(NeuronFields, Described):
         return tuple(dict.fromkeys(node.operation.kind for node in self.graph.neurons))
 
     def each(self, name: str) -> tuple:
-        """A field's value for each layer of a chain; the field holds one value for all layers or one per layer."""
+        """A field's value for each layer of a chain; the field holds one value for all layers or one per layer.
+
+        Args:
+            name: the field.
+        """
         value = getattr(self, name)
         return value if isinstance(value, tuple) else (value,) * self.depth
 
     def each_convolution(self, name: str) -> tuple:
-        """A field's value for each convolution; the field holds one value for all or one per convolution."""
+        """A field's value for each convolution; the field holds one value for all or one per convolution.
+
+        Args:
+            name: the field.
+        """
         value = getattr(self, name)
         return value if isinstance(value, tuple) else (value,) * len(self.conv_channels)
 

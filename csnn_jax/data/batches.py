@@ -44,6 +44,10 @@ def check_batch_size(batch_size: int, n: int) -> None:
 def epoch_batches(seed: int, epoch: int, n: int, batch_size: int) -> np.ndarray:
     """Cuts `epoch_permutation` into batches and drops the last partial one.
 
+    Args:
+        seed, epoch, n: see `epoch_permutation`.
+        batch_size: images per batch.
+
     Returns:
         int32 [n // batch_size, batch_size], indices of training images.
 
@@ -57,6 +61,10 @@ def epoch_batches(seed: int, epoch: int, n: int, batch_size: int) -> np.ndarray:
 
 def eval_batches(n: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Cuts images 0 .. n - 1 into batches of equal size, so one compiled function handles all of them.
+
+    Args:
+        n: number of images.
+        batch_size: images per batch.
 
     Returns:
         index: int32 [ceil(n / batch_size), batch_size], in order; the last batch is padded with image 0.

@@ -214,7 +214,11 @@ def _shape(value: Shape) -> Shape:
 
 
 def reader_of(name: str) -> Reader | None:
-    """The reader of a data set called, e.g., `mnist` or `idx:DIR`; None if its kind is unknown."""
+    """The reader of a data set; None if its kind is unknown.
+
+    Args:
+        name: a value of --dataset, such as `mnist` or `idx:DIR`.
+    """
     kind, _, where = name.partition(":")
     for form, reader in READERS.items():
         of, colon, _ = form.partition(":")
@@ -225,13 +229,21 @@ def reader_of(name: str) -> Reader | None:
 
 
 def takes_as_is(name: str) -> bool:
-    """Whether a data set's images are used unchanged, because they're already in the network's units."""
+    """Whether a data set's images are used unchanged, because they're already in the network's units.
+
+    Args:
+        name: a value of --dataset.
+    """
     reader = reader_of(name)
     return reader is not None and reader.as_is
 
 
 def is_recorded(name: str) -> bool:
-    """Whether a data set consists of event recordings, so its images are frames."""
+    """Whether a data set consists of event recordings, so its images are frames.
+
+    Args:
+        name: a value of --dataset.
+    """
     reader = reader_of(name)
     return reader is not None and reader.recordings
 
@@ -352,7 +364,11 @@ def _load(
 
 
 def named(dataset: Dataset) -> tuple[str, ...] | None:
-    """The names of a data set's classes; None if they're just numbers."""
+    """The names of a data set's classes; None if they're just numbers.
+
+    Args:
+        dataset: the data set.
+    """
     return None if dataset.names == tuple(map(str, range(len(dataset.names)))) else dataset.names
 
 
@@ -422,6 +438,10 @@ def _pixels(model: ModelConfig, dataset: Dataset) -> Pixels:
 
 def learned(dataset: Dataset, model: ModelConfig) -> Dataset:
     """Converts a data set's images to the form that the network takes, see `as_learned`.
+
+    Args:
+        dataset: the data set.
+        model: the network.
 
     Raises:
         UserError: values larger than the network's training data allows.

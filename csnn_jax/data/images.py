@@ -67,7 +67,11 @@ class MadeImages(ABC):
 
 
 def as_bytes(images: Images) -> bytes:
-    """Bytes that identify images: those of an array, or the digest of computed images."""
+    """Bytes that identify images: those of an array, or the digest of computed images.
+
+    Args:
+        images: [N, H, W, C] or [N, T, H, W, C].
+    """
     return images.digest() if isinstance(images, MadeImages) else np.asarray(images).tobytes()
 
 
@@ -375,7 +379,13 @@ def _bytes_again(images: np.ndarray) -> np.ndarray:
 
 
 def as_floats(x: np.ndarray, model: "ModelConfig", dtype: str = "float32") -> np.ndarray:
-    """A network's input as floats: bytes divided by its scale, floats rounded to multiples of 1 / scale."""
+    """A network's input as floats: bytes divided by its scale, floats rounded to multiples of 1 / scale.
+
+    Args:
+        x: uint8 or floats, of any shape.
+        model: the network.
+        dtype: `float32` or `float64`.
+    """
     kind = np.dtype(dtype).type
     scale = kind(model.entering.scale)
     return (x.astype(kind) if x.dtype == np.uint8 else np.rint(x.astype(kind) * scale)) / scale

@@ -209,14 +209,26 @@ def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) 
 
 
 def check_labels(split: Split, num_classes: int, name: str = "labels") -> None:
-    """Raises ValueError if a label isn't one of the classes 0 .. num_classes - 1, with the range that was found."""
+    """Raises ValueError if a label isn't one of the classes 0 .. num_classes - 1, with the range that was found.
+
+    Args:
+        split: images and labels.
+        num_classes: number of classes.
+        name: what the labels are called in the error.
+    """
     low, high = split.labels.min(), split.labels.max()
     if low < 0 or high >= num_classes:
         raise ValueError(f"{name} go from {low} to {high}, expected 0 to {num_classes - 1}")
 
 
 def check_split(split: Split, model: "ModelConfig", name: str = "") -> None:
-    """Raises ValueError unless a network can be trained on a split, with what was found and expected."""
+    """Raises ValueError unless a network can be trained on a split, with what was found and expected.
+
+    Args:
+        split: images and labels.
+        model: the network.
+        name: what the split is called in the error.
+    """
     if not isinstance(split, Split):
         raise ValueError(f"split is of type {type(split).__name__}, expected a Split, such as a Dataset's train")
     check_images(split.images, model, f"{name} images".lstrip())
@@ -265,12 +277,24 @@ def check_counts(images: Images, model: "ModelConfig") -> None:
 
 
 def digest(split: Split) -> str:
-    """Identifies a split: SHA-256 of its images and labels."""
+    """Identifies a split: SHA-256 of its images and labels.
+
+    Args:
+        split: images and labels.
+    """
     return sha256(as_bytes(split.images) + split.labels.tobytes()).hexdigest()
 
 
 def require_training(dataset: Dataset, otherwise: str = "") -> Dataset:
-    """Returns the data set; raises UserError if it has no training images, with the alternative `otherwise`."""
+    """Returns the data set.
+
+    Args:
+        dataset: the data set.
+        otherwise: end of the error, with an alternative.
+
+    Raises:
+        UserError: it has no training images.
+    """
     if not len(dataset.train.labels):
         holds = "only has images and labels to evaluate on, expected train_images and train_labels, too"
         raise UserError(f"--dataset {dataset.name}: {holds}{otherwise}")
@@ -278,7 +302,12 @@ def require_training(dataset: Dataset, otherwise: str = "") -> Dataset:
 
 
 def shortened(dataset: Dataset, images: int | None) -> Dataset:
-    """Limits a data set to its first N test images and held-out images; None: no limit."""
+    """Limits a data set to its first N test images and held-out images.
+
+    Args:
+        dataset: the data set.
+        images: N; None: no limit.
+    """
     if images is None:
         return dataset
     rows = slice(images)

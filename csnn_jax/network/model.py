@@ -222,6 +222,9 @@ class CSNN(nnx.Module):
     def initial_states(self, batch: int) -> Carry:
         """What the first step gets: the states of neurons by node, zeros [batch, *out_shape], and delayed outputs.
 
+        Args:
+            batch: number of images.
+
         Raises:
             ValueError: batch isn't a positive whole number.
         """
@@ -231,9 +234,13 @@ class CSNN(nnx.Module):
 
     @surrogate.reverse_mode_only()
     def step(self, states: Carry, x: Array) -> tuple[Carry, tuple[Array, ...]]:
-        """One time step from the input x [batch, H, W, C]: (states, the spikes of each layer of neurons).
+        """One time step: (states, the spikes of each layer of neurons).
 
         Weights and x are rounded, see `exact` and `enter`.
+
+        Args:
+            states: what the step before returned, or `initial_states`.
+            x: [batch, H, W, C], the input of this step.
 
         Raises:
             ValueError: x or the states have the wrong shape. Outside `jax.jit`, also if x has values outside the

@@ -18,6 +18,13 @@ def step(ops: Operations, values: Values, state: State, currents: Sequence[Any],
 
     Reset zero matches snnTorch's Leaky, and mute its RLeaky, which calls it zero, too. Reset deduct is equivalent to
     subtracting the threshold in the step of the spike, before the leak.
+
+    Args:
+        ops: the framework's operations.
+        values: the neurons' parameters.
+        state: their state before the step.
+        currents: I[t], whose sum is rounded one by one.
+        reset: what a spike does to the membrane.
     """
     left, fired = state["mem"], ops.fired(state["mem"], values["threshold"])
     if reset in ("zero", "deduct"):

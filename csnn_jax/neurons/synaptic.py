@@ -30,6 +30,13 @@ def step(ops: Operations, values: Values, state: State, currents: Sequence[Any],
     Reset zero sets U to 0 for one step, in which the input reaches only A; `leaky` resets before it adds the input.
     Both match snnTorch. Resets clear and deduct are equivalent to a reset in the step of the spike, to 0 as in NIR's
     CubaLIF, or by subtracting the threshold.
+
+    Args:
+        ops: the framework's operations.
+        values: the neurons' parameters.
+        state: their state before the step.
+        currents: I[t], whose sum is rounded one by one.
+        reset: what a spike does to the membrane.
     """
     synaptic = accumulated(ops.decayed(values["alpha"], state["syn"]), currents)
     left, fired = state["mem"], ops.fired(state["mem"], values["threshold"])
