@@ -1,6 +1,9 @@
 """Every format that's read from a user's file: how to make a good file, and how the product reads it."""
 
 import gzip
+import math
+import operator
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +13,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from bundles import drawn, make_checkpoint, make_run
+from changed_bytes import copies
 from idx_files import idx
 from nir_files import affine, chained, conv, flatten, lif, pool, sixteenths
 from nir_files import write as write_nir
@@ -18,7 +22,7 @@ from recordings import aedat31_bytes, faerys_bytes, nmnist_bytes, write_dvsgestu
 from recordings import drawn as events
 from two_sides import step_of
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import ModelConfig, nodes
 from csnn_jax.data import load, pictures
 from csnn_jax.data.arrays import read_arrays
 from csnn_jax.data.events import dvsgesture
@@ -29,6 +33,7 @@ from csnn_jax.data.events.recording import read_bin
 from csnn_jax.data.folders import read_picture
 from csnn_jax.data.idx import read_folder
 from csnn_jax.data.source import Wanted
+from csnn_jax.errors import UserError
 from csnn_jax.runs import checkpoints, rundir, tensorboard, weights
 from csnn_jax.runs.rundir import RunDir
 from csnn_torch.first_difference.sides import OnnxStep
@@ -51,6 +56,8 @@ class Format(NamedTuple):
             the file, too.
         marks: regular expression for what begins a part of the file.
         other: a file or folder that may be named instead: if two files contradict each other, either may be damaged.
+        values: (content) -> the position from which a byte belongs to at most two values, if the format has one: a
+            changed byte there changes no others.
     """
 
     make: Callable[[Path], Path]
@@ -58,6 +65,56 @@ class Format(NamedTuple):
     stays: str
     marks: bytes = b"\\Z"
     other: str = ""
+    values: Callable[[bytes], int] | None = None
+
+
+def check(form: Format, folder: Path, count: int) -> None:
+    """Changes a file `count` times: each copy is refused in a line that names it, or changes no more than it may."""
+    path = form.make(folder)
+    content, good = path.read_bytes(), form.read(path)
+    wrong = []
+    for done, changed in copies(content, count, form.marks):
+        path.write_bytes(changed)
+        if problem := _problem(form, path, content, good):
+            wrong.append(f"{done}: {problem}")
+    assert not wrong, "\n".join(wrong)
+
+
+def _problem(form: Format, path: Path, content: bytes, good: Read) -> str:
+    """Why reading a changed file ends as it shouldn't, or an empty string."""
+    try:
+        with warnings.catch_warnings(action="error"):
+            read = form.read(path)
+    except UserError as error:
+        line = str(error)
+        is_named = path.name in line or (form.other and form.other in line)
+        return "" if is_named and line.isprintable() else f"refused with {line!r}"
+    except Exception as error:
+        return f"raised {error!r}"
+    changed = path.read_bytes()
+    if form.values and len(changed) == len(content):
+        start, differing = form.values(content), sum(map(operator.ne, changed, content))
+        if changed[:start] == content[:start]:
+            more = _differing(read, good) > 2 * differing
+            return f"{differing} bytes changed more values" if more else ""
+    if form.stays == SAME and _differing(read, good):
+        return "has other values"
+    if form.stays == SHAPES:
+        other = [name for name, one in good.items() if np.shape(read.get(name)) != np.shape(one)]
+        return f"{other} have other shapes" if other else ""
+    return ""
+
+
+def _differing(read: Read, good: Read) -> int | float:
+    """The number of values that differ; infinity if there are others."""
+    if read.keys() != good.keys() or any(np.shape(read[name]) != np.shape(one) for name, one in good.items()):
+        return math.inf
+    return sum(int(np.sum(read[name] != one)) for name, one in good.items())
+
+
+def after_header(content: bytes) -> int:
+    """Where the values of a safetensors file start."""
+    return 8 + int.from_bytes(content[:8], "little")
 
 
 RANDOM = np.random.default_rng(0)
@@ -213,6 +270,11 @@ def _read_weights(path: Path) -> Read:
     return {"model": model, **found}
 
 
+NODES = b"""[
+ {"name": "conv", "operation": "convolution", "inputs": ["image"], "channels": 2, "kernel": 3},
+ {"name": "lif", "operation": "leaky", "inputs": ["conv"]}
+]
+"""
 STATE = {
     "conv1.weight": torch.linspace(-1, 1, 18).reshape(2, 1, 3, 3),
     "conv1.bias": torch.ones(2),
@@ -288,8 +350,8 @@ def _run_step(path: Path) -> Read:
 
 
 FORMATS = {
-    "idx": Format(_idx("train-images-idx3-ubyte", bytes), _read_idx, SHAPES),
-    "idx labels": Format(_idx("train-labels-idx1-ubyte", bytes), _read_idx, SHAPES),
+    "idx": Format(_idx("train-images-idx3-ubyte", bytes), _read_idx, SHAPES, values=lambda content: 16),
+    "idx labels": Format(_idx("train-labels-idx1-ubyte", bytes), _read_idx, SHAPES, values=lambda content: 8),
     "idx.gz": Format(_idx("train-images-idx3-ubyte", partial(gzip.compress, mtime=0)), _read_idx, SAME),
     "npz": Format(_npz("own.npz", np.savez, **OWN), _read_arrays, SAME, b"PK|\x93NUMPY"),
     "deflated npz": Format(_npz("own.npz", np.savez_compressed, **OWN), _read_arrays, SAME, b"PK"),
@@ -301,7 +363,7 @@ FORMATS = {
     "jpeg": Format(_picture("a.jpg", RGB, exif=TURNED), _read_picture, SHAPES, b"\xff[\xc0-\xfe]"),
     "any png": Format(_picture("a.png", RGB, exif=TURNED), _any_picture, SAME, b"IHDR|IDAT|IEND|eXIf"),
     "gif": Format(_picture("a.gif", RGB), _any_picture, SHAPES),
-    "bmp": Format(_picture("a.bmp", RGB), _any_picture, SHAPES),
+    "bmp": Format(_picture("a.bmp", RGB), _any_picture, SHAPES, values=lambda content: 54),
     "webp": Format(_picture("a.webp", RGB), _any_picture, SHAPES),
     "bin": Format(_written("a.bin", nmnist_bytes(events(2, 60, SENSOR))), _frames, SHAPES),
     "events npz": Format(
@@ -319,8 +381,9 @@ FORMATS = {
         name: Format(_cached(name), lambda path: {"frames": _frames_of(path.parents[2])}, SAME, other="cache/")
         for name in ("records", "index")
     },
+    "network": Format(_written("net.json", NODES), lambda path: {"nodes": nodes.read(str(path))}, ANY, b"\n"),
     "config.json": Format(_run("config.json"), lambda path: {"job": RunDir(path.parent).config()}, ANY, b"\n"),
-    "weights": Format(_run("weights.safetensors"), _read_weights, SHAPES, b"\\{|\\}"),
+    "weights": Format(_run("weights.safetensors"), _read_weights, SHAPES, b"\\{|\\}", values=after_header),
     "checkpoint": Format(_run("checkpoints/60/weights.safetensors"), _read_checkpoint, SAME, b"\\{|\\}"),
     "state": Format(_state, _read_state, SAME, b"\\{|\\}", "4/weights.safetensors"),
     "pt": Format(_pt("net.pt"), _read_saved, SAME, b"PK"),
@@ -330,6 +393,7 @@ FORMATS = {
         _read_saved,
         ANY,
         b"\\{|\\}",
+        values=after_header,
     ),
     "nir": Format(_nir, _read_nir, ANY, b"SNOD|TREE|HEAP|OHDR|GCOL"),
     "metrics.jsonl": Format(_metrics, _read_metrics, ANY, b"\n"),
