@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -78,8 +77,7 @@ def test_a_signal_at_the_start_is_not_lost_and_does_not_break_an_import(tmp_path
     (tmp_path / "victim.py").write_text(VICTIM)
     command = [sys.executable, "-c", COMMAND, str(int(number)), where]
     environment = os.environ | {"PYTHONPATH": f"{Path.cwd()}:{tmp_path}"}
-    began = time.monotonic()
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == code and time.monotonic() - began < 15
+    assert done.returncode == code
     assert done.stdout == ("the import is whole\n" if where == "import" else "")
     assert "Traceback" not in done.stderr

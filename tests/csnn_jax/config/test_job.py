@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -85,8 +84,11 @@ def test_an_odd_value_is_accepted_or_refused_in_one_line(part, kind, field):
             text = json.dumps({"schema_version": SCHEMA_VERSION, part: {field: value}})
         except (TypeError, ValueError):  # JSON can't represent it
             continue
-        with suppress(UserError):
-            job_from_json(text, "config.json")
+        try:
+            made = job_from_json(text, "config.json")
+            assert job_from_json(job_to_json(made), "config.json") == made
+        except UserError as error:
+            assert str(error).startswith("config.json: ") and field in str(error)
 
 
 def test_mse_count_needs_a_spike_readout():

@@ -3,12 +3,12 @@
 import copy
 import json
 import random
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 from backends import simulated
+from limits import limited
 from networks import Recipe, made
 from refusals import refused, refusing
 
@@ -126,10 +126,8 @@ INVALID: dict[str, tuple[Any, tuple[object, ...]]] = {
 @pytest.mark.parametrize("name", INVALID)
 def test_a_network_that_cannot_be_built_names_the_node(name: str) -> None:
     nodes, facts = INVALID[name]
-    before = time.perf_counter()
-    with refusing(UserError, *facts):
+    with limited(), refusing(UserError, *facts):
         ModelConfig(SHAPE, network=nodes)
-    assert time.perf_counter() - before < 5
 
 
 def test_too_few_bits_name_the_nodes_that_share_them() -> None:
@@ -158,9 +156,8 @@ def test_thousands_of_nodes_take_seconds() -> None:
             node(f"n{number}", "leaky", f"f{number}", f"r{number}"),
             node(f"r{number}", "one_to_one", f"n{number}@1", channels=3),
         ]
-    before = time.perf_counter()
-    assert len(ModelConfig(SHAPE, network=nodes[::-1]).graph.neurons) == 901
-    assert time.perf_counter() - before < 20
+    with limited():
+        assert len(ModelConfig(SHAPE, network=nodes[::-1]).graph.neurons) == 901
 
 
 @pytest.mark.parametrize("flags", [{"hidden": (5,)}, {"recurrent": ("fc1",)}, {"beta": 0.9}, {"pool": "avg"}])

@@ -1,11 +1,11 @@
 """A NIR file is read exactly as stored and its nodes are put in order, or one line says why that fails."""
 
 import itertools
-import time
 
 import h5py
 import numpy as np
 import pytest
+from limits import limited
 from nir_files import affine, chained, lif, sixteenths, write
 from refusals import refusing
 
@@ -245,6 +245,5 @@ def test_a_node_reports_its_place_and_missing_parameters(chain):
 def test_a_long_chain_takes_no_time():
     nodes = {str(number): StoredNode("Scale", {}) for number in range(10_000)}
     nodes = {"a": StoredNode("Input", {}), **nodes, "z": StoredNode("Output", {})}
-    began = time.monotonic()
-    assert len(nir_file.ordered(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
-    assert time.monotonic() - began < 5
+    with limited():
+        assert len(nir_file.ordered(Graph(nodes, [*itertools.pairwise(nodes)], {}), "file").nodes) == 10_000
