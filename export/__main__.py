@@ -17,7 +17,7 @@ from csnn_jax.runs import layouts, rundir
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, require_extras, set_up
 from export.c.text import PREFIX, is_prefix
-from export.settings import EXTENTS, MOST_STEPS, Effort, Settings
+from export.settings import EXTENTS, MOST_STEPS, OPSETS, Effort, Settings
 from export.work import Work
 
 DESCRIPTION = """Exports a trained run as a bundle: ONNX graphs, NIR, a C program, golden tensors, a manifest, a report.
@@ -25,7 +25,6 @@ DESCRIPTION = """Exports a trained run as a bundle: ONNX graphs, NIR, a C progra
 Every file is compared with the network in torch before the bundle is created. `python -m export.verify BUNDLE` repeats
 the comparison from the bundle alone."""
 
-OPSETS = range(18, 22)
 PREFIXES = text(
     "a C identifier that starts with a letter and has at most 15 characters, ASCII only", is_prefix, metavar="NAME"
 )

@@ -180,7 +180,8 @@ def _training(run: RunDir, config: Config) -> tuple[Figures, float | None]:
     """(the end of the run, or the exported checkpoint; the accuracy of `config` on the whole test set, if recorded)."""
     if (number := run.checkpoint) is not None:
         return {"iterations": number, "seconds": None, "checkpoint": number}, None
-    last, trained = [record for record in run.records("end") if not record["interrupted"]][-1], run.config()
+    last, trained = run.end, run.config()
+    assert last is not None
     # In float64, membranes round differently than in the files.
     whole = config.train.eval_images is None and config.train.dtype == "float32"
     same = whole and config.model == trained.model and config.data == trained.data

@@ -72,8 +72,8 @@ def read(folder: Path) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON: {error}") from None
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema_version {version!r}, expected {SCHEMA_VERSION}")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema_version {short(version)}, expected {SCHEMA_VERSION}")
     for problem in statements.problems(manifest):
         raise UserError(f"{path}: {problem}")
     if not written:

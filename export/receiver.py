@@ -33,7 +33,8 @@ def main() -> int:
         try:
             lines[name] = line(session(name), FILES[name]) if name in FILES else sums_line()
         except Exception as error:  # missing or damaged files can cause any error
-            lines[name] = f"NOT OK: {repr(str(error).splitlines()[0])[1:-1]}"  # repr: without control characters
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            lines[name] = f"NOT OK: {repr(first)[1:-1]}"  # repr: without control characters
     for name, message in lines.items():
         print(f"{name:<16} {message}")
     bad = any(message.startswith("NOT OK") for message in lines.values())

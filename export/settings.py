@@ -11,6 +11,8 @@ from csnn_jax.errors import UserError
 from export.c.text import PREFIX
 
 Effort = Literal["quick", "usual", "thorough"]
+OPSETS = range(18, 22)
+"""The operator sets that ONNX files can be written for."""
 
 
 class Extent(NamedTuple):

@@ -382,9 +382,9 @@ def job_from_json(text: str, source: str) -> Config:
     values = parsed_json(text, source)
     if isinstance(values, dict):
         version = values.pop("schema_version", None)
-        if version != SCHEMA_VERSION or isinstance(version, bool):
+        if type(version) is not int or version != SCHEMA_VERSION:
             only = f"expected {SCHEMA_VERSION}; this version supports no other"
-            raise UserError(f"{source}: schema_version {version!r}: {only}")
+            raise UserError(f"{source}: schema_version {show(version)}: {only}")
     return from_values(Config, values, source)
 
 

@@ -24,8 +24,8 @@ _COLORS = {"test": BLUE, "validation": ORANGE}
 def draw(run: RunDir) -> Figure:
     """Accuracies, if any, above, and the loss below."""
     curves = {kind: _points(records) for kind in _COLORS if (records := run.records(kind))}
-    ends = [end for end in run.records("end") if not end["interrupted"]][-1:]
-    final = _points([end for end in ends if end["accuracy"] is not None])  # None if `csnn_jax.save` made the run
+    end = run.end
+    final = _points([end] if end and end["accuracy"] is not None else [])  # None if `csnn_jax.save` made the run
     scales = _scales([y for _, accuracies in [*curves.values(), final] for y in accuracies])
     figure = new(COLUMN, 1.3 * len(scales) + 1.5)
     *upper, lower = figure.subplots(len(scales) + 1, sharex=True, squeeze=False)[:, 0]

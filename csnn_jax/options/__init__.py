@@ -276,7 +276,7 @@ def from_values(kind: type, values: Any, source: str) -> Any:
 
 def _made(kind: type, values: Any) -> Any:
     if not isinstance(values, dict):
-        raise UserError(f"{kind.__name__} is {values!r}: expected an object of named fields")
+        raise UserError(f"{kind.__name__} is {show(values)}: expected an object of named fields")
     parts = {one.name: one.default_factory for one in fields(kind)}
     for name in values:
         if name not in parts:

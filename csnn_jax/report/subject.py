@@ -44,8 +44,8 @@ class ReportedRun:
     @property
     def accuracy(self) -> float | None:
         """Accuracy on the test images at the end of training; None before that."""
-        ends = [record for record in self.of_kind("end") if not record["interrupted"]]
-        return ends[-1]["accuracy"] if ends else None
+        end = self.run.end
+        return end["accuracy"] if end else None
 
     @property
     def iterations(self) -> int:

@@ -33,8 +33,15 @@ FILES = (
 )
 
 
-NEEDED = {"validation": "accuracy", "test": "accuracy", "end": "interrupted"}
-"""The field that a record of a kind can't do without, besides its `kind` and `iter`."""
+NEEDED = {
+    "train": ("loss", "images_per_s", "density", "gradient"),
+    "health": ("text",),
+    "validation": ("accuracy",),
+    "test": ("accuracy",),
+    "end": ("interrupted",),
+}
+"""The fields that a record of a kind can't do without, besides its `kind` and `iter`. The end of a whole job also needs
+an accuracy, which is None if it wasn't measured."""
 LONGEST_RECORD, IN_MEMORY = 2**24, 16
 """Maximum bytes of a line of metrics.jsonl; how many times as much memory as their text records take."""
 
@@ -117,7 +124,8 @@ class RunDir:
                     break  # a kill may leave half a line
                 try:
                     record = json.loads(line.decode(errors="replace"))
-                    _ = operator.index(record["iter"]), record[NEEDED.get(record["kind"], "kind")]
+                    _ = operator.index(record["iter"]), [record[name] for name in NEEDED.get(record["kind"], ())]
+                    _ = record["kind"] != "end" or record["interrupted"] or record["accuracy"]
                 except (ValueError, RecursionError, KeyError, TypeError):
                     raise UserError(
                         f"{path}, line {number}: expected a JSON object with the fields of its `kind`"
@@ -137,13 +145,18 @@ class RunDir:
         write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
 
     @property
+    def end(self) -> dict[str, Any] | None:
+        """The record of the job's end; None until it has finished."""
+        return next((end for end in reversed(self.records("end")) if not end["interrupted"]), None)
+
+    @property
     def finished(self) -> bool:
-        return any(not r["interrupted"] for r in self.records("end"))
+        return self.end is not None
 
     @property
     def final_split(self) -> str:
         """The split of the final accuracy: "test", or "validation" if there are no test images."""
-        return next((end["split"] for end in self.records("end") if "split" in end), "test")
+        return (self.end or {}).get("split", "test")
 
     def config(self) -> Config:
         """Reads config.json.

@@ -109,8 +109,7 @@ def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
     Without test images, `split` is "validation", as in the runs' last records.
     The standard deviation is the sample's, with n - 1; None for fewer than two seeds.
     """
-    final = {seed: [end for end in run.records("end") if not end["interrupted"]] for seed, run in runs.items()}
-    accuracies = {seed: ends[-1]["accuracy"] if ends else None for seed, ends in final.items()}
+    accuracies = {seed: run.end["accuracy"] if run.end else None for seed, run in runs.items()}
     known = [accuracy for accuracy in accuracies.values() if accuracy is not None]
     listed = [{"seed": seed, "run": run.path.name, "accuracy": accuracies[seed]} for seed, run in runs.items()]
     held_out = any(run.final_split != "test" for run in runs.values())

@@ -26,6 +26,7 @@ from export.bundle import CONFIG, IMAGES, MANIFEST, Kind, Manifest, golden_image
 from export.demo.ort_web import Runtime
 from export.hashes import SUMS
 from export.proof.statements import is_number, short
+from export.settings import MOST_STEPS
 
 STEP = "step.onnx"
 FACTS, SAMPLES, DRAWS = "demo.json", "samples.bin", "draws.bin"
@@ -187,7 +188,9 @@ def _shapes(semantics: Any) -> tuple[int, list[int], list[list[int]], int]:
     for layer in semantics["layers"]:
         layer["layer"], np.array(layer["threshold"], float)
     entering = semantics["input"]
-    entering["meaning"], range(semantics["time_steps"])
+    entering["meaning"]
+    if type(semantics["time_steps"]) is not int or not 0 < semantics["time_steps"] <= MOST_STEPS:
+        raise ValueError(f"time_steps {short(semantics['time_steps'])}")
     if not (semantics["margin"] is None or is_number(semantics["margin"])):
         raise ValueError(f"margin {short(semantics['margin'])}")
     layers = [layer["shape"] for layer in semantics["layers"]]

@@ -87,6 +87,8 @@ def _pack(npm: str, package: Package, folder: Path) -> Path:
     command = [npm, "pack", str(package), "--silent", "--pack-destination", str(folder)]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
+    except OSError as error:
+        raise UserError(f"{npm}: can't be run: {error.strerror or error}") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"{package}: npm took longer than {PATIENCE} s, expected the archive") from None
     archives = list(folder.glob("*.tgz"))

@@ -5,8 +5,8 @@ that there are no others, that each has a type and range that `export` writes, a
 """
 
 import json
-import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, get_args
 
 from export import parts
 from export.c.text import is_prefix
-from export.settings import Effort
+from export.settings import OPSETS, Effort
 
 PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", "h5py", "plotly", *parts.packages())
 """Packages whose versions are in a manifest."""
@@ -42,7 +42,7 @@ def _positive(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a number that a figure can have."""
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
 
 
 def _share(value: Any) -> bool:
@@ -78,7 +78,7 @@ STATEMENTS: Mapping[str, Form] = {
     "training": {"iterations": _count, "seconds": _or_null(is_number), "checkpoint?": _count},
     "data": {"test_images": _positive, "sha256": _SHA256, "split?": _matches("validation")},
     "settings": {
-        "opset": _positive,
+        "opset": lambda value: type(value) is int and value in OPSETS,
         "images": _positive,
         "effort": lambda value: value in get_args(Effort),
         "time_steps": _or_null(_positive),

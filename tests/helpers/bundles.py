@@ -62,6 +62,10 @@ BRIEF = EXTENTS["quick"]._replace(seconds=0.02)
 """`--quick`, measuring latencies for a tenth of its time."""
 
 
+TRAIN = {"loss": 1.0, "images_per_s": 9.0, "density": {}, "gradient": {}}
+"""The fields of a record of an iteration, without layers."""
+
+
 def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any) -> Path:
     """A finished run with random weights, large enough for every layer to fire."""
     path.mkdir(parents=True)

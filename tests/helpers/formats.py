@@ -321,7 +321,7 @@ def _read_metrics(path: Path) -> Read:
 def _metrics(folder: Path) -> Path:
     run = RunDir(make_run(folder / "run", TINY))
     run.record("validation", iter=50, accuracy=0.75)
-    run.record("end", iter=60, interrupted=False, split="test", seconds=1.5)
+    run.record("end", iter=60, interrupted=False, accuracy=0.5, split="test", seconds=1.5)
     return run.path / "metrics.jsonl"
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bundles import TRAIN
 from drawn import check_printable, words
 
 from csnn_jax.config import Config
@@ -17,7 +18,7 @@ def run(tmp_path) -> RunDir:
 
 def trained(run: RunDir, iterations: int) -> None:
     for iteration in range(iterations):
-        run.record("train", iter=iteration, loss=2.3 - iteration / 100)
+        run.record("train", iter=iteration, **TRAIN | {"loss": 2.3 - iteration / 100})
 
 
 def test_a_run_of_any_length_is_drawn(run):
@@ -49,7 +50,7 @@ def test_accuracies_above_95_percent_have_their_own_scale(run, final):
 
 def test_the_mean_loss_is_in_the_middle_of_its_window(run):
     for iteration in range(100):
-        run.record("train", iter=iteration, loss=1.0 + (iteration == 60))
+        run.record("train", iter=iteration, **TRAIN | {"loss": 1.0 + (iteration == 60)})
     _, mean = accuracy.draw(run).axes[-1].get_lines()
     x, y = (np.asarray(values) for values in mean.get_data())
     raised = x[y > 1.001]
@@ -59,7 +60,7 @@ def test_the_mean_loss_is_in_the_middle_of_its_window(run):
 def test_a_run_may_have_any_name(tmp_path):
     name = "\u6570\u5b57 $\\frac$ {<script>"
     run = rundir.create(str(tmp_path / name), Config())
-    run.record("train", iter=0, loss=2.0)
+    run.record("train", iter=0, **TRAIN | {"loss": 2.0})
     figure = accuracy.draw(run)
     assert style.png(figure) and style.pdf(figure)  # warnings are errors here
     assert figure.axes[0].get_title(loc="left") == f"Loss ({name})"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bundles import drawn, make_checkpoint
+from bundles import TRAIN, drawn, make_checkpoint
 from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
@@ -120,7 +120,7 @@ def test_a_run_that_fails_before_it_has_weights_is_removed_but_no_other_file(the
     for name in there:
         (out / name).write_text("mine")
     with pytest.raises(ZeroDivisionError), rundir.removed_if_failed(run):
-        run.record("train", iter=1)
+        run.record("train", iter=1, **TRAIN)
         _ = 1 / 0
     assert [p.name for p in out.iterdir()] == [*there] if there else not out.exists()
 
@@ -134,22 +134,26 @@ def test_a_run_that_fails_later_stays(run):
 
 def test_a_resumed_run_drops_the_records_it_will_write_again(run):
     for i in range(1, 5):
-        run.record("train", iter=i)
+        run.record("train", iter=i, **TRAIN)
     run.record("test", iter=4, accuracy=0.5)
-    run.record("end", iter=4, interrupted=False)
-    run.record("health", iter=4)  # from the final evaluation
+    run.record("end", iter=4, interrupted=False, accuracy=0.5)
+    run.record("health", iter=4, text="")  # from the final evaluation
     run.truncate_records(4)
     assert [(r["kind"], r["iter"]) for r in run.records()] == [*(("train", i) for i in range(1, 5)), ("test", 4)]
     run.truncate_records(2)
-    assert run.records() == [{"kind": "train", "iter": 1}, {"kind": "train", "iter": 2}]
+    assert run.records() == [{"kind": "train", "iter": number} | TRAIN for number in (1, 2)]
 
 
 @pytest.mark.parametrize(
     "line",
-    [b"[1]", b'{"iter": 1}', b'{"kind": "train"}', b'{"kind": "end", "iter": 1}', b'{"kind": "test", "iter": 1}'],
+    [
+        *(b"[1]", b'{"iter": 1}', b'{"kind": "train"}'),
+        *(b'{"kind": "%s", "iter": 1}' % kind for kind in (b"train", b"health", b"test", b"end")),
+        b'{"kind": "end", "iter": 1, "interrupted": false}',
+    ],
 )
 def test_a_broken_record_is_reported_with_file_and_line(run, out, line):
-    run.record("train", iter=0)
+    run.record("train", iter=0, **TRAIN)
     with open(out / "metrics.jsonl", "ab") as file:
         file.write(line + b"\n")
     with refusing(UserError, out / "metrics.jsonl", "line 2", "JSON object"):
@@ -157,12 +161,12 @@ def test_a_broken_record_is_reported_with_file_and_line(run, out, line):
 
 
 def test_half_a_line_left_by_a_kill_is_skipped(run, out):
-    run.record("train", iter=0)
+    run.record("train", iter=0, **TRAIN)
     with open(out / "metrics.jsonl", "ab") as file:
         file.write(b'{"kind": "train", "it')
-    assert run.records() == [{"kind": "train", "iter": 0}]
+    assert run.records() == [{"kind": "train", "iter": 0} | TRAIN]
     run.truncate_records(1)
-    run.record("train", iter=1)
+    run.record("train", iter=1, **TRAIN)
     assert [record["iter"] for record in run.records()] == [0, 1]
 
 

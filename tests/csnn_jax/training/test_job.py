@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bundles import TRAIN
 from refusals import refusing
 from trainings import job_of
 
@@ -38,7 +39,7 @@ def job_config(**changes) -> Config:
 @pytest.fixture
 def interrupted(tmp_path):
     run = rundir.create(str(tmp_path / "run"), job_config())
-    run.record("train", iter=5, loss=1.0)
+    run.record("train", iter=5, **TRAIN)
     run.record("end", iter=5, interrupted=True, seconds=1.0)
     return run
 
@@ -60,7 +61,7 @@ def files(run) -> dict[str, bytes]:
 def test_a_run_can_be_extended(interrupted):
     assert resume(interrupted, 5, epochs=2, max_iters=7) == 5
     assert interrupted.config().train == job_config(epochs=2, max_iters=7).train
-    assert interrupted.records() == [{"kind": "train", "iter": 5, "loss": 1.0}]
+    assert interrupted.records() == [{"kind": "train", "iter": 5} | TRAIN]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_run_continues_from_the_checkpoint_before_a_damaged_one(interrupted, c
     damaged.write_bytes(damaged.read_bytes()[:-1])
     interrupted.truncate_records(0)
     for iteration in (3, 4):
-        interrupted.record("train", iter=iteration, loss=1.0)
+        interrupted.record("train", iter=iteration, **TRAIN)
     (interrupted.checkpoints / ".5.abc").mkdir()
     (interrupted.path / ".weights.safetensors.abc").write_text("half")
     trainer = Counter()

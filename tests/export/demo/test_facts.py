@@ -59,6 +59,8 @@ def test_semantics_of_another_network_are_refused(copy):
     for change in (
         lambda found: found.pop("layers"),
         lambda found: found.update(time_steps="<script>"),
+        lambda found: found.update(time_steps=-3),
+        lambda found: found.update(time_steps=True),
         lambda found: found["layers"][0].update(threshold="<script>"),
         lambda found: found["layers"][0].update(shape=[1, 14, 14]),
         lambda found: found.update(input=[]),

@@ -42,6 +42,11 @@ def recorded(small_bundle):
         ("hashes", {"step.onnx": {"bytes": 0, "sha256": "no plain file"}}),
         ("hashes", {"step.onnx": {"bytes": 1}}),
         ("results", []),
+        ("statements.training.seconds", 10**400),
+        ("statements.training.seconds", -1.0),
+        ("statements.training.seconds", float("nan")),
+        ("statements.settings.opset", 9),
+        ("statements.settings.opset", 22),
     ],
 )
 def test_a_value_of_another_form_is_one_line_with_its_path(recorded, place, value):
