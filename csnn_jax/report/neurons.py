@@ -36,13 +36,17 @@ def neurons(subject: ReportedRun, measured: Measured) -> Iterator[Block]:
     names = enumerate(node.name for node in graph.neurons)
     histograms = [part for number, name in names for part in _histograms(measured, number, name)]
     yield Section("Firing rates and membranes", (Paragraph(lead), Grid(histograms)))
-    if (first := graph.weighted[0]).is_convolution:
+    first = next((node for node in graph.weighted if node.is_convolution), None)
+    numbered = enumerate(graph.neurons)
+    fed = [number for number, node in numbered if first in graph.sources(node) and len(node.shape) == 3]
+    if first and fed:
         assert subject.tensors is not None
         weights = subject.tensors[f"{first.name}.weight"]
         title = f"Filters of {first.name}, and their feature maps"
-        yield Section(title, (*_filters(weights, measured, subject.classes),))
+        yield Section(title, (*_filters(weights, fed[0], measured, subject.classes),))
     else:
-        yield Paragraph("Filters and feature maps: not shown, because this network has no convolution.", note=True)
+        why = "because no convolution makes a current of this network's neurons"
+        yield Paragraph(f"Filters and feature maps: not shown, {why}.", note=True)
 
 
 MEANING = "Dead: no spikes. Membranes: mean \u00b1 standard deviation. Near: within half a threshold of the threshold."
@@ -97,8 +101,8 @@ def _histograms(measured: Measured, number: int, name: str) -> Iterator[Chart]:
     yield charts.bars(caption, levels.centers, 100 * levels.shares, labels, number=number, x_lines=lines)
 
 
-def _filters(weights: np.ndarray, measured: Measured, classes: Sequence[str]) -> Iterator[Block]:
-    """Filters [out, in, k, k] and their feature maps."""
+def _filters(weights: np.ndarray, layer: int, measured: Measured, classes: Sequence[str]) -> Iterator[Block]:
+    """Filters [out, in, k, k] and the feature maps of the neurons that they feed, a layer by number."""
     shown, inputs = min(len(weights), MOST), weights.shape[1]
     most = float(np.abs(weights).max())
     rows = [tiles.signed(weights[filter_, channel], most) for channel in range(inputs) for filter_ in range(shown)]
@@ -113,12 +117,13 @@ def _filters(weights: np.ndarray, measured: Measured, classes: Sequence[str]) ->
         "Black means none; maps are in the order of the filters."
     )
     yield Paragraph(lead)
-    yield Grid([_maps(example, shown, classes) for example in measured.examples[:MAPS]], "small")
+    maps = [_maps(example, example.spikes[layer], shown, classes) for example in measured.examples[:MAPS]]
+    yield Grid(maps, "small")
 
 
-def _maps(example: Example, shown: int, classes: Sequence[str]) -> Picture:
-    """Spikes over the window of each feature map [height, width, channels]."""
-    counts = example.spikes[0].sum(0, dtype=int)[..., :shown]
+def _maps(example: Example, spikes: np.ndarray, shown: int, classes: Sequence[str]) -> Picture:
+    """Spikes [time, height, width, channels] over the window of each feature map."""
+    counts = spikes.sum(0, dtype=int)[..., :shown]
     most = int(counts.max())
     columns = max(1, math.ceil(math.sqrt(2 * shown)))
     maps = [tiles.amounts(counts[..., channel], most) for channel in range(counts.shape[-1])]

@@ -13,7 +13,6 @@ from csnn_jax.document import charts
 from csnn_jax.document.blocks import Block, Chart, Folded, Grid, Paragraph, Section, Table
 from csnn_jax.document.charts import Series
 from csnn_jax.document.numbers import percent
-from csnn_jax.errors import UserError
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.training.plan import learning_rates
 
@@ -119,10 +118,7 @@ def _rate(subject: ReportedRun) -> Iterator[Series]:
     train = decided(subject.config).train
     if not subject.iterations or (train.schedule == "cosine" and not subject.run.finished):
         return
-    try:
-        rates = learning_rates(train, subject.iterations)
-    except UserError:  # interrupted within the warm-up
-        return
+    rates = learning_rates(train, subject.iterations)
     shown = [0, *(i for i, (a, b) in enumerate(pairwise(rates), 1) if a != b), len(rates) - 1]
     places = np.unique(shown)
     yield Series(subject.name, *charts.thinned(places + 1, rates[places]), subject.number)

@@ -69,7 +69,7 @@ def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
     """
     warmup = config.warmup
     rates = np.full(total, config.lr)
-    rates[:warmup] *= np.arange(1, warmup + 1) / max(warmup, 1)
+    rates[:warmup] *= np.arange(1, warmup + 1)[:total] / max(warmup, 1)  # a run may end within the warm-up
     if config.schedule == "cosine":
         rest = total - warmup
         # libm's cosine, because NumPy's depends on the instruction set.

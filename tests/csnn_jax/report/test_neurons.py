@@ -7,6 +7,7 @@ from bundles import SPIKES, make_run
 from digits import few_digits
 from PIL import Image
 
+from csnn_jax.config import ModelConfig, NodeConfig
 from csnn_jax.document import html
 from csnn_jax.report import measure, neurons, subject
 
@@ -46,9 +47,30 @@ def test_an_integrator_has_only_membranes(measured):
         assert "lif3, membranes; dashed: the threshold" in text and "lif3, firing rates" in text
 
 
+def test_feature_maps_are_those_of_the_first_convolutions_neurons(tmp_path):
+    """Also if other neurons come before these."""
+    nodes = [
+        NodeConfig("flat", "flatten", "image"),
+        NodeConfig("fc1", "linear", "flat", channels=3),
+        NodeConfig("lif1", "leaky", "fc1", threshold=0.1),
+        NodeConfig("conv", "convolution", "image", channels=2, kernel=3),
+        NodeConfig("lif2", "leaky", "conv", threshold=0.1),
+        NodeConfig("flat2", "flatten", "lif2"),
+        NodeConfig("fc2", "linear", "flat2", channels=10),
+        NodeConfig("fc3", "linear", "lif1", channels=10),
+        NodeConfig("lif3", "leaky", ["fc2", "fc3"]),
+    ]
+    model = ModelConfig(network=nodes, time_steps=3)
+    run = make_run(tmp_path / "run", model, few_digits(tmp_path / "digits", train=20, test=30))
+    one = subject.read(str(run), 0, None)
+    found = measure.measure(one)
+    counts = found.examples[0].spikes[1].sum(0)
+    assert counts.shape == (26, 26, 2) and f"{counts.sum():,} spikes, up to {counts.max()}" in shown(one, found)
+
+
 def test_without_a_convolution_there_are_no_filters(tmp_path):
     run = make_run(tmp_path / "run", SPIKES, few_digits(tmp_path / "digits", train=20, test=30))
     one = subject.read(str(run), 0, None)
     text = shown(one, measure.measure(one))
-    assert "Filters and feature maps: not shown, because this network has no convolution." in text
+    assert "Filters and feature maps: not shown, because no convolution makes a current" in text
     assert pictures(text) == []

@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 import pytest
-from bundles import SMALL
+from bundles import SMALL, TRAIN
 
 from csnn_jax.config import Config, TrainConfig
 from csnn_jax.document import html
@@ -17,7 +17,7 @@ def made(path, iterations: int, ends: bool = True, **settings) -> subject.Report
     for i in range(iterations):
         if i % 10 == 0:
             run.record("test", iter=i, accuracy=0.1 + i / 1000)
-        run.record("train", iter=i + 1, loss=2.3 - i / 1000, images_per_s=1.0, density={"lif1": 0.1, "lif2": 0.2})
+        run.record("train", iter=i + 1, **TRAIN | {"loss": 2.3 - i / 1000, "density": {"lif1": 0.1, "lif2": 0.2}})
     if ends:
         run.record("end", iter=iterations, interrupted=False, accuracy=0.5, seconds=3.0)
     return subject.read(str(path), 0, None)

@@ -48,6 +48,7 @@ def test_a_constant_schedule_has_the_learning_rate_everywhere():
 def test_a_warm_up_rises_in_equal_steps_to_the_learning_rate():
     np.testing.assert_allclose(rates(6, warmup=4, schedule="constant"), [0.075, 0.15, 0.225, 0.3, 0.3, 0.3], rtol=1e-15)
     assert rates(4, warmup=4, schedule="constant")[-1] == rates(4, warmup=4)[-1] == 0.3
+    np.testing.assert_allclose(rates(2, warmup=4, schedule="constant"), [0.075, 0.15], rtol=1e-15)  # interrupted
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 3, 9])
