@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from csnn_jax import data
 from csnn_jax.config import Config, lr_of
+from csnn_jax.data.batches import check_batch_size
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.training import plan
 from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 from csnn_jax.update import trainer as jax_trainer
@@ -33,7 +33,9 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
     losses: dict[str, list[float]] = {name: [] for name in sides}
     parted = None
     feed = Feed(config, split)
-    for iteration, index in enumerate(batches(config, len(split.labels), iterations)):
+    check_batch_size(config.train.batch_size, len(split.labels))
+    job = replace(config.train, epochs=iterations, max_iters=iterations)
+    for iteration, index in plan.batches(job, len(split.labels)):
         batch = data.Split(feed.images(iteration, index), split.labels[index])
         if parted is None and not _same_spikes(list(sides.values()), batch):
             parted = iteration
@@ -55,16 +57,6 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         seed=config.train.seed,
         time_steps=config.model.time_steps,
     )
-
-
-def batches(config: Config, images: int, iterations: int) -> list[np.ndarray]:
-    """The image indices of every iteration [batch], epoch by epoch, without an epoch's last partial batch."""
-    settings = config.train
-    indices: list[np.ndarray] = []
-    while len(indices) < iterations:
-        epoch = len(indices) // (images // settings.batch_size)
-        indices += list(data.epoch_batches(settings.seed, epoch, images, settings.batch_size))
-    return indices[:iterations]
 
 
 def _same_spikes(sides: Sequence[Trainer], batch: data.Split) -> bool:

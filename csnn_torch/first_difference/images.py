@@ -87,7 +87,10 @@ def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale
     """The images as a side's input [time, images, *input_shape]."""
     settings = side.job or job
     model = replace(settings.model if settings else ModelConfig(), time_steps=steps)
-    learned = data.as_learned(images, model, f"{side.name}: images")
+    try:
+        learned = data.as_learned(images, model, f"{side.name}: images")
+    except ValueError as error:
+        raise UserError(str(error)) from None
     x = torch.from_numpy(as_floats(as_input(np.asarray(learned), model, SEED), model)).moveaxis(-1, -3).contiguous()
     if side.job is None and scale is not None:
         x = x * (model.entering.scale / scale)

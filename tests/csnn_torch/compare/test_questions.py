@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from refusals import refusing
 from tfds_files import prepare_frames
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
+from csnn_jax.errors import UserError
 from csnn_jax.network import library
 from csnn_jax.network.neuron import fire
 from csnn_jax.runs.layouts import expected_shapes
@@ -50,14 +52,10 @@ def test_every_seed_is_trained_and_data_with_a_time_axis_keep_their_steps(tmp_pa
     assert (config.train.seed, config.model.time_steps, count, origin) == (0, 7, 2, "the run's") and start is tensors
 
 
-def test_every_epoch_has_different_batches():
-    config = Config(train=TrainConfig(batch_size=4, seed=1))
-    found = training.batches(config, 10, 5)
-    assert [len(index) for index in found] == [4] * 5
-    for epoch in (found[:2], found[2:4]):
-        assert len(set(np.concatenate(epoch).tolist())) == 8
-    assert not np.array_equal(found[0], found[2])
-    np.testing.assert_array_equal(found[4], data.epoch_batches(1, 2, 10, 4)[0])
+def test_fewer_images_than_a_batch_are_refused(case):
+    split = data.Split(case.images, case.labels)
+    with refusing(UserError, "batch_size 7", "1 to 6"):
+        training.together(decided(Config(case.config, train=TrainConfig(batch_size=7))), split, 2, None, "the seed's")
 
 
 @pytest.mark.numeric

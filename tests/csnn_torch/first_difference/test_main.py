@@ -93,6 +93,8 @@ def test_other_networks_are_refused(run, tmp_path):
     refused(MODULE, run, deeper, names=(deeper, "4 layers", 3, run), prints=str(deeper))
     larger = coarse_run(tmp_path / "larger", input_shape=(20, 20, 1))
     refused(MODULE, run, larger, names=[larger])
+    binary = coarse_run(tmp_path / "binary", scale=1.0, input_bits=0)
+    refused(MODULE, run, binary, names=[binary, 255, 1])
 
 
 @pytest.mark.parametrize(
