@@ -9,14 +9,17 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from csnn_jax.errors import first_error
+from csnn_jax.files import Temporary
 
 SOURCES = Path(__file__).parent / "native"
 LIBRARY = SOURCES / "libcsnn.so"
@@ -37,32 +40,32 @@ class BuildError(Exception):
     """There is no compiler, or it failed; the message is one line."""
 
 
-def find_compiler() -> str:
-    """The C++ compiler: $CXX, or the first of c++, g++ and clang++ on the PATH.
+def find_compiler() -> tuple[str, ...]:
+    """The C++ compiler's command: $CXX, such as `ccache g++`, or the first of c++, g++ and clang++ on the PATH.
 
     Raises:
         BuildError: there is none.
     """
-    named = os.environ.get("CXX")
-    for name in [named] if named else ["c++", "g++", "clang++"]:
-        if shutil.which(name):
-            return name
+    named = tuple(shlex.split(os.environ.get("CXX", "")))
+    for words in [named] if named else [("c++",), ("g++",), ("clang++",)]:
+        if shutil.which(words[0]):
+            return words
     if named:
-        raise BuildError(f"CXX {named}: no such program")
+        raise BuildError(f"CXX {shlex.join(named)}: no such program")
     raise BuildError("no C++ compiler: looked for c++, g++ and clang++")
 
 
-def instruction_sets(compiler: str, here: bool = False) -> dict[str, tuple[str, ...]]:
+def instruction_sets(compiler: Sequence[str], here: bool = False) -> dict[str, tuple[str, ...]]:
     """The instruction sets that the kernels are compiled for on the compiler's target, with their flags.
 
     Args:
-        compiler: the C++ compiler.
+        compiler: the C++ compiler's command.
         here: only the newest that this processor has. All, if the compiler can't tell.
     """
-    machine = _output(compiler, "-dumpmachine")
+    machine = _output(*compiler, "-dumpmachine")
     if not (machine or platform.machine()).lower().startswith(("x86_64", "amd64")):
         return {"baseline": ()}
-    macros = _output(compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull) if here else ""
+    macros = _output(*compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull) if here else ""
     defined = {line.split()[1] for line in macros.splitlines()}
     for name, flags in X86_SETS.items() if macros else ():
         if defined.issuperset(f"__{flag.removeprefix('-m').upper()}__" for flag in flags):
@@ -108,9 +111,9 @@ def build(library: Path = LIBRARY, here: bool = False) -> Path:
         linked = f"{folder}/library"
         _compile([*_operations(here), *handlers], RELEASE, linked, "-shared")
         # In one step, so a program that loads the library gets either the old or the new one.
-        beside = library.with_suffix(f".{os.getpid()}")
-        shutil.copy(linked, beside)
-        beside.replace(library)
+        with Temporary(library) as complete:
+            shutil.copy(linked, complete)
+            complete.replace(library)
     return library
 
 
@@ -139,12 +142,12 @@ def _compile(jobs: list[Job], extra: tuple[str, ...], output: str, *link: str) -
         def compile_one(job: tuple[int, Job]) -> str:
             number, (source, flags) = job
             target = f"{folder}/{number}.o"
-            _call([compiler, *FLAGS, *WARNINGS, *flags, *extra, "-c", str(source), "-o", target], source.name)
+            _call([*compiler, *FLAGS, *WARNINGS, *flags, *extra, "-c", str(source), "-o", target], source.name)
             return target
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             objects = list(threads.map(compile_one, enumerate(jobs)))
-        _call([compiler, "-pthread", *link, *extra, *objects, "-o", output], "linking")
+        _call([*compiler, "-pthread", *link, *extra, *objects, "-o", output], "linking")
 
 
 def _call(command: list[str], what: str) -> None:

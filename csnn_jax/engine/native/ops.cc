@@ -47,7 +47,7 @@ int64_t weight_place(const Shape& s, int64_t i) {
 // order, so the result doesn't depend on the number of threads.
 static Floats add_images(int64_t images, int64_t count, const Workers& workers,
                          const std::function<void(int64_t, int64_t, float*)>& add) {
-  const int64_t chunks = std::min<int64_t>(images, 32), size = divide_up(count, lanes) * lanes;
+  const int64_t chunks = std::clamp<int64_t>(images, 1, 32), size = divide_up(count, lanes) * lanes;
   Floats sums = allocate(chunks * size);
   std::memset(sums.get(), 0, chunks * size * sizeof(float));
   workers.each(chunks, [&](int64_t chunk, int64_t worker) {

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def test_a_failed_build_is_reported_in_one_line():
     assert done.returncode == 1 and "failed" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+def test_a_compiler_may_have_arguments(monkeypatch):
+    sets = build.instruction_sets(build.find_compiler())
+    monkeypatch.setenv("CXX", f"env {shlex.join(build.find_compiler())}")
+    assert build.find_compiler()[0] == "env" and build.instruction_sets(build.find_compiler()) == sets
+
+
 def test_a_missing_compiler_is_reported_in_one_line(monkeypatch, tmp_path):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -64,4 +71,4 @@ def test_an_installation_compiles_the_newest_kernels_of_its_processor():
     flags = Path("/proc/cpuinfo").read_text().split()
     expected = "avx512" if "avx512vl" in flags else "avx2" if "avx2" in flags else "baseline"
     assert build.instruction_sets(compiler, here=True) == {expected: build.X86_SETS[expected]}
-    assert build.instruction_sets("false", here=True) == build.instruction_sets(compiler) == build.X86_SETS
+    assert build.instruction_sets(["false"], here=True) == build.instruction_sets(compiler) == build.X86_SETS

@@ -24,7 +24,7 @@ def another(monkeypatch, tmp_path):
 
 def compile_library(path, source):
     """Compiles one C++ source to a shared library."""
-    command = [build.find_compiler(), "-x", "c++", "-shared", "-fPIC", "-o", path, "-"]
+    command = [*build.find_compiler(), "-x", "c++", "-shared", "-fPIC", "-o", path, "-"]
     subprocess.run(command, input=source, text=True, check=True)
 
 
