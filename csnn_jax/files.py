@@ -3,6 +3,7 @@
 Signals don't leave temporary files behind, either: see `Temporary`.
 """
 
+import errno
 import os
 import secrets
 import shutil
@@ -230,7 +231,7 @@ def append(path: Path, data: bytes) -> None:
             size = file.tell()
             try:
                 if file.write(data) != len(data):
-                    raise OSError(28, os.strerror(28))  # a short write: the disk is full
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a short write: the disk is full
             except OSError:
                 file.truncate(size)
                 if not size:

@@ -98,7 +98,7 @@ def available_memory() -> int:
             continue
         if "MemAvailable:" in words:
             limits.append(1024 * int(words[words.index("MemAvailable:") + 1]))
-        elif words[0].isdecimal():  # a container without a limit says "max"
+        elif words and words[0].isdecimal():  # a container without a limit says "max"
             limits.append(int(words[0]))
     return min(limits)
 

@@ -240,8 +240,9 @@ class Stream:
 
     def reset(self) -> None:
         """Resets to the state before the first frame: membranes and scores are 0."""
-        self._states = self._model.initial_states(self._batch or 1)
-        self._scores = jnp.zeros((self._batch or 1, self._model.config.num_classes), self._model.dtype)
+        batch = 1 if self._batch is None else self._batch
+        self._states = self._model.initial_states(batch)
+        self._scores = jnp.zeros((batch, self._model.config.num_classes), self._model.dtype)
 
     def __call__(self, frame: ArrayLike) -> StreamStep:
         """Takes the next frame.
@@ -271,4 +272,4 @@ class Stream:
         answer, scores = np.asarray(spikes).astype(np.int64), np.array(self._scores)
         if self._model.config.readout == "spikes":
             scores = scores.astype(np.int64)
-        return StreamStep(answer, scores) if self._batch else StreamStep(answer[0], scores[0])
+        return StreamStep(answer[0], scores[0]) if self._batch is None else StreamStep(answer, scores)

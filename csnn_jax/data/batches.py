@@ -180,7 +180,7 @@ def _latency(images: np.ndarray, time_steps: int) -> np.ndarray:
     with 0 < t < 1 / 255. (snnTorch's default threshold of 0.01 also silences the values 1 and 2; without
     `clip`, pixels below the threshold spike late.) Computed in integers. Rounding never ties, because 255 is odd.
     """
-    step = (2 * (255 - images.astype(np.int32)) * (time_steps - 1) + 255) // 510
+    step = (2 * (255 - images.astype(np.int64)) * (time_steps - 1) + 255) // 510
     step[images == 0] = time_steps
     return (step == np.arange(time_steps).reshape(-1, 1, 1, 1, 1)).view(np.uint8)
 

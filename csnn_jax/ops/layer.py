@@ -308,11 +308,7 @@ def linear_lif(
         >>> layer.membranes[:, 0, 0].tolist(), ops.unpack(layer.spikes)[:, 0, 0].tolist()
         ([0.75, 1.125, 0.3125, 0.90625], [0.0, 1.0, 0.0, 0.0])
     """
-    shape, kernel = _shape(source), jnp.asarray(kernel)
-    if kernel.ndim != 2 or len(kernel) != math.prod(shape):
-        raise ValueError(
-            f"kernel is {list(kernel.shape)}, expected [inputs, out] for an input of {list(shape)} at each step"
-        )
+    kernel = linear_kernel(source, kernel)
     channels = kernel.shape[-1]
     layout = Layout((channels,), (channels,))
     rule = layer_rule(reset, surrogate, layout, membranes, weight_bits, None)
@@ -369,6 +365,16 @@ def _shape(source: Spikes | Held) -> tuple[int, ...]:
     if source.arrays.bits.ndim != 3:
         raise ValueError("these spikes were returned by jax.vmap, expected them to be used inside")
     return source.layout.shape
+
+
+def linear_kernel(source: Spikes | Held, kernel: Array) -> Array:
+    """The kernel of a linear layer; raises ValueError unless it's [inputs, out]."""
+    shape, kernel = _shape(source), jnp.asarray(kernel)
+    if kernel.ndim != 2 or len(kernel) != math.prod(shape):
+        raise ValueError(
+            f"kernel is {list(kernel.shape)}, expected [inputs, out] for an input of {list(shape)} at each step"
+        )
+    return kernel
 
 
 def layer_bias(bias: Array | None, channels: int) -> Array:

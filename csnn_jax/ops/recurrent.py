@@ -21,7 +21,7 @@ from csnn_jax.network.surrogate import Derivative, fast_sigmoid
 from csnn_jax.neurons import leaky
 from csnn_jax.neurons.neuron import MEMBRANE, NEVER, Reset
 from csnn_jax.ops.currents import image_current
-from csnn_jax.ops.layer import Held, Layer, layer_bias, layer_rule, layer_values, linear_lif, wide
+from csnn_jax.ops.layer import Held, Layer, layer_bias, layer_rule, layer_values, linear_kernel, linear_lif, wide
 from csnn_jax.ops.rules import Rule
 from csnn_jax.ops.spikes import Layout, Spikes, pack_arrays
 
@@ -72,7 +72,8 @@ def recurrent_lif(
         >>> layer.membranes[:, 0, 0].tolist()
         [0.75, 1.125, -0.1875, 0.65625]
     """
-    recurrent, channels = jnp.asarray(recurrent), jnp.shape(kernel)[-1]
+    recurrent, kernel = jnp.asarray(recurrent), linear_kernel(source, kernel)
+    channels = kernel.shape[-1]
     if recurrent.shape not in ((channels,), (channels, channels)) or recurrent.dtype != jnp.float32:
         wanted = f"float32 [{channels}, {channels}] or [{channels}]"
         raise ValueError(f"recurrent is {recurrent.dtype} {list(recurrent.shape)}, expected {wanted}")
@@ -81,7 +82,7 @@ def recurrent_lif(
     values = layer_values(beta, threshold, stays, layout, source)
     if isinstance(source, Held):
         image, padded_bias = source.image.reshape(len(source.image), -1), wide(layer_bias(bias, channels), layout)
-        constant = layout.gathered(image_current(image, wide(jnp.asarray(kernel), layout), padded_bias, None))
+        constant = layout.gathered(image_current(image, wide(kernel, layout), padded_bias, None))
         currents = jnp.broadcast_to(constant, (source.time_steps, *constant.shape))
     else:  # neurons that keep nothing and never spike have their current as their membrane
         driven = linear_lif(source, kernel, bias, 0.0, NEVER, reset="none", membranes=True, weight_bits=weight_bits)

@@ -196,8 +196,9 @@ class Library:
     def margin(self, scores: np.ndarray) -> float:
         """The highest of scores [classes], of the type that `classify` returns, minus the second highest."""
         kind = ctypes.c_float if self._score is np.float32 else ctypes.c_int32
-        self._c.csnn_margin.restype = kind
-        return self._c.csnn_margin(np.ascontiguousarray(scores, self._score).ctypes.data_as(ctypes.POINTER(kind)))
+        margin = self._function("margin")
+        margin.restype = kind
+        return margin(np.ascontiguousarray(scores, self._score).ctypes.data_as(ctypes.POINTER(kind)))
 
     @property
     def state_bytes(self) -> int:

@@ -82,6 +82,11 @@ def test_other_frames_are_refused_and_change_nothing(frame, facts):
     np.testing.assert_array_equal(last.scores, model.classify(frames).scores[0])
 
 
+def test_a_stream_has_at_least_one_batch():
+    with refusing(ValueError, "batch is 0", "at least 1"):
+        network().stream(0)
+
+
 def test_a_network_with_an_encoding_accepts_only_spikes():
     stream = network(encoding="rate", scale=256.0).stream()
     with refusing(ValueError, "frame", 0, 1, "rate"):

@@ -36,9 +36,11 @@ class Decoder(Child):
         Raises:
             UserError: the file is damaged or takes too much time or memory, or the package faery is missing.
         """
+        kind = TYPES.get(path.suffix.lower())
+        if kind is None:
+            raise UserError(f"{path}: expected a recording in a file of type {', '.join(('.bin', '.npz', *TYPES))}")
         size, (least, each, most) = path.stat().st_size, MEMORY
         memory, seconds = min(least + each * size, most), SECONDS + size // 1_000_000
-        kind = TYPES[path.suffix.lower()]
         answer, data = self.ask(path, memory, seconds, type=kind, unknown=UNKNOWN, most=MOST_EVENTS)
         if missing := answer.get("missing"):
             expected = "expected the package faery (pip install 'csnn-jax[events]') or .npz files"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import MOST_STEPS
 from csnn_jax.data import as_input, encode, epoch_batches, eval_batches
 from csnn_jax.data.batches import dropout_masks, dropout_sizes, epoch_permutation
 from csnn_jax.errors import UserError
@@ -83,6 +84,11 @@ def test_latency_spikes_once_at_the_nearest_step(steps):
     assert (abs(step - exact) < 0.5).all()
     assert (np.diff(step) <= 0).all(), "a brighter pixel never spikes later"
     assert step[-1] == 0
+
+
+def test_latency_in_the_longest_window():
+    spikes = encode(np.array([1, 255], np.uint8).reshape(2, 1, 1, 1), MOST_STEPS, "latency", ())
+    assert spikes.reshape(MOST_STEPS, 2).argmax(0).tolist() == [round(254 / 255 * (MOST_STEPS - 1)), 0]
 
 
 @pytest.mark.parametrize(

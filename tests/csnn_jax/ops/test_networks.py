@@ -311,6 +311,10 @@ WRONG = {
     "kernel": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 4, 1))), ("kernel", "[3, 3, 4, 1]", "[6, 7, 2]")),
     "kernel's rank": (lambda s: ops.conv_lif(s, jnp.zeros((3, 2))), ("kernel", "[3, 2]")),
     "linear kernel": (lambda s: ops.linear_lif(s, jnp.zeros((3, 2))), ("kernel", "[3, 2]")),
+    "kernel before a loop": (
+        lambda s: ops.recurrent_lif(s, jnp.zeros((3, 2)), jnp.zeros(2)),
+        ("kernel", "[3, 2]", "[6, 7, 2]"),
+    ),
     "bias": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), jnp.zeros(2)), ("bias", "[2]", "[1]")),
     "dtype": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1), jnp.float16)), ("float16", "float32")),
     "beta": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), beta=jnp.ones(3)), ("beta", "[3]", "scalar")),

@@ -82,6 +82,12 @@ def test_archives_without_a_recording(tmp_path, change, facts):
         read_recording(tmp_path / "one.npz")
 
 
+def test_a_file_of_another_kind_names_those_that_are_read(tmp_path):
+    (tmp_path / "one.foo").write_bytes(b"1")
+    with refusing(UserError, "one.foo", ".bin", ".npz", ".aedat4"):
+        read_recording(tmp_path / "one.foo")
+
+
 MODEL = ModelConfig(input_shape=(34, 34, 2), conv_channels=(4,), time_steps=6, scale=1.0)
 
 
