@@ -7,7 +7,10 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # for editors and type checkers; at run time, `_HOME` does this
+if TYPE_CHECKING:  # for editors and type checkers; at run time, `_HOME` and `_PACKAGES` do this
+    from csnn_jax import config as config
+    from csnn_jax import data as data
+    from csnn_jax import ops as ops
     from csnn_jax.config import Config, DataConfig, ModelConfig, NodeConfig, TrainConfig
     from csnn_jax.engine.scan import count, forward, jit, trace
     from csnn_jax.errors import UserError
@@ -38,6 +41,7 @@ _HOME = {
     "count": "engine.scan",
     "trace": "engine.scan",
 }
+_PACKAGES = ("config", "data", "ops")
 __all__ = [
     "CSNN",
     "Config",
@@ -65,8 +69,10 @@ def __getattr__(name: str) -> Any:
         return importlib.metadata.version("csnn-jax")
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_PACKAGES]

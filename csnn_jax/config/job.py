@@ -159,8 +159,8 @@ class TrainConfig(Options):
     label_smoothing: float = _optimization(0.0, number(0, below=1), """
         Fraction of the label that is spread evenly over all classes, from 0 to below 1.""")
     rate_target: float | None = _optimization(None, number(above=0, below=1), """
-        Target density of every hidden layer, which is the fraction of its neurons that spike at a step; needs the scan
-        engine. Default: none.""")
+        Target density of every hidden layer, which is the fraction of its neurons that spike at a step; default:
+        none.""")
     rate_weight: float | None = _optimization(None, number(above=0), """
         Weight of the squared distance from --rate-target in the loss; default: 10.""")
     # fmt: on

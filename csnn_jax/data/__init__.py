@@ -1,5 +1,8 @@
 """Data sets, batches and spike encoders in NumPy, so JAX and torch get the same data."""
 
+import importlib
+from typing import Any
+
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import as_input, encode, epoch_batches, eval_batches
 from csnn_jax.data.datasets import (
@@ -66,3 +69,9 @@ __all__ = [
     "shortened",
     "takes_as_is",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "pictures":  # only imported if it's used, because Pillow takes a while
+        return importlib.import_module(f"{__name__}.pictures")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -44,7 +44,7 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
         digit: prepare it as MNIST's digits were, in gray; otherwise resize it, and invert it if gray and dark on light.
 
     Raises:
-        UserError: the file is missing, isn't a picture, or shows nothing.
+        UserError: the file is missing, isn't a picture, is animated, or shows nothing.
     """
     image = opened(path)
     notes: list[str] = []
@@ -63,19 +63,19 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     return Picture(fitted[0], (*notes, *changes))
 
 
-def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
+def opened(path: str | Path, formats: tuple[str, ...] = READ) -> Image.Image:
     """Reads a picture file as a viewer shows it: upright, with white where it's transparent.
 
     Args:
         path: the file.
-        formats: the accepted ones of `READ`; None: all.
+        formats: the accepted ones of `READ`.
 
     Returns:
         An 8-bit image in mode "L" if the file is gray, otherwise "RGB". 16-bit values are divided by 257 and rounded,
         except in color files, of which Pillow only reads the upper 8 bits.
 
     Raises:
-        UserError: the file is missing, damaged or not a picture, or, with `formats`, animated or in another format.
+        UserError: the file is missing, damaged, not a picture, animated or in another format.
     """
     with reading.opened(path, EXPECTED, MOST_BYTES) as data:
         if not data.peek(1):
@@ -87,8 +87,7 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
                     if file.width * file.height > MOST_PIXELS:
                         size = f"{file.width}x{file.height} pixels"
                         raise UserError(f"{path}: has {size}, expected at most {MOST_PIXELS:,}")
-                    if formats is not None:
-                        _check_still(file, path, formats)
+                    _check_still(file, path, formats)
                     ImageOps.exif_transpose(file, in_place=True)  # phones store photos sideways, with a tag
                     return _on_white(_eight_bits(file))
         except UserError:

@@ -29,9 +29,10 @@ def set_up(dtype: str) -> None:
         jax.config.update("jax_enable_x64", True)
     try:
         jax.devices()
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a plugin is missing
+    except (RuntimeError, AssertionError) as error:
         platforms = f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
-        raise UserError(f"{platforms}: JAX has no such device here, expected cpu: {first_line(error)}") from None
+        why = first_line(error) if str(error) else "its plugin isn't installed"
+        raise UserError(f"{platforms}: JAX has no such device here, expected cpu: {why}") from None
 
 
 def _drop_empty(cache: Path) -> None:

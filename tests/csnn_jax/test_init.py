@@ -19,13 +19,20 @@ def test_editors_see_the_same_names_as_python():
     for node in block.body:
         assert isinstance(node, ast.ImportFrom) and node.module
         seen |= {alias.name: node.module for alias in node.names}
-    assert sorted(seen) == sorted(csnn_jax.__all__) == sorted(csnn_jax._HOME)
-    assert {name: f"csnn_jax.{home}" for name, home in csnn_jax._HOME.items()} == seen
+    packages = dict.fromkeys(csnn_jax._PACKAGES, "csnn_jax")
+    assert sorted(csnn_jax.__all__) == sorted(csnn_jax._HOME)
+    assert {name: f"csnn_jax.{home}" for name, home in csnn_jax._HOME.items()} | packages == seen
 
 
 @pytest.mark.parametrize("name", csnn_jax.__all__)
 def test_every_name_exists(name):
     assert getattr(csnn_jax, name) is not None
+
+
+def test_packages_need_no_import_of_their_own():
+    code = "import csnn_jax; print(csnn_jax.data.pictures.read, csnn_jax.config.ModelConfig, csnn_jax.ops.pack)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and set(csnn_jax._PACKAGES) < set(dir(csnn_jax))
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,15 @@ def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centered_by_mass(drawn,
         ("folder", ("a directory",)),
         ("scan.tiff", ("a picture",)),
         ("gray.png", ("nothing",)),
+        ("two.gif", ("animated", "GIF")),
     ],
 )
 def test_files_without_a_digit_are_refused(name, facts, tmp_path):
     (tmp_path / "folder").mkdir()
     for file in ("scan.tiff", "gray.png"):
         Image.new("L", (50, 50), 99).save(tmp_path / file)
+    two = [Image.fromarray(np.full((28, 28), gray, np.uint8)) for gray in (0, 99)]
+    two[0].save(tmp_path / "two.gif", save_all=True, append_images=two[1:])
     with refusing(UserError, tmp_path / name, *facts):
         pictures.read(str(tmp_path / name), GRAY, digit=True)
 
