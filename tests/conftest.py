@@ -28,12 +28,13 @@ settings.load_profile("csnn")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Exempts what the imports make from garbage collection, which takes 5% of the time otherwise."""
+    """Makes garbage collection rare, and exempts what the imports made: it takes a tenth of the time otherwise."""
     try:
         return (yield)
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 10, 10)
         gc.enable()
 
 

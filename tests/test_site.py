@@ -35,6 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "docs", build) / "site"
 
 
+@pytest.mark.slow
 def test_every_link_on_a_page_resolves_within_the_site(tmp_path: Path) -> None:
     """mkdocs doesn't check links within a generated page, so they're checked here."""
     build(tmp_path, tour="off")

@@ -45,6 +45,7 @@ def write(path, **settings):
     return path
 
 
+@pytest.mark.slow
 def test_a_described_network_is_trained_tuned_evaluated_and_reported(dataset, tmp_path):
     whole, tuned = tmp_path / "whole", tmp_path / "tuned"
     printed = passed(TRAIN, "--dataset", dataset, *FEW, "--network", write(tmp_path / "net.json"), "--out", whole)

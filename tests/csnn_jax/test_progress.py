@@ -38,6 +38,7 @@ with Progress(total=120, start=0, batch_size=8) as shown:
 """
 
 
+@pytest.mark.slow
 def test_a_jupyter_cell_has_one_bar_and_the_lines_below_it():
     for package in ("nbclient", "ipykernel"):
         pytest.importorskip(package, reason=f"no {package}: pip install -e '.[docs]'")

@@ -300,14 +300,12 @@ def test_other_stacks_train_identically_with_dropout_too(changes, bands, x64):
     trained(bands, {"dropout": 0.4}, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param({"conv_channels": (4, 6), "recurrent": ("fc1",), "pool": ("max", "avg")}, marks=pytest.mark.slow),
-        pytest.param(
-            {"conv_channels": (4, 4, 6), "pool": ("max", "none", "none"), "residual": ("conv2", "conv3")},
-            marks=pytest.mark.slow,
-        ),
+        {"conv_channels": (4, 6), "recurrent": ("fc1",), "pool": ("max", "avg")},
+        {"conv_channels": (4, 4, 6), "pool": ("max", "none", "none"), "residual": ("conv2", "conv3")},
         {"network": NODES, "readout": "membrane"},
     ],
     ids=str,

@@ -54,7 +54,13 @@ def described(tmp_path_factory):
     return once(tmp_path_factory, "described", lambda folder: make_bundle(folder, GRAPH)) / "bundle"
 
 
-@pytest.fixture(params=["small_bundle", "spikes", "integrator", "described"])
+@pytest.fixture(
+    params=[
+        "small_bundle",
+        "spikes",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("integrator", "described")),
+    ]
+)
 def any_bundle(request) -> Path:
     """Each of the bundles in turn."""
     return request.getfixturevalue(request.param)

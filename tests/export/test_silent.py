@@ -82,7 +82,10 @@ def traced(model, tensors, dataset: Dataset):
     return reference.trace(reference.Step(model, tensors), x, model.time_steps)
 
 
-@pytest.mark.parametrize("name", ["other neurons", "recurrent", "residual", "delays"])
+@pytest.mark.parametrize(
+    "name",
+    ["residual", *(pytest.param(one, marks=pytest.mark.slow) for one in ("other neurons", "recurrent", "delays"))],
+)
 def test_a_network_without_its_silent_channels_has_the_same_spikes(name):
     model = STACKS[name]
     tensors, dataset, config = quiet(model), digits(), Config(model)
@@ -100,9 +103,12 @@ def test_a_network_without_its_silent_channels_has_the_same_spikes(name):
     assert before.membranes[last].any()
 
 
-@pytest.mark.parametrize("model", STACKS.values(), ids=STACKS)
-def test_channels_that_cannot_fire_are_left_out_and_nothing_else_changes(model, tmp_path):
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (place % 2)) for place, name in enumerate(STACKS)]
+)
+def test_channels_that_cannot_fire_are_left_out_and_nothing_else_changes(name, tmp_path):
     """Torch has them, and the C program hasn't; they stay silent on noise, too."""
+    model = STACKS[name]
     tensors = quiet(model)
     smaller, left, kept = channels.able(model, tensors)
     images = np.random.default_rng(3).integers(0, 256, (6, *model.input_shape)).astype(np.uint8)

@@ -15,7 +15,9 @@ CLANG = ["clang"] if shutil.which("clang") else [sys.executable, "-m", "ziglang"
 NO_CLANG = CLANG != ["clang"] and importlib.util.find_spec("ziglang") is None
 COMPILERS = [
     pytest.param(["gcc"], id="gcc", marks=pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")),
-    pytest.param(CLANG, id="clang", marks=pytest.mark.skipif(NO_CLANG, reason="neither clang nor ziglang")),
+    pytest.param(
+        CLANG, id="clang", marks=[pytest.mark.slow, pytest.mark.skipif(NO_CLANG, reason="neither clang nor ziglang")]
+    ),
 ]
 
 

@@ -231,6 +231,7 @@ def all_of(names: Iterable[str]) -> tuple[Callable, Callable]:
     return ours, lambda layers: [same(layers) for *_, same in chosen]
 
 
+@pytest.mark.slow
 def test_scan_equals_the_reference(x64):
     """For every output."""
     functions, same = all_of(OUTPUTS)

@@ -205,7 +205,7 @@ def test_vmap_over_images_equals_the_batch(frames):
         assert_equal(alone[1][:, :, 0].swapaxes(0, 1), together[1])
 
 
-@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("frames", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_gradient_of_a_vmap_equals_that_of_a_loop(frames):
     """Each example has its own weight in the sum; weights are mapped with the image, and shared with the sequence."""
     axis, scales, mapped = 1 if frames else 0, jnp.asarray([1.0, 10.0, 100.0]), not frames

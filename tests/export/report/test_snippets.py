@@ -17,7 +17,8 @@ NUMBER = re.compile(r"-?\d+(?:\.\d*)?(?:e[+-]\d+)?")
     ("made", "names"),
     [
         ("small_bundle", ["nir"]),
-        *((bundle, ["step", "sequence"]) for bundle in ("small_bundle", "spikes", "integrator")),
+        *((bundle, ["step", "sequence"]) for bundle in ("small_bundle", "spikes")),
+        pytest.param("integrator", ["step", "sequence"], marks=pytest.mark.slow),
     ],
 )
 def test_the_reports_python_code_classifies_images(made, names, request, tmp_path):
