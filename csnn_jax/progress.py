@@ -72,7 +72,7 @@ class Progress:
             disable=not self._live,
         )
         self._task = self._bar.add_task("Training", total=total, completed=start, loss="-", rate="-", left="-")
-        self._began = self._first = self._said = time.perf_counter()
+        self._began = self._first = self._printed = time.perf_counter()
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -109,9 +109,9 @@ class Progress:
         """Reports that a batch of an evaluation begins; prints a line per minute, in case it is slow."""
         now = time.perf_counter()
         if number == 0:
-            self._said = now
-        elif now - self._said > SILENCE:
-            self._said = now
+            self._printed = now
+        elif now - self._printed > SILENCE:
+            self._printed = now
             self.line(f"Evaluating: {number} of {total} batches")
 
     def line(self, text: str) -> None:

@@ -96,7 +96,7 @@ def measure(model: Trained, dataset: Dataset, share: float) -> Measured:
     compared = spikes if (noise.margins >= found.margin).mean() > MOST_NOISE else None
     values |= {"margin": found.margin, "given": found.given, "wrong": found.wrong, "upper_end": _upper(found)}
     values |= {"spikes": compared, "images": [_rejected(kind, found.margin, spikes) for kind in kinds]}
-    return Measured(config, values, [Paragraph(_told(found, model)), _table(values)])
+    return Measured(config, values, [Paragraph(_in_words(found, model)), _table(values)])
 
 
 def _chosen(model: Trained, seen: Kind, images: Images, share: float) -> tuple[UnknownConfig, Answers | None]:
@@ -143,7 +143,7 @@ def _upper(found: Answers) -> float:
     return margins.upper_end(found.wrong, found.given)
 
 
-def _told(found: Answers, model: Trained) -> str:
+def _in_words(found: Answers, model: Trained) -> str:
     spikes = model.config.model.readout == "spikes"
     ahead = counted(int(found.margin), "spike") if spikes else f"{found.margin:.9g}, of summed membranes"
     interval = f"{found.wrong / found.given:.2%}, 95% interval up to {_upper(found):.2%}"

@@ -1,4 +1,4 @@
-"""The optimizer: torch's, with the formulas of `csnn_jax/training/optimizer.py`."""
+"""The optimizer: torch's, with the formulas of `csnn_jax/update/optimizer.py`."""
 
 from collections.abc import Sequence
 

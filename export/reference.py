@@ -103,7 +103,7 @@ def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 
     Args:
         config: the model's configuration, with the encoding.
         images: uint8 [batch, H, W, C], or [batch, time, H, W, C] if they have a time axis.
-        seed: identifies the batch for the rate encoding, see `data.encode`.
+        seed: identifies the batch for the rate encoding, see `csnn_jax.data.encode`.
 
     Returns:
         One image [batch, C, H, W] for every step (direct encoding), or a sequence [time, batch, C, H, W].

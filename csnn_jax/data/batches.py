@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,9 +9,6 @@ from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.operations import Linear
 from csnn_jax.errors import UserError
 from csnn_jax.options import check
-
-if TYPE_CHECKING:
-    from csnn_jax.config import ModelConfig
 
 
 def epoch_permutation(seed: int, epoch: int, n: int) -> np.ndarray:
@@ -77,7 +73,7 @@ def eval_batches(n: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_input(
-    images: np.ndarray, model: "ModelConfig", seed: tuple[int, ...], within: tuple[int, int] | None = None
+    images: np.ndarray, model: ModelConfig, seed: tuple[int, ...], within: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Turns a batch of images into the network's input.
 

@@ -115,7 +115,7 @@ def _hidden(names: Collection[str]) -> bool:
 
 FORMATS = ("PNG", "JPEG")
 SUFFIXES = (".png", ".jpg", ".jpeg")
-TOLD = 2000
+SHOWS_PROGRESS = 2000
 """Number of pictures above which progress is shown."""
 SMALL = 128
 """Largest side (pixels) at which a network could well use pictures without resizing."""
@@ -169,7 +169,7 @@ def _pixels(files: Sequence[Path], shape: Shape, source: str, seen: set[Shape], 
     """Reads pictures as uint8 [N, H, W, C]; adds their original shapes to `seen` and the changes to `notes`."""
     pixels = empty((len(files), *shape), source)
     task = f"Data: reading {len(files):,} pictures"
-    for row, path in enumerate(followed(files, task, len(files)) if len(files) > TOLD else files):
+    for row, path in enumerate(followed(files, task, len(files)) if len(files) > SHOWS_PROGRESS else files):
         read = _read(path)
         seen.add(read.shape)
         picture = _fitted(read, shape, source)

@@ -172,7 +172,7 @@ class Cluster:
             for name, differs in zip(names, (other != all_digests[0]).any(1), strict=True):
                 if differs:
                     value = values[names.index(name)]
-                    here, there = self._said(value, 0), self._said(value, process)
+                    here, there = self._value_of(value, 0), self._value_of(value, process)
                     raise UserError(f"{name}: process {process} was started with {there}, process 0 with {here}")
 
     def maximum(self, value: int) -> int:
@@ -182,7 +182,7 @@ class Cluster:
         """All processes' arrays, which have the same shape: [processes, ...]."""
         return np.asarray(multihost_utils.process_allgather(array))
 
-    def _said(self, value: str, source: int) -> str:
+    def _value_of(self, value: str, source: int) -> str:
         """One process's value; a long one, such as a hash, is cut."""
         data = value.encode()[:SHOWN]
         length = int(self._gather(np.array([len(data)]))[source, 0])

@@ -1,1 +1,1 @@
-"""Reports on runs, as one HTML file; `page` and `charts` can make one from anything."""
+"""Reports on runs, as one HTML file; `csnn_jax.document` makes the page."""

@@ -122,7 +122,7 @@ class NirFile(Side):
             for layers in self._program.importer.run(network, x):
                 steps.append(_trace(_names(self.network, len(layers)), layers, x.shape[1]))
         except Exception as error:  # programs raise anything for a network they can't run
-            raise UserError(f"{one_line(self.name)}: the program can't run the network: {_said(error)}") from None
+            raise UserError(f"{one_line(self.name)}: the program can't run the network: {_message(error)}") from None
         if (ran := len(steps[-1].states)) != self._layers:
             few = f"{self._program.name} runs {ran} of its {self._layers} layers of neurons"
             raise UserError(f"{one_line(self.name)}: {few}, because it silently skips nodes that it doesn't support")
@@ -133,7 +133,7 @@ class NirFile(Side):
         try:
             return self._program.importer.load(self._graph, batch, self._dt)
         except Exception as error:  # programs raise anything for a network they don't accept
-            raise UserError(f"{one_line(self.name)}: the program can't import the network: {_said(error)}") from None
+            raise UserError(f"{one_line(self.name)}: the program can't import the network: {_message(error)}") from None
 
 
 def _names(network: Network | None, count: int) -> list[str]:
@@ -195,10 +195,10 @@ def _read(path: str) -> Any:
         except TypeError:  # nir 1.0.4, which has no check
             return nir.read(path)
     except Exception as error:  # h5py and nir raise many kinds
-        raise UserError(f"{one_line(path)}: expected a NIR file for nir {version('nir')}: {_said(error)}") from None
+        raise UserError(f"{one_line(path)}: expected a NIR file for nir {version('nir')}: {_message(error)}") from None
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return one_line(f"{type(error).__name__}: {first_line(error)}", 200)
 
 

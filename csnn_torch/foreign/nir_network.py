@@ -212,7 +212,7 @@ def _notes(layers: Layers, neurons: Mapping[str, _Neurons]) -> Iterator[str]:
             yield f"{shown} because of its r, time constant and time step; programs differ in units, see --written-by"
 
 
-SAID = ("time_steps", "encoding", "scale", "input_bits")
+METADATA_FIELDS = ("time_steps", "encoding", "scale", "input_bits")
 """Fields of ModelConfig in the metadata of files written by `export`, besides dt."""
 
 
@@ -390,9 +390,9 @@ def described(
 
 
 def of_metadata(metadata: dict[str, Any], source: str) -> dict[str, Any]:
-    """The fields in `SAID`, and dt, from a file's metadata, as Python numbers and text."""
+    """The fields in `METADATA_FIELDS`, and dt, from a file's metadata, as Python numbers and text."""
     stored = {}
-    for name in metadata.keys() & {"dt", *SAID}:
+    for name in metadata.keys() & {"dt", *METADATA_FIELDS}:
         value = metadata[name]
         stored[name] = value.item() if isinstance(value, np.generic) else value
         kinds = (str,) if name == "encoding" else (int, float)

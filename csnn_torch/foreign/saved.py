@@ -13,7 +13,7 @@ import torch
 
 from csnn_jax import reading
 from csnn_jax.data.npz import Pieces
-from csnn_jax.errors import UserError, first_line
+from csnn_jax.errors import UserError, first_line, one_line
 from csnn_jax.runs import weights
 
 _EXPECTED = "expected a state_dict written by torch.save"
@@ -73,13 +73,13 @@ def read(path: str) -> Saved:
         raise UserError(f"{path}: contains {what}, {_EXPECTED}")
     inside = [name for name, value in content.items() if _is_state(value)]
     if len(inside) > 1:
-        names = " and ".join(map(_shown, inside))
+        names = " and ".join(one_line(str(one)) for one in inside)
         raise UserError(f"{path}: contains {len(inside)} state_dicts, {names}, expected one")
     if inside:
-        return Saved(dict(content[inside[0]]), (f"using the file's {_shown(inside[0])} as the state_dict",))
+        return Saved(dict(content[inside[0]]), (f"using the file's {one_line(str(inside[0]))} as the state_dict",))
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise UserError(f"{path}: {_shown(name)} is of type {_type(tensor)}, {_EXPECTED}, with only tensors")
+            raise UserError(f"{path}: {one_line(str(name))} is of type {_type(tensor)}, {_EXPECTED}, with only tensors")
     return Saved({name: tensor for name, tensor in content.items() if name != "n_averaged"})  # AveragedModel's counter
 
 
@@ -92,7 +92,7 @@ def plain(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Ten
     tensors = {}
     for name, tensor in state.items():
         if not name.isprintable() or len(name) > 300:
-            raise UserError(f"{source}: a tensor is named {_shown(name)}, expected a name such as conv1.weight")
+            raise UserError(f"{source}: a tensor is named {one_line(str(name))}, expected a name such as conv1.weight")
         kinds = {"quantized": tensor.is_quantized, "nested": tensor.is_nested, "without values": tensor.is_meta}
         kinds["sparse"] = not tensor.is_nested and tensor.layout != torch.strided
         for kind, applies in kinds.items():
@@ -115,12 +115,6 @@ def _is_state(value: Any) -> bool:
     )
 
 
-def _shown(name: object) -> str:
-    """A name from a file, in one line."""
-    text = str(name)
-    return text if text.isprintable() and len(text) <= 80 else f"{ascii(text)[:80]}..."
-
-
 def _type(value: object) -> str:
     return "NumPy's or argparse's" if isinstance(value, _Ignored) else type(value).__name__
 
@@ -134,7 +128,7 @@ def _of_safetensors(path: str) -> Saved:
                 raise UserError(f"{path}: contains the weights of a run, which need no conversion, {_EXPECTED}")
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys(), key=_by_numbers)}
     except (OSError, safetensors.SafetensorError, RuntimeError, AttributeError, ValueError) as error:
-        reason = _shown(first_line(error))
+        reason = one_line(first_line(error))
         raise UserError(f"{path}: can't be read, expected a safetensors file: {reason}") from None
     if not tensors:
         raise UserError(f"{path}: contains no tensors, expected a state_dict")
@@ -184,11 +178,11 @@ def _refusal(path: str, error: Exception) -> str:
     """Why torch couldn't read a file."""
     if isinstance(error, pickle.UnpicklingError):
         named = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f" (it refers to {_shown(named[1])})" if named else ""
+        reason = f" (it refers to {one_line(named[1])})" if named else ""
         return (
             f"{path}: contains more than tensors, or is damaged{reason}, {_EXPECTED}; if you trust the file, "
             "load it with torch.load(FILE, weights_only=False) and save only its state_dict"
         )
     if isinstance(error, (OSError, RuntimeError)):
-        return f"{path}: can't be read, {_EXPECTED}: {_shown(first_line(error).partition('. ')[0])}"
+        return f"{path}: can't be read, {_EXPECTED}: {one_line(first_line(error).partition('. ')[0])}"
     return f"{path}: empty, damaged or another kind of file, {_EXPECTED}"

@@ -138,7 +138,7 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     if margins(np.array(first["scores"], np.float32)) < (meaning["margin"] or 0):
         answer = "None"
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
-    what, step, window = _TOLD[meaning["output"]]
+    what, step, window = _RESULTS[meaning["output"]]
     text = f"The class and {what} of the first test image (label {label}) should be: {answer}, [{scores}]."
     yield Usage(2, (Paragraph(text),))
     port = coded(
@@ -152,7 +152,7 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     yield Usage(5, (Paragraph(port),))
 
 
-_TOLD = {
+_RESULTS = {
     "spikes": ("spike counts", "spikes", "spike counts and spikes"),
     "membrane": ("scores", "membranes", "scores and membranes"),
 }

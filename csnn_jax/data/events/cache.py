@@ -174,7 +174,7 @@ class Cache:
         return recordings
 
     def records(self, name: str, make: Callable[[], Iterable[bytes]]) -> Records | None:
-        """The records in the folder `name`, see `records.stored`; None without caching."""
+        """The records in the folder `name`, see `stored`; None without caching."""
         return None if self.folder is None else stored(self.folder / name, make, self.tell)
 
 

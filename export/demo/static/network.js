@@ -67,7 +67,7 @@ function zeros(shape) {
 }
 
 /**
- * The network's input at each step, the same numbers as from Python's encoders (csnn_jax/data/encode.py).
+ * The network's input at each step, the same numbers as from Python's encoders (csnn_jax/data/batches.py).
  *
  * Returns a function (pixels, t) -> Float32Array [C * H * W], t from 0.
  * Pixels are bytes [C * H * W], or [T * C * H * W] if the data has a time axis.
