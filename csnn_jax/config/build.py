@@ -1,6 +1,5 @@
 """Makes a graph from a description of its nodes: checks and orders them, and derives their shapes and grids."""
 
-import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from csnn_jax.config.graph import (
 )
 from csnn_jax.config.grid import BIAS, LEAST, MANTISSA, Grid, Group
 from csnn_jax.config.operations import Flatten, Linear, OneToOne, Pooling, Weighted
+from csnn_jax.config.order import in_order, neighbors, reached
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neurons
 
@@ -91,34 +91,19 @@ def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
         for edge in node.inputs:
             if edge.source not in nodes:
                 raise Misfit(node, f"reads {edge.source}, expected one of {_some(nodes)}")
-    place = {name: number for number, name in enumerate(nodes)}
-    waiting, cycle_of = dict[str, int](), loops(nodes)
-    readers: dict[str, list[str]] = {name: [] for name in nodes}
-    first = {
-        node.name: [
-            edge.source for edge in node.inputs if not edge.delay or cycle_of[edge.source] != cycle_of[node.name]
-        ]
+    cycle_of = loops(nodes)
+    edges = [
+        (edge.source, node.name)
         for node in nodes.values()
-    }
-    for name, sources in first.items():
-        waiting[name] = len(sources)
-        for source in sources:
-            readers[source].append(name)
-    ready, ordered = [place[name] for name, left in waiting.items() if not left], dict[str, Node]()
-    heapq.heapify(ready)
-    names = list(nodes)
-    while ready:
-        name = names[heapq.heappop(ready)]
-        ordered[name] = nodes[name]
-        for reader in readers[name]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                heapq.heappush(ready, place[reader])
+        for edge in node.inputs
+        if not edge.delay or cycle_of[edge.source] != cycle_of[node.name]
+    ]
+    ordered = {name: nodes[name] for name in in_order(nodes, edges)}
     if len(ordered) < len(nodes):
-        node = next(node for name, node in nodes.items() if name not in ordered)
-        path = [node.name]
+        before, _ = neighbors(nodes, edges)
+        path = [next(name for name in nodes if name not in ordered)]
         while path[-1] not in path[:-1]:
-            path.append(next(source for source in first[path[-1]] if source not in ordered))
+            path.append(next(source for source in before[path[-1]] if source not in ordered))
         cycle = path[path.index(path[-1]) :][::-1]
         late = next((name for name in cycle if isinstance(nodes[name].operation, Neurons)), cycle[0])
         raise Misfit(nodes[cycle[0]], f"is in the cycle {' -> '.join(cycle)}, expected a delay in it, as in {late}@1")
@@ -259,19 +244,11 @@ def _check_reached(nodes: Mapping[str, Node]) -> None:
         if node.name not in read and not isinstance(node.operation, Neurons):
             raise Misfit(node, "isn't read by any node, expected one that reads it; only the last neurons aren't read")
     *_, last = (node for node in nodes.values() if isinstance(node.operation, Neurons))
-    after: dict[str, set[str]] = {name: set() for name in nodes}
-    before: dict[str, set[str]] = {name: {edge.source for edge in node.inputs} for name, node in nodes.items()}
-    for name, sources in before.items():
-        for source in sources:
-            after[source].add(name)
+    before, after = neighbors(nodes, [(edge.source, node.name) for node in nodes.values() for edge in node.inputs])
     several = f"doesn't lead to {last.name}, expected one output"
     for start, edges, reason in ((IMAGE, after, "isn't connected to the image"), (last.name, before, several)):
-        reached, left = {start}, [start]
-        while left:
-            left += (new := edges[left.pop()] - reached)
-            reached |= new
-        left = [name for name in nodes if name not in reached]
-        if left:
+        connected = reached(start, edges)
+        if left := [name for name in nodes if name not in connected]:
             raise Misfit(nodes[left[-1 if reason == several else 0]], reason)
 
 

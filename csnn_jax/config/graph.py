@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from csnn_jax.config.grid import Grid, Group
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling, Weighted
+from csnn_jax.config.order import components
 from csnn_jax.neurons.neuron import NEVER, Neurons
 
 Operation = Convolution | Linear | OneToOne | Pooling | Flatten | Neurons
@@ -348,10 +349,4 @@ def loops(nodes: Mapping[str, Node]) -> dict[str, int]:
     edges = [(names[edge.source], names[node.name]) for node in nodes.values() for edge in node.inputs]
     if not any(edge.delay for node in nodes.values() for edge in node.inputs):
         return names
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    starts, ends = zip(*edges, strict=True)
-    matrix = csr_array(([1] * len(edges), (starts, ends)), shape=(len(names), len(names)))
-    _, numbers = connected_components(matrix, connection="strong")
-    return dict(zip(nodes, numbers.tolist(), strict=True))
+    return dict(zip(nodes, components(len(names), edges), strict=True))

@@ -384,7 +384,7 @@ def job_from_json(text: str, source: str) -> Config:
         version = values.pop("schema_version", None)
         if type(version) is not int or version != SCHEMA_VERSION:
             only = f"expected {SCHEMA_VERSION}; this version supports no other"
-            raise UserError(f"{source}: schema_version {show(version)}: {only}")
+            raise UserError(f"{source}: schema_version {show(version, quoted=True)}: {only}")
     return from_values(Config, values, source)
 
 

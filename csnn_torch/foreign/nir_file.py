@@ -4,14 +4,14 @@
 Here, values are returned unchanged, and checked where a node is used.
 """
 
-import heapq
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from csnn_jax import reading
+from csnn_jax.config.order import Edges, components, in_order, neighbors, reached
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.machine import available_memory
 
@@ -261,8 +261,6 @@ _PASSING = ("Input", "Output", "Flatten", "Scale", "Delay")
 """The kinds of nodes that must know all that they read."""
 NEURONS = ("IF", "LIF", "CubaLIF", "LI")
 """The kinds of nodes that are neurons."""
-Edges = Sequence[tuple[str, str]]
-"""(from, to) pairs of names of nodes."""
 
 
 class Network(NamedTuple):
@@ -309,7 +307,7 @@ def ordered(graph: Graph, source: str) -> Network:
         listed = _listed(sorted(before[last])) or "nothing"
         raise UserError(f"{source}: {_listed([last])} is fed by {listed}, expected one node as output")
     for start, by, reason in ((first, after, "isn't fed by the input"), (last, before, "doesn't lead to the output")):
-        if loose := sorted(nodes.keys() - _reached(start, by)):
+        if loose := sorted(nodes.keys() - reached(start, by)):
             raise UserError(f"{source}: {_listed(loose[:1])} {reason}, expected all nodes between input and output")
     try:
         closing = closing_edges(nodes, edges, {name for name, node in nodes.items() if _delays(node)})
@@ -346,7 +344,7 @@ def closing_edges(nodes: Iterable[str], edges: Edges, late: Container[str] = ())
     left, closing = [(place[start], place[end]) for start, end in edges], set[tuple[int, int]]()
     delayed = {number for name, number in place.items() if name in late}
     for _ in range(_DEEPEST):
-        cycle_of = _components(len(place), [edge for edge in left if edge[0] not in delayed])
+        cycle_of = components(len(place), [edge for edge in left if edge[0] not in delayed])
         inside = [edge for edge in left if cycle_of[edge[0]] == cycle_of[edge[1]] and edge[0] not in delayed]
         if not inside:
             names = list(place)
@@ -365,69 +363,10 @@ def closing_edges(nodes: Iterable[str], edges: Edges, late: Container[str] = ())
     raise Entered(f"has cycles more than {_DEEPEST} deep within each other, expected fewer")
 
 
-def in_order(
-    nodes: Iterable[str], edges: Edges, closing: Container[tuple[str, str]], starts: Mapping[str, bool] | None = None
-) -> list[str]:
-    """The nodes with each after those that it reads, except through closing edges; otherwise in the given order.
-
-    Args:
-        nodes: the names of the nodes.
-        edges: between them.
-        closing: the edges that close cycles.
-        starts: nodes that may come after only some of what they read, if a cycle is left; first those with False.
-    """
-    names = list(nodes)
-    place = {name: number for number, name in enumerate(names)}
-    before, after = neighbors(names, [edge for edge in edges if edge not in closing])
-    waiting = {name: len(inputs) for name, inputs in before.items()}
-    ready, entered = [(False, place[name]) for name, count in waiting.items() if not count], list[tuple[bool, int]]()
-    order = dict[str, None]()
-    while ready or entered:
-        name = names[heapq.heappop(ready or entered)[1]]
-        if name in order:
-            continue
-        order[name] = None
-        for reader in after[name]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                heapq.heappush(ready, (False, place[reader]))
-            elif starts and reader in starts:
-                heapq.heappush(entered, (starts[reader], place[reader]))
-    return [*order]
-
-
 def _delays(node: StoredNode) -> bool:
     """Whether a node delays what it reads."""
     values = np.asarray(node.values.get("delay", 0))
     return node.kind == "Delay" and values.dtype.kind in "fiu" and bool(values.any())
-
-
-def _components(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """A number for each node, equal for nodes in the same cycles."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    starts, ends = zip(*edges, strict=True) if edges else ((), ())
-    matrix = csr_array(([1] * len(edges), (starts, ends)), shape=(count, count))
-    return connected_components(matrix, connection="strong")[1].tolist()
-
-
-def neighbors(nodes: Iterable[str], edges: Edges) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The nodes that each reads, and those that read it."""
-    before: dict[str, list[str]] = {name: [] for name in nodes}
-    after: dict[str, list[str]] = {name: [] for name in before}
-    for start, end in edges:
-        after[start].append(end)
-        before[end].append(start)
-    return before, after
-
-
-def _reached(start: str, after: dict[str, list[str]]) -> set[str]:
-    reached, left = {start}, [start]
-    while left:
-        left += (new := set(after[left.pop()]) - reached)
-        reached |= new
-    return reached
 
 
 def _through(nodes: dict[str, StoredNode], edges: Edges, ends: tuple[str, str], source: str) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ import numpy as np
 from csnn_jax.config.graph import IMAGE, Edge, Graph, NeuronNode, Node, WeightedNode
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
+from csnn_jax.config.order import in_order
 from csnn_jax.errors import first_line
 from csnn_jax.files import write_atomic
 from csnn_jax.runs import layouts
@@ -234,7 +235,7 @@ def _blocks(network: Graph) -> dict[str, str]:
 def _executed(network: Graph) -> list[Node]:
     """The nodes in an order in which those that close cycles come after what they read."""
     edges = _undelayed(network)
-    names = nir_file.in_order(network.nodes, edges, nir_file.closing_edges(network.nodes, edges))
+    names = in_order(network.nodes, edges, nir_file.closing_edges(network.nodes, edges))
     return [network[name] for name in names if name != IMAGE]
 
 
