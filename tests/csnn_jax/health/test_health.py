@@ -193,7 +193,7 @@ def test_a_resumed_job_gets_the_messages_of_an_uninterrupted_one(tmp_path_factor
         for iteration in iterations:
             densities, gradients, loss = steps[iteration]
             layers = watched.record(np.array(densities), np.array(gradients))
-            watched.run.record("train", iter=iteration + 1, loss=loss, **layers)
+            watched.run.record("train", iter=iteration + 1, loss=loss, images_per_s=1.0, **layers)
             watched.step(iteration + 1, loss, layers)
             if (iteration + 1) % 20 == 0:
                 seen = watched.neurons()
