@@ -1,6 +1,7 @@
 """Trains networks with several weight widths and seeds, and keeps the results.
 
     python benchmarks/few_bits.py fast --seeds 0 1 2
+    python benchmarks/few_bits.py fashion --seeds 0 1 2
     python benchmarks/few_bits.py saccades --bits 8 4 --seeds 0 1 2
 
 Each training run becomes a file in results/bits, such as fast-4-0.json; existing ones are skipped. Full-precision
@@ -16,7 +17,12 @@ from pathlib import Path
 import recipes
 
 FOLDER = Path("results/bits")
-JOBS = {"fast": ("--recipe", "fast"), "saccades": ("--recipe", "events")}
+FASHION = "idx:/usr/share/datasets/fashion-mnist"
+JOBS = {
+    "fast": ("--recipe", "fast"),
+    "fashion": tuple(recipes.flags_of("fast", FASHION)),
+    "saccades": ("--recipe", "events"),
+}
 
 
 def main() -> None:

@@ -41,7 +41,9 @@ def epoch_batches(seed: int, epoch: int, n: int, batch_size: int) -> np.ndarray:
     """Cuts `epoch_permutation` into batches and drops the last partial one.
 
     Args:
-        seed, epoch, n: see `epoch_permutation`.
+        seed: the seed of the training run.
+        epoch: the epoch, from 0.
+        n: number of training images.
         batch_size: images per batch.
 
     Returns:
