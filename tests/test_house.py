@@ -148,3 +148,27 @@ def test_public_functions_document_their_arguments(name):
     if value not in (ModelConfig, DataConfig, TrainConfig):
         missing = [one for one in arguments(value) if not re.search(rf"^ +(\w+, )*{one}(, \w+)*: ", text, re.M)]
         assert missing == []
+
+
+ENTRIES = re.compile(r"^Args:\n((?:(?: .*)?\n?)*)", re.M)
+
+
+def documented(function: ast.FunctionDef) -> list[str]:
+    """What the entries of a docstring's arguments are named."""
+    section = ENTRIES.search(ast.get_docstring(function) or "")
+    return re.findall(r"^    (\S.*?): ?", section[1], re.M) if section else []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_documented_arguments_are_in_the_signature(package):
+    """One for each entry; otherwise the site isn't built."""
+    unknown = [
+        f"{module}.{function.name}: {name}"
+        for module, path in MODULES.items()
+        if module.split(".")[0] == package
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for name in documented(function)
+        if name.lstrip("*") not in [one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)]
+    ]
+    assert unknown == []

@@ -57,8 +57,10 @@ def number(
     """Finite numbers in a range.
 
     Args:
-        least, most: its ends, if they belong to it.
-        above, below: its ends, if they don't.
+        least: its lower end, if it belongs to it.
+        most: its upper end, if it belongs to it.
+        above: its lower end, if it doesn't belong to it.
+        below: its upper end, if it doesn't belong to it.
         limits: the range in words; by default made from its ends.
         also: another condition, to be included in `limits`.
     """
