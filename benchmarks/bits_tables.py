@@ -12,7 +12,11 @@ from csnn_jax.document.markdown import table
 from csnn_jax.figures.style import BLUE, ORANGE, PAGE, new, styled
 
 RESULTS = Path(__file__).parent.parent / "results"
-JOBS = {"fast": "`fast` on MNIST", "saccades": "`events` on `saccades`"}
+JOBS = {
+    "fast": "`fast` on MNIST",
+    "fashion": "`accurate` with 10 epochs on Fashion-MNIST",
+    "saccades": "`events` on `saccades`",
+}
 WIDTHS = ("full", "8", "4", "3", "2")
 
 Trained = Mapping[tuple[str, str], Sequence[dict[str, Any]]]

@@ -20,7 +20,7 @@ FOLDER = Path("results/bits")
 FASHION = "idx:/usr/share/datasets/fashion-mnist"
 JOBS = {
     "fast": ("--recipe", "fast"),
-    "fashion": tuple(recipes.flags_of("fast", FASHION)),
+    "fashion": (*recipes.flags_of("accurate", FASHION), "--epochs", "10"),
     "saccades": ("--recipe", "events"),
 }
 
