@@ -154,7 +154,7 @@ def cost(kernels: Any, beta: Any, threshold: Any, feeds: int | None, readers: in
     return sum(ops.unpack(ops.linear_lif(b.spikes, wide).spikes).sum() for _ in range(readers))
 
 
-ARGUMENTS = tuple(drawn()[name][0] for name in ("conv1", "conv2")), 0.75, 1.0
+ARGUMENTS = tuple(drawn()[name][0] for name in ("conv1", "conv2")), 0.5, 1.0
 """Of `cost`: those with a gradient."""
 
 
