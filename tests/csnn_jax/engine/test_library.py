@@ -151,6 +151,7 @@ LINEAR = {"bits_in": words(1, 2, 1), "kernel": jnp.zeros((16, 16)), "bias": jnp.
     "weight_bits": 0,
 }
 POOL = {"height": 4, "width": 4, "rows": 2, "columns": 2, "added": 1, "words": 1, "size": 2, "stride": 2}
+BYTES = jnp.zeros((1, 1, 1, 4), jnp.uint8)
 BOTH = {"right": jnp.zeros((3, 16)), "transposed": jnp.zeros((16, 3))}
 
 
@@ -228,14 +229,8 @@ MALFORMED = {
     "8 neurons": ("constant_lif", CONSTANT | {"current": jnp.ones((2, 8))}, ("neurons", 16)),
     "8 membranes": ("lif_backward", LIF | dict.fromkeys(("dspikes", "membranes"), jnp.zeros((2, 4, 8))), (16,)),
     "no membranes": ("lif_backward", LIF | dict.fromkeys(("dspikes", "membranes"), jnp.zeros((2, 0, 16))), ("time",)),
-    **{
-        f"{planes} planes in {count} words": (
-            "pack",
-            {"bytes": jnp.zeros((1, 1, 1, 4), jnp.uint8), "planes": planes, "words": count},
-            (fact,),
-        )
-        for planes, count, fact in ((0, 1, "planes"), (5, 2, "planes"), (1, 2, "words"))
-    },
+    **{f"{n} planes": ("pack", {"bytes": BYTES, "planes": n, "words": 2}, ("planes",)) for n in (0, 5)},
+    "words of more planes": ("pack", {"bytes": BYTES, "planes": 1, "words": 2}, ("words",)),
     "columns odd": ("multiply", {"left": jnp.zeros((2, 3)), "right": jnp.zeros((3, 8))}, ("right", 16)),
     "two right sides": ("multiply", {"left": jnp.zeros((2, 3))} | BOTH, ("right", "transposed")),
     "no spikes in a sum": ("pool_backward", pool(0, added=0, dspikes=jnp.zeros((1, 1, 64))), ("added", 64)),
