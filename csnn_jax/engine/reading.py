@@ -35,12 +35,12 @@ class Reader:
         self._pooled: dict[str, list[Term]] = {}
 
     def inputs(self, stage: Stage) -> tuple[ops.Held | ops.Spikes, Array, int | None]:
-        """The input of a stage, its weights, and the bits of numbers in a sum of 0 and 1; None: they are rounded."""
+        """The input of a stage, its weights, and the bits of numbers in a sum of 0 and 1; None: others are added."""
         kernels = [self._kernel(stage, number) for number in range(len(stage.sources))]
         if holds(self.graph, stage, self.x.ndim == 5):
             images = [self._held(stage, number) for number in range(len(stage.sources))]
             held = ops.held(jnp.concatenate(images, -1), self.model.config.time_steps)
-            return held, jnp.concatenate(kernels, -2), 1 if len(kernels) == 1 else None
+            return held, jnp.concatenate(kernels, -2), None
         direct, (node, *others) = stage.direct, stage.sources
         if direct and direct.name == IMAGE:
             image = self.x if stage.convolution else self.x.reshape(*self.x.shape[:2], -1)

@@ -128,7 +128,7 @@ def _stage(graph: Graph, neurons: NeuronNode) -> Stage:
     if len(sources) == 1 and _is_direct(graph, weights):
         (edge,) = graph.reads(weights)
         direct = None if edge.delay else graph[edge.source]
-    places = tuple(_place(graph, node, weights) for node in sources if node.is_convolution)
+    places = tuple(_place(node, weights) for node in sources if node.is_convolution)
     return Stage(sources, places, tuple(shortcuts), weights, direct, pooling, neurons, next(iter(recurrent), None))
 
 
@@ -159,20 +159,17 @@ def _is_direct(graph: Graph, node: Node) -> bool:
     return not isinstance(sources[0].operation, Flatten) or _is_direct(graph, sources[0])
 
 
-def _place(graph: Graph, node: WeightedNode, widest: WeightedNode) -> Place:
+def _place(node: WeightedNode, widest: WeightedNode) -> Place:
     """Where a convolution is in the widest one."""
     if node is widest:
         return Place()
     own, other = node.operation, widest.operation
     assert isinstance(own, Convolution) and isinstance(other, Convolution)
-    before = max(0, own.padding - other.padding)
-    place = Place(before, other.padding - own.padding + before)
-    inside = zip(graph.entering(node), graph.entering(widest)[:2], strict=False)
-    fits = all(before + size <= whole for size, whole in inside)
-    if not fits or place.offset + own.kernel > other.kernel:
+    inside = other.padding - own.padding
+    if own.kernel + 2 * inside > other.kernel:  # otherwise its input fits, too, because their outputs are equally large
         both = f"{node.name} and {widest.name}"
         raise Unsupported(f"the event engine doesn't add the currents of {both}, whose kernels don't fit")
-    return place
+    return Place(max(0, -inside), max(0, inside))
 
 
 def terms(graph: Graph, node: Node, planes: int) -> list[tuple[float, ...]]:
@@ -281,9 +278,6 @@ def _check_sources(graph: Graph, stage: Stage, frames: bool, planes: int) -> Non
         for node in stage.weighted:
             if other := next((edge for edge in graph.reads(node) if edge != Edge(IMAGE)), None):
                 raise Unsupported(f"the event engine adds nothing to a constant image, but {node.name} reads {other}")
-        if any(not any(edge.source == IMAGE for edge in graph.reads(node)) for node in stage.weighted):
-            names = " and ".join(node.name for node in stage.weighted)
-            raise Unsupported(f"the event engine doesn't add the currents of an image and of spikes, as in {names}")
         inputs = sum(graph.entering(node)[-1] for node in stage.sources)
     else:
         channels = {node: (graph.entering(node)[-1], terms(graph, node, planes)) for node in stage.weighted}

@@ -294,7 +294,7 @@ inline void check_conv(const Shape& s, int64_t rows, int64_t columns, bool winne
 
 inline void check_spike_pool(const SpikePool& a, int64_t rows, int64_t columns) {
   if (a.added < 1 || a.added > most_added) refuse("added", ": expected 1 to " + show(most_added));
-  expect(a.size > 0 && a.stride > 0 && a.words > 0, "size, stride, words: expected at least 1");
+  expect(a.size > 0 && a.stride > 0, "size, stride: expected at least 1");
   expect(a.height >= a.size && a.width >= a.size, "height, width: expected at least a window");
   expect(rows == a.rows() && columns == a.columns(), "rows, columns: expected those of the pool");
 }

@@ -31,8 +31,8 @@ struct Sizes {
   }
 };
 
-// Limits, defined only here: handlers.cc rejects anything beyond them, the kernels assert them, and Python reads them
-// from the library (csnn_description; Limits in library.py).
+// Limits, defined only here: handlers.cc rejects anything beyond them, and Python reads them from the library
+// (csnn_description; Limits in library.py).
 using KernelSizes = Sizes<1, 2, 3, 4, 5, 6, 7>;
 using PoolSizes = Sizes<1, 2>;
 using BlockRows = Sizes<1, 2, 3, 4>;              // vectors in a row of a block of a linear layer
@@ -87,11 +87,6 @@ struct Shape {
   int64_t pool;                    // height and width of a cell
   bool max;                        // max-pool, otherwise average
 
-  CSNN_INLINE constexpr bool valid() const {
-    return rows() > 0 && columns() > 0 && in > 0 && in % lanes == 0 && out > 0 && out % lanes == 0 && channels > 0 &&
-           channels <= out && KernelSizes::has(kernel) && PoolSizes::has(pool) && 0 <= padding &&
-           2 * padding < kernel && kernel * kernel * in <= most_inputs;
-  }
   // A shift divides by a pool of 1 or 2; a division would dominate some loops.
   CSNN_INLINE constexpr int64_t rows() const { return (height + 2 * padding - kernel + 1) >> (pool - 1); }
   CSNN_INLINE constexpr int64_t columns() const { return (width + 2 * padding - kernel + 1) >> (pool - 1); }

@@ -1,7 +1,9 @@
 """The C++ operations alone, under AddressSanitizer and UBSan, and the errors of failed builds."""
 
+import itertools
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -9,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from refusals import refusing
+from refusals import assert_line, refusing
 
 from csnn_jax.engine import build
 
@@ -63,6 +65,45 @@ def test_a_missing_compiler_is_reported_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "/nowhere/c++")
     with refusing(build.BuildError, "CXX /nowhere/c++", unchanged=tmp_path):
         build.build(tmp_path / "library.so")
+
+
+COMPILER = """\
+#!/bin/sh
+echo "$@" >>LOG
+echo "a warning" >&2
+while [ $# -gt 1 ]; do
+    [ "$1" != -o ] || echo linked >"$2"
+    shift
+done
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one instruction set")
+def test_a_library_has_every_kernel_for_every_processor_and_warnings_are_shown(monkeypatch, tmp_path, capsys):
+    (tmp_path / "c++").write_text(COMPILER.replace("LOG", str(tmp_path / "log")))
+    (tmp_path / "c++").chmod(0o700)
+    monkeypatch.setenv("CXX", str(tmp_path / "c++"))
+    assert build.build(tmp_path / "library.so").read_text() == "linked\n"
+    assert capsys.readouterr().err.count("a warning") > 20
+    *compiled, link = re.findall("^.* -o .*$", (tmp_path / "log").read_text(), re.M)
+    assert "-shared" in link and all("-DNDEBUG" in line for line in compiled)
+    kernels = [re.findall(r"-DISA=(\w+) .* -c \S+/kernels/(\w+)\.cc ", line) for line in compiled]
+    names = [path.stem for path in build.SOURCES.glob("kernels/*.cc")]
+    assert sorted(itertools.chain(*kernels)) == sorted(itertools.product(build.X86_SETS, names))
+    (choice,) = (line for line in compiled if "/choose.cc " in line)
+    assert all(f"-DCSNN_HAS_{name.upper()} " in choice for name in build.X86_SETS)
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["missing", "empty"])
+def test_a_missing_jaxlib_is_reported_in_one_line(tmp_path, folder):
+    """As if pip had removed its files, of which an empty folder may be left."""
+    if folder:
+        (tmp_path / "jaxlib").mkdir()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(build.SOURCES.parents[2])])}
+    command = [sys.executable, "-S", "-m", "csnn_jax.engine.build"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert_line(done.stderr.removesuffix("\n"), "jaxlib", "not installed")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one instruction set")

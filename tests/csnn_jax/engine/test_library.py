@@ -1,6 +1,8 @@
 """The kernel library: its limits, the errors if it can't be used, and calls of its operations."""
 
+import re
 import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from commands import ENVIRONMENT
 from refusals import assert_line, refused_by_process, refusing
 
 from csnn_jax.engine import build, library
+from csnn_jax.errors import UserError
 
 
 @pytest.fixture
@@ -82,6 +85,30 @@ def test_a_library_without_kernels_for_this_processor_is_refused(another, monkey
     compile_library(another, f'#define PROBLEM "has no kernels"\n{OURS} {FFI} {DESCRIBED}')
     monkeypatch.delenv("CSNN_ISA", raising=False)
     assert_line(library.failure(), "libcsnn.so", "no kernels", "`python -m csnn_jax.engine.build`")
+    library.failure.cache_clear()
+    monkeypatch.setenv("CSNN_ISA", "baseline")
+    with refusing(UserError, "has no kernels"):  # whoever chose an instruction set doesn't want the scan engine
+        library.failure()
+
+
+CHOOSE = """
+import ctypes, sys
+problem = ctypes.CDLL(sys.argv[1]).csnn_isa_problem
+problem.restype = ctypes.c_char_p
+print(problem().decode())
+"""
+
+
+def test_the_library_names_the_instruction_sets_that_can_be_chosen():
+    def problem(isa):
+        command = [sys.executable, "-S", "-c", CHOOSE, build.LIBRARY]
+        done = subprocess.run(command, env=ENVIRONMENT | {"CSNN_ISA": isa}, capture_output=True, text=True, check=True)
+        return done.stdout.removesuffix("\n")
+
+    (listed,) = re.findall(r"this machine's: ([^;]+);", assert_line(problem("mmx"), "CSNN_ISA=mmx"))
+    names = listed.split(", ")
+    assert names == [name for name in build.X86_SETS if name in names]
+    assert {problem(name) for name in ("", *names)} == {""}
 
 
 @pytest.mark.slow
@@ -117,6 +144,42 @@ def conv(kernel, height=4, padding=1, pool=2, rows=2):
 
 
 THREE = jnp.zeros((3, 3, 16, 16))
+LINEAR = {"bits_in": words(1, 2, 1), "kernel": jnp.zeros((16, 16)), "bias": jnp.zeros(16), "beta": ONE} | {
+    "threshold": ONE,
+    "reset": "subtract",
+    "channels": 16,
+    "weight_bits": 0,
+}
+POOL = {"height": 4, "width": 4, "rows": 2, "columns": 2, "added": 1, "words": 1, "size": 2, "stride": 2}
+BYTES = jnp.zeros((1, 1, 1, 4), jnp.uint8)
+BOTH = {"right": jnp.zeros((3, 16)), "transposed": jnp.zeros((16, 3))}
+
+
+def backward(channels=16, **changes):
+    """The arguments of `conv_backward` for 2x2 pixels and a kernel of one."""
+    operands = {"dspikes": jnp.zeros((1, 2, 64)), "membranes": jnp.zeros((1, 2, 64)), "beta": ONE, "threshold": ONE}
+    operands |= {"bits_in": words(1, 2, channels // 4), "kernel": jnp.zeros((1, 1, channels, 16))}
+    sizes = {"height": 2, "width": 2, "rows": 2, "columns": 2, "padding": 0, "pool": 1, "max": False}
+    neurons = {"reset": "subtract", "surrogate": "atan", "surrogate_in": "atan", "slope": 25, "leading": channels}
+    return operands | {"grouped": jnp.zeros((channels // 16, 16, 1, 16))} | sizes | neurons | changes
+
+
+def constant(channels=16, **changes):
+    """The same, if the input's neurons are under a constant current."""
+    neurons = {"beta_in": ONE, "threshold_in": ONE, "current_in": jnp.zeros((1, 4 * channels))}
+    return backward(channels, **({"want": ["dcurrent_in"]} | neurons | changes))
+
+
+def pool(bits=16, **changes):
+    """The arguments of `pool_spikes`."""
+    return POOL | {"bits_in": words(1, 1, bits) + np.uint16(1)} | changes
+
+
+def product(inner):
+    """A gradient of spikes as a product, instead of an array."""
+    return {"dspikes": None, "left": jnp.zeros((1, 2, inner)), "right": jnp.zeros((4, inner, 16))}
+
+
 MISNAMED = [
     ("count_spikes", {"spikes": words(3, 4, 1)}, ("spikes", "count_spikes")),
     ("count_spikes", {"bits": None}, ("bits", "needs")),
@@ -145,6 +208,60 @@ MALFORMED = {
     ),
     "size another": ("conv_lif", conv(THREE, height=40), ("bits_in", [1, 4, 16], [1, 4, 160])),
     "weights too fine": ("conv_lif", conv(THREE) | {"weight_bits": 13}, ("weight_bits",)),
+    "weights of -1 bits": ("linear_lif", LINEAR | {"weight_bits": -1}, ("weight_bits",)),
+    "winners of averages": ("conv_lif", conv(THREE) | {"max": False, "want": ["winners"]}, ("winners",)),
+    "padding negative": ("conv_lif", conv(THREE, padding=-1), ("padding",)),
+    "padding half": ("conv_lif", conv(jnp.zeros((2, 2, 16, 16))), ("padding",)),
+    "no column": (
+        "conv_lif",
+        conv(jnp.zeros((5, 5, 16, 16)), height=6, padding=0) | {"bits_in": words(1, 4, 24)},
+        ("pixels", "neuron"),
+    ),
+    "columns unlike": ("conv_lif", conv(THREE) | {"columns": 1}, ("rows", "columns")),
+    "inputs odd": ("conv_lif", conv(THREE[:, :, :8]) | {"bits_in": words(1, 4, 8)}, ("kernel", 16)),
+    "outputs odd": ("conv_lif", conv(THREE[..., :8]) | {"bias": jnp.zeros(8), "channels": 8}, ("kernel", 16)),
+    "convolution without steps": ("conv_lif", conv(THREE) | {"bits_in": words(1, 0, 16)}, ("time",)),
+    "product without steps": ("linear_lif", LINEAR | {"bits_in": words(1, 0, 1)}, ("time",)),
+    **{f"{n} of 16 channels": ("conv_lif", conv(THREE) | {"channels": n}, ("channels",)) for n in (0, 17)},
+    **{f"{n} of 16 outputs": ("linear_lif", LINEAR | {"channels": n}, ("channels",)) for n in (0, 17)},
+    **{f"{n} of 16 neurons": ("constant_lif", CONSTANT | {"channels": n}, ("channels", "stride")) for n in (0, 17)},
+    **{f"{n} neurons apart": ("constant_lif", CONSTANT | {"stride": n}, ("channels", "stride")) for n in (0, 8, 32)},
+    "8 neurons": ("constant_lif", CONSTANT | {"current": jnp.ones((2, 8))}, ("neurons", 16)),
+    "8 membranes": ("lif_backward", LIF | dict.fromkeys(("dspikes", "membranes"), jnp.zeros((2, 4, 8))), (16,)),
+    "no membranes": ("lif_backward", LIF | dict.fromkeys(("dspikes", "membranes"), jnp.zeros((2, 0, 16))), ("time",)),
+    **{f"{n} planes": ("pack", {"bytes": BYTES, "planes": n, "words": 2}, ("planes",)) for n in (0, 5)},
+    "words of more planes": ("pack", {"bytes": BYTES, "planes": 1, "words": 2}, ("words",)),
+    "columns odd": ("multiply", {"left": jnp.zeros((2, 3)), "right": jnp.zeros((3, 8))}, ("right", 16)),
+    "two right sides": ("multiply", {"left": jnp.zeros((2, 3))} | BOTH, ("right", "transposed")),
+    "no spikes in a sum": ("pool_backward", pool(0, added=0, dspikes=jnp.zeros((1, 1, 64))), ("added", 64)),
+    "65 spikes in a sum": ("pool_spikes", pool(16 * 65, added=65), ("added", 64)),
+    **{f"{name} 0": ("pool_spikes", pool(**{name: 0}), (name,)) for name in ("size", "stride")},
+    **{f"{name} 1": ("pool_spikes", pool(4, **{name: 1}), (name,)) for name in ("height", "width")},
+    **{f"{name} 1 of 2": ("pool_spikes", pool(**{name: 1}), (name,)) for name in ("rows", "columns")},
+    **{f"{n} of 16 leading": ("conv_backward", backward(leading=n), ("leading",)) for n in (0, 8, 32)},
+    "no gradient": ("conv_backward", backward(dspikes=None), ("dspikes",)),
+    "half a product": ("conv_backward", backward(**product(16) | {"right": None}), ("dspikes", "right")),
+    "product of 8": ("conv_backward", backward(**product(8)), ("left", 16)),
+    "constant, reset zero": ("conv_backward", constant(reset="zero"), ("reset zero",)),
+    "constant, derivative given": ("conv_backward", constant(surrogate_in="given"), ("surrogate_in",)),
+    "constant, no current": ("conv_backward", constant(current_in=None), ("current_in",)),
+    "constant, every step": ("conv_backward", constant(want=["dcurrent", "dcurrent_in"]), ("dcurrent",)),
+    "constant, 1,040 channels": ("conv_backward", constant(1040), ("kernel", 1024)),
+}
+ACCEPTED = {
+    "12 bits": ("conv_lif", conv(THREE) | {"weight_bits": 12}),
+    "kernel 7": ("conv_lif", conv(jnp.zeros((7, 7, 16, 16)), padding=3)),
+    "a single channel": ("conv_lif", conv(THREE) | {"channels": 1}),
+    "a single output": ("linear_lif", LINEAR | {"channels": 1}),
+    "a single neuron in a step": ("constant_lif", CONSTANT | {"channels": 1, "time": 1}),
+    "64 spikes in a window": ("pool_spikes", pool(256, height=2, width=2, rows=1, columns=1, added=64)),
+    "a product of 16": ("conv_backward", backward(**product(16))),
+    "constant, 1,024 channels": ("conv_backward", constant(1024)),
+    "65,535 inputs": (
+        "image_current",
+        {"image": jnp.zeros((1, 1, 1, 65535)), "kernel": jnp.zeros((1, 1, 65535, 16)), "bias": jnp.zeros(16)}
+        | {"height": 1, "width": 1, "rows": 1, "columns": 1, "padding": 0, "pool": 1, "max": False},
+    ),
 }
 
 
@@ -158,6 +275,12 @@ def test_arguments_are_those_that_the_library_describes(operation, arguments, fa
 def test_malformed_calls_raise_exceptions(operation, arguments, facts):
     with refusing(jax.errors.JaxRuntimeError, *facts):
         jax.block_until_ready(library.call(operation, **arguments))
+
+
+@pytest.mark.parametrize(("operation", "arguments"), ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_calls_at_the_limits_are_accepted(operation, arguments):
+    found = jax.device_get(library.call(operation, **arguments))
+    assert all(np.isfinite(values).all() for values in found.values())
 
 
 def places(*names):

@@ -11,13 +11,13 @@ import pytest
 import reference_graph as reference
 from flax import nnx
 from reference_settings import settings_of
-from refusals import refusing
+from refusals import assert_line, refusing
 
 from csnn_jax import NodeConfig
 from csnn_jax.config import ModelConfig, surrogate_of
 from csnn_jax.config.operations import Linear
 from csnn_jax.data import batches
-from csnn_jax.engine import event, scan
+from csnn_jax.engine import event, scan, stages
 from csnn_jax.engine.library import Unsupported
 from csnn_jax.network.model import CSNN, tensors
 
@@ -78,7 +78,10 @@ NETWORKS = {
             conv("s3", "l1@2"),
             lif("l3", ["c3", "r3", "s3"]),
         ),
-        *ending("l3"),
+        # A kernel of the same size whose input is smaller.
+        *(conv("c4", "l3", padding=0), lif("l4", "c4"), conv("c5", "l4"), conv("r5", "l3", padding=0)),
+        lif("l5", ["r5", "c5"]),
+        *ending("l5"),
     ],
     "pooled currents": [
         *(conv("c0", "image"), conv("k0", "image", kernel=5), lif("l1", ["c0", "k0"])),
@@ -180,6 +183,30 @@ REFUSED = {
     ),
     "the image and spikes": ([*START[:2], conv("c2", "l1", 2), lif("l2", "c2"), *ending(["l2", "image"])], ("l2",)),
 }
+LATER = {
+    "the image's current": ([START[2], conv("ci", "image"), lif("l2", ["c2", "ci"])], ("c2", "l1", "image")),
+    "one by one": ([START[2], conv("d2", "l1"), lif("l2", ["c2", "d2"], separate=True)], ("l2", "c2 and d2")),
+    "a pool of a pool": (
+        [START[2], node("p", "max_pool", "c2"), node("q", "max_pool", "p"), lif("l2", "q")],
+        ("q", "p"),
+    ),
+    "overlapping": ([START[2], node("p", "max_pool", "c2", stride=1), lif("l2", "p")], ("p", "2x2 max every 1 pixels")),
+    "one pooled current": (
+        [START[2], node("p", "max_pool", "c2"), node("s", "max_pool", "l1"), conv("d2", "s"), lif("l2", ["p", "d2"])],
+        ("d2 and c2",),
+    ),
+    "a larger input": (
+        [
+            lif("a", "c"),
+            conv("b", "a", kernel=5),
+            *(conv(name, "l1", padding=0) for name in "cd"),
+            lif("l2", ["b", "d"]),
+        ],
+        ("d and b",),
+    ),
+    "half a kernel of padding": ([conv("c2", "l1", kernel=2), lif("l2", "c2")], ("c2", "padding 1")),
+}
+REFUSED |= {name: ([*START[:2], *nodes, *ending("l2")], facts) for name, (nodes, facts) in LATER.items()}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -187,3 +214,16 @@ def test_other_connections_are_refused_by_name(name):
     nodes, facts = REFUSED[name]
     with refusing(Unsupported, *facts):
         event.forward(made(nodes), np.zeros((BATCH, *SHAPE), np.float32))
+
+
+def test_counts_are_not_added_to_spikes():
+    nodes = [conv("c1", "image", 2), lif("l1", "c1"), conv("c2", ["image", "l1"]), lif("l2", "c2"), *ending("l2")]
+    assert_line(stages.lacking(made(nodes, scale=1.0, input_bits=4), frames=True), "c2", "counts")
+
+
+@pytest.mark.parametrize("steps", [16, 17])
+def test_a_maximum_takes_64_spikes(steps):
+    late = [f"s@{delay}" for delay in range(1, steps)]
+    nodes = [*START, node("s", "sum_pool", "l2"), node("q", "max_pool", ["s", *late]), *ending("q")]
+    reason = stages.lacking(made(nodes, time_steps=steps), frames=False)
+    assert reason is None if steps == 16 else assert_line(reason, "q", 64, 68)

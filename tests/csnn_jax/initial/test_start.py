@@ -82,7 +82,13 @@ def test_fluctuation_gives_membranes_the_papers_deviation():
     config = job("fluctuation", conv_channels=(), hidden=(400,), threshold=2.0, beta=0.8, input_shape=(4, 4, 1))
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (128, 4, 4, 1), np.uint8), np.zeros(128, np.int32))
-    weights = initial.start(config, split).tensors["fc2.weight"]
+    tensors = initial.start(config, split).tensors
+    weights = tensors["fc2.weight"]
+    pixels = rng.normal(0, math.sqrt(0.1), (16, 1000))  # whose mean square is assumed
+    assert np.std(tensors["fc1.weight"] @ pixels / (1 - 0.8)) == pytest.approx(2.0 / 1.2816, rel=0.15)
+    encoded = replace(config, model=replace(config.model, encoding="rate"))  # an image that changes with time
+    gain = initial.start(encoded, split).tensors["fc1.weight"] / tensors["fc1.weight"]
+    assert gain.mean() == pytest.approx(math.sqrt(1 - 0.8**2) / (1 - 0.8), rel=0.1)
     spikes = rng.random((4000, 400)) < 0.1
     membrane, seen = np.zeros(10), []
     for frame in spikes:
@@ -90,6 +96,24 @@ def test_fluctuation_gives_membranes_the_papers_deviation():
         seen.append(membrane - (weights.sum(1) * 0.1) / (1 - 0.8))
     expected = 2.0 / 1.2816 * math.sqrt(1 - 0.1)  # for Bernoulli spikes; the paper's Poisson spikes have no 1 - p
     assert np.std(seen) == pytest.approx(expected, rel=0.15)  # gains are on a grid of 9%
+
+
+def test_most_neurons_may_fire():
+    """A normal distribution's quantile is negative above one half."""
+    split = data.Split(np.full((8, 4, 4, 1), 99, np.uint8), np.zeros(8, np.int32))
+    half, more, usual = (
+        initial.start(job("fluctuation", density, conv_channels=(), hidden=(), input_shape=(4, 4, 1)), split).tensors
+        for density in (0.5, 0.6, 0.46)
+    )
+    assert abs(half["fc1.weight"]).max() == pytest.approx(abs(more["fc1.weight"]).max(), rel=0.1)
+    assert abs(half["fc1.weight"]).max() == pytest.approx(abs(usual["fc1.weight"]).max(), rel=0.1)
+
+
+@pytest.mark.parametrize(("steps", "images"), [(12, 128), (100, 32), (2000, 4)])
+def test_long_windows_are_calibrated_on_fewer_images(steps, images, small):
+    config = job("calibrated", time_steps=steps)
+    config = replace(config, train=replace(config.train, batch_size=200, microbatch=200))
+    assert initial._input(config, small).shape == (1, images, 14, 14, 1)
 
 
 def test_a_layer_that_no_gain_can_make_fire_is_no_error():

@@ -125,6 +125,33 @@ def test_a_custom_derivative_replaces_the_configured_one(x64):
     np.testing.assert_array_equal(found["fc1.bias"], [3, 3])
 
 
+def test_steps_take_states_of_their_network_and_batch():
+    model = CSNN(ModelConfig((4, 4, 1), (), hidden=(3,), num_classes=2))
+    for batch in (0, 1.5, None):
+        with refusing(ValueError, f"batch is {batch}", "at least 1"):
+            model.initial_states(batch)
+    with refusing(ValueError, "states", "initial_states(1)"):
+        model.step(model.initial_states(np.int64(2)), np.zeros((1, 4, 4, 1), np.uint8))
+
+
+@pytest.mark.parametrize("value", [-1 / 256, 1 + 1 / 256, np.nan])
+def test_inputs_are_within_their_range(value):
+    model = CSNN(ModelConfig((4, 4, 1), (), hidden=(), num_classes=2))
+    x = np.ones((1, 4, 4, 1), np.float32)
+    states, _ = model.step(model.initial_states(1), x)
+    x[0, 3, 3, 0] = value
+    with refusing(ValueError, "x", "0 to 1", f"{value:g}"):
+        model.step(states, x)
+    with refusing(ValueError, "x", "[batch, 4, 4, 1]"):
+        model.step(states, np.ones((1, 1, 4, 4, 1), np.float32))
+
+
+def test_parameters_in_few_bits_are_refused():
+    model = CSNN(ModelConfig((4, 4, 1), (), hidden=(), num_classes=2), dtype=jnp.bfloat16)
+    with refusing(ValueError, "fc1.kernel", "bfloat16", "float32"):
+        scan.forward(model, np.zeros((1, 4, 4, 1), np.uint8))
+
+
 def test_numpy_seeds_are_accepted_and_other_keys_refused():
     config = ModelConfig(input_shape=(4, 4, 1), conv_channels=(), hidden=(3,))
     np.testing.assert_array_equal(tensors(CSNN(config, np.int64(3)))["fc1.bias"], tensors(CSNN(config, 3))["fc1.bias"])
@@ -135,3 +162,5 @@ def test_numpy_seeds_are_accepted_and_other_keys_refused():
             CSNN(config, seed)
     with refusing(ValueError, "config", "dict", "ModelConfig"):
         CSNN({})
+    with refusing(ValueError, "derivative", "'atan'", "config.surrogate"):
+        CSNN(config, derivative="atan")

@@ -138,22 +138,61 @@ def test_a_residual_network_equals_plain_jax(kind):
         assert_close(by_ours, gradient(theirs)(*as_type((weights, x), jnp.float64)))
 
 
+def dark_half() -> ops.Held:
+    """An image whose right half is black, for 40 steps: neurons there come to rest, as do those that read them."""
+    image = np.zeros((BATCH, 6, 16, 2), np.float32)
+    image[:, :, :7] = inputs(False)
+    return ops.held(jnp.asarray(image), 40)
+
+
+def cost(kernels: Any, beta: Any, threshold: Any, feeds: int | None, readers: int = 1, stays: Any = None) -> jax.Array:
+    """Of two convolutions and a linear layer."""
+    first, second = (jnp.asarray(kernel, jnp.float32) for kernel in kernels)
+    a = ops.conv_lif(dark_half(), first, jnp.full(3, 0.25), padding=1, pool="max", stays=stays)
+    b = ops.conv_lif(a.spikes, second, jnp.full(5, 0.25), beta, threshold, padding=1, feeds=feeds)
+    wide = jnp.full((b.layout.neurons // 16 * 5, 2), 0.125)
+    return sum(ops.unpack(ops.linear_lif(b.spikes, wide).spikes).sum() for _ in range(readers))
+
+
+ARGUMENTS = tuple(drawn()[name][0] for name in ("conv1", "conv2")), 0.5, 1.0
+"""Of `cost`: those with a gradient."""
+
+
+@pytest.mark.parametrize("feeds", [2, None])
+def test_the_gradient_of_neurons_at_rest_equals_that_of_any_neurons(feeds):
+    """With a mask, the kernels take no neuron's rest into account."""
+    gradient = jax.jit(jax.grad(cost, (0, 1, 2)), static_argnums=3)
+    assert_close(gradient(*ARGUMENTS, feeds), gradient(*ARGUMENTS, None, stays=jnp.ones((BATCH, 3, 8, 3), bool)))
+
+
 def test_a_second_reader_of_spikes_that_feed_a_layer_makes_the_gradient_nan():
-    x = ops.held(jnp.asarray(inputs(False), jnp.float32), 40)
-    weights = as_type(drawn(), jnp.float32)
+    gradient = jax.jit(jax.grad(cost), static_argnums=(3, 4))
+    for feeds, known in ((2, np.isnan), (None, np.isfinite)):
+        assert all(known(slope).all() for slope in gradient(*ARGUMENTS, feeds, 2))
+    a = ops.conv_lif(dark_half(), ARGUMENTS[0][0].astype(np.float32), padding=1, pool="max")
+    b = ops.conv_lif(a.spikes, ARGUMENTS[0][1].astype(np.float32), padding=1, feeds=2)
+    for read in (
+        lambda spikes: ops.conv_lif(spikes, jnp.zeros((3, 3, 5, 1))),
+        lambda spikes: ops.pointwise(spikes, jnp.zeros((5, 1))),
+        lambda spikes: ops.side_by_side([spikes]),
+        ops.unpack,
+    ):
+        with refusing(ValueError, "`feeds`"):
+            read(b.spikes)
 
-    def cost(kernel: Any, feeds: int | None, readers: int) -> jax.Array:
-        a = ops.conv_lif(x, *weights["conv1"], padding=1, pool="max")
-        b = ops.conv_lif(a.spikes, kernel, padding=1, feeds=feeds)
-        wide = jnp.full((b.layout.neurons // 16 * 5, 2), 0.125)
-        return sum(ops.unpack(ops.linear_lif(b.spikes, wide).spikes).sum() for _ in range(readers))
 
-    kernel = weights["conv2"][0]
-    assert_close(jax.grad(cost)(kernel, 2, 1), jax.grad(cost)(kernel, None, 1), 1e-5)
-    assert np.isnan(jax.grad(cost)(kernel, 2, 2)).all() and np.isfinite(jax.grad(cost)(kernel, None, 2)).all()
-    with refusing(ValueError, "feed"):
-        a = ops.conv_lif(x, *weights["conv1"], padding=1, pool="max")
-        ops.conv_lif(ops.conv_lif(a.spikes, kernel, padding=1, feeds=2).spikes, jnp.zeros((3, 3, 5, 1)))
+def test_spikes_beside_others_without_a_gradient_have_theirs():
+    @partial(jax.jit, static_argnums=1)
+    @jax.grad
+    def gradient(kernel: Any, kind: Any) -> jax.Array:
+        x = jnp.asarray(inputs(True), jnp.float32)
+        own = ops.conv_lif(ops.pack(x), kernel, padding=1, surrogate=atan).spikes
+        both = ops.side_by_side([ops.pack(x.astype(kind)), own])
+        return ops.unpack(ops.linear_lif(both, jnp.full((6 * 7 * 5, 1), 1 / 64)).spikes).sum()
+
+    kernel = jnp.asarray(drawn()["conv1"][0], jnp.float32)
+    of_bytes, of_floats = (gradient(kernel, kind) for kind in (jnp.uint8, jnp.float32))
+    assert of_bytes.any() and (of_bytes == of_floats).all()
 
 
 # --- transformations
@@ -325,6 +364,29 @@ WRONG = {
     "bits": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), weight_bits=13), ("weight_bits", "13", "12")),
     "stays": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), stays=jnp.ones((3, 2), bool)), ("stays", "[3, 2]")),
     "membranes": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1))).membranes, ("membranes=True",)),
+    "membranes's type": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), membranes=1), ("membranes", "1")),
+    "threshold": (lambda s: ops.linear_lif(s, jnp.zeros((84, 1)), threshold=jnp.ones(3)), ("threshold", "[3]")),
+    "features": (lambda s: ops.conv_lif(ops.held(s.image[:, 0, 0], 2), jnp.zeros((1, 1, 2, 1))), ("kernel", "[2]")),
+    "oblong kernel": (lambda s: ops.conv_lif(s, jnp.zeros((3, 2, 2, 1))), ("kernel", "[3, 2, 2, 1]")),
+    "negative padding": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), padding=-1), ("padding", "-1")),
+    "half a kernel": (lambda s: ops.conv_lif(s, jnp.zeros((2, 2, 2, 1)), padding=1), ("padding", "1", "0 to 0")),
+    "added": (lambda s: ops.conv_lif(s, jnp.zeros((3, 3, 2, 1)), added=jnp.zeros((3, 20))), ("added", "[3, 320]")),
+    "pointwise": (lambda s: ops.pointwise(s, jnp.zeros((3, 1))), ("kernel", "[3, 1]", "[6, 7, 2]")),
+    "pointwise rank": (lambda s: ops.pointwise(s, jnp.zeros((2, 1, 1))), ("kernel", "[2, 1, 1]")),
+    "pointwise features": (lambda s: ops.pointwise(ops.held(s.image[:, 0, 0], 2), jnp.zeros((2, 1))), ("[in, out]",)),
+    "recurrent": (lambda s: ops.recurrent_lif(s, jnp.zeros((84, 2)), jnp.zeros((2, 3))), ("recurrent", "[2, 3]")),
+    "recurrent type": (
+        lambda s: ops.recurrent_lif(s, jnp.zeros((84, 2)), jnp.zeros(2, jnp.int32)),
+        ("recurrent", "int32", "float32"),
+    ),
+    "vmapped density": (
+        lambda s: jax.vmap(lambda x: ops.linear_lif(ops.held(x[None], 2), jnp.zeros((84, 1))))(s.image).density,
+        ("jax.vmap", "inside"),
+    ),
+    "vmapped spikes": (
+        lambda s: ops.linear_lif(jax.vmap(ops.pack)(jnp.ones((2, 1, 1, 4))), jnp.zeros((4, 1))),
+        ("jax.vmap", "inside"),
+    ),
 }
 
 
@@ -342,6 +404,12 @@ GRIDS = {
     "input_step": ((np.zeros((2, 3), np.float32), None, 0, 0.3), ("input_step", "0.3", "power of two")),
     "pool": ((np.zeros((2, 3), np.float32), None, 0, 1.0, 3), ("pool", "3", "power of two")),
     "bits": ((np.zeros((2**20, 1), np.float32), None, 8), (f"{2**20:,}", "bits")),
+    "type": ((np.zeros((2, 3), np.int32),), ("kernel", "int32")),
+    "nothing": ((np.zeros((0, 3), np.float32),), ("kernel", "[0, 3]")),
+    "bias type": ((np.zeros((2, 3), np.float32), np.zeros(3, np.int32)), ("bias", "int32")),
+    "input_bits below": ((np.zeros((2, 3), np.float32), None, -1), ("input_bits", "-1")),
+    "input_step's sign": ((np.zeros((2, 3), np.float32), None, 0, -1.0), ("input_step", "-1.0")),
+    "no pool": ((np.zeros((2, 3), np.float32), None, 0, 1.0, 0), ("pool", "0")),
 }
 
 
@@ -352,9 +420,36 @@ def test_invalid_grids_are_refused(kind):
         ops.on_grid(*arguments)
 
 
+@pytest.mark.parametrize(("settings", "bits", "finer"), [((), 20, 0), ((0, 0.5, 4), 18, 1), ((8, 1 / 256), 12, 8)])
+def test_weights_are_rounded_to_multiples_whose_sums_float32_represents(settings, bits, finer):
+    """In 24 bits: 5 inputs, a bias worth 8, and a pool of 4. Biases are multiples of a weight's step and an input's."""
+    rng = np.random.default_rng(0)
+    given = rng.uniform(-1, 1, (5, 3)).astype(np.float32), rng.uniform(-1, 1, 3).astype(np.float32)
+
+    @jax.jit
+    @partial(jax.grad, argnums=(0, 1), has_aux=True)
+    def rounded(kernel, bias):
+        made = ops.on_grid(kernel, bias, *settings)
+        return 3 * (made[0].sum() + made[1].sum()), (made, ops.on_grid(kernel, None, *settings))
+
+    slopes, (made, (alone, zeros)) = rounded(*given)
+    for value, found, of_value in zip(given, made, (bits, bits + finer), strict=True):
+        units = np.asarray(found) * 2.0**of_value
+        assert (units == np.rint(units)).all() and 0 < abs(found - value).max() <= 0.5 / 2**of_value
+    assert all((slope == 3).all() for slope in slopes) and (alone == made[0]).all() and not zeros.any()
+
+
 def test_sizes_without_a_kernel_are_refused():
     with refusing(Unsupported, "kernel", "8", "7"):
         ops.conv_lif(ops.held(jnp.zeros((3, 9, 9, 2)), 2), jnp.zeros((8, 8, 2, 1)))
+
+    def run(inputs):
+        return jax.eval_shape(lambda x, kernel: ops.conv_lif(ops.held(x, 1), kernel, feeds=1).counts, *inputs)
+
+    fits, more = ([jnp.zeros((1, 1, 1, size)), jnp.zeros((1, 1, size, 1))] for size in (65535, 65536))
+    assert run(fits).shape == (1,)
+    with refusing(Unsupported, 65536, 65535):
+        run(more)
 
 
 def test_invalid_inputs_are_refused():
@@ -371,6 +466,11 @@ def test_invalid_inputs_are_refused():
         (lambda: ops.pack(jnp.zeros((2, 0, 2))), ("[2, 0, 2]",)),
         (lambda: ops.pack(jnp.zeros((2, 3, 2)), 5), ("planes", "5", "1 to 4")),
         (lambda: ops.held(jnp.zeros((2, 3)), 2.5), ("time_steps", "2.5")),
+        (lambda: ops.held(jnp.zeros((2, 3)), True), ("time_steps", "True")),
+        (lambda: ops.held(jnp.zeros((2, 3), jnp.int32), 2), ("image", "int32")),
+        (lambda: ops.held(jnp.zeros((2, 0)), 2), ("image", "[2, 0]")),
+        (lambda: ops.held(ops.pack(jnp.zeros((2, 3, 2))), 2), ("image", "spikes")),
+        (lambda: ops.side_by_side(ops.pack(jnp.zeros((2, 3, 2)))), ("spikes", "list")),
         (
             lambda: ops.side_by_side([ops.pack(jnp.zeros((2, 3, 1))), ops.pack(jnp.zeros((2, 4, 2)))]),
             ("differ",),

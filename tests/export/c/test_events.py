@@ -46,13 +46,18 @@ def printed(binary, content: bytes, *flags) -> str:
 
 
 def test_a_recording_is_classified_by_a_network_read_from_membranes(tmp_path):
-    config = replace(CONFIG, output="integrator", beta=0.9)
+    config = replace(CONFIG, conv_channels=(), hidden=(), output="integrator", beta=0.9)
     window, events = Window(CONFIG.time_steps, SENSOR, (12, 10), "time"), drawn(1, 700, SENSOR)
     program.write_sources(tmp_path, config, bundles.drawn(config), CONFIG.time_steps, window)
     binary = program.build(tmp_path, tmp_path).program
     line = printed(binary, nmnist_bytes(events))
     assert line == program.printed(binary, window.frames(events))
     assert re.fullmatch(r"class \d, scores( -?\d+\.\d+(e-\d+)?){6}\n", line)
+    near = drawn(3, 2000, SENSOR)
+    near = near._replace(x=near.x % 4, y=near.y % 4)
+    frames = window.frames(near)
+    assert (frames == 15).sum() > 50 and frames.max() == 15  # counts saturate
+    assert printed(binary, nmnist_bytes(near)) == program.printed(binary, frames)
 
 
 def shifted(events: Events, start_us: int) -> Events:
@@ -161,7 +166,8 @@ BAD = {
     "empty stream": (b"", ("--window-us", "1000"), ("no events",)),
     "short": (nmnist_bytes(EVENTS._replace(t=EVENTS.t // 50_000)), (), ("5 us", "at least 8")),
     "order": (nmnist_bytes(EVENTS._replace(t=np.arange(50)[::-1] + 7)), (), ("55 us", 56)),
-    "sensor": (nmnist_bytes(EVENTS._replace(x=EVENTS.x + 7)), (), ("24 by 20 pixels",)),
+    "sensor": (bytes([20, 23, 0, 0, 0]), (), ("x = 20, y = 23", "24 by 20 pixels")),
+    "rows": (bytes([19, 24, 0, 0, 0]), (), ("x = 19, y = 24", "24 by 20 pixels")),
 }
 
 
@@ -175,7 +181,7 @@ def test_unusable_recordings_are_refused(built, content, flags, facts):
 @pytest.mark.parametrize(
     ("name", "values", "facts"),
     [
-        *(("time", [value], (f"--window-us {value}", 8)) for value in ("7", "1e6", f"{2**63 - 1}")),
+        *(("time", [value], (f"--window-us {value}", 8)) for value in ("7", "1e6", "", f"{10**15 + 1}")),
         ("time", [], ("usage: csnn", "--window-us N")),
         ("count", ["1000"], ("--window-us", "equally many events")),
     ],
@@ -185,6 +191,11 @@ def test_unusable_windows_are_refused(built, name, values, facts):
     done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert_line(done.stderr.removesuffix("\n"), *facts)
+
+
+@pytest.mark.parametrize("length", [8, 10**15])
+def test_a_window_lasts_a_microsecond_for_each_frame_to_31_years(built, length):
+    assert len(printed(built("time"), bytes([19, 23, 0, 0, 0]), "--window-us", length).splitlines()) == 1
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """Networks that aren't chains: the memory that network.h states, and refusals."""
 
+import ctypes
+
 import pytest
 from c_networks import conv, drawn, graph, linear, node
 from compilers import constants, stated_memory
 from networks import network
 from refusals import assert_line, refusing
 
+from csnn_jax.config import ModelConfig
 from export import parts
 from export.c import headers, layout, program
 
@@ -22,6 +25,27 @@ def test_the_stated_memory_is_correct(built, name):
     assert flash == headers.weight_bytes(config) == 4 * constants(folder)
 
 
+WIDE = {"conv_channels": (), "hidden": (65_535,)}
+LARGE = {"conv_channels": (1,), "hidden": (), "stride": 8, "pool": "none", "input_shape": (255, 257, 1)}
+
+
+@pytest.mark.parametrize(("fields", "more"), [(WIDE, {"hidden": (65_536,)}), (LARGE, {"input_shape": (256, 256, 1)})])
+def test_indices_have_16_bits_as_long_as_they_suffice(fields, more):
+    """The end of a list is one of them."""
+    configs = (ModelConfig(**{"input_shape": (2, 2, 1)} | one) for one in (fields, fields | more))
+    assert [*map(headers.index_type, configs)] == [ctypes.c_uint16, ctypes.c_uint32]
+
+
+def test_features_of_other_shapes_are_not_added():
+    nodes = [node("dot", "convolution", "image", channels=1, kernel=1), node("lif", "leaky", "dot")]
+    nodes += [node("all", "flatten", "lif"), linear("fc", "all", 64), node("same", "leaky", "fc")]
+    nodes += [linear("wide", "all same", 3), node("answer", "leaky", "wide")]
+    assert_line(layout.reason_against(graph(*nodes, input_shape=(8, 8, 1))), "wide", "shapes")
+
+
+SUM = conv("one", "image"), conv("two", "image"), node("pool", "avg_pool", "one two")
+
+
 @pytest.mark.parametrize(
     ("nodes", "names"),
     [
@@ -33,8 +57,16 @@ def test_the_stated_memory_is_correct(built, name):
         ((conv("one", "image"), conv("two", "image"), node("conv", "max_pool", "one two")), ("conv", "one")),
         ((conv("conv", "image image@2"),), ("conv", "image@2")),
         ((conv("conv", "image"), node("lif", "leaky", "conv conv@2"), conv("next", "lif")), ("lif", "conv@2")),
+        ((*SUM, node("lif", "leaky", "pool", separate=True), conv("next", "lif")), ("pool", "one")),
     ],
-    ids=["a pooled image", "a pool of a pool", "a maximum of a sum", "a delayed image", "a delayed current"],
+    ids=[
+        "a pooled image",
+        "a pool of a pool",
+        "a maximum of a sum",
+        "a delayed image",
+        "a delayed current",
+        "one by one",
+    ],
 )
 def test_what_c_lacks_is_refused_by_name(tmp_path, nodes, names):
     config = graph(

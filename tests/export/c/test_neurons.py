@@ -11,6 +11,7 @@ from compilers import COMPILERS, STRICT
 from export_networks import FEW, SYNAPTIC
 from networks import Recipe, made
 
+from csnn_jax.config import ModelConfig, NodeConfig, nodes
 from csnn_jax.neurons import NEURONS
 from csnn_jax.neurons.neuron import Neuron
 from csnn_jax.window import output
@@ -77,12 +78,23 @@ MADE_UP = {
 }
 
 
+def beside_others() -> ModelConfig:
+    """A network of leaky and made-up neurons."""
+    described = [NodeConfig("lif0", "flatten", "image")]
+    for number, kind in enumerate(("synaptic", "leaky", "synaptic"), 1):
+        described.append(NodeConfig(f"fc{number}", "linear", f"lif{number - 1}", channels=9))
+        described.append(NodeConfig(f"lif{number}", kind, f"fc{number}", reset="none"))
+    return ModelConfig(FEW.input_shape, network=described, time_steps=FEW.time_steps)
+
+
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("per_channel", [(), ("beta", "threshold")], ids=["layers", "channels"])
+@pytest.mark.parametrize("kind", ["layers", "channels", "beside others"])
 @pytest.mark.parametrize("name", MADE_UP)
-def test_a_user_defined_neuron_has_the_states_of_torch(monkeypatch, tmp_path, name, per_channel, compiler):
+def test_a_user_defined_neuron_has_the_states_of_torch(monkeypatch, tmp_path, name, kind, compiler):
     monkeypatch.setitem(NEURONS, "synaptic", MADE_UP[name])
-    config = replace(SYNAPTIC, reset="none", per_channel=per_channel)
+    monkeypatch.setitem(nodes._OPERATIONS, "synaptic", nodes._neurons("synaptic"))
+    wide = ("beta", "threshold") if kind == "channels" else ()
+    config = beside_others() if kind == "beside others" else replace(SYNAPTIC, reset="none", per_channel=wide)
     network = made(Recipe(config), 1)
     program.write_sources(tmp_path, config, network.tensors)
     command = [*compiler, *STRICT, "-O2", "-fPIC", "-shared", "csnn.c", "-o", "libcsnn.so"]

@@ -56,21 +56,31 @@ def test_the_program_and_the_library_give_the_same_answers(built, name):
     for number, layer in enumerate(config.graph.neurons):
         membranes = library._c.csnn_membranes(library._state, number, ctypes.byref(count))[: count.value]
         assert membranes == expected(name)[f"{layer.name}.last membrane"][-1].ravel().tolist()
+    library._c.csnn_reset(library._state)
+    library._c.csnn_step(library._state)  # no frame, and no bias that comes with one
+    assert not any(library._c.csnn_membranes(library._state, 0, ctypes.byref(count))[: count.value])
 
 
 @pytest.mark.parametrize("bits", [None, 8, 4, 2])
-def test_no_sum_overflows_if_all_neurons_spike(tmp_path, bits):
-    """Windows have 9 pixels, 40 channels and 4 spikes each, all with the largest or the smallest weight."""
+def test_no_sum_overflows_if_all_neurons_spike(tmp_path, monkeypatch, bits):
+    """Windows have 9 pixels, 40 channels and 4 spikes each, all with the largest or the smallest weight.
+
+    The sanitizer checks indices of arrays, too. The image is white, and its windows have 49 pixels.
+    """
+    monkeypatch.setenv("OPTIMIZE", "-O0 -fsanitize=undefined -fno-sanitize-recover=all")
+    monkeypatch.setenv("LDFLAGS", "-fsanitize=undefined")
     shape = {"input_shape": (8, 8, 1), "conv_channels": (40, 8), "hidden": (), "num_classes": 2, "time_steps": 2}
-    config = ModelConfig(**shape, pool="sum", pool_after=True, weight_bits=bits)
+    config = ModelConfig(**shape, kernel_size=(7, 3), pool="sum", pool_after=True, weight_bits=bits)
     tensors = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(config).items()}
-    tensors["conv1.bias"][:] = 2
+    tensors["conv1.weight"][:], tensors["conv1.bias"][:] = 1, 2
     tensors["conv2.weight"][::2], tensors["conv2.weight"][1::2] = 1, -1
     tensors["fc1.weight"][:] = 0.5
     tensors = on_grid(config, tensors)
     program.write_sources(tmp_path, config, tensors)
-    library = program.Library(program.build(tmp_path, tmp_path).library, config)
-    step, x = reference.Step(config, tensors), torch.zeros(1, 1, 8, 8)
+    built = program.build(tmp_path, tmp_path)
+    program.printed(built.program, np.full((1, 8, 8, 1), 255, np.uint8))  # an error would end this process, too
+    library = program.Library(built.library, config)
+    step, x = reference.Step(config, tensors), torch.full((1, 1, 8, 8), 255 / 256)
     states, _ = library.step([u.numpy() for u in step.initial_states(1)], x.numpy())
     for mine, theirs in zip(states, step(x, *step.initial_states(1))[1:], strict=True):
         np.testing.assert_array_equal(mine, theirs.numpy())
@@ -150,6 +160,14 @@ def test_read_and_write_errors_are_one_line(built, tmp_path):
     assert (done.returncode, done.stderr) == (2, b"csnn: standard output: No space left on device\n")
     done = subprocess.run([binary, "--help"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, USAGE, "")
+
+
+def test_a_class_needs_spikes_and_the_margin():
+    """Membranes need no spike."""
+    scores = np.array([[0, 0, 0], [1, 3, 1], [3, 2, 3], [4, 0, 2]])
+    for margin, counted, summed in ((None, [-1, 1, 0, 0], [0, 1, 0, 0]), (2.0, [-1, 1, -1, 0], [-1, 1, -1, 0])):
+        assert program.classes(scores, margin).tolist() == counted
+        assert program.classes(scores.astype(np.float32), margin).tolist() == summed
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
       const float* corner = scratch.dy + spikes[e] * lanes;
       for (int i = 0; i < K; i++) {
         const int64_t row = spikes[e] + (K - 1 - i) * wide;
-        if (row < above - wide + 1 || row >= below) continue;  // no valid position: zeros
+        if (row < above || row >= below) continue;  // no valid position: zeros
         for (int j = 0; j < K; j++) total[i][j] += load(corner + ((K - 1 - i) * wide + K - 1 - j) * lanes);
       }
     }
@@ -265,7 +265,7 @@ int64_t conv_backward_scratch(const ConvBackward& a) {
 
 void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, float* dkernel, float* dbias) {
   const Shape& s = a.shape;
-  assert(s.valid() && a.lif.time > 0 && a.lif.count == s.neurons() && image >= 0 && scratch_memory);
+  assert(a.lif.time > 0 && a.lif.count == s.neurons() && image >= 0 && scratch_memory);
   assert(a.product.inner % lanes == 0 && (a.product.inner > 0) == !a.lif.dspikes);
   assert(a.source != Source::constant || (a.surrogate_in != Surrogate::given && !a.lif.dcurrent));
   assert(a.leading == s.in || (a.source != Source::constant && 0 <= a.leading && a.leading < s.in));

@@ -240,7 +240,7 @@ int64_t conv_lif_scratch(const ConvLif& a) {
 }
 
 void conv_lif(const ConvLif& a, int64_t image, char* scratch) {
-  assert(a.shape.valid() && a.time > 0 && image >= 0 && scratch);
+  assert(a.time > 0 && image >= 0 && scratch);
   assert(a.kernel && a.most > 0 && (a.taps || a.scale) && (a.shape.max || !a.winners));
   KernelSizes::choose(a.shape.kernel, [&]<int K>() {
     if (a.scale) window_of<WholeRow, K>(a, image, scratch);
