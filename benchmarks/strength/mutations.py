@@ -273,7 +273,9 @@ C_TOKENS = re.compile(
     re.S | re.M | re.X,
 )
 STATEMENT = re.compile(
-    r"^[ \t]+(?!return|break|continue|const|static|typedef|using|auto|case|default|goto|else)[A-Za-z_][^;{}\n]*;$", re.M
+    r"^[ \t]+(?!return|break|continue|const|static|typedef|using|auto|case|default|goto|else|assert\()"
+    r"[A-Za-z_][^;{}\n]*;$",
+    re.M,
 )
 DECLARATION = re.compile(r"^\s*(?:\w+(?:::\w+)*[\s*&<>,\w:]*\s)?[\w:]+\s+\**\w+(?:\[[^\]]*\])?\s*(?:=|;|,)")
 
