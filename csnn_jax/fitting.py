@@ -98,11 +98,9 @@ def fit(
     loop, records = Loop(job), Records()
     arrays = {"train": data.digest(job.dataset.train), "test": data.digest(job.dataset.test)}
     record = Journal(job, records, loop.summarize_neurons, say, at_end={"arrays": arrays})
-    reported = -1
     for event in loop.events(0):
         record(event)
-        if isinstance(event, Evaluated | Finished) and on_evaluation is not None and event.done != reported:
-            reported = event.done
+        if isinstance(event, Evaluated | Finished) and on_evaluation is not None:
             on_evaluation(event.done, event.result)
     tensors = job.trainer.tensors()
     weights.check(tensors, job.config.model, "after training")

@@ -221,7 +221,7 @@ def _fitted(base: Config, given: Mapping[str, Any]) -> Config:
     model = base.model
     if "network" in given:
         model = replace(model, network=given["network"], **{name: getattr(ModelConfig, name) for name in IN_NODES})
-    if (name := given.get("neuron", model.neuron)) != model.neuron and name in NEURONS:
+    if (name := given.get("neuron", model.neuron)) != model.neuron:
         kind = NEURONS[name]
         lacking = [name for name in model.kind.parameters if name not in kind.parameters]
         values: dict[str, Any] = dict.fromkeys(lacking) | {f"learn_{name}": False for name in lacking}

@@ -147,8 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for note in network.notes:
             print(f"Note: {note}")
         config = replace(job, model=replace(network.config, weight_bits=flags.weight_bits))
-        for line in config.model.narrower:
-            print(f"Note: {line}")
         process.set_up(config.train.dtype)
         masters = layouts.with_exponents(config.model, network.tensors)
         tensors = layouts.on_grid(config.model, network.tensors)

@@ -120,8 +120,6 @@ def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Ten
     before, after = (trained_accuracy(*network, test) for network in ((config, tensors), (job, rounded)))
     images = f"{len(test.labels):,} test images, {counted(config.model.time_steps, 'step')}"
     print(f"--weight-bits {bits}: accuracy {before:.2%} before, {after:.2%} after ({images})")
-    for line in model.narrower:
-        print(line, flush=True)
     return job, rounded, {"rounded": {"accuracy": before}}
 
 

@@ -57,11 +57,12 @@ def test_the_smallest_margin_is_stored_with_what_it_gives(measured, name):
     assert len(dataset.validation.labels) == HELD_OUT
     network, sets = csnn_jax.load(run), {}
     for split in ("validation", "test"):
-        answer = network.classify(getattr(dataset, split).images)
-        sets[split] = margins(answer.scores), answer.classes != getattr(dataset, split).labels
+        images = getattr(dataset, split).images
+        answer, spikes = network.classify(images), network.count(images).fired.sum(1)
+        sets[split] = margins(answer.scores), answer.classes != getattr(dataset, split).labels, spikes
         assert answer.known.tolist() == (sets[split][0] >= result["margin"]).tolist()
         assert 0 < answer.known.mean() < 1
-    ahead, wrong = sets["validation"]
+    ahead, wrong, spikes = sets["validation"]
 
     def upper(margin):
         return upper_end(wrong[ahead >= margin].sum(), (ahead >= margin).sum())
@@ -69,10 +70,11 @@ def test_the_smallest_margin_is_stored_with_what_it_gives(measured, name):
     assert upper(result["margin"]) == result["upper_end"] <= SHARE
     assert all(upper(margin) > SHARE for margin in np.unique(ahead[ahead < result["margin"]]))
     (held_out, test, noise, *plain) = result["images"]
-    for row, (ahead, wrong) in zip((held_out, test), sets.values(), strict=True):
-        given = ahead >= result["margin"]
+    for row, (ahead, wrong, fired) in zip((held_out, test), sets.values(), strict=True):
+        given, usual = ahead >= result["margin"], (fired >= spikes.min()) & (fired <= spikes.max())
         assert (row["unknown"], row["wrong"]) == ((~given).sum(), wrong[given].sum())
-        assert row["images"] >= row["unknown_by_both"] >= row["unknown"]
+        assert row["unknown_by_both"] == (~(given & usual)).sum()
+        assert f"{row['wrong']} of {given.sum()}" in (run.parent / "printed").read_text()
     assert [row["kind"] for row in plain] == ["black", "white"]
     assert (noise["images"], (noise["unknown"] < 500) == (result["spikes"] is not None)) == (1000, True)
     assert RunDir(run).config().unknown == network.config.unknown
@@ -103,13 +105,19 @@ def test_a_margin_applies_only_to_its_own_weights_and_window(measured, tmp_path)
     folder = measured("spikes")
     checkpoint = make_checkpoint(folder / "run", 40).name
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
-    said = passed("csnn_jax.predict", folder / "run", tmp_path / "black.png")
-    assert "black.png: unknown" in said and "note" not in said
+    network = csnn_jax.load(folder / "run")
+    images = data.load_for(network.config, held_out=True).validation.images
+    least = images[margins(network.classify(images).scores) == network.config.unknown.margin][0]
+    Image.fromarray(least[..., 0]).save(tmp_path / "least.png")
+    said = passed("csnn_jax.predict", folder / "run", tmp_path / "black.png", tmp_path / "least.png")
+    assert "black.png: unknown" in said and "least.png: class" in said and "note" not in said
     said = passed("csnn_jax.predict", folder / "run", tmp_path / "black.png", "--checkpoint", checkpoint)
     assert "black.png: class" in said and "note: " in said
-    network = csnn_jax.load(folder / "run")
     assert network.margin_for(6) == network.config.unknown.margin and network.margin_for(5) is None
-    assert network.classify(np.zeros((2, 5, 28, 28, 1), np.uint8)).known is None
+    assert [network.classify(np.zeros((2, steps, 28, 28, 1), np.uint8)).known is None for steps in (5, 6)] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.slow

@@ -79,8 +79,10 @@ class DataConfig(Options):
     # fmt: on
 
     RULES = (
-        Rule("augment", "a rotation from 0 to 180 degrees", lambda data: (data.augment or (0, 0, 0))[1] <= 180),
-        Rule("augment", "a scale of at least 0 and below 1", lambda data: (data.augment or (0, 0, 0))[2] < 1),
+        Rule(
+            "augment", "a rotation from 0 to 180 degrees", lambda data: data.augment is None or data.augment[1] <= 180
+        ),
+        Rule("augment", "a scale of at least 0 and below 1", lambda data: data.augment is None or data.augment[2] < 1),
     )
 
 

@@ -216,12 +216,6 @@ class ModelConfig(NeuronFields, Described):
             raise UserError(f"{flag_of(name)} {show(getattr(self, name))}: {error}; {_HINTS[type(error)]}") from None
 
     @property
-    def narrower(self) -> tuple[str, ...]:
-        """A line for each layer whose weights have fewer bits than requested."""
-        exact = ((node.name, node.grid.finest + 1) for node in self.graph.weighted)
-        return tuple(f"{name} uses {n} bits, all that stay exact" for name, n in exact if n < (self.weight_bits or 0))
-
-    @property
     def pixels(self) -> Pixels:
         """What the network's images consist of."""
         bits = Pixels().bits if self.input_bits is None else self.input_bits

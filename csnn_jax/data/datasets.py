@@ -110,7 +110,7 @@ def load(
             raise UserError(f"--validation {held_out}: expected 0 to {train - 1} of {name}'s {train} images")
         check(train - held_out, test or held_out)
 
-    wanted = Wanted(shape, time_steps, input_shape is None, frames, store, subset, check_sizes)
+    wanted = Wanted(shape, time_steps, input_shape is None, frames, store, subset)
     kind, _, where = name.partition(":")
     with _naming(name):
         raw = reader.read(where, wanted)

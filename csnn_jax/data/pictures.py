@@ -165,7 +165,7 @@ def _doubts(ink: np.ndarray) -> list[str]:
     if hollow and all(edge.mean() > 0.7 for edge in edges):
         return ["warning: looks like a frame around the picture, expected one digit on a plain background"]
     columns = ink.sum(0, dtype=np.float64) / ink.sum(dtype=np.float64)
-    starts = np.flatnonzero(np.diff(columns > 0, prepend=False) & (columns > 0))
+    starts = np.flatnonzero(np.diff(columns > 0, prepend=False))  # of strokes and of gaps
     if (np.add.reduceat(columns, starts) > 0.15).sum() > 1:
         return ["warning: looks like more than one digit, expected one"]
     return []

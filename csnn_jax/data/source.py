@@ -34,8 +34,6 @@ class Wanted:
         store: (name, function that makes records) -> the records, made on first use and stored; None instead of them
             if they can't be stored.
         subset: number of training images needed, the first ones; None: all. A reader may return more.
-        check: called with the numbers of training and test images, once they're known and before anything that takes
-            long; raises UserError if they're too few.
     """
 
     shape: Shape
@@ -44,7 +42,6 @@ class Wanted:
     frames: str = "time"
     store: Callable[[str, Callable[[], Iterable[bytes]]], StoredRecords | None] = lambda name, make: None
     subset: int | None = None
-    check: Callable[[int, int], None] = lambda train, test: None
 
     def of(self, count: int, train: int) -> int:
         """How many images of a part are needed, out of `count`, given the number of training images."""

@@ -79,7 +79,7 @@ def _wait(coordinator: str, host: str, port: int, seconds: int) -> None:
             return
         except OSError as error:
             reason = first_line(error)
-            time.sleep(min(0.5, max(0.0, end - time.monotonic())))
+            time.sleep(0.5)
     raise UserError(f"--coordinator {coordinator}: no answer within {seconds} s ({reason}); is process 0 running?")
 
 

@@ -161,7 +161,7 @@ def kilobytes(config: ModelConfig, tensors: Tensors) -> float:
     for name, value in tensors.items():
         each = 8 if name.endswith(".exponents") else 32
         if node := nodes.get(name):
-            each = min(32, node.grid.finest + 1)
+            each = node.grid.finest + 1
             bits += 8 * node.channels * (not node.grid.chosen)  # the largest weight's exponent
         bits += each * value.size
     return bits / 8000

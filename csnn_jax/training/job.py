@@ -238,8 +238,6 @@ def introduced(job: Job) -> Iterator[str]:
     scale, usual = config.model.pixels.scale, dataset.pixels.scale
     if scale != usual and config.model.pixels.are_bytes:
         yield f"Data: pixel values are divided by {scale:g}, not {usual:g}"
-    for line in config.model.narrower:
-        yield f"Weights: {line}"
     if most is not None and most > total:
         yield f"Ends after {total} iterations, because --epochs {config.train.epochs} ends before --max-iters {most}"
     yield f"Runs on: {job.trainer.describe()}"

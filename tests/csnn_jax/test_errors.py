@@ -22,6 +22,10 @@ def test_first_line(error, line):
     assert first_line(error) == line
 
 
+def test_a_long_text_keeps_its_ends():
+    assert one_line("a" * 100) == "a" * 100 and one_line("a" * 51 + "b" * 50) == f"{'a' * 50}...{'b' * 50}"
+
+
 @pytest.mark.parametrize(
     ("output", "line"),
     [("In file a.c\n  a.c:1: error: b\nerror: c", "a.c:1: error: b"), ("killed\nbye", "killed"), ("", "no output")],

@@ -12,7 +12,16 @@ from refusals import refusing
 from signals import interrupted_everywhere, lost_files
 
 from csnn_jax.errors import UserError
-from csnn_jax.files import Scratch, append_line, remove_folder, write_atomic, write_folder, write_new
+from csnn_jax.files import (
+    Scratch,
+    append_line,
+    remove_folder,
+    rename,
+    replace_folder,
+    write_atomic,
+    write_folder,
+    write_new,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,31 @@ def test_a_line_that_does_not_fit_is_removed(tmp_path, room):
     with largest_file(len(before) + room), refusing(UserError, path, unchanged=tmp_path):
         append_line(path, "the second line")
     append_line(path, "more")
-    assert path.read_bytes() == before + b"more\n"
+    assert path.read_bytes() == before + b"more\n" and path.stat().st_mode & 0o777 == 0o644
+    with largest_file(room), refusing(UserError, tmp_path / "new", unchanged=tmp_path):
+        append_line(tmp_path / "new", "the first line")
+
+
+def test_files_are_on_disk_before_they_get_their_names(tmp_path, monkeypatch):
+    """After a power failure, a renamed file would otherwise be empty. Folders that are opened for that are closed."""
+    flushed, flush, opened = [], os.fsync, len(os.listdir("/proc/self/fd"))
+
+    def record(descriptor: int) -> None:
+        flushed.append((flush(descriptor), os.fstat(descriptor), (tmp_path / "new").exists()))
+
+    monkeypatch.setattr(os, "fsync", record)
+    write_folder(tmp_path / "new", {"a": b"12345"})
+    places = (tmp_path / "new" / "a", tmp_path / "new", tmp_path)
+    assert [status.st_ino for _, status, _ in flushed] == [path.stat().st_ino for path in places]
+    assert [there for *_, there in flushed] == [False, False, True] and flushed[0][1].st_size == 5
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+@pytest.mark.parametrize(("act", "name"), [(replace_folder, "old"), (rename, "new")])
+def test_a_folder_that_cannot_be_renamed_leaves_the_old(act, name, tmp_path):
+    write_folder(tmp_path / "old", {"a": b"1"})
+    with refusing(FileNotFoundError, unchanged=tmp_path):
+        act(tmp_path / "missing", tmp_path / name)
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
@@ -112,6 +145,7 @@ def test_a_signal_leaves_no_scratch_folder(tmp_path, monkeypatch):
 
     def act() -> None:
         with Scratch() as folder:
+            assert folder.stat().st_mode & 0o777 == 0o700
             (folder / "file").write_text("")
             (folder / "folder").mkdir()
             tempfile.mkdtemp()  # like a library that is interrupted before it knows the path

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from csnn_jax.command import run_command
 from csnn_jax.interrupts import collected
 
 
@@ -81,3 +82,36 @@ def test_a_signal_at_the_start_is_not_lost_and_does_not_break_an_import(tmp_path
     assert done.returncode == code
     assert done.stdout == ("the import is whole\n" if where == "import" else "")
     assert "Traceback" not in done.stderr
+
+
+ENDS = """
+import os, sys, threading, time
+from contextlib import nullcontext
+from csnn_jax.command import run_command
+from csnn_jax.interrupts import collected
+
+def command():
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    print("begun")
+    with collected() if "15" in sys.argv else nullcontext():
+        for number in sys.argv[1:]:
+            try:
+                os.kill(os.getpid(), int(number))
+            except KeyboardInterrupt:
+                print("once more")
+    raise KeyboardInterrupt
+
+run_command(command, None)
+"""
+
+
+@pytest.mark.parametrize(("signals", "said"), [("", ""), ("2 2", "once more\n"), ("15 2", "")])
+def test_a_command_ends_at_once_with_its_output_while_a_thread_is_busy(signals, said):
+    command, buffered = [sys.executable, "-c", ENDS, *signals.split()], os.environ | {"PYTHONUNBUFFERED": ""}
+    done = subprocess.run(command, env=buffered, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (130, f"begun\n{said}", "interrupted\n")
+
+
+def test_a_command_restores_the_handlers_of_its_caller():
+    before = [*map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))]
+    assert run_command(lambda: 0) == 0 and [*map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))] == before

@@ -28,6 +28,14 @@ def test_busy_seconds_include_those_of_this_process():
     assert machine.busy_s() - before >= 0.3  # counted in ticks
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_processor_and_the_peak_of_this_process():
+    name, described = machine.processor_name(), machine.describe()
+    if "model name" in (text := Path("/proc/cpuinfo").read_text()):  # on x86
+        assert f": {name}\n" in text and described["processor"].startswith(f"{name}, family ")
+    assert 10 < machine.peak_memory_mb() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+
+
 def test_the_commit_is_that_of_git(tmp_path):
     folder = Path(machine.__file__).parent
     head = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True)

@@ -37,18 +37,33 @@ def test_digits_bright_and_dark(small_run, digits, tmp_path):
     assert len(re.findall(r"first output spike at step \d+", printed)) == 10
     counts = re.findall(r"spikes: (.*)", printed)
     assert [len(line.split()) for line in counts] == [10] * 10
-    for line, label in zip(counts, classes(printed), strict=True):
+    steps = csnn_jax.load(small_run).trace(digits[..., None]).spikes["lif4"].any(2)
+    lines = [line for line in printed.splitlines() if ": class" in line]
+    for number, (line, label) in enumerate(zip(counts, classes(printed), strict=True)):
         numbers = [int(item.split(":")[1]) for item in line.split()]
         assert numbers.index(max(numbers)) == label
+        assert ("tie between" in lines[number]) == (numbers.count(max(numbers)) > 1)
+        assert lines[number].endswith(f" first output spike at step {steps[:, number].argmax()}")
 
 
-def test_a_picture_gets_the_brightness_of_the_training_data(digits, tmp_path):
-    """Here it's 16, as in scikit-learn's digits."""
-    made, path = make_run(tmp_path / "run", replace(SMALL, scale=16.0)), tmp_path / "one.png"
+@pytest.mark.parametrize(("pixels", "brightest"), [({"scale": 16.0}, 16), ({"scale": 4096.0, "input_bits": 12}, 255)])
+def test_a_picture_gets_the_brightness_of_the_training_data(pixels, brightest, digits, tmp_path):
+    """16 as in scikit-learn's digits, or 1 if they were floats, which 255 then means."""
+    made, path = make_run(tmp_path / "run", replace(SMALL, **pixels)), tmp_path / "one.png"
     Image.fromarray(digits[3]).save(path)
-    scores = csnn_jax.load(made).classify(np.rint(digits[3] / 255 * 16).astype(np.uint8)[None, :, :, None]).scores[0]
+    images = np.rint(digits[3] / 255 * brightest).astype(np.uint8)[None, :, :, None]
+    scores = csnn_jax.load(made).classify(images).scores[0]
     printed = call("csnn_jax.predict", made, path, "--prepare", "resize")
     assert "spikes: " + "  ".join(f"{label}:{score}" for label, score in enumerate(scores)) in printed.stdout
+
+
+def test_digits_are_cropped_and_other_pictures_resized_unless_asked(digits, tmp_path):
+    Image.fromarray(digits[3]).resize((56, 56)).save(tmp_path / "3.png")
+    for name, others in (("mnist", "resize"), ("idx:nowhere", "digit")):
+        run = make_run(tmp_path / others, SMALL, name)
+        for how in ("auto", others):
+            words = "centered by mass" if (how == "auto") == (name == "mnist") else "resized to 28x28"
+            assert words in passed("csnn_jax.predict", run, tmp_path / "3.png", "--prepare", how)
 
 
 def test_a_checkpoints_network(digits, tmp_path):

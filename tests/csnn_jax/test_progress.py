@@ -1,23 +1,20 @@
-import re
+import itertools
 
 import pytest
 
 from csnn_jax.progress import Progress
 
 
-def test_a_line_every_fifty_iterations_once_a_rate_is_known(capsys):
-    with Progress(total=201, start=50, batch_size=8) as shown:
-        for iteration in range(51, 202):
+def test_a_line_every_fifty_iterations_with_the_rate_and_the_time_left(capsys, monkeypatch):
+    seconds = itertools.count(1000, 2)
+    monkeypatch.setattr("csnn_jax.progress.time.perf_counter", lambda: next(seconds))
+    with Progress(total=2001, start=50, batch_size=8) as shown:
+        for iteration in range(51, 252):
             shown.step(iteration, 1.25)
         shown.line("done")
-    lines = capsys.readouterr().out.splitlines()
-    assert [re.sub(r", \d+ images/s, \S+ left", "", line) for line in lines] == [
-        "Iter 100, Loss: 1.2500",
-        "Iter 150, Loss: 1.2500",
-        "Iter 200, Loss: 1.2500",
-        "done",
-    ]
-    assert lines[2].endswith(", 0:00 left")
+    left = {100: "1:03:22", 150: "1:01:42", 200: "1:00:02", 250: "58:22"}
+    lines = [f"Iter {number}, Loss: 1.2500, 4 images/s, {time} left" for number, time in left.items()]
+    assert capsys.readouterr().out.splitlines() == [*lines, "done"]
 
 
 def test_a_slow_evaluation_prints_its_progress(capsys, monkeypatch):

@@ -91,13 +91,15 @@ def test_a_network_with_an_encoding_accepts_only_spikes():
     stream = network(encoding="rate", scale=256.0).stream()
     with refusing(ValueError, "frame", 0, 1, "rate"):
         stream(np.full((12, 10, 2), 200, np.uint8))
-    assert stream(np.ones((12, 10, 2), np.uint8)).spikes.shape == (4,)
+    for kind in (np.uint8, bool):
+        assert stream((np.arange(240).reshape(12, 10, 2) % 2).astype(kind)).spikes.shape == (4,)
 
 
 def test_counts_may_be_floats_but_pixels_may_not():
     model, counts = network(), drawn(COUNTS, 2)
     expected = model.classify(counts).scores
-    np.testing.assert_array_equal(model.classify(counts.astype(np.float32)).scores, expected)
+    for same in (counts.astype(np.float32), jax.numpy.asarray(counts)):
+        np.testing.assert_array_equal(model.classify(same).scores, expected)
     stream = model.stream(2)
     last = [stream(counts[:, t].astype(np.float32)) for t in range(counts.shape[1])][-1]
     np.testing.assert_array_equal(last.scores, expected)

@@ -119,6 +119,7 @@ def test_encoding_draws_the_same_spikes_as_evaluation():
     answer = model.classify(images)
     found = model.evaluate(Split(images, np.zeros(40, np.int32)))
     np.testing.assert_array_equal(answer.classes, found.predictions)
+    np.testing.assert_array_equal(model.classify(jax.numpy.asarray(images)).scores, answer.scores)
 
 
 WIDE = ModelConfig(input_shape=(16, 16, 1), conv_channels=(4,), kernel_size=9, hidden=(), time_steps=2)
@@ -249,6 +250,9 @@ def test_frames_without_a_batch_axis_are_refused():
     trained = Trained(Config(model, DataConfig("nmnist:DIR")), tensors(CSNN(model, 1)))
     frames = np.zeros((1, 4, 8, 8, 2), np.uint8)
     assert trained.classify(frames).classes.shape == (1,)
+    longer = np.ones((3, 5, 8, 8, 2), np.uint8)  # the densities are those of five steps
+    found, fired = trained.evaluate((longer, np.zeros(3, int))).densities, trained.count(longer).fired.sum(0)
+    assert [*found.values()] == [*fired / (3 * 5 * np.array([node.size for node in model.graph.neurons]))]
     with refusing(ValueError, "images", [4, 8, 8, 2], "[N, T, H, W, 2]"):
         trained.classify(frames[0])
 

@@ -48,7 +48,7 @@ class Window:
         flag, steps = f"--input-shape {height} {width} {channels}", wanted.time_steps
         if channels != 2:
             raise UserError(f"{flag}: expected 2 channels, OFF and ON events, for event recordings")
-        if height > sensor[0] or width > sensor[1] or sensor[0] % height or sensor[1] % width:
+        if sensor[0] % height or sensor[1] % width:
             raise UserError(f"{flag}: expected a size that divides the sensor's {sensor[0]} by {sensor[1]} pixels")
         if steps * height * width * 2 > MOST_CELLS:
             size = f"{steps} frames of {height} by {width} pixels"

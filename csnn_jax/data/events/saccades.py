@@ -172,7 +172,6 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
     """
     window = Window.of(wanted, SENSOR)
     mnist = read_mnist()
-    wanted.check(len(mnist.train[1]), len(mnist.test[1]))
     sizes = [wanted.of(len(labels), len(mnist.train[1])) for _, labels in (mnist.train, mnist.test)]
     parts = zip((mnist.train, mnist.test), sizes, strict=True)
     train, test = (_pair(part, pair, count, window, wanted) for part, (pair, count) in enumerate(parts))

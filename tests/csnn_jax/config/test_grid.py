@@ -57,10 +57,9 @@ def test_bits_follow_from_the_shape():
     assert [node.grid.bits for node in ModelConfig().graph.weighted] == [11, 15, 12, 14]
     assert [node.grid.bits for node in ModelConfig(weight_bits=8).graph.weighted] == [7] * 4
     dense = ModelConfig(conv_channels=(), weight_bits=8)
-    assert [node.grid.bits for node in dense.graph.weighted] == [6, 7] and dense.narrower == ()
+    assert [node.grid.bits for node in dense.graph.weighted] == [6, 7]
     pixels = ModelConfig(input_shape=(64, 60, 1), conv_channels=(), weight_bits=8)
-    assert pixels.graph.weighted[0].grid.bits == 4 and pixels.narrower == ()
-    assert ModelConfig(weight_bits=4).narrower == ModelConfig().narrower == ()
+    assert pixels.graph.weighted[0].grid.bits == 4
     assert Grid(9, added=2).bits == 17
 
 

@@ -1,5 +1,6 @@
 """Jobs: values that contradict each other, their JSON, and `auto`, which depends only on the stack and its neurons."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -12,6 +13,7 @@ from refusals import refusing
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, NodeConfig, TrainConfig, decided, lr_of, surrogate_of
 from csnn_jax.config.job import SCHEMA_VERSION, auto_summary, job_from_json, job_to_json, membranes
+from csnn_jax.config.job import microbatch_summary as summary
 from csnn_jax.config.unknown import UnknownConfig
 from csnn_jax.errors import UserError
 from csnn_jax.options import from_json, to_json
@@ -140,6 +142,38 @@ def test_batch_normalization_takes_the_whole_batch():
 
 def test_a_rate_target_allows_one_micro_batch():
     assert TrainConfig(microbatch=128, rate_target=0.1).part == 128
+
+
+def test_the_default_job():
+    """Other defaults are another job than the documented one; another version of config.json loses older runs."""
+    model, train = ModelConfig(), TrainConfig()
+    sizes = model.kernel_size, model.stride, model.pool_size, model.hidden, model.num_classes, model.time_steps
+    assert (model.input_shape, model.conv_channels, *sizes) == ((28, 28, 1), (32, 64), 3, 1, 2, (512,), 10, 100)
+    assert (train.epochs, train.batch_size, train.seed, train.warmup, train.eval_every) == (1, 128, 0, 0, 50)
+    assert (train.checkpoint_every, train.keep_checkpoints, DataConfig().validation) == (0, 2, 0)
+    assert json.loads(job_to_json(Config()))["schema_version"] == 3
+
+
+@pytest.mark.parametrize("name", ["event_drop", "dropout", "label_smoothing", "ema", "rate_target"])
+def test_a_share_is_below_one(name):
+    kind = DataConfig if name == "event_drop" else TrainConfig
+    assert getattr(kind(**{name: 0.999}), name) == 0.999
+    with refusing(UserError, f"{name} 1"):
+        kind(**{name: 1})
+
+
+@pytest.mark.parametrize("train", [{"rate_target": 0.1}, {"dropout": 0.5}], ids=str)
+def test_what_applies_to_hidden_layers_needs_one(train):
+    Config(ModelConfig(conv_channels=(), hidden=(5,)), train=TrainConfig(**train))
+    with refusing(UserError, *train, "hidden layer"):
+        Config(ModelConfig(conv_channels=(), hidden=()), train=TrainConfig(**train))
+
+
+@pytest.mark.parametrize(("margin", "validation", "fact"), [(6, 1, ""), (7, 1, "margin 7"), (6, 0, "share 0.1")])
+def test_a_margin_is_a_number_of_spikes_on_held_out_images(margin, validation, fact):
+    parts = {"data": DataConfig(validation=validation), "unknown": UnknownConfig(0.1, margin, 6, "0" * 64)}
+    with refusing(UserError, fact) if fact else contextlib.nullcontext():
+        Config(**parts)
 
 
 @pytest.mark.parametrize("part", KINDS)
@@ -276,3 +310,6 @@ def test_micro_batches_keep_membranes_within_a_bound(model, train, size):
     neurons = 14 * 14 * 32 + 7 * 7 * 64 + 512 + 10
     wide = 8 if config.train.dtype == "float64" else 4
     assert membranes(config) == neurons * wide * config.model.time_steps
+    said = summary(config, decided(config))
+    assert (said is None) == (size == "off" or "microbatch" in train)
+    assert said is None or f"{membranes(config) * config.train.batch_size / 1e9:.1f} GB" in said

@@ -115,6 +115,11 @@ INVALID: dict[str, tuple[Any, tuple[object, ...]]] = {
     "one class": ([FLAT, FC | {"channels": 1}, LIF], ("lif", "(1,)", "classes", 2)),
     "no inputs": ([FLAT, FC, LIF | {"inputs": []}], ("lif", "inputs")),
     "a name with a dot": ([FLAT | {"name": "a.b"}, FC, LIF], ("a.b", "letter")),
+    "a number among inputs": ([FLAT, FC, LIF | {"inputs": ["fc", 3]}], ("lif", "inputs")),
+    "a delay of nine digits": (recurrent("lif@100000000"), ("rec", "whole steps")),
+    "a name of 42 letters": ([FLAT | {"name": "a" * 42}, FC, LIF], ("letter", 40)),
+    "a name that begins with a digit": ([FLAT | {"name": "1a"}, FC, LIF], ("1a", "letter")),
+    "too many features": ([FLAT, FC | {"channels": 2**24 + 1}, LIF], ("fc", "16,777,216")),
     "no nodes": ([], ("list of nodes",)),
     "no list": ("fc", ("list of nodes",)),
     "no node": ([3], ("node 1", 3, "name", "operation", "inputs")),
@@ -166,6 +171,14 @@ def test_options_of_chains_are_refused(flags: Json) -> None:
         ModelConfig(SHAPE, network=[FLAT, FC, LIF], **flags)
 
 
+@pytest.mark.parametrize(("name", "value", "own"), [("num_classes", 5, 3), ("output", "integrator", "spiking")])
+def test_what_the_last_node_determines_must_match_it(name: str, value: Any, own: Any) -> None:
+    nodes = [FLAT | {"name": "a" * 41}, FC | {"inputs": ["a" * 41]}, *recurrent("lif@100")[2:]]
+    assert getattr(ModelConfig(SHAPE, network=nodes), name) == own
+    with refusing(UserError, f"{name} {value}", own):
+        ModelConfig(SHAPE, network=nodes, **{name: value})
+
+
 @pytest.mark.parametrize("names", [("fc9",), ("conv1",), ("fc1", "fc1:one"), ("fc1:two",), ("fc0",)])
 def test_recurrent_layers_are_linear_layers(names: tuple[str, ...]) -> None:
     with refusing(UserError, f"recurrent {' '.join(names)}", "fc1"):
@@ -213,7 +226,9 @@ def test_a_file_is_a_list_or_a_runs_configuration(tmp_path) -> None:
     assert read(str(path)).described() == nodes
     config = ModelConfig(SHAPE, network=nodes)
     path.write_text(json.dumps({"model": json.loads(to_json(config))}))
-    assert read(str(path)) == config.network and from_json(ModelConfig, to_json(config), "it") == config
+    path = path.rename(tmp_path / "config.json")
+    assert read(str(path)) == read(str(tmp_path)) == config.network
+    assert from_json(ModelConfig, to_json(config), "it") == config
     assert ModelConfig(SHAPE, network=[NodeConfig(**one) for one in nodes]) == config
 
 

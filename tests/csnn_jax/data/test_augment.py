@@ -173,3 +173,12 @@ def test_the_moves_are_frozen():
     made = data.Augmentation(IMAGES, (2.0, 30.0, 0.25), 7).batch(11, np.array([4, 0, 2, 2]))
     digest = hashlib.sha256(made.tobytes()).hexdigest()
     assert digest == "1691792bef1486352217104f677f237365b6c28a177b253586e7d52442b5512c"
+    made = data.Augmentation(FRAMES // 90, (2.0, 30.0, 0.25), 7, drop=0.5).batch(11, np.array([2, 0]))
+    digest = hashlib.sha256(made.tobytes()).hexdigest()
+    assert digest == "bc753caa8dd21c2537a7ddce2c9e21b5d7a036ad97e1d9bebf82a00c4df0265b"
+
+
+@pytest.mark.parametrize("images", [IMAGES % 2, FRAMES], ids=["of 0 and 1", "frames"])
+def test_values_that_have_no_others_between_them_come_from_the_nearest_pixel(images):
+    made = data.Augmentation(images, AMOUNTS, 7).batch(11, np.arange(3))
+    np.testing.assert_array_equal(made, move(images[:3], draw(AMOUNTS, 3, (7, 3, 11)), nearest=True))

@@ -19,6 +19,7 @@ from csnn_jax.data import (
     shortened,
 )
 from csnn_jax.data.images import pixels_of
+from csnn_jax.data.source import Wanted
 from csnn_jax.errors import UserError
 
 SMALL = ModelConfig(input_shape=(3, 4, 1), conv_channels=())
@@ -56,6 +57,7 @@ def test_idx_folder_is_fitted_to_the_network(tmp_path):
 
 
 def test_a_subset_bounds_the_data_set_that_was_trained_on(tmp_path):
+    assert [Wanted((1, 1, 1), 1, subset=subset).of(10, 60) for subset in (1, 11, 12, 60)] == [1, 1, 2, 10]
     config = Config(replace(SMALL, num_classes=2), DataConfig(dataset="mnist", subset=600))
     assert len(load_for(config, written(tmp_path)).train.labels) == 2
     assert len(load_for(replace(config, model=replace(SMALL, input_shape=(28, 28, 1)))).train.labels) == 600
@@ -111,6 +113,17 @@ def test_images_are_divided_by_256_and_zeros_and_ones_stay(tmp_path):
     assert (fitted.scale, fitted.input_bits) == (8, 0)
 
 
+def test_a_given_scale_of_floats_sets_their_bits():
+    images = np.full((4, 3, 4, 1), 0.5, np.float32)  # 12 bits with a scale of 2^13, one less for the first layer
+    split = Split(images, np.arange(4) % 2)
+    floats = Dataset("arrays:own", split, None, split, ("0", "1"), pixels_of(images), ())
+    for scale, bits in ((None, 11), (2.0**13, 12), (2.0**11, 10), (0.5, 0)):
+        fitted = fit_model(replace(SMALL, scale=scale), floats)
+        assert (fitted.scale, fitted.input_bits) == (scale or 2**12, bits)
+    with refusing(UserError, "scale 16384", 8192):
+        fit_model(replace(SMALL, scale=2.0**14), floats)
+
+
 def test_eval_images_takes_the_first_images():
     whole = load("mnist", (28, 28, 1), validation=100)
     assert shortened(whole, None) is whole
@@ -143,7 +156,10 @@ def test_training_labels_have_no_gaps_but_may_start_at_1(tmp_path):
         assert load(name, None).num_classes == max(labels) + 1, "only training needs every label"
     letters = written(tmp_path / "letters", (1, 2, 3), (1, 2, 3))
     assert load_to_train(Config(data=DataConfig(letters))).names == ("0", "1", "2", "3")
+    with refusing(UserError, "one class"):
+        load(written(tmp_path / "one", (0, 0), (0, 0)), None)
     name = written(tmp_path / "mixed", (0, 2, 1, 3), (0, 2, 1, 3))
+    assert len(load(name, None, subset=4).train.labels) == 4
     assert load_to_train(Config(data=DataConfig(name, subset=2))).num_classes == 4, "those of all training images"
 
 

@@ -64,6 +64,7 @@ def test_the_first_and_last_files_have_all_classes_in_proportion():
         share = len(part[name]) / 15 * np.arange(1, 16)
         assert np.abs(so_far - share).max() <= 1
     assert [path.parent.name for path in files] == [tuple(part)[label] for label in labels]
+    assert in_turn({"one": part["few"][:1], "three": part["many"][:3]})[1].tolist() == [1, 0, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,10 @@ def test_idx_reads_any_name_packed_or_not(tmp_path, pack, shape):
     ("data", "facts"),
     [
         (b"\x89PNG\r\n", ("0x89504e47", "0x00000801")),
-        (idx(IMAGES)[:-1], ("truncated", 23, 24)),
+        *((pack(idx(IMAGES)[:-1]), ("truncated", 23, 24)) for pack in (bytes, gzip.compress)),
+        (gzip.compress(idx(IMAGES) + b"1"), ("trailing", 24)),
+        (b"\0\0\x08", ("0x000008",)),
+        (b"\0\0\x08\1", ("truncated", 4, 8)),
     ],
 )
 def test_bad_idx_is_refused_in_one_line(tmp_path, data, facts):
@@ -75,6 +78,10 @@ def test_empty_folder_and_empty_set(tmp_path):
         read_folder(tmp_path / "nowhere")
     with refusing(UserError, "train-images-idx3-ubyte", "[.gz]"):
         read_folder(tmp_path)
+    for name, array in (("train-images-idx3-ubyte", np.zeros(2, np.uint8)), ("train-labels-idx1-ubyte", IMAGES)):
+        (write_folder(tmp_path) / name).write_bytes(idx(array))
+        with refusing(UserError, name, "0x00000801", "0x00000803"):
+            read_folder(tmp_path)
     write_folder(tmp_path, train=(IMAGES[:0], []))
     with refusing(UserError, "train-images-idx3-ubyte", "(0, 3, 4)"):
         read_folder(tmp_path)

@@ -87,6 +87,7 @@ def test_other_numbers_are_refused(images):
 
 
 BYTES = random_images(3, 4, 5, 1)
+BYTES.flat[:2] = 0, 255
 FLOATS = BYTES / np.float32(255)
 
 
@@ -135,7 +136,7 @@ def test_errors_name_a_missing_axis(found, shape, hint):
         check_shape(np.zeros(found, np.uint8), "x", shape)
 
 
-@pytest.mark.parametrize(("values", "scale"), [([0.0, 1.0], 255), ([0.0, 0.3], 1), ([0.0, 40.0], 1)])
+@pytest.mark.parametrize(("values", "scale"), [([0.0, 1.0], 255), ([0.0, 0.3], 1), ([0.0, 255.0], 1)])
 def test_floats_that_a_network_takes(values, scale):
     check_floats(np.array(values), "x", scale)
 
@@ -145,6 +146,7 @@ def test_floats_that_a_network_takes(values, scale):
     [
         ([0, 1.5], 255, (0, "1.5", 1, "uint8")),
         ([-0.5, 1], 1, ("-0.5", 1, 0, 255)),
+        *(([0, high], 1, (0, high, 255)) for high in (256, 1.5)),
         ([0, np.nan], 255, ("x", "nan")),
     ],
 )
@@ -166,6 +168,7 @@ def test_other_floats_are_refused(values, scale, facts):
         ((2, 3, 3, 1), 1.0, False, (1, 0)),
         ((2, 3, 3, 1), 0.5, False, (2**13, 12)),
         ((2, 3, 3, 1), 0.51, False, (2**12, 12)),
+        ((2, 3, 3, 1), 2.0**-9, False, (2**20, 12)),
         ((2, 5, 3, 3, 1), 7.0, False, (1, 3)),
     ],
 )
@@ -206,6 +209,8 @@ def test_images_are_converted_as_in_training():
     np.testing.assert_array_equal(as_learned(BYTES // 2, FLOATS_IN), BYTES // 2 / np.float32(255))
     counts = np.arange(16, dtype=np.uint8).reshape(1, 2, 4, 2, 1)
     assert as_learned(counts, COUNTS_IN) is counts
+    largest = np.full_like(counts, 16)
+    assert as_learned(largest, COUNTS_IN) is largest and as_learned(FLOATS / 2, FLOATS_IN).max() == 0.5
     for images, model, most in ((counts + 1, COUNTS_IN, 16), (others, FLOATS_IN, 0.5), (BYTES, COUNTS_IN, 16)):
         if most == 16:
             images = np.maximum(images, 17)

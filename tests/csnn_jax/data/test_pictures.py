@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -39,6 +41,8 @@ def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centered_by_mass(drawn,
     rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
     assert np.abs(np.subtract(center(image), 14)).max() < 0.75
+    size = re.search(r"cropped to (\d+)x(\d+), scaled to (\d+)x20,", str(found.notes))
+    assert int(size[3]) == round(20 * int(size[1]) / int(size[2])) == np.ptp(columns) + 1
     assert any("inverted" in note for note in found.notes) and any("centered by mass" in n for n in found.notes)
 
 

@@ -47,6 +47,7 @@ def test_an_expected_shape():
 
 def test_classes_are_counted_or_named():
     assert class_names(LABELS) == ("0", "1", "2")
+    assert class_names(LABELS, 2) == ("0", "1") and len(class_names(LABELS, 2**16)) == 2**16
     assert class_names(LABELS, 4) == class_names(LABELS, np.int64(4)) == ("0", "1", "2", "3")
     assert class_names(LABELS, ["cat", "dog", "owl"]) == class_names(LABELS, np.array(["cat", "dog", "owl"]))
 
@@ -59,7 +60,7 @@ def test_classes_are_counted_or_named():
         ([0, 0], None, ("all 0",)),
         ([0, 1], 1, (1, 2, "65,536")),
         ([0, 1], "ab", ("'ab'",)),
-        ([0, 1], ["a", "a"], ("classes",)),
+        *(([0, 1], classes, ("classes",)) for classes in (["a", "a"], ["a"], [0, 1], True, 2**16 + 1)),
     ],
 )
 def test_invalid_classes(labels, classes, facts):

@@ -11,6 +11,7 @@ from processes import begin, end, together
 from refusals import assert_line, refusing
 from trainings import losses, records
 
+from csnn_jax.devices import cluster
 from csnn_jax.devices.cluster import Cluster, connect
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.devices.mesh import Devices
@@ -47,6 +48,7 @@ def test_a_port_in_use_and_a_silent_coordinator_are_refused():
     with socket.create_server(("127.0.0.1", 0)) as server:
         coordinator = f"127.0.0.1:{server.getsockname()[1]}"
         meeting = {"coordinator": coordinator, "num_processes": 2, "connect_timeout": 1}
+        cluster._wait(coordinator, *server.getsockname(), 1)
         with refusing(UserError, f"coordinator {coordinator}", "port"):
             connect(JaxFlags(process_id=0, **meeting))
     with refusing(UserError, f"coordinator {coordinator}", "1 s"):

@@ -30,4 +30,5 @@ def test_a_mistake_is_named(changes, facts):
 def test_a_host_and_its_port():
     assert [split(f"host:{port}") for port in (1, 65535)] == [("host", 1), ("host", 65535)]
     assert split("10.0.0.1:1234") == ("10.0.0.1", 1234) and split("[::1]:80") == ("::1", 80)
+    assert (JaxFlags().devices, JaxFlags().connect_timeout) == (1, 60)
     assert JaxFlags(**MEETING).several and JaxFlags(distributed=True).several and not JaxFlags().several

@@ -1,6 +1,8 @@
 """Health messages are true, and their hints are existing flags that aren't in use."""
 
+import math
 import re
+from dataclasses import replace
 
 import pytest
 from configs import CONFIGS
@@ -85,6 +87,10 @@ def test_membranes_that_blow_up_are_blamed_on_the_learning_rate(deviation):
     figures = {"membranes": {"lif1": SEEN, "lif2": SEEN | {"deviation": deviation}}}
     config = decided(Config(train=TrainConfig(lr=5.0, optimizer="sgd")))
     assert advice.hint("silent", config, [0], True, figures) == "a smaller --lr (now 5, usually 0.01)"
+    config = decided(replace(config, train=replace(config.train, loss="ce_membrane")))
+    for times, blamed in ((99, False), (101, True)):  # the loss of chance
+        hint = advice.hint("silent", config, [0], True, {"loss": times * math.log(10)})
+        assert ("usually" in hint) == blamed
 
 
 DENSITY = {"lif1": 0.013, "lif2": 0.00001, "lif3": 0.0, "lif4": 0.0}

@@ -18,6 +18,7 @@ from csnn_jax.health.health import (
     Detectors,
     Event,
     HealthMonitor,
+    bounds_of_loss,
     by_figure,
     silence,
     states,
@@ -118,6 +119,35 @@ def test_a_stuck_loss_gets_a_message_after_a_fifth_of_the_job():
     assert passed[1].what == "stuck" and passed[1].layers == () and 120 < passed[0] < 130
 
 
+def test_a_loss_that_is_low_now_and_then_is_not_stuck():
+    health = healthy(100)
+    assert not [event for n in range(1, 50) for event in health.step(n, CHANCE + n % 2 - 0.5, FINE, STRONG)]
+
+
+def test_a_loss_is_stuck_because_of_saturated_layers():
+    health = healthy(100)
+    (began, _), (_, stuck) = feed(health, iterations=range(30), densities=but(FINE, lif3=0.9), loss=1.1 * CHANCE)
+    assert began == STEADY and health.cause(stuck) == Event("saturated", (2,), 20)
+    assert health.cause(Event("silent", (0,), 1)).what == "silent"
+
+
+def test_figures_of_small_batches_are_means_over_32_images():
+    health = Detectors(Config(train=TrainConfig(batch_size=9)), 1000)
+    for number in range(1, 7):
+        health.step(number, float(number), FINE * number, STRONG)
+    assert health.loss == 4.5 and health.densities == pytest.approx(FINE * 4.5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "bounds"),
+    [("ce_rate", (math.log(1 + 4 / math.e), math.log(5))), ("ce_membrane", (0, math.log(5))), ("mse_count", (0, 1.6))],
+)
+def test_the_lowest_loss_and_the_one_of_chance(loss, bounds):
+    """Two spikes of each class in 10 steps are (8^2 + 4 * 2^2) / 5 / 10 from the target."""
+    config = Config(ModelConfig(num_classes=5, time_steps=10), train=TrainConfig(loss=loss))
+    assert bounds_of_loss(config) == pytest.approx(bounds)
+
+
 def test_the_rate_targets_cost_is_not_compared_with_chance():
     added = 2 * ((FINE[:-1] - 0.5) ** 2).mean()
     config = Config(train=TrainConfig(rate_target=0.5, rate_weight=2.0))
@@ -150,6 +180,8 @@ def test_a_layers_state_depends_on_its_density_and_dead_channels():
     assert found == {"lif1": "silent", "lif2": "saturated", "lif3": "healthy", "lif4": "healthy"}
     found = states(many, dict.fromkeys(densities, 0.03), {name: neurons(dead=6) for name in densities})
     assert set(found.values()) == {"over half dead"}
+    found = states(ModelConfig(output="integrator"), dict.fromkeys(densities, 0.0), {name: neurons() for name in found})
+    assert [*found.values()] == ["silent"] * 3 + ["integrator"]
 
 
 def neurons(dead: int = 0) -> NeuronSummary:

@@ -3,15 +3,23 @@
 import os
 import socket
 
+import pytest
 from refusals import refusing
 
 from csnn_jax import reading
+from csnn_jax.config import nodes
+from csnn_jax.data import pictures
+from csnn_jax.data.events import dvsgesture, folder
 from csnn_jax.errors import UserError
+from csnn_jax.machine import available_memory
+from csnn_jax.runs.rundir import RunDir
 
 
 def refused(path, fact, most=100, inside=None) -> None:
+    opened = len(os.listdir("/proc/self/fd"))
     with refusing(UserError, path, fact, "a list"):
         reading.read(path, "a list", most, inside)
+    assert len(os.listdir("/proc/self/fd")) == opened
 
 
 def test_a_regular_file_and_a_link_to_one_are_read(tmp_path):
@@ -46,7 +54,10 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path.touch()
     os.truncate(path, 2**40)
     refused(path, 2**40)
-    refused(path, 2**40, most=None)  # the limit is the memory
+    for size in (2**40, available_memory() * 3 // 4):  # the limit is half of the memory
+        os.truncate(path, size)
+        with refusing(UserError, path, "a list"):
+            reading.check(path, "a list")
     os.truncate(path, 100)
     reading.check(path, "a list", 100)
 
@@ -62,3 +73,22 @@ def test_links_inside_a_folder_are_refused_but_not_in_its_own_path(tmp_path):
     refused(bundle / "link", "link", inside=bundle)
     refused(bundle / "folder" / "file", "link", inside=bundle)
     refused(bundle / "inner" / "other", "no such file", inside=bundle)
+
+
+LIMITS = {
+    "config.json": (lambda path: RunDir(path.parent).config(), 2**24),
+    "network.json": (lambda path: nodes.read(str(path)), 2**20),
+    "picture.png": (pictures.opened, 2**30),
+    "recording.es": (folder.open_recording, 2**30),
+    "nmnist.bin": (folder.read_bin, 5 * (2**24 + 10**7)),
+    "gestures.aedat": (dvsgesture.index, 2**32),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_file_beyond_its_limit_is_refused(name, tmp_path):
+    read, most = LIMITS[name]
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, most + 1)
+    with refusing(UserError, tmp_path / name, most):
+        read(tmp_path / name)

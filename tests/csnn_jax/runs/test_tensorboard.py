@@ -68,6 +68,13 @@ def test_a_run_that_had_no_event_files_gets_its_earlier_records(watched, tmp_pat
     assert list(scalars(out / "tensorboard")["loss"]) == [*range(1, 8)]
 
 
+def test_a_finished_run_that_continues_loses_its_final_accuracy(watched, tmp_path):
+    out = shutil.copytree(watched, tmp_path / "run")
+    tensorboard.follow(RunDir(out), 6, np.ones(12), lambda: b"")
+    found = scalars(out / "tensorboard")
+    assert list(found["loss"]) == [*range(1, 7)] and "accuracy/final" not in found
+
+
 def test_a_file_truncated_by_a_kill_is_repaired(tmp_path):
     made = rundir.create(str(tmp_path / "run"), Config())
     folder = made.path / "tensorboard"

@@ -104,6 +104,7 @@ def test_a_full_disk_is_reported_at_the_next_step_or_at_the_end(told, split, tmp
         deadline = time.monotonic() + 60
         while told == "step" and time.monotonic() < deadline:
             writer(Stepped(2, None, 0.0))
+        assert told != "step"
         if told == "keep":
             writer.keep(3)
     assert os.listdir(run.checkpoints) == ["1"]

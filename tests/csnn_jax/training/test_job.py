@@ -1,3 +1,5 @@
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +9,12 @@ from refusals import refusing
 from trainings import job_of
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
 from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.checkpoints import State
 from csnn_jax.training import job
+from csnn_jax.update.trainer import Trainer
 
 
 class Counter:
@@ -19,6 +22,9 @@ class Counter:
 
     def __init__(self, count: int = 0):
         self.count = count
+
+    def describe(self) -> str:
+        return "Counter"
 
     def snapshot(self) -> State:
         return {"count": np.array(self.count)}
@@ -90,8 +96,46 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
 
 def test_the_log_begins_with_the_numbers_of_images():
     held_out = replace(TEN, validation=data.Split(DIGITS.train.images[1280:1285], DIGITS.train.labels[1280:1285]))
-    line = next(job.introduced(job_of(job_config(), held_out, Counter())))
-    assert all(words in line for words in ("1280 training, 5 held out", "10000 test images", "10 classes"))
+    config = job_config(max_iters=10)
+    images, _ = job.introduced(job_of(config, held_out, Counter()))
+    assert all(words in images for words in ("1280 training, 5 held out", "10000 test images", "10 classes"))
+    config = replace(config, model=replace(config.model, scale=64.0), train=replace(config.train, max_iters=11))
+    _, scale, end, _ = job.introduced(job_of(config, held_out, Counter()))
+    assert "64, not 256" in scale and end.startswith("Ends after 10 iterations")
+
+
+FEW = replace(TEN, train=TEN.train.part(slice(20)), test=TEN.test.part(slice(4)))
+
+
+class Struck(Trainer):
+    """Sends SIGTERM in its second iteration, or while it draws the pictures of a finished run."""
+
+    def __init__(self, drawing: bool, config: Config):
+        super().__init__(config, FEW.train)
+        self.drawing = drawing
+
+    def step(self, batch, rate):
+        if batch.iteration == 1 and not self.drawing:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().step(batch, rate)
+
+    def trace(self, images):
+        if self.drawing:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().trace(images)
+
+
+@pytest.mark.parametrize("drawing", [False, True])
+def test_an_interrupted_job_ends_with_its_signal_and_says_how_to_continue(drawing, tmp_path, capsys):
+    model, out = data.fit_model(ModelConfig(conv_channels=(), hidden=(), time_steps=2), FEW), tmp_path / "a run"
+    config = decided(Config(model, train=TrainConfig(batch_size=5, eval_every=0)))
+    flags = {"out": str(out), "given": frozenset({"init_from", "out"})}
+    assert job.train(job_of(config, FEW, Struck(drawing, config), **flags)) == 128 + signal.SIGTERM
+    *_, before, last = capsys.readouterr().out.splitlines()
+    assert rundir.RunDir(out).finished == drawing and str(out) in last
+    assert drawing or before.startswith("Interrupted after 2 iterations;")
+    assert drawing == ("already finished" in last) and drawing != (f"--resume --out '{out}'" in last)
+    assert drawing or last.endswith(", without --init-from")
 
 
 def test_a_run_continues_from_the_checkpoint_before_a_damaged_one(interrupted, capsys):

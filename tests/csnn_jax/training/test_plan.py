@@ -29,7 +29,7 @@ def test_a_resumed_job_uses_the_remaining_batches(made, done):
     config, images = made
     epochs = [data.epoch_batches(config.seed, e, images, config.batch_size) for e in range(config.epochs)]
     whole = np.concatenate(epochs)[: config.max_iters]
-    assert plan.iterations(config, images) == len(whole)
+    assert plan.iterations(config, images) == len(whole) and plan.choosing(config, images) == -(-len(whole) // 10)
     rest = list(plan.batches(config, images, done))
     assert [iteration for iteration, _ in rest] == list(range(done, len(whole)))
     for iteration, index in rest:

@@ -46,6 +46,11 @@ def test_a_gesture_includes_its_start_but_not_its_end(tmp_path):
     for name, values in events._asdict().items():
         np.testing.assert_array_equal(getattr(ours, name), values[inside])
     assert len(index(path)) == 60 and gesture.stop - gesture.first < 22
+    path.write_bytes(aedat31_bytes(events._replace(t=np.arange(3000)), 1))
+    (tmp_path / "user01_led_labels.csv").write_text(f"{COLUMNS}\n1,10,20\n")
+    index.cache_clear()
+    (gesture,) = load(f"dvsgesture:{tmp_path}", None, time_steps=4).train.images.places
+    assert read_gesture(gesture).t.tolist() == [*range(10, 20)] and (gesture.first, gesture.stop) == (10, 20)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def test_malformed_aedat_files(tmp_path, change, facts):
         ("trials_to_train.txt", "user09_led.aedat", ("trials_to_train.txt", "user09_led.aedat")),
         ("user02_led_labels.csv", COLUMNS, ("no gestures",)),
         ("user02_led_labels.csv", "a,b", (COLUMNS,)),
-        ("user02_led_labels.csv", f"{COLUMNS}\n12,1,2", ("'12,1,2'", 1, 11)),
+        *(("user02_led_labels.csv", f"{COLUMNS}\n{row}", (f"'{row}'", 1, 11)) for row in ("12,1,2", "0,1,2", "1,2,2")),
     ],
 )
 def test_malformed_and_missing_tables(tmp_path, file, text, facts):

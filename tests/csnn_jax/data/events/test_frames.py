@@ -82,6 +82,8 @@ def test_rows_and_slices(bars):
     np.testing.assert_array_equal(images[np.array([7, 0, 7])], whole[[7, 0, 7]])
     np.testing.assert_array_equal(np.asarray(images[5:9][1:]), whole[6:9])
     np.testing.assert_array_equal(images[-1], whole[-1])
+    by_step = images[np.arange(3)].swapaxes(0, 1)  # as JAX takes it without a copy
+    assert by_step.flags.c_contiguous and by_step.ctypes.data % 64 == 0
 
 
 def test_bytes_tell_recordings_apart(bars):
