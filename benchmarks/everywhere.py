@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -87,7 +88,8 @@ class Case:
     def __init__(self, run: str, count: int, folder: Path):
         self.run, self.folder = run, folder
         _, self.job, self.tensors = rundir.open_run(run)
-        self.images = np.asarray(data.load_for(self.job).test.images[:count])
+        with redirect_stdout(sys.stderr):  # which the first use of recordings prints to
+            self.images = np.asarray(data.load_for(self.job).test.images[:count])
         np.save(folder / "images.npy", self.images)
         self.bundle = folder / "bundle"
         command = [sys.executable, "-m", "export", run, "--out", self.bundle, "--quick"]
