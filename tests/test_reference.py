@@ -1,6 +1,9 @@
 """The site's generated pages: one lists every flag, and the other has the code's own answers about support."""
 
+import importlib.util
 import re
+import runpy
+import sys
 import tomllib
 from dataclasses import dataclass
 
@@ -34,6 +37,16 @@ class WithNumber(JaxFlags):
 def test_every_command_of_the_package_is_included() -> None:
     scripts = tomllib.loads(read("pyproject.toml"))["project"]["scripts"].values()
     assert {script.partition(":")[0].removesuffix(".__main__") for script in scripts} == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_a_commands_file_runs_it(module: str, monkeypatch) -> None:
+    spec = importlib.util.find_spec(module)
+    assert spec and spec.origin
+    monkeypatch.setattr(sys, "argv", ["command", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(spec.origin.replace("__init__", "__main__"), run_name="__main__")
+    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -335,10 +335,9 @@ def _of_chain(layers: Layers, neurons: Mapping[str, _Neurons], bias: bool) -> di
             "stride": tuple(one.stride for one in convolutions),
             "padding": tuple("same" if one else "valid" for one in same),
             "pool": tuple(pool.kind if pool else "none" for pool in each),
+            "pool_size": tuple(pool.size if pool else 2 for pool in each),
             "pool_after": after,
         }
-        if any(pool.size != 2 for pool in pools.values()):
-            fields["pool_size"] = tuple(pool.size if pool else 2 for pool in each)
     read = [neurons[part.name] for part in layers.chain if part.operation is None]
     values = {name: [one.values[name] for one in read] for name in read[0].values}
     output: Output = "integrator" if _integrates(layers.output) else "spiking"

@@ -59,18 +59,8 @@ def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelPro
     """
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
     onnx.helper.set_model_props(model, dict(metadata))
-    check(model)
-    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-
-
-def check(model: onnx.ModelProto) -> None:
-    """Runs onnx's full check: structure, types and strict shape inference.
-
-    Raises:
-        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph isn't valid.
-    """
     onnx.checker.check_model(model, full_check=True)
-    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:

@@ -97,7 +97,10 @@ def _bundled_images(folder: Path, config: Config, steps: int, test_images: int) 
     shape, count = split.images.shape, min(golden_count(steps), test_images)
     if shape[-3:] != config.model.input_shape or shape[0] != count or (len(shape) == 5 and shape[1] != steps):
         raise UserError(f"{path}: images {list(shape)}, expected {count} of {list(config.model.input_shape)}")
-    data.check_labels(split, config.model.num_classes)
+    try:
+        data.check_labels(split, config.model.num_classes)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     return split
 
 

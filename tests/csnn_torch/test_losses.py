@@ -46,6 +46,9 @@ def test_the_losses_match_snntorch(name, theirs):
     wide = losses.make(TrainConfig(loss=name), torch.float64)(spikes.double(), labels)
     assert torch.equal(losses.make(TrainConfig(loss=name), torch.float32)(spikes, labels), expected)
     assert wide.item() == pytest.approx(expected.item(), rel=1e-6)
+    smooth = TrainConfig(loss=name, label_smoothing=0.3)
+    wide = losses.make(smooth, torch.float64)(spikes.double(), labels)
+    assert losses.make(smooth, torch.float32)(spikes, labels).item() == pytest.approx(wide.item(), rel=1e-6)
 
 
 def test_the_loss_on_membranes_matches_tutorial_5():

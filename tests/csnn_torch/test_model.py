@@ -9,6 +9,7 @@ from refusals import refusing
 
 from csnn_jax import ModelConfig
 from csnn_jax.errors import UserError
+from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import on_grid
 from csnn_torch import model as companion
 from csnn_torch.compare import results
@@ -56,6 +57,7 @@ def test_a_sequence_sets_the_number_of_steps():
     x = images(STACK)
     found = companion.forward(network, x.expand(8, *x.shape), 3)
     assert found.any() and torch.equal(found, companion.forward(network, x, 8))
+    assert torch.equal(found[:1], companion.forward(network, x, 1))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,15 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
 def test_a_reset_that_snntorch_lacks_is_refused():
     with refusing(UserError, "reset clear", "snnTorch", "csnn_jax.train"):
         companion.sequential(replace(STACK, neuron="synaptic", reset="clear"))
+
+
+def test_a_new_network_has_chosen_grids_and_traces_leave_no_hooks():
+    network = companion.sequential(config := replace(SMALL, weight_bits=3))
+    companion.trace(network, images(config), 2)
+    tensors = companion.tensors(network)
+    chosen = layouts.with_bits(config, tensors, 3)[1]
+    assert all(np.array_equal(tensors[name], chosen[name]) for name in ("conv1.exponents", "fc2.exponents"))
+    assert not any(neuron._forward_hooks for neuron in companion.neurons(network))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -48,6 +48,8 @@ THIRD = torch.ones(6, 4, 3, 3)
 REFUSED = [
     (changed(_2_graded_spikes_factor=2.0), {}, ("2.graded_spikes_factor", 2, 1)),
     (changed(_5_reset_mechanism_val=7), {}, ("5.reset_mechanism_val", 7, "0 (subtract)")),
+    (changed(_2_graded_spikes_factor=torch.ones(2)), {}, ("2.graded_spikes_factor", [2])),
+    (changed(_5_reset_mechanism_val=torch.nan), {}, ("5.reset_mechanism_val", "nan")),
     (changed(_2_beta=torch.ones(4)), {}, ("2.beta", [4], "per channel", [4, 1, 1])),
     (changed(_2_beta=torch.ones(4, 14, 14)), {}, ("2.beta", [4, 14, 14], "per channel", [4, 1, 1])),
     (changed(_8_threshold=torch.ones(19)), {}, ("8.threshold", [19], "per neuron", [20])),
@@ -80,7 +82,7 @@ REFUSED = [
     (recurrent(snn.RLeaky(beta=0.5, linear_features=9)), {}, ("lif1.recurrent.weight", [9, 9], [10, 10])),
     (recurrent(snn.RLeaky(beta=0.5, all_to_all=False, V=torch.ones(9))), {}, ("lif1.recurrent.V", [9])),
     (
-        recurrent(snn.RLeaky(beta=0.5, all_to_all=False, V=torch.full((10,), torch.inf))),
+        recurrent(snn.RLeaky(beta=0.5, all_to_all=False, V=torch.tensor([torch.inf] + 9 * [1.0]))),
         {},
         ("lif1.recurrent.V", "finite"),
     ),
@@ -93,6 +95,11 @@ REFUSED = [
         built(LAYERS[0], ("lif1", snn.RLeaky(beta=0.5, conv2d_channels=3, kernel_size=2)), LAYERS[1], TWO),
         {},
         ("lif1.recurrent.weight", "2x2", "odd"),
+    ),
+    (
+        built(LAYERS[0], ("lif1", snn.RLeaky(beta=0.5, conv2d_channels=3, kernel_size=(3, 5))), LAYERS[1], TWO),
+        {},
+        ("lif1.recurrent.weight", "[3, 3, 3, 5]", "square"),
     ),
     (
         recurrent(snn.RLeaky(beta=0.5, linear_features=10, reset_mechanism="none")),
@@ -113,11 +120,13 @@ REFUSED = [
     ),
     (built(*LAYERS, ("gn", nn.GroupNorm(1, 3)), ONE, TWO), {}, ("gn", "GroupNorm")),
     (norms("norm1.running_var", torch.ones(7)), VALID, ("net.pt", "norm1.running_var", "[7]", "[3]")),
-    (norms("norm1.running_var", -torch.ones(3)), VALID, ("net.pt", "norm1.running_var", "negative")),
+    (norms("norm1.running_var", torch.tensor([1.0, -1.0, 1.0])), VALID, ("net.pt", "norm1.running_var", "negative")),
     (Net(norm=True).state_dict(), VALID | {"batchnorm_eps": -1}, ("batchnorm_eps -1",)),
     (padded(), {"normalize": (0.1, 0.3)}, ("conv1", 2)),
     (Net().state_dict(), VALID | {"normalize": (0.1,)}, ("normalize 0.1", "deviation")),
     (Net().state_dict(), VALID | {"normalize": (0.1, 0.0)}, ("normalize 0.1 0", "deviation")),
+    (Net().state_dict(), VALID | {"normalize": (torch.nan, 0.3)}, ("normalize nan 0.3",)),
+    (Net().state_dict(), VALID | {"normalize": (0.1, 0.2, 0.3, 0.0)}, ("normalize", "deviation")),
     (Net().state_dict(), VALID | {"normalize": (0.1, 0.2, 0.3, 0.4)}, ("normalize", "2 means", "1 channels")),
     (Net().state_dict(), NORMALIZED | {"encoding": "rate"}, ("encoding rate", "normalize")),
     (Net().state_dict(), VALID | {"divided_by": -1}, ("divided_by -1",)),
@@ -184,6 +193,7 @@ def test_the_spikes_match_the_original_network(form):
     net, options, note = FORMS[form]
     found = convert(net.state_dict(), "net.pt", time_steps=9, divided_by=256, **options)
     assert found.config.bias == (form != "no bias") and any(line.startswith(note) for line in found.notes)
+    assert any("no bias, using 0" in line for line in found.notes) == (form == "norms, no bias")
     height, width, channels = found.config.input_shape
     x = torch.rand(20, channels, height, width, generator=torch.Generator().manual_seed(1))
     values = torch.tensor(options.get("normalize", [0.0, 1.0]))
@@ -202,6 +212,7 @@ def test_the_eps_of_norms_can_be_given():
     with torch.no_grad():
         for norm in (net.norm1, net.norm2):
             norm.running_var.fill_(0.002)  # so eps matters
+            norm.running_var[0] = 0  # of a channel that never changes
         net.norm1.weight[1] = -0.5
         x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
         theirs, different = net.eval()(x, 9), []
@@ -290,7 +301,7 @@ class Recurrent(nn.Module):
             return kind(**of, **fed_back)
 
         self.conv1 = nn.Conv2d(1, 2, 3, padding=1)
-        self.lif1 = kind(**of, conv2d_channels=2, kernel_size=3)
+        self.lif1 = kind(**of, conv2d_channels=2, kernel_size=5)
         self.fc1, self.lif2, self.fc2, self.lif3 = nn.Linear(32, 8), neurons(8), nn.Linear(8, 5), neurons(5)
         with torch.no_grad():
             for layer in (self.conv1, self.fc1, self.fc2):

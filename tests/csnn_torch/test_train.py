@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 
 import pytest
 from commands import ENVIRONMENT, run, start
@@ -72,3 +73,12 @@ def test_without_torch_the_command_says_which_extra_to_install(tmp_path):
     assert line.startswith("error: csnn_torch needs torch ")
     assert line.endswith("expected `pip install 'csnn-jax[torch]'`")
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("torch.py", "__pycache__")] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [("convert", ["net.pt", "--out", "run"]), ("compare", ["--run", "nope"]), ("first_difference", ["a.nir", "b.nir"])],
+)
+def test_other_commands_say_it_too(command, arguments, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    refused(f"csnn_torch.{command}", *arguments, names=("torch", "csnn-jax[torch]"), cwd=tmp_path)

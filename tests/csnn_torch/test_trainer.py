@@ -17,6 +17,7 @@ from csnn_jax.runs import checkpoints, layouts
 from csnn_jax.runs.equality import differ
 from csnn_jax.training import plan
 from csnn_jax.update.trainer import Trainer as JaxTrainer
+from csnn_torch import model
 from csnn_torch.optimizer import clip
 from csnn_torch.trainer import Trainer
 
@@ -116,6 +117,7 @@ def test_images_enter_as_in_csnn_jax(split, encoding):
     traces = [side.trace(floats if encoding == "direct" else split.images) for side in (found, expected)]
     for one, other in zip(traces[0].membranes.values(), traces[1].membranes.values(), strict=True):
         assert differ(one, other) == 0
+    assert found.evaluate(split).densities == pytest.approx(expected.evaluate(split).densities)
 
 
 def test_images_with_a_time_axis_are_sequences(split):
@@ -162,6 +164,11 @@ def test_a_step_can_be_undone_and_one_that_is_not_finite_changes_nothing(split):
     assert not equal(one.masters(), weights)
     one.roll_back()
     assert equal(one.masters(), weights)
+    step(one, split, 0, np.arange(5), 1e-2)
+    first = one.masters()
+    step(one, split, 1, np.arange(5), 1e-2)
+    one.roll_back()
+    assert equal(one.masters(), first)
     weights["fc2.weight"][0, 0] = np.nan
     one = trainer(split, settings, weights)
     assert step(one, split, 0, np.arange(5), 1e-2).finite is False and equal(one.masters(), weights)
@@ -208,13 +215,13 @@ def test_exponents_are_chosen_for_a_tenth_of_training_and_kept(changes, split):
         best = []
         for iteration in range(8):
             step(side, split, iteration, np.arange(5) + iteration, 0.3)
-            masters = side.masters()
-            chosen = layouts.with_bits(settings.model, masters, 3)[1]
+            masters, own = side.masters(), [model.tensors(side.network)] if side is sides[0] else []
+            chosen = [(held, layouts.with_bits(settings.model, held, 3)[1]) for held in (masters, *own)]
             names = "fc1.exponents", "fc2.exponents"
-            best.append([np.array_equal(masters[name], chosen[name]) for name in names])
+            best.append([np.array_equal(held[name], grids[name]) for held, grids in chosen for name in names])
             rounded = layouts.on_grid(settings.model, masters)
             assert all(np.array_equal(rounded[name], value) for name, value in side.tensors().items())
-        assert np.all(best[:4]) and not np.all(best[4:])
+        assert np.all(best[:4]) and not np.all(best[4])
 
 
 def test_the_average_is_evaluated_and_saved(split, x64):
@@ -343,6 +350,9 @@ def test_batch_normalization_starts_from_the_calibrated_network(bands, x64):
     before, *after = (step(side, bands, 0, range(20), 0.01) for side in (plain, *sides))
     for one in after:
         np.testing.assert_allclose(one.densities, before.densities, rtol=0.02)
+    found, expected = (side.masters() for side in sides)
+    for name, tensor in expected.items():
+        np.testing.assert_allclose(found[name], tensor, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from csnn_jax.runs.rundir import RunDir
 from export import make, manifest, parts, reference
 from export.make import Making
 from export.network import Bundle, Network
+from export.parts.part import CheckResult
 from export.proof import received
 from export.settings import Settings, for_data
 from export.verification import Lines, Verifying
@@ -164,18 +166,35 @@ def test_images_other_than_bytes_are_refused():
     """Bundles store bytes."""
     with refusing(ValueError, "images", "float32", "uint8"):
         reference.inputs(OTHER, np.zeros((1, *OTHER.input_shape), np.float32))
+    split = Split(np.zeros((2, *OTHER.input_shape), np.float32), np.zeros(2, int))
+    with refusing(UserError, "dataset mine", "float32", "bytes"):
+        make.check_images(SimpleNamespace(name="mine", test=split))
+
+
+def test_a_problem_with_a_file_ends_the_bundle():
+    with refusing(UserError, "step.onnx", "differs"):
+        Making(None, None, None, {}).checked(parts.every()[0], "step.onnx", CheckResult({}, ["differs"]))
 
 
 def test_accuracy_is_measured_on_as_many_images_as_the_effort_specifies():
     test = Split(np.zeros((1200, 2, 2, 1), np.uint8), np.arange(1200))
-    for effort, images, count in (("quick", 3, 100), ("quick", 200, 200), ("usual", 3000, 1200), ("thorough", 3, 1200)):
+    for effort, images, count in (
+        ("quick", 3, 100),
+        ("quick", 200, 200),
+        ("usual", 3, 1000),
+        ("usual", 3000, 1200),
+        ("thorough", 3, 1200),
+    ):
         assert len(Settings(20, images, effort).split(test).labels) == count
+    frames = Split(np.zeros((4, 9, 2, 2, 1), np.uint8), np.arange(4))
+    assert Settings(20, 1, "quick", 5).split(frames).images.shape == (4, 5, 2, 2, 1)
 
 
 def test_data_with_a_time_axis_determine_the_number_of_steps():
     frames = np.zeros((2, 9, *OTHER.input_shape), np.uint8)
     config = for_data(Config(OTHER), Split(frames, np.zeros(2, int)))
     assert config.model.time_steps == 9 != OTHER.time_steps
+    assert Settings(20, 1, "quick", 9).fitted(config, Split(frames, np.zeros(2, int))) == config
     assert for_data(Config(OTHER), Split(frames[:, 0], np.zeros(2, int))).model == OTHER
 
 

@@ -16,6 +16,8 @@ from export_networks import changed
 from limits import limited
 from refusals import refused
 
+from export import receiver
+
 ALONE = """
 import runpy, sys
 sys.modules |= dict.fromkeys(("onnx", "torch", "jax", "snntorch", "csnn_jax", "export", "safetensors"))
@@ -46,6 +48,19 @@ def test_changed_and_missing_files_are_named(copy):
     code, said = check(copy)
     assert code == 1 and all(name in said["SHA256SUMS"] for name in ("step.onnx", "sequence.onnx", "step_b1.onnx"))
     assert all(said[name].startswith("NOT OK") for name in ("step.onnx", "sequence.onnx", "step_b1.onnx"))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 32), (1, 128), (5, 300, 4)])
+def test_a_tensor_is_read_as_onnx_writes_it(tmp_path, shape):
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    (tmp_path / "input_0.pb").write_bytes(onnx.numpy_helper.from_array(values, "x").SerializeToString())
+    (found,) = receiver.tensors(tmp_path, "input")
+    np.testing.assert_array_equal(found, values)
+
+
+def test_numbers_below_the_smallest_normal_one_count_as_0():
+    values = np.float32([2.0**-126, -(2.0**-126), 2.0**-127, -(2.0**-149), 1])
+    assert receiver.flushed(values).tolist() == [2.0**-126, -(2.0**-126), 0, 0, 1]
 
 
 def test_files_outside_the_bundle_are_not_opened_and_unlisted_ones_are_refused(copy, tmp_path):

@@ -1,6 +1,7 @@
 """`python -m csnn_torch.compare` answers its questions, names broken bounds, and refuses what would prove nothing."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -84,11 +85,14 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
 
     monkeypatch.setattr(library, "fire", other)
     data = ("--run", str(of_arrays / "run"), "--dataset", f"arrays:{of_arrays / 'test.npz'}")
-    assert command.main((*data, "--out", str(tmp_path), "--quick", "--questions", "network")) == 1
+    flags = *data, "--out", str(tmp_path), "--quick", "--questions", "network"
+    monkeypatch.setattr(sys, "argv", ["csnn-compare", *flags])
+    assert command.main() == 1
     printed, text = capsys.readouterr().out, (tmp_path / "comparison.md").read_text()
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
-    assert "first at step 0, lif1, image " in text
+    assert "first at step 0, lif1, image " in text and "\nnetwork: " in text
+    assert "csnn_torch.compare --run RUN --dataset DATASET --out OUT --quick --questions network" in text
     again = ("--run", tmp_path / "nope", "--out", tmp_path)  # the results are looked for first
     refused(MODULE, *again, names=(f"--out {tmp_path}", "--overwrite"), unchanged=tmp_path)
     refused(MODULE, *again, "--overwrite", names=[tmp_path / "nope"], unchanged=tmp_path)

@@ -14,7 +14,7 @@ from csnn_jax.network import library
 from csnn_jax.network.neuron import fire
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch.compare import cases, questions, training
-from csnn_torch.compare.questions import QUICK
+from csnn_torch.compare.questions import QUICK, Plan
 from csnn_torch.compare.results import Comparison, Trajectory
 
 
@@ -27,6 +27,18 @@ def test_a_silent_network_has_no_gradients_to_compare(capsys):
     assert printed[-1] == "run: not counted, because a layer fires too little or too much"
     assert found.gradients == [] and [result.images for result in found.spikes] == [2, 2]
     assert {check.name for check in found.broken} == {"run: density of lif1", "run: density of lif2"}
+
+
+def test_the_runs_network_is_compared_with_every_surrogate_and_variants_on_fewer_images(case, monkeypatch):
+    variant = replace(case, name="other", config=replace(case.config, surrogate="atan"))
+    monkeypatch.setattr(cases, "of_run", lambda *_: case)
+    monkeypatch.setattr(cases, "of_variants", lambda *_: [variant])
+    monkeypatch.setattr(questions, "ENGINES", ("scan",))
+    monkeypatch.setattr(questions, "of_surrogates", lambda case, *rest: [(case.name, len(case.images), *rest)])
+    found, names = Comparison("run", Config(case.config), case.tensors), ("sigmoid", "atan")
+    questions.same_network(found, Plan(images=5, variant_images=4, gradient_images=2, surrogates=names))
+    assert [(r.network, r.images) for r in found.spikes] == [("run", 5), ("other", 4)]
+    assert found.gradients == [("run", 5, ("scan",), names, 2), ("other", 4, ("scan",), ("atan",), 2)]
 
 
 def train(found: Comparison, **numbers) -> list[Trajectory]:
@@ -52,6 +64,22 @@ def test_every_seed_is_trained_and_data_with_a_time_axis_keep_their_steps(tmp_pa
     assert (config.train.seed, config.model.time_steps, count, origin) == (0, 7, 2, "the run's") and start is tensors
 
 
+def test_a_plan_limits_time_steps_and_trains_in_float64_last(monkeypatch):
+    monkeypatch.setattr(training, "together", lambda *task: task)
+    model = ModelConfig(conv_channels=(2,), hidden=(), time_steps=8)
+    job = decided(Config(model, train=TrainConfig(batch_size=12, microbatch=6, dtype="float64", engine="scan")))
+    tasks = train(Comparison("run", job, {"of": "run"}), seeds=(3, 4), time_steps=5, exact_batch=4)
+    settings = [(c.model.time_steps, c.train.dtype, c.train.batch_size, c.train.microbatch) for c, *_ in tasks]
+    assert settings == [(5, "float32", 12, 6)] * 2 + [(8, "float64", 4, 2)]
+    assert [(c.train.seed, c.train.engine, *rest) for c, _, *rest in tasks] == [
+        (3, "auto", 2, None, "the seed's"),
+        (4, "auto", 2, None, "the seed's"),
+        (0, "auto", 1, {"of": "run"}, "the run's"),
+    ]
+    assert tasks[2][0].train.lr == 1e-3
+    assert train(Comparison("run", job, {}), time_steps=9)[0][0].model.time_steps == 8
+
+
 def test_fewer_images_than_a_batch_are_refused(case):
     split = data.Split(case.images, case.labels)
     with refusing(UserError, "batch_size 7", "1 to 6"):
@@ -65,9 +93,10 @@ def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, m
         return fire(kind, {**values, "threshold": off * values["threshold"]}, *rest)
 
     monkeypatch.setattr(library, "fire", other)
-    config = decided(Config(case.config, train=TrainConfig(batch_size=6, engine="scan", lr=1e-6)))
+    model = replace(case.config, per_channel=("threshold",))  # which training doesn't change
+    config = decided(Config(model, train=TrainConfig(batch_size=6, engine="scan", lr=1e-6)))
     split = data.Split(case.images, case.labels.astype(np.int32))
-    found = training.together(config, split, 1, case.tensors, "the run's")
+    found = training.together(config, split, 1, case.tensors | dict(model.graph.initial), "the run's")
     assert found.parted == parted and (found.differences[0] < 1e-6) == (parted is None)
     assert str(found).endswith(f"spike: {'none' if parted is None else f'at iteration {parted}'}")
     assert found.counted and found.checks() == [] and set(found.distance) == set(case.tensors)

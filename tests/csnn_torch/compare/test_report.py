@@ -100,6 +100,8 @@ def test_each_seed_has_a_row_and_a_sentence_gives_mean_and_deviation(found):
     said, exact = (line for line in shown if line.startswith("- Same training"))
     assert "over 2 seeds of 2 iterations the mean loss of the last 20 differs by +0.062 +- 0.088" in said
     assert exact.startswith("- Same training, float64: over 2 iterations no spike differs")
+    assert any("0.0e+00 before a spike differs, 2.5e-01 in all" in line for line in shown)
+    assert any("| float32, seed 0 | float64 |" in line for line in shown)
     assert {"| 0 | 1.875 | 1.750 | +0.125 | 1 |", "| 7 | 1.750 | 1.750 | +0.000 | none differs |"} < {*shown}
 
 

@@ -11,11 +11,15 @@ from export_networks import FEW, SYNAPTIC, Case, firing
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.errors import UserError
+from csnn_jax.neurons import NEURONS
 from csnn_jax.runs.equality import Comparison
 from csnn_jax.window import Trace
 from csnn_torch.first_difference.causes import CAUSES, of_other, resetting
-from csnn_torch.first_difference.explain import Experiment, Finding, comparable
+from csnn_torch.first_difference.explain import Experiment, Finding, comparable, compare
+from csnn_torch.first_difference.images import Inputs
+from csnn_torch.first_difference.sides import Side
 from csnn_torch.first_difference.simulation import Network, simulate
+from csnn_torch.library import Torch
 from csnn_torch.programs.cause import Cause, Moment
 
 torch.set_num_threads(1)
@@ -104,6 +108,84 @@ def test_rounding_changes_membranes_a_little(cause):
     assert 0 < abs(before.astype(np.float64) - after).max() < 1e-5
 
 
+def of_text(start: str) -> Cause:
+    (cause,) = (one for one in CAUSES if one.text.startswith(start))
+    return cause
+
+
+STEPS = {
+    "reset: subtracts the threshold in the step": (0.625, -2.75),
+    "reset: subtracts the threshold one step later": (0.5, -2.75),
+    "reset: to zero in the step": (0.25, -2.75),
+    "reset: to zero one step later": (0.0, -2.75),
+    "reset: none": (1.0, -2.75),
+    "leak after the input": (0.5625, -2.8125),
+    "input multiplied by 1 - beta": (0.3125, -2.9375),
+    "input of neurons not multiplied": (2500.25, 2497.0),
+    "rounding: beta U + I in one": (0.5, -2.75),
+    "rounding: Euler's form": (0.5, -2.75),
+    "membranes no lower": (0.5, -0.5),
+}
+"""Membranes calculated by hand for a beta of 0.75, an input of 0.25 and a threshold of 0.5, after 1 and -4."""
+FIELDS = {
+    "input divided by 255": ("gain", 256 / 255),
+    "input divided by 256": ("gain", 255 / 256),
+    "input not divided by its scale": ("gain", 256),
+    "one step of delay from each layer": ("delays", (0, 1, 0)),
+    "one step of delay before each layer": ("delays", (1, 1, 0)),
+}
+DECAYS = {
+    "a time step of 1 ms": (0.5, -8),
+    "decay exponential": (np.exp(-0.05), np.exp(-0.9)),
+    "decay by Euler's method": (1 + np.log(0.95), 0),
+    "membrane decays to 0": (0, 0),
+}
+"""What decays of 0.95 and 0.1 become."""
+
+
+def test_causes_compute_what_their_texts_say():
+    network, _ = case("subtract, max")
+    values = {"beta": torch.tensor(0.75), "threshold": torch.tensor(0.5)}
+    membrane = torch.tensor([1.0, -4.0])
+    at = Moment(NEURONS["leaky"], Torch(), values, {"mem": membrane}, (torch.tensor(0.25),), "subtract")
+    for text, expected in STEPS.items():
+        assert of_text(text).change(network).step(at)["mem"].tolist() == pytest.approx(expected), text
+    for text, (name, value) in FIELDS.items():
+        assert getattr(of_text(text).change(network), name) == pytest.approx(value), text
+    for text, expected in DECAYS.items():
+        decays = of_text(text).change(network).decays
+        assert [decays(0.95), decays(0.1)] == pytest.approx(expected), text
+    fires = [of_text(text).change(network).fires for text in ("several spikes", "spikes at the threshold")]
+    membranes, threshold = torch.tensor([1.3, 0.5, -1.3]), torch.tensor(0.5)
+    assert [each(membranes, threshold).tolist() for each in fires] == [[2, 1, 0], [1, 1, 0]]
+
+
+def test_another_order_of_flattened_features_is_that_of_its_text():
+    network, _ = case("subtract, max")
+    shape = network.model.graph.unflattened(network.model.graph["fc1"])
+    height, width, channels = shape
+    x, weight = np.random.default_rng(0).random((channels, height, width)), network.tensors["fc1.weight"]
+    changed = of_text("flattened in the order H, W, C").change(network).tensors["fc1.weight"]
+    np.testing.assert_allclose(changed @ x.ravel(), weight @ x.transpose(1, 2, 0).ravel(), rtol=1e-6)
+    other = replace(network, tensors=network.tensors | {"fc1.weight": changed})
+    back = of_text("flattened in the order C, H, W").change(other).tensors["fc1.weight"]
+    np.testing.assert_array_equal(back, weight)
+
+
+def test_a_difference_among_later_images_is_located():
+    """The images are run 16 at a time."""
+    network, x = case("subtract, max")
+    x = x[:, [0] * 20]
+    y = x.clone()
+    y[2:, 17] = 0
+    result = compare((Side("a", "", network), Side("b", "", network)), Inputs("", (x, y)))
+    place = result.comparison.first.place
+    assert place.image == 17 and place.step == 2
+    for one, membranes in zip((x, y), result.membranes, strict=True):
+        values = simulate(network, one).membranes[place.node][:, 17, *place.neuron]
+        assert membranes == (values[1], values[2])
+
+
 def test_the_other_networks_fields_are_causes():
     network, x = case("subtract, max")
     assert of_other(network, network) == ()
@@ -127,6 +209,8 @@ def test_an_unexplained_difference_is_reported_as_such():
     other = replace(network, tensors=tensors)
     found = experiment(network, x, other)
     assert all(finding.left for finding in found.findings(None))
+    (unchanged,) = found._tried([()], [found.place.image])
+    assert not unchanged.first
     best = found.findings(other)[0]
     assert best.left == 0 and best.causes[0].text.startswith("other weights: fc1.weight (")
 

@@ -46,6 +46,7 @@ def test_a_spike_at_the_threshold(run, tmp_path, swapped):
     first = "first at step 0, lif1, image 0, channel 0, row 3, column 5: spike {1}, A's {0}"
     assert first.format(*("10" if swapped else "01")) in printed
     assert "  membrane after step 0                 0.5            0.5" in printed
+    assert "  Membranes on both sides are before the reset that a spike causes." in printed
     *_, head, cause, explains = printed.splitlines()
     assert head == f"Causes: {own}'s network gives {other}'s values when it's computed with"
     assert cause == "  spikes at the threshold: >= instead of >"
@@ -68,7 +69,7 @@ def test_weights_before_they_were_rounded(tmp_path):
     model, few = layouts.with_bits(config.model, tensors, 4)
     run = rundir.create(str(tmp_path / "run"), replace(config, model=model))
     weights.save(run.weights, few, model)
-    printed = found(run.path, file)
+    printed = found(run.path, file, "--dt", 1e-4)
     assert "  other weights: conv1.weight (36 of 36 differ, by up to 0." in printed
     assert "    explains all " in printed
 
@@ -106,6 +107,7 @@ def test_other_networks_are_refused(run, tmp_path):
         (("missing", "--images", 0), ("--images 0", "at least 1")),
         (("missing", "--dt", -1), ("--dt -1", "positive")),
         (("missing", "--time-steps", 0), ("--time-steps 0", "at least 1")),
+        (("missing", "--scale", 2), ("--scale 2", "NIR")),
     ],
     ids=str,
 )

@@ -83,7 +83,23 @@ def test_unsuitable_images_are_refused(run, tmp_path):
     with refusing(UserError, "images 999999", 10000, "mnist"):
         entering(side, side, images=999_999)
     few = few_digits(tmp_path / "digits", test=9)
-    assert entering(side, side, dataset=few).what == f"the first 9 test images of {few}"
+    for images in (None, 9):
+        assert entering(side, side, dataset=few, images=images).what == f"the first 9 test images of {few}"
+
+
+def test_recordings_have_as_many_steps_as_frames(run, tmp_path):
+    frames = np.zeros((3, 6, 28, 28, 1), np.uint8)
+    np.savez(tmp_path / "frames.npz", images=frames, labels=np.arange(3))
+    side, name = open_side(str(run)), f"arrays:{tmp_path / 'frames.npz'}"
+    assert [len(entering(side, side, dataset=name, steps=steps).each[0]) for steps in (None, 5)] == [6, 5]
+    with refusing(UserError, "time_steps 7", 6):
+        entering(side, side, dataset=name, steps=7)
+
+
+def test_a_folder_of_a_bundle_is_refused(tmp_path):
+    (tmp_path / "manifest.json").touch()
+    with refusing(UserError, tmp_path, "bundle", tmp_path / "step.onnx"):
+        open_side(str(tmp_path))
 
 
 def test_snntorch_and_the_definition_give_the_runs_spikes(tmp_path):
@@ -91,7 +107,7 @@ def test_snntorch_and_the_definition_give_the_runs_spikes(tmp_path):
     file = nir_of(run, tmp_path / "network.nir")
     assert open_side(str(file)).program.startswith("by NIR's definition, in torch ")
     snntorch = open_side(f"snntorch:{file}").program
-    assert snntorch.startswith("snntorch ") and "nir 1" in snntorch
+    assert snntorch.startswith("snntorch ") and "nir 1" in snntorch and "time step" not in snntorch
     for side in (file, f"snntorch:{file}"):
         assert comparison(run, side) == (["lif1", "lif2", "lif3"], [])
 

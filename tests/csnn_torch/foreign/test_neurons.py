@@ -89,12 +89,14 @@ def test_the_values_are_read_from_the_file():
     found = convert(Loop(*NETWORKS["per channel"]).state_dict(), input_shape=(8, 8, 1))
     config, tensors = found.config, found.tensors
     assert config.per_channel == ("beta", "threshold") and not config.learn_beta and not config.learn_threshold
-    np.testing.assert_array_equal(tensors["lif1.beta"], np.float32([0, 0.45, 1]))  # clipped, as in snnTorch
+    np.testing.assert_array_equal(tensors["lif1.beta"], np.float32([0, 0.45, 1]))
+    assert "lif1.beta: clipped to between 0 and 1, as in snnTorch" in found.notes
     np.testing.assert_array_equal(tensors["lif2.beta"], np.full(12, 0.8, np.float32))
     np.testing.assert_array_equal(tensors["lif3.threshold"], np.ones(4, np.float32))
     assert config.beta == (0.4833, 0.8, 0.5) and config.threshold == (1, 1.125, 1)
     found = convert(Loop(*NETWORKS["integrator per channel"]).state_dict(), input_shape=(8, 8, 1))
     assert "lif3.beta" in found.tensors and "lif3.threshold" not in found.tensors
+    assert not any("clipped" in note for note in found.notes)  # the largest is 1
     found = convert(Loop(*NETWORKS["mixed resets"]).state_dict(), input_shape=(8, 8, 1))
     assert found.config.reset == ("zero", "none", "subtract") and found.config.threshold == (1, 1.5, 1)
     found = convert(Loop(*NETWORKS["linear after synaptic"]).state_dict(), input_shape=(8, 8, 1))

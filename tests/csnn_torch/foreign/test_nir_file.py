@@ -38,7 +38,8 @@ def test_nodes_edges_and_metadata_are_read_unchanged(path):
 
 
 @pytest.mark.parametrize(
-    ("version", "facts"), [("1.0.9", ("1.0.9", "1.0.8")), ("2.0", ("2.0", "1.0.8")), ("n\ne", (r"n\ne", "1.0.8"))]
+    ("version", "facts"),
+    [("1.0.9", ("1.0.9", "1.0.8")), ("2.0", ("2.0", "1.0.8")), ("1.x", ("1.x",)), ("n\ne", (r"n\ne", "1.0.8"))],
 )
 def test_other_versions_are_refused(path, version, facts):
     with refusing(UserError, path, *facts):
@@ -131,6 +132,27 @@ def test_hard_links_are_followed_and_nodes_counted_by_their_links(path, monkeypa
         nir_file.read(str(path))
     monkeypatch.setattr(nir_file, "MOST_NODES", 8)  # the graph itself and its seven nodes
     assert len(nir_file.read(str(path)).nodes) == 7
+
+
+def test_a_file_has_at_most_so_many_texts_values_and_bytes(path, monkeypatch):
+    monkeypatch.setattr(nir_file, "MOST_NODES", 7)
+    assert len(nir_file.read(write(path, NODES, (3 * EDGES)[:14])).edges) == 14
+    with refusing(UserError, path, "/node/edges", "30 texts"):
+        nir_file.read(write(path, NODES, 3 * EDGES))
+    for count in (32, 33):
+        many = {str(number): 1.0 for number in range(count)}
+        write(path, NODES | {"1": ("LIF", many)})
+        if count == 32:
+            assert nir_file.read(str(path)).nodes["1"].values == many
+    with refusing(UserError, path, "/node/nodes/1", 33, 32):
+        nir_file.read(str(path))
+    monkeypatch.setattr(nir_file, "available_memory", lambda: 1000)
+    with refusing(UserError, path, "memory"):
+        nir_file.read(write(path, NODES))
+    with h5py.File(path, "w") as file:
+        stored = file.create_dataset("stored", data=np.ones(2**21, np.uint8))
+        empty = [file.create_dataset(str(size), size, np.uint8, chunks=(64,)) for size in (2**20, 2**20 + 1)]
+        assert [hdf5.is_stored(one) for one in (stored, *empty)] == [True, True, False]
 
 
 def test_edges_give_the_order_regardless_of_names_and_order_of_edges(chain):

@@ -9,14 +9,14 @@ import pytest
 import torch
 from bundles import SMALL, drawn
 from export_networks import GEOMETRY, OTHER
-from nir_files import affine, chained, conv, flatten, lif, rebuilt, sixteenths, spikes_digest, write
+from nir_files import affine, chained, conv, delay, flatten, lif, pool, rebuilt, sixteenths, spikes_digest, write
 from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.config import nodes as config_nodes
 from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
-from csnn_torch.foreign import nir_network
+from csnn_torch.foreign import nir_layers, nir_network
 from export import reference
 from export.graphs import nir_graph
 
@@ -120,6 +120,12 @@ def read(tmp_path):
         (IMAGE, (2, 8, 6), None, (8, 6, 2)),
         (IMAGE, (1, 2, 8, 6), None, (8, 6, 2)),
         (IMAGE, (), (8, 6, 2), (8, 6, 2)),
+        (
+            (conv(sixteenths(0, 1, 2, 3, 3)), lif(), flatten(), affine(sixteenths(1, 4, 48)), lif()),
+            (2, 8, 6),
+            None,
+            (8, 6, 2),
+        ),
         (IMAGE, (5, 2, 8, 6), (8, 6, 2), (8, 6, 2)),
         (FLAT, (36,), None, (6, 6, 1)),
         (FLAT, (1, 36), None, (6, 6, 1)),
@@ -170,6 +176,25 @@ def test_normalized_images_and_their_scale_are_folded_into_the_first_layer(read)
     np.testing.assert_array_equal(found.tensors["fc1.weight"], (weight / 0.5 * (256 / 255)).astype(np.float32))
     np.testing.assert_array_equal(found.tensors["fc1.bias"], (-weight / 0.5 * 0.25).sum(1).astype(np.float32))
     assert found.notes[0].startswith("the normalization of images by mean 0.25 and standard deviation 0.5 is folded")
+    for shape, node, layer, facts in (
+        ((2, 4, 6), pool(2), (flatten(), affine(sixteenths(1, 4, 12))), ("n2", "pooled")),
+        ((36,), delay(2), FLAT[:1], ("image@2",)),
+    ):
+        assert read(shape, node, *layer, lif(), dt=1.0).config.network
+        with refusing(UserError, *facts):
+            read(shape, node, *layer, lif(), dt=1.0, normalize=(0.25, 0.5))
+
+
+def test_a_delay_is_rounded_to_steps_and_inputs_of_some_neurons_may_be_small(read):
+    found = read((36,), delay(np.float32(3e-4)), FLAT[0], lif(r=np.array([4e4, 4e4, 4e4, 1e-9])))
+    assert [str(edge) for edge in found.config.network.nodes[0].inputs] == ["image@3"]
+    assert any(note.startswith("read by NIR's definition") for note in found.notes)
+    assert not any("of its input" in note for note in found.notes)
+
+
+def test_names_of_nodes_are_valid_and_not_taken():
+    given, made = ("flatten", "image", "3", "3-a.b", "x" * 33), ["flatten_2", "image_2", "n3", "a_b", "x" * 32]
+    assert [nir_layers.unique(name, {"flatten"}) for name in given] == made
 
 
 def test_the_nodes_of_a_file_are_a_network_to_train(tmp_path):
@@ -183,9 +208,11 @@ def test_the_nodes_of_a_file_are_a_network_to_train(tmp_path):
     config = ModelConfig(input_shape=(6, 6, 1), network=read)
     assert config.graph["n1"].operation["beta"] == 0.75 and config.num_classes == 3
 
-    write(tmp_path / "chain.nir", chained((2, 8, 6), *IMAGE), metadata={"dt": 1.0})
+    last = "LI", {"tau": 4.0, "r": 4.0, "v_leak": 0.0}
+    write(tmp_path / "chain.nir", chained((2, 8, 6), *IMAGE[:-1], last), metadata={"dt": 1.0})
     made = ModelConfig(input_shape=(8, 6, 2), network=config_nodes.read(str(tmp_path / "chain.nir")))
     assert [node.name for node in made.graph] == ["conv1", "lif1", "flatten2", "fc1", "lif2"]
+    assert made.output == "integrator"
     (tmp_path / "net.nir").write_bytes(b"nothing")
     for name, fact in (("net.nir", "HDF5"), ("absent.nir", "no such file")):
         with refusing(UserError, tmp_path / name, fact):

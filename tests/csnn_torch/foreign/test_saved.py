@@ -97,7 +97,9 @@ def test_tensors_other_than_dense_floats_are_named(kind):
 def test_unsupported_files_are_named(tmp_path):
     run = tmp_path / "weights.safetensors"
     save_file(foreign().state_dict(), run, {"config": "{}"})
-    for path, facts in ((run, (run, "a run")), (tmp_path / "absent.safetensors", ("no such file",))):
+    save_file({}, empty := tmp_path / "empty.safetensors")
+    absent = tmp_path / "absent.safetensors"
+    for path, facts in ((run, (run, "a run")), (empty, (empty, "no tensors")), (absent, ("no such file",))):
         with refusing(UserError, *facts):
             saved.read(str(path))
 

@@ -36,6 +36,8 @@ TWO_NEURONS = {name.replace("lif2", "out"): value for name, value in Net().state
         (built(A, B, C, ONE, TWO), ("lif1=lif2", "lif2=lif3"), ("net.pt", "3 layers", "2 neurons")),
         (built(LAYERS[1]), (), ("net.pt", "1 layers", "0 neurons")),
         (NORMS, ("norm1=conv2", "norm2=conv1"), ("norm1", 3, "conv2", 4)),
+        (NORMS, ("norm1=conv1", "norm2=conv1"), ("net.pt", "norm1 and norm2", "conv1")),
+        (built(("bn1", nn.BatchNorm2d(3)), A, ("conv2", A[1]), B, ONE, TWO), (), ("1 BatchNorms", "2 convolutions")),
         (NORMS, ("norm2=lif1",), ("norm2", "BatchNorm", "conv1", "conv2", "fc1", "fc2")),
     ],
 )
@@ -82,6 +84,12 @@ def test_a_neuron_that_may_follow_all_layers_or_all_but_the_last_needs_places(or
     shared, bare = convert(state, places=every).config, convert(state, places=every[:-1]).config
     assert (shared.output, shared.beta) == ("spiking", 0.5)
     assert (bare.output, bare.beta) == ("integrator", (0.5,) * (depth - 1) + (0,))
+
+
+def test_layers_that_share_a_neuron_are_counted():
+    shared = ("lif1", snn.Leaky(beta=torch.full((12,), 0.5)))
+    found = convert(built(("fc1", nn.Linear(784, 12)), ("fc2", nn.Linear(12, 12)), ("fc3", nn.Linear(12, 10)), shared))
+    assert "2 layers share the neuron lif1" in found.notes and found.config.output == "integrator"
 
 
 def test_numbers_in_names_that_contradict_the_order_are_reported():

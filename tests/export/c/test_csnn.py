@@ -1,5 +1,6 @@
 """csnn.c gives the same bits however it is compiled, or refuses to compile."""
 
+import ctypes
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,12 @@ def sources(tmp_path_factory):
         return folder
 
     return make
+
+
+@pytest.mark.parametrize(("size", "bits"), [((255, 257), 16), ((256, 256), 32)])
+def test_indices_have_as_few_bytes_as_the_largest_layer_needs(size, bits):
+    config = ModelConfig((*size, 1), (1,), stride=16, pool="none", hidden=(), num_classes=2)
+    assert headers.index_type(config) is {16: ctypes.c_uint16, 32: ctypes.c_uint32}[bits]
 
 
 CPUINFO = Path("/proc/cpuinfo")  # Linux only

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 import pytest
 from bundles import SMALL, drawn
-from refusals import assert_line
+from refusals import assert_line, refusing
 
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.programs import PROGRAMS
@@ -105,6 +105,22 @@ def test_sums_have_the_weights_of_averages_divided_by_the_window(after: bool) ->
     assert not any(isinstance(node, nir.AvgPool2d) for node in nodes.values())
 
 
+def test_a_file_of_another_size_or_with_bytes_in_front_differs(tmp_path):
+    one, other = tmp_path / "a", tmp_path / "b"
+    for path, block in ((one, 0), (other, 512)):
+        with h5py.File(path, "w", userblock_size=block) as file:
+            file["version"] = b"1.0"
+    assert [*nir_graph.file_differences(one, one)] == []
+    assert [*nir_graph.file_differences(one, other)] == ["doesn't begin with HDF5's signature"]
+    size = one.stat().st_size
+    other.write_bytes(one.read_bytes() + bytes(size))
+    assert [*nir_graph.file_differences(one, other)] == []
+    other.write_bytes(one.read_bytes() + bytes(size + 1))
+    assert [*nir_graph.file_differences(one, other)] == [f"has {2 * size + 1:,} bytes, expected at most {2 * size:,}"]
+    with refusing(ValueError, "max-pooling"):
+        nir_graph.write(tmp_path / "c", replace(SMALL, pool="max"), drawn(SMALL))
+
+
 @pytest.fixture
 def files(tmp_path):
     """Two files with the same objects, open for writing."""
@@ -164,6 +180,12 @@ FORM = "/node/weight has a different shape, type or storage"
         (lambda file: replaced(file, "node/weight", WEIGHT.astype("f8")), FORM),
         (lambda file: replaced(file, "node/weight", WEIGHT, chunks=(1, 3), compression="gzip"), FORM),
         (lambda file: file["node"].attrs.__setitem__("more", 1), "/node: attribute more is unexpected"),
+        (lambda file: file["node"].attrs.__delitem__("kind"), "/node: attribute kind is missing"),
+        (lambda file: replaced(file, "node", 1), "/node is a Dataset, expected a Group"),
+        (
+            lambda file: (file.__delitem__("version"), file.create_group("version")),
+            "/version is a Group, expected a Da",
+        ),
         (lambda file: file["node"].attrs.__setitem__("kind", "conv"), "/node: attribute kind differs"),
         (linked("node/weight", h5py.ExternalLink("/etc/passwd", "/")), "/node/weight is a link, expected an object in"),
         (linked("version", h5py.SoftLink("/node")), "/version is a link, expected an object in the file itself"),

@@ -33,6 +33,13 @@ def test_files_that_are_no_onnx_file_or_tensor_are_refused(tmp_path):
         onnx_file.load_tensors(tmp_path, "input")
 
 
+def test_an_invalid_graph_is_not_finished():
+    model = changed(firing(OTHER).models["step.onnx"], "conv2.bias", lambda value: value)
+    model.graph.node.add().CopyFrom(model.graph.node[0])
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx_file.finish(model, {})
+
+
 def test_one_changed_weight_is_named():
     model, name = firing(OTHER).models["step.onnx"], "conv2.bias"
     (line,) = onnx_file.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))

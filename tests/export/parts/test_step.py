@@ -91,6 +91,19 @@ def test_a_sequence_that_counts_incorrectly_is_found():
     assert 0 < found.spikes["lif4"].different < found.spikes["lif4"].compared and sums["different_counts"] > 0
 
 
+def test_wrong_sums_of_equal_outputs_are_found(tmp_path):
+    made = firing(OTHER)
+    network, test = Network(Config(made.config), made.tensors), Split(made.images, np.array([0, 1, 2]))
+    wrong = changed(made.models["sequence.onnx"], "fc2.bias", lambda value: value)
+    body = next(node for node in wrong.graph.node if node.name == "window").attribute[0].g
+    next(node for node in body.node if node.output[0] == "counts_now").op_type = "Sub"
+    onnx_file.save(wrong, tmp_path / sequence.NAME)
+    bundle = Bundle(tmp_path, tmp_path, network, network.config, 20, test)
+    (found,) = sequence.check(bundle, CheckImages(network, test, 3))
+    (line,) = found.problems
+    assert line.startswith("in onnxruntime, ") and " of 18 sums differ" in line
+
+
 def test_csnn_jax_agrees_but_not_with_another_bias():
     made = firing(OTHER)
     for more, ok in ((0, True), (1, False)):

@@ -10,8 +10,9 @@ import mutations
 import numpy as np
 import onnx_mutations
 import onnxruntime
-from bundles import rehash
+from bundles import SPIKES, make_run, rehash
 from refusals import assert_line, refusing
+from safetensors.numpy import save_file
 
 from csnn_jax.errors import UserError
 from csnn_jax.runs import weights
@@ -98,6 +99,17 @@ def test_another_data_set_and_unsuitable_images_are_refused(spikes, tmp_path):
         opened(spikes, tmp_path, f"idx:{folder}")
     with refusing(UserError, "images.safetensors", [15, 20, 20, 1], "20 of [20, 20, 1]"):
         opened(spikes, tmp_path, time_steps=5)
+
+
+def test_images_of_no_class_are_refused(tmp_path):
+    folder, model = tmp_path / "bundle", SPIKES
+    make_run(folder, model, f"idx:{tmp_path}")
+    (folder / "golden").mkdir()
+    arrays = {"images": np.zeros((15, *model.input_shape), np.uint8), "labels": np.arange(15)}
+    save_file(arrays, folder / "golden" / "images.safetensors")
+    statements = {"settings": {"opset": 20, "images": 8}, "data": {"test_images": 15}}
+    with refusing(UserError, "images.safetensors", "labels", 14, "0 to 9"):
+        open_bundle(folder, tmp_path, {"statements": statements})
 
 
 ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx")

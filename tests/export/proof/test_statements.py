@@ -57,6 +57,23 @@ def test_a_value_of_another_form_is_one_line_with_its_path(recorded, place, valu
     assert line.startswith(place)
 
 
+@pytest.mark.parametrize(
+    ("place", "accepted", "refused"),
+    [
+        ("training.iterations", (0, 2**53 - 1), (-1, 2**53)),
+        ("training.seconds", (None, 0, 1e300), (-0.5,)),
+        ("made.cores", (1,), (0,)),
+        ("made.cpu", (None, "x", "x" * 1000), ("", "x" * 1001)),
+        ("made.utc", ("2000-01-01T00:00:00+00:00",), (f"{datetime.now(UTC) + timedelta(hours=28):%FT%T}+00:00",)),
+        ("rounded?.accuracy", (0, 0.5, 1.0), (-0.5, 1.5)),
+    ],
+)
+def test_the_ends_of_a_range_are_accepted(place, accepted, refused):
+    form = functools.reduce(dict.__getitem__, place.split("."), statements.STATEMENTS)
+    found = [len([*statements.problems(value, form, place)]) for value in (*accepted, *refused)]
+    assert found == [0] * len(accepted) + [1] * len(refused)
+
+
 def test_a_missing_statement_is_named(recorded):
     for entry in recorded["statements"]:
         changed = copy.deepcopy(recorded)
@@ -67,6 +84,8 @@ def test_a_missing_statement_is_named(recorded):
 def test_statements_are_compared_with_the_results_and_the_images(recorded):
     stated, results = copy.deepcopy(recorded["statements"]), recorded["results"]
     count = results["numbers"]["total"]["parameters"]
+    assert [*statements.contradictions(stated, results, True)] == []
+    stated["settings"]["images"] = 10_000
     assert [*statements.contradictions(stated, results, True)] == []
     stated["settings"]["images"] = 20_000
     assert [*statements.contradictions(stated | {"rounded": {"accuracy": 0.9}}, results, True)] == [
@@ -81,6 +100,7 @@ def test_statements_are_compared_with_the_results_and_the_images(recorded):
         ({"channels": {"conv1": 3, "fc1": 20}}, ["dropped.channels"]),
         ({"channels": {"conv1": 8}}, ["dropped.channels"]),
         ({"parameters": count - 1}, ["dropped.parameters"]),
+        ({"parameters": count, "channels": {"conv1": 4, "fc1": 16}, "fired_on": 10_000, "other_answers": 10_000}, []),
         ({"fired_on": 10**6, "parameters": 1}, ["dropped.parameters", "dropped"]),
         ({"other_answers": 10**6}, ["dropped"]),
         ({"other_answers": 99}, ["dropped.accuracy"]),
