@@ -17,6 +17,7 @@ JOBS = {
     "fashion": "`accurate` with 10 epochs on Fashion-MNIST",
     "saccades": "`events` on `saccades`",
 }
+TITLES = {"fast": "MNIST", "fashion": "Fashion-MNIST", "saccades": "saccades"}
 WIDTHS = ("full", "8", "4", "3", "2")
 
 Trained = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
@@ -72,15 +73,17 @@ def draw() -> Figure:
                 axes.plot([kilobytes] * len(accuracies), accuracies, mark, color=color, markersize=4)
         top = axes.get_ylim()[1]
         for width, of in runs.items():
-            name = "full" if width == "full" else f"{width} bits"
-            axes.annotate(name, (of[0]["kilobytes"], top), (0, 2), textcoords="offset points", ha="center", va="bottom")
+            axes.annotate(
+                width, (of[0]["kilobytes"], top), (0, 2), textcoords="offset points", ha="center", va="bottom"
+            )
         axes.plot([], [], "-o", color=BLUE, markersize=4, label="trained at that width")
         axes.plot([], [], "-s", color=ORANGE, markersize=4, label="rounded after training")
-        axes.set(xscale="log", ylim=(axes.get_ylim()[0], top), xlabel="parameters (kB)", ylabel="test accuracy (%)")
-        axes.set_title(JOBS[job].replace("`", ""), pad=20)
+        axes.set(xscale="log", ylim=(axes.get_ylim()[0], top), xlabel="parameters (kB), and bits above")
+        axes.set_title(TITLES[job], pad=20)
         axes.set_xticks([500, 1000, 2000], ["500", "1,000", "2,000"])
         axes.minorticks_off()
-        axes.legend(loc="lower right")
+    figure.axes[0].set_ylabel("test accuracy (%)")
+    figure.axes[0].legend(loc="lower right")
     return figure
 
 

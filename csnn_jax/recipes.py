@@ -14,7 +14,7 @@ RECIPES: dict[str, Config] = {
     "original": Config(
         ModelConfig(surrogate="fast_sigmoid"), train=TrainConfig(lr=0.01, schedule="constant", init="torch")
     ),
-    # MNIST in less than twice the default job's time: five time steps, augmented images, averaged weights, and a loss
+    # MNIST in about twice the default job's time: five time steps, augmented images, averaged weights, and a loss
     # on spike counts.
     "fast": Config(_NET, _DATA, replace(_COUNTS, epochs=20, eval_every=468, checkpoint_every=0)),
     # The default stack's highest accuracy in under an hour.
