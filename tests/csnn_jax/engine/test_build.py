@@ -1,9 +1,7 @@
 """The C++ operations alone, under AddressSanitizer and UBSan, and the errors of failed builds."""
 
-import itertools
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -65,33 +63,6 @@ def test_a_missing_compiler_is_reported_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "/nowhere/c++")
     with refusing(build.BuildError, "CXX /nowhere/c++", unchanged=tmp_path):
         build.build(tmp_path / "library.so")
-
-
-COMPILER = """\
-#!/bin/sh
-echo "$@" >>LOG
-echo "a warning" >&2
-while [ $# -gt 1 ]; do
-    [ "$1" != -o ] || echo linked >"$2"
-    shift
-done
-"""
-
-
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one instruction set")
-def test_a_library_has_every_kernel_for_every_processor_and_warnings_are_shown(monkeypatch, tmp_path, capsys):
-    (tmp_path / "c++").write_text(COMPILER.replace("LOG", str(tmp_path / "log")))
-    (tmp_path / "c++").chmod(0o700)
-    monkeypatch.setenv("CXX", str(tmp_path / "c++"))
-    assert build.build(tmp_path / "library.so").read_text() == "linked\n"
-    assert capsys.readouterr().err.count("a warning") > 20
-    *compiled, link = re.findall("^.* -o .*$", (tmp_path / "log").read_text(), re.M)
-    assert "-shared" in link and all("-DNDEBUG" in line for line in compiled)
-    kernels = [re.findall(r"-DISA=(\w+) .* -c \S+/kernels/(\w+)\.cc ", line) for line in compiled]
-    names = [path.stem for path in build.SOURCES.glob("kernels/*.cc")]
-    assert sorted(itertools.chain(*kernels)) == sorted(itertools.product(build.X86_SETS, names))
-    (choice,) = (line for line in compiled if "/choose.cc " in line)
-    assert all(f"-DCSNN_HAS_{name.upper()} " in choice for name in build.X86_SETS)
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["missing", "empty"])
