@@ -3,9 +3,10 @@
 Demo folders are made the same way. Nothing here needs torch or ONNX.
 """
 
+import json
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import BUNDLE as MANIFEST
 from csnn_jax.files import Temporary, check_folder, replace_folder, sync
+from export.hashes import SUMS
 
 T = TypeVar("T")
 
@@ -35,13 +37,32 @@ Manifest = dict[str, Any]
 
 
 class Kind(NamedTuple):
-    """A kind of folder: its name in messages, and the file that identifies it."""
+    """A kind of folder.
+
+    Attributes:
+        name: its name in messages.
+        mark: the JSON file that identifies it.
+        files: the field of that file that lists the other files.
+    """
 
     name: str
     mark: str
+    files: str
+
+    def names(self, path: Path) -> set[str]:
+        """The names at the top of a folder of this kind; empty if it isn't one."""
+        if path.is_symlink() or not (path / self.mark).is_file():
+            return set()
+        try:
+            facts = json.loads(reading.read(path / self.mark, "a JSON file", MOST_BYTES, path))
+            return {PurePosixPath(name).parts[0] for name in facts[self.files]} | {self.mark, SUMS}
+        except (UserError, ValueError, RecursionError, LookupError, TypeError):
+            return set()
 
 
-BUNDLE = Kind("bundle", MANIFEST)
+MOST_BYTES = 2**26
+"""Maximum size of the file that identifies a folder."""
+BUNDLE = Kind("bundle", MANIFEST, "hashes")
 
 
 def check_is(path: Path) -> None:
@@ -54,17 +75,21 @@ def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
     """Checks that a bundle, or a folder of another kind, can be created at `path`.
 
     Raises:
-        UserError: `path` already exists (with `overwrite`: and isn't of this kind), or it can't be created.
+        UserError: `path` already exists (with `overwrite`: and isn't of this kind, or has other files), or it can't be
+            created.
     """
     if os.path.lexists(path):
         if not path.is_dir():
             check_folder(path)
-        is_kind = not path.is_symlink() and (path / kind.mark).is_file()
+        names = kind.names(path)
         if not overwrite:
-            way = ", or --overwrite" if is_kind else ""
+            way = ", or --overwrite" if names else ""
             raise UserError(f"--out {path}: already exists; expected another path{way}")
-        if not is_kind:
-            raise UserError(f"--out {path}: isn't a {kind.name}, --overwrite only replaces folders with a {kind.mark}")
+        if not names:
+            raise UserError(f"--out {path}: isn't a {kind.name}, which --overwrite replaces; expected another path")
+        if others := sorted(set(os.listdir(path)) - names):
+            mine = f"{others[0]!a}, which isn't the {kind.name}'s and which --overwrite would delete"
+            raise UserError(f"--out {path}: contains {mine}; expected another path")
     check_folder(path.parent, path)
 
 

@@ -17,7 +17,7 @@ from csnn_jax.config.job import MOST_BYTES, Config, job_from_json, job_to_json
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.nodes import NodeConfig, Nodes
 from csnn_jax.errors import UserError, one_line
-from csnn_jax.files import append_line, check_folder, create_folder, sync, write_atomic, write_new
+from csnn_jax.files import BUNDLE, append_line, check_folder, create_folder, sync, write_atomic, write_new
 from csnn_jax.machine import available_memory
 from csnn_jax.runs import checkpoints, claim, layouts, weights
 
@@ -93,9 +93,15 @@ class RunDir:
             _remove(path)
 
     def remove_files(self) -> None:
-        """Removes the run's files, and no others."""
+        """Removes the run's files, and no others. Only for the process that has claimed the run."""
+        self.sweep()
+        for number in checkpoints.numbers(self.checkpoints):
+            _remove(self.checkpoints / str(number))
+        with suppress(OSError):  # it has other files, or doesn't exist
+            self.checkpoints.rmdir()
         for name in FILES:
-            _remove(self.path / name)
+            if name != self.checkpoints.name:
+                _remove(self.path / name)
 
     def record(self, kind: str, **values: Any) -> None:
         """Appends one object to metrics.jsonl."""
@@ -211,11 +217,24 @@ def check_out(out: str, overwrite: bool = False) -> None:
         raise UserError(f"--out {out!r}: expected a path")
     run = RunDir(Path(out))
     check_folder(run.path)
+    if (run.path / BUNDLE).exists():
+        raise UserError(f"--out {out}: has the {BUNDLE} of a bundle; expected a new or empty folder, or a run")
     if (run.path / "config.json").exists():
+        if not is_job(run.path / "config.json"):
+            raise UserError(f"--out {out}: its config.json isn't a run's; expected a new or empty folder, or a run")
         if not overwrite:
             raise _occupied(run)
     elif run.path.is_dir() and any(run.path.iterdir()):
         raise UserError(f"--out {out}: has files, but no config.json of a run; expected a new or empty folder")
+
+
+def is_job(path: Path) -> bool:
+    """Whether a file is some version's config.json of a run."""
+    try:
+        job = json.loads(reading.read(path, "a run's configuration", MOST_BYTES))
+    except (UserError, ValueError, RecursionError):
+        return False
+    return isinstance(job, dict) and "schema_version" in job
 
 
 @contextmanager

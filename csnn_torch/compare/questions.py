@@ -11,7 +11,7 @@ from csnn_jax.config import Config, SurrogateName, surrogate_of
 from csnn_jax.runs import rundir, weights
 from csnn_torch.compare import cases, cost, training, worker
 from csnn_torch.compare.cases import Case
-from csnn_torch.compare.results import EXACT_LR, Comparison
+from csnn_torch.compare.results import EXACT_LR, RUN, Comparison
 from csnn_torch.compare.same_network import compare_spikes, of_surrogates
 
 ENGINES = ("scan", "event")
@@ -36,7 +36,8 @@ class Plan:
         exact_batch: their batch size.
         sides: sides whose cost is measured.
         turns: processes per side.
-        rounds: timed iterations and batches per process.
+        rounds: smallest number of timed iterations and batches per process.
+        seconds: shortest total time of each kind of round per process.
     """
 
     images: int = 1000
@@ -53,6 +54,7 @@ class Plan:
     sides: tuple[str, ...] = tuple(worker.SIDES)
     turns: int = 3
     rounds: int = 5
+    seconds: float = cost.SECONDS
 
 
 QUICK = Plan(
@@ -68,6 +70,7 @@ QUICK = Plan(
     exact_batch=4,
     sides=(*ENGINES, "snntorch"),
     rounds=1,
+    seconds=0.0,
 )
 """About 4 minutes on two CPU cores."""
 
@@ -79,7 +82,7 @@ def train_briefly(out: str, iterations: int) -> str:
     dataset = data.load_for(config)
     config = replace(config, model=data.fit_model(config.model, dataset))
     tensors = cases.briefly_trained(config.model, dataset, iterations)
-    run = rundir.create(str(Path(out) / "run"), config, overwrite=True)
+    run = rundir.create(str(Path(out) / RUN), config, overwrite=True)
     weights.save(run.weights, tensors, config.model)
     return str(run.path)
 
@@ -87,7 +90,7 @@ def train_briefly(out: str, iterations: int) -> str:
 def costs(comparison: Comparison, plan: Plan) -> None:
     """Time and memory of every side."""
     dataset = comparison.config.data.dataset
-    comparison.costs += cost.measure(comparison.run, plan.sides, plan.turns, plan.rounds, dataset)
+    comparison.costs += cost.measure(comparison.run, plan.sides, plan.turns, plan.rounds, dataset, seconds=plan.seconds)
     print("\n".join(f"Cost: {result}" for result in comparison.costs), flush=True)
 
 

@@ -31,6 +31,7 @@ from csnn_torch.compare.results import (
     GRADIENT,
     LAST,
     NAME,
+    PAGE,
     TRAINING,
     Comparison,
     GradientResult,
@@ -56,7 +57,7 @@ def write(comparison: Comparison, out: Path, figures: Figures = "png") -> None:
     else:  # no picture of an earlier comparison remains
         for name in ("comparison.png", "comparison.pdf"):
             (out / name).unlink(missing_ok=True)
-    write_atomic(out / "comparison.md", markdown.render(document(comparison)).encode())
+    write_atomic(out / PAGE, markdown.render(document(comparison)).encode())
 
 
 def document(comparison: Comparison) -> Document:

@@ -12,6 +12,7 @@ import numpy as np
 from csnn_jax import machine
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
+from csnn_jax.files import BUNDLE
 from csnn_jax.runs import equality
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.compare.cost import Cost
@@ -245,7 +246,7 @@ def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
     return list(grouped.values())
 
 
-NAME = "comparison.json"
+NAME, PAGE, RUN = "comparison.json", "comparison.md", "run"
 PARTS = ("spikes", "gradients", "trajectories", "costs")
 
 
@@ -307,8 +308,13 @@ class Comparison:
 
 
 def check_free(out: str, overwrite: bool = False) -> None:
-    """Raises UserError if the results can't go there: it's a run directory, or has a comparison without `overwrite`."""
-    if (Path(out) / "config.json").exists():
-        raise UserError(f"--out {out}: is a run directory, expected another path for the comparison")
-    if (Path(out) / NAME).exists() and not overwrite:
-        raise UserError(f"--out {out}: already contains a comparison; expected another path, or --overwrite")
+    """Raises UserError if the results can't go there.
+
+    It's a run directory or a bundle; or it has files of these names and `overwrite` isn't set.
+    """
+    for mark, kind in ((BUNDLE, "bundle"), ("config.json", "run directory")):
+        if (Path(out) / mark).exists():
+            raise UserError(f"--out {out}: is a {kind}, expected another path for the comparison")
+    there = [name for name in (NAME, PAGE, f"{RUN}/config.json") if (Path(out) / name).exists()]
+    if there and not overwrite:
+        raise UserError(f"--out {out}: already contains {there[0]}; expected another path, or --overwrite")

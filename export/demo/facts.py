@@ -34,7 +34,7 @@ MOST = 10
 """Maximum number of samples on the page."""
 SEED = (0, 4, 0)
 """Seed of the rate encoding's draws: the first golden image's, used for every drawing."""
-KIND = Kind("demonstration", FACTS)
+KIND = Kind("demonstration", FACTS, "files")
 RUNTIME = "ort"
 """Folder of ONNX Runtime Web."""
 
@@ -138,6 +138,7 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "accuracy": results["accuracy"],
         "split": stated["data"].get("split", "test"),
         "versions": {**machine.versions(["csnn-jax"]), "onnxruntime-web": runtime},
+        "files": sorted({*_page(), STEP, SAMPLES, DRAWS, RUNTIME}),  # for --overwrite
     }
 
 

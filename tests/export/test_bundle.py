@@ -1,6 +1,7 @@
 """A bundle appears completely or not at all."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -19,11 +20,15 @@ from export import bundle
 
 def fill(path: Path, text: str, overwrite: bool = False) -> None:
     def files(folder: Path) -> None:
-        (folder / "manifest.json").write_text(text)
+        (folder / "manifest.json").write_text(json.dumps({"hashes": {"golden/tensor": {}}, "text": text}))
         (folder / "golden").mkdir()
         (folder / "golden" / "tensor").write_text(text)
 
     bundle.make(path, files, overwrite)
+
+
+def text_of(path: Path) -> str:
+    return json.loads((path / "manifest.json").read_text())["text"]
 
 
 def names(folder: Path) -> list[str]:
@@ -37,7 +42,7 @@ def test_a_bundle_appears_with_its_folder_and_replaces_an_older_one_only_on_requ
     with refusing(UserError, path, "overwrite", unchanged=path):
         fill(path, "new")
     fill(path, "new", overwrite=True)
-    assert (path / "manifest.json").read_text() == (path / "golden" / "tensor").read_text() == "new"
+    assert text_of(path) == (path / "golden" / "tensor").read_text() == "new"
     assert names(path.parent) == ["bundle"]
 
 
@@ -61,6 +66,24 @@ def test_overwrite_only_removes_bundles(tmp_path):
         fill(tmp_path / "file" / "bundle", "new")
 
 
+@pytest.mark.parametrize("text", ['{"name": "a web app"}', "[]", '{"hashes": 3}', "{", ""])
+def test_a_folder_with_another_programs_manifest_is_not_a_bundle(tmp_path, text):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text(text)
+    with refusing(UserError, tmp_path / "app", "isn't a bundle", unchanged=tmp_path):
+        fill(tmp_path / "app", "new", overwrite=True)
+
+
+def test_overwrite_refuses_a_bundle_with_other_files(tmp_path):
+    fill(path := tmp_path / "bundle", "old")
+    (path / "notes.txt").write_text("mine")
+    with refusing(UserError, path, "'notes.txt'", unchanged=tmp_path):
+        fill(path, "new", overwrite=True)
+    (path / "notes.txt").rename(path / "golden" / "notes.txt")  # programs are built in folders of the bundle
+    fill(path, "new", overwrite=True)
+    assert text_of(path) == "new" and names(path / "golden") == ["tensor"]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("no"), OSError(errno.ENOSPC, "No space left")])
 def test_an_error_leaves_existing_files_unchanged(tmp_path, error):
     def files(folder: Path) -> None:
@@ -71,7 +94,7 @@ def test_an_error_leaves_existing_files_unchanged(tmp_path, error):
         with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else UserError):
             bundle.make(tmp_path / "bundle", files, overwrite=True)
         assert names(tmp_path) == there
-        assert not there or (tmp_path / "bundle" / "manifest.json").read_text() == "old"
+        assert not there or text_of(tmp_path / "bundle") == "old"
         fill(tmp_path / "bundle", "old", overwrite=True)
 
 
@@ -83,7 +106,7 @@ def test_a_bundle_that_appears_in_the_meantime_is_kept(tmp_path):
     with refusing(UserError, tmp_path / "bundle", "exists"):
         bundle.make(tmp_path / "bundle", files)
     assert names(tmp_path) == ["bundle"]
-    assert (tmp_path / "bundle" / "manifest.json").read_text() == "early"
+    assert text_of(tmp_path / "bundle") == "early"
 
 
 def test_a_full_disk_is_one_line(tmp_path):
@@ -107,7 +130,7 @@ def test_a_signal_at_any_call_leaves_a_whole_bundle_or_none(number, old, tmp_pat
         met.append(call)
         assert [path for path in names(place) if path != "bundle"] == []
         if old or names(place):
-            text = (place / "bundle" / "manifest.json").read_text()
+            text = text_of(place / "bundle")
             assert text in ("old", "new") and (place / "bundle" / "golden" / "tensor").read_text() == text
     assert met.count("rename") == 1 + old and met.count("mkdir") == 2 + (not old)
 

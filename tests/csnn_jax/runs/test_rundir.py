@@ -97,12 +97,30 @@ def test_overwriting_removes_only_the_files_of_the_run(run, out):
         if name not in ("config.json", "metrics.jsonl", "checkpoints"):
             (out / name).write_text("old")
     (out / "checkpoints" / "5").mkdir(parents=True)
+    (out / "checkpoints" / "mine").mkdir()
     (out / "notes.txt").write_text("mine")
     (out / "bundle").mkdir()
     other = replace(CONFIG, train=TrainConfig(seed=8))
     again = rundir.create(str(out), other, overwrite=True)
-    assert sorted(p.name for p in out.iterdir()) == ["bundle", "config.json", "notes.txt"]
+    assert sorted(p.name for p in out.iterdir()) == ["bundle", "checkpoints", "config.json", "notes.txt"]
     assert again.config() == other and (out / "notes.txt").read_text() == "mine"
+    assert [p.name for p in (out / "checkpoints").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "bert"}', "[]", "{", ""])
+def test_another_programs_config_is_not_a_run(text, out):
+    out.mkdir(parents=True)
+    (out / "config.json").write_text(text)
+    for overwrite in (False, True):
+        with refusing(UserError, f"out {out}", "config.json", "isn't a run's", unchanged=out):
+            rundir.create(str(out), CONFIG, overwrite)
+
+
+def test_a_bundle_is_not_replaced_by_a_run(run, out):
+    (out / "manifest.json").touch()
+    for overwrite in (False, True):
+        with refusing(UserError, f"out {out}", "manifest.json", "bundle", unchanged=out):
+            rundir.create(str(out), CONFIG, overwrite)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "notes.txt", ".hidden"])

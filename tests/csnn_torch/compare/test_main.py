@@ -98,6 +98,16 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     refused(MODULE, *again, "--overwrite", names=[tmp_path / "nope"], unchanged=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name", ["comparison.json", "comparison.md", "run/config.json", "config.json", "manifest.json"]
+)
+def test_files_that_a_comparison_would_replace_are_named(tmp_path, name):
+    (path := tmp_path / name).parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    kinds = {"config.json": "run directory", "manifest.json": "bundle"}
+    refused(MODULE, "--out", tmp_path, names=(f"--out {tmp_path}", kinds.get(name, name)), unchanged=tmp_path)
+
+
 def test_without_a_run_the_default_network_is_trained_first(tmp_path, monkeypatch):
     """Here the default network is a small one."""
     stack = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=8)
