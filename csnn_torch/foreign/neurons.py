@@ -59,8 +59,9 @@ def _kind(neurons: Sequence[Module], source: str) -> Neuron:
     """The kind of all neurons, identified by their parameters."""
     named = {kind: dict.fromkeys(one.name for one in neurons if one.neuron is kind) for kind in READ}
     if len(used := {kind: names for kind, names in named.items() if names}) > 1:
-        each = "; ".join(f"{class_of(kind)}: {', '.join(names)}" for kind, names in used.items())
-        raise UserError(f"{source}: has neurons of {len(used)} kinds, expected one; {each}")
+        alike = {kind: " or Alpha" if "alpha" in kind.parameters else "" for kind in used}
+        each = " and ".join(f"{class_of(kind)}{alike[kind]} ({', '.join(names)})" for kind, names in used.items())
+        raise UserError(f"{source}: has {each}, expected one kind of neuron")
     return neurons[0].neuron
 
 

@@ -20,7 +20,7 @@ from csnn_jax.config.nodes import NodeConfig
 from csnn_jax.config.operations import Convolution, Flatten, Linear, OneToOne, Pooling
 from csnn_jax.errors import UserError, worded
 from csnn_jax.neurons.neuron import THRESHOLDS, Reset, is_threshold
-from csnn_jax.options import check, check_value, show
+from csnn_jax.options import check, check_value, show, words_of
 from csnn_jax.options.kinds import choice, number
 from csnn_torch.foreign import nir_file
 from csnn_torch.foreign.network import (
@@ -212,6 +212,8 @@ def _notes(layers: Layers, neurons: Mapping[str, _Neurons]) -> Iterator[str]:
             yield f"{shown} because of its r, time constant and time step; programs differ in units, see --written-by"
 
 
+FILES = {one.target.file: one.target.read_as for one in PROGRAMS.values()}
+"""How to read the files from `export`, by the name in their metadata."""
 METADATA_FIELDS = ("time_steps", "encoding", "scale", "input_bits")
 """Fields of ModelConfig in the metadata of files written by `export`, besides dt."""
 
@@ -230,6 +232,7 @@ def read(
     input_shape: tuple[int, int, int] | None = None,
     divided_by: float | None = None,
     normalize: Sequence[float] | None = None,
+    stated_rules: bool = True,
     **fields: Any,
 ) -> ForeignNetwork:
     """Reads the network from a NIR file.
@@ -243,6 +246,7 @@ def read(
         input_shape: height, width and channels of the images; None: from the file.
         divided_by: divisor of the bytes of its images; None: from the file, otherwise see `network.parameters`.
         normalize: see `state_dict.convert`.
+        stated_rules: whether a file from `export` is read by the rules of the program that it was made for.
         fields: fields of ModelConfig that aren't in the file: surrogate, slope, time_steps, encoding, and the scale and
             input_bits of its images. None: from the file.
 
@@ -254,6 +258,9 @@ def read(
     if not norm_input and written_by != "sinabs":
         raise UserError("--no-norm-input: expected --written-by sinabs, whose neurons have norm_input")
     graph = nir_file.read(path)
+    if stated_rules and (made_for := graph.metadata.get("file")) in FILES:
+        chosen_rules = {"written_by": written_by, "reset": reset, "norm_input": None if norm_input else False}
+        written_by, reset, norm_input = _of_export(path, FILES[made_for], chosen_rules)
     stated = of_metadata(graph.metadata, path)
     network = nir_file.ordered(graph, path)
     rules = definition.RULES if written_by is None else PROGRAMS[written_by].rules
@@ -287,6 +294,15 @@ def read(
         notes.append("read by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
     notes += [rules.unsaid] if rules.unsaid else []
     return ForeignNetwork(config, tensors, tuple(worded(note, scale="divided_by") for note in notes))
+
+
+def _of_export(path: str, rules: Mapping[str, Any], chosen: Mapping[str, Any]) -> tuple[str | None, Reset | None, bool]:
+    """The `written_by`, `reset` and `norm_input` of a file from `export`; raises UserError if others were chosen."""
+    for name, value in chosen.items():
+        if value not in (None, rules.get(name)):
+            expected = " ".join(word for one in rules for word in words_of(one, rules[one])) or "no flag for its rules"
+            raise UserError(f"{' '.join(words_of(name, value))}: {path} is from export; expected {expected}")
+    return rules.get("written_by"), rules.get("reset"), rules.get("norm_input", True)
 
 
 def _shown(layer: Part) -> str:

@@ -53,7 +53,8 @@ def neurons(layer: Layer) -> Written:
         if name in values and math.frexp(1 - float(values[name]))[0] != 0.5:
             raise Inexact(
                 f"Norse multiplies its input by 1 - {name}, which the file only compensates exactly if it's a power of "
-                f"two, but {layer.name}'s {name} is {values[name]:.6g}; train with --{name} 0.5 or 0.75 for a {FILE}"
+                f"two, but {layer.name}'s {name} is {values[name]:.6g}; train with --{name} 0.5 or 0.75, "
+                f"not learned, for a {FILE}"
             )
     gain, tau = _gain_and_tau(values["beta"])
     if "alpha" not in values:

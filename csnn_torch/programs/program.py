@@ -12,8 +12,8 @@ which program wrote it.
 import contextlib
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -175,6 +175,7 @@ class Target:
         sums: whether it lacks average pooling: windows are summed, and weights divided by the number of pixels.
         legacy: whether it uses nir 1.0.4, which has no v_reset, and one value of each parameter for a whole layer.
         by_factors: whether it multiplies the input of a CubaLIF by w_in and its current by r.
+        read_as: arguments of `nir_network.read` that give the trained network back, besides NIR's definition.
     """
 
     file: str
@@ -190,6 +191,7 @@ class Target:
     sums: bool = False
     legacy: bool = False
     by_factors: bool = False
+    read_as: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ PROGRAM = Program(
         note="unchanged, then two settings, see above",
         sums=True,
         legacy=True,
+        read_as={"written_by": "sinabs", "reset": "zero", "norm_input": False},
         usage=(
             "In Sinabs, whose importer makes neurons that reset by subtraction and can spike several times per step; "
             "the example changes both:",

@@ -58,6 +58,7 @@ PROGRAM = Program(
     ),
     target=Target(
         file=FILE,
+        read_as={"written_by": "spikingjelly"},
         neurons=neurons,
         dt=DT,
         leaky=_leaky,

@@ -200,7 +200,7 @@ def graph(config: ModelConfig, tensors: Tensors, target: Target = DEFINED) -> ni
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
     edges.append((names[network.neurons[-1].name], "output"))
     metadata: dict[str, Any] = {"time_steps": config.time_steps, "encoding": config.encoding}
-    metadata |= {"scale": config.pixels.scale, "input_bits": config.pixels.bits}
+    metadata |= {"scale": config.pixels.scale, "input_bits": config.pixels.bits, "file": target.file}
     if target.dt is not None:
         metadata["dt"] = target.dt
     return nir.NIRGraph(nodes, edges, metadata, type_check=not target.legacy)

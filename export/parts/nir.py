@@ -63,9 +63,9 @@ def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -
 @torch.no_grad()
 def run_defined(path: Path, like: ModelConfig, x: Tensor, time_steps: int) -> list[Tensor]:
     """Runs one of our files in torch by NIR's definition, see `run`; `like`: the network that it was made from."""
-    found = nir_network.read(str(path))
-    library, graph = Torch(), found.config.graph
-    steps = library.run(graph, library.parameters(graph, found.tensors), x, time_steps)
+    network = nir_network.read(str(path))
+    library, graph = Torch(), network.config.graph
+    steps = library.run(graph, library.parameters(graph, network.tensors), x, time_steps)
     names, read = ([node.name for node in one.neurons] for one in (like.graph, graph))
     order = names if sorted(names) == sorted(read) else read  # a name may be changed on the way
     by_layer = zip(*([one.values[name] for name in order] for one in steps), strict=True)

@@ -363,16 +363,16 @@ def in_nir(name: str) -> Values:
     return read_back(path, name) | by_layer(config, "spikes", map(last, spikes))
 
 
-def in_arithmetic(program: str, name: str, **flags: Any) -> Values:
+def in_arithmetic(program: str, name: str) -> Values:
     """A NIR file for another program: spikes by its arithmetic, and states of the network that csnn_torch reads."""
     config, path = network(name).config, nir_file(program, name)
     spikes = nir.simulate(path, PROGRAMS[program], torch_input(name), config.time_steps, like_ours=True)
-    return read_back(path, name, **flags) | by_layer(config, "spikes", map(last, spikes))
+    return read_back(path, name) | by_layer(config, "spikes", map(last, spikes))
 
 
-def read_back(path: Path, name: str, **flags: Any) -> Values:
+def read_back(path: Path, name: str) -> Values:
     """Without spikes; SpikingJelly's file may have a synaptic current that our network lacks."""
-    converted = nir_network.read(str(path), **flags)
+    converted = nir_network.read(str(path))
     assert not any("of its input" in note for note in converted.notes), converted.notes
     theirs, ours = converted.config.graph, network(name).config.graph
     assert all({*theirs.reads(theirs[node.name])} == {*ours.reads(node)} for node in ours.neurons)
@@ -420,12 +420,8 @@ BACKENDS = {
     "C": backend(in_c, kinds=f"{STEP}, spikes"),
     "network.nir": backend(in_nir, kinds=f"{STEP}, spikes"),
     "network_norse.nir": backend(in_arithmetic, "norse", kinds=f"{STEP}, spikes"),
-    "network_sinabs.nir": backend(
-        in_arithmetic, "sinabs", kinds=f"{STEP}, spikes", written_by="sinabs", reset="zero", norm_input=False
-    ),
-    "network_spikingjelly.nir": backend(
-        in_arithmetic, "spikingjelly", kinds=f"{STEP}, spikes", written_by="spikingjelly"
-    ),
+    "network_sinabs.nir": backend(in_arithmetic, "sinabs", kinds=f"{STEP}, spikes"),
+    "network_spikingjelly.nir": backend(in_arithmetic, "spikingjelly", kinds=f"{STEP}, spikes"),
 }
 WINDOWS = {
     "scan": backend(window_of, scan, kinds=f"{LAST}, forward, ever"),

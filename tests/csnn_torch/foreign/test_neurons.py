@@ -132,7 +132,11 @@ def test_a_note_says_what_the_class_is_read_from(name, output, readout, note):
 @pytest.mark.parametrize(
     ("neurons", "output", "facts"),
     [
-        ((leaky(), synaptic(), leaky()), None, (2, "snntorch.Leaky", "lif1", "lif3", "snntorch.Synaptic", "lif2")),
+        (
+            (leaky(), synaptic(), leaky()),
+            None,
+            ("snntorch.Leaky", "lif1", "lif3", "snntorch.Synaptic or Alpha", "lif2"),
+        ),
         ((leaky(beta=torch.ones(3, 4, 4)), leaky()), None, ("lif1.beta", "[3, 4, 4]", "[3, 1, 1]")),
         ((synaptic(alpha=torch.ones(4)), synaptic()), None, ("lif1.alpha", "[4]", "[3, 1, 1]")),
         ((leaky(), leaky(beta=torch.ones(2, 12))), None, ("lif2.beta", "[2, 12]", "[12]")),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from csnn_jax.config import nodes as config_nodes
 from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
 from csnn_torch.foreign import nir_layers, nir_network
+from csnn_torch.programs import PROGRAMS
 from export import reference
 from export.graphs import nir_graph
 
@@ -56,6 +58,23 @@ def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name):
     rounded = layouts.on_grid(found.config, found.tensors)
     given = {key: value for key, value in tensors.items() if not key.endswith(".exponents")}
     assert {key: value.tobytes() for key, value in rounded.items()} == {k: v.tobytes() for k, v in given.items()}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_file_from_export_is_read_by_its_own_rules_only(tmp_path, program):
+    target = PROGRAMS[program].target
+    nir_graph.write(tmp_path / target.file, SMALL, drawn(SMALL), target)
+    read = partial(nir_network.read, str(tmp_path / target.file))
+    stated, same = read(), read(**target.read_as)
+    assert stated.config == same.config and stated.config.beta == SMALL.beta
+    assert {name: value.tobytes() for name, value in stated.tensors.items()} == {
+        name: value.tobytes() for name, value in same.tensors.items()
+    }
+    for other in PROGRAMS.keys() - {target.read_as.get("written_by")}:
+        with refusing(UserError, f"written_by {other}", target.file, "export"):
+            read(written_by=other)
+    with refusing(UserError, "reset subtract", target.file, "export"):
+        read(reset="subtract")
 
 
 def test_learned_values_come_back(tmp_path):
