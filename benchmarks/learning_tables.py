@@ -3,29 +3,24 @@
 import json
 from pathlib import Path
 
-from learning import TABLE, results
+from learning import NETWORKS, SURROGATES, results
 
-from csnn_jax.config import ModelConfig
 from csnn_jax.document.markdown import table
 
 FOLDER = Path(__file__).parent.parent / "results/learning"
 DEEP = "16-32-64, hidden 256-128"
 """The stack whose first iteration is shown."""
-SHORT = " --time-steps 25"
 
 
 def networks() -> str:
-    """One epoch of every network, with only the flags that name it."""
-    return table(("network", *ONE_EPOCH), [(code(flags), *one_epoch(name)) for name, flags in of_table(False)])
+    """One epoch of every network, with the flags that name it."""
+    rows = [(f"`{flags}`" if flags else "the default", one_epoch(name)) for name, flags in NETWORKS.items()]
+    return table(("network", ONE_EPOCH), rows)
 
 
 def surrogates() -> str:
     """One epoch of the default stack with each surrogate."""
-    rows = []
-    for name, flags in of_table(True):
-        surrogate = flags.split()[1]
-        rows.append((f"`{surrogate}`", *one_epoch(name)[1:]))
-    return table(("surrogate", *ONE_EPOCH[1:]), rows)
+    return table(("surrogate", ONE_EPOCH), [(f"`{name}`", one_epoch(name)) for name in SURROGATES])
 
 
 SHOWN = (1, 2, 3, 6)
@@ -45,26 +40,13 @@ def first() -> str:
     return table(("initial weights", *(f"layer {layer}" for layer in SHOWN)), rows)
 
 
-ONE_EPOCH = ("steps", "seed 0 (%)", "seed 1 (%)")
+ONE_EPOCH = "test accuracy (%)"
 
 
-def one_epoch(name: str) -> tuple[str, ...]:
-    """A network's steps and its accuracy with each seed; empty if nothing was trained."""
+def one_epoch(name: str) -> str:
+    """A network's accuracy; empty if it wasn't trained."""
     mine = [run for run in results(FOLDER / "table.jsonl") if run["network"] == name]
-    found = {seed: 100 * run["accuracy"] for run in mine for seed in (0, 1) if f"--seed {seed} " in run["flags"]}
-    steps = "25" if SHORT in TABLE[name] else str(ModelConfig.time_steps)
-    return steps, *(f"{found[seed]:.2f}" if seed in found else "" for seed in (0, 1))
-
-
-def of_table(surrogates: bool) -> list[tuple[str, str]]:
-    """The networks named after their surrogate, or all others."""
-    return [(name, flags) for name, flags in TABLE.items() if ("--surrogate" in flags) == surrogates]
-
-
-def code(flags: str) -> str:
-    """Flags as shown on the page, without the steps, which have a column."""
-    flags = flags.replace(SHORT, "")
-    return f"`{flags}`" if flags else "the default"
+    return f"{100 * mine[0]['accuracy']:.2f}" if mine else ""
 
 
 TABLES = {made.__name__: made for made in (networks, surrogates, first)}

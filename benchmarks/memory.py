@@ -40,7 +40,8 @@ def main() -> None:
         for engine in options.engines
         for size in options.microbatch
     ]
-    print(json.dumps({"command": " ".join(["python", *sys.argv]), **machine.describe(), "measured": found}, indent=2))
+    about = {"command": " ".join(["python", *sys.argv]), "commit": machine.commit(), **machine.describe()}
+    print(json.dumps(about | {"measured": found}, indent=2))
 
 
 def in_a_process(engine: str, steps: str, size: str, run: str | None) -> dict[str, Any]:

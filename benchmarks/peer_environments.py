@@ -49,10 +49,10 @@ def interpreter(oldest: tuple[int, int]) -> str:
     if sys.version_info >= oldest:
         return sys.executable
     needed = ".".join(map(str, oldest))
-    for found in filter(None, map(shutil.which, NEWER)):
+    for python in filter(None, map(shutil.which, NEWER)):
         check = f"import sys, venv; sys.exit(sys.version_info < {oldest})"
-        if subprocess.run([found, "-c", check], capture_output=True).returncode == 0:
-            return found
+        if subprocess.run([python, "-c", check], capture_output=True).returncode == 0:
+            return python
     raise Unavailable(f"needs Python {needed}, which isn't installed")
 
 
@@ -63,8 +63,10 @@ def refuse_cuda(report: dict[str, Any]) -> None:
         Unavailable: it includes a package that only CUDA builds of torch need.
     """
     names = [one["metadata"]["name"].lower() for one in report["install"]]
-    if found := [name for name in names if name.startswith(CUDA)]:
-        raise Unavailable(f"pip would install {found[0]} for CUDA; set PIP_FIND_LINKS to a folder with torch for CPUs")
+    if unwanted := [name for name in names if name.startswith(CUDA)]:
+        raise Unavailable(
+            f"pip would install {unwanted[0]} for CUDA; set PIP_FIND_LINKS to a folder with torch for CPUs"
+        )
 
 
 def _run(command: Sequence[str]) -> str:

@@ -84,20 +84,20 @@ ROWS = (
 
 
 @dataclass
-class Found:
+class Measured:
     """The results of a row's turns.
 
     Attributes:
         cost: seconds of iterations and inference batches, memory, and other programs' CPU share.
         first: seconds from the start of each turn's process to the end of its first iteration.
-        told: what the library's process reports about itself.
+        about: what the library's process reports about itself.
         spikes: spikes of the output neurons on the inference batch [time, batch, classes].
     """
 
     row: Row
     cost: Cost
     first: list[float] = field(default_factory=list)
-    told: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
     spikes: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     def add(self, figures: dict[str, Any], spikes: np.ndarray, busy: Sequence[float]) -> None:
@@ -114,10 +114,10 @@ class Found:
             rounds.processor.append(figures[key]["processor"])
         self.cost.peak_memory_mb = max(self.cost.peak_memory_mb, figures["peak_memory_mb"])
         self.cost.others += busy
-        self.told = {key: figures[key] for key in ("python", "versions", "differs", "advice")}
+        self.about = {key: figures[key] for key in ("python", "versions", "differs", "advice")}
         self.spikes = spikes
 
-    def as_json(self, ours: "Found") -> dict[str, Any]:
+    def as_json(self, ours: "Measured") -> dict[str, Any]:
         """Medians over all turns, each round, and the comparison with our row; or why the row failed."""
         name = {"name": self.row.name, "library": self.row.library, "variant": self.row.variant}
         if self.cost.failed:
@@ -133,44 +133,44 @@ class Found:
             "first_iterations": self.first,
             "others": costs["others"],
         }
-        return name | self.told | medians | compared(self, ours) | rounds
+        return name | self.about | medians | compared(self, ours) | rounds
 
 
-def compared(found: Found, ours: Found) -> dict[str, Any]:
+def compared(row: Measured, ours: Measured) -> dict[str, Any]:
     """A row's times and spikes compared with our row's; empty if ours failed."""
     if not ours.first:
         return {}
-    counts = found.spikes.sum(0), ours.spikes.sum(0)
-    ratios = {"training": ratio(found, ours, "step"), "inference": ratio(found, ours, "infer")}
+    counts = row.spikes.sum(0), ours.spikes.sum(0)
+    ratios = {"training": ratio(row, ours, "step"), "inference": ratio(row, ours, "infer")}
     return {
-        "times_as_long": ratios if found is not ours else {},
-        "spikes": int(found.spikes.sum()),
-        "spikes_that_differ": int((found.spikes != ours.spikes).sum()),
-        "of": found.spikes.size,
+        "times_as_long": ratios if row is not ours else {},
+        "spikes": int(row.spikes.sum()),
+        "spikes_that_differ": int((row.spikes != ours.spikes).sum()),
+        "of": row.spikes.size,
         "predictions_that_differ": int((counts[0].argmax(-1) != counts[1].argmax(-1)).sum()),
     }
 
 
-def ratio(found: Found, ours: Found, work: Work) -> float | str:
+def ratio(row: Measured, ours: Measured, work: Work) -> float | str:
     """How many times as long as our row a row takes, or why there is no ratio."""
-    for side, prefix in ((found, ""), (ours, f"{ours.row.name}: ")):
+    for side, prefix in ((row, ""), (ours, f"{ours.row.name}: ")):
         if why := side.cost.unsteady(work):
             return f"none: {prefix}{why}"
-    return float(f"{found.cost.rounds(work).clock_s / ours.cost.rounds(work).clock_s:.2g}")
+    return float(f"{row.cost.rounds(work).clock_s / ours.cost.rounds(work).clock_s:.2g}")
 
 
 def main() -> None:
     options = arguments()
-    found = [Found(row, Cost(row.name)) for row in chosen(options)]
+    rows = [Measured(row, Cost(row.name)) for row in chosen(options)]
     with Scratch() as folder:
         job = folder / "job.npz"
-        write_job(job, options, max(one.row.rounds for one in found))
-        pythons = prepared(found, Path(options.environments).absolute())
-        for turn in range(max(one.row.turns for one in found)):
-            for one in found:
+        write_job(job, options, max(one.row.rounds for one in rows))
+        pythons = prepared(rows, Path(options.environments).absolute())
+        for turn in range(max(one.row.turns for one in rows)):
+            for one in rows:
                 if turn < one.row.turns and not one.cost.failed:
                     attempt(one, pythons[one.row.library], job, folder, options.threads)
-    print(json.dumps(result(found, options), indent=2))
+    print(json.dumps(result(rows, options), indent=2))
 
 
 def arguments() -> argparse.Namespace:
@@ -217,10 +217,10 @@ def write_job(path: Path, options: argparse.Namespace, rounds: int) -> None:
     )
 
 
-def prepared(found: Sequence[Found], folder: Path) -> dict[str, str]:
+def prepared(rows: Sequence[Measured], folder: Path) -> dict[str, str]:
     """The Python for each library; marks rows as failed if their library can't be installed."""
     pythons: dict[str, str] = {}
-    for one in found:
+    for one in rows:
         row = one.row
         try:
             if row.installs is None:
@@ -232,7 +232,7 @@ def prepared(found: Sequence[Found], folder: Path) -> dict[str, str]:
     return pythons
 
 
-def attempt(one: Found, python: str, job: Path, folder: Path, threads: int) -> None:
+def attempt(one: Measured, python: str, job: Path, folder: Path, threads: int) -> None:
     """Runs one turn of a row, and prints its times."""
     began, busy = time.perf_counter(), machine.busy_s()
     try:
@@ -273,9 +273,9 @@ def measured(row: Row, python: str, job: Path, folder: Path, threads: int) -> tu
     return json.loads((folder / "figures.json").read_text()), np.load(folder / "spikes.npy")
 
 
-def result(found: Sequence[Found], options: argparse.Namespace) -> dict[str, Any]:
+def result(rows: Sequence[Measured], options: argparse.Namespace) -> dict[str, Any]:
     """The result to print."""
-    ours = next((one for one in found if one.row.name == OURS), Found(ROWS[0], Cost(OURS)))
+    ours = next((one for one in rows if one.row.name == OURS), Measured(ROWS[0], Cost(OURS)))
     size = {name: getattr(options, name) for name in ("batch_size", "time_steps", "threads")}
     flags = [f"--{name.replace('_', '-')} {value}" for name, value in size.items()]
     return {
@@ -283,7 +283,7 @@ def result(found: Sequence[Found], options: argparse.Namespace) -> dict[str, Any
         "commit": machine.commit(),
         **machine.describe(),
         **size,
-        "rows": [one.as_json(ours) for one in found],
+        "rows": [one.as_json(ours) for one in rows],
     }
 
 

@@ -44,17 +44,15 @@ def peers() -> str:
 
 
 def rivals() -> str:
-    """Our engines, snnTorch's tutorial loop, and each library's fastest row, with enough digits to check the ratios."""
+    """Our engines, snnTorch's tutorial loop, and each library's fastest row, with three digits."""
     rows = [row for row in read()[1] if not isinstance(row.get("times_as_long", {}).get("training"), str)]
     fastest = {row["library"]: row for row in reversed(rows) if row["library"] != OURS}
     chosen = [row for row in rows if row["library"] == OURS or row["name"] == TUTORIAL or row in fastest.values()]
-    ours = chosen[0]
     lines = []
     for row in chosen:
         cells = [row["name"]]
-        for key in ("step_s", "infer_s"):
-            ratio = "" if row is ours else f" ({two_digits(row[key] / ours[key])}x)"
-            cells.append(f"{row[key]:#.3g}{ratio}")
+        for key, work in (("step_s", "training"), ("infer_s", "inference")):
+            cells.append(f"{row[key]:#.3g}".rstrip(".") + _times(row, work))
         lines.append(cells)
     return table(("library", "training iteration (s)", "inference (s)"), lines)
 

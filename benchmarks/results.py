@@ -130,6 +130,26 @@ SHARED = ("--surrogate atan", "--init calibrated", "--ema 0.999")
 """Flags of all recipes but `original`."""
 
 
+TRIED = re.compile(
+    r"(?:TRY_.* )?python -m csnn_jax.train --recipe fast(?: --epochs 20)?(?: --seed \d)?(.*) "
+    r"--validation 5000 --eval-every 0"
+)
+"""A job that was tried for the recipe `fast`, with its additional flags; TRY_* are those of tried.patch."""
+
+
+def ideas(found: Runs) -> str:
+    """What was tried for `fast`: more flags, or a change of the code, and the accuracy on held-out images."""
+    del found
+    accuracies: dict[str, list[str]] = {}
+    for line in (trainings.FOLDER / "tried.jsonl").read_text().splitlines():
+        job = json.loads(line)
+        if added := TRIED.fullmatch(job["command"]):
+            name = job.get("change") or (f"`{added[1].strip()}`" if added[1] else "nothing else")
+            accuracies.setdefault(name, []).append(f"{100 * job['validation_accuracy']:.2f}")
+    rows = [(name, ", ".join(values)) for name, values in accuracies.items()]
+    return table(("`fast` with 20 epochs and", "held-out images, by seed (%)"), rows)
+
+
 def flags(found: Runs) -> str:
     """The flags of each recipe, except those that all but the first share, which the page names."""
     asked = {recipe: " ".join(job_words(RECIPES[recipe])) for recipe in RECIPES}
@@ -239,7 +259,7 @@ def _differing(row: dict[str, Any] | None) -> str:
 
 TABLES: dict[str, Callable[[Runs], str]] = {
     made.__name__: made
-    for made in (recipes, flags, published, real_events, everywhere, zeros, boards, few_bits, rounding)
+    for made in (recipes, ideas, flags, published, real_events, everywhere, zeros, boards, few_bits, rounding)
 }
 
 SUMMED = ("test accuracy", "seeds", "minutes per run")

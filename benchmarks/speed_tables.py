@@ -4,7 +4,6 @@ benchmarks/results.py puts them into the pages.
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +32,14 @@ def ratios() -> str:
         for work, key in (("training", "step_s"), ("inference", "infer_s")):
             cells.append(_seconds(found.get("csnn_jax", {}).get(key)))
             cells += [_ratio(found, side, work) for side in BASELINES]
-        rows.append((network, _processor(found), _densities(found), *cells))
+        rows.append((network, _densities(found), *cells))
     titles = ("training iteration (s)", *BASELINES.values(), "inference, one batch (s)", *BASELINES.values())
-    return table(("network", "processor", "densities by layer (%)", *titles), rows)
+    return table(("network", "densities by layer (%)", *titles), rows)
 
 
 def _read(name: str) -> dict[str, Any]:
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _processor(found: dict[str, Any]) -> str:
-    return re.sub(r"\(R\)| Processor|, model.*", "", found.get("processor", MISSING))
 
 
 def _densities(found: dict[str, Any]) -> str:

@@ -59,9 +59,14 @@ sys.exit(code)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkout", action="append", required=True, help="a clone of this repository")
-    result = {"command": f"python benchmarks/{Path(__file__).name} --checkout OLD --checkout .", **machine.describe()}
     checkouts = parser.parse_args().checkout
-    print(json.dumps(result | {"starts": [measured(Path(checkout)) for checkout in checkouts]}, indent=2))
+    result = {
+        "command": f"python benchmarks/{Path(__file__).name} --checkout OLD --checkout .",
+        "commit": machine.commit(),
+        **machine.describe(),
+        "starts": [measured(Path(checkout)) for checkout in checkouts],
+    }
+    print(json.dumps(result, indent=2))
 
 
 def measured(checkout: Path) -> dict[str, Any]:
@@ -94,8 +99,8 @@ def installed(clone: Path, work: Path) -> tuple[dict[str, str], dict[str, float]
     compiler = work / "compiler"
     compiler.write_text(COMPILER)
     compiler.chmod(0o755)
-    environment = os.environ | {"CXX": str(compiler), "COMPILED": str(work / "compiled.txt")}
-    environment |= {"XDG_CACHE_HOME": str(work / "cache")}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"CXX": str(compiler), "COMPILED": str(work / "compiled.txt"), "XDG_CACHE_HOME": str(work / "cache")}
     asked = [sys.executable, "-m", "pip", "cache", "dir"]
     packages = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     return environment, timed(["bash", "-c", commands], clone, environment | {"PIP_CACHE_DIR": packages})

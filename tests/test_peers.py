@@ -16,7 +16,7 @@ import pytest
 from bundles import make_run
 from matplotlib.colors import to_rgb
 from peer_environments import Unavailable
-from peers import Found, Row
+from peers import Measured, Row
 from PIL import Image
 from refusals import refusing
 
@@ -38,14 +38,16 @@ def times(seconds: list[float]) -> dict[str, list[float]]:
     return {"step": seconds, "infer": [one / 10 for one in seconds]}
 
 
-def found(name: str, *turns: dict, spikes: np.ndarray = SILENT, busy: float = 0.0, failed: str | None = None) -> Found:
-    made = Found(Row(name, "csnn_jax" if name == peers.OURS else name.split(",")[0]), Cost(name, failed))
+def measured(
+    name: str, *turns: dict, spikes: np.ndarray = SILENT, busy: float = 0.0, failed: str | None = None
+) -> Measured:
+    made = Measured(Row(name, "csnn_jax" if name == peers.OURS else name.split(",")[0]), Cost(name, failed))
     for one in turns:
         made.add(one, spikes, [busy])
     return made
 
 
-def record(rows: list[Found], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+def record(rows: list[Measured], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """Writes the output of peers.py to the file from which the tables are made; returns its rows."""
     options = Namespace(batch_size=2, time_steps=3, threads=2)
     result = peers.result(rows, options)
@@ -57,8 +59,8 @@ def record(rows: list[Found], folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_figures_are_medians_of_all_turns_and_spikes_are_counted() -> None:
     spikes = SILENT.copy()
     spikes[1, 0, 4] = 1
-    ours = found(peers.OURS, turn([0.1, 0.1], 3.0), turn([0.1, 0.11], 5.0, 700))
-    other = found("slow", turn([2.0, 1.9]), turn([2.2, 2.4]), spikes=spikes)
+    ours = measured(peers.OURS, turn([0.1, 0.1], 3.0), turn([0.1, 0.11], 5.0, 700))
+    other = measured("slow", turn([2.0, 1.9]), turn([2.2, 2.4]), spikes=spikes)
     mine, row = ours.as_json(ours), other.as_json(ours)
     assert (mine["step_s"], mine["first_iteration_s"], mine["peak_memory_mb"]) == (0.1, 4.0, 700)
     assert row["step_s"] == pytest.approx(2.1) and row["infer_s"] == pytest.approx(0.21)
@@ -67,22 +69,22 @@ def test_figures_are_medians_of_all_turns_and_spikes_are_counted() -> None:
 
 
 def test_no_ratio_is_given_for_a_busy_machine_or_unsteady_turns() -> None:
-    ours, busy = found(peers.OURS, turn([0.1])), found("busy", turn([1.0]), busy=0.4)
-    unsteady = found("unsteady", turn([1.0]), turn([1.5]))
+    ours, busy = measured(peers.OURS, turn([0.1])), measured("busy", turn([1.0]), busy=0.4)
+    unsteady = measured("unsteady", turn([1.0]), turn([1.5]))
     assert peers.ratio(busy, ours, "step") == "none: the machine was busy, other programs took 40% of it"
     assert peers.ratio(ours, busy, "step").startswith("none: busy: the machine was busy")
     assert peers.ratio(unsteady, ours, "infer") == "none: turns differ by a factor of 1.5"
-    alone = found("other", turn([1.0])).as_json(found(peers.OURS, failed="no compiler"))
+    alone = measured("other", turn([1.0])).as_json(measured(peers.OURS, failed="no compiler"))
     assert "step_s" in alone and not {"times_as_long", "spikes"} & alone.keys()
 
 
 def test_the_table_goes_from_fast_to_slow_and_ends_with_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast, slow = found(peers.OURS, turn([0.12])), found("snnTorch", turn([2.0]))
-    broken = found("sparx", failed="can't be installed: needs Python 3.12, which isn't installed")
+    fast, slow = measured(peers.OURS, turn([0.12])), measured("snnTorch", turn([2.0]))
+    broken = measured("sparx", failed="can't be installed: needs Python 3.12, which isn't installed")
     record(
-        [broken, slow, found("slow, a way", turn([1.0])), found("slow, another", turn([3.0])), fast],
+        [broken, slow, measured("slow, a way", turn([1.0])), measured("slow, another", turn([3.0])), fast],
         tmp_path,
         monkeypatch,
     )
@@ -114,7 +116,7 @@ def test_a_build_for_cuda_is_refused_before_anything_is_downloaded() -> None:
 
 def test_a_library_for_a_missing_python_still_has_a_row(tmp_path: Path) -> None:
     assert peer_environments.interpreter((3, 11)) == sys.executable
-    future = Found(Row("future", "future", installs=("future",), python=(9, 9)), Cost("future"))
+    future = Measured(Row("future", "future", installs=("future",), python=(9, 9)), Cost("future"))
     assert peers.prepared([future], tmp_path) == {}
     assert future.as_json(future)["failed"] == "can't be installed: needs Python 9.9, which isn't installed"
     assert not any(tmp_path.iterdir())

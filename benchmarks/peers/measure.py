@@ -3,8 +3,9 @@
     python -P measure.py LIBRARY VARIANT ROUNDS JOB OUT BEGAN
 
 LIBRARY is the name of a file in this folder without its suffix, such as snntorch; -P keeps it from hiding the package
-with the same name. ROUNDS iterations and inference batches are timed. JOB is the .npz file from peers.py. OUT is the
-folder for figures.json and spikes.npy, and BEGAN the Unix time when the process was started.
+with the same name. At least ROUNDS iterations and inference batches are timed, each for at least a second. JOB is the
+.npz file from peers.py. OUT is the folder for figures.json and spikes.npy, and BEGAN the Unix time when the process was
+started.
 
 A library's file has PACKAGES, whose versions are reported, DIFFERS and ADVICE, which are shown in the tables, and
 
@@ -16,6 +17,7 @@ be divided by 256. If a library's inference doesn't keep spikes, it returns a th
 """
 
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -29,6 +31,8 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
+SECONDS = 1.0
+"""Shortest total time of the rounds, as in csnn_torch/compare/cost.py: on shared machines, medians of less vary."""
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
 
 
@@ -55,10 +59,10 @@ class Job:
 
     @classmethod
     def read(cls, path: Path, variant: str) -> "Job":
-        with np.load(path) as found:
-            layers = [(found[f"{name}.weight"], found[f"{name}.bias"]) for name in LAYERS]
-            numbers = int(found["time_steps"]), int(found["threads"]), float(found["learning_rate"])
-            return cls(variant, *numbers, found["images"], found["labels"], found["test"], layers)
+        with np.load(path) as arrays:
+            layers = [(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in LAYERS]
+            numbers = int(arrays["time_steps"]), int(arrays["threads"]), float(arrays["learning_rate"])
+            return cls(variant, *numbers, arrays["images"], arrays["labels"], arrays["test"], layers)
 
     @property
     def channels_last(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -78,11 +82,11 @@ def main(library: str, variant: str, rounds: str, path: str, out: str, began: st
     first, *others = zip(job.images, job.labels, strict=True)
     step(*first)
     started = time.time() - float(began)
-    figures: dict[str, Any] = {"first_iteration_s": started, "step": timed(step, others[: int(rounds)])}
+    figures: dict[str, Any] = {"first_iteration_s": started, "step": timed(step, others, int(rounds))}
     _, infer, *traces = module.build(job)  # with the job's weights
     for run in [infer, *traces]:
         spikes = run(job.test)
-    figures["infer"] = timed(infer, [(job.test,)] * int(rounds))
+    figures["infer"] = timed(infer, [(job.test,)], int(rounds))
     figures |= {"peak_memory_mb": machine.peak_memory_mb(), "whole_process_s": sum(os.times()[:4])}
     figures |= {"python": platform.python_version(), "versions": machine.versions(module.PACKAGES)}
     np.save(Path(out) / "spikes.npy", np.asarray(spikes, np.float32))
@@ -100,14 +104,17 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def timed(work: Any, arguments: list[tuple[Any, ...]]) -> dict[str, list[float]]:
-    """Wall-clock seconds and CPU seconds of each call."""
-    clock, processor = [], []
-    for one in arguments:
+def timed(work: Any, arguments: list[tuple[Any, ...]], rounds: int) -> dict[str, list[float]]:
+    """Wall-clock seconds and CPU seconds of each call; the calls go through the arguments in turn."""
+    clock: list[float] = []
+    processor: list[float] = []
+    for one in itertools.cycle(arguments):
         began, used = time.perf_counter(), time.process_time()
         work(*one)
         clock.append(round(time.perf_counter() - began, 6))
         processor.append(round(time.process_time() - used, 6))
+        if len(clock) >= rounds and sum(clock) >= SECONDS:
+            break
     return {"clock": clock, "processor": processor}
 
 

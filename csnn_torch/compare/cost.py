@@ -6,7 +6,7 @@ programs used, which decides whether there is a ratio.
 Every side runs in its own processes, `python -m csnn_torch.compare.worker RUN SIDE`, which only work when asked to.
 Alternating after each iteration wouldn't be fair: once another process has kept all CPUs busy, XLA's threads stay badly
 placed, and the scan engine's iterations take half as long again. So a turn is a fresh process with a warmup and then
-the timed rounds; the sides take turns, and the medians over all turns count.
+the timed rounds, for at least a second; the sides take turns, and the medians over all turns count.
 """
 
 import itertools
@@ -29,6 +29,8 @@ BASE = "snntorch"
 """The side that the others are compared with: the loop of snnTorch's tutorials."""
 APART = 4 / 3
 """If the medians of a side's turns differ by more than this factor, there's no ratio."""
+SECONDS = 1.0
+"""Shortest total time of a turn's rounds of one kind; on shared machines, the medians of shorter turns vary."""
 OTHERS = 0.1
 """If other programs use more than this share of the CPU time during a turn, there's no ratio."""
 
@@ -192,34 +194,37 @@ class Process:
             self._process.communicate()
 
 
-def measure(run: str, sides: Sequence[str], turns: int, rounds: int, *dataset: str) -> list[Cost]:
+def measure(
+    run: str, sides: Sequence[str], turns: int, rounds: int, *dataset: str, seconds: float = SECONDS
+) -> list[Cost]:
     """Measures the sides in turns.
 
     Args:
         run: run directory of a trained network (a silent one would be cheaper and prove nothing).
         sides: names in SIDES.
         turns: number of processes per side.
-        rounds: timed inference batches and training iterations per process.
+        rounds: smallest number of timed inference batches and training iterations per process.
         dataset: name of the data set; omitted: the run's.
+        seconds: shortest total time of a process's rounds of one kind.
     """
     costs = {side: Cost(side) for side in sides}
     with Scratch() as cache:
         for _ in range(turns):
             for cost in costs.values():
                 if cost.failed is None:
-                    _turn(cost, run, rounds, str(cache), *dataset)
+                    _turn(cost, run, rounds, seconds, str(cache), *dataset)
     return list(costs.values())
 
 
-def _turn(cost: Cost, run: str, rounds: int, cache: str, *dataset: str) -> None:
+def _turn(cost: Cost, run: str, rounds: int, seconds: float, cache: str, *dataset: str) -> None:
     began, busy = time.perf_counter(), machine.busy_s()
     process = Process(run, cost.side, *dataset, JAX_COMPILATION_CACHE_DIR=cache)
     try:
         first = process.ask("infer")  # at the run's weights; compiles
-        infer = [process.ask("infer") for _ in range(rounds)]
+        infer = _timed(process, "infer", rounds, seconds)
         densities = cost.densities or process.ask("density")["densities"]
         first_step = process.ask("step")
-        step = [process.ask("step") for _ in range(rounds)]
+        step = _timed(process, "step", rounds, seconds)
         report = process.ask("report")
     except RuntimeError as error:
         cost.failed = str(error)
@@ -232,6 +237,13 @@ def _turn(cost: Cost, run: str, rounds: int, cache: str, *dataset: str) -> None:
     _add(cost.infer, infer)
     _add(cost.step, step)
     cost.peak_memory_mb = max(cost.peak_memory_mb, report["peak_memory_mb"])
+
+
+def _timed(process: Process, work: Work, rounds: int, seconds: float) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = []
+    while len(answers) < rounds or sum(answer["seconds"] for answer in answers) < seconds:
+        answers.append(process.ask(work))
+    return answers
 
 
 def _add(rounds: Rounds, answers: Sequence[dict[str, Any]]) -> None:

@@ -74,6 +74,15 @@ def test_a_side_that_fails_says_why(tmp_path):
     assert (found.side, found.step, found.infer) == ("scan", Rounds(), Rounds())
 
 
+@pytest.mark.slow
+def test_short_rounds_are_repeated_until_they_fill_the_time(tmp_path):
+    run = str(make_run(tmp_path / "run", ModelConfig(conv_channels=(2,), hidden=(), time_steps=2)))
+    (side,) = cost.measure(run, ("scan",), turns=1, rounds=2, seconds=0.3)
+    for (turn,) in (side.step.clock, side.infer.clock):
+        assert len(turn) >= 2 and sum(turn) >= 0.3
+        assert len(turn) == 2 or sum(turn[:-1]) < 0.3
+
+
 def dataset_of(split: data.Split) -> data.Dataset:
     return data.Dataset("few", split, None, split, ("0", "1", "2"), Pixels(), ())
 
