@@ -16,7 +16,7 @@ RECIPES: dict[str, Config] = {
     ),
     # MNIST in about twice the default job's time: five time steps, augmented images, averaged weights, and a loss
     # on spike counts.
-    "fast": Config(_NET, _DATA, replace(_COUNTS, epochs=20, eval_every=468, checkpoint_every=0)),
+    "fast": Config(_NET, _DATA, replace(_COUNTS, epochs=15, eval_every=468, checkpoint_every=0)),
     # The default stack's highest accuracy in under an hour.
     "accurate": Config(_NET, _DATA, replace(_COUNTS, epochs=40)),
     # Few synaptic operations: two time steps, and half the channels in the first layer.
