@@ -7,7 +7,7 @@ from typing import Any
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.data import Split
-from csnn_jax.data.images import pixels_of, scale_note
+from csnn_jax.data.images import image_notes, pixels_of
 from csnn_jax.errors import UserError, in_python
 from csnn_jax.flags import TrainFlags
 from csnn_jax.options import show, words_of
@@ -127,7 +127,7 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
     required = None if shape == ModelConfig.input_shape else shape
     learned, tested, names = data.as_parts({"train": train, "test": test}, classes, required, config.model.scale)
     pixels = pixels_of(learned.images)
-    notes = tuple(scale_note(learned.images, pixels.scale, data.ARRAYS))
+    notes = tuple(image_notes(learned.images, pixels.scale, data.ARRAYS))
     return data.Dataset(data.ARRAYS, learned, None, tested, names, pixels, notes)
 
 

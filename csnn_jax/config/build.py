@@ -322,7 +322,8 @@ def _specific(
     if grid.room < LEAST:
         inputs = f"{grid.terms:,} inputs of {grid.input_bits} bits" if grid.input_bits else f"{grid.terms:,} spikes"
         others = f" together with {_some(name for name in names if name != node.name)}" * (len(names) > 1)
-        room = f"{max(0, grid.room)} bits for weights, not at least {LEAST}"
+        bits = max(0, grid.room)
+        room = f"{bits} bit{'s' * (bits != 1)} for weights, not at least {LEAST}"
         raise TooManyInputs(node, f"adds {inputs}{others}, which leave {room}")
     fields = (node.name, operation, node.inputs, node.shape, node.values)
     return WeightedNode(*fields, kernel_shape=shape, grid=grid)

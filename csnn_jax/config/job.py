@@ -454,7 +454,7 @@ _RULES = (
     ),
     Rule(
         "weight_bits",
-        "none with --batch-norm; train without it, then --init-from that run",
+        "none with --batch-norm; train with --batch-norm first, then with --weight-bits and --init-from that run",
         lambda config: not config.train.batch_norm or config.model.weight_bits is None,
     ),
     Rule(

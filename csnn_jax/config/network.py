@@ -339,7 +339,9 @@ def _are_numbered(numbers: list[str], least: int, most: int) -> bool:
 def _blocks(convolutions: int) -> str:
     """What `residual` may contain."""
     last = f"conv{convolutions}"
-    return f"different blocks from conv2 to {last}" if convolutions > 2 else last if convolutions == 2 else "no blocks"
+    if convolutions < 2:
+        return "two or more convolutions, as in --conv-channels 32 64"
+    return f"different blocks from conv2 to {last}" if convolutions > 2 else last
 
 
 def _keeps_sizes(model: ModelConfig) -> bool:

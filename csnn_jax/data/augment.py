@@ -72,7 +72,8 @@ class Augmentation:
         if images.dtype != np.uint8 and (flags := [flag for flag, wanted in asked.items() if wanted]):
             raise UserError(f"{flags[0]}: the training images are {images.dtype}, expected bytes")
         if settings.event_drop and (images.ndim != 5 or config.model.scale != 1):
-            raise UserError(f"--event-drop {settings.event_drop:g}: expected a data set of recordings")
+            wanted = f"expected a data set of recordings, but {settings.dataset} has images"
+            raise UserError(f"--event-drop {settings.event_drop:g}: {wanted}")
         if not any(asked.values()):
             return None
         return cls(images, settings.augment, config.train.seed, settings.flip, settings.event_drop)

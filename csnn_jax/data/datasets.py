@@ -18,7 +18,7 @@ from csnn_jax.config.job import Config
 from csnn_jax.config.names import MOST_CLASSES
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.config.pixels import Pixels
-from csnn_jax.data.images import FLOAT_BITS, Images, Shape, as_learned, fit, pixels_of, scale_note
+from csnn_jax.data.images import FLOAT_BITS, Images, Shape, as_learned, fit, image_notes, pixels_of
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
 from csnn_jax.errors import UserError, naming_arguments, one_line
@@ -126,7 +126,7 @@ def load(
         tests = len(test.labels) > 0
         images = (train if len(train.labels) else test).images
         pixels = pixels_of(images, raw.floats)
-        notes = [*raw.notes, *fitted, *scale_note(images, pixels.scale, name.partition("@")[0])]
+        notes = [*raw.notes, *fitted, *image_notes(images, pixels.scale, name.partition("@")[0])]
         held_out = None
         if hold := validation or (0 if tests else fallback_validation):
             train, held_out = train.part(slice(None, -hold)), train.part(slice(-hold, None))
@@ -380,10 +380,10 @@ def check_names(dataset: str, names: tuple[str, ...] | None, learned: tuple[str,
         names: names of its classes; None: they're numbers, or the data hasn't been read yet.
         learned: names of the network's classes; None: they're numbers, or unknown.
     """
-    for number, (found, expected) in enumerate(zip(names or (), learned or (), strict=False)):
-        if found != expected:
+    for number, (name, expected) in enumerate(zip(names or (), learned or (), strict=False)):
+        if name != expected:
             raise UserError(
-                f"--dataset {dataset}: its class {number} is {show(found)}, expected {show(expected)}, as in the "
+                f"--dataset {dataset}: its class {number} is {show(name)}, expected {show(expected)}, as in the "
                 "network's training"
             )
 

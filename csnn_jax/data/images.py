@@ -105,12 +105,15 @@ def pixels_of(images: Images, floats: bool = False) -> Pixels:
     return Pixels(2.0 ** (FLOAT_BITS - exponent), FLOAT_BITS)
 
 
-def scale_note(images: Images, scale: float, source: str) -> list[str]:
-    """The log's line about counts or images of 0 and 1; empty for other images."""
-    if scale != 1 or not isinstance(images, np.ndarray):
-        return []
-    kind = "counts" if images.max() > 1 else "values of 0 and 1"
-    return [f"{source}: {kind} are used unscaled (scale 1)"]
+def image_notes(images: Images, scale: float, source: str) -> list[str]:
+    """The log's lines about images that are all equal, such as black ones, and about images that aren't scaled."""
+    notes = []
+    if isinstance(images, np.ndarray) and len(images) > 1 and all((image == images[0]).all() for image in images[1:]):
+        notes.append(f"{source}: warning: all images are equal, so no network can learn from them")
+    if scale == 1 and isinstance(images, np.ndarray):
+        kind = "counts" if images.max() > 1 else "values of 0 and 1"
+        notes.append(f"{source}: {kind} are used unscaled (scale 1)")
+    return notes
 
 
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:

@@ -109,13 +109,13 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", o
     """
     if not isinstance(given, Split):
         if not isinstance(given, tuple | list) or len(given) != 2:
-            found = f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
-            raise ValueError(f"{name} is {found}, expected (images, labels) or a Split")
+            instead = f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
+            raise ValueError(f"{name} is {instead}, expected (images, labels) or a Split")
         check_shape(images := as_images(given[0], f"{name} images", one), f"{name} images", shape, why)
         try:
             given = Split(images, given[1])
         except ValueError as error:
-            raise ValueError(f"{name} {error}") from None
+            raise ValueError(f"{name}: {error}") from None
     check_shape(given.images, f"{name} images", shape, why)
     return given
 
@@ -239,8 +239,8 @@ def check_kind(images: Images, model: "ModelConfig") -> None:
     """Raises ValueError if a network for bytes up to 255 gets images of 0 and 1, or vice versa."""
     scales = pixels_of(images).scale, model.pixels.scale
     if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, BYTE}:
-        found, taken = ("0 and 1" if scale == 1 else "bytes up to 255" for scale in scales)
-        raise ValueError(f"images are {found}, expected {taken}, as in the network's training")
+        values, taken = ("0 and 1" if scale == 1 else "bytes up to 255" for scale in scales)
+        raise ValueError(f"images are {values}, expected {taken}, as in the network's training")
 
 
 def check_alike(train: Split, test: Split, scale: float | None = None) -> None:

@@ -160,8 +160,8 @@ def several(
             raise ValueError
         return tuple(kind.parse([word]) for word in words)
 
-    several = "several different values" if distinct else f"{length or 'several'} values"
-    words = expected or f"{several}, each {kind.expected}"
+    number = length or ("one or more" if least else "any number of")
+    words = expected or f"{number} {'different ' if distinct else ''}values, each {kind.expected}"
     metavar = " ".join([kind.metavar] * (length or 1)) + ("" if length else " ...")
     return Kind(words, metavar, accepts, parse, None, kind.choices, kind.quoted)
 

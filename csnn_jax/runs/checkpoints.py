@@ -165,7 +165,10 @@ def restore(directory: Path, like: State) -> tuple[int, State]:
         for problem in problems:
             print(f"Checkpoint: {problem}; using the one after {number} iterations", flush=True)
         return number, state
-    raise problems[0] if problems else UserError(f"{directory}: expected a checkpoint to continue from")
+    if not problems:
+        raise UserError(f"{directory}: expected a checkpoint to continue from")
+    older = len(problems) - 1
+    raise UserError(f"{problems[0]}; so is each of the {older} older ones") if older else problems[0]
 
 
 def _read(path: Path, like: State) -> State:

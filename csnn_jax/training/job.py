@@ -201,13 +201,14 @@ def check_same_job(run: RunDir, config: Config) -> None:
     if any(node.grid.chosen for node in before.model.graph.weighted):
         tied = "with --weight-bits below 5, training depends"
     if tied:
-        changeable, allowed = ALWAYS_CHANGEABLE, f"only change {always}, because {tied} on the number of iterations"
+        changeable, allowed = ALWAYS_CHANGEABLE, f"only change {always}"
     data.check_names(config.data.dataset, config.data.classes, before.data.classes)
     for name, now in values_of(config).items():
         then = values_of(before)[name]
         if now != then and name not in changeable:
             other = "other nodes" if name == "network" else f"{show(then)}, not {show(now)}"
-            raise UserError(f"{flag_of(name)}: {run.path} was started with {other}; --resume can {allowed}")
+            why = f", because {tied} on the number of iterations" if tied and name in LENGTH else ""
+            raise UserError(f"{flag_of(name)}: {run.path} was started with {other}; --resume can {allowed}{why}")
 
 
 def _introduction(job: Job, run: RunDir, start: int) -> Iterator[str]:

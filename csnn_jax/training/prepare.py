@@ -6,6 +6,7 @@ from functools import partial
 
 from csnn_jax import data
 from csnn_jax.config import Config, decided
+from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import rundir
 from csnn_jax.training.plan import check_sizes, iterations, learning_rates
@@ -43,6 +44,11 @@ def prepare(flags: TrainFlags, make: MakeTrainer, dataset: data.Dataset | None =
     model = data.fit_model(flags.config.model, dataset, flags.given)
     asked = replace(flags.config, model=model, data=replace(flags.config.data, classes=data.named(dataset)))
     config = decided(asked)
+    if "per_channel" in flags.given and config.train.init_from is None:
+        for name in config.model.per_channel:
+            if not getattr(config.model, f"learn_{name}"):
+                wanted = f"--learn-{name}, too, or --init-from; otherwise all channels keep the same value"
+                raise UserError(f"--per-channel {name}: expected {wanted}")
     data.check_split(dataset.train, config.model, "train")
     data.check_split(dataset.test, config.model, "test")
     dataset = data.learned(dataset, config.model)

@@ -74,6 +74,7 @@ def test_a_run_whose_weights_blow_up_stops_and_keeps_the_last_good_ones(dataset,
         (("--dataset", "events:nope/"), ("--dataset events:nope/: no such folder",)),
         (("--out", "/proc/run"), ("--out /proc/run", "can't be written")),
         (("--batch-size", "32", "--warmup", "11"), ("--warmup 11", 10)),
+        (("--per-channel", "beta", "threshold", "--learn-beta"), ("--per-channel threshold", "--learn-threshold")),
     ],
 )
 def test_bad_flags_are_refused_in_one_line(flags, names, dataset, tmp_path):

@@ -113,7 +113,7 @@ def open_recording(path: Path) -> tuple[Events, Size | None]:
 def _archive(path: Path) -> tuple[Events, Size | None]:
     stored = read_npz(path, 32 * MOST_EVENTS, (*ARRAYS, "height", "width"))
     if missing := [name for name in ARRAYS if name not in stored]:
-        raise UserError(f"{path}: has no array {missing[0]}, expected a NumPy archive with x, y, t and p")
+        raise UserError(f"{path}: has no array {missing[0]}, expected a recording, with x, y, t and p")
     x, y, t, p = arrays = [stored[name] for name in ARRAYS]
     sides = [stored[name] for name in ("height", "width") if name in stored]
     if any(side.dtype.kind not in "iu" or side.ndim for side in sides):

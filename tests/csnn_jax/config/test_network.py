@@ -42,7 +42,7 @@ INVALID = [
     ({"residual": ("conv3",)}, ("residual conv3", "conv2")),
     ({"residual": ("fc1",)}, ("residual fc1", "conv2")),
     ({"residual": ("conv2", "conv2")}, ("residual conv2 conv2", "conv2")),
-    ({"residual": ("conv2",), "conv_channels": (8,)}, ("residual conv2", "no blocks")),
+    ({"residual": ("conv2",), "conv_channels": (8,)}, ("residual conv2", "two or more convolutions")),
     ({"residual": ("conv2",), "padding": "valid"}, ("residual conv2", "padding same")),
     ({"residual": ("conv2",), "padding": ("same", "valid"), "kernel_size": (3, 4)}, ("residual conv2", "padding same")),
     ({"residual": ("conv2",), "kernel_size": 4}, ("kernel_size 4", "odd", "padding same")),

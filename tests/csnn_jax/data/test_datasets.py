@@ -102,6 +102,17 @@ def test_extra_outputs_are_kept_and_too_few_refused(tmp_path):
         load_for(Config(ModelConfig(num_classes=2)))
 
 
+def test_images_that_are_all_equal_are_pointed_out(tmp_path):
+    images = np.full_like(IMAGES, 3)
+    assert (
+        load(written(tmp_path / "equal", images=images), (3, 4, 1))
+        .notes[-1]
+        .endswith(": warning: all images are equal, so no network can learn from them")
+    )
+    images[-1, 0, 0] = 4
+    assert not load(written(tmp_path / "other", images=images), (3, 4, 1)).notes
+
+
 def test_images_are_divided_by_256_and_zeros_and_ones_stay(tmp_path):
     mnist = load("mnist", (28, 28, 1))
     fitted = fit_model(ModelConfig(), mnist)

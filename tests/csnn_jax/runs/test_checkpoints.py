@@ -103,6 +103,14 @@ def test_the_state_of_another_network_is_refused(like, facts, tmp_path):
         checkpoints.restore(tmp_path, like)
 
 
+def test_if_all_checkpoints_are_damaged_the_error_says_so(tmp_path):
+    for number in (3, 6, 9):
+        write(tmp_path, number)
+        flip(tmp_path / str(number) / "state.safetensors")
+    with refusing(UserError, "9/state.safetensors", "each of the 2 older"):
+        checkpoints.restore(tmp_path, state())
+
+
 def test_a_renumbered_checkpoint_and_a_missing_one_are_refused(tmp_path):
     with refusing(UserError, tmp_path, "a checkpoint"):
         checkpoints.restore(tmp_path, state())

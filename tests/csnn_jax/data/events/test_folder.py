@@ -65,7 +65,7 @@ def test_sensors_are_of_one_size_and_frames_fit_into_memory(tmp_path):
 @pytest.mark.parametrize(
     ("change", "facts"),
     [
-        ({"p": None}, ("p", "NumPy")),
+        ({"p": None}, ("p", "a recording")),
         ({"x": np.arange(3)}, ("[3]", "[30]")),
         ({"t": np.arange(30) / 2}, ("float64",)),
         ({"p": np.arange(30)}, ("p", "0 and 1")),
