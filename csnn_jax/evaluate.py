@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if dataset.test.images.dtype == "uint8" and dataset.pixels.scale != (scale := config.model.pixels.scale):
             note = f"Note: pixel values are divided by {scale:g}; for such images, {dataset.pixels.scale:g} is usual"
             blocks.append(Paragraph(note))
-        caption = f"Density: neurons that spike at a step, on all images. The rest: on {LOOKED_AT} images. {MEANING}"
+        caption = f"Density: neurons that spike at a step, of all images; the rest is of {LOOKED_AT} images. {MEANING}"
         blocks.append(layers(caption, states, result.densities, seen))
         if flags.by_steps:
             blocks.append(_steps(values["accuracy_by_steps"]))

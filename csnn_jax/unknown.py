@@ -85,26 +85,26 @@ def measure(model: Trained, dataset: Dataset, share: float) -> Measured:
     """
     assert dataset.validation is not None
     held_out = _seen(model, "held-out", dataset.validation)
-    config, found = _chosen(model, held_out, dataset.validation.images, share)
+    config, answers = _chosen(model, held_out, dataset.validation.images, share)
     values: dict[str, Any] = {"share": share, "margin": None}
-    if found is None:
+    if answers is None:
         few = f"at most {100 * share:.4g}% of the answers given are wrong, by the upper end of the 95% interval"
         return Measured(config, values, [Paragraph(f"Unknown: at no margin, {few}, so the run has none.")])
     kinds = [held_out, *_others(model, dataset)]
     spikes = held_out.spikes.min().item(), held_out.spikes.max().item()
     noise = next(kind for kind in kinds if kind.name == "noise")
-    compared = spikes if (noise.margins >= found.margin).mean() > MOST_NOISE else None
-    values |= {"margin": found.margin, "given": found.given, "wrong": found.wrong, "upper_end": _upper(found)}
-    values |= {"spikes": compared, "images": [_rejected(kind, found.margin, spikes) for kind in kinds]}
-    return Measured(config, values, [Paragraph(_in_words(found, model)), _table(values)])
+    compared = spikes if (noise.margins >= answers.margin).mean() > MOST_NOISE else None
+    values |= {"margin": answers.margin, "given": answers.given, "wrong": answers.wrong, "upper_end": _upper(answers)}
+    values |= {"spikes": compared, "images": [_rejected(kind, answers.margin, spikes) for kind in kinds]}
+    return Measured(config, values, [Paragraph(_in_words(answers, model)), _table(values)])
 
 
 def _chosen(model: Trained, seen: Kind, images: Images, share: float) -> tuple[UnknownConfig, Answers | None]:
     assert seen.wrong is not None
-    found = margins.smallest(seen.margins, seen.wrong, share)
-    if found is None:
+    answers = margins.smallest(seen.margins, seen.wrong, share)
+    if answers is None:
         return UnknownConfig(), None
-    return UnknownConfig(share, found.margin, model.window_of(images), model.digest), found
+    return UnknownConfig(share, answers.margin, model.window_of(images), model.digest), answers
 
 
 def _seen(model: Trained, name: str, split: Split) -> Kind:
@@ -139,15 +139,15 @@ def _rejected(kind: Kind, margin: float, spikes: tuple[int, int]) -> dict[str, A
     return values | ({} if kind.wrong is None else {"wrong": int(kind.wrong[given].sum())})
 
 
-def _upper(found: Answers) -> float:
-    return margins.upper_end(found.wrong, found.given)
+def _upper(answers: Answers) -> float:
+    return margins.upper_end(answers.wrong, answers.given)
 
 
-def _in_words(found: Answers, model: Trained) -> str:
+def _in_words(answers: Answers, model: Trained) -> str:
     spikes = model.config.model.readout == "spikes"
-    ahead = counted(int(found.margin), "spike") if spikes else f"{found.margin:.9g}, of summed membranes"
-    interval = f"{found.wrong / found.given:.2%}, 95% interval up to {_upper(found):.2%}"
-    wrong = f"Of the other {found.given:,} on held-out images, {found.wrong:,} are wrong ({interval})."
+    ahead = counted(int(answers.margin), "spike") if spikes else f"{answers.margin:.9g}, of summed membranes"
+    interval = f"{answers.wrong / answers.given:.2%}, 95% interval up to {_upper(answers):.2%}"
+    wrong = f"Of the other {answers.given:,} on held-out images, {answers.wrong:,} are wrong ({interval})."
     return f"Unknown: answers ahead by less than {ahead}. {wrong}"
 
 
@@ -162,6 +162,6 @@ def _table(values: dict[str, Any]) -> Table:
     both = [] if spikes is None else ["with both"]
     caption = "Images without an answer, and wrong answers by the margin:"
     if spikes is not None:
-        within = f"all neurons spike {spikes[0]:,} to {spikes[1]:,} times in the window, as on held-out images"
-        caption = f"{caption[:-1]}. Most noise is answered; 'with both' answers only if {within}, too:"
+        usual = f"{spikes[0]:,} to {spikes[1]:,} spikes of all neurons together, as held-out images have"
+        caption = f"{caption[:-1]}. Because most noise gets an answer, 'with both' also requires {usual}:"
     return Table(caption, ["images", "number", "unknown", *both, "wrong"], rows)

@@ -135,9 +135,9 @@ class _Window:
 
     def sum(self, node: Node) -> torch.Tensor:
         """What a node reads at all steps; only once if it's held."""
-        return functools.reduce(operator.add, (self.kept(node, edge, self.read(edge)) for edge in node.inputs))
+        return functools.reduce(operator.add, (self.dropout(node, edge, self.read(edge)) for edge in node.inputs))
 
-    def kept(self, node: Node, edge: Edge, x: torch.Tensor) -> torch.Tensor:
+    def dropout(self, node: Node, edge: Edge, x: torch.Tensor) -> torch.Tensor:
         """An input of a node after dropout."""
         pair = node.name, edge.source
         return x * self.dropped[pair] if pair in self.dropped and not self.graph.is_previous(edge) else x
@@ -168,7 +168,7 @@ class _Window:
 
         for step in range(self.steps):
             for node in part.steps:
-                x = functools.reduce(operator.add, (self.kept(node, edge, seen(edge, step)) for edge in node.inputs))
+                x = functools.reduce(operator.add, (self.dropout(node, edge, seen(edge, step)) for edge in node.inputs))
                 output = self.modules[node.name](x)
                 spikes, *others = output if isinstance(output, tuple) else (output,)
                 frames[node.name].append(spikes)

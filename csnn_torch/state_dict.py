@@ -35,8 +35,8 @@ from csnn_torch.foreign.network import (
 
 UNSEEN = (
     "a state_dict doesn't contain inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
-    "BatchNorm's eps, residual connections, or the places and kinds of pools: assuming snnTorch's defaults, no such "
-    "connections and the values you chose"
+    "BatchNorm's eps, groups, dilation, residual connections, or the places and kinds of pools: assuming the "
+    "libraries' defaults, no such connections and the values you chose"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
 """Image sizes of common data sets, which messages suggest first."""
@@ -150,8 +150,8 @@ def _recurrent(
         assert operation is not None
         nodes.append(node_of(node.name, operation, inputs))
     left_out = (*IN_NODES, "network")
-    kept = {one.name: getattr(config, one.name) for one in dataclass_fields(config) if one.name not in left_out}
-    return ModelConfig(network=Nodes(tuple(nodes)), **kept), layers
+    others = {one.name: getattr(config, one.name) for one in dataclass_fields(config) if one.name not in left_out}
+    return ModelConfig(network=Nodes(tuple(nodes)), **others), layers
 
 
 def _fed_back(module: stack.Module, shape: tuple[int, ...]) -> tuple[str, Weighted]:
@@ -221,8 +221,8 @@ class _Stack:
             return f"; {' or '.join(fitting)} would fit"
         if not convs:
             return ""
-        hint = ", or set the size of the images with --input-shape" if self.sized else ""
-        return f"; no --padding, --stride and --pool make them fit, where padding is 0 or half a kernel{hint}"
+        size = "pass the size of your images with --input-shape; for this one, " if self.sized else ""
+        return f"; {size}no --padding (0 or half a kernel), --stride and --pool fit"
 
     def _fits(self, **changes: Any) -> bool:
         """Whether the first linear layer's weights fit with other fields."""

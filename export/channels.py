@@ -40,8 +40,8 @@ def able(config: ModelConfig, tensors: Tensors) -> Able:
 
     One stays in a layer in which none can fire. All stay if the smaller network would need other grids.
     """
-    found, names = bounds(config, tensors), [node.name for node in config.graph.neurons]
-    fires = [one.fires | (~one.fires.any() & (np.arange(len(one.fires)) == 0)) for one in found.values()]
+    ends, names = bounds(config, tensors), [node.name for node in config.graph.neurons]
+    fires = [one.fires | (~one.fires.any() & (np.arange(len(one.fires)) == 0)) for one in ends.values()]
     alive = together(config.graph, tensors, fires[:-1])
     last = np.ones(config.num_classes, bool)
     try:

@@ -152,13 +152,13 @@ def _with_margin(network: Network, job: Config) -> tuple[Network, Config]:
     held_out = dataset.validation
     if held_out.images.ndim == 5:
         held_out = replace(held_out, images=np.asarray(held_out.images)[:, : network.time_steps])
-    measured, found = unknown.choose(Trained(network.config, network.tensors), held_out, share)
+    measured, answers = unknown.choose(Trained(network.config, network.tensors), held_out, share)
     few = f"at most {100 * share:.4g}% of answers to held-out images are wrong, by the upper end of the 95% interval"
-    if found is None:
+    if answers is None:
         print(f"unknown: at no margin, {few}, so this network answers every image", flush=True)
     else:
-        unanswered = percent(1 - found.given / len(held_out.labels))
-        print(f"unknown: at a margin of {found.margin:.9g}, {few}; {unanswered} have no answer", flush=True)
+        unanswered = percent(1 - answers.given / len(held_out.labels))
+        print(f"unknown: at a margin of {answers.margin:.9g}, {few}; {unanswered} have no answer", flush=True)
     return replace(network, config=replace(network.config, unknown=measured)), replace(job, unknown=measured)
 
 

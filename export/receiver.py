@@ -48,8 +48,8 @@ def sums_line() -> str:
     files = [path for path in HERE.rglob("*") if path.is_symlink() or not path.is_dir()]
     if (size := sum(path.lstat().st_size for path in files)) > MOST_BYTES:
         raise ValueError(f"the files have {size:,} bytes, expected at most {MOST_BYTES:,}")
-    found = {path.relative_to(HERE).as_posix() for path in files}
-    wrong = [f"{name!a} is not listed" for name in sorted(found - {*listed, "SHA256SUMS"})]
+    present = {path.relative_to(HERE).as_posix() for path in files}
+    wrong = [f"{name!a} is not listed" for name in sorted(present - {*listed, "SHA256SUMS"})]
     wrong += [f"{name!a} is missing or changed" for name, digest in listed.items() if sha256(name) != digest]
     return f"NOT OK: {', '.join(wrong)}" if wrong else "ok: no file was changed"
 
@@ -81,8 +81,8 @@ def line(run: ort.InferenceSession, kind: str) -> str:
     """A file's result on the golden sets of one kind, as a line."""
     sets = values = different = 0
     for inputs, expected in golden(kind):
-        found = run.run(None, {value.name: x for value, x in zip(run.get_inputs(), inputs, strict=False)})
-        for one, other in zip(found, expected, strict=True):
+        outputs = run.run(None, {value.name: x for value, x in zip(run.get_inputs(), inputs, strict=False)})
+        for one, other in zip(outputs, expected, strict=True):
             values += other.size
             different += int((flushed(one) != other).sum()) if one.shape == other.shape else other.size
         sets += 1

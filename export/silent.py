@@ -39,10 +39,10 @@ class Dropped:
 
     def lines(self) -> list[str]:
         """A summary for the user."""
-        kept = ", ".join(f"{name} {kept:,} of {of:,}" for name, kept, of in self.layers)
+        sizes = ", ".join(f"{name} {stay:,} of {of:,}" for name, stay, of in self.layers)
         before, after = self.parameters
         return [
-            f"--drop-silent keeps {kept}: the others fired on none of the {self.training_images:,} training images",
+            f"--drop-silent keeps {sizes}: the others fired on none of the {self.training_images:,} training images",
             f"{before:,} -> {after:,} parameters, {4 * before:,} -> {4 * after:,} bytes in float32",
             f"on {self.fired_on:,} of {self.test_images:,} test images, one of the others would have fired; "
             f"{self.other_answers:,} answers change",

@@ -79,7 +79,7 @@ def test_a_row_matches_the_declaration() -> None:
     assert found["--conv-channels"][:3] == (
         "--conv-channels",
         "`32 64`",
-        "several values, each a whole number of at least 1",
+        "any number of values, each a whole number of at least 1",
     )
     assert found["--devices"][:3] == ("--devices", "`1`", "`all`, or a whole number of at least 1")
     assert found["--augment"][:3] == (

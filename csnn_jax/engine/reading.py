@@ -53,7 +53,7 @@ class Reader:
         planes = None if others else _planes(sums[0][0])
         if len(stage.places) > 1:
             pairs = zip(sums, stage.places, strict=True)
-            sums = [([self._placed(stage, one, place) for one in found], kernel) for (found, kernel), place in pairs]
+            sums = [([self._placed(stage, one, place) for one in parts], kernel) for (parts, kernel), place in pairs]
         return *terms.joined(sums), planes
 
     def shortcut(self, stage: Stage, node: WeightedNode) -> tuple[ops.Held | ops.Spikes, Array, int | None]:
@@ -126,18 +126,18 @@ class Reader:
         return [one for edge in node.inputs for one in self._read(node, edge)]
 
     def _read(self, node: Node, edge: Edge) -> Sequence[Term]:
-        source, found = self.graph[edge.source], list[Term]()
+        source, inputs = self.graph[edge.source], list[Term]()
         if source.name == IMAGE:
-            found = [terms.term(self._packed(self.x))]
+            inputs = [terms.term(self._packed(self.x))]
         elif isinstance(source, NeuronNode):
-            found = [self._spikes(node, edge, source)]
+            inputs = [self._spikes(node, edge, source)]
         elif isinstance(source.operation, Pooling):
-            found = self._pool(source, source.operation)
+            inputs = self._pool(source, source.operation)
         else:
-            found = self._terms(source)
+            inputs = self._terms(source)
         if not edge.delay or self.graph.is_previous(edge):
-            return found
-        return [terms.delayed(one, edge.delay) for one in found]
+            return inputs
+        return [terms.delayed(one, edge.delay) for one in inputs]
 
     def _pool(self, node: Node, pool: Pooling) -> list[Term]:
         """The terms of a pool of spikes; once for all of its readers."""
@@ -157,7 +157,7 @@ class Reader:
             return one
         if self._drops_always(source):
             return one.times(self.scale)
-        return terms.kept(one, self.masks[source.name], self.scale)
+        return terms.masked(one, self.masks[source.name], self.scale)
 
     def _placed(self, stage: Stage, one: Term, place: Place) -> Term:
         return one.map(lambda array: self._moved(stage, array, place))

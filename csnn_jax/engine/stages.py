@@ -178,31 +178,31 @@ def terms(graph: Graph, node: Node, planes: int) -> list[tuple[float, ...]]:
     Raises:
         Unsupported: the kernels can't pool a sum.
     """
-    found: list[tuple[float, ...]] = []
+    factors: list[tuple[float, ...]] = []
     for edge in node.inputs:
         source = graph[edge.source]
         if isinstance(pool := source.operation, Pooling):
-            found += _pooled(source.name, pool, terms(graph, source, planes))
+            factors += _pooled(source.name, pool, terms(graph, source, planes))
         elif isinstance(source.operation, Flatten):
-            found += terms(graph, source, planes)
+            factors += terms(graph, source, planes)
         else:
-            found.append((1.0,) if source.operation else tuple(2.0**plane for plane in range(planes)))
-    if len({len(weights) for weights in found}) > 1:
+            factors.append((1.0,) if source.operation else tuple(2.0**plane for plane in range(planes)))
+    if len({len(weights) for weights in factors}) > 1:
         raise Unsupported(f"the event engine doesn't add frames of counts to spikes, as in {node.name}")
-    return found
+    return factors
 
 
-def _pooled(name: str, pool: Pooling, found: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+def _pooled(name: str, pool: Pooling, factors: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
     """The terms of a pool of spikes."""
     if pool.kind != "max":
         if pool.stride != pool.size:
             raise Unsupported(f"the event engine adds spikes in separate windows, but {name} is {pool}")
-        return [tuple(pool.step * weight for weight in weights) for weights in found for _ in range(pool.window)]
-    if len({weight for weights in found for weight in weights}) > 1:
+        return [tuple(pool.step * weight for weight in weights) for weights in factors for _ in range(pool.window)]
+    if len({weight for weights in factors for weight in weights}) > 1:
         raise Unsupported(f"the event engine finds maxima of sums of spikes, but {name} reads averages or counts")
-    if len(found) > (most := library.limits().added):
-        raise Unsupported(f"the event engine finds maxima of up to {most} spikes, but {name} adds {len(found)}")
-    return found
+    if len(factors) > (most := library.limits().added):
+        raise Unsupported(f"the event engine finds maxima of up to {most} spikes, but {name} adds {len(factors)}")
+    return factors
 
 
 def holds(graph: Graph, stage: Stage, frames: bool) -> bool:
@@ -282,7 +282,7 @@ def _check_sources(graph: Graph, stage: Stage, frames: bool, planes: int) -> Non
     else:
         channels = {node: (graph.entering(node)[-1], terms(graph, node, planes)) for node in stage.weighted}
         summed = [channels[node] for node in stage.sources]
-        inputs = sum(padded(len(weights) * wide) for wide, found in summed for weights in found)
+        inputs = sum(padded(len(weights) * wide) for wide, parts in summed for weights in parts)
     for node in stage.weighted:
         if isinstance(node.operation, Convolution):
             _check_convolution(node.name, node.operation)

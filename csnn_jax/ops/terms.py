@@ -62,7 +62,7 @@ def term(spikes: Spikes) -> Term:
     return Term(bits.reshape(*lead, -1), port, layout.parts[0], weights)
 
 
-def kept(one: Term, stays: Array, scale: float) -> Term:
+def masked(one: Term, stays: Array, scale: float) -> Term:
     """The term without the spikes that dropout drops; stays [batch, neurons] bool."""
     stays = stays.reshape(1, len(stays), -1, one.channels)
     (bits, _, _), lead = pack_arrays(stays.astype(jnp.uint8)), (len(one.bits), 1, *one.positions)

@@ -53,9 +53,9 @@ def smallest(margins: np.ndarray, wrong: np.ndarray, share: float) -> Answers | 
     values, first = np.unique(margins[order], return_index=True)
     before = np.concatenate([[0], wrong[order].cumsum()])
     for value, start in zip(values, first.tolist(), strict=True):
-        found = Answers(value.item(), len(order) - start, int(before[-1] - before[start]))
-        if value > 0 and _suffices(share, found.wrong, found.given):
-            return found
+        answers = Answers(value.item(), len(order) - start, int(before[-1] - before[start]))
+        if value > 0 and _suffices(share, answers.wrong, answers.given):
+            return answers
     return None
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -156,8 +157,8 @@ def defined(path: str, dt: float | None, written_by: str | None = None) -> Netwo
     Raises:
         UserError: it can't be read, see `nir_network.read`.
     """
-    scale = nir_network.read(path, dt=dt, written_by=written_by).config.pixels.scale
-    network = nir_network.read(path, dt=dt, written_by=written_by, divided_by=scale)
+    read = partial(nir_network.read, path, dt=dt, written_by=written_by, stated_rules=False)
+    network = read(divided_by=read().config.pixels.scale)
     return Network(network.config, network.tensors)
 
 

@@ -72,20 +72,20 @@ def bounds(config: ModelConfig, tensors: Tensors, steps: int | None = None) -> B
     image = black, black + min(255, 2**config.entering.bits) / config.entering.scale
     kernels = {node.name: _kernel(graph, node, tensors) for node in graph.weighted}
     fires = {node.name: _at_rest(node, tensors) for node in graph.neurons}
-    found: Bounds = {}
+    layers: Bounds = {}
     with np.errstate(invalid="ignore", over="ignore"):
         for _ in range(sum(map(len, fires.values())) + 1):  # each pass adds a channel
             values, before = _Values(graph, kernels, {IMAGE: image, **_spikes(fires)}), dict(fires)
             for node in graph:
                 if isinstance(node, NeuronNode):
-                    found[node.name] = one = _layer(node, tensors, values.currents(node), steps)
+                    layers[node.name] = one = _layer(node, tensors, values.currents(node), steps)
                     fires[node.name] = fires[node.name] | one.fires
                     values.known.update(_spikes({node.name: fires[node.name]}))
                 else:
                     values.of(Edge(node.name))
             if all(np.array_equal(fires[name], before[name]) for name in fires):
                 break
-    return found
+    return layers
 
 
 def _spikes(fires: Mapping[str, np.ndarray]) -> dict[str, Ends]:
@@ -185,13 +185,13 @@ def _stepped(node: NeuronNode, values: State, currents: Sequence[Interval], stat
 
 def _within(step: Callable[[State], State], state: State, steps: int) -> State:
     """The states after 1 to `steps` steps."""
-    found = state = step(state)
+    union = state = step(state)
     for _ in range(steps - 1):
         before, state = state, step(state)
         if all(state[name].same(before[name]) for name in state):
             break
-        found = {name: found[name] | state[name] for name in state}
-    return found
+        union = {name: union[name] | state[name] for name in state}
+    return union
 
 
 def _settled(step: Callable[[State], State], state: State) -> State:

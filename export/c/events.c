@@ -148,10 +148,10 @@ static int classify_windows(struct source *source, int64_t window_us)
     const int64_t each = window_us / CSNN_WINDOW_FRAMES;
     struct event event;
     int64_t start = 0;
-    int found;
+    int status;
 
     begin();
-    while ((found = next(source, &event)) > 0) {
+    while ((status = next(source, &event)) > 0) {
         if (source->events == 1)
             start = event.t;
         const int64_t windows = (event.t - start) / window_us; /* that have ended */
@@ -164,7 +164,7 @@ static int classify_windows(struct source *source, int64_t window_us)
         start += windows * window_us;
         add(&event, (event.t - start) / each);
     }
-    if (found < 0)
+    if (status < 0)
         return 2;
     if (!source->events)
         return refuse_empty(source);
@@ -177,9 +177,9 @@ static int classify_whole(struct source *source)
 {
     struct event *events = NULL, event;
     size_t count = 0, room = 0;
-    int found;
+    int status;
 
-    while ((found = next(source, &event)) > 0) {
+    while ((status = next(source, &event)) > 0) {
         if (count == room) {
             struct event *more = realloc(events, (room = room ? 2 * room : 4096) * sizeof *events);
             if (!more) {
@@ -190,9 +190,9 @@ static int classify_whole(struct source *source)
         }
         events[count++] = event;
     }
-    if (found < 0 || !count) {
+    if (status < 0 || !count) {
         free(events);
-        return found < 0 ? 2 : refuse_empty(source);
+        return status < 0 ? 2 : refuse_empty(source);
     }
     const int64_t length = CSNN_FRAMES_BY_COUNT ? (int64_t)count : events[count - 1].t - events[0].t;
     const int64_t each = length / CSNN_WINDOW_FRAMES;

@@ -237,7 +237,7 @@ class _Lists:
         self._graph = graph
         self._numbers = {node.name: number for number, node in enumerate(graph.neurons)}
         self._now = {node.name: Events(one) for node, one in zip(graph.neurons, maps, strict=True)}
-        self._kept = dict[str, Events]()
+        self._copies = dict[str, Events]()
         end = len(maps)
         self._past = {name: [self._copy(name, end, end + 1) for _ in range(n)] for name, n in graph.delays.items()}
         self._pools = [node for node in graph if _is_list(graph, node)]
@@ -292,15 +292,15 @@ class _Lists:
         number = self._numbers[name]
         if number > turn or (number == turn and not slowly):
             return self._now[name]
-        kept = self._kept.setdefault(name, self._copy(name, number, turn))
-        kept.inputs, kept.until = [self._now[name]], max(kept.until, turn)
-        return kept
+        copy = self._copies.setdefault(name, self._copy(name, number, turn))
+        copy.inputs, copy.until = [self._now[name]], max(copy.until, turn)
+        return copy
 
     def copies(self) -> tuple[list[Events], int]:
         """All copies in the order in which they're made, and how many at the end are outputs of earlier steps."""
         pools = [self._now[pool.name] for pool in self._pools]
         past = [one for past in self._past.values() for one in past]
-        return [*self._kept.values(), *pools, *reversed(past)], len(past)
+        return [*self._copies.values(), *pools, *reversed(past)], len(past)
 
 
 def _place(copies: list[Events], end: tuple[int, int]) -> tuple[int, int]:

@@ -73,9 +73,9 @@ static const char usage[] = "usage: csnn [--early] [FILE], or csnn [--early] --e
 static int64_t microseconds(const char *text)
 {
     char *end;
-    const long long found = strtoll(text, &end, 10);
+    const long long us = strtoll(text, &end, 10);
 
-    return *text && !*end && found >= CSNN_WINDOW_FRAMES && found <= LONGEST_US ? (int64_t)found : 0;
+    return *text && !*end && us >= CSNN_WINDOW_FRAMES && us <= LONGEST_US ? (int64_t)us : 0;
 }
 
 int main(int argc, char **argv)

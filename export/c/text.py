@@ -43,7 +43,7 @@ def identifiers(names: Iterable[str]) -> list[str]:
 def prefixed(code: str, prefix: str) -> str:
     """C whose identifiers start with another prefix: csnn_step is then PREFIX_step, and CSNN_STATES is in capitals."""
     words = {"csnn": prefix, "CSNN": prefix.upper()}
-    return re.sub(r"(?:\b|(?<=-D))(csnn|CSNN)(?=_\w)", lambda found: words[found[0]], code)
+    return re.sub(r"(?:\b|(?<=-D))(csnn|CSNN)(?=_\w)", lambda match: words[match[0]], code)
 
 
 def is_prefix(text: str) -> bool:

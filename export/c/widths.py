@@ -65,7 +65,7 @@ class Operations:
 
 def units(config: ModelConfig, tensors: Tensors) -> dict[str, np.ndarray]:
     """The exponents of the powers of two that divide the membranes of a window, by layer, integers [channels]."""
-    graph, found = config.graph, {}
+    graph, exponents = config.graph, {}
     for node in graph.neurons:
         currents = [_current(graph, graph[edge.source], tensors) for edge in node.inputs]
         added = currents if node.operation.separate else [reduce(add, currents)]
@@ -76,8 +76,8 @@ def units(config: ModelConfig, tensors: Tensors) -> dict[str, np.ndarray]:
         state = {name: Unit(np.full(node.shape[-1], ZERO)) for name in kind.states}
         for _ in range(config.time_steps):
             state = kind.step(Operations(), values, state, added, reset)
-        found[node.name] = np.broadcast_to(state[MEMBRANE].exponent, node.shape[-1:])
-    return found
+        exponents[node.name] = np.broadcast_to(state[MEMBRANE].exponent, node.shape[-1:])
+    return exponents
 
 
 def widths(config: ModelConfig, tensors: Tensors) -> dict[str, int]:
@@ -85,12 +85,12 @@ def widths(config: ModelConfig, tensors: Tensors) -> dict[str, int]:
 
     With more than 24, even float32 rounds some, so no whole numbers give the same.
     """
-    found, ends = {}, bounds(config, tensors, config.time_steps)
+    bits, ends = {}, bounds(config, tensors, config.time_steps)
     for name, exponents in units(config, tensors).items():
         membrane = ends[name].states[MEMBRANE]
         largest = np.ldexp(np.maximum(-membrane.low, membrane.high).astype(np.float64), -np.minimum(exponents, 1000))
-        found[name] = int(np.floor(np.log2(np.maximum(largest, 0.5))).max()) + 2
-    return found
+        bits[name] = int(np.floor(np.log2(np.maximum(largest, 0.5))).max()) + 2
+    return bits
 
 
 def _current(graph: Graph, node: Node, tensors: Tensors) -> Unit:
