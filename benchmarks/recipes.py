@@ -158,6 +158,7 @@ def measured(flags: Sequence[str], rounded: bool = False, keep: Path | None = No
         **machine.describe(),
         **about,
         "seconds": round(seconds, 1),
+        **({"validation_accuracy": model.evaluate(held_out).accuracy} if (held_out := images.validation) else {}),
         "accuracy": result.accuracy,
         "density": {layer: round(share, 4) for layer, share in result.densities.items()},
         "parameters": operations["total"]["parameters"],
