@@ -148,7 +148,7 @@ def measured(flags: Sequence[str], rounded: bool = False, keep: Path | None = No
         seconds = time.monotonic() - began
         _, config, tensors = rundir.open_run(str(run))
     process.set_up(config.train.dtype)
-    images = data.load_for(config)
+    images = data.load_for(config, held_out=True)
     model = Trained(config, tensors)
     result = model.evaluate(images.test)
     operations = footprint.numbers(config.model, tensors, activity(model, config, images.test.images))

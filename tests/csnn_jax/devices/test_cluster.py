@@ -103,7 +103,7 @@ def test_all_processes_report_a_mistake_of_one(tmp_path):
     assert_line(ours(both[1]), "--devices 2", "at most 1")
     assert_line(ours(both[0]), "process 1", "--devices 2", "at most 1")
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "config.json").write_text("{}")
+    (tmp_path / "full" / "config.json").write_text('{"schema_version": 1}')
     both = together(FLAGS, [("--out", tmp_path / "full"), ()])
     assert all("already contains an unfinished run" in ours(done) for done in both)
     both = together(("--resume",), [("--out", tmp_path / "run"), ()])
