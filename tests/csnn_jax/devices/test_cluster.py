@@ -18,7 +18,7 @@ from csnn_jax.devices.mesh import Devices
 from csnn_jax.errors import UserError
 from csnn_jax.runs import weights
 
-FLAGS = (*SMALL, "--surrogate", "atan", "--batch-size", 64, "--eval-every", 0, "--max-iters", 20)
+FLAGS = (*SMALL, "--surrogate", "atan", "--batch-size", 64, "--eval-every", 0, "--eval-images", 200, "--max-iters", 20)
 EXACT = (*FLAGS, "--engine", "scan", "--dtype", "float64")
 
 
