@@ -102,6 +102,15 @@ class BatchRunner:
             of_parameters(lambda model, x: engine.forward_with_densities(model, x, config.readout)[0])
         )
         self._trace = scan.jit(of_parameters(lambda model, x: engine.trace(model, x)[1]))
+        record = of_parameters(lambda model, x: engine.record(model, x, config.readout))
+
+        def compare(params, others, x: Array) -> tuple[tuple[Array, Array], dict[str, Array], dict[str, Array]]:
+            (output, ours), (other, theirs) = record(params, x), record(others, x)
+            differing = {name: jax.lax.population_count(bits ^ theirs[name]) for name, bits in ours.items()}
+            sums = {name: one.reshape(len(one), -1).sum(1, dtype=jnp.int32) for name, one in differing.items()}
+            return (output, other), sums, {name: bits.any() for name, bits in ours.items()}
+
+        self._compare = scan.jit(compare)
         self._membranes, self._moments = scan.jit(of_parameters(membranes)), scan.jit(of_parameters(moments))
 
     def rounded(self, params):
@@ -120,11 +129,14 @@ class BatchRunner:
 
     def trace(self, params, x: Array) -> Trace:
         """All states and spikes of an input, NumPy arrays."""
-        return self.trace_on_grids(self.rounded(params), x)
+        return self._trace(self.rounded(params), x).map(np.asarray).ordered(self._config.graph)
 
-    def trace_on_grids(self, rounded, x: Array) -> Trace:
-        """The same for parameters that aren't rounded, because they are already, or to see what rounding changes."""
-        return self._trace(rounded, x).map(np.asarray).ordered(self._config.graph)
+    def compare_on_grids(self, params, others, x: Array) -> "Comparison":
+        """Runs a network with two sets of parameters, which aren't rounded, to see what rounding changes."""
+        outputs, differing, spiking = self._compare(params, others, x)
+        first, second = map(np.asarray, outputs)
+        total = sum(int(np.asarray(one, np.int64).sum()) for one in differing.values())
+        return Comparison(first, second, total, {name for name, spikes in spiking.items() if spikes})
 
     def hold(self, images: Images | Array) -> Images | Array:
         """Prepares the images for `present`: on the device if they are already there, unless they must be encoded."""
@@ -202,6 +214,21 @@ def take(array: Array, index: np.ndarray) -> Array:
     """Rows of `array`; images with a time axis [N, T, ...] become time-major [T, batch, ...]."""
     rows = array[index]
     return rows.swapaxes(0, 1) if array.ndim == 5 else rows
+
+
+class Comparison(NamedTuple):
+    """What a network computes with two sets of parameters.
+
+    Attributes:
+        first, second: outputs, spikes or membranes [time, batch, classes].
+        differing: how many of all neurons' spikes differ.
+        spiking: the neurons that spike with the first, by name.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    differing: int
+    spiking: set[str]
 
 
 class StreamStep(NamedTuple):

@@ -1,8 +1,8 @@
 """The engines, which run the time loop.
 
-Both compute the same network with `forward`, `forward_with_densities`, `trace`, `count` and `ever_fired`. `add_up`
-computes the other sums of a training step. `scan` runs anywhere and is the reference. `event` runs on a CPU, at a cost
-proportional to the number of spikes.
+Both compute the same network with `forward`, `forward_with_densities`, `trace`, `record`, `count` and `ever_fired`.
+`add_up` computes the other sums of a training step. `scan` runs anywhere and is the reference. `event` runs on a CPU,
+at a cost proportional to the number of spikes.
 """
 
 from types import ModuleType

@@ -93,6 +93,27 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
     return _last(layers), Trace(states, spikes).ordered(model.config.graph)
 
 
+def record(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, dict[str, Array]]:
+    """Runs the window and keeps the output and every neuron's spikes, for comparing two networks.
+
+    Args:
+        model: the network.
+        x: as in `forward`.
+        reads: which output to return: spikes or membranes.
+
+    Returns:
+        Output spikes or membranes [time, batch, classes], and unsigned integers by the name of the neurons, in whose
+            bits each spike is a 1.
+
+    Raises:
+        ValueError, Unsupported: as in `forward`.
+    """
+    model, x = _ready(model, x)
+    layers = _layers(model, x, reads)
+    names = [node.name for node in model.config.graph.neurons]
+    return _output(layers, reads), {name: one.spikes.arrays.bits for name, one in zip(names, layers, strict=True)}
+
+
 def count(model: CSNN, x: Array) -> SpikeCounts:
     """Runs the window and keeps only sums. Arguments and errors: see `forward`."""
     model, x = _ready(model, x)

@@ -285,6 +285,27 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
     return tuple(last.states[name] for name in names), traced.ordered(model.config.graph)
 
 
+def record(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, dict[str, Array]]:
+    """Runs the window and keeps the output and every neuron's spikes, for comparing two networks.
+
+    Args:
+        model: the network.
+        x: as in `forward`.
+        reads: which output to return: spikes or membranes.
+
+    Returns:
+        Output spikes or membranes [time, batch, classes], and unsigned integers by the name of the neurons, in whose
+            bits each spike is a 1.
+
+    Raises:
+        ValueError: as in `forward`.
+    """
+    _, traced = trace(model, x)
+    last = model.config.graph.neurons[-1].name
+    output = traced.membranes[last] if reads == "membrane" else traced.spikes[last]
+    return output, {name: spikes.astype(jnp.uint8) for name, spikes in traced.spikes.items()}
+
+
 def count(model: CSNN, x: Array) -> SpikeCounts:
     """Runs the window and keeps only sums, which is all that evaluation needs.
 

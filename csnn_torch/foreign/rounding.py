@@ -11,7 +11,7 @@ from csnn_jax.data import Images
 from csnn_jax.network.model import from_tensors
 from csnn_jax.runner import Runners
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.window import output, summed
+from csnn_jax.window import summed
 
 IMAGES = 1000
 """Number of images of a test split, from the first one."""
@@ -65,17 +65,15 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
     params = nnx.split(network)[1]
     runner = Runners(network, "auto", config.train.seed).of(images)
     spikes = changed = 0
-    fired: set[str] = set()
-    classes: list[np.ndarray] = []
+    fired, classes = set[str](), list[np.ndarray]()
+    neurons = sum(node.size for node in graph.neurons)
     for start in range(0, count, CHUNK):
         x = runner.present(images, np.arange(start, min(start + CHUNK, count)), (2, 0))
-        before, after = runner.trace_on_grids(params, x), runner.trace(params, x)
-        for name, layer in before.spikes.items():
-            spikes += layer.size
-            changed += int((layer != after.spikes[name]).sum())
-            fired |= {name} if layer.any() else set()
-        read = (output(config.model, one.states, one.spikes) for one in (before, after))
-        classes.append(np.stack([summed(one).argmax(1) for one in read]))
+        both = runner.compare_on_grids(params, runner.rounded(params), x)
+        spikes += both.first.shape[0] * both.first.shape[1] * neurons
+        changed += both.differing
+        fired |= both.spiking
+        classes.append(np.stack([summed(one).argmax(1) for one in (both.first, both.second)]))
     were, are = np.concatenate(classes, 1)
     correct = None if labels is None else (int((were == labels[:count]).sum()), int((are == labels[:count]).sum()))
     silent = tuple(graph.label(node) for node in graph.spiking if node.name not in fired)

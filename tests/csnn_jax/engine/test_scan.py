@@ -16,6 +16,7 @@ from csnn_jax.network.model import CSNN, tensors
 from csnn_jax.trained import Trained
 
 SMALL = ModelConfig((8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=3)
+FUNCTIONS = ("forward", "forward_with_densities", "trace", "record", "count", "ever_fired")
 
 
 @pytest.mark.parametrize("engine", [scan, event])
@@ -60,11 +61,11 @@ def test_fixed_values_per_channel_get_no_gradient():
 )
 def test_every_function_refuses_invalid_input(engine, x, facts):
     model = CSNN(ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3))
-    for function in (engine.forward, engine.forward_with_densities, engine.trace, engine.count, engine.ever_fired):
+    for name in FUNCTIONS:
         with refusing(ValueError, *facts):
-            function(model, x)
+            getattr(engine, name)(model, x)
         with refusing(ValueError, "model", "NoneType", "CSNN"):
-            function(None, x)
+            getattr(engine, name)(None, x)
 
 
 LEARNED = replace(SMALL, learn_beta=True)
@@ -90,7 +91,7 @@ def test_parameters_that_arent_finite_are_refused_or_make_output_and_gradient_na
     for value, parameter in itertools.product((np.nan, np.inf, -np.inf), ("conv1.kernel", "fc1.bias", "lif1.beta")):
         params = nnx.state(with_value(value, parameter))
         model = nnx.merge(graph, params)
-        for name in ("forward", "forward_with_densities", "trace", "count", "ever_fired"):
+        for name in FUNCTIONS:
             with refusing(ValueError, "model", value, parameter, "finite"):
                 getattr(engine, name)(model, IMAGES)
         with refusing(ValueError, "model", value, parameter, "finite"):

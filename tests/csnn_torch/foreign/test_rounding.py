@@ -16,6 +16,7 @@ pytestmark = pytest.mark.numeric
 
 MODELS = {
     "leaky": SMALL,
+    "an integrator, after recurrent spikes": replace(SMALL, output="integrator", recurrent=("fc1",)),
     "an integrator behind synapses": INTEGRATOR,
     "sums after neurons that clear": replace(SMALL, neuron="synaptic", reset="clear", pool="sum", pool_after=True),
     "rate": replace(SPIKES, weight_bits=5),
