@@ -74,15 +74,14 @@ def measured(checkout: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         clone, work = Path(folder, "clone"), Path(folder)
         subprocess.run(["git", "clone", "-q", checkout.resolve(), clone], check=True)
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=clone, capture_output=True, text=True)
-        environment, install = installed(clone, work)
+        environment, install, revision = *installed(clone, work), commit(clone)
         engine = compiled(work / "compiled.txt")
         first, again = (started(clone, work, environment) for _ in range(2))
     compilation = first["compilation"] | {"processor_s": first["processor_s"] - again["processor_s"]}
     parts = {"installation_without_engine": {key: install[key] - engine[key] for key in install}, "engine": engine}
     parts |= {"imports": first["imports"], "compilation": compilation}
     return {
-        "commit": commit.stdout.strip(),
+        "commit": revision,
         **rounded(parts),
         "sum_s": round(sum(part["s"] for part in parts.values()), 1),
         "sum_processor_s": round(sum(part["processor_s"] for part in parts.values()), 1),
@@ -104,6 +103,12 @@ def installed(clone: Path, work: Path) -> tuple[dict[str, str], dict[str, float]
     asked = [sys.executable, "-m", "pip", "cache", "dir"]
     packages = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     return environment, timed(["bash", "-c", commands], clone, environment | {"PIP_CACHE_DIR": packages})
+
+
+def commit(checkout: Path) -> str:
+    """The commit of a checkout, shortened."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def timed(command: list[str], folder: Path, environment: dict[str, str]) -> dict[str, float]:
