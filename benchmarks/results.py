@@ -160,27 +160,6 @@ def flags(found: Runs) -> str:
     return table(("recipe", "flags"), rows)
 
 
-BLOCKS = {
-    "plain": "the recipe's",
-    "residual": "`--conv-channels 32 64 128 --hidden 300 --residual conv3`",
-    "batch_norm": "the same, `--batch-norm`",
-}
-"""The networks of residual_blocks.py."""
-
-
-def residual_blocks(found: Runs) -> str:
-    """A residual network on Fashion-MNIST with and without batch normalization."""
-    del found
-    rows = []
-    for name, shown in BLOCKS.items():
-        paths = sorted((ROOT / "results/residual_blocks").glob(f"{name}-10-*.json"))
-        runs = [json.loads(path.read_text()) for path in paths]
-        each = ", ".join(f"{100 * run['accuracy']:.2f}" for run in runs)
-        operations = f"{statistics.mean(run['synaptic_operations'] for run in runs) / 1e6:.1f}"
-        rows.append((shown, f"{runs[0]['parameters']:,}", operations, each, accuracy(runs)))
-    return table(("network", "parameters", "million operations per image", "test accuracy by seed (%)", "mean"), rows)
-
-
 def published(found: Runs) -> str:
     """Other networks, and the recipe with the highest accuracy, which the table of recipes has, too."""
     rows = [(one.name, one.parameters, one.epochs, one.chosen, one.mnist, one.fashion, one.source) for one in OTHERS]
@@ -280,10 +259,7 @@ def _differing(row: dict[str, Any] | None) -> str:
 
 TABLES: dict[str, Callable[[Runs], str]] = {
     made.__name__: made
-    for made in (
-        *(recipes, ideas, flags, residual_blocks, published),
-        *(real_events, everywhere, zeros, boards, few_bits, rounding),
-    )
+    for made in (recipes, ideas, flags, published, real_events, everywhere, zeros, boards, few_bits, rounding)
 }
 
 SUMMED = ("test accuracy", "seeds", "minutes per run")
