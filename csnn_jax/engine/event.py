@@ -94,19 +94,9 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
 
 
 def record(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, dict[str, Array]]:
-    """Runs the window and keeps the output and every neuron's spikes, for comparing two networks.
+    """Runs the window and keeps the output and every neuron's spikes, as packed bits, for comparing two networks.
 
-    Args:
-        model: the network.
-        x: as in `forward`.
-        reads: which output to return: spikes or membranes.
-
-    Returns:
-        Output spikes or membranes [time, batch, classes], and unsigned integers by the name of the neurons, in whose
-            bits each spike is a 1.
-
-    Raises:
-        ValueError, Unsupported: as in `forward`.
+    Arguments and result: see `scan.record`. Errors: see `forward`.
     """
     model, x = _ready(model, x)
     layers = _layers(model, x, reads)
