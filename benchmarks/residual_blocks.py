@@ -19,7 +19,6 @@ NETWORKS = {
     "plain": (),
     "residual": RESIDUAL,
     "batch_norm": (*RESIDUAL, "--batch-norm"),
-    "plain_batch_norm": ("--batch-norm",),
 }
 
 
