@@ -52,11 +52,15 @@ def _seconds(value: float | None) -> str:
 
 
 def _ratio(found: dict[str, Any], side: str, work: str) -> str:
-    """A ratio, or why there is none."""
+    """A ratio, or a dash: the file says why there is none."""
     value = found.get("times_faster", {}).get(side, {}).get(work)
     if value is None:
         return MISSING
-    return value if isinstance(value, str) else two_digits(value)
+    return _figure(value)
+
+
+def _figure(value: float | str) -> str:
+    return "-" if isinstance(value, str) else two_digits(value)
 
 
 def dense() -> str:
@@ -67,8 +71,7 @@ def dense() -> str:
         ours = found["seconds"]["event"]
         cells = []
         for work, key in (("training", "step"), ("inference", "infer")):
-            ratio = found["times_as_fast"][work]
-            cells += [two_digits(ours[key]), ratio if isinstance(ratio, str) else two_digits(ratio)]
+            cells += [two_digits(ours[key]), _figure(found["times_as_fast"][work])]
         rows.append((fired, *cells))
     times = "training iteration (s)", "times as fast", "inference, one batch (s)", "times as fast"
     return table(("spike at a step (%)", *times), rows)
