@@ -13,6 +13,7 @@ from csnn_jax.document.numbers import two_digits
 RESULTS = Path(__file__).parent.parent / "results"
 MISSING = "not measured"
 NETWORKS = {
+    "train_step": "default",
     "train_step_fast": "`--recipe fast` and `accurate`",
     "train_step_recurrent": "`--recurrent fc1`",
     "train_step_tutorial6": "tutorial 6",
@@ -24,7 +25,7 @@ BASELINES = {"snntorch": "snnTorch", "snntorch channels last": "channels last"}
 
 
 def ratios() -> str:
-    """The event engine's times on networks other than the default one, and how many times as long snnTorch takes."""
+    """The event engine's times on each network, and how many times as long snnTorch takes."""
     rows = []
     for name, network in NETWORKS.items():
         found = _read(name)
