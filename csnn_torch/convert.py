@@ -142,7 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = Config(network.config, DataConfig(name), TrainConfig(init="torch", lr=1e-2))
         dataset = None if name == OWN else data.load_for(job)
         if dataset is not None:
-            network = _read(flags, **_entering(network.config, dataset))
+            entering = _entering(network.config, dataset)
+            if any(getattr(network.config, name) != value for name, value in entering.items()):
+                network = _read(flags, **entering)
             job = replace(job, data=replace(job.data, classes=data.named(dataset)))
         for note in network.notes:
             print(f"Note: {note}")
@@ -196,7 +198,7 @@ def _read(flags: ConvertFlags, **entering: Any) -> "ForeignNetwork":
     options = given(OF_BOTH) | {"divided_by": flags.scale} | entering
     if nir:
         return nir_network.read(flags.file, input_shape=flags.input_shape, **given(OF_NIR) | options)
-    geometry = given(name for name in OF_STATE_DICT if name not in ("map", "reset_delay"))
+    geometry = given(name for name in OF_STATE_DICT if name in flags.given and name not in ("map", "reset_delay"))
     return state_dict.read(flags.file, flags.input_shape, flags.map, **geometry | options)
 
 

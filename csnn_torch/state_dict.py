@@ -7,7 +7,7 @@
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any
@@ -112,7 +112,7 @@ def convert(
     tensors |= lifs.stored(config)
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"assuming images of {'x'.join(map(str, config.input_shape))}; use --input-shape for another size")
-    if stated["conv_channels"] and (others := " or ".join(known.fitting()[:3])):
+    if stated["conv_channels"] and (others := " or ".join(known.fitting(known.fields)[:3])):
         notes.append(f"the weights also fit with {others}; a state_dict doesn't show which one was used")
     arguments = {"map": "places", "scale": "divided_by"}
     notes = [*placed.notes, *notes, *lifs.notes, UNSEEN]
@@ -248,8 +248,8 @@ class _Stack:
         plain = [flags for _, flags in fitting if flags not in usual and "--padding" not in flags]
         return usual + plain[: inputs != 1 and all("--padding" in flags for flags in usual)]
 
-    def fitting(self) -> list[str]:
-        """The simplest other flags with which the weights fit."""
+    def fitting(self, given: Container[str] = ()) -> list[str]:
+        """The simplest other flags with which the weights fit, without those that are given."""
         count, pools = len(self.stated["conv_channels"]), self.fields.get("pool", "max")
         pool = next((kind for kind in (pools if isinstance(pools, tuple) else (pools,)) if kind != "none"), "max")
         width = count if count <= 3 else 1
@@ -260,7 +260,7 @@ class _Stack:
             plain = {name: value[0] if len(set(value)) == 1 else value for name, value in flags.items()}
             usual = {name: self.fields.get(name, getattr(ModelConfig, name)) for name in plain}
             new = {name: value for name, value in plain.items() if usual[name] != value}
-            if new and self._fits(**new):
+            if new and not any(name in given for name in new) and self._fits(**new):
                 words = " ".join(f"--{name} {show(value)}" for name, value in new.items())
                 fitting.append(((len(new), sum(isinstance(value, tuple) for value in new.values())), words))
         return sorted(words for complexity, words in fitting if complexity == min(fitting)[0])

@@ -150,9 +150,15 @@ def test_the_caller_supplies_what_a_state_dict_lacks():
     assert config.beta == (0.9, 1.0, 0.3, 0.8) and config.thresholds == (1, 0.7, 1, 0.5)  # as written in the network
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
-    divided, fits, clipped, unseen = notes
-    assert "divided by 255 (divided_by)" in divided and "with stride 2 pool none; " in fits
+    divided, clipped, unseen = notes
+    assert "divided by 255 (divided_by)" in divided
     assert clipped == "5.beta: clipped to between 0 and 1, as in snnTorch" and unseen == UNSEEN
+
+
+@pytest.mark.parametrize(("fields", "fit"), [({}, True), ({"time_steps": 7}, True), ({"stride": 1}, False)])
+def test_a_note_has_other_flags_that_fit_except_for_given_ones(fields, fit):
+    notes = convert(foreign().state_dict(), **fields).notes
+    assert any("with stride 2 pool none; " in note for note in notes) == fit
 
 
 def test_older_snntorchs_have_no_factor_and_no_reset_in_the_file():
