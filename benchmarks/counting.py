@@ -54,7 +54,7 @@ EVENTS = {
     "copies.h": (r"(again < often\(list\); again\+\+\) \{)", r"\1 operations++;"),
     "csnn.c": (
         r"(sum\[n\] = frame \?|sum\[\*e\] \+=) (.*);",
-        lambda found: f"operations += {'frame != NULL' if '[n]' in found[1] else 1}, {found[0]}",
+        lambda match: f"operations += {'frame != NULL' if '[n]' in match[1] else 1}, {match[0]}",
     ),
 }
 """Where events are copied or counted."""

@@ -44,8 +44,8 @@ def of_window(config: ModelConfig, tensors: Tensors, images: np.ndarray) -> dict
         classes, _ = program.answers(built, images)
         command, samples = [built, "--early"], images.tobytes()
         printed = subprocess.run(command, input=samples, capture_output=True, check=True).stdout.decode()
-    found = re.findall(r"^class (.+), spike counts .+, after (\d+) of \d+ steps$", printed, re.M)
-    answers, steps = [-1 if name == "-" else int(name) for name, _ in found], [int(taken) for _, taken in found]
+    lines = re.findall(r"^class (.+), spike counts .+, after (\d+) of \d+ steps$", printed, re.M)
+    answers, steps = [-1 if name == "-" else int(name) for name, _ in lines], [int(taken) for _, taken in lines]
     return {
         "time_steps": config.time_steps,
         "images": len(images),

@@ -135,12 +135,12 @@ def density(run: str) -> dict[str, Any]:
     from csnn_jax.engine.stages import stages
 
     network, images = load(run, 100, 128)
-    found = stages(network.config.graph)
-    number = max(i for i, stage in enumerate(found) if stage.convolution)
+    network_stages = stages(network.config.graph)
+    number = max(i for i, stage in enumerate(network_stages) if stage.convolution)
     spikes = jax.jit(lambda x: [*event.trace(network, x)[1].spikes.values()])(images)
     layers = {}
     for index in (number, number + 1):
-        stage = found[index]
+        stage = network_stages[index]
         random = [jax.random.bernoulli(jax.random.key(0), d, spikes[index - 1].shape) for d in DENSITIES]
         rows = [{"density": d} | one_layer(network, stage, x) for d, x in zip(DENSITIES, random, strict=True)]
         real = {"density": float(spikes[index - 1].mean())} | one_layer(network, stage, spikes[index - 1])
@@ -237,16 +237,16 @@ def plot(result: dict[str, Any], path: str) -> None:
     Path(path).write_bytes(png(figure))
 
 
-def _mark_densities(axes: "Axes", found: dict[str, Any]) -> None:
+def _mark_densities(axes: "Axes", measured: dict[str, Any]) -> None:
     """Marks the trained network, and the density at which both engines cost the same."""
-    layers = found["layers"].values()
+    layers = measured["layers"].values()
     mean = statistics.mean(layer["real"]["density"] for layer in layers)
     real = {engine: sum(layer["real"][f"{engine}_ms"] for layer in layers) for engine in ENGINES}
     for engine in ENGINES:
         axes.plot(mean, real[engine], "*", markersize=11, color=COLORS[engine], markeredgecolor=INK)
-    axes.set_title(f"{' + '.join(found['layers'])} alone, random spikes")
+    axes.set_title(f"{' + '.join(measured['layers'])} alone, random spikes")
     axes.text(mean + 0.05, real["event"], f"trained: {mean:.1%}", va="center")
-    if (at := found["crossover_density"]) is not None:
+    if (at := measured["crossover_density"]) is not None:
         axes.axvline(at, color=GRAY, linestyle=":")
         axes.text(at + 0.02, axes.get_ylim()[0] * 1.2, f"equal at {at:.0%}")
 

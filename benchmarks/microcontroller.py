@@ -133,15 +133,15 @@ def on_samples(folder: Path, images: np.ndarray) -> list[int]:
     built = program.build(folder / "small/c", folder)
     (golden / "samples.bin").write_bytes(images.tobytes())
     (golden / "expected.txt").write_text(program.printed(built.program, images))
-    found = on_device(folder)
-    assert found["counts_equal"] and found["images"] == len(images)
-    return found["instructions"]
+    report = on_device(folder)
+    assert report["counts_equal"] and report["images"] == len(images)
+    return report["instructions"]
 
 
 def most_operations(folder: Path) -> int:
     """The most operations of `csnn_classify`, from network.h."""
-    (found,) = re.findall(r"#define CSNN_MOST_WINDOW_OPERATIONS (\d+)", (folder / "small/c/network.h").read_text())
-    return int(found)
+    (most,) = re.findall(r"#define CSNN_MOST_WINDOW_OPERATIONS (\d+)", (folder / "small/c/network.h").read_text())
+    return int(most)
 
 
 def on_device(folder: Path, board: str = "Cortex-M7") -> dict[str, Any]:
@@ -176,8 +176,8 @@ def on_device(folder: Path, board: str = "Cortex-M7") -> dict[str, Any]:
 
 def first_sizes(path: Path) -> dict[str, int]:
     """Size of the network alone: its constants and code, in bytes."""
-    found = subprocess.run(["arm-none-eabi-size", path], capture_output=True, text=True, check=True).stdout
-    return {"network_flash": int(found.splitlines()[1].split()[0])}
+    printed = subprocess.run(["arm-none-eabi-size", path], capture_output=True, text=True, check=True).stdout
+    return {"network_flash": int(printed.splitlines()[1].split()[0])}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -214,9 +214,9 @@ def _row(made_with: str, widths: list[dict[str, Any]]) -> tuple[str, ...]:
     )
 
 
-def _millions(found: dict[str, Any]) -> str:
+def _millions(report: dict[str, Any]) -> str:
     """The mean over the images; a dash if the program doesn't fit."""
-    return f"{statistics.mean(found['instructions']) / 1e6:.2g}" if found["fits_board"] else "-"
+    return f"{statistics.mean(report['instructions']) / 1e6:.2g}" if report["fits_board"] else "-"
 
 
 def page_commands() -> str:

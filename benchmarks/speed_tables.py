@@ -28,12 +28,12 @@ def ratios() -> str:
     """The event engine's times on each network, and how many times as long snnTorch takes."""
     rows = []
     for name, network in NETWORKS.items():
-        found = _read(name)
+        measured = _read(name)
         cells = []
         for work, key in (("training", "step_s"), ("inference", "infer_s")):
-            cells.append(_seconds(found.get("csnn_jax", {}).get(key)))
-            cells += [_ratio(found, side, work) for side in BASELINES]
-        rows.append((network, _densities(found), *cells))
+            cells.append(_seconds(measured.get("csnn_jax", {}).get(key)))
+            cells += [_ratio(measured, side, work) for side in BASELINES]
+        rows.append((network, _densities(measured), *cells))
     titles = ("training iteration (s)", *BASELINES.values(), "inference, one batch (s)", *BASELINES.values())
     return table(("network", "densities by layer (%)", *titles), rows)
 
@@ -43,8 +43,8 @@ def _read(name: str) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _densities(found: dict[str, Any]) -> str:
-    values = found.get("csnn_jax", {}).get("densities", {}).values()
+def _densities(measured: dict[str, Any]) -> str:
+    values = measured.get("csnn_jax", {}).get("densities", {}).values()
     return ", ".join(two_digits(100 * value) for value in values) or MISSING
 
 
@@ -52,9 +52,9 @@ def _seconds(value: float | None) -> str:
     return MISSING if value is None else two_digits(value)
 
 
-def _ratio(found: dict[str, Any], side: str, work: str) -> str:
+def _ratio(measured: dict[str, Any], side: str, work: str) -> str:
     """A ratio, or a dash: the file says why there is none."""
-    value = found.get("times_faster", {}).get(side, {}).get(work)
+    value = measured.get("times_faster", {}).get(side, {}).get(work)
     if value is None:
         return MISSING
     return _figure(value)
@@ -67,12 +67,12 @@ def _figure(value: float | str) -> str:
 def dense() -> str:
     """How many times as fast the event engine is as the faster of snnTorch's loops, by density, on a wide network."""
     rows = []
-    for found in _read("dense").get("rows", ()):
-        fired = ", ".join(two_digits(100 * value) for value in list(found["densities"].values())[:-1])
-        ours = found["seconds"]["event"]
+    for row in _read("dense").get("rows", ()):
+        fired = ", ".join(two_digits(100 * value) for value in list(row["densities"].values())[:-1])
+        ours = row["seconds"]["event"]
         cells = []
         for work, key in (("training", "step"), ("inference", "infer")):
-            cells += [two_digits(ours[key]), _figure(found["times_as_fast"][work])]
+            cells += [two_digits(ours[key]), _figure(row["times_as_fast"][work])]
         rows.append((fired, *cells))
     times = "training iteration (s)", "times as fast", "inference, one batch (s)", "times as fast"
     return table(("spike at a step (%)", *times), rows)

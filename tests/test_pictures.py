@@ -46,10 +46,10 @@ def test_a_run_on_training_images_alone(tmp_path):
     (end,) = RunDir(tmp_path / "run").records("end")
     assert f"Final Validation Accuracy: {end['accuracy']:.2%}" in printed and end["split"] == "validation"
     printed = passed("csnn_jax.evaluate", tmp_path / "run")
-    found = json.loads((tmp_path / "run/evaluation.json").read_text())
-    assert (found["split"], found["images"], found["accuracy"]) == ("validation", 8, end["accuracy"])
+    evaluation = json.loads((tmp_path / "run/evaluation.json").read_text())
+    assert (evaluation["split"], evaluation["images"], evaluation["accuracy"]) == ("validation", 8, end["accuracy"])
     assert printed.startswith(f"Validation Accuracy: {end['accuracy']:.2%} (8 images of {name})\n\nAccuracy by class")
-    assert found["classes"] == ["circle", "cross"] and "\n0 circle  " in printed and "\n1 cross   " in printed
+    assert evaluation["classes"] == ["circle", "cross"] and "\n0 circle  " in printed and "\n1 cross   " in printed
 
     cross = tmp_path / "data/train/cross"
     plus = cross.rename(cross.with_name("plus"))
@@ -87,9 +87,9 @@ def test_from_a_folder_of_pictures_to_a_c_program_that_prints_a_class(tmp_path):
     assert "b, spike counts 1</th>" in page and "&quot;a&quot; ??! \\ é" in page
     assert "Its final validation accuracy is" in page and "The data set has no test images" in page
     passed("export", run, "--out", bundle, "--quick")
-    found, report = json.loads((bundle / "manifest.json").read_text()), (bundle / "report.md").read_text()
-    assert found["results"]["semantics"]["class_names"] == [*NAMES]
-    assert found["statements"]["data"]["split"] == "validation"
+    manifest, report = json.loads((bundle / "manifest.json").read_text()), (bundle / "report.md").read_text()
+    assert manifest["results"]["semantics"]["class_names"] == [*NAMES]
+    assert manifest["statements"]["data"]["split"] == "validation"
     assert '0 ("a" ??! \\\\ é), 1 (b, spike counts 1)' in report and "**Without test images**" in report
     assert facts.read(bundle, None).names == NAMES
     assert passed("export.verify", bundle, "--dataset", name).endswith("all ok\n")

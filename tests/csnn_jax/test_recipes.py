@@ -21,9 +21,9 @@ def test_recipes_can_be_written_as_flags(name):
 
 def test_explicit_flags_override_a_recipe():
     fast = RECIPES["fast"]
-    found = read_flags("--recipe", "fast", "--lr", 0.02, "--time-steps", 7, "--seed", 3, "--no-bias").config
+    config = read_flags("--recipe", "fast", "--lr", 0.02, "--time-steps", 7, "--seed", 3, "--no-bias").config
     train_part, model = replace(fast.train, lr=0.02, seed=3), replace(fast.model, time_steps=7, bias=False)
-    assert found == replace(fast, model=model, train=train_part)
+    assert config == replace(fast, model=model, train=train_part)
     assert read_flags("--seeds", 0, 1, "--recipe", "fast").config == fast
 
 
@@ -42,5 +42,5 @@ def test_recipes_refuse_other_image_sizes():
 
 
 def test_the_event_recipe_accepts_any_sensor():
-    found = read_flags("--recipe", "events", "--dataset", "dvsgesture:D", "--input-shape", 32, 32, 2).config
-    assert found.model.input_shape == (32, 32, 2) and found.train == RECIPES["events"].train
+    config = read_flags("--recipe", "events", "--dataset", "dvsgesture:D", "--input-shape", 32, 32, 2).config
+    assert config.model.input_shape == (32, 32, 2) and config.train == RECIPES["events"].train

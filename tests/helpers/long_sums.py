@@ -24,10 +24,12 @@ def long_sums(hlo: str) -> list[str]:
 
 
 def _sums(hlo: str) -> Iterator[tuple[str, float, str]]:
-    found = [match.groups() for line in hlo.splitlines() if (match := INSTRUCTION.match(line))]
-    shapes = {name: numbers(shape[1]) for name, kind, *_ in found if (shape := re.match(r"\w+\[([\d,]*)\]", kind))}
+    instructions = [match.groups() for line in hlo.splitlines() if (match := INSTRUCTION.match(line))]
+    shapes = {
+        name: numbers(shape[1]) for name, kind, *_ in instructions if (shape := re.match(r"\w+\[([\d,]*)\]", kind))
+    }
     adders = _adders(hlo)
-    for _, kind, operation, rest in found:
+    for _, kind, operation, rest in instructions:
         scope = (re.search(r'op_name="([^"]*)"', rest) or ["", ""])[1]
         if re.search(r"[/(]exact[/)]", scope) and "transpose(" not in scope:
             continue
@@ -51,8 +53,8 @@ def _sums(hlo: str) -> Iterator[tuple[str, float, str]]:
 
 
 def _axes(name: str, text: str) -> list[int]:
-    found = re.search(rf"{name}={{([\d,]*)}}", text)
-    return numbers(found[1]) if found else []
+    match = re.search(rf"{name}={{([\d,]*)}}", text)
+    return numbers(match[1]) if match else []
 
 
 def _adders(hlo: str) -> set[str]:

@@ -48,8 +48,8 @@ def drawn(grid: Grid, seed: int, outputs: int = 24) -> tuple[np.ndarray, np.ndar
 
 def rounded(grid: Grid, kernel: np.ndarray, bias: np.ndarray, xp: ModuleType = np) -> tuple[np.ndarray, np.ndarray]:
     to: Any = torch.tensor if xp is torch else xp.asarray
-    found = grid.round(to(kernel), to(bias), xp)
-    return np.asarray(found[0]), np.asarray(found[1])
+    parameters = grid.round(to(kernel), to(bias), xp)
+    return np.asarray(parameters[0]), np.asarray(parameters[1])
 
 
 def test_bits_follow_from_the_shape():

@@ -146,14 +146,14 @@ def test_flip_mirrors_half_of_the_images_and_changes_no_other_draw():
 
 def test_all_events_are_equally_likely_to_be_dropped_and_none_is_added():
     counts = np.random.default_rng(2).integers(0, 16, (40, 8, 8, 2), np.uint8)
-    kept = thinned(counts, 0.3, (0, 5, 1, 2))
+    remaining = thinned(counts, 0.3, (0, 5, 1, 2))
     events = int(counts.sum())
-    assert kept.dtype == np.uint8 and (kept <= counts).all()
-    assert abs(kept.sum() / events - 0.7) < 5 * np.sqrt(0.3 * 0.7 / events)
-    shares = [kept[counts == value].sum() / (counts == value).sum() / value for value in (1, 8, 15)]
+    assert remaining.dtype == np.uint8 and (remaining <= counts).all()
+    assert abs(remaining.sum() / events - 0.7) < 5 * np.sqrt(0.3 * 0.7 / events)
+    shares = [remaining[counts == value].sum() / (counts == value).sum() / value for value in (1, 8, 15)]
     assert max(shares) - min(shares) < 0.1
-    np.testing.assert_array_equal(thinned(counts, 0.3, (0, 5, 1, 2)), kept)
-    assert (thinned(counts, 0.3, (0, 5, 1, 3)) != kept).any() and (thinned(counts, 0.0, (0,)) == counts).all()
+    np.testing.assert_array_equal(thinned(counts, 0.3, (0, 5, 1, 2)), remaining)
+    assert (thinned(counts, 0.3, (0, 5, 1, 3)) != remaining).any() and (thinned(counts, 0.0, (0,)) == counts).all()
 
 
 def test_dropped_events_depend_on_the_position_in_the_batch():

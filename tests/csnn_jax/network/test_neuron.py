@@ -61,19 +61,19 @@ def test_a_product_is_rounded_before_the_current_is_added(reset, optimised):
     current = np.random.default_rng(0).uniform(0, 0.5, (20, 64)).astype(np.float32)
     membranes, spikes = optimised(lambda c: window(c, beta, 1.0, reset))(current)
     membrane = np.zeros(64, np.float32)
-    for now, found in zip(current, np.asarray(membranes), strict=True):
+    for now, step_membranes in zip(current, np.asarray(membranes), strict=True):
         fired = (membrane > 1).astype(np.float32)
         if reset == "zero":
             membrane = (1 - fired) * membrane
         membrane = beta * membrane + now - (fired if reset == "subtract" else 0)
-        np.testing.assert_array_equal(found, membrane)
+        np.testing.assert_array_equal(step_membranes, membrane)
     assert spikes.any()
 
 
 @pytest.mark.parametrize("beta, used, slope", [(-0.25, 0, 0), (0, 0, 1), (0.5, 0.5, 1), (1, 1, 1), (1.25, 1, 0)])
 def test_beta_is_clipped_and_its_gradient_is_torchs(beta, used, slope):
-    value, found = jax.value_and_grad(neuron.clip)(float(beta))
-    assert (value, found) == (used, slope)
+    value, gradient = jax.value_and_grad(neuron.clip)(float(beta))
+    assert (value, gradient) == (used, slope)
     membranes, _ = window(jnp.asarray([0.5, 0.0]), float(beta), 1.0, "subtract")
     assert membranes[1] == 0.5 * used
 

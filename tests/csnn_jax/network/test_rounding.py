@@ -7,10 +7,10 @@ import pytest
 from csnn_jax.network.rounding import exp, log
 
 
-def units(found, expected):
+def units(actual, expected):
     """The largest error in units of the last place."""
-    spacing = np.spacing(np.maximum(abs(expected).astype(found.dtype), np.finfo(found.dtype).smallest_normal))
-    return float(np.max(abs(found - expected) / spacing))
+    spacing = np.spacing(np.maximum(abs(expected).astype(actual.dtype), np.finfo(actual.dtype).smallest_normal))
+    return float(np.max(abs(actual - expected) / spacing))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -19,8 +19,8 @@ def test_errors_are_below_the_units_promised(dtype):
         below = np.concatenate([-np.logspace(-9, np.log10(87), 10_000), [-0.0, 0]]).astype(dtype)
         above = np.concatenate([1 + np.logspace(-9, 4, 10_000), [1]]).astype(dtype)
         for function, exact, x, most in ((exp, np.exp, below, 2), (log, np.log, above, 3)):
-            found = np.asarray(jax.jit(function)(x))
-            assert found.dtype == dtype and units(found, exact(x.astype(np.longdouble))) < most
+            values = np.asarray(jax.jit(function)(x))
+            assert values.dtype == dtype and units(values, exact(x.astype(np.longdouble))) < most
 
 
 def test_special_values():

@@ -108,9 +108,9 @@ def loss_of(arrays: Any) -> jax.Array:
     return total
 
 
-def assert_close(found: Any, expected: Any, bound: float = 1e-5) -> None:
+def assert_close(actual: Any, expected: Any, bound: float = 1e-5) -> None:
     """Relative to the largest absolute value of each array, which isn't 0."""
-    for (path, one), other in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+    for (path, one), other in zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(expected), strict=True):
         one, other = np.asarray(one, np.float64), np.asarray(other)
         assert np.abs(other).max() > 0 and np.abs(one - other).max() <= bound * np.abs(other).max(), (
             jax.tree_util.keystr(path)
@@ -124,9 +124,9 @@ def assert_close(found: Any, expected: Any, bound: float = 1e-5) -> None:
 def test_a_residual_network_equals_plain_jax(kind):
     settings, weights = SETTINGS[kind], drawn()
     x = inputs(settings.get("frames", False))
-    found = jax.jit(partial(ours, **settings))(*as_type((weights, x), jnp.float32))
+    layers = jax.jit(partial(ours, **settings))(*as_type((weights, x), jnp.float32))
     expected = jax.jit(partial(theirs, **settings))(*as_type((weights, x), jnp.float32))
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(layers, expected, strict=True):
         jax.tree.map(np.testing.assert_array_equal, one[:3], other[:3])
         assert 0.01 < one[3] < 0.9
 
@@ -215,15 +215,15 @@ def take(tree: Any, index: int) -> Any:
     return jax.tree.map(lambda array: array[index], tree)
 
 
-def assert_equal(found: Any, expected: Any) -> None:
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+def assert_equal(actual: Any, expected: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 def test_checkpoint_changes_nothing():
-    expected, found = (
+    expected, checkpointed = (
         jax.jit(jax.value_and_grad(function, (0, 1)))(*both()) for function in (loss, jax.checkpoint(loss))
     )
-    assert_close(found, expected, 1e-6)
+    assert_close(checkpointed, expected, 1e-6)
 
 
 def test_a_scan_over_iterations_equals_a_loop():
@@ -433,9 +433,9 @@ def test_weights_are_rounded_to_multiples_whose_sums_float32_represents(settings
         return 3 * (made[0].sum() + made[1].sum()), (made, ops.on_grid(kernel, None, *settings))
 
     slopes, (made, (alone, zeros)) = rounded(*given)
-    for value, found, of_value in zip(given, made, (bits, bits + finer), strict=True):
-        units = np.asarray(found) * 2.0**of_value
-        assert (units == np.rint(units)).all() and 0 < abs(found - value).max() <= 0.5 / 2**of_value
+    for value, parameter, of_value in zip(given, made, (bits, bits + finer), strict=True):
+        units = np.asarray(parameter) * 2.0**of_value
+        assert (units == np.rint(units)).all() and 0 < abs(parameter - value).max() <= 0.5 / 2**of_value
     assert all((slope == 3).all() for slope in slopes) and (alone == made[0]).all() and not zeros.any()
 
 

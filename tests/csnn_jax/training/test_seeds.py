@@ -48,14 +48,14 @@ def test_each_run_equals_the_one_with_its_seed_alone(trained, dataset, tmp_path)
 def test_the_summary_matches_the_runs(trained):
     out, printed = trained
     three, one = final(out / "seed-3"), final(out / "seed-1")
-    found = json.loads((out / "summary.json").read_text())
-    assert found["runs"] == [
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["runs"] == [
         {"seed": 3, "run": "seed-3", "accuracy": three},
         {"seed": 1, "run": "seed-1", "accuracy": one},
     ]
     mean, deviation = (three + one) / 2, abs(three - one) / 2**0.5
-    assert deviation > 0 and found["finished"] == 2
-    assert (found["mean"], found["standard_deviation"]) == (pytest.approx(mean), pytest.approx(deviation))
+    assert deviation > 0 and summary["finished"] == 2
+    assert (summary["mean"], summary["standard_deviation"]) == (pytest.approx(mean), pytest.approx(deviation))
     last = f"Mean Test Accuracy: {mean:.2%}, standard deviation {deviation:.2%} (2 seeds)"
     assert printed.splitlines()[-3:] == [f"Seed 3: {three:.2%}", f"Seed 1: {one:.2%}", last]
 
@@ -64,9 +64,9 @@ def test_the_summary_says_if_there_are_no_test_images(tmp_path):
     runs = {seed: rundir.create(str(tmp_path / f"seed-{seed}"), decided(Config())) for seed in (0, 1)}
     for run, share in zip(runs.values(), (0.5, 0.75), strict=True):
         run.record("end", iter=1, interrupted=False, accuracy=share, split="validation")
-    found = seeds.summary(runs)
-    assert (found["split"], found["mean"]) == ("validation", 0.625)
-    assert seeds.table(found).splitlines()[-1].startswith("Mean Validation Accuracy: 62.50%")
+    summary = seeds.summary(runs)
+    assert (summary["split"], summary["mean"]) == ("validation", 0.625)
+    assert seeds.table(summary).splitlines()[-1].startswith("Mean Validation Accuracy: 62.50%")
 
 
 def test_a_signal_while_the_folder_gets_its_name_leaves_nothing(tmp_path, monkeypatch):
@@ -133,9 +133,9 @@ def test_a_summary_of_fewer_than_two_runs_has_no_deviation(tmp_path):
         "standard_deviation": None,
     }
     RunDir(tmp_path / "seed-0").record("end", iter=9, interrupted=False, accuracy=0.5)
-    found = seeds.summary(runs(tmp_path, 0))
-    assert (found["mean"], found["standard_deviation"]) == (0.5, None)
-    assert seeds.table(found) == "Seed 0: 50.00%\nMean Test Accuracy: 50.00% (1 seed)"
+    summary = seeds.summary(runs(tmp_path, 0))
+    assert (summary["mean"], summary["standard_deviation"]) == (0.5, None)
+    assert seeds.table(summary) == "Seed 0: 50.00%\nMean Test Accuracy: 50.00% (1 seed)"
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path):

@@ -52,8 +52,10 @@ def test_a_value_on_the_bound_holds_and_nan_does_not(value, holds):
 
 def test_a_distance_is_relative_and_nan_for_a_zero_tensor():
     reference = {"a": np.array([3.0, 4.0]), "b": np.zeros(2)}
-    found = results.distances({"a": np.array([3.0, 4.5], np.float32), "b": np.ones(2), "more": np.ones(1)}, reference)
-    assert found["a"] == pytest.approx(0.1) and math.isnan(found["b"]) and list(found) == ["a", "b"]
+    distances = results.distances(
+        {"a": np.array([3.0, 4.5], np.float32), "b": np.ones(2), "more": np.ones(1)}, reference
+    )
+    assert distances["a"] == pytest.approx(0.1) and math.isnan(distances["b"]) and list(distances) == ["a", "b"]
 
 
 def test_a_single_difference_breaks_a_bound():

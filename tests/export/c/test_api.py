@@ -67,8 +67,8 @@ def test_two_networks_in_one_program_have_nothing_in_common(tmp_path, compiler):
             tmp_path / prefix, network(name).config, network(name).tensors, names=classes, prefix=prefix
         )
         library = program.build(tmp_path / prefix, tmp_path / prefix).library
-        found = program.Library(library, network(name).config, prefix).classify(samples(name)[0])[1]
-        np.testing.assert_array_equal(found, expected(name)["scores"][0])
+        first_scores = program.Library(library, network(name).config, prefix).classify(samples(name)[0])[1]
+        np.testing.assert_array_equal(first_scores, expected(name)["scores"][0])
     (tmp_path / "both.c").write_text(BOTH)
     sources = ["both.c", "one/csnn.c", "Other_2/csnn.c"]
     subprocess.run([*compiler, *WARNINGS, *SANITIZE, "-O1", *sources, "-o", "both"], cwd=tmp_path, check=True)
@@ -94,12 +94,14 @@ def test_all_symbols_and_macros_start_with_the_prefix(tmp_path, prefix):
     assert max(map(len, functions)) - len(prefix) + 15 <= 31, "is_prefix leaves room for the longest one"
     (tmp_path / "standard.h").write_text("#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n")
     (tmp_path / "own.h").write_text('#include "standard.h"\n#include "csnn.h"\n#include "program.h"\n')
-    found = []
+    macros = []
     for header in ("standard.h", "own.h"):
         command = ["gcc", "-std=c99", "-dM", "-E", header]
         printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-        found.append(set(re.findall(r"^#define (\w+)", printed, re.M)))
-    assert len(found[1] - found[0]) > 30 and all(name.startswith(f"{prefix.upper()}_") for name in found[1] - found[0])
+        macros.append(set(re.findall(r"^#define (\w+)", printed, re.M)))
+    assert len(macros[1] - macros[0]) > 30 and all(
+        name.startswith(f"{prefix.upper()}_") for name in macros[1] - macros[0]
+    )
     text = "".join((tmp_path / name).read_text() for name in program.FILES)
     assert prefix == "csnn" or not re.search(r"(csnn|CSNN)_\w", text)
 

@@ -22,11 +22,11 @@ def test_a_microcontroller_counts_the_golden_spikes(scan_run, tmp_path, bits, bo
     flags = ["--weight-bits", str(bits)] if bits else []
     done = call("export", scan_run, "--out", tmp_path / "small", "--quick", *flags)
     assert done.returncode == 0, done.stderr
-    found = microcontroller.on_device(tmp_path, board)
-    assert found["fits_board"] and found["counts_equal"] and found["images"] == 10
-    assert all(1e4 < count < 1e8 for count in found["instructions"]), found["instructions"]
-    assert found["network_flash"] < found["program_flash"] < 4e6
-    assert found["program_flash"] == (tmp_path / "mcu/csnn.bin").stat().st_size  # .data follows the code without a gap
+    report = microcontroller.on_device(tmp_path, board)
+    assert report["fits_board"] and report["counts_equal"] and report["images"] == 10
+    assert all(1e4 < count < 1e8 for count in report["instructions"]), report["instructions"]
+    assert report["network_flash"] < report["program_flash"] < 4e6
+    assert report["program_flash"] == (tmp_path / "mcu/csnn.bin").stat().st_size  # .data follows the code without a gap
     expected = tmp_path / "small/golden/c/expected.txt"
     expected.write_text(expected.read_text().replace("counts 0", "counts 1", 1))
     with pytest.raises(RuntimeError):
@@ -73,8 +73,8 @@ def test_the_startup_file_starts_the_boards_of_the_table(small, tmp_path, monkey
     monkeypatch.setattr(microcontroller, "FILES", files)
     flags = microcontroller.BOARDS[core][1]
     monkeypatch.setitem(microcontroller.BOARDS, core, (machine.strip("`"), flags))
-    found = microcontroller.on_device(shutil.copytree(small, tmp_path / "folder"), core)
-    assert found["counts_equal"] and found["images"] == 10
+    report = microcontroller.on_device(shutil.copytree(small, tmp_path / "folder"), core)
+    assert report["counts_equal"] and report["images"] == 10
 
 
 PROJECT = Path(os.environ.get("CSNN_STM32", "a project by STM32CubeMX"))

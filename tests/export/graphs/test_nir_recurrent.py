@@ -53,9 +53,9 @@ def test_delays_mean_what_nir_defines(name):
     file = nir_graph.read(nir_file("snntorch", name))
     nodes = {key: (type(node).__name__, stored(node)) for key, node in file.nodes.items()}
     x = torch_input(name)
-    found = nir_definition.run_graph(nodes, file.edges, [], x, config.time_steps, definition.DT)
+    layer_spikes = nir_definition.run_graph(nodes, file.edges, [], x, config.time_steps, definition.DT)
     for node in config.graph.neurons:
-        (spikes,) = (one for key, one in found.items() if key.endswith(f"_{node.name}"))
+        (spikes,) = (one for key, one in layer_spikes.items() if key.endswith(f"_{node.name}"))
         spikes = last(spikes) if spikes.ndim == 5 else spikes
         np.testing.assert_array_equal(spikes, expected(name)[f"{node.name}.spikes"])
 
@@ -83,10 +83,10 @@ DELAYED = {
 def test_delays_that_readers_would_not_imply_come_back(tmp_path, name):
     config, tensors, path = DELAYED[name], drawn(DELAYED[name]), tmp_path / "network.nir"
     nir_graph.write(path, config, tensors)
-    found = nir_network.read(str(path))
-    ours, theirs = config.graph, found.config.graph
+    imported = nir_network.read(str(path))
+    ours, theirs = config.graph, imported.config.graph
     assert all({*ours.reads(node)} == {*theirs.reads(theirs[node.name])} for node in (*ours.neurons, *ours.weighted))
-    rounded = layouts.on_grid(found.config, found.tensors)
+    rounded = layouts.on_grid(imported.config, imported.tensors)
     assert {key: value.tobytes() for key, value in rounded.items()} == {k: v.tobytes() for k, v in tensors.items()}
 
 

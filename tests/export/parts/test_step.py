@@ -87,8 +87,8 @@ def test_a_sequence_that_counts_incorrectly_is_found():
     with refusing(ValueError, [12, 3, 6], [11, 3, 6]):
         sequence.equality(made.config, changed(whole, "time_steps", lambda value: value - 1), expected)
     other = changed(whole, "fc2.bias", lambda value: value + np.float32(0.1))
-    found, sums = sequence.equality(made.config, other, expected)
-    assert 0 < found.spikes["lif4"].different < found.spikes["lif4"].compared and sums["different_counts"] > 0
+    comparison, sums = sequence.equality(made.config, other, expected)
+    assert 0 < comparison.spikes["lif4"].different < comparison.spikes["lif4"].compared and sums["different_counts"] > 0
 
 
 def test_wrong_sums_of_equal_outputs_are_found(tmp_path):
@@ -99,8 +99,8 @@ def test_wrong_sums_of_equal_outputs_are_found(tmp_path):
     next(node for node in body.node if node.output[0] == "counts_now").op_type = "Sub"
     onnx_file.save(wrong, tmp_path / sequence.NAME)
     bundle = Bundle(tmp_path, tmp_path, network, network.config, 20, test)
-    (found,) = sequence.check(bundle, CheckImages(network, test, 3))
-    (line,) = found.problems
+    (check_result,) = sequence.check(bundle, CheckImages(network, test, 3))
+    (line,) = check_result.problems
     assert line.startswith("in onnxruntime, ") and " of 18 sums differ" in line
 
 
@@ -108,7 +108,7 @@ def test_csnn_jax_agrees_but_not_with_another_bias():
     made = firing(OTHER)
     for more, ok in ((0, True), (1, False)):
         tensors = made.tensors | {"fc1.bias": made.tensors["fc1.bias"] + np.float32(more)}
-        found = weights.equality(made.config, tensors, windows(made.step, [made.x]))
-        figures = found.figures()
+        comparison = weights.equality(made.config, tensors, windows(made.step, [made.x]))
+        figures = comparison.figures()
         assert figures["images"] == 3 and figures["membranes"] >= figures["spikes"] > 0
-        assert (problems("csnn_jax", found) == []) == ok
+        assert (problems("csnn_jax", comparison) == []) == ok

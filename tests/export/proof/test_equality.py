@@ -44,22 +44,22 @@ def made():
 
 
 def test_a_network_equals_itself(made):
-    found = equality(made.step, torch_runner(made.step), windows(made.step, [made.x, made.x[:2]], size=2))
-    assert found.figures() == {
+    comparison = equality(made.step, torch_runner(made.step), windows(made.step, [made.x, made.x[:2]], size=2))
+    assert comparison.figures() == {
         **{"images": 5, "time_steps": 12, "predictions": 5, "different_predictions": 0},
         **{"spikes": 5 * 12 * NEURONS, "different_spikes": 0, "membranes": 5 * 12 * NEURONS, "different_membranes": 0},
     }
-    assert problems("torch", found) == []
+    assert problems("torch", comparison) == []
 
 
 @pytest.mark.parametrize("name", ["conv1.weight", "conv2.bias", "fc2.weight", "lif3.beta"])
 def test_an_altered_parameter_is_found(made, name):
     """Only the last bit is changed."""
     model = changed(made.models["step.onnx"], name, lambda value: np.nextafter(value, np.float32(9)))
-    found = equality(made.step, onnx_runner(model), windows(made.step, [made.x]))
-    figures = found.figures()
+    comparison = equality(made.step, onnx_runner(model), windows(made.step, [made.x]))
+    figures = comparison.figures()
     assert 0 < figures["different_membranes"] < figures["membranes"] == 3 * 12 * NEURONS
-    (line,) = problems("it", found)
+    (line,) = problems("it", comparison)
     assert f"{figures['different_membranes']:,} of {figures['membranes']:,} membranes" in line
 
 
@@ -67,8 +67,8 @@ def test_a_flipped_output_spike_is_found(made):
     def flip(spikes, membranes):
         spikes[1, 4] = 1 - spikes[1, 4]
 
-    found = equality(made.step, Altered(made.step, flip), windows(made.step, [made.x]))
-    (line,) = problems("it", found)
+    comparison = equality(made.step, Altered(made.step, flip), windows(made.step, [made.x]))
+    (line,) = problems("it", comparison)
     total = 3 * 12 * NEURONS
     assert line.startswith(f"in it, 1 of {total:,} spikes (1 in lif4), 0 of {total:,} membranes and ")
     assert "; first at step 3, lif4, image 1, neuron 4: spike " in line
@@ -78,19 +78,19 @@ def test_a_membrane_that_differs_in_the_last_bit_is_found(made):
     def above(spikes, membranes):
         membranes[-1][2, 0] = np.nextafter(membranes[-1][2, 0], np.float32(9))
 
-    found = equality(made.step, Altered(made.step, above, OTHER.time_steps - 1), windows(made.step, [made.x]))
-    assert (found.spikes["lif4"].different, found.membranes["lif4"].different) == (0, 1)
-    assert found.first.place[:4] == (OTHER.time_steps - 1, 3, 2, (0,))
+    comparison = equality(made.step, Altered(made.step, above, OTHER.time_steps - 1), windows(made.step, [made.x]))
+    assert (comparison.spikes["lif4"].different, comparison.membranes["lif4"].different) == (0, 1)
+    assert comparison.first.place[:4] == (OTHER.time_steps - 1, 3, 2, (0,))
 
 
 def test_the_output_membranes_and_every_state_are_compared():
     """For a network that is read from its membranes; a current that differs only in its last bit is found, too."""
     made = firing(INTEGRATOR)
     states = len(made.images) * 12 * 2 * (5 * 4 * 4 + 11 + 4)
-    found = equality(made.step, torch_runner(made.step), windows(made.step, [made.x]))
-    figures = found.figures()
+    comparison = equality(made.step, torch_runner(made.step), windows(made.step, [made.x]))
+    figures = comparison.figures()
     assert figures["membranes"] == states + len(made.images) * 12 * 4 and figures["spikes"] == states / 2
-    assert problems("it", found) == []
+    assert problems("it", comparison) == []
 
     def current(output, states):
         states[4][1, 2] = np.nextafter(states[4][1, 2], np.float32(9))
@@ -99,8 +99,8 @@ def test_the_output_membranes_and_every_state_are_compared():
         output[1, 2] = np.nextafter(output[1, 2], np.float32(9))
 
     for alter in (current, output):
-        found = equality(made.step, Altered(made.step, alter, 11), windows(made.step, [made.x]))
-        figures = found.figures()
+        comparison = equality(made.step, Altered(made.step, alter, 11), windows(made.step, [made.x]))
+        figures = comparison.figures()
         assert (figures["different_spikes"], figures["different_membranes"]) == (0, 1)
 
 
@@ -130,8 +130,8 @@ def test_every_graph_gives_the_same_scores(config):
     assert expected.any()
     np.testing.assert_array_equal(scores(torch_runner(made.step), made.config, made.x), expected)
     for file in ("step.onnx", "step_b1.onnx"):
-        found = step_scores(made.models[file], made.config)(made.x)
-        np.testing.assert_array_equal(found, expected)
+        totals = step_scores(made.models[file], made.config)(made.x)
+        np.testing.assert_array_equal(totals, expected)
     np.testing.assert_array_equal(sequence.scores(made.models["sequence.onnx"])(made.x), expected)
 
 

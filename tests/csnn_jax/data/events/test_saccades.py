@@ -84,11 +84,11 @@ def loaded(cache: Cache | None = None, subset: int = 12):
 
 def test_it_is_made_on_first_use_and_cached(tmp_path, monkeypatch):
     cache = Cache(tmp_path / "cache", tell=id)
-    plain, kept = loaded(), loaded(cache)
+    plain, cached = loaded(), loaded(cache)
     assert plain.train.images.shape == (12, 6, 34, 34, 2) and len(plain.test.labels) == 2
     assert plain.notes == ("saccades (simulated): recordings as 6 frames of 34x34, by time, of counts up to 15",)
     np.testing.assert_array_equal(plain.train.labels, load("mnist", (28, 28, 1)).train.labels[:12])
-    for ours, theirs in ((plain.train, kept.train), (plain.test, kept.test)):
+    for ours, theirs in ((plain.train, cached.train), (plain.test, cached.test)):
         np.testing.assert_array_equal(np.asarray(ours.images), np.asarray(theirs.images))
         assert as_bytes(ours.images) == as_bytes(theirs.images)
     monkeypatch.setattr(saccades, "simulate", None)
@@ -99,9 +99,9 @@ def test_a_trained_network_only_makes_test_recordings(tmp_path, monkeypatch, cap
     """Those of training are made when they are used, if they are."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     config = Config(ModelConfig(input_shape=(34, 34, 2), time_steps=6, scale=1.0), DataConfig("saccades", subset=12))
-    found = load_for(config)
+    splits = load_for(config)
     assert "simulating 2 recordings" in (lines := capsys.readouterr().out) and "simulating 12" not in lines
-    np.testing.assert_array_equal(np.asarray(found.train.images), np.asarray(loaded().train.images))
+    np.testing.assert_array_equal(np.asarray(splits.train.images), np.asarray(loaded().train.images))
     assert "simulating 12 recordings" in capsys.readouterr().out
 
 
