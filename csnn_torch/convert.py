@@ -142,9 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = Config(network.config, DataConfig(name), TrainConfig(init="torch", lr=1e-2))
         dataset = None if name == OWN else data.load_for(job)
         if dataset is not None:
-            entering = _entering(network.config, dataset)
-            if any(getattr(network.config, name) != value for name, value in entering.items()):
-                network = _read(flags, **entering)
+            network = _read(flags, **_entering(network.config, dataset))
             job = replace(job, data=replace(job.data, classes=data.named(dataset)))
         for note in network.notes:
             print(f"Note: {note}")
