@@ -21,7 +21,7 @@ def run(tmp_path):
     return coarse_run(tmp_path / "run")
 
 
-def found(*arguments) -> str:
+def output_of(*arguments) -> str:
     done = call(MODULE, *arguments, "--images", 20)
     assert (done.returncode, done.stderr) == (1, ""), done
     return done.stdout
@@ -41,7 +41,7 @@ def test_equal_networks(run, tmp_path):
 @pytest.mark.parametrize("swapped", [False, True], ids=["B's", "A's"])
 def test_a_spike_at_the_threshold(run, tmp_path, swapped):
     sides = [run, step_of(run, tmp_path / "edited", at_least=True)]
-    printed = found(*sides[:: -1 if swapped else 1])
+    printed = output_of(*sides[:: -1 if swapped else 1])
     own, other = "BA" if swapped else "AB"
     first = "first at step 0, lif1, image 0, channel 0, row 3, column 5: spike {1}, A's {0}"
     assert first.format(*("10" if swapped else "01")) in printed
@@ -56,7 +56,7 @@ def test_a_spike_at_the_threshold(run, tmp_path, swapped):
 def test_flipped_kernels(run, tmp_path):
     tensors = rundir.open_run(str(run))[2]
     flipped = tensors | {"conv1.weight": np.ascontiguousarray(tensors["conv1.weight"][..., ::-1, ::-1])}
-    printed = found(run, with_tensors(run, tmp_path / "flipped", flipped))
+    printed = output_of(run, with_tensors(run, tmp_path / "flipped", flipped))
     assert "  kernels flipped, as in a true convolution\n    explains all " in printed
     assert "  other weights: conv1.weight (" in printed
 
@@ -69,7 +69,7 @@ def test_weights_before_they_were_rounded(tmp_path):
     model, few = layouts.with_bits(config.model, tensors, 4)
     run = rundir.create(str(tmp_path / "run"), replace(config, model=model))
     weights.save(run.weights, few, model)
-    printed = found(run.path, file, "--dt", 1e-4)
+    printed = output_of(run.path, file, "--dt", 1e-4)
     assert "  other weights: conv1.weight (36 of 36 differ, by up to 0." in printed
     assert "    explains all " in printed
 
@@ -78,7 +78,7 @@ def test_no_causes_are_searched_without_a_network(run, tmp_path):
     paths = [step_of(run, tmp_path / name, at_least=name == "b") for name in "ab"]
     for path in paths:
         (path.parent / "weights.safetensors").unlink()
-    printed = found(*paths, "--time-steps", 6)
+    printed = output_of(*paths, "--time-steps", 6)
     assert "On 20 random images, 6 steps" in printed
     assert printed.splitlines()[-3:] == [
         "Causes: unknown, because neither side's network can be computed here:",
