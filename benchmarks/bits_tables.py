@@ -27,13 +27,13 @@ Trained = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
 def read() -> Trained:
     paths = [*RESULTS.glob("bits/*.json"), *RESULTS.glob("real_events/saccades-*.json")]
     runs = [json.loads(path.read_text()) for path in paths]
-    found = {}
+    trained = {}
     for job in JOBS:
         for bits in WIDTHS:
             mine = [run for run in runs if (run["job"], run["bits"]) == (job, bits)]
             if mine:
-                found[job, bits] = sorted(mine, key=lambda run: run["seed"])
-    return found
+                trained[job, bits] = sorted(mine, key=lambda run: run["seed"])
+    return trained
 
 
 def bits() -> str:

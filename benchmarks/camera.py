@@ -50,10 +50,10 @@ def main() -> None:
     if options.plot:
         options.plot.write_bytes(png(drawn(digits, real, made)))
         return
-    told = {"real": described(real, digits), "simulated": described(made, digits)}
-    told |= {"path": {"real": path(real, digits).tolist(), "simulated": path(made, digits).tolist()}}
+    report = {"real": described(real, digits), "simulated": described(made, digits)}
+    report |= {"path": {"real": path(real, digits).tolist(), "simulated": path(made, digits).tolist()}}
     command = " ".join(["python", *sys.argv])
-    print(json.dumps({"command": command, "commit": machine.commit(), "recordings": len(real), **told}, indent=1))
+    print(json.dumps({"command": command, "commit": machine.commit(), "recordings": len(real), **report}, indent=1))
 
 
 def split(nmnist: Path) -> tuple[list[Path], list[Path]]:
@@ -85,10 +85,10 @@ def described(recordings: list[Events], digits: np.ndarray) -> dict[str, Any]:
 
 def over_time(recordings: list[Events]) -> tuple[np.ndarray, np.ndarray]:
     """Mean number of events per recording in each 10 ms: brighter ones, and darker ones."""
-    found = np.zeros((2, BINS))
+    counts = np.zeros((2, BINS))
     for events in recordings:
-        np.add.at(found, (events.p, np.minimum(events.t // (1000 * saccades.STEP), BINS - 1)), 1 / len(recordings))
-    return found[1], found[0]
+        np.add.at(counts, (events.p, np.minimum(events.t // (1000 * saccades.STEP), BINS - 1)), 1 / len(recordings))
+    return counts[1], counts[0]
 
 
 def per_pixel(recordings: list[Events]) -> np.ndarray:
@@ -98,14 +98,14 @@ def per_pixel(recordings: list[Events]) -> np.ndarray:
 
 def gaps(recordings: list[Events]) -> tuple[np.ndarray, np.ndarray]:
     """Time between consecutive events of a pixel (ms), and whether they have the same polarity."""
-    found, same = [], []
+    intervals, same = [], []
     for events in recordings:
         pixel = events.y * 34 + events.x
         order = np.lexsort((events.t, pixel))
         near = np.diff(pixel[order]) == 0
-        found.append(np.diff(events.t[order])[near] / 1000)
+        intervals.append(np.diff(events.t[order])[near] / 1000)
         same.append((np.diff(events.p[order]) == 0)[near])
-    return np.concatenate(found), np.concatenate(same)
+    return np.concatenate(intervals), np.concatenate(same)
 
 
 def far(events: Events, digit: np.ndarray) -> tuple[int, int, int]:
@@ -139,22 +139,22 @@ def path(recordings: list[Events], digits: np.ndarray) -> np.ndarray:
 
 def maps(recordings: list[Events]) -> np.ndarray:
     """Events of each pixel in each 10 ms, brighter minus darker, [BINS, recordings, 34, 34]."""
-    found = np.zeros((BINS, len(recordings), 34, 34))
+    differences = np.zeros((BINS, len(recordings), 34, 34))
     for number, events in enumerate(recordings):
-        kept = events.t < 1000 * saccades.DURATION
-        when = events.t[kept] // (1000 * saccades.STEP)
-        np.add.at(found, (when, number, events.y[kept], events.x[kept]), 2 * events.p[kept] - 1)
-    return found
+        within = events.t < 1000 * saccades.DURATION
+        when = events.t[within] // (1000 * saccades.STEP)
+        np.add.at(differences, (when, number, events.y[within], events.x[within]), 2 * events.p[within] - 1)
+    return differences
 
 
 def peak(values: np.ndarray, top: tuple[np.intp, ...]) -> list[float]:
     """The peak of a parabola through the highest value and its neighbors, as shifts around 0."""
-    found = []
+    shifts = []
     for axis in (0, 1):
         before, at, after = (np.roll(values, step, axis)[top] for step in (1, 0, -1))
         shift = top[axis] - PADDED * (top[axis] > PADDED // 2)
-        found.append(float(shift + (before - after) / (2 * (before - 2 * at + after))))
-    return found
+        shifts.append(float(shift + (before - after) / (2 * (before - 2 * at + after))))
+    return shifts
 
 
 @styled
@@ -177,10 +177,10 @@ def drawn(digits: np.ndarray, real: list[Events], made: list[Events]) -> Figure:
         between, same = gaps(recordings)
         share = np.histogram(between[same], GAPS)[0] / len(between)
         gap.stairs(share, GAPS, color=color)
-        found = path(recordings, digits)
-        clear = found[:, 2] > 0.1
-        place.plot(middle[clear], found[clear, 0], "o-", color=color)
-        place.plot(middle[clear], found[clear, 1], "s--", color=color)
+        corners = path(recordings, digits)
+        clear = corners[:, 2] > 0.1
+        place.plot(middle[clear], corners[clear, 0], "o-", color=color)
+        place.plot(middle[clear], corners[clear, 1], "s--", color=color)
     count.set(title="recordings by events", xlabel="events", ylabel="recordings", ylim=(0, 90))
     count.legend(loc="upper right")
     time.set(title="events in 10 ms", xlabel="ms", ylim=(0, 200))

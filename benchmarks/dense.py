@@ -87,7 +87,7 @@ def firing(config: Config, density: float) -> models.CSNN:
     return network
 
 
-def row(density: float, sides: list[cost.Cost], found: list[dict[str, Any]]) -> dict[str, Any]:
+def row(density: float, sides: list[cost.Cost], costs: list[dict[str, Any]]) -> dict[str, Any]:
     ours, *others = sides
     failed = [f"{side.side}: {side.failed}" for side in sides if side.failed]
     if failed:
@@ -101,7 +101,7 @@ def row(density: float, sides: list[cost.Cost], found: list[dict[str, Any]]) -> 
         "densities": ours.densities,
         "times_as_fast": {"training": against("step"), "inference": against("infer")},
         "seconds": {side.side: {"step": side.step.clock_s, "infer": side.infer.clock_s} for side in sides},
-        "layers": found,
+        "layers": costs,
     }
 
 
@@ -109,7 +109,7 @@ def layers(run: str) -> list[dict[str, Any]]:
     """The cost of each layer in an inference batch and in a training iteration."""
     _, config, tensors = rundir.open_run(run)
     training, inference = engine_profile.compiled(config, tensors, data.load_for(config))
-    found = []
+    costs = []
     forward, both = (engine_profile.spent_and_total(*work)[0] for work in (inference, training))
     for index, stage in enumerate(stages(config.model.graph)):
         node = stage.weights
@@ -117,8 +117,8 @@ def layers(run: str) -> list[dict[str, Any]]:
         gflop *= config.model.time_steps if index else 1
         of = re.compile(pattern(stage, BATCH))
         ms = [sum(time for name, time in times.items() if of.search(name)) for times in (forward, both)]
-        found.append({"layer": node.name, "inference": share(gflop, ms[0]), "training": share(3 * gflop, ms[1])})
-    return found
+        costs.append({"layer": node.name, "inference": share(gflop, ms[0]), "training": share(3 * gflop, ms[1])})
+    return costs
 
 
 def pattern(stage: Stage, batch: int) -> str:
@@ -136,14 +136,14 @@ def share(gflop: float, ms: float) -> dict[str, float]:
 
 def sgemm(size: int = 2048) -> float:
     """GFLOP/s of a large matrix product, the best of six."""
-    if not (found := _RATE):
+    if not (rates := _RATE):
         a = jax.random.normal(jax.random.key(0), (size, size))
         multiply = jax.jit(jnp.matmul)
         for _ in range(6):
             began = time.perf_counter()
             jax.block_until_ready(multiply(a, a))
-            found.append(2e-9 * size**3 / (time.perf_counter() - began))
-    return max(found)
+            rates.append(2e-9 * size**3 / (time.perf_counter() - began))
+    return max(rates)
 
 
 _RATE: list[float] = []

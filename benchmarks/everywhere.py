@@ -235,7 +235,7 @@ def compared(case: Case, hashes: np.ndarray, side: str, first: np.ndarray) -> di
     """Counts a side's membranes, and the (image, layer, step) combinations in which any membrane or spike differs."""
     neurons = sum(node.size for node in case.model.graph.neurons)
     same = hashes == first[: len(hashes)]
-    found: dict[str, Any] = {
+    counts: dict[str, Any] = {
         "side": side,
         "images": len(hashes),
         "membranes": len(hashes) * neurons * case.model.time_steps,
@@ -243,8 +243,8 @@ def compared(case: Case, hashes: np.ndarray, side: str, first: np.ndarray) -> di
         "steps_with_other_spikes": int((~same[..., 2]).sum()),
     }
     if not same.all() and side in PYTHON:
-        found |= fetched(case, side, np.flatnonzero(~same.reshape(len(same), -1).all(1))[:FETCHED])
-    return found
+        counts |= fetched(case, side, np.flatnonzero(~same.reshape(len(same), -1).all(1))[:FETCHED])
+    return counts
 
 
 def fetched(case: Case, side: str, images: np.ndarray) -> dict[str, int]:

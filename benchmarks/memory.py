@@ -34,14 +34,14 @@ def main() -> None:
     if options.one:
         print(json.dumps(measured(*options.one, options.run)))
         return
-    found = [
+    measurements = [
         in_a_process(engine, str(steps), size, options.run)
         for steps in options.steps
         for engine in options.engines
         for size in options.microbatch
     ]
     about = {"command": " ".join(["python", *sys.argv]), "commit": machine.commit(), **machine.describe()}
-    print(json.dumps(about | {"measured": found}, indent=2))
+    print(json.dumps(about | {"measured": measurements}, indent=2))
 
 
 def in_a_process(engine: str, steps: str, size: str, run: str | None) -> dict[str, Any]:

@@ -21,13 +21,13 @@ Row = dict[str, Any]
 
 def read() -> tuple[Row, list[Row]]:
     """Everything recorded, and the successful rows, the fastest in training first."""
-    found = json.loads(PATH.read_text()) if PATH.exists() else {"rows": []}
-    return found, sorted((row for row in found["rows"] if "failed" not in row), key=lambda row: row["step_s"])
+    recorded = json.loads(PATH.read_text()) if PATH.exists() else {"rows": []}
+    return recorded, sorted((row for row in recorded["rows"] if "failed" not in row), key=lambda row: row["step_s"])
 
 
 def peers() -> str:
     """The cost of each way to train the default network; failed rows come last, with the reason."""
-    found, rows = read()
+    recorded, rows = read()
     lines = [
         (
             row["name"],
@@ -38,7 +38,7 @@ def peers() -> str:
         )
         for row in rows
     ]
-    lines += [(row["name"], row["failed"], *[""] * 3) for row in found["rows"] if "failed" in row]
+    lines += [(row["name"], row["failed"], *[""] * 3) for row in recorded["rows"] if "failed" in row]
     times = "training iteration (s)", "inference, one batch (s)", "start to first iteration (s)"
     return table(("library", *times, "peak memory (GB)"), lines)
 

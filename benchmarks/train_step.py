@@ -97,8 +97,8 @@ def figures(side: Cost) -> dict[str, Any]:
 
 def is_default(config: Config) -> bool:
     """Whether the network, its images and its batches are the default job's."""
-    found = [*config.model.graph], config.model.time_steps, config.data.dataset, config.train.batch_size
-    return found == ([*ModelConfig().graph], ModelConfig.time_steps, "mnist", TrainConfig.batch_size)
+    job = [*config.model.graph], config.model.time_steps, config.data.dataset, config.train.batch_size
+    return job == ([*ModelConfig().graph], ModelConfig.time_steps, "mnist", TrainConfig.batch_size)
 
 
 def default_job(side: Cost) -> float:
@@ -108,14 +108,14 @@ def default_job(side: Cost) -> float:
 
 def start_up(run: str, engine: str) -> dict[str, float]:
     """Seconds from starting a process to the end of its first training iteration."""
-    found = {}
+    seconds = {}
     with tempfile.TemporaryDirectory() as cache:
         for label in ("empty_cache", "warm_cache"):
             began = time.time()
             process = cost.Process(run, engine, JAX_COMPILATION_CACHE_DIR=cache)
-            found[label] = round(process.ask("step")["now"] - began, 2)
+            seconds[label] = round(process.ask("step")["now"] - began, 2)
             process.close()
-    return found
+    return seconds
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def script(block: Block) -> str:
         added = next((flags for held, flags in SHORTER if held in command), "")
         alone = command.removesuffix(" &")
         whole = f"{alone} {added}{command.removeprefix(alone)}"
-        lines.append(re.sub(r"\bRUN\b|\.venv/bin/\w+", lambda found: here[found[0]], whole))
+        lines.append(re.sub(r"\bRUN\b|\.venv/bin/\w+", lambda match: here[match[0]], whole))
     return "\n".join(lines)
 
 
@@ -93,8 +93,8 @@ def commands(block: Block) -> list[tuple[str, list[str]]]:
     """The module and arguments of each of our commands in a block, with variables replaced."""
     variables = dict(re.findall(r'^(\w+)="(.*)"$', block.text, re.M))
     text = Template(block.text.replace("\\\n", "")).safe_substitute(variables)
-    found = re.findall(r"python -m ((?:csnn_jax|csnn_torch|export)\S*)([^&|>\n]*)", text)
-    return [(module, shlex.split(re.sub(r"\bN\b", "1", words), comments=True)) for module, words in found]
+    matches = re.findall(r"python -m ((?:csnn_jax|csnn_torch|export)\S*)([^&|>\n]*)", text)
+    return [(module, shlex.split(re.sub(r"\bN\b", "1", words), comments=True)) for module, words in matches]
 
 
 @functools.cache
@@ -159,8 +159,8 @@ def test_ci_runs_the_test_command() -> None:
 def test_the_library_example_learns(tmp_path: Path) -> None:
     (block,) = marked("docs/python.md", "library")
     assert float(re.fullmatch(r"loss (\d\.\d+)\n", execute(block, tmp_path))[1]) < 2.0
-    found = csnn_jax.load(tmp_path / "runs" / "own").classify(data.load("mnist", (28, 28, 1)).test.images[:100])
-    assert len(set(found.classes)) > 2
+    answer = csnn_jax.load(tmp_path / "runs" / "own").classify(data.load("mnist", (28, 28, 1)).test.images[:100])
+    assert len(set(answer.classes)) > 2
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith("docs/extend/")])

@@ -43,7 +43,7 @@ def start(folder: Path, *command: str, given: str = "") -> subprocess.CompletedP
 def here(commands: str) -> str:
     """The commands with this Python instead of the clone's."""
     programs = {".venv/bin/python": sys.executable, ".venv/bin/pytest": f"{sys.executable} -m pytest"}
-    return re.sub(r"\.venv/bin/\w+", lambda found: programs[found[0]], commands)
+    return re.sub(r"\.venv/bin/\w+", lambda match: programs[match[0]], commands)
 
 
 def follow(block: Block, folder: Path) -> str:
@@ -83,10 +83,10 @@ def test_the_additions_of_a_guide_work(page: str, copy: Path) -> None:
 
 @pytest.mark.parametrize("page", GUIDES)
 def test_every_block_of_a_guide_is_followed(page: str) -> None:
-    found = blocks(read(page))
+    fenced = blocks(read(page))
     verbs = {"sh": {"run", "refused"}, "python": {"run", "write"}, "diff": {"apply"}, "text": {"prints", ""}}
-    assert [block for block in found if block.marker.partition(":")[0] not in verbs[block.language]] == []
-    assert {"run", "apply"} <= {block.marker for block in found}
+    assert [block for block in fenced if block.marker.partition(":")[0] not in verbs[block.language]] == []
+    assert {"run", "apply"} <= {block.marker for block in fenced}
 
 
 @pytest.mark.parametrize("page", GUIDES)

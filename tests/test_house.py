@@ -35,14 +35,14 @@ MODULES = {named(path): path for package in PACKAGES for path in (ROOT / package
 def imported(module: str, lazily: bool) -> frozenset[str]:
     """The project's modules that a module imports at the top level; if `lazily`, also inside functions."""
     tree = ast.parse(MODULES[module].read_text())
-    found = set()
+    imports = set()
     for node in ast.walk(tree) if lazily else tree.body:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imports |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {name if name in MODULES else node.module for name in names}
-    return frozenset(found & MODULES.keys() - {module})
+            imports |= {name if name in MODULES else node.module for name in names}
+    return frozenset(imports & MODULES.keys() - {module})
 
 
 @cache

@@ -54,9 +54,11 @@ def test_the_flags_match_the_help(module: str) -> None:
     lines = call(module, "--help").stdout.splitlines()
     heads = [line.removesuffix(":") for line in lines if re.fullmatch(r"[a-z]+ (arguments|options):", line)]
     shown = [name for line in lines if (name := re.match(r"  (--[a-z-]+|[A-Z]+(?=  |$))", line))]
-    found = flags.groups(COMMANDS[module])
-    assert [name[1] for name in shown if name[1] != "--version"] == [one.name for group in found for one in group.flags]
-    titles = [f"{group.title.lower()} options" for group in found if group.title]
+    groups = flags.groups(COMMANDS[module])
+    assert [name[1] for name in shown if name[1] != "--version"] == [
+        one.name for group in groups for one in group.flags
+    ]
+    titles = [f"{group.title.lower()} options" for group in groups if group.title]
     assert [head for head in heads if head != "positional arguments"] == titles
 
 
@@ -72,22 +74,22 @@ def test_the_page_has_a_row_for_every_flag() -> None:
 
 
 def test_a_row_matches_the_declaration() -> None:
-    found = {one.name: one for group in flags.groups(JaxFlags) for one in group.flags}
+    rows = {one.name: one for group in flags.groups(JaxFlags) for one in group.flags}
     text = "Iterations at the start over which the learning rate rises linearly to --lr."
-    assert found["--warmup"] == Flag("--warmup", "`0`", "a whole number of at least 0", text)
-    assert found["--pool"][:3] == ("--pool", "`max`", "`max`, `avg`, `sum`, `none`")
-    assert found["--conv-channels"][:3] == (
+    assert rows["--warmup"] == Flag("--warmup", "`0`", "a whole number of at least 0", text)
+    assert rows["--pool"][:3] == ("--pool", "`max`", "`max`, `avg`, `sum`, `none`")
+    assert rows["--conv-channels"][:3] == (
         "--conv-channels",
         "`32 64`",
         "any number of values, each a whole number of at least 1",
     )
-    assert found["--devices"][:3] == ("--devices", "`1`", "`all`, or a whole number of at least 1")
-    assert found["--augment"][:3] == (
+    assert rows["--devices"][:3] == ("--devices", "`1`", "`all`, or a whole number of at least 1")
+    assert rows["--augment"][:3] == (
         "--augment",
         "`None`",
         "three numbers: shift in pixels, rotation in degrees, scale as a fraction",
     )
-    assert found["--flip"][1:3] == found["--no-bias"][1:3] == ("off", "no value")
+    assert rows["--flip"][1:3] == rows["--no-bias"][1:3] == ("off", "no value")
     (run, *_) = flags.groups(COMMANDS["export"])[0].flags
     assert run[:3] == ("RUN", "required", "a run directory")
 
@@ -156,10 +158,10 @@ def test_additional_requirements_of_a_file_are_listed() -> None:
 
 
 def test_data_sets(tmp_path) -> None:
-    found = {row.value: reasons(row.question.changes).keys() for row in options.data_sets(tmp_path)}
+    refusers = {row.value: reasons(row.question.changes).keys() for row in options.data_sets(tmp_path)}
     files = {C, ONNX, NIR, *READERS}
-    assert list(found.values()) == [set(), set(), set(), files, set(), {EVENT}, {EVENT, *files}]
-    images, recordings, *_ = found
+    assert list(refusers.values()) == [set(), set(), set(), files, set(), {EVENT}, {EVENT, *files}]
+    images, recordings, *_ = refusers
     assert "`mnist`, `idx:DIR`" in images and "`nmnist:DIR`, `dvsgesture:DIR`" in recordings
 
 

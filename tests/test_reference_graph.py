@@ -143,16 +143,16 @@ def check(one: Network, companion: bool) -> None:
     cotangents[last]["spikes"] = rng.normal(size=state["spikes"].shape)
     settings = settings_of(one.config) | {"surrogate": surrogate_of(one.config)}
     expected = reference.gradients(one.described, settings, masters, x, cotangents)
-    found = [of_scan(one.config, masters, x, cotangents)]
+    all_gradients = [of_scan(one.config, masters, x, cotangents)]
     if companion:
-        found += [of_companion(one.config, masters, x, cotangents, once) for once in (False, True)]
+        all_gradients += [of_companion(one.config, masters, x, cotangents, once) for once in (False, True)]
     nodes = one.config.graph
     learned = {f"{node.name}.{name}" for node in nodes.neurons for name in node.operation.learned}
     learned |= {f"{node.name}.weight" for node in nodes.weighted}
     learned |= {f"{node.name}.bias" for node in nodes.weighted if node.bias}
     for name in learned:
         bound = 1e-10 * max(1, np.abs(expected[name]).max())
-        for gradients in found:
+        for gradients in all_gradients:
             np.testing.assert_allclose(gradients[name], expected[name], rtol=0, atol=bound, err_msg=name)
 
 
@@ -191,12 +191,12 @@ def test_dropout_drops_spikes_on_their_way_to_linear_layers(name: str) -> None:
     one = network(name)
     graph, masters = one.config.graph, {key: value.astype(np.float64) for key, value in one.masters.items()}
     rng, x = np.random.default_rng(1), as_floats(one.x, one.config).astype(np.float64)
-    kept = {node.name: rng.random((len(x), node.size)) < 0.5 for node in graph.feeding(Linear)}
-    assert len(kept) > 1 or name == "recurrent"
-    factors = {key: 2.0 * mask.reshape(-1, *graph[key].shape) for key, mask in kept.items()}
+    masks = {node.name: rng.random((len(x), node.size)) < 0.5 for node in graph.feeding(Linear)}
+    assert len(masks) > 1 or name == "recurrent"
+    factors = {key: 2.0 * mask.reshape(-1, *graph[key].shape) for key, mask in masks.items()}
     expected = reference.trace(one.described, settings_of(one.config), masters, x, np.float64, factors)
     with jax.enable_x64(True):
-        model, dropout = from_tensors(one.config, masters, jnp.float64), scan.Dropout(tuple(kept.values()), 2.0)
+        model, dropout = from_tensors(one.config, masters, jnp.float64), scan.Dropout(tuple(masks.values()), 2.0)
         output, densities = jax.jit(lambda x: scan.forward_with_densities(model, x, dropout=dropout))(x)
     states = [expected[node.name]["spikes"] for node in graph.neurons]
     np.testing.assert_array_equal(output, states[-1])

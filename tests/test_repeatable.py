@@ -63,8 +63,8 @@ LONG = MOST + 1
     ],
 )
 def test_long_sums_are_found(function: Callable[[Array], Array], shape: tuple[int, ...], expected: str | None):
-    found = long_sums(jax.jit(function).lower(jnp.ones(shape)).compile().as_text())
-    assert [line.split()[0] for line in found[:1]] == ([expected] if expected else [])
+    lines = long_sums(jax.jit(function).lower(jnp.ones(shape)).compile().as_text())
+    assert [line.split()[0] for line in lines[:1]] == ([expected] if expected else [])
 
 
 @pytest.mark.slow
@@ -129,5 +129,5 @@ def test_training_is_bit_identical_in_every_environment(environment, here):
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="no qemu-x86_64")
 def test_training_is_bit_identical_on_an_emulated_processor(processor, job, here):
     """They have different caches, and the last one has no fused multiply-add, so libm's code paths differ, too."""
-    found = trained(job, before=("qemu-x86_64", "-cpu", processor))
-    assert first_difference(found, here) is None
+    emulated = trained(job, before=("qemu-x86_64", "-cpu", processor))
+    assert first_difference(emulated, here) is None

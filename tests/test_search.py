@@ -43,8 +43,8 @@ def stopped_in_the_third(folder: Path) -> list[FrozenTrial]:
     optuna.storages.RDBStorage(storage(folder))  # two processes that make the tables at the same time would fail
     process = start(folder)
     until = time.monotonic() + 300
-    while not ((found := trials(folder))[2:] and len(found[2].params) == 2):
-        assert process.poll() is None and time.monotonic() < until, found
+    while not ((stored_trials := trials(folder))[2:] and len(stored_trials[2].params) == 2):
+        assert process.poll() is None and time.monotonic() < until, stored_trials
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()

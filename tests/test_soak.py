@@ -63,8 +63,8 @@ def grown(folder: Path, iterations: int, kept_bytes: int = 0, kept_files: int = 
     command = [sys.executable, "-c", program, *map(str, flags)]
     done = subprocess.run(command, capture_output=True, text=True, env=OPTIMISED, timeout=300)
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    by_iteration = {iteration: Held(memory, files) for iteration, memory, files in found}
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    by_iteration = {iteration: Held(memory, files) for iteration, memory, files in rows}
     first, last = by_iteration[SETTLED], by_iteration[iterations]
     return Held(last.memory - first.memory, last.files - first.files)
 

@@ -130,5 +130,5 @@ def test_signals_at_random_moments_leave_nothing_behind(command, count, small_ru
     flags = map(str, (script, count, 0, tmp_path, *words, "--out", tmp_path / "out" / "it"))
     done = subprocess.run([sys.executable, *flags], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["left"] == [] and sum(found["codes"].values()) == count, found
+    report = json.loads(done.stdout)
+    assert report["left"] == [] and sum(report["codes"].values()) == count, report

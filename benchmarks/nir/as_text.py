@@ -27,8 +27,8 @@ def main() -> None:
         longer = {other for other in names if other.startswith(f"{name}-")}
         runs = [path for path in sorted(source.glob(f"{name}*.npz")) if path.stem not in longer]
         runs = [path for path in runs if not path.stem.startswith(tuple(f"{other}-" for other in longer))]
-        kept = {"values": values(source / f"{name}.nir"), "spikes": {path.stem: spikes(path) for path in runs}}
-        (out / f"{name}.json").write_text(json.dumps(kept) + "\n")
+        contents = {"values": values(source / f"{name}.nir"), "spikes": {path.stem: spikes(path) for path in runs}}
+        (out / f"{name}.json").write_text(json.dumps(contents) + "\n")
     images = {json.dumps((np.load(source / f"{name}.npz")["x"].ravel() * 256).astype(int).tolist()) for name in names}
     (given,) = images  # all got the same
     (out / "images.json").write_text(given + "\n")
@@ -36,24 +36,24 @@ def main() -> None:
 
 def values(path: Path) -> dict[str, Any]:
     """Every dataset in an HDF5 file by its path: text, or type, shape and numbers (one if all are equal)."""
-    found: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
 
     def keep(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if not isinstance(item, h5py.Dataset):
             return
         array = np.asarray(item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()])
         if array.dtype.kind in "OU":
-            found[name] = array.tolist()
+            datasets[name] = array.tolist()
         elif (array == array.flat[0]).all():
-            found[name] = [array.dtype.str, array.shape, array.flat[0].item()]
+            datasets[name] = [array.dtype.str, array.shape, array.flat[0].item()]
         else:
             whole = (array / UNIT).astype(int) if array.dtype.kind == "f" else array
             assert np.array_equal(whole * UNIT if array.dtype.kind == "f" else whole, array), name
-            found[name] = [array.dtype.str, array.shape, whole.ravel().tolist()]
+            datasets[name] = [array.dtype.str, array.shape, whole.ravel().tolist()]
 
     with h5py.File(path) as file:
         file.visititems(keep)
-    return found
+    return datasets
 
 
 def spikes(path: Path) -> list[tuple[int, str]]:

@@ -210,7 +210,7 @@ def read(
         r: r of the LIF nodes, a value that the reader accepts.
         definition: computes their expected output, with the signature of `_euler`.
     """
-    found: dict[str, str] = {}
+    answers: dict[str, str] = {}
     outputs: dict[str, np.ndarray] = {}
     for name, case in (*_neurons(tau, r, definition), *_layers(), *_graphs()):
 
@@ -224,5 +224,5 @@ def read(
             ignored = case.like in outputs and np.array_equal(out, outputs[case.like])
             return f"different: {different.sum()} of {out.size}" + f"; the same as {case.like!r}" * ignored
 
-        found[name] = answer(try_one)
-    return found
+        answers[name] = answer(try_one)
+    return answers

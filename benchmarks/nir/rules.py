@@ -66,16 +66,16 @@ def neurons(
         ours: the same equation in the form `beta * v + x`, which rounds differently.
     """
     x = np.random.default_rng(0).normal(0.2, 0.6, (200, 1000)).astype(np.float32) * np.float32(unit)
-    found = run(x)
+    response = run(x)
     expected = _simulate(formula, states, x)
-    different = [f"{(a != b).sum()} of {a.size}" for a, b in zip(found, expected, strict=True)]
+    different = [f"{(a != b).sum()} of {a.size}" for a, b in zip(response, expected, strict=True)]
 
     rounding = {}
     if ours:
         spikes, _ = _simulate(ours, states, x)
         rounding = {
             "ours": inspect.getsource(ours),
-            "spikes_different_from_ours": f"{(found[0] != spikes).sum()} of {x.size}",
+            "spikes_different_from_ours": f"{(response[0] != spikes).sum()} of {x.size}",
         }
 
     def shown(*inputs: float) -> dict[str, list[float]]:
@@ -85,7 +85,7 @@ def neurons(
     return {
         "formula": inspect.getsource(formula),
         "input_to_the_threshold": unit,
-        "spikes": int((found[0] > 0).sum()),
+        "spikes": int((response[0] > 0).sum()),
         "different_spikes": different[0],
         "different_membranes": different[1],
         **rounding,
@@ -160,7 +160,7 @@ def read_back(folder: Path, read: Callable[[Path, np.ndarray], np.ndarray]) -> d
         folder: the folder with the files.
         read: (file, the images at every step [T, N, ...]) -> output spikes [T, N, classes].
     """
-    found = {}
+    differences = {}
     for path in sorted(folder.glob("*.npz")):
         arrays = dict(np.load(path))
         x, *layers = arrays.values()
@@ -170,5 +170,5 @@ def read_back(folder: Path, read: Callable[[Path, np.ndarray], np.ndarray]) -> d
             out = read(own, np.stack([x] * len(last)))
             return f"{(out != last).sum()} of {last.size} differ" if out.shape == last.shape else f"gives {out.shape}"
 
-        found[path.stem] = answer(different)
-    return found
+        differences[path.stem] = answer(different)
+    return differences

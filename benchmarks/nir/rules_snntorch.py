@@ -152,7 +152,7 @@ def constants() -> dict:
     written = [export(beta) for beta in betas]
     wanted = np.array(betas, np.float32)
     taus = np.array(written)
-    found = {
+    recovered = {
         "float32": np.float32(1) - rules.DT / taus,
         "float64": (1 - 1e-4 / taus.astype(np.float64)).astype(np.float32),
         "float64, dt rounded to float32": (1 - np.float64(rules.DT) / taus.astype(np.float64)).astype(np.float32),
@@ -160,7 +160,7 @@ def constants() -> dict:
     lost = {
         f"betas that 1 - dt / tau misses, in {name}": f"{(back != wanted).sum()} of {len(betas)}, "
         f"{((back != wanted) & (wanted >= 0.5)).sum()} of the 500 from 0.5"
-        for name, back in found.items()
+        for name, back in recovered.items()
     }
     return rules.time_constants(export, tau_of, betas) | lost
 

@@ -130,18 +130,18 @@ def main(
 
 def _try(golden: Golden, file: str, what: str, function: Callable[[], Any]) -> dict[str, Any]:
     print(f"{file}: {what}", file=sys.stderr)
-    found: dict[str, Any] = {"file": file, "what": what}
+    record: dict[str, Any] = {"file": file, "what": what}
     try:
         answer = function()
     except Exception as error:  # any error is the tool's answer
         traceback.print_exc()
-        return found | {"refused": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
+        return record | {"refused": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
     if isinstance(answer, dict):
-        return found | answer
+        return record | answer
     different = answer != golden.spikes
     counts = answer.sum(0) != golden.spikes.sum(0)
     classes = answer.sum(0).argmax(1) != golden.spikes.sum(0).argmax(1)
-    return found | {
+    return record | {
         "different_spikes": f"{different.sum()} of {different.size}",
         "different_counts": f"{counts.sum()} of {counts.size}",
         "different_classes": f"{classes.sum()} of {classes.size}",

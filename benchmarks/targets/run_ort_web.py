@@ -39,10 +39,10 @@ def trials(bundle: Path, golden: Golden) -> Iterator[tuple[str, str, Callable]]:
     versions = set()
 
     def spikes(name: str) -> np.ndarray:
-        found = run(bundle / name, golden)
-        versions.add(found["version"])
+        output = run(bundle / name, golden)
+        versions.add(output["version"])
         steps, count, classes = golden.spikes.shape
-        return np.array(found["spikes"], np.float32).reshape(count, steps, classes).swapaxes(0, 1)
+        return np.array(output["spikes"], np.float32).reshape(count, steps, classes).swapaxes(0, 1)
 
     for name in ("step.onnx", "step_b1.onnx", "sequence.onnx"):
         yield name, "WebAssembly, one thread", lambda name=name: spikes(name)

@@ -130,8 +130,8 @@ def test_an_error_is_the_same_whatever_standard_output_is(capsys):
 def test_resume_uses_the_runs_flags_unless_overridden(tmp_path):
     out = tmp_path / "run"
     rundir.create(str(out), Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5)))
-    found = read_flags("--resume", "--out", out, "--epochs", 3).config
-    assert found == Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5, epochs=3))
+    config = read_flags("--resume", "--out", out, "--epochs", 3).config
+    assert config == Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5, epochs=3))
     with refusing(UserError, "resume", "out"):
         read_flags("--resume")
 

@@ -24,7 +24,7 @@ def digits():
 
 
 def classes(printed):
-    return [int(found) for found in re.findall(r": class (\d+)", printed)]
+    return [int(label) for label in re.findall(r": class (\d+)", printed)]
 
 
 def test_digits_bright_and_dark(small_run, digits, tmp_path):
@@ -123,7 +123,7 @@ def test_pictures_are_read_as_for_training(tmp_path):
     said = re.findall(r": class (\w+).*\n.* resized to 16x16 .*\n  spikes: (.*)", printed)
     counts = ["  ".join(map("{}:{}".format, names, scores)) for scores in answers.scores]
     assert [line for _, line in said] == counts and len({*counts}) > 1
-    assert [found for found, _ in said] == [names[answer] for answer in answers.classes]
+    assert [label for label, _ in said] == [names[answer] for answer in answers.classes]
     assert "inverted" not in printed and "inverted" in passed("csnn_jax.predict", made, paths[0], "--prepare", "resize")
     Image.fromarray(light).save(paths[0], "GIF")
     refused("csnn_jax.predict", made, paths[0], names=(paths[0], "GIF", "PNG", "JPEG"))

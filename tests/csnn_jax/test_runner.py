@@ -16,8 +16,8 @@ def network(**changes) -> Trained:
     """A network whose weights are multiples of a power of two, so sums are equal in any order."""
     config = Config(replace(COUNTS, **changes))
     model = CSNN(config.model, 3)
-    found = {name: np.round(array * 256) / 64 for name, array in tensors(model).items()}
-    return Trained(config, found)
+    rounded = {name: np.round(array * 256) / 64 for name, array in tensors(model).items()}
+    return Trained(config, rounded)
 
 
 def drawn(config: ModelConfig, batch: int) -> np.ndarray:
@@ -57,10 +57,10 @@ def test_returned_arrays_do_not_change():
     frames = drawn(model.config.model, 1)[0]
     stream = model.stream()
     first = stream(frames[0])
-    kept = jax.tree.map(np.copy, first)
+    copied = jax.tree.map(np.copy, first)
     for frame in frames[1:]:
         stream(frame)
-    jax.tree.map(np.testing.assert_array_equal, first, kept)
+    jax.tree.map(np.testing.assert_array_equal, first, copied)
 
 
 @pytest.mark.parametrize(

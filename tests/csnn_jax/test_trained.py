@@ -52,8 +52,8 @@ def test_both_engines_classify_a_trained_runs_images(small_run, digits):
 
 def test_a_checkpoints_network(tmp_path):
     make_checkpoint(make_run(tmp_path / "run", SMALL), 40)
-    found = tensors(csnn_jax.load(tmp_path / "run", checkpoint="last").model)
-    np.testing.assert_array_equal(found["conv1.weight"], drawn(SMALL, 40)["conv1.weight"])
+    checkpointed = tensors(csnn_jax.load(tmp_path / "run", checkpoint="last").model)
+    np.testing.assert_array_equal(checkpointed["conv1.weight"], drawn(SMALL, 40)["conv1.weight"])
 
 
 def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):
@@ -117,8 +117,8 @@ def test_sums_on_the_device_match_those_on_the_host():
 def test_encoding_draws_the_same_spikes_as_evaluation():
     model, images = tiny(encoding="rate"), pictures(40, 8, 6, 2)
     answer = model.classify(images)
-    found = model.evaluate(Split(images, np.zeros(40, np.int32)))
-    np.testing.assert_array_equal(answer.classes, found.predictions)
+    evaluation = model.evaluate(Split(images, np.zeros(40, np.int32)))
+    np.testing.assert_array_equal(answer.classes, evaluation.predictions)
     np.testing.assert_array_equal(model.classify(jax.numpy.asarray(images)).scores, answer.scores)
 
 
@@ -177,11 +177,11 @@ def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
 def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
     model = CSNN(replace(TINY, learn_beta=True), 3)
     csnn_jax.save(model, model.config, tmp_path / "run")
-    found = csnn_jax.load(tmp_path / "run", "scan")
-    for name, tensor in tensors(found.model).items():
+    loaded = csnn_jax.load(tmp_path / "run", "scan")
+    for name, tensor in tensors(loaded.model).items():
         np.testing.assert_array_equal(tensor, on_grid(model.config, tensors(model))[name])
-    assert found.config.model.surrogate == "atan"  # chosen by `auto`
-    assert found.config.data.dataset == "arrays"
+    assert loaded.config.model.surrogate == "atan"  # chosen by `auto`
+    assert loaded.config.data.dataset == "arrays"
     with refusing(UserError, "path", tmp_path / "run", "overwrite", unchanged=tmp_path):
         csnn_jax.save(model, model.config, tmp_path / "run")
     job = Config(model.config, train=TrainConfig(lr=0.5, seed=7))
@@ -191,14 +191,14 @@ def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
 
 def test_a_loaded_network_can_be_saved_again(tmp_path):
     out = make_run(tmp_path / "run", SMALL)
-    found = csnn_jax.load(out)
-    csnn_jax.save(found, tmp_path / "again")
+    loaded = csnn_jax.load(out)
+    csnn_jax.save(loaded, tmp_path / "again")
     again = csnn_jax.load(tmp_path / "again")
-    assert again.config.data.dataset == "mnist" and tensors(again.model).keys() == tensors(found.model).keys()
+    assert again.config.data.dataset == "mnist" and tensors(again.model).keys() == tensors(loaded.model).keys()
     with refusing(ValueError, "config", "Trained", unchanged=tmp_path):
-        csnn_jax.save(found, found.config, tmp_path / "more")
+        csnn_jax.save(loaded, loaded.config, tmp_path / "more")
     with refusing(ValueError, "path", "NoneType", "directory"):
-        csnn_jax.save(found)
+        csnn_jax.save(loaded)
 
 
 def test_every_array_type_gets_the_same_answer():
@@ -251,8 +251,8 @@ def test_frames_without_a_batch_axis_are_refused():
     frames = np.zeros((1, 4, 8, 8, 2), np.uint8)
     assert trained.classify(frames).classes.shape == (1,)
     longer = np.ones((3, 5, 8, 8, 2), np.uint8)  # the densities are those of five steps
-    found, fired = trained.evaluate((longer, np.zeros(3, int))).densities, trained.count(longer).fired.sum(0)
-    assert [*found.values()] == [*fired / (3 * 5 * np.array([node.size for node in model.graph.neurons]))]
+    densities, fired = trained.evaluate((longer, np.zeros(3, int))).densities, trained.count(longer).fired.sum(0)
+    assert [*densities.values()] == [*fired / (3 * 5 * np.array([node.size for node in model.graph.neurons]))]
     with refusing(ValueError, "images", [4, 8, 8, 2], "[N, T, H, W, 2]"):
         trained.classify(frames[0])
 

@@ -46,9 +46,9 @@ def converted(tmp_path, capsys) -> Callable[..., Converted]:
         if isinstance(source, nn.Module):
             torch.save(source.state_dict(), source := tmp_path / "net.pt")
         assert convert.main([str(word) for word in (source, "--out", tmp_path / "run", *flags)]) == 0
-        found = Converted(*rundir.open_run(str(tmp_path / "run")), capsys.readouterr().out)
-        assert found.run.finished
-        return found
+        conversion = Converted(*rundir.open_run(str(tmp_path / "run")), capsys.readouterr().out)
+        assert conversion.run.finished
+        return conversion
 
     return call
 
@@ -65,14 +65,14 @@ def assert_equal(tensors: layouts.Tensors, expected: layouts.Tensors) -> None:
 
 def spikes_of(network: nn.Sequential, x: torch.Tensor, steps: int) -> list[np.ndarray]:
     """The spikes of every layer, [time, batch, *shape], from snnTorch's own modules called step by step."""
-    found: dict[snn.Leaky, list[np.ndarray]] = {one: [] for one in network if isinstance(one, snn.Leaky)}
-    for neuron in found:
-        neuron.register_forward_hook(lambda one, _, out: found[one].append((out[0] if one.output else out).numpy()))
+    spikes: dict[snn.Leaky, list[np.ndarray]] = {one: [] for one in network if isinstance(one, snn.Leaky)}
+    for neuron in spikes:
+        neuron.register_forward_hook(lambda one, _, out: spikes[one].append((out[0] if one.output else out).numpy()))
     utils.reset(network)
     with torch.no_grad():
         for _ in range(steps):
             network(x)
-    return [np.stack(layer) for layer in found.values()]
+    return [np.stack(layer) for layer in spikes.values()]
 
 
 def layers_of(network: nn.Sequential) -> dict[str, nn.Module]:
@@ -131,9 +131,9 @@ def test_the_converted_run_gives_snntorchs_spikes(converted, tmp_path, scale):
 
 
 def test_weights_of_few_bits(converted):
-    found = converted(foreign(), "--time-steps", 5, "--weight-bits", 3)
-    assert "Rounding the weights, on the first 1,000 test images: changed" in found.printed
-    assert found.config.model.weight_bits == 3 and len(np.unique(abs(found.tensors["fc1.weight"][0]))) <= 4
+    conversion = converted(foreign(), "--time-steps", 5, "--weight-bits", 3)
+    assert "Rounding the weights, on the first 1,000 test images: changed" in conversion.printed
+    assert conversion.config.model.weight_bits == 3 and len(np.unique(abs(conversion.tensors["fc1.weight"][0]))) <= 4
 
 
 def test_flags_that_contradict_a_state_dict_are_refused(file, tmp_path):
@@ -179,12 +179,12 @@ def test_no_accuracy_is_measured_on_images_of_another_shape(dataset, converted, 
 def test_the_flags_for_norms_and_normalized_images_are_accepted(dataset, converted):
     network = small(1, 28)
     flags = ("--padding", "valid", "--time-steps", 2, "--batchnorm-eps", "1e-3", "--normalize", 0.1307, 0.3081)
-    found = converted(network, *flags, "--pool-size", 2, "--dataset", dataset)
-    assert "mean 0.1307 and standard deviation 0.3081 is folded into conv1" in found.printed
-    assert f"images of {dataset})" in found.printed
+    conversion = converted(network, *flags, "--pool-size", 2, "--dataset", dataset)
+    assert "mean 0.1307 and standard deviation 0.3081 is folded into conv1" in conversion.printed
+    assert f"images of {dataset})" in conversion.printed
     expected = network[0].weight.detach().numpy().astype(np.float64) / 0.3081 * 256 / 255
     step = 2.0 ** -ModelConfig().graph.weighted[0].grid.bits * abs(expected).max()
-    np.testing.assert_allclose(found.tensors["conv1.weight"], expected, rtol=0, atol=step)
+    np.testing.assert_allclose(conversion.tensors["conv1.weight"], expected, rtol=0, atol=step)
 
 
 class Linear(nn.Module):
@@ -275,14 +275,14 @@ def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(dataset, c
 def test_a_run_that_was_exported_comes_back_from_its_nir_file(tmp_path, converted):
     tensors = drawn(SMALL)
     nir_graph.write(tmp_path / "network.nir", SMALL, tensors)
-    _, config, found, printed = converted(tmp_path / "network.nir", "--dataset", "mnist")
+    _, config, imported, printed = converted(tmp_path / "network.nir", "--dataset", "mnist")
     assert "Note:" not in printed and ", padding same, stride 1, pool avg; from flags: atan, direct, 6 steps" in printed
     assert "Rounding the weights, on the first 1,000 test images: changed 0 of " in printed
     assert "and 0 of 1,000 predictions; accuracy " in printed and "Final Test Accuracy: " in printed
-    assert_equal(found, tensors)
+    assert_equal(imported, tensors)
     assert config.model.time_steps == 6 and config.model.beta == SMALL.beta
     images = data.load("mnist", (28, 28, 1)).test.images[:50]
-    one, other = Trained(config, found), Trained(Config(SMALL), tensors)
+    one, other = Trained(config, imported), Trained(Config(SMALL), tensors)
     np.testing.assert_array_equal(one.classify(images).scores, other.classify(images).scores)
 
 

@@ -41,23 +41,23 @@ def made(config, rounded=False, dtype=torch.float32):
 def stepped(network, x, steps=5):
     """Output spikes and membranes from calling the network once per step."""
     companion.reset(network)
-    return [torch.stack(found) for found in zip(*(network(x) for _ in range(steps)), strict=True)]
+    return [torch.stack(sequence) for sequence in zip(*(network(x) for _ in range(steps)), strict=True)]
 
 
 @pytest.mark.parametrize("shape", [(4, 28, 28, 1), (5, 4, 28, 28, 1)])
 def test_images_have_the_strides_of_a_batch_from_a_data_loader(shape):
     images = np.random.default_rng(0).random(shape, np.float32)
-    found = companion.channels_first(images)
-    assert found.stride() == torch.empty(found.shape).stride()
-    np.testing.assert_array_equal(found.numpy(), np.moveaxis(images, -1, -3))
+    batch = companion.channels_first(images)
+    assert batch.stride() == torch.empty(batch.shape).stride()
+    np.testing.assert_array_equal(batch.numpy(), np.moveaxis(images, -1, -3))
 
 
 def test_a_sequence_sets_the_number_of_steps():
     network = made(STACK)
     x = images(STACK)
-    found = companion.forward(network, x.expand(8, *x.shape), 3)
-    assert found.any() and torch.equal(found, companion.forward(network, x, 8))
-    assert torch.equal(found[:1], companion.forward(network, x, 1))
+    spikes = companion.forward(network, x.expand(8, *x.shape), 3)
+    assert spikes.any() and torch.equal(spikes, companion.forward(network, x, 8))
+    assert torch.equal(spikes[:1], companion.forward(network, x, 1))
 
 
 @pytest.mark.parametrize(
@@ -103,15 +103,15 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
     first = network.conv1 if config.conv_channels else network.fc1
     first.register_forward_hook(lambda *_: calls.append(1))
     for reads in ("spikes", "membrane"):
-        found = {}
+        outputs_and_gradients = {}
         for once in (False, True):
             calls.clear()
             network.zero_grad()
             output = companion.output_of(network, x, config.time_steps, reads, once)
             output.square().mean().backward()
-            found[once] = output.detach(), companion.gradients(network)
+            outputs_and_gradients[once] = output.detach(), companion.gradients(network)
             assert len(calls) == (1 if once else config.time_steps)
-        (theirs, reference), (ours, gradients) = found[False], found[True]
+        (theirs, reference), (ours, gradients) = outputs_and_gradients[False], outputs_and_gradients[True]
         assert theirs.std() > 0 and torch.equal(ours, theirs)
         assert max(results.distances(gradients, reference).values()) <= results.GRADIENT["float64"]
     frames = torch.stack([x, 0 * x])  # each step has a different image
@@ -139,19 +139,19 @@ def test_gradients_reach_the_unrounded_weights_from_the_rounded_ones(config, dty
     before = companion.tensors(network)
     assert any((before[name] != tensor).any() for name, tensor in companion.tensors(plain).items())
     for reads, place in (("spikes", 0), ("membrane", 1)):
-        found = []
+        outputs_and_gradients = []
         for one in (network, plain):
             one.zero_grad()
             output = companion.output_of(one, x, 5, reads)
             output.square().mean().backward()
-            found.append((output.detach(), companion.gradients(one)))
+            outputs_and_gradients.append((output.detach(), companion.gradients(one)))
             steps = stepped(one, x)[place]
             assert torch.equal(steps, output)
             one.zero_grad()
             steps.square().mean().backward()
             for name, gradient in companion.gradients(one).items():
-                np.testing.assert_allclose(gradient, found[-1][1][name], rtol=1e-4, atol=1e-7)
-        (ours, gradients), (theirs, expected) = found
+                np.testing.assert_allclose(gradient, outputs_and_gradients[-1][1][name], rtol=1e-4, atol=1e-7)
+        (ours, gradients), (theirs, expected) = outputs_and_gradients
         assert ours.std() > 0 and torch.equal(ours, theirs)
         for name, gradient in gradients.items():
             assert gradient.any() and gradient.tobytes() == expected[name].tobytes()

@@ -197,17 +197,17 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_the_spikes_match_the_original_network(form):
     net, options, note = FORMS[form]
-    found = convert(net.state_dict(), "net.pt", time_steps=9, divided_by=256, **options)
-    assert found.config.bias == (form != "no bias") and any(line.startswith(note) for line in found.notes)
-    assert any("no bias, using 0" in line for line in found.notes) == (form == "norms, no bias")
-    height, width, channels = found.config.input_shape
+    converted = convert(net.state_dict(), "net.pt", time_steps=9, divided_by=256, **options)
+    assert converted.config.bias == (form != "no bias") and any(line.startswith(note) for line in converted.notes)
+    assert any("no bias, using 0" in line for line in converted.notes) == (form == "norms, no bias")
+    height, width, channels = converted.config.input_shape
     x = torch.rand(20, channels, height, width, generator=torch.Generator().manual_seed(1))
     values = torch.tensor(options.get("normalize", [0.0, 1.0]))
     mean, std = values.reshape(2, 1, -1, 1, 1)
     with torch.no_grad():
         normal = (x - mean) / std
         theirs = net(normal, 9) if isinstance(net, Net) else companion.forward(net, normal, 9)
-        ours = companion.forward(as_written(found), x, 9)
+        ours = companion.forward(as_written(converted), x, 9)
     assert 0.02 < theirs.mean() < 0.95
     assert (theirs != ours).sum() <= (4 if "normalized" in form else 2 if "norms" in form else 0)  # folding rounds
 
@@ -223,10 +223,12 @@ def test_the_eps_of_norms_can_be_given():
         x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
         theirs, different = net.eval()(x, 9), []
         for eps in (1e-3, 1e-5):
-            found = convert(net.state_dict(), padding="valid", time_steps=9, batchnorm_eps=eps, divided_by=256)
-            assert f"norm2 is folded into conv2, with its running statistics and eps {eps:g}" in found.notes
-            assert any(note.startswith("norm1") and "some of its weights are negative" in note for note in found.notes)
-            different.append((theirs != companion.forward(as_written(found), x, 9)).sum())
+            converted = convert(net.state_dict(), padding="valid", time_steps=9, batchnorm_eps=eps, divided_by=256)
+            assert f"norm2 is folded into conv2, with its running statistics and eps {eps:g}" in converted.notes
+            assert any(
+                note.startswith("norm1") and "some of its weights are negative" in note for note in converted.notes
+            )
+            different.append((theirs != companion.forward(as_written(converted), x, 9)).sum())
     assert different[0] <= 2 < different[1]
 
 
@@ -244,21 +246,21 @@ def test_the_eps_of_norms_can_be_given():
 )
 def test_the_divisor_of_pixels_is_folded_into_the_first_weights(fields, factor):
     net = Net()
-    found = convert(net.state_dict(), "net.pt", **VALID, **fields)
-    state = {name: net.get_parameter(name).detach().numpy() for name in found.tensors}
-    assert any("conv1 compensates for it" in note for note in found.notes) == (factor != 1)
+    converted = convert(net.state_dict(), "net.pt", **VALID, **fields)
+    state = {name: net.get_parameter(name).detach().numpy() for name in converted.tensors}
+    assert any("conv1 compensates for it" in note for note in converted.notes) == (factor != 1)
     state["conv1.weight"] = (state["conv1.weight"].astype(np.float64) * factor).astype(np.float32)
-    for name, tensor in found.tensors.items():
+    for name, tensor in converted.tensors.items():
         np.testing.assert_array_equal(tensor, state[name])
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
 def test_other_floats_become_float32_with_a_note_and_names_may_have_a_prefix(kind):
     state = {f"net.0.{name}": value.to(kind) if value.ndim else value for name, value in Net().state_dict().items()}
-    found = convert(state, **VALID)
-    assert {tensor.dtype for tensor in found.tensors.values()} == {np.dtype(np.float32)}
-    assert found.config.conv_channels == (3, 4)
-    assert f"weights of type {kind} are converted to float32" in found.notes
+    converted = convert(state, **VALID)
+    assert {tensor.dtype for tensor in converted.tensors.values()} == {np.dtype(np.float32)}
+    assert converted.config.conv_channels == (3, 4)
+    assert f"weights of type {kind} are converted to float32" in converted.notes
 
 
 @pytest.mark.parametrize(
@@ -274,8 +276,8 @@ def test_the_image_size_is_inferred_from_the_weights(size, channels, padding, sh
     state = built(*convs, ("fc1", nn.Linear(8 * left**2, 10)), ONE, TWO, ("lif3", snn.Leaky(beta=0.5)))
     with refusing(UserError, "net.pt", "fc1.weight", *shapes):
         convert(state, "net.pt")
-    found = convert(state, "net.pt", (size, size, channels), padding=padding)
-    assert found.config.input_shape == (size, size, channels)
+    converted = convert(state, "net.pt", (size, size, channels), padding=padding)
+    assert converted.config.input_shape == (size, size, channels)
 
 
 def test_an_assumed_image_size_is_reported_for_color_images():

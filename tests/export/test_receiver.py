@@ -54,8 +54,8 @@ def test_changed_and_missing_files_are_named(copy):
 def test_a_tensor_is_read_as_onnx_writes_it(tmp_path, shape):
     values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     (tmp_path / "input_0.pb").write_bytes(onnx.numpy_helper.from_array(values, "x").SerializeToString())
-    (found,) = receiver.tensors(tmp_path, "input")
-    np.testing.assert_array_equal(found, values)
+    (tensor,) = receiver.tensors(tmp_path, "input")
+    np.testing.assert_array_equal(tensor, values)
 
 
 def test_numbers_below_the_smallest_normal_one_count_as_0():

@@ -32,53 +32,53 @@ def facts(config: ModelConfig, sequence: bool = False) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("reset", "encoding"), [*zip(EQUATIONS, ENCODINGS, strict=True)])
 def test_the_words_match_those_in_files(reset, encoding):
-    found = facts(replace(OTHER, reset=reset, encoding=encoding), encoding != "direct")
-    assert found["equations"]["membrane"] == EQUATIONS[reset]
+    bundle = facts(replace(OTHER, reset=reset, encoding=encoding), encoding != "direct")
+    assert bundle["equations"]["membrane"] == EQUATIONS[reset]
     fired = "none" if reset == "none" else "R[t] = 1 where U[t-1] > threshold, else 0"
-    assert found["equations"]["reset"] == fired
-    assert found["equations"]["spike"] == "S[t] = 1 where U[t] > threshold, else 0"
-    assert found["input"]["meaning"] == ENCODINGS[encoding]
-    assert found["input"]["layout"] == ("N, C, H, W" if encoding == "direct" else "T, N, C, H, W")
+    assert bundle["equations"]["reset"] == fired
+    assert bundle["equations"]["spike"] == "S[t] = 1 where U[t] > threshold, else 0"
+    assert bundle["input"]["meaning"] == ENCODINGS[encoding]
+    assert bundle["input"]["layout"] == ("N, C, H, W" if encoding == "direct" else "T, N, C, H, W")
 
 
 def test_an_equation_names_its_reset_if_layers_differ_and_every_state_is_named():
-    found = facts(replace(OTHER, neuron="synaptic", reset=("zero", "subtract", "zero", "zero"), output="integrator"))
-    assert found["equations"]["membrane"].split("; ") == [
+    bundle = facts(replace(OTHER, neuron="synaptic", reset=("zero", "subtract", "zero", "zero"), output="integrator"))
+    assert bundle["equations"]["membrane"].split("; ") == [
         "A[t] = alpha * A[t-1] + I[t]",
         "U[t] = (1 - R[t]) * (beta * U[t-1] + A[t]) (reset zero)",
         "U[t] = beta * U[t-1] + A[t] - R[t] * threshold (reset subtract)",
         "U[t] = beta * U[t-1] + A[t] (reset none)",
     ]
-    assert found["reset"] == "zero, subtract, zero, none" == ", ".join(layer["reset"] for layer in found["layers"])
-    assert found["layers"][-1]["threshold"] is None
-    assert found["states"] == {"syn": "A[t]", "mem": "U[t]"} and found["output"] == "membrane"
-    assert "sum of output membranes" in found["readout"]
+    assert bundle["reset"] == "zero, subtract, zero, none" == ", ".join(layer["reset"] for layer in bundle["layers"])
+    assert bundle["layers"][-1]["threshold"] is None
+    assert bundle["states"] == {"syn": "A[t]", "mem": "U[t]"} and bundle["output"] == "membrane"
+    assert "sum of output membranes" in bundle["readout"]
 
 
 def test_layers_of_a_graph_name_what_they_read_and_how_they_add_it():
-    found = facts(GRAPH)
-    first, second, third, last = found["layers"]
+    bundle = facts(GRAPH)
+    first, second, third, last = bundle["layers"]
     assert first["operation"] == (
         "image -> mem1 (kernel 3, stride 1, padding 1) + counts[t-1] -> back (kernel 1, stride 1, no padding, no bias)"
     )
     assert third["operation"].startswith("counts -> window (2x2 avg) -> scores -> time_steps (linear) + batch[t-1] -> ")
-    assert [one["layer"] for one in found["layers"]] == ["t", "counts", "batch", "out"]
-    assert [one["kind"] for one in found["layers"]] == ["leaky", "synaptic", "synaptic", "leaky"]
-    assert "alpha" in second and "alpha" not in first | last and found["states"] == {"mem": "U[t]", "syn": "A[t]"}
-    assert found["equations"]["currents"].split("; ") == [
+    assert [one["layer"] for one in bundle["layers"]] == ["t", "counts", "batch", "out"]
+    assert [one["kind"] for one in bundle["layers"]] == ["leaky", "synaptic", "synaptic", "leaky"]
+    assert "alpha" in second and "alpha" not in first | last and bundle["states"] == {"mem": "U[t]", "syn": "A[t]"}
+    assert bundle["equations"]["currents"].split("; ") == [
         "I[t] = the sum of a layer's inputs, exact in any order",
         "in t, batch, + I[t] adds the inputs one by one, in order, and rounds each sum",
         "NAME[t-1] = the spikes S[t-1] of layer NAME",
         "S[-1] = 1 where 0 > threshold, else 0",
     ]
-    assert found["equations"]["membrane"].split("; ") == [
+    assert bundle["equations"]["membrane"].split("; ") == [
         "U[t] = (1 - R[t]) * (beta * U[t-1] + I[t]) (leaky, reset mute)",
         "U[t] = beta * U[t-1] + I[t] - R[t] * threshold (leaky, reset subtract)",
         "A[t] = alpha * A[t-1] + I[t] (synaptic)",
         "U[t] = (1 - R[t]) * (beta * U[t-1] + A[t]) (synaptic, reset zero)",
         "U[t] = beta * U[t-1] + A[t] - R[t] * threshold (synaptic, reset subtract)",
     ]
-    assert found["pooling"] == "window 2x2 avg" and "currents" not in facts(OTHER)["equations"]
+    assert bundle["pooling"] == "window 2x2 avg" and "currents" not in facts(OTHER)["equations"]
     recurrent = facts(RECURRENT)["layers"]
     assert [one["layer"] for one in recurrent] == ["lif1", "lif2", "lif3", "lif4"] and "kind" not in recurrent[0]
     assert recurrent[2]["operation"].endswith(" + lif3[t-1] -> rec2 (one weight for each feature, no bias)")
@@ -117,13 +117,13 @@ def test_pools_are_described_with_their_place(pools, said):
     ],
 )
 def test_frames_of_the_data_are_no_constant_image_and_keep_their_scale(changes, said):
-    found = facts(replace(SCALED, **changes), sequence=True)["input"]
-    assert found["layout"] == "T, N, C, H, W" and found["shape"] == [2, 12, 10] and found["range"] == said
-    assert "encoding" in changes or found["meaning"] == "the frames of the data, one per step"
+    frames = facts(replace(SCALED, **changes), sequence=True)["input"]
+    assert frames["layout"] == "T, N, C, H, W" and frames["shape"] == [2, 12, 10] and frames["range"] == said
+    assert "encoding" in changes or frames["meaning"] == "the frames of the data, one per step"
 
 
 def test_metadata_are_the_same_facts_as_text():
-    found = facts(OTHER)
-    texts = semantics.metadata(found)
-    assert texts["neuron"] == found["neuron"] and json.loads(texts["layers"]) == found["layers"]
-    assert texts.keys() == found.keys() and all(isinstance(value, str) for value in texts.values())
+    bundle = facts(OTHER)
+    texts = semantics.metadata(bundle)
+    assert texts["neuron"] == bundle["neuron"] and json.loads(texts["layers"]) == bundle["layers"]
+    assert texts.keys() == bundle.keys() and all(isinstance(value, str) for value in texts.values())

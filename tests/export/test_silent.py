@@ -71,9 +71,9 @@ def mnist() -> Dataset:
 
 
 def digits(train=40, test=30) -> Dataset:
-    found = mnist()
-    parts = (Split(one.images[:n], one.labels[:n]) for one, n in ((found.train, train), (found.test, test)))
-    return replace(found, **dict(zip(("train", "test"), parts, strict=True)))
+    dataset = mnist()
+    parts = (Split(one.images[:n], one.labels[:n]) for one, n in ((dataset.train, train), (dataset.test, test)))
+    return replace(dataset, **dict(zip(("train", "test"), parts, strict=True)))
 
 
 def traced(model, tensors, dataset: Dataset):
@@ -90,11 +90,11 @@ def test_a_network_without_its_silent_channels_has_the_same_spikes(name):
     model = STACKS[name]
     tensors, dataset, config = quiet(model), digits(), Config(model)
     dataset = replace(dataset, test=dataset.train)  # channels silent there can't fire here
-    smaller, left, found = silent.drop(config, tensors, dataset, Work("Exporting"))
-    for (name, kept, of), layer in zip(found.layers, model.graph.neurons, strict=False):
-        assert name == model.graph.label(layer) and of == layer.shape[-1] and 0 < kept <= (of + 1) // 2
-    assert found.fired_on == 0 and found.other_answers == 0 and found.test_images == 40
-    assert found.parameters[1] == parameters(left) < found.parameters[0]
+    smaller, left, dropped = silent.drop(config, tensors, dataset, Work("Exporting"))
+    for (name, remaining, of), layer in zip(dropped.layers, model.graph.neurons, strict=False):
+        assert name == model.graph.label(layer) and of == layer.shape[-1] and 0 < remaining <= (of + 1) // 2
+    assert dropped.fired_on == 0 and dropped.other_answers == 0 and dropped.test_images == 40
+    assert dropped.parameters[1] == parameters(left) < dropped.parameters[0]
     before, after = (traced(one.model, held, dataset) for one, held in ((config, tensors), (smaller, left)))
     *hidden, last = before.spikes
     for old, new in ((before.spikes[node], after.spikes[node]) for node in hidden):
@@ -110,19 +110,19 @@ def test_channels_that_cannot_fire_are_left_out_and_nothing_else_changes(name, t
     """Torch has them, and the C program hasn't; they stay silent on noise, too."""
     model = STACKS[name]
     tensors = quiet(model)
-    smaller, left, kept = channels.able(model, tensors)
+    smaller, left, masks = channels.able(model, tensors)
     images = np.random.default_rng(3).integers(0, 256, (6, *model.input_shape)).astype(np.uint8)
     x = reference.inputs(model, images)
     trace = reference.trace(reference.Step(model, tensors), x, model.time_steps)
     program.write_sources(tmp_path, smaller, left)
     library = program.Library(program.build(tmp_path, tmp_path).library, smaller)
-    found = window(library.step, reference.Step(smaller, left), x, model.time_steps)
-    for name, stays in kept.items():
+    c_trace = window(library.step, reference.Step(smaller, left), x, model.time_steps)
+    for name, stays in masks.items():
         spikes, states = trace.spikes[name].numpy(), trace.states[name]
         assert not spikes[:, :, ~stays].any()
         for state, values in states.items():
-            np.testing.assert_array_equal(found.states[name][state], values.numpy()[:, :, stays])
-    *hidden, last = kept.values()
+            np.testing.assert_array_equal(c_trace.states[name][state], values.numpy()[:, :, stays])
+    *hidden, last = masks.values()
     assert any(not stays.all() for stays in hidden) and last.all()
 
 
@@ -135,8 +135,8 @@ def test_all_channels_stay_where_none_can_be_left_out():
     tensors = drawn(shortcut)
     for name, channel in (("conv1", 5), ("conv2", slice(5, None)), ("res2", slice(5, None))):
         tensors[f"{name}.weight"][channel], tensors[f"{name}.bias"][channel] = -1, -1
-    found = channels.able(shortcut, on_grid(shortcut, tensors))
-    assert found.config == shortcut and all(stays.all() for stays in found.kept.values())
+    network = channels.able(shortcut, on_grid(shortcut, tensors))
+    assert network.config == shortcut and all(stays.all() for stays in network.kept.values())
 
 
 def test_a_channel_that_fires_only_on_test_images_is_counted():
@@ -148,13 +148,13 @@ def test_a_channel_that_fires_only_on_test_images_is_counted():
     tensors = on_grid(model, tensors)
     real = digits()
     dark = replace(real, train=Split(np.zeros_like(real.train.images), real.train.labels))
-    smaller, left, found = silent.drop(Config(model), tensors, dark, Work("Exporting"))
-    assert found.layers == [("fc1", 2, 4)] and found.fired_on == 30
+    smaller, left, dropped = silent.drop(Config(model), tensors, dark, Work("Exporting"))
+    assert dropped.layers == [("fc1", 2, 4)] and dropped.fired_on == 30
     sides = ((model, tensors), (smaller.model, left))
     answers = [output(side[0], *traced(*side, real)).numpy().sum(0).argmax(1) for side in sides]
-    assert found.other_answers == (answers[0] != answers[1]).sum()
-    said = f"on 30 of 30 test images, one of the others would have fired; {found.other_answers} answers"
-    assert said in found.lines()[-1]
+    assert dropped.other_answers == (answers[0] != answers[1]).sum()
+    said = f"on 30 of 30 test images, one of the others would have fired; {dropped.other_answers} answers"
+    assert said in dropped.lines()[-1]
 
 
 SHARED = ModelConfig(
@@ -185,9 +185,9 @@ def test_channels_of_layers_that_one_weight_for_each_feature_joins_go_together()
     tensors["c.threshold"][:] = 1, 1, 1, -2
     tensors["more.weight"][:] = 2
     tensors = on_grid(SHARED, tensors)
-    smaller, left, found = silent.drop(Config(SHARED), tensors, digits(), Work("Exporting"))
+    smaller, left, dropped = silent.drop(Config(SHARED), tensors, digits(), Work("Exporting"))
     # Channel 3 of c fires in no step, but before the first, where its membrane of 0 is above -2.
-    assert sorted(found.layers) == [("a", 2, 4), ("b", 2, 4), ("c", 2, 4)]
+    assert sorted(dropped.layers) == [("a", 2, 4), ("b", 2, 4), ("c", 2, 4)]
     assert left["c.threshold"].tolist() == [1, -2] and left["rec.weight"].shape == (2, 2)
     before, after = (traced(*network, digits()) for network in ((SHARED, tensors), (smaller.model, left)))
     np.testing.assert_array_equal(before.membranes["a"][..., :2], after.membranes["a"])
@@ -247,17 +247,17 @@ def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp
     run, bundle, whole = make_run(tmp_path / "run", SMALL, name), tmp_path / "bundle", tmp_path / "whole"
     weights.save(run / "weights.safetensors", quiet(SMALL), SMALL)
     assert call("export", run, "--out", whole, "--quick").returncode == 0
-    found = json.loads((whole / "manifest.json").read_text())["results"]["files"]["c/"]
+    entry = json.loads((whole / "manifest.json").read_text())["results"]["files"]["c/"]
     assert (
-        found["unable_channels"] == {"lif1": 2, "lif2": 8, "lif3": 0} and found["bounds"]["lif3"]["most_spikes"] == 10
+        entry["unable_channels"] == {"lif1": 2, "lif2": 8, "lif3": 0} and entry["bounds"]["lif3"]["most_spikes"] == 10
     )
     assert call("export.verify", whole, "--dataset", name).returncode == 0
     done = call("export", run, "--out", bundle, "--quick", "--drop-silent")
     assert done.returncode == 0 and done.stdout.startswith("--drop-silent keeps conv1 "), done
-    made, found = json.loads((bundle / "manifest.json").read_text()), csnn_jax.load(bundle)
-    kept = [*statements.hidden_channels(made["results"]).values()]
+    made, smaller = json.loads((bundle / "manifest.json").read_text()), csnn_jax.load(bundle)
+    counts = [*statements.hidden_channels(made["results"]).values()]
     assert made["statements"]["dropped"]["channels"] == {"conv1": 4, "fc1": 16}
-    assert [*found.config.model.conv_channels, *found.config.model.hidden] == kept < [4, 16]
+    assert [*smaller.config.model.conv_channels, *smaller.config.model.hidden] == counts < [4, 16]
     assert "Made with `--drop-silent`" in (bundle / "report.md").read_text()
     whole = csnn_jax.load(run)
     accuracy = whole.evaluate(data.load(name, SMALL.input_shape).test).accuracy

@@ -249,7 +249,7 @@ def test_a_newer_version_and_absurd_latencies_are_not_all_ok(copy, lines):
     recorded = manifest.read(copy)
     recorded["statements"]["made"]["versions"]["csnn-jax"] = "9.4.0"
     header = copy / "c/network.h"
-    other = re.sub(r'(VERSION|MAJOR) "?\d', lambda found: found[0][:-1] + "9", header.read_text())
+    other = re.sub(r'(VERSION|MAJOR) "?\d', lambda match: match[0][:-1] + "9", header.read_text())
     header.write_text(other + "\n")
     rehash(copy)
     mutations.fit(copy, recorded | {"hashes": manifest.read(copy)["hashes"]})

@@ -82,10 +82,10 @@ def axe(page: Any) -> list[str]:
         pytest.skip("no npm: apt-get install npm")
     source = npm.read(npm.fetch(AXE), ["axe.min.js"])["axe.min.js"].decode()
     page.evaluate(source)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    audit = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{rule['impact']}: {rule['id']}: {node['target']}: {' '.join(node['failureSummary'].split())}"
-        for rule in found["violations"]
+        for rule in audit["violations"]
         if rule["impact"] in GRAVE
         for node in rule["nodes"]
     ]

@@ -37,8 +37,8 @@ def blocks(text: str) -> list[Block]:
     """The fenced blocks, in order."""
     fenced = re.compile(r"(?:^<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", re.S | re.M)
     return [
-        Block(found[2], found[1] or "", found[3], text.count("\n", 0, found.start(3)) + 1)
-        for found in fenced.finditer(text)
+        Block(match[2], match[1] or "", match[3], text.count("\n", 0, match.start(3)) + 1)
+        for match in fenced.finditer(text)
     ]
 
 

@@ -106,11 +106,11 @@ class Loop(nn.Module):
         return [[torch.stack(one) for one in zip(*layer, strict=True)] for layer in seen]
 
 
-def as_written(found: ForeignNetwork) -> Network:
+def as_written(converted: ForeignNetwork) -> Network:
     """A converted network in snnTorch with its weights before rounding."""
-    network = companion.sequential(found.config)
+    network = companion.sequential(converted.config)
     network.rounds = False
-    companion.load_tensors(network, found.tensors)
+    companion.load_tensors(network, converted.tensors)
     return network
 
 

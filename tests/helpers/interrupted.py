@@ -29,10 +29,10 @@ def main() -> None:
     draw, codes, left = random.Random(int(seed)), collections.Counter[int](), []
     for number in range(int(count)):
         moment, sent = draw.uniform(0, longest), draw.choice([signal.SIGINT, signal.SIGTERM])
-        code, _, found = _once(folder, run, sent, moment)
+        code, _, leftovers = _once(folder, run, sent, moment)
         codes[code] += 1
-        if found or code not in (0, 128 + sent, -sent):
-            left.append([number, sent.name, round(moment, 3), code, found, (folder / "said").read_text()[-300:]])
+        if leftovers or code not in (0, 128 + sent, -sent):
+            left.append([number, sent.name, round(moment, 3), code, leftovers, (folder / "said").read_text()[-300:]])
     print(json.dumps({"seconds": round(longest, 2), "codes": codes, "left": left}))
 
 

@@ -209,7 +209,7 @@ def _weights(folder: Path, random: Random) -> str:
 def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of every entry of a JSON object, including nested ones."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [found for name, one in inside for found in ((*place, name), *_places(one, (*place, name)))]
+    return [path for name, one in inside for path in ((*place, name), *_places(one, (*place, name)))]
 
 
 def _other_json(value: Any) -> Any:

@@ -23,13 +23,13 @@ def run(nodes: Sequence[tuple[str, dict[str, Any]]], x: Tensor, steps: int, dt: 
         dt: length of a step, in the unit of the time constants.
     """
     states: list[dict[str, Any]] = [{} for _ in nodes]
-    found: list[list[np.ndarray]] = [[] for _ in nodes]
+    outputs: list[list[np.ndarray]] = [[] for _ in nodes]
     for _ in range(steps):
         value = x.double()
-        for (kind, of), state, collected in zip(nodes, states, found, strict=True):
+        for (kind, of), state, collected in zip(nodes, states, outputs, strict=True):
             value = _step(kind, {name: _tensor(one) for name, one in of.items()}, state, value, dt)
             collected.append(value.numpy())
-    return [np.stack(one) for (kind, _), one in zip(nodes, found, strict=True) if kind in NEURONS]
+    return [np.stack(one) for (kind, _), one in zip(nodes, outputs, strict=True) if kind in NEURONS]
 
 
 def run_graph(

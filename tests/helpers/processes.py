@@ -16,13 +16,13 @@ def free_port() -> int:
 def begin(flags: Sequence[object], each: Sequence[Sequence[object]]) -> list[subprocess.Popen]:
     """Starts one `csnn_jax.train` per entry of `each`, with `flags` and the entry's own flags."""
     meeting = ("--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", len(each))
-    found = []
+    processes = []
     for number, own in enumerate(each):
         process = start("csnn_jax.train", *flags, *meeting, "--process-id", number, *own)
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(process.pid, {cores[number % len(cores)]})
-        found.append(process)
-    return found
+        processes.append(process)
+    return processes
 
 
 def end(processes: Sequence[subprocess.Popen]) -> list[subprocess.CompletedProcess]:

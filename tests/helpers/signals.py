@@ -28,13 +28,13 @@ def _struck(at: int, number: signal.Signals) -> Iterator[list[str]]:
 
     def after(name: str, call: Callable) -> Callable:
         def wrapped(*arguments, **options):
-            found = call(*arguments, **options)
+            returned = call(*arguments, **options)
             mode = options.get("mode") or (arguments[1:] or ["r"])[0]
             if name != "open" or set("wxa") & set(str(mode)):
                 seen.append(name)
                 if len(seen) == at + 1:
                     os.kill(os.getpid(), number)
-            return found
+            return returned
 
         return wrapped
 

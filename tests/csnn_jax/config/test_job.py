@@ -240,8 +240,8 @@ SAME = {"threshold": 0.5, "time_steps": 3, "num_classes": 5, "beta": (0.5,) * 4}
 
 
 def chosen(model: ModelConfig, **train) -> tuple:
-    found = decided(Config(model, train=TrainConfig(**train)))
-    return found.model.surrogate, found.train.init, found.train.lr
+    config = decided(Config(model, train=TrainConfig(**train)))
+    return config.model.surrogate, config.train.init, config.train.lr
 
 
 @pytest.mark.parametrize("changes", [{}, SAME, *({k: v} for k, v in SAME.items())], ids=str)

@@ -138,11 +138,11 @@ def test_a_given_scale_of_floats_sets_their_bits():
 def test_eval_images_takes_the_first_images():
     whole = load("mnist", (28, 28, 1), validation=100)
     assert shortened(whole, None) is whole
-    found = shortened(whole, 30)
-    assert found.train is whole.train and found.validation is not None
-    np.testing.assert_array_equal(found.test.images, whole.test.images[:30])
-    np.testing.assert_array_equal(found.validation.labels, whole.validation.labels[:30])
-    assert found.notes[-1] == "accuracy is measured on the first 30 images (--eval-images)"
+    shorter = shortened(whole, 30)
+    assert shorter.train is whole.train and shorter.validation is not None
+    np.testing.assert_array_equal(shorter.test.images, whole.test.images[:30])
+    np.testing.assert_array_equal(shorter.validation.labels, whole.validation.labels[:30])
+    assert shorter.notes[-1] == "accuracy is measured on the first 30 images (--eval-images)"
 
 
 @pytest.mark.parametrize("package", ["csnn_jax.update.trainer", "csnn_torch.trainer"])

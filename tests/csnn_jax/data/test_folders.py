@@ -99,14 +99,14 @@ def read(path, shape=(8, 6, 3)):
 
 
 def test_classes_are_the_folders_and_images_the_files(tmp_path):
-    found = load(write_shapes(tmp_path, {"train": 6, "test": 3}), (16, 16, 1))
-    assert (found.names, found.final, found.validation, found.pixels.scale) == (("circle", "cross"), "test", None, 256)
-    assert found.train.labels.tolist() == [0, 1] * 6 and found.test.labels.tolist() == [0, 1] * 3
-    for split, part in ((found.train, "train"), (found.test, "test")):
+    data = load(write_shapes(tmp_path, {"train": 6, "test": 3}), (16, 16, 1))
+    assert (data.names, data.final, data.validation, data.pixels.scale) == (("circle", "cross"), "test", None, 256)
+    assert data.train.labels.tolist() == [0, 1] * 6 and data.test.labels.tolist() == [0, 1] * 3
+    for split, part in ((data.train, "train"), (data.test, "test")):
         for row, label in enumerate(split.labels):
-            with Image.open(tmp_path / part / found.names[label] / f"{row // 2}.png") as file:
+            with Image.open(tmp_path / part / data.names[label] / f"{row // 2}.png") as file:
                 np.testing.assert_array_equal(split.images[row, ..., 0], np.asarray(file))
-    assert found.notes == () and found.train.images.dtype == np.uint8
+    assert data.notes == () and data.train.images.dtype == np.uint8
 
 
 def test_mixed_sizes_and_colors_become_the_wanted_shape(tmp_path):
@@ -118,25 +118,25 @@ def test_mixed_sizes_and_colors_become_the_wanted_shape(tmp_path):
             Image.fromarray(RGB).resize((40, 50)).save(tmp_path / part / name / "x.jpeg")
     name = f"images:{tmp_path}"
     for shape, change in (((8, 6, 3), "gray repeated to color"), ((8, 6, 1), "converted to gray (ITU-R 601 luma)")):
-        found = load(name, shape)
+        data = load(name, shape)
         resized = f"{name}: resized to 8x6 (bilinear, antialiased)"
-        assert sorted(found.notes) == sorted([resized, f"{name}: {change}"])
-        assert found.train.images.shape == (6, *shape)
-        np.testing.assert_array_equal(found.train.images[0], fit(RGB[None], shape, "")[0][0])
+        assert sorted(data.notes) == sorted([resized, f"{name}: {change}"])
+        assert data.train.images.shape == (6, *shape)
+        np.testing.assert_array_equal(data.train.images[0], fit(RGB[None], shape, "")[0][0])
     with refusing(UserError, "input_shape 8 6 2", 3):
         load(name, (8, 6, 2))
 
 
 def test_a_note_says_how_to_keep_the_original_size(tmp_path):
     name = write_shapes(tmp_path, {"train": 2, "test": 1})
-    kept = f"{name}: all pictures have the shape 16 16 1; --input-shape 16 16 1 keeps it"
-    assert kept in load(name, None).notes and kept not in load(name, (8, 8, 1)).notes
+    note = f"{name}: all pictures have the shape 16 16 1; --input-shape 16 16 1 keeps it"
+    assert note in load(name, None).notes and note not in load(name, (8, 8, 1)).notes
     assert load(name, None).train.images.shape[1:] == (28, 28, 1)
     (tmp_path / "train/cross/notes.txt").touch()
     skipped = f"{name}: skipped 1 without a PNG or JPEG extension, such as {tmp_path}/train/cross/notes.txt"
     assert skipped in load(name, None).notes
     Image.fromarray(RGB).save(tmp_path / "test/cross/0.png")
-    assert kept not in load(name, None).notes
+    assert note not in load(name, None).notes
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -170,9 +170,9 @@ def test_transparent_pixels_are_white(tmp_path):
     for color, kind in ((RGB, COLOR_ALPHA), (L[..., None], GRAY_ALPHA)):
         path.write_bytes(png(np.concatenate([color, alpha], -1), kind))
         shape = (8, 6, color.shape[-1])
-        found = read(path, shape)
-        assert np.abs(found - on_white(color, alpha)).max() <= 1
-        assert (found[0] == 255).all() and (found[1] == color[1]).all()
+        pixels = read(path, shape)
+        assert np.abs(pixels - on_white(color, alpha)).max() <= 1
+        assert (pixels[0] == 255).all() and (pixels[1] == color[1]).all()
     for color, kind in ((RGB, COLOR), (L[..., None], GRAY)):  # one color is transparent
         path.write_bytes(png(color, kind, tuple(color[2, 3].tolist())))
         clear = (color == color[2, 3]).all(-1, keepdims=True)
@@ -249,17 +249,17 @@ def test_errors_name_unreadable_pictures(tmp_path, make, facts):
 
 def test_without_test_images_the_held_out_ones_are_used(tmp_path):
     name = write_shapes(tmp_path, {"train": 10})
-    found = load(name, (16, 16, 1), 4)
-    assert (found.final, len(found.train.labels)) == ("validation", 16)
-    assert found.test is found.validation and found.test.labels.tolist() == [0, 1, 0, 1]
-    assert found.notes == (f"{name}: has no test images; the final accuracy is measured on the held-out images",)
-    assert load(name, (16, 16, 1), fallback_validation=4).train.images.tobytes() == found.train.images.tobytes()
+    data = load(name, (16, 16, 1), 4)
+    assert (data.final, len(data.train.labels)) == ("validation", 16)
+    assert data.test is data.validation and data.test.labels.tolist() == [0, 1, 0, 1]
+    assert data.notes == (f"{name}: has no test images; the final accuracy is measured on the held-out images",)
+    assert load(name, (16, 16, 1), fallback_validation=4).train.images.tobytes() == data.train.images.tobytes()
     with refusing(UserError, f"name {name}", "validation", 20):
         load(name, (16, 16, 1))
 
 
 def test_a_subset_has_all_classes_and_a_share_of_the_test_images(tmp_path):
-    found = load(write_shapes(tmp_path, {"train": 10, "test": 6}), (16, 16, 1), subset=5)
-    assert found.train.labels.tolist() == [0, 1, 0, 1, 0] and found.test.labels.tolist() == [0, 1, 0]
+    data = load(write_shapes(tmp_path, {"train": 10, "test": 6}), (16, 16, 1), subset=5)
+    assert data.train.labels.tolist() == [0, 1, 0, 1, 0] and data.test.labels.tolist() == [0, 1, 0]
     with refusing(UserError, "subset 21", "1 to 20"):
         load(f"images:{tmp_path}", (16, 16, 1), subset=21)

@@ -94,9 +94,9 @@ FLOATS = BYTES / np.float32(255)
 @pytest.mark.parametrize("values", [BYTES, FLOATS, BYTES > 99], ids=["bytes", "floats", "booleans"])
 @pytest.mark.parametrize("made", [np.asarray, jnp.asarray, torch.tensor, np.ndarray.tolist])
 def test_every_array_type_gives_the_same_images(values, made):
-    found = as_images(made(values), "images")
-    assert isinstance(found, np.ndarray) and found.dtype == (np.float32 if values is FLOATS else np.uint8)
-    np.testing.assert_array_equal(found, values)
+    images = as_images(made(values), "images")
+    assert isinstance(images, np.ndarray) and images.dtype == (np.float32 if values is FLOATS else np.uint8)
+    np.testing.assert_array_equal(images, values)
 
 
 def test_tensors_with_gradients_are_images_too():

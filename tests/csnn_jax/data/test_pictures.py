@@ -34,16 +34,16 @@ def center(image: np.ndarray) -> tuple[float, float]:
     ("mode", "name"), [("L", "l.png"), ("RGB", "l.jpg"), ("1", "l.bmp"), ("P", "l.gif"), ("RGBA", "a.png")]
 )
 def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centered_by_mass(drawn, mode, name):
-    found = pictures.read(drawn(mode, name), GRAY, digit=True)
-    image = found.pixels[:, :, 0].astype(float)
-    assert found.pixels.shape == GRAY and found.pixels.dtype == np.uint8
+    picture = pictures.read(drawn(mode, name), GRAY, digit=True)
+    image = picture.pixels[:, :, 0].astype(float)
+    assert picture.pixels.shape == GRAY and picture.pixels.dtype == np.uint8
     assert image.max() > 200 and np.median(image) == 0
     rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
     assert np.abs(np.subtract(center(image), 14)).max() < 0.75
-    size = re.search(r"cropped to (\d+)x(\d+), scaled to (\d+)x20,", str(found.notes))
+    size = re.search(r"cropped to (\d+)x(\d+), scaled to (\d+)x20,", str(picture.notes))
     assert int(size[3]) == round(20 * int(size[1]) / int(size[2])) == np.ptp(columns) + 1
-    assert any("inverted" in note for note in found.notes) and any("centered by mass" in n for n in found.notes)
+    assert any("inverted" in note for note in picture.notes) and any("centered by mass" in n for n in picture.notes)
 
 
 @pytest.mark.parametrize(

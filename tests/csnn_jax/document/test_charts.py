@@ -19,12 +19,12 @@ def spec(chart: Chart) -> dict:
 
 
 def test_plotly_gets_names_without_markup():
-    found = charts.lines(HOSTILE, [Series(HOSTILE, [0, 1], [1, 2]), Series("b", [0], [1], 1)], HOSTILE, "y")
-    figure = spec(found)
+    chart = charts.lines(HOSTILE, [Series(HOSTILE, [0, 1], [1, 2]), Series("b", [0], [1], 1)], HOSTILE, "y")
+    figure = spec(chart)
     shown = escape(HOSTILE, quote=False)
     assert [trace["name"] for trace in figure["data"]] == [shown, "b"]
     assert figure["layout"]["xaxis"]["title"]["text"] == shown
-    text = html.blocks([found])
+    text = html.blocks([chart])
     assert HOSTILE not in text and "<script>" not in text.replace('<script type="application/json">', "")
     heat = spec(charts.heat("caption", np.eye(2), [HOSTILE, "b"], "x", "y"))
     assert heat["data"][0]["x"] == [shown, "b"] and heat["data"][0]["z"] == [[1, 0], [0, 1]]

@@ -206,13 +206,13 @@ def of_numpy(config: ModelConfig, output: Callable, x: np.ndarray, masks: Any = 
     states = {name: {key: layer[key] for key in ("spikes", "membrane")} for name, layer in layers.items()}
     with jax.enable_x64(True):
         cotangents = jax.jit(jax.grad(lambda states: loss_of(output(list(states.values())))))(states)
-    found = reference_chains.gradients(settings, values, x, jax.device_get(cotangents), masks=masks)
-    return {name: found[name] for name in values}, found["x"]
+    gradients = reference_chains.gradients(settings, values, x, jax.device_get(cotangents), masks=masks)
+    return {name: gradients[name] for name in values}, gradients["x"]
 
 
-def assert_close(found: Any, expected: Any, bound: float) -> None:
+def assert_close(actual: Any, expected: Any, bound: float) -> None:
     """Relative to the largest absolute value of each tensor, and nowhere 0."""
-    pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True)
+    pairs = zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(expected), strict=True)
     for (path, one), other in pairs:
         one, other = np.asarray(one, np.float64), np.asarray(other)
         largest = np.abs(other).max()
@@ -249,8 +249,8 @@ def test_scan_equals_the_reference_for_other_networks(kind, x64):
 def test_event_equals_the_reference_once():
     """For every output; test_event.py has other networks."""
     functions, same = all_of(OUTPUTS)
-    found = of_engine(event, SMALL, functions, jnp.float32, order=1)
-    assert_close(found, of_numpy(SMALL, same, image_for(SMALL)), 1e-5)
+    gradients = of_engine(event, SMALL, functions, jnp.float32, order=1)
+    assert_close(gradients, of_numpy(SMALL, same, image_for(SMALL)), 1e-5)
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -284,8 +284,8 @@ def test_run_of_an_integrator_returns_its_membranes(engine):
         return engine.forward(model, x)[1], output(INTEGRATOR, *engine.trace(model, x)[1])
 
     np.testing.assert_array_equal(*jax.jit(run)(values, x))
-    found = of_engine(engine, INTEGRATOR, lambda e, m, x: e.forward(m, x)[1], jnp.float32, order=1)
-    assert_close(found, of_numpy(INTEGRATOR, lambda r: r[-1]["membrane"], image_for(INTEGRATOR)), 1e-5)
+    gradients = of_engine(engine, INTEGRATOR, lambda e, m, x: e.forward(m, x)[1], jnp.float32, order=1)
+    assert_close(gradients, of_numpy(INTEGRATOR, lambda r: r[-1]["membrane"], image_for(INTEGRATOR)), 1e-5)
 
 
 @pytest.mark.parametrize(("engine", "bound", "order"), [(scan, 1e-10, 2), (event, 1e-5, 1)])
@@ -293,10 +293,10 @@ def test_sequences_with_dropout_equal_the_reference(engine, bound, order):
     """Frames of counts from 0 to 15."""
     config = replace(SMALL, input_shape=(3, 4, 2), scale=1.0, input_bits=4)
     frames = np.random.default_rng(6).integers(0, 16, (3, BATCH, *config.input_shape))
-    kept = np.random.default_rng(5).random((BATCH, 1, 2, 3)) < 0.7
-    masks = kept.reshape(BATCH, -1), np.array([[1, 0, 1, 1], [1, 1, 0, 1]], bool)
+    first_mask = np.random.default_rng(5).random((BATCH, 1, 2, 3)) < 0.7
+    masks = first_mask.reshape(BATCH, -1), np.array([[1, 0, 1, 1], [1, 1, 0, 1]], bool)
     dropout = scan.Dropout(tuple(map(jnp.asarray, masks)), 2.0)
-    by_name = {"fc1": kept.transpose(0, 3, 1, 2).reshape(BATCH, -1), "fc2": masks[1]}
+    by_name = {"fc1": first_mask.transpose(0, 3, 1, 2).reshape(BATCH, -1), "fc2": masks[1]}
 
     def ours(values: Any, x: Any) -> Any:
         return engine.forward_with_densities(made(config, values), x, dropout=dropout)[0]
@@ -308,12 +308,12 @@ def test_sequences_with_dropout_equal_the_reference(engine, bound, order):
     with jax.enable_x64(engine is scan):
         dtype = jnp.float64 if engine is scan else jnp.float32
         arguments = network(config, dtype)[0], jnp.asarray(frames, dtype)
-        found = derivatives(ours, *arguments, order=order)
+        gradients = derivatives(ours, *arguments, order=order)
         if engine is scan:
             expected = derivatives(same, *arguments)
         else:
             expected = of_numpy(config, lambda r: r[-1]["spikes"], frames.astype(float), by_name)
-    assert_close(found, expected, bound)
+    assert_close(gradients, expected, bound)
 
 
 @pytest.mark.slow
@@ -340,8 +340,8 @@ def test_learning_to_learn(x64):
         lambda values, x: reference.outputs(settings_of(config), values, x, dtype=x.dtype)["fc2"]["spikes"]
     )
     arguments = jnp.float64(0.1), values
-    found, expected = (derivatives(function, *arguments, order=1) for function in (ours, same))
-    assert_close(found, expected, 1e-10)
+    gradients, expected = (derivatives(function, *arguments, order=1) for function in (ours, same))
+    assert_close(gradients, expected, 1e-10)
 
 
 @pytest.mark.parametrize("loss", ["ce_rate", "ce_membrane", "mse_count"])
@@ -350,9 +350,9 @@ def test_losses_equal_the_reference(loss, x64):
     ours = {"ce_rate": ce_rate, "ce_membrane": ce_membrane, "mse_count": mse_count}[loss]
     output, labels = jnp.asarray(np.random.default_rng(7).normal(size=(4, 3, 5))), jnp.array([0, 4, 2])
     for smoothing in (0.0, 0.2):
-        found = derivatives(lambda output, share=smoothing: ours(output, labels, share), output)
+        gradients = derivatives(lambda output, share=smoothing: ours(output, labels, share), output)
         same = derivatives(lambda output, share=smoothing: getattr(reference, loss)(output, labels, share), output)
-        assert_close(found, same, 1e-10)
+        assert_close(gradients, same, 1e-10)
 
 
 @pytest.mark.parametrize("surrogate", reference.SURROGATES)
@@ -360,9 +360,9 @@ def test_surrogates_equal_the_reference(surrogate, x64):
     """Where a derivative is constant, the second is 0."""
     config = replace(SMALL, surrogate=surrogate, slope=None)
     x = jnp.asarray(np.random.default_rng(8).normal(size=50) * 2)
-    found = derivatives(lambda x: spike(x, derivative_of(config)), x)
+    gradients = derivatives(lambda x: spike(x, derivative_of(config)), x)
     expected = derivatives(lambda x: reference.spike_with(reference.surrogate(settings_of(config)))(x), x)
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
 
 
@@ -413,12 +413,12 @@ def test_vmap_over_networks_equals_a_loop(engine):
     slopes, traces = jax.jit(jax.vmap(gradient))(jax.tree.map(lambda *each: jnp.stack(each), *networks))
     for index, values in enumerate(networks):
         slope, trace = gradient(values)
-        jax.tree.map(lambda found, one, i=index: np.testing.assert_array_equal(found[i], one), traces, trace)
-        found = jax.tree.map(lambda array, i=index: array[i], slopes)
+        jax.tree.map(lambda mapped, one, i=index: np.testing.assert_array_equal(mapped[i], one), traces, trace)
+        mapped_slope = jax.tree.map(lambda array, i=index: array[i], slopes)
         if engine is event:
-            jax.tree.map(np.testing.assert_array_equal, found, slope)
+            jax.tree.map(np.testing.assert_array_equal, mapped_slope, slope)
         else:
-            assert_close(found, slope, 1e-5)
+            assert_close(mapped_slope, slope, 1e-5)
 
 
 def as_float32(values: Any) -> Any:

@@ -25,10 +25,10 @@ def test_sums_equal_float64_rounded_once(shape, axis):
         sums = fixed.add_up(x, axis)
         return (sums**2).sum(), sums
 
-    (found, sums), gradient = squared(x)
+    (total, sums), gradient = squared(x)
     exact = x.sum(axis, dtype=np.float64)
     assert np.array_equal(sums, exact.astype(np.float32))
-    assert np.isclose(found, (exact**2).sum(), rtol=1e-6)
+    assert np.isclose(total, (exact**2).sum(), rtol=1e-6)
     wanted = 2 * (exact if axis is None else np.expand_dims(exact, axis))
     assert gradient.shape == shape and np.allclose(gradient, np.broadcast_to(wanted, shape), rtol=1e-6)
 

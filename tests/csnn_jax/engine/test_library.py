@@ -279,8 +279,8 @@ def test_malformed_calls_raise_exceptions(operation, arguments, facts):
 
 @pytest.mark.parametrize(("operation", "arguments"), ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_calls_at_the_limits_are_accepted(operation, arguments):
-    found = jax.device_get(library.call(operation, **arguments))
-    assert all(np.isfinite(values).all() for values in found.values())
+    outputs = jax.device_get(library.call(operation, **arguments))
+    assert all(np.isfinite(values).all() for values in outputs.values())
 
 
 def places(*names):

@@ -56,10 +56,10 @@ def test_layers_one_after_the_other_give_the_spikes_and_gradients_of_steps(one, 
         return (output * weights).sum(), (output, jnp.stack([*shares]))
 
     run = jax.jit(jax.value_and_grad(total, has_aux=True), static_argnums=1)
-    (_, found), gradient = run(params, True)
+    (_, output_and_shares), gradient = run(params, True)
     (_, expected), other = run(params, False)
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_allclose(found[1], expected[1], rtol=1e-12)
+    np.testing.assert_array_equal(output_and_shares[0], expected[0])
+    np.testing.assert_allclose(output_and_shares[1], expected[1], rtol=1e-12)
     for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
@@ -118,11 +118,11 @@ def test_losses_gradients_and_statistics_are_those_of_the_equations(frames, x64)
     (other, (spikes, seen)), (wanted, of_scales) = gradients(named, scales)
     np.testing.assert_array_equal(output, spikes)
     assert float(value) == pytest.approx(float(other), rel=1e-12) and 0.05 < densities[1] < 0.9
-    found = nnx.merge(graph, gradient)
-    for name, one in tensors(found.network).items():
+    gradient_model = nnx.merge(graph, gradient)
+    for name, one in tensors(gradient_model.network).items():
         assert np.abs(wanted[name]).max() > 1e-6
         np.testing.assert_allclose(one, wanted[name], rtol=1e-8, atol=1e-12, err_msg=name)
-    for name, norm in found.norms.items():
+    for name, norm in gradient_model.norms.items():
         np.testing.assert_allclose(norm.scale[...], of_scales[name], rtol=1e-8, atol=1e-12)
         assert not norm.mean[...].any() and not norm.variance[...].any()
         np.testing.assert_allclose(statistics[name], seen[name], rtol=1e-10, atol=1e-14)
@@ -148,8 +148,8 @@ def test_the_folded_network_computes_the_same_with_running_statistics(x64):
         wide = (slice(None), None, None)
         centered = (y - norm.mean[wide]) / np.sqrt(norm.variance + 1e-5)[wide]
         expected = centered * norm.scale[wide] + own["bias"][wide]
-        found = lax.conv(x, jnp.asarray(after[f"{name}.weight"]), (1, 1), "SAME") + after[f"{name}.bias"][wide]
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+        currents = lax.conv(x, jnp.asarray(after[f"{name}.weight"]), (1, 1), "SAME") + after[f"{name}.bias"][wide]
+        np.testing.assert_allclose(currents, expected, rtol=1e-12, atol=1e-12)
         x = np.asarray(expected)
     assert after["fc1.weight"] is before["fc1.weight"]
 

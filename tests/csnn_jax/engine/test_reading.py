@@ -136,9 +136,9 @@ def compare(model: CSNN, x: np.ndarray, drops: bool = False) -> None:
     cotangents = {name: {"spikes": np.full(one.shape, 2 * one.mean() / one.size)} for name, one in spikes.items()}
     cotangents[last]["spikes"] += of_output
     expected = reference.gradients(*given, cotangents, forward, factors)
-    for name, found in (tensors(nnx.merge(graph, gradient)) | {"x": of_x}).items():
+    for name, grad in (tensors(nnx.merge(graph, gradient)) | {"x": of_x}).items():
         other = expected[name]
-        assert np.abs(other).max() > 0 and np.abs(found - other).max() <= 2e-5 * np.abs(other).max(), name
+        assert np.abs(other).max() > 0 and np.abs(grad - other).max() <= 2e-5 * np.abs(other).max(), name
 
 
 @pytest.mark.parametrize("name", NETWORKS)

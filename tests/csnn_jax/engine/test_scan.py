@@ -42,8 +42,8 @@ def test_fixed_values_per_channel_get_no_gradient():
     graph, params = nnx.split(model)
     x = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
     gradient = jax.jit(jax.grad(lambda params: scan.forward(nnx.merge(graph, params), x)[1].sum()))(params)
-    found = tensors(nnx.merge(graph, gradient))
-    assert found["lif1.beta"].shape == (4,) and not found["lif1.beta"].any() and found["lif1.threshold"].all()
+    grads = tensors(nnx.merge(graph, gradient))
+    assert grads["lif1.beta"].shape == (4,) and not grads["lif1.beta"].any() and grads["lif1.threshold"].all()
 
 
 @pytest.mark.parametrize("engine", [scan, event])

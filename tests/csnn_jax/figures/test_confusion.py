@@ -9,9 +9,9 @@ from csnn_jax.figures.style import COLUMN, PAGE
 
 
 def matrix(classes: int, right: int = 1000) -> np.ndarray:
-    found = np.eye(classes, dtype=int) * right
-    found[1, 0], found[0, -1] = 1, 40
-    return found
+    counts = np.eye(classes, dtype=int) * right
+    counts[1, 0], counts[0, -1] = 1, 40
+    return counts
 
 
 @pytest.mark.parametrize(

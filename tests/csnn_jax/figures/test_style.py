@@ -32,10 +32,10 @@ def test_pictures_have_the_requested_size_and_are_printable():
 
 
 def test_pdfs_embed_their_fonts_and_are_reproducible():
-    found = style.pdf(drawn())
-    assert found == style.pdf(drawn()) and b"CreationDate" not in found
-    assert b"/FontFile2" in found and b"/Type3" not in found and b"/Subtype /Image" not in found
-    assert re.search(rb"/MediaBox \[ ?0 0 252 144 ?\]", found)  # points: 3.5 and 2 inches
+    pdf = style.pdf(drawn())
+    assert pdf == style.pdf(drawn()) and b"CreationDate" not in pdf
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf and b"/Subtype /Image" not in pdf
+    assert re.search(rb"/MediaBox \[ ?0 0 252 144 ?\]", pdf)  # points: 3.5 and 2 inches
 
 
 def test_the_callers_style_has_no_effect_and_is_restored():

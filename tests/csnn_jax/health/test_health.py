@@ -34,11 +34,11 @@ LEARNT, CHANCE = 1.5, math.log(10)
 
 def feed(health: Detectors, *, iterations, densities=FINE, gradients=STRONG, loss=LEARNT) -> list[tuple[int, Event]]:
     """(iterations done, event) pairs from `iterations`, a range of 0-based iterations."""
-    found = []
+    events = []
     for before in iterations:
         step = health.step(before + 1, loss, np.array(densities), np.array(gradients))
-        found += [(before + 1, event) for event in step]
-    return found
+        events += [(before + 1, event) for event in step]
+    return events
 
 
 def but(values: np.ndarray, **changes: float) -> np.ndarray:
@@ -97,17 +97,17 @@ def test_a_problem_gets_a_message_once_it_has_lasted_and_once_it_has_passed(what
 def test_a_density_near_its_bound_gets_no_repeated_messages(low):
     """Each silence lasts long enough for a message if earlier ones were forgotten."""
     health = healthy()
-    told = 0
+    count = 0
     for iteration in range(200, 2600, 2 * STEADY):
-        told += len(feed(health, iterations=range(iteration, iteration + STEADY), densities=but(FINE, lif1=low)))
-        told += len(feed(health, iterations=range(iteration + STEADY, iteration + 2 * STEADY)))
-    assert told == 2
+        count += len(feed(health, iterations=range(iteration, iteration + STEADY), densities=but(FINE, lif1=low)))
+        count += len(feed(health, iterations=range(iteration + STEADY, iteration + 2 * STEADY)))
+    assert count == 2
 
 
 def test_small_gradients_of_silent_layers_or_a_minimal_loss_are_no_problem():
     weak = np.full(LAYERS, 1e-12)
-    told = feed(healthy(), iterations=range(250), densities=but(FINE, lif4=0), gradients=weak, loss=2)
-    assert {event.what for _, event in told} == {"silent"}
+    events = feed(healthy(), iterations=range(250), densities=but(FINE, lif4=0), gradients=weak, loss=2)
+    assert {event.what for _, event in events} == {"silent"}
     assert feed(healthy(), iterations=range(50), gradients=weak, loss=math.log(1 + 9 / math.e) + 0.01) == []
 
 
@@ -176,12 +176,14 @@ def test_a_layers_state_depends_on_its_density_and_dead_channels():
     many = ModelConfig(num_classes=1000)
     np.testing.assert_array_equal(silence(many), [SILENT, SILENT, SILENT, 0.05 / 1000])
     densities = {"lif1": 0.0009, "lif2": 0.61, "lif3": 0.6, "lif4": 0.0009}
-    found = states(many, densities, {name: neurons(dead=5) for name in densities})
-    assert found == {"lif1": "silent", "lif2": "saturated", "lif3": "healthy", "lif4": "healthy"}
-    found = states(many, dict.fromkeys(densities, 0.03), {name: neurons(dead=6) for name in densities})
-    assert set(found.values()) == {"over half dead"}
-    found = states(ModelConfig(output="integrator"), dict.fromkeys(densities, 0.0), {name: neurons() for name in found})
-    assert [*found.values()] == ["silent"] * 3 + ["integrator"]
+    layer_states = states(many, densities, {name: neurons(dead=5) for name in densities})
+    assert layer_states == {"lif1": "silent", "lif2": "saturated", "lif3": "healthy", "lif4": "healthy"}
+    layer_states = states(many, dict.fromkeys(densities, 0.03), {name: neurons(dead=6) for name in densities})
+    assert set(layer_states.values()) == {"over half dead"}
+    layer_states = states(
+        ModelConfig(output="integrator"), dict.fromkeys(densities, 0.0), {name: neurons() for name in layer_states}
+    )
+    assert [*layer_states.values()] == ["silent"] * 3 + ["integrator"]
 
 
 def neurons(dead: int = 0) -> NeuronSummary:

@@ -61,8 +61,8 @@ def small(mnist) -> data.Split:
 def test_calibrated_layers_fire_as_requested(name, density, small):
     made = initial.start(job("calibrated", density, **STACKS[name]), small)
     assert min(made.before) < density / 1.5  # torch's don't
-    for found in made.after:
-        assert density / 1.5 < found < density * 1.5
+    for layer_density in made.after:
+        assert density / 1.5 < layer_density < density * 1.5
 
 
 @pytest.mark.parametrize("init", ["fluctuation", "calibrated"])
@@ -155,12 +155,12 @@ def test_explicit_flags_override_the_run(source, tmp_path, mnist):
 def test_values_per_channel_are_kept_and_an_integrator_may_spike_again(tmp_path, mnist):
     model = replace(LEARNED, per_channel=("beta",), output="integrator", threshold=0.25)
     source = make_run(tmp_path / "run", model)
-    kept = initial.start(read_flags("--init-from", source, "--output", "spiking").config, mnist)
+    initialized = initial.start(read_flags("--init-from", source, "--output", "spiking").config, mnist)
     theirs = drawn(model, 0)
     for number, shape in ((1, (4,)), (2, (6,)), (3, (10,))):
         assert theirs[f"lif{number}.beta"].shape == shape
-        assert kept.tensors[f"lif{number}.threshold"] == theirs.get(f"lif{number}.threshold", 0.25)
-        np.testing.assert_array_equal(kept.tensors[f"lif{number}.beta"], theirs[f"lif{number}.beta"])
+        assert initialized.tensors[f"lif{number}.threshold"] == theirs.get(f"lif{number}.threshold", 0.25)
+        np.testing.assert_array_equal(initialized.tensors[f"lif{number}.beta"], theirs[f"lif{number}.beta"])
     other = initial.start(read_flags("--init-from", source, "--beta", 0.75).config, mnist).tensors
     np.testing.assert_array_equal(other["lif2.beta"], np.full(6, np.float32(0.75)))
 

@@ -15,11 +15,11 @@ from csnn_jax.network import activity, layers
 def spikes(shape, active, seed=0):
     """Random spikes [.., channels] in exactly `active` random channels."""
     rng = np.random.default_rng(seed)
-    found = np.zeros(shape)
+    fired = np.zeros(shape)
     on = np.sort(rng.permutation(shape[-1])[:active])
-    found[..., on] = rng.random((*shape[:-1], active)) < 0.3
-    found[(0,) * (len(shape) - 1)][on] = 1
-    return found, on
+    fired[..., on] = rng.random((*shape[:-1], active)) < 0.3
+    fired[(0,) * (len(shape) - 1)][on] = 1
+    return fired, on
 
 
 def whole_numbers(shape):
@@ -63,12 +63,12 @@ def test_products_and_gradients_match_those_over_all_channels(functions, shape, 
     kernel, dy = jnp.asarray(rng.normal(size=(*kernel, channels, 32))), jnp.asarray(rng.normal(size=(*out, 32)))
     for active in range(channels + 1):
         x, on = spikes(shape, active)
-        found, expected = both(*functions, jnp.asarray(x), kernel, dy)
-        for one, other in zip(found, expected, strict=True):
+        sparse, expected = both(*functions, jnp.asarray(x), kernel, dy)
+        for one, other in zip(sparse, expected, strict=True):
             assert one.dtype == jnp.float64
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
         silent = np.setdiff1d(np.arange(channels), on)
-        _, dx, dkernel = map(np.asarray, found)
+        _, dx, dkernel = map(np.asarray, sparse)
         assert (dkernel[..., silent, :] == 0).all()
         assert (dx[..., silent] != 0).any() == (len(silent) > 0)  # silent neurons learn through the surrogate
 
@@ -82,10 +82,10 @@ def test_vmap_computes_one_branch_that_fits_all():
 
     gradient = jax.jit(jax.grad(total, (0, 1)))
     mapped = jax.jit(jax.vmap(gradient, (0, None)))
-    for found, one_by_one in zip(
+    for at_once, one_by_one in zip(
         mapped(x, kernel), zip(*[gradient(one, kernel) for one in x], strict=True), strict=True
     ):
-        np.testing.assert_array_equal(found, jnp.stack(one_by_one))
+        np.testing.assert_array_equal(at_once, jnp.stack(one_by_one))
     # With a different index in each mapped item, a switch would compute all branches and select among the results.
     switches = [
         str(jax.make_jaxpr(f)(*args)).count("cond[") for f, args in ((gradient, (x[0], kernel)), (mapped, (x, kernel)))

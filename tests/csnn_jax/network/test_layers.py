@@ -56,8 +56,8 @@ def looped_pool(x, dy, pool):
 def test_conv_equals_the_correlation(kernel_size, stride, padding, x64):
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(2, 5, 7, 3)), rng.normal(size=(kernel_size, kernel_size, 3, 4))
-    found = jax.jit(layers.conv, static_argnums=(2, 3))(x, kernel, stride, padding)
-    np.testing.assert_allclose(found, looped_conv(x, kernel, stride, padding), rtol=1e-12, atol=1e-13)
+    outputs = jax.jit(layers.conv, static_argnums=(2, 3))(x, kernel, stride, padding)
+    np.testing.assert_allclose(outputs, looped_conv(x, kernel, stride, padding), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_conv_gradients_equal_autodiffs(kernel_size, stride, padding, shape, x64
             ),
         }
 
-    found = all_ways(x, kernel, dy)
-    expected = found.pop("autodiff")
-    for path, gradients in found.items():
+    by_path = all_ways(x, kernel, dy)
+    expected = by_path.pop("autodiff")
+    for path, gradients in by_path.items():
         for one, other in zip(gradients, expected, strict=True):
             assert one.dtype == jnp.float64
             np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12, err_msg=path)

@@ -107,10 +107,10 @@ def test_loading_sets_learned_neurons_and_keeps_the_type_of_the_model(x64):
     source, target = jax.jit(lambda: CSNN(LEARNED, key=1, dtype=jnp.float64))(), CSNN(LEARNED, key=2)
     values = tensors(source) | {"lif2.beta": np.array(0.375), "lif4.threshold": np.array(1.75)}
     load_tensors(target, values)
-    found = tensors(target)
-    assert {t.dtype for t in found.values()} == {np.dtype("float32")}
+    loaded = tensors(target)
+    assert {t.dtype for t in loaded.values()} == {np.dtype("float32")}
     for name, value in values.items():
-        np.testing.assert_array_equal(found[name], value.astype(np.float32))
+        np.testing.assert_array_equal(loaded[name], value.astype(np.float32))
 
 
 def test_a_custom_derivative_replaces_the_configured_one(x64):
@@ -120,9 +120,9 @@ def test_a_custom_derivative_replaces_the_configured_one(x64):
     def loss(params):
         return scan.forward(nnx.merge(graph, params), jnp.full((1, 1, 1, 1), 1.0))[1].sum()
 
-    found = tensors(nnx.merge(graph, jax.jit(jax.grad(loss))(params)))
-    np.testing.assert_array_equal(found["fc1.weight"], [[3], [3]])
-    np.testing.assert_array_equal(found["fc1.bias"], [3, 3])
+    gradients = tensors(nnx.merge(graph, jax.jit(jax.grad(loss))(params)))
+    np.testing.assert_array_equal(gradients["fc1.weight"], [[3], [3]])
+    np.testing.assert_array_equal(gradients["fc1.bias"], [3, 3])
 
 
 def test_steps_take_states_of_their_network_and_batch():

@@ -41,17 +41,17 @@ def gradient(x: jax.Array, derivative: surrogate.Derivative) -> jax.Array:
 def test_gradient_of_a_spike_is_the_formula(name, dtype, tolerance, x64):
     slope, formula = FORMULAS[name]
     x = GRID.astype(dtype)
-    found = gradient(jnp.asarray(x), derivative_of(ModelConfig(surrogate=name)))
-    assert found.dtype == dtype
-    np.testing.assert_allclose(found, formula(x.astype(np.float64), slope), rtol=tolerance, atol=1e-36)
+    derivatives = gradient(jnp.asarray(x), derivative_of(ModelConfig(surrogate=name)))
+    assert derivatives.dtype == dtype
+    np.testing.assert_allclose(derivatives, formula(x.astype(np.float64), slope), rtol=tolerance, atol=1e-36)
 
 
 @pytest.mark.parametrize("name", WITH_SLOPE)
 def test_the_configured_slope_is_used(name, x64):
     slope, formula = FORMULAS[name]
     assert slope != 3.5
-    found = gradient(jnp.asarray(GRID), derivative_of(ModelConfig(surrogate=name, slope=3.5)))
-    np.testing.assert_allclose(found, formula(GRID, 3.5), rtol=1e-12, atol=1e-300)
+    derivatives = gradient(jnp.asarray(GRID), derivative_of(ModelConfig(surrogate=name, slope=3.5)))
+    np.testing.assert_allclose(derivatives, formula(GRID, 3.5), rtol=1e-12, atol=1e-300)
 
 
 @pytest.mark.parametrize("name", sorted(set(FORMULAS) - set(WITH_SLOPE)))
@@ -74,9 +74,9 @@ def test_derivatives_have_a_name_and_a_slope():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_forward_is_the_strict_step_function(dtype, x64):
     x = jnp.asarray([-jnp.inf, -1, -1e-30, -0.0, 0.0, 1e-30, 1, jnp.inf], dtype)
-    found = jnp.asarray(surrogate.spike(x, surrogate.fast_sigmoid))
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found, [0, 0, 0, 0, 0, 1, 1, 1])
+    spikes = jnp.asarray(surrogate.spike(x, surrogate.fast_sigmoid))
+    assert spikes.dtype == dtype
+    np.testing.assert_array_equal(spikes, [0, 0, 0, 0, 0, 1, 1, 1])
 
 
 @pytest.mark.parametrize("returned", [None, "1", (None,), np.ones(2)], ids=str)

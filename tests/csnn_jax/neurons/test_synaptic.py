@@ -33,11 +33,11 @@ def in_snntorch(currents, values, reset, **options):
         spike_grad=spike_function(ModelConfig(surrogate="atan"), currents.dtype),  # snnTorch's is float32
     )
     syn, mem = layer.reset_mem()
-    found = []
+    steps = []
     for current in currents:
         spikes, syn, mem = layer(current, syn, mem)
-        found.append((syn, mem, spikes))
-    return layer, [torch.stack(one) for one in zip(*found, strict=True)]
+        steps.append((syn, mem, spikes))
+    return layer, [torch.stack(one) for one in zip(*steps, strict=True)]
 
 
 @pytest.mark.numeric

@@ -21,38 +21,38 @@ def measured(request, tmp_path_factory):
     else:
         model = {"rate": SPIKES, "membranes": INTEGRATOR}[request.param]
         run = make_run(tmp_path / "run", model, few_digits(tmp_path / "digits", train=20, test=150))
-    found = subject.read(str(run), 0, None)
-    return found, measure.measure(found), Trained(found.config, found.tensors)
+    reported = subject.read(str(run), 0, None)
+    return reported, measure.measure(reported), Trained(reported.config, reported.tensors)
 
 
 def test_the_answers_match_evaluation(measured):
-    one, found, network = measured
+    one, measurements, network = measured
     split = one.dataset.test
-    np.testing.assert_array_equal(found.scores, network.classify(split.images).scores)
-    assert found.scores.any()
+    np.testing.assert_array_equal(measurements.scores, network.classify(split.images).scores)
+    assert measurements.scores.any()
     expected = network.evaluate(split)
-    assert found.result.accuracy == expected.accuracy == pytest.approx(found.by_step[-1])
-    np.testing.assert_array_equal(found.result.confusion, expected.confusion)
+    assert measurements.result.accuracy == expected.accuracy == pytest.approx(measurements.by_step[-1])
+    np.testing.assert_array_equal(measurements.result.confusion, expected.confusion)
 
 
 def test_the_neurons_match_a_look(measured):
-    one, found, network = measured
-    assert found.neurons == network.summarize_neurons(one.dataset.test.images)
-    for number, (name, neurons) in enumerate(found.neurons.items()):
+    one, measurements, network = measured
+    assert measurements.neurons == network.summarize_neurons(one.dataset.test.images)
+    for number, (name, neurons) in enumerate(measurements.neurons.items()):
         if neurons.threshold is not None:
-            assert len(measure.dead(found.activity, number)) == neurons.dead
-        assert measure.rates(found.activity, number).mean() == pytest.approx(found.densities[name])
-    assert all(one.shares.sum() == pytest.approx(1) for one in found.membranes)
+            assert len(measure.dead(measurements.activity, number)) == neurons.dead
+        assert measure.rates(measurements.activity, number).mean() == pytest.approx(measurements.densities[name])
+    assert all(one.shares.sum() == pytest.approx(1) for one in measurements.membranes)
 
 
 def test_examples_match_traces(measured):
-    one, found, network = measured
+    one, measurements, network = measured
     split, layers = one.dataset.test, one.config.model.graph.neurons
     thresholds = [np.float32(layer.operation.values(one.tensors)["threshold"]) for layer in layers]
-    assert found.thresholds == [None if (theta == NEVER).all() else theta.mean() for theta in thresholds]
-    shown = [example.label for example in found.examples]
+    assert measurements.thresholds == [None if (theta == NEVER).all() else theta.mean() for theta in thresholds]
+    shown = [example.label for example in measurements.examples]
     assert set(shown) == set(split.labels.tolist())
-    for example in found.examples[:3]:
+    for example in measurements.examples[:3]:
         assert example.label == split.labels[example.index]
         np.testing.assert_array_equal(example.image, split.images[example.index])
         output = example.membranes[-1] if one.sums_membranes else example.spikes[-1]
@@ -74,8 +74,8 @@ def test_the_worst_mistakes_come_first():
 
 
 def test_values_outside_a_histogram_are_in_its_outer_bars():
-    found = measure.histogram(np.array([-100.0, 0.1, 0.9, 100.0, np.nan]), 0, 1)
-    assert found.shares[0] == found.shares[-1] == 0.25 and found.shares.sum() == 1
+    histogram = measure.histogram(np.array([-100.0, 0.1, 0.9, 100.0, np.nan]), 0, 1)
+    assert histogram.shares[0] == histogram.shares[-1] == 0.25 and histogram.shares.sum() == 1
     alike = measure.histogram(np.zeros(10))
     assert alike.shares.sum() == 1
     assert measure.histogram(np.full(3, np.nan)).shares.sum() == 0

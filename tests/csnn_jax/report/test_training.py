@@ -28,8 +28,8 @@ def text(*subjects: subject.ReportedRun) -> str:
     return html.blocks([training.section(numbered)])
 
 
-def figures(found: str) -> list[dict]:
-    return [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', found)]
+def figures(markup: str) -> list[dict]:
+    return [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', markup)]
 
 
 def test_curves_match_the_records(tmp_path):
@@ -49,10 +49,10 @@ def test_an_unfinished_run_is_reported(tmp_path):
     run = rundir.create(str(tmp_path / "run"), Config(SMALL, train=TrainConfig(schedule="constant")))
     run.record("train", iter=1, loss=float("inf"), images_per_s=1.0, density={"lif1": float("nan")}, gradient={})
     run.record("health", iter=1, what="exploding", state="began", since=1, layers=["fc1"], text="gradients <explode>")
-    found = text(subject.read(str(tmp_path / "run"), 0, None))
-    assert "hasn&#x27;t ended: 1 iterations are recorded, the last with a loss of inf" in found
-    assert "gradients &lt;explode&gt;" in found
-    loss, _, density = figures(found)
+    markup = text(subject.read(str(tmp_path / "run"), 0, None))
+    assert "hasn&#x27;t ended: 1 iterations are recorded, the last with a loss of inf" in markup
+    assert "gradients &lt;explode&gt;" in markup
+    loss, _, density = figures(markup)
     assert loss["data"][0]["y"] == [None]
     assert density["data"][0]["y"] == [None]
 

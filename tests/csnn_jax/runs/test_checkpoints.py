@@ -22,24 +22,24 @@ def state(seed: int = 0, **others: np.ndarray) -> checkpoints.State:
 
 def write(directory, iteration: int, seed: int = 0) -> checkpoints.State:
     tensors = {name: np.full(shape, seed, np.float32) for name, shape in layouts.expected_shapes(MODEL).items()}
-    checkpoints.write(directory, iteration, found := state(seed), weights.to_bytes(tensors, MODEL))
-    return found
+    checkpoints.write(directory, iteration, written := state(seed), weights.to_bytes(tensors, MODEL))
+    return written
 
 
-def assert_same(found: checkpoints.State, expected: checkpoints.State) -> None:
-    assert found.keys() == expected.keys()
+def assert_same(restored: checkpoints.State, expected: checkpoints.State) -> None:
+    assert restored.keys() == expected.keys()
     for name, array in expected.items():
-        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
-        assert found[name].tobytes() == array.tobytes()
+        assert (restored[name].dtype, restored[name].shape) == (array.dtype, array.shape)
+        assert restored[name].tobytes() == array.tobytes()
 
 
 def test_the_newest_state_is_restored_bit_for_bit(tmp_path, capsys):
     for iteration in (1, 51, 101):
         expected = write(tmp_path / "checkpoints", iteration, iteration)
     assert checkpoints.numbers(tmp_path / "checkpoints") == [1, 51, 101]
-    iteration, found = checkpoints.restore(tmp_path / "checkpoints", state())
+    iteration, restored = checkpoints.restore(tmp_path / "checkpoints", state())
     assert iteration == 101 and capsys.readouterr().out == ""
-    assert_same(found, expected)
+    assert_same(restored, expected)
     model, tensors = weights.load(tmp_path / "checkpoints" / "101" / "weights.safetensors")
     assert model == MODEL and (tensors["fc1.bias"] == 101).all()
 
@@ -70,9 +70,9 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(name, d
     expected = write(tmp_path, 3, 3)
     write(tmp_path, 12, 12)
     damage(tmp_path / "12" / name)
-    iteration, found = checkpoints.restore(tmp_path, state())
+    iteration, restored = checkpoints.restore(tmp_path, state())
     assert iteration == 3
-    assert_same(found, expected)
+    assert_same(restored, expected)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"Checkpoint: {tmp_path / '12' / name}: ") and "expected" in line
     assert line.endswith("; using the one after 3 iterations")
@@ -142,8 +142,8 @@ def test_the_best_is_the_first_with_the_highest_score():
 def test_existing_names(directory):
     assert checkpoints.numbers(directory) == [9, 10, 101, 102] and checkpoints.numbers(directory / "none") == []
     scores = {9: 0.7, 10: 0.9, 102: 1.0}
-    found = [checkpoints.choose(directory, name, scores) for name in ("best", "last", "9", 9, "010")]
-    assert found == [10, 101, 9, 9, 10]
+    chosen = [checkpoints.choose(directory, name, scores) for name in ("best", "last", "9", 9, "010")]
+    assert chosen == [10, 101, 9, 9, 10]
 
 
 @pytest.mark.parametrize("name", ["102", "8", "-9", "9.0", "latest", ""])

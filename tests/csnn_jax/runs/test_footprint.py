@@ -74,10 +74,10 @@ def neurobench(config, tensors, x):
     steps = x.unsqueeze(1).expand(-1, config.time_steps, -1, -1, -1) if x.ndim == 4 else x.swapaxes(0, 1)
     loader = DataLoader(TensorDataset(steps, torch.zeros(IMAGES)), batch_size=IMAGES)
     with torch.no_grad():
-        found = Benchmark(SNNTorchModel(model), loader, [], [], METRICS).run(quiet=True)
+        figures = Benchmark(SNNTorchModel(model), loader, [], [], METRICS).run(quiet=True)
     places = [name for name, module in model.named_children() if isinstance(module, Leaky)]
-    by_layer = found.pop("ActivationSparsityByLayer")
-    return found, [1 - by_layer[place] for place in places]
+    by_layer = figures.pop("ActivationSparsityByLayer")
+    return figures, [1 - by_layer[place] for place in places]
 
 
 @pytest.mark.parametrize("config", STACKS.values(), ids=STACKS)
@@ -123,20 +123,20 @@ def test_delayed_spikes_meet_weights_later_and_sums_and_shared_weights_count_onc
     spikes = [np.zeros((3, 1, 3)), np.zeros((3, 1, 3)), np.zeros((3, 1, 2))]
     spikes[0][:, 0, 0] = 1  # three spikes, of which rec multiplies two
     x = np.array([0.5, 0.5, 0.0, 0.0], np.float32).reshape(1, 1, 2, 2)
-    found = numbers(config, tensors, Activity.of(config, x, spikes))
-    a, b, c = found["layers"]
-    assert [layer["name"] for layer in found["layers"]] == ["a", "b", "c"]
+    figures = numbers(config, tensors, Activity.of(config, x, spikes))
+    a, b, c = figures["layers"]
+    assert [layer["name"] for layer in figures["layers"]] == ["a", "b", "c"]
     assert (a["parameters"], b["parameters"], c["parameters"]) == (15 + 9, 3, 8)
     assert a["operation"] == "AC and MAC" and b["operation"] == "AC"
     assert a["synaptic_operations"] == 3 * 2 * 3 + 2 * 3 and a["synaptic_operations_first_layer_once"] == 6 + 6
     assert c["operation"] == "MAC" and c["synaptic_operations"] == 2  # of a's first spike
-    assert found["total"]["past_bytes"] == 2 * 12
+    assert figures["total"]["past_bytes"] == 2 * 12
     assert b["synaptic_operations"] == 3 and b["dense_macs_per_step"] == 3
     assert (a["dense_macs_per_step"], a["dense_macs_first_layer_once"]) == (12 + 9, 12 + 3 * 9)
     assert (a["membrane_bytes"], b["membrane_bytes"]) == (12, 24)
-    assert found["neurobench"]["SynapticOperations"] == {"Effective_MACs": 20, "Effective_ACs": 9, "Dense": 3 * 30}
-    assert found["energy"]["synapses_nj"] == pytest.approx((8 * 4.6 + 9 * 0.9) / 1000)
-    assert found["energy"]["neurons_nj"] == pytest.approx((3 + 2 * 3 + 2) * 3 * 4.6 / 1000)
+    assert figures["neurobench"]["SynapticOperations"] == {"Effective_MACs": 20, "Effective_ACs": 9, "Dense": 3 * 30}
+    assert figures["energy"]["synapses_nj"] == pytest.approx((8 * 4.6 + 9 * 0.9) / 1000)
+    assert figures["energy"]["neurons_nj"] == pytest.approx((3 + 2 * 3 + 2) * 3 * 4.6 / 1000)
 
 
 def test_sizes_and_energy_of_the_default_network():
@@ -146,22 +146,22 @@ def test_sizes_and_energy_of_the_default_network():
     x[0, 0, 10, 10] = 0.5  # reaches 9 x 32 weights
     spikes = [np.zeros((2, 1, 32, 14, 14)), np.zeros((2, 1, 64, 7, 7)), np.zeros((2, 1, 512)), np.zeros((2, 1, 10))]
     spikes[2][0, 0, 7] = 1  # reaches 10
-    found = numbers(config, tensors, Activity.of(config, x, spikes))
-    assert json.loads(json.dumps(found)) == found
-    total = found["total"]
+    figures = numbers(config, tensors, Activity.of(config, x, spikes))
+    assert json.loads(json.dumps(figures)) == figures
+    total = figures["total"]
     assert total["parameters"] == 320 + 18496 + 1606144 + 5130
     assert total["bytes"] == 4 * total["parameters"]
     assert total["membrane_bytes"] == 4 * (6272 + 3136 + 512 + 10)
-    assert [layer["dense_macs_per_step"] for layer in found["layers"]] == [
+    assert [layer["dense_macs_per_step"] for layer in figures["layers"]] == [
         32 * (3 * 28 - 2) ** 2,  # 3 x 28 taps along each side, less the two outside
         32 * 64 * (3 * 14 - 2) ** 2,
         3136 * 512,
         512 * 10,
     ]
     assert total["synaptic_operations"] == 2 * 9 * 32 + 10
-    assert found["energy"]["synapses_nj"] == pytest.approx((9 * 32 * 4.6 + 10 * 0.9) / 1000)
-    assert found["energy"]["neurons_nj"] == pytest.approx(9930 * 2 * 4.6 / 1000)
-    assert found["energy"]["one_pass_nj"] == pytest.approx(5_102_720 * 4.6 / 1000)  # 23,473 for any number of steps
+    assert figures["energy"]["synapses_nj"] == pytest.approx((9 * 32 * 4.6 + 10 * 0.9) / 1000)
+    assert figures["energy"]["neurons_nj"] == pytest.approx(9930 * 2 * 4.6 / 1000)
+    assert figures["energy"]["one_pass_nj"] == pytest.approx(5_102_720 * 4.6 / 1000)  # 23,473 for any number of steps
 
 
 def test_recurrent_weights_meet_the_spikes_of_the_step_before():
@@ -176,12 +176,12 @@ def test_recurrent_weights_meet_the_spikes_of_the_step_before():
     first[0, 0, :2] = 1  # in step 1, they meet 3 + 2 weights of rec1
     first[2, 0, 2] = 1  # after the last step, none
     last[1, 0, 0] = 1  # in step 2, one of rec2
-    found = numbers(config, tensors, Activity.of(config, x, [first, last]))
-    operations = found["neurobench"]["SynapticOperations"]
+    figures = numbers(config, tensors, Activity.of(config, x, [first, last]))
+    operations = figures["neurobench"]["SynapticOperations"]
     assert operations["Effective_MACs"] == 3 * 3  # fc1 at each step
     assert operations["Effective_ACs"] == (3 + 2) + 3 * 2 + 1
     assert operations["Dense"] == 3 * (4 * 3 + 3 * 3 + 3 * 2 + 2)
-    assert found["total"]["parameters"] == 4 * 3 + 3 + 9 + 3 * 2 + 2 + 2
-    assert [layer["synaptic_operations_first_layer_once"] for layer in found["layers"]] == [3 + 5, 6 + 1]
-    assert found["energy"]["synapses_nj"] == pytest.approx((3 * 4.6 + 12 * 0.9) / 1000)
-    assert found["total"]["neurons"] == 5
+    assert figures["total"]["parameters"] == 4 * 3 + 3 + 9 + 3 * 2 + 2 + 2
+    assert [layer["synaptic_operations_first_layer_once"] for layer in figures["layers"]] == [3 + 5, 6 + 1]
+    assert figures["energy"]["synapses_nj"] == pytest.approx((3 * 4.6 + 12 * 0.9) / 1000)
+    assert figures["total"]["neurons"] == 5

@@ -31,9 +31,9 @@ def watched(dataset, tmp_path_factory):
 
 def compare(out: Path) -> None:
     """Checks that the event files hold these figures of metrics.jsonl as float32, and no others."""
-    found = scalars(out / "tensorboard")
+    logged = scalars(out / "tensorboard")
     train, ends = RunDir(out).records("train"), RunDir(out).records("end")
-    assert list(found["learning_rate"]) == [r["iter"] for r in train]
+    assert list(logged["learning_rate"]) == [r["iter"] for r in train]
     expected = {tag: {r["iter"]: r[tag] for r in train} for tag in ("loss", "images_per_s")}
     for key, layers in (("density", ("lif1", "lif2")), ("gradient", ("conv1", "fc1"))):
         expected |= {f"{key}/{layer}": {r["iter"]: r[key][layer] for r in train} for layer in layers}
@@ -42,9 +42,9 @@ def compare(out: Path) -> None:
         for key in ("density", "dead"):
             for layer in ("lif1", "lif2"):
                 expected[f"{key}_{name}/{layer}"] = {r["iter"]: r[key][layer] for r in records}
-    assert found.keys() == expected.keys() | {"learning_rate"}
+    assert logged.keys() == expected.keys() | {"learning_rate"}
     for tag, values in expected.items():
-        assert {step: np.float32(value) for step, value in values.items()} == found[tag], tag
+        assert {step: np.float32(value) for step, value in values.items()} == logged[tag], tag
 
 
 def test_event_files_hold_the_figures_of_metrics_jsonl(watched):
@@ -54,10 +54,10 @@ def test_event_files_hold_the_figures_of_metrics_jsonl(watched):
 
 
 def test_each_evaluation_has_a_raster_and_the_last_is_spikes_png(watched):
-    found = pictures(watched / "tensorboard")
-    assert list(found) == [0, 4, 6] and len(set(found.values())) == 3
-    assert all(png.startswith(b"\x89PNG") for png in found.values())
-    assert found[6] == (watched / "spikes.png").read_bytes()
+    rasters = pictures(watched / "tensorboard")
+    assert list(rasters) == [0, 4, 6] and len(set(rasters.values())) == 3
+    assert all(png.startswith(b"\x89PNG") for png in rasters.values())
+    assert rasters[6] == (watched / "spikes.png").read_bytes()
 
 
 def test_a_run_that_had_no_event_files_gets_its_earlier_records(watched, tmp_path):
@@ -71,8 +71,8 @@ def test_a_run_that_had_no_event_files_gets_its_earlier_records(watched, tmp_pat
 def test_a_finished_run_that_continues_loses_its_final_accuracy(watched, tmp_path):
     out = shutil.copytree(watched, tmp_path / "run")
     tensorboard.follow(RunDir(out), 6, np.ones(12), lambda: b"")
-    found = scalars(out / "tensorboard")
-    assert list(found["loss"]) == [*range(1, 7)] and "accuracy/final" not in found
+    logged = scalars(out / "tensorboard")
+    assert list(logged["loss"]) == [*range(1, 7)] and "accuracy/final" not in logged
 
 
 def test_a_file_truncated_by_a_kill_is_repaired(tmp_path):

@@ -57,12 +57,12 @@ def test_a_file_is_loaded_bit_for_bit(path, dtype):
     tensors = layouts.on_grid(CONFIG, drawn(dtype))
     tensors["fc1.bias"][1] = -0.0
     weights.save(path, tensors, CONFIG)
-    config, found = weights.load(path)
-    assert config == CONFIG and found.keys() == SHAPES.keys()
+    config, loaded = weights.load(path)
+    assert config == CONFIG and loaded.keys() == SHAPES.keys()
     assert safetensors.numpy.load_file(path).keys() == SHAPES.keys()
     for name, tensor in tensors.items():
-        assert found[name].dtype == dtype and found[name].shape == SHAPES[name]
-        assert found[name].tobytes() == tensor.tobytes()
+        assert loaded[name].dtype == dtype and loaded[name].shape == SHAPES[name]
+        assert loaded[name].tobytes() == tensor.tobytes()
 
 
 def test_masters_are_rounded_on_loading_and_other_weights_must_be_rounded(path):

@@ -49,10 +49,10 @@ def test_later_steps_do_not_change_a_checkpoint_being_written(kind, split, tmp_p
             step(trainer, split, iteration, np.arange(5), 0.1)
     later = trainer.snapshot()
     assert any(not np.array_equal(later[name], array) for name, array in then.items())
-    iteration, found = checkpoints.restore(run.checkpoints, later)
-    assert iteration == 1 and {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in then.items()}
+    iteration, state = checkpoints.restore(run.checkpoints, later)
+    assert iteration == 1 and {k: v.tobytes() for k, v in state.items()} == {k: v.tobytes() for k, v in then.items()}
     expected = step(trainer, split, 3, np.arange(5), 0.1), trainer.snapshot()
-    trainer.restore(found)
+    trainer.restore(state)
     assert weights.to_bytes(trainer.tensors(), trainer.config.model) == run.weights.read_bytes()
     for iteration in (1, 2):
         step(trainer, split, iteration, np.arange(5), 0.1)

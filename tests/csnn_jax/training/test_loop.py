@@ -146,8 +146,8 @@ def test_reports_on_neurons_belong_to_their_iteration(kind, dataset):
     loop = begin(kind, job(), dataset)
 
     seen = [loop.summarize_neurons() for event in loop.events(0) if isinstance(event, Stepped)]
-    looks = [one.look for one in reached(kind)[1:]]
-    assert seen == looks and looks[3] != looks[4]
+    summaries = [one.look for one in reached(kind)[1:]]
+    assert seen == summaries and summaries[3] != summaries[4]
 
 
 def test_steps_after_a_nonfinite_one_change_nothing(kind, dataset, tmp_path):

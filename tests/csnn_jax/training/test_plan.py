@@ -41,8 +41,8 @@ def rates(total=10, **changes):
 
 
 def test_a_constant_schedule_has_the_learning_rate_everywhere():
-    found = rates(schedule="constant")
-    assert found.tolist() == [0.3] * 10 and found.dtype == np.float64
+    learning_rates = rates(schedule="constant")
+    assert learning_rates.tolist() == [0.3] * 10 and learning_rates.dtype == np.float64
 
 
 def test_a_warm_up_rises_in_equal_steps_to_the_learning_rate():
@@ -53,11 +53,11 @@ def test_a_warm_up_rises_in_equal_steps_to_the_learning_rate():
 
 @pytest.mark.parametrize("warmup", [0, 1, 3, 9])
 def test_after_the_warm_up_half_a_cosine_falls_to_0(warmup):
-    found = rates(10, warmup=warmup)
+    learning_rates = rates(10, warmup=warmup)
     left = 10 - warmup
     for i in range(left):
-        assert found[warmup + i] == pytest.approx(0.3 * (1 + math.cos(math.pi * i / left)) / 2, rel=1e-14)
-    assert found[warmup] == 0.3 and found[-1] > 0
+        assert learning_rates[warmup + i] == pytest.approx(0.3 * (1 + math.cos(math.pi * i / left)) / 2, rel=1e-14)
+    assert learning_rates[warmup] == 0.3 and learning_rates[-1] > 0
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from csnn_jax.training.processes import Beginning
 @pytest.mark.parametrize("just_made", [False, True])
 def test_a_beginning_is_sent_bit_for_bit(state, just_made):
     sent = Beginning(12, True, False, None if just_made else state)
-    found = Beginning.of(sent.to_bytes(lambda: state))
-    assert found[:3] == sent[:3] and found.state.keys() == state.keys()
+    received = Beginning.of(sent.to_bytes(lambda: state))
+    assert received[:3] == sent[:3] and received.state.keys() == state.keys()
     for name, array in state.items():
-        assert found.state[name].dtype == array.dtype
-        np.testing.assert_array_equal(found.state[name], array)
+        assert received.state[name].dtype == array.dtype
+        np.testing.assert_array_equal(received.state[name], array)

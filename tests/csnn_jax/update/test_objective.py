@@ -48,8 +48,8 @@ def test_labels_outside_the_classes_are_refused_or_make_loss_and_gradient_nan(lo
 def test_the_rate_cost_is_the_squared_distance_of_hidden_layers_from_the_target(x64):
     assert rate_cost(jnp.array([0.0, 0.4, 0.9]), 0.2, 3.0) == pytest.approx(3 * 0.04, 1e-14)
     assert rate_cost(jnp.array([0.2, 0.2, 0.9]), 0.2, 3.0) == 0
-    found = jax.grad(rate_cost)(jnp.array([0.1, 0.3, 0.9]), 0.2, 5.0)
-    np.testing.assert_allclose(found, [-0.5, 0.5, 0], rtol=1e-12)  # the output layer has no target
+    gradient = jax.grad(rate_cost)(jnp.array([0.1, 0.3, 0.9]), 0.2, 5.0)
+    np.testing.assert_allclose(gradient, [-0.5, 0.5, 0], rtol=1e-12)  # the output layer has no target
 
 
 def test_mse_count_is_the_squared_distance_from_all_steps_and_none(x64):
@@ -70,9 +70,9 @@ def test_the_objective_is_the_cross_entropy_plus_the_rate_cost(x64):
         plain = ce_rate(spikes, labels), ce_rate(spikes, labels, 0.5)
         return *plain, *(make(one).cost(spikes, labels, densities) for one in settings)
 
-    rate, smooth, *found = map(float, costs(*arguments))
-    assert found[0] == rate
-    assert found[1:] == [pytest.approx(smooth + 0.04, 1e-14), pytest.approx(rate + 10 * 0.01, 1e-14)]
+    rate, smooth, *objectives = map(float, costs(*arguments))
+    assert objectives[0] == rate
+    assert objectives[1:] == [pytest.approx(smooth + 0.04, 1e-14), pytest.approx(rate + 10 * 0.01, 1e-14)]
 
 
 @pytest.mark.parametrize("loss", LOSSES)

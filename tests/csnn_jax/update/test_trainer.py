@@ -120,7 +120,7 @@ def operations(text: str, name: str) -> list[str]:
     """Operand and result shapes of every operation of that name, such as `2x3, 3x4 -> 2x4`."""
     lines = [line for line in text.splitlines() if f"stablehlo.{name}" in line]
     types = [re.search(r": \(tensor<(\w+)xf32>, tensor<(\w+)xf32>\) -> tensor<(\w+)xf32>$", line) for line in lines]
-    return sorted("{}, {} -> {}".format(*found.groups()) for found in types if found is not None)
+    return sorted("{}, {} -> {}".format(*match.groups()) for match in types if match is not None)
 
 
 # One step of the default network, B = 128. Convolution 1 has no input gradient, because images aren't trained.
@@ -152,11 +152,11 @@ def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     one, other = (Trainer(settings, split, devices=count) for count in (1, 4))
     for iteration in range(6):
         index = rng.permutation(30)[:12]
-        expected, found = (step(trainer, split, iteration, index, 0.002).fetched() for trainer in (one, other))
-        assert found.loss == pytest.approx(expected.loss, rel=1e-9)
-        np.testing.assert_allclose(found.densities, expected.densities, rtol=1e-9)
-        np.testing.assert_allclose(found.gradients, expected.gradients, rtol=1e-7)
-    assert min(found.densities) > 0.01
+        expected, sharded = (step(trainer, split, iteration, index, 0.002).fetched() for trainer in (one, other))
+        assert sharded.loss == pytest.approx(expected.loss, rel=1e-9)
+        np.testing.assert_allclose(sharded.densities, expected.densities, rtol=1e-9)
+        np.testing.assert_allclose(sharded.gradients, expected.gradients, rtol=1e-7)
+    assert min(sharded.densities) > 0.01
     results = [trainer.evaluate(split) for trainer in (one, other)]  # 30 images on 4 devices are padded
     np.testing.assert_array_equal(results[0].predictions, results[1].predictions)
     assert results[0].densities == results[1].densities

@@ -68,10 +68,10 @@ def test_the_share_of_other_programs_excludes_the_sides_own_time():
 
 
 def test_a_side_that_fails_says_why(tmp_path):
-    (found,) = cost.measure(str(tmp_path / "nope"), ("scan",), turns=2, rounds=1)
-    assert found.failed is not None and "nope: no such directory" in found.failed
-    assert found.failed.startswith(str(tmp_path))  # without the exception's class name
-    assert (found.side, found.step, found.infer) == ("scan", Rounds(), Rounds())
+    (failed_side,) = cost.measure(str(tmp_path / "nope"), ("scan",), turns=2, rounds=1)
+    assert failed_side.failed is not None and "nope: no such directory" in failed_side.failed
+    assert failed_side.failed.startswith(str(tmp_path))  # without the exception's class name
+    assert (failed_side.side, failed_side.step, failed_side.infer) == ("scan", Rounds(), Rounds())
 
 
 @pytest.mark.slow

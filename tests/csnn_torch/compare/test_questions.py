@@ -21,12 +21,12 @@ from csnn_torch.compare.results import Comparison, Trajectory
 def test_a_silent_network_has_no_gradients_to_compare(capsys):
     model = ModelConfig(conv_channels=(2,), hidden=(), time_steps=4)
     silent = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(model).items()}
-    found = Comparison("run", Config(model), silent)
-    questions.same_network(found, replace(QUICK, images=2))
+    comparison = Comparison("run", Config(model), silent)
+    questions.same_network(comparison, replace(QUICK, images=2))
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == "run: not counted, because a layer fires too little or too much"
-    assert found.gradients == [] and [result.images for result in found.spikes] == [2, 2]
-    assert {check.name for check in found.broken} == {"run: density of lif1", "run: density of lif2"}
+    assert comparison.gradients == [] and [result.images for result in comparison.spikes] == [2, 2]
+    assert {check.name for check in comparison.broken} == {"run: density of lif1", "run: density of lif2"}
 
 
 def test_the_runs_network_is_compared_with_every_surrogate_and_variants_on_fewer_images(case, monkeypatch):
@@ -35,16 +35,16 @@ def test_the_runs_network_is_compared_with_every_surrogate_and_variants_on_fewer
     monkeypatch.setattr(cases, "of_variants", lambda *_: [variant])
     monkeypatch.setattr(questions, "ENGINES", ("scan",))
     monkeypatch.setattr(questions, "of_surrogates", lambda case, *rest: [(case.name, len(case.images), *rest)])
-    found, names = Comparison("run", Config(case.config), case.tensors), ("sigmoid", "atan")
-    questions.same_network(found, Plan(images=5, variant_images=4, gradient_images=2, surrogates=names))
-    assert [(r.network, r.images) for r in found.spikes] == [("run", 5), ("other", 4)]
-    assert found.gradients == [("run", 5, ("scan",), names, 2), ("other", 4, ("scan",), ("atan",), 2)]
+    comparison, names = Comparison("run", Config(case.config), case.tensors), ("sigmoid", "atan")
+    questions.same_network(comparison, Plan(images=5, variant_images=4, gradient_images=2, surrogates=names))
+    assert [(r.network, r.images) for r in comparison.spikes] == [("run", 5), ("other", 4)]
+    assert comparison.gradients == [("run", 5, ("scan",), names, 2), ("other", 4, ("scan",), ("atan",), 2)]
 
 
-def train(found: Comparison, **numbers) -> list[Trajectory]:
+def train(comparison: Comparison, **numbers) -> list[Trajectory]:
     """The training runs of a plan with few iterations."""
-    questions.same_training(found, replace(QUICK, iterations=2, exact_iterations=1, **numbers))
-    return found.trajectories
+    questions.same_training(comparison, replace(QUICK, iterations=2, exact_iterations=1, **numbers))
+    return comparison.trajectories
 
 
 @pytest.mark.slow
@@ -96,11 +96,11 @@ def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, m
     model = replace(case.config, per_channel=("threshold",))  # which training doesn't change
     config = decided(Config(model, train=TrainConfig(batch_size=6, engine="scan", lr=1e-6)))
     split = data.Split(case.images, case.labels.astype(np.int32))
-    found = training.together(config, split, 1, case.tensors | dict(model.graph.initial), "the run's")
-    assert found.parted == parted and (found.differences[0] < 1e-6) == (parted is None)
-    assert str(found).endswith(f"spike: {'none' if parted is None else f'at iteration {parted}'}")
-    assert found.counted and found.checks() == [] and set(found.distance) == set(case.tensors)
-    assert found.batch_size == 6 and found.engine.startswith("JAX ") and "scan engine" in found.engine
+    trajectory = training.together(config, split, 1, case.tensors | dict(model.graph.initial), "the run's")
+    assert trajectory.parted == parted and (trajectory.differences[0] < 1e-6) == (parted is None)
+    assert str(trajectory).endswith(f"spike: {'none' if parted is None else f'at iteration {parted}'}")
+    assert trajectory.counted and trajectory.checks() == [] and set(trajectory.distance) == set(case.tensors)
+    assert trajectory.batch_size == 6 and trajectory.engine.startswith("JAX ") and "scan engine" in trajectory.engine
 
 
 @pytest.mark.parametrize("threshold, iterations", [(0.1, 3), (100.0, 3 * cases.PATIENCE)])
@@ -114,24 +114,24 @@ def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iteratio
 
 
 def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_color():
-    found = {variant.name: variant.model for variant in cases.variants(ModelConfig())}
-    assert len(set(found.values())) == len(found) == 12
-    summed = found.pop("sum pools after the neurons")
+    models = {variant.name: variant.model for variant in cases.variants(ModelConfig())}
+    assert len(set(models.values())) == len(models) == 12
+    summed = models.pop("sum pools after the neurons")
     assert summed.pool == "sum" and summed.pool_after
-    assert {(m.reset, m.pool) for m in found.values()} == {
+    assert {(m.reset, m.pool) for m in models.values()} == {
         (r, p) for r in ("subtract", "zero", "none") for p in ("max", "avg")
     }
-    assert found["beta 0.9"].beta == 0.9 and found["learned beta"].learn_beta
-    synaptic = found["synaptic, learned alpha and beta"]
+    assert models["beta 0.9"].beta == 0.9 and models["learned beta"].learn_beta
+    synaptic = models["synaptic, learned alpha and beta"]
     assert synaptic.neuron == "synaptic" and synaptic.learn_alpha and synaptic.learn_beta
-    assert found["integrator output"].readout == "membrane"
+    assert models["integrator output"].readout == "membrane"
     others = {variant.name: variant.model for variant in cases.variants(ModelConfig(output="integrator"))}
     assert len(set(others.values())) == len(others) == 12 and others["spiking output"] == ModelConfig()
-    assert found["three blocks, color"].conv_channels == (32, 32, 64)
+    assert models["three blocks, color"].conv_channels == (32, 32, 64)
 
 
 def test_a_variant_of_the_same_shapes_starts_from_the_runs_weights(case):
     learned = replace(case.config, beta=(0.6, 0.7, 0.8), learn_beta=True)
-    found = cases._fitting(learned, case.tensors)
-    assert found["fc1.weight"] is case.tensors["fc1.weight"] and found["lif2.beta"] == np.float32(0.7)
+    tensors = cases._fitting(learned, case.tensors)
+    assert tensors["fc1.weight"] is case.tensors["fc1.weight"] and tensors["lif2.beta"] == np.float32(0.7)
     assert cases._fitting(replace(case.config, hidden=(13,)), case.tensors) is None

@@ -25,9 +25,9 @@ def broken(results):
 
 
 def compared(case, engines=("scan",)):
-    found = compare_spikes(case, engines)
-    assert all(result.counted or result.refused for result in found)
-    return found
+    results = compare_spikes(case, engines)
+    assert all(result.counted or result.refused for result in results)
+    return results
 
 
 def test_equal_networks_stay_within_every_bound(case):
@@ -79,9 +79,9 @@ def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, mon
 def test_densities_of_images_with_a_time_axis_use_their_own_number_of_steps(case):
     still = replace(case, config=replace(case.config, time_steps=20))
     frames = replace(case, images=np.repeat(case.images[:, None], 20, axis=1))  # the configuration has 8 steps
-    (expected,), (found,) = compared(still), compared(frames)
-    assert found.densities == expected.densities and found.figures == expected.figures
-    assert broken(found := compared(frames, ("scan", "event"))) == [] and all(r.comparison.first is None for r in found)
+    (expected,), (of_frames,) = compared(still), compared(frames)
+    assert of_frames.densities == expected.densities and of_frames.figures == expected.figures
+    assert broken(both := compared(frames, ("scan", "event"))) == [] and all(r.comparison.first is None for r in both)
     divided = replace(frames, config=replace(case.config, scale=2.0, input_bits=1, threshold=0.5))
     why = [result.refused for result in compared(divided, ("scan", "event"))]
     assert why == [None, "the event engine needs frames of whole numbers from 0 to 15, but these are divided by 2"]
@@ -100,9 +100,9 @@ def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch
     model, network = from_tensors(case.config, case.tensors), case.in_snntorch("float32")
     ours = scan.trace(model, case.pixels("float32"))[1]
     theirs = companion.trace(network, companion.channels_first(case.pixels("float32")), case.config.time_steps)
-    for one, found in (("membranes", compare_spikes(read, ("scan",))), ("spikes", compare_spikes(case, ("scan",)))):
+    for one, results in (("membranes", compare_spikes(read, ("scan",))), ("spikes", compare_spikes(case, ("scan",)))):
         scores = [np.asarray(getattr(side, one)["lif3"]).sum(0).argmax(1) for side in (ours, theirs)]
-        assert found[0].comparison.predictions.different == (scores[0] != scores[1]).sum()
+        assert results[0].comparison.predictions.different == (scores[0] != scores[1]).sum()
     assert compare_spikes(read, ("scan",))[0].comparison.predictions.different > 0
 
 
@@ -130,16 +130,16 @@ def test_both_sides_get_pixels_of_0_to_1_time_major(case):
 
 
 def test_equal_gradients_stay_within_every_bound(case):
-    found = list(compare_gradients(case, ("scan", "event"), ("fast_sigmoid",)))
-    assert broken(found) == [] and sum(len(result.checks()) for result in found) == 3
-    assert [r.side for r in found if r.refused] == ["event"]  # in float64
+    gradients = list(compare_gradients(case, ("scan", "event"), ("fast_sigmoid",)))
+    assert broken(gradients) == [] and sum(len(result.checks()) for result in gradients) == 3
+    assert [r.side for r in gradients if r.refused] == ["event"]  # in float64
 
 
 def test_equal_gradients_of_other_neurons_stay_within_every_bound(other):
-    found = list(compare_gradients(steady(other, 4), ("scan",), ("atan",)))
-    assert broken(found) == [] and sum(len(result.checks()) for result in found) == 2
+    gradients = list(compare_gradients(steady(other, 4), ("scan",), ("atan",)))
+    assert broken(gradients) == [] and sum(len(result.checks()) for result in gradients) == 2
     learned = {name for node in other.config.graph.neurons for name in node.operation.learned}
-    assert {name.split(".")[1] for name in found[0].errors} == {"weight", "bias"} | learned
+    assert {name.split(".")[1] for name in gradients[0].errors} == {"weight", "bias"} | learned
 
 
 def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch):
@@ -149,8 +149,8 @@ def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch):
     monkeypatch.setattr(layers, "max_pool", maximum)
     (forward,) = compare_spikes(case, ("scan",))
     assert forward.counted and broken([forward]) == []  # the forward pass is the same
-    found = [g for g in compare_gradients(case, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64"]
-    assert [check.name.split(":")[0] for check in broken(found)] == ["run, fast_sigmoid, scan, float64"]
+    gradients = [g for g in compare_gradients(case, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64"]
+    assert [check.name.split(":")[0] for check in broken(gradients)] == ["run, fast_sigmoid, scan, float64"]
 
 
 def test_gradients_are_compared_on_images_with_equal_spikes_in_both_types():
@@ -160,23 +160,23 @@ def test_gradients_are_compared_on_images_with_equal_spikes_in_both_types():
     dense = {"conv_channels": (), "hidden": (), "num_classes": 2, "bias": False}
     config = ModelConfig((1, 1, 1), **dense, time_steps=6, beta=0.9, threshold=threshold)
     tensors = {"fc1.weight": np.array([[1.0], [0.25]], np.float32)}
-    for pixels, count, kept in (
+    for pixels, count, chosen in (
         ((3, 112, 40, 112, 7), 2, (3, 40)),
         ((3, 112, 40, 112, 7), 4, (3, 40, 7)),
         ((112, 112, 112), 2, (112, 112)),
     ):
         images = np.array(pixels, np.uint8).reshape(-1, 1, 1, 1)
         few = steady(Case("run", config, tensors, images, np.array(pixels)), count)
-        assert tuple(few.images.ravel()) == tuple(few.labels) == kept
+        assert tuple(few.images.ravel()) == tuple(few.labels) == chosen
 
 
 def test_a_surrogate_that_is_zero_near_the_threshold_is_compared_without_reset(case):
-    found = list(of_surrogates(case, (), ("atan", "sparse_fast_sigmoid"), 6))
-    assert list(dict.fromkeys((g.network, g.surrogate) for g in found)) == [
+    gradients = list(of_surrogates(case, (), ("atan", "sparse_fast_sigmoid"), 6))
+    assert list(dict.fromkeys((g.network, g.surrogate) for g in gradients)) == [
         ("run", "atan"),
         ("run, reset none", "sparse_fast_sigmoid"),
     ]
-    assert all(np.isfinite(g.worst) for g in found)
+    assert all(np.isfinite(g.worst) for g in gradients)
     unreset = replace(case, config=replace(case.config, reset="none"))
     (name,) = {g.network for g in of_surrogates(unreset, (), ("sparse_fast_sigmoid",), 6)}
     assert name == "run"

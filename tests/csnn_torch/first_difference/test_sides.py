@@ -48,29 +48,29 @@ def entering(*sides, dataset=None, images=None, steps=None, scale=None):
 def comparison(*paths):
     """Compares two sides on three images, of which no value must differ, and every layer must fire."""
     sides = [open_side(str(path)) for path in paths]
-    found = explain.compare(sides, entering(*sides, images=3)).comparison
-    assert found.different == 0 and all(min(count.active) > 0 for count in found.spikes.values())
-    return [*found.spikes], [*found.membranes]
+    compared = explain.compare(sides, entering(*sides, images=3)).comparison
+    assert compared.different == 0 and all(min(count.active) > 0 for count in compared.spikes.values())
+    return [*compared.spikes], [*compared.membranes]
 
 
 def test_a_side_without_a_job_gets_the_runs_images(run):
     side = open_side(str(run))
-    found = entering(side, Shown(784), images=5)
-    assert found.what == "the first 5 test images of mnist"
-    assert [x.shape for x in found.each] == [(6, 5, 1, 28, 28), (6, 5, 784)]
+    side_inputs = entering(side, Shown(784), images=5)
+    assert side_inputs.what == "the first 5 test images of mnist"
+    assert [x.shape for x in side_inputs.each] == [(6, 5, 1, 28, 28), (6, 5, 784)]
     images = data.load("mnist", (28, 28, 1)).test.images[:5]
-    assert np.array_equal(found.each[0][0, :, 0].numpy() * 256, images[..., 0])
-    assert torch.equal(found.each[0].flatten(2), found.each[1])
+    assert np.array_equal(side_inputs.each[0][0, :, 0].numpy() * 256, images[..., 0])
+    assert torch.equal(side_inputs.each[0].flatten(2), side_inputs.each[1])
     other, own = entering(Shown(1, 1, 28, 28), side, images=2, steps=3, scale=128).each
     assert len(other) == len(own) == 3 and torch.equal(other, 2 * own)
 
 
 def test_images_are_random_if_no_data_set_is_known(tmp_path):
     run = open_side(str(make_run(tmp_path / "run", replace(OTHER, encoding="rate", scale=None), "arrays")))
-    found = entering(run, Shown(), images=4)
-    assert found.what == "4 random images"
-    assert [x.shape for x in found.each] == [(12, 4, 2, 12, 10)] * 2
-    assert set(found.each[0].unique().tolist()) == {0, 1}
+    side_inputs = entering(run, Shown(), images=4)
+    assert side_inputs.what == "4 random images"
+    assert [x.shape for x in side_inputs.each] == [(12, 4, 2, 12, 10)] * 2
+    assert set(side_inputs.each[0].unique().tolist()) == {0, 1}
     assert entering(Shown(3), Shown(3)).each[0].shape == (100, 32, 3)
 
 

@@ -64,8 +64,8 @@ INTEGRATORS = {name for name, neurons in NETWORKS.items() if "integrator" in nam
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_state_at_every_step_matches_the_users_loop(name):
     network = Loop(*NETWORKS[name])
-    found = convert(network.state_dict(), input_shape=(8, 8, 1), time_steps=STEPS, divided_by=256)
-    config, tensors = found.config, on_grid(found.config, found.tensors)
+    imported = convert(network.state_dict(), input_shape=(8, 8, 1), time_steps=STEPS, divided_by=256)
+    config, tensors = imported.config, on_grid(imported.config, imported.tensors)
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["fc1.weight"], network.fc1.weight.detach().numpy())
     assert config.neuron == type(network.lif1).__name__.lower()
@@ -77,32 +77,32 @@ def test_every_state_at_every_step_matches_the_users_loop(name):
     x = companion.channels_first((images / 256).astype(np.float32))
     theirs = [[np.moveaxis(one.numpy(), 2, -1) for one in layer] for layer in network(x, STEPS)]
     model = from_tensors(config, tensors)
-    found = jax.jit(lambda images: scan.trace(model, images)[1])(images)
-    for state, expected in zip(found.states.values(), theirs, strict=True):
+    trace = jax.jit(lambda images: scan.trace(model, images)[1])(images)
+    for state, expected in zip(trace.states.values(), theirs, strict=True):
         for name, values in zip(reversed(config.kind.states), reversed(expected), strict=False):  # a current: mem
             assert differ(np.asarray(state[name]), values) == 0
-    spiking = [*found.spikes.values()][: -1 if config.output == "integrator" else None]
+    spiking = [*trace.spikes.values()][: -1 if config.output == "integrator" else None]
     assert all(0.01 < np.asarray(spikes).mean() < 0.95 for spikes in spiking)
 
 
 def test_the_values_are_read_from_the_file():
-    found = convert(Loop(*NETWORKS["per channel"]).state_dict(), input_shape=(8, 8, 1))
-    config, tensors = found.config, found.tensors
+    imported = convert(Loop(*NETWORKS["per channel"]).state_dict(), input_shape=(8, 8, 1))
+    config, tensors = imported.config, imported.tensors
     assert config.per_channel == ("beta", "threshold") and not config.learn_beta and not config.learn_threshold
     np.testing.assert_array_equal(tensors["lif1.beta"], np.float32([0, 0.45, 1]))
-    assert "lif1.beta: clipped to between 0 and 1, as in snnTorch" in found.notes
+    assert "lif1.beta: clipped to between 0 and 1, as in snnTorch" in imported.notes
     np.testing.assert_array_equal(tensors["lif2.beta"], np.full(12, 0.8, np.float32))
     np.testing.assert_array_equal(tensors["lif3.threshold"], np.ones(4, np.float32))
     assert config.beta == (0.4833, 0.8, 0.5) and config.threshold == (1, 1.125, 1)
-    found = convert(Loop(*NETWORKS["integrator per channel"]).state_dict(), input_shape=(8, 8, 1))
-    assert "lif3.beta" in found.tensors and "lif3.threshold" not in found.tensors
-    assert not any("clipped" in note for note in found.notes)  # the largest is 1
-    found = convert(Loop(*NETWORKS["mixed resets"]).state_dict(), input_shape=(8, 8, 1))
-    assert found.config.reset == ("zero", "none", "subtract") and found.config.threshold == (1, 1.5, 1)
-    found = convert(Loop(*NETWORKS["linear after synaptic"]).state_dict(), input_shape=(8, 8, 1))
-    assert found.config.alpha == (0.6, 0.6, 0) and found.config.beta == (0.7, 0.7, 0)
+    imported = convert(Loop(*NETWORKS["integrator per channel"]).state_dict(), input_shape=(8, 8, 1))
+    assert "lif3.beta" in imported.tensors and "lif3.threshold" not in imported.tensors
+    assert not any("clipped" in note for note in imported.notes)  # the largest is 1
+    imported = convert(Loop(*NETWORKS["mixed resets"]).state_dict(), input_shape=(8, 8, 1))
+    assert imported.config.reset == ("zero", "none", "subtract") and imported.config.threshold == (1, 1.5, 1)
+    imported = convert(Loop(*NETWORKS["linear after synaptic"]).state_dict(), input_shape=(8, 8, 1))
+    assert imported.config.alpha == (0.6, 0.6, 0) and imported.config.beta == (0.7, 0.7, 0)
     assert "neurons with alpha are read as snntorch.Synaptic; snntorch.Alpha looks the same in a state_dict" in (
-        found.notes
+        imported.notes
     )
 
 
@@ -123,10 +123,12 @@ def test_the_values_are_read_from_the_file():
     ],
 )
 def test_a_note_says_what_the_class_is_read_from(name, output, readout, note):
-    found = convert(Loop(*NETWORKS[name]).state_dict(), "net.pt", (8, 8, 1), output=output)
-    assert found.config.readout == readout and found.config.resets[-1] == ("subtract" if "mixed" in name else "none")
-    told = [line for line in found.notes if "the class is read from" in line]
-    assert [line[: len(note or "")] for line in told] == ([note] if note else [])
+    imported = convert(Loop(*NETWORKS[name]).state_dict(), "net.pt", (8, 8, 1), output=output)
+    assert imported.config.readout == readout and imported.config.resets[-1] == (
+        "subtract" if "mixed" in name else "none"
+    )
+    notes = [line for line in imported.notes if "the class is read from" in line]
+    assert [line[: len(note or "")] for line in notes] == ([note] if note else [])
 
 
 @pytest.mark.parametrize(

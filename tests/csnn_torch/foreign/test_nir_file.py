@@ -160,9 +160,9 @@ def test_edges_give_the_order_regardless_of_names_and_order_of_edges(chain):
     nodes = {names[name]: NODES[name] for name in sorted(NODES)}
     for shift in range(len(EDGES)):
         edges = [(names[a], names[b]) for a, b in EDGES[shift:] + EDGES[:shift] + EDGES[:1]]
-        found = chain(nodes, edges)
-        assert [node.name for node in found.nodes] == ["b", "2", "a", "1"]
-        assert [node.number for node in found.nodes] == [1, 2, 3, 4] and found.shape == (6,)
+        ordered = chain(nodes, edges)
+        assert [node.name for node in ordered.nodes] == ["b", "2", "a", "1"]
+        assert [node.number for node in ordered.nodes] == [1, 2, 3, 4] and ordered.shape == (6,)
 
 
 def test_nested_graphs_are_opened(chain):
@@ -170,10 +170,10 @@ def test_nested_graphs_are_opened(chain):
         named = chained((5,), *nodes)
         return named, list(itertools.pairwise(named))
 
-    found = chain(chained((6,), LAYERS[0], inner(LAYERS[1], inner(LAYERS[2]), LAYERS[3])))
-    assert [node.name for node in found.nodes] == ["0", "1.0", "1.1.0", "1.2"]
-    assert [node.kind for node in found.nodes] == ["Affine", "LIF", "Affine", "LIF"]
-    np.testing.assert_array_equal(found.nodes[2].numbers("weight"), LAYERS[2][1]["weight"])
+    ordered = chain(chained((6,), LAYERS[0], inner(LAYERS[1], inner(LAYERS[2]), LAYERS[3])))
+    assert [node.name for node in ordered.nodes] == ["0", "1.0", "1.1.0", "1.2"]
+    assert [node.kind for node in ordered.nodes] == ["Affine", "LIF", "Affine", "LIF"]
+    np.testing.assert_array_equal(ordered.nodes[2].numbers("weight"), LAYERS[2][1]["weight"])
 
 
 BACK, CROSSED = affine(sixteenths(2, 5, 2)), affine(sixteenths(3, 5, 5))
@@ -193,10 +193,10 @@ BACK, CROSSED = affine(sixteenths(2, 5, 2)), affine(sixteenths(3, 5, 5))
 )
 def test_a_cycle_is_closed_where_it_is_entered(chain, nodes, edges, closing, order):
     for shift in range(len(edges)):
-        found = chain(NODES | nodes, edges[shift:] + edges[:shift])
-        assert found.closing == frozenset(closing) and found.end == "3" and found.start == "input"
-        assert [node.name for node in found.nodes] == order.split()
-        reads = {(one, node.name) for node in found.nodes for one in node.inputs}
+        ordered = chain(NODES | nodes, edges[shift:] + edges[:shift])
+        assert ordered.closing == frozenset(closing) and ordered.end == "3" and ordered.start == "input"
+        assert [node.name for node in ordered.nodes] == order.split()
+        reads = {(one, node.name) for node in ordered.nodes for one in node.inputs}
         assert reads | {("3", "output")} == set(edges)
 
 

@@ -136,37 +136,37 @@ def read(tmp_path):
 def both(read, nodes):
     """The network as it's read, its trace, and what NIR's definition gives."""
     shape = FLAT if nodes[0] is FIRST else IMAGE
-    found = read(shape, *nodes, scale=1.0, time_steps=STEPS)
-    tensors = layouts.on_grid(found.config, found.tensors)
+    network = read(shape, *nodes, scale=1.0, time_steps=STEPS)
+    tensors = layouts.on_grid(network.config, network.tensors)
     for name, tensor in tensors.items():
-        np.testing.assert_array_equal(tensor, found.tensors[name])  # nothing was rounded
-    height, width, channels = found.config.input_shape
+        np.testing.assert_array_equal(tensor, network.tensors[name])  # nothing was rounded
+    height, width, channels = network.config.input_shape
     x = torch.randint(0, 3, (9, channels, height, width), generator=torch.Generator().manual_seed(0)).float()
-    trace = reference.trace(reference.Step(found.config, tensors), x, STEPS)
+    trace = reference.trace(reference.Step(network.config, tensors), x, STEPS)
     defined = [(kind, ({"w_in": 1.0} if kind == "CubaLIF" else {}) | values) for kind, values in nodes]
-    return found, trace, nir_definition.run(defined, x.reshape(9, *shape), STEPS, 1.0)
+    return network, trace, nir_definition.run(defined, x.reshape(9, *shape), STEPS, 1.0)
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *UNUSUAL])
 def test_the_spikes_match_the_definition(read, name):
-    found, trace, theirs = both(read, (NETWORKS | UNUSUAL)[name])
-    assert bool(found.config.network) == (name in UNUSUAL)
+    network, trace, theirs = both(read, (NETWORKS | UNUSUAL)[name])
+    assert bool(network.config.network) == (name in UNUSUAL)
     for layer, expected in zip(trace.spikes.values(), theirs, strict=True):
         assert 0.02 < expected.mean() < 0.98
         np.testing.assert_array_equal(layer.numpy().reshape(expected.shape), expected)
-    assert bool(found.config.per_channel) == ("own" in name)
-    assert found.config.neuron == ("synaptic" if name.startswith(("Cuba", "synaptic")) else "leaky")
+    assert bool(network.config.per_channel) == ("own" in name)
+    assert network.config.neuron == ("synaptic" if name.startswith(("Cuba", "synaptic")) else "leaky")
 
 
 @pytest.mark.parametrize("last", [(), ("LI", {"tau": 4.0, "r": 2.0, "v_leak": 0.5})], ids=["no neurons", "LI"])
 @pytest.mark.parametrize("first", [lif(), cuba()], ids=["LIF", "CubaLIF"])
 def test_a_last_layer_without_spikes_is_an_integrator(read, first, last):
-    found, trace, (spikes, *membranes) = both(read, [FIRST, first, DENSE, *([last] if last else [])])
-    assert found.config.output == "integrator" and found.config.readout == "membrane"
+    network, trace, (spikes, *membranes) = both(read, [FIRST, first, DENSE, *([last] if last else [])])
+    assert network.config.output == "integrator" and network.config.readout == "membrane"
     expected = membranes[0] if last else spikes @ DENSE[1]["weight"].T + DENSE[1]["bias"]
     np.testing.assert_array_equal(trace.spikes["lif1"].numpy(), spikes)
-    np.testing.assert_array_equal(output(found.config, *trace).numpy(), expected)
-    assert any("`2` has no neurons" in note for note in found.notes) == (not last)
+    np.testing.assert_array_equal(output(network.config, *trace).numpy(), expected)
+    assert any("`2` has no neurons" in note for note in network.notes) == (not last)
 
 
 def test_the_geometry_is_read(read):
@@ -185,9 +185,9 @@ def test_values_per_channel_are_distinguished_from_values_per_pixel(read):
         return read((1, 4, 4), *nodes, lif())
 
     each = np.arange(1.0, 4.0, dtype=np.float32)
-    found = of(np.broadcast_to(each[:, None, None], (3, 4, 4)))
-    assert found.config.per_channel == ("threshold",)
-    np.testing.assert_array_equal(found.tensors["lif1.threshold"], each)
+    network = of(np.broadcast_to(each[:, None, None], (3, 4, 4)))
+    assert network.config.per_channel == ("threshold",)
+    np.testing.assert_array_equal(network.tensors["lif1.threshold"], each)
     np.testing.assert_array_equal(of(each.reshape(1, 3, 1, 1)).tensors["lif1.threshold"], each)
     assert of(np.ones(99)).config.threshold == 1.0
     different = np.ones((3, 4, 4))
@@ -202,9 +202,9 @@ def test_a_factor_close_to_a_power_of_two_is_rounded_to_it(read):
     """Here r dt / tau is 1 + 1e-7 in float32, which would move the weights off their grid."""
     tau = np.float32(1e-4 / 0.3)
     near = lif(tau=tau, r=np.nextafter(tau / np.float32(1e-4), np.float32(9)))
-    found = read(FLAT, FIRST, near, DENSE, lif(), dt=None, divided_by=256)
-    np.testing.assert_array_equal(found.tensors["fc1.weight"], FIRST[1]["weight"])
-    assert any(note == "the file has no time step: assuming 0.0001 s; use dt for another" for note in found.notes)
+    network = read(FLAT, FIRST, near, DENSE, lif(), dt=None, divided_by=256)
+    np.testing.assert_array_equal(network.tensors["fc1.weight"], FIRST[1]["weight"])
+    assert any(note == "the file has no time step: assuming 0.0001 s; use dt for another" for note in network.notes)
 
 
 LAYERS = [
@@ -396,10 +396,10 @@ def fired(config, tensors, x, steps):
 def compared(tmp_path, nodes, edges, closing):
     """The configuration that's read from a file, whose spikes equal those of NIR's definition."""
     path = write(tmp_path / "net.nir", nodes, edges)
-    found = nir_network.read(path, dt=1.0, scale=1.0, time_steps=STEPS)
-    config, tensors = found.config, layouts.on_grid(found.config, found.tensors)
+    network = nir_network.read(path, dt=1.0, scale=1.0, time_steps=STEPS)
+    config, tensors = network.config, layouts.on_grid(network.config, network.tensors)
     for key, tensor in tensors.items():
-        np.testing.assert_array_equal(tensor, found.tensors[key])
+        np.testing.assert_array_equal(tensor, network.tensors[key])
     height, width, channels = config.input_shape
     x = torch.randint(0, 3, (9, channels, height, width), generator=torch.Generator().manual_seed(0)).float()
     spikes = fired(config, tensors, x, STEPS)
@@ -461,12 +461,12 @@ def test_graphs_that_cannot_be_read_name_the_node(tmp_path, parts, facts):
 def test_neurons_that_subtract_in_the_step_of_the_spike(read, kind):
     """The definition resets to v_reset; without one, the helper subtracts."""
     nodes = FIRST, kind, DENSE, lif()
-    found = read(FLAT, *nodes, scale=1.0, time_steps=STEPS, reset="subtract")
-    assert found.config.reset == "deduct"
+    network = read(FLAT, *nodes, scale=1.0, time_steps=STEPS, reset="subtract")
+    assert network.config.reset == "deduct"
     bare = [(name, {key: one for key, one in of.items() if key != "v_reset"}) for name, of in nodes]
     x = torch.randint(0, 3, (9, 1, 4, 4), generator=torch.Generator().manual_seed(0)).float()
-    tensors = layouts.on_grid(found.config, found.tensors)
-    trace = reference.trace(reference.Step(found.config, tensors), x, STEPS)
+    tensors = layouts.on_grid(network.config, network.tensors)
+    trace = reference.trace(reference.Step(network.config, tensors), x, STEPS)
     for layer, expected in zip(trace.spikes.values(), nir_definition.run(bare, x.flatten(1), STEPS, 1.0), strict=True):
         np.testing.assert_array_equal(layer.numpy(), expected)
     zero = both(read, nodes)[1]
@@ -488,11 +488,11 @@ PAPER = Path(os.environ.get("CSNN_NIR_PAPER", "files of NIR's paper"))
     ],
 )
 def test_the_networks_of_the_paper(file, settings, resets):
-    found = nir_network.read(str(PAPER / f"{file}.nir"), divided_by=256, time_steps=10, **settings)
-    tensors = layouts.on_grid(found.config, found.tensors)
-    assert {node.operation.reset for node in found.config.graph.neurons} == resets
+    network = nir_network.read(str(PAPER / f"{file}.nir"), divided_by=256, time_steps=10, **settings)
+    tensors = layouts.on_grid(network.config, network.tensors)
+    assert {node.operation.reset for node in network.config.graph.neurons} == resets
     draw = torch.Generator().manual_seed(0)
-    height, width, channels = found.config.input_shape
+    height, width, channels = network.config.input_shape
     x = torch.randint(0, 256, (10, 4, channels, height, width), generator=draw).float() / 256
-    assert all(0.001 < spikes.mean() < 0.5 for spikes in fired(found.config, tensors, x, 10).values())
-    assert len(found.config.graph.recurrent) == file.startswith("braille")
+    assert all(0.001 < spikes.mean() < 0.5 for spikes in fired(network.config, tensors, x, 10).values())
+    assert len(network.config.graph.recurrent) == file.startswith("braille")

@@ -52,10 +52,10 @@ def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name):
     config = OWN[name]
     tensors = drawn(config)
     nir_graph.write(tmp_path / "network.nir", config, tensors)
-    found = nir_network.read(str(tmp_path / "network.nir"))
+    network = nir_network.read(str(tmp_path / "network.nir"))
     expected = replace(config, scale=config.pixels.scale, input_bits=config.pixels.bits, weight_bits=None)
-    assert found.config == expected and found.notes == ()
-    rounded = layouts.on_grid(found.config, found.tensors)
+    assert network.config == expected and network.notes == ()
+    rounded = layouts.on_grid(network.config, network.tensors)
     given = {key: value for key, value in tensors.items() if not key.endswith(".exponents")}
     assert {key: value.tobytes() for key, value in rounded.items()} == {k: v.tobytes() for k, v in given.items()}
 
@@ -80,10 +80,10 @@ def test_a_file_from_export_is_read_by_its_own_rules_only(tmp_path, program):
 def test_learned_values_come_back(tmp_path):
     tensors = drawn(OTHER)
     nir_graph.write(tmp_path / "network.nir", OTHER, tensors)
-    found = nir_network.read(str(tmp_path / "network.nir"))
+    network = nir_network.read(str(tmp_path / "network.nir"))
     for number in range(4):
-        assert np.float32(found.config.beta[number]) == tensors[f"lif{number + 1}.beta"]
-        assert np.float32(found.config.threshold[number]) == tensors[f"lif{number + 1}.threshold"]
+        assert np.float32(network.config.beta[number]) == tensors[f"lif{number + 1}.beta"]
+        assert np.float32(network.config.threshold[number]) == tensors[f"lif{number + 1}.threshold"]
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_learned_values_come_back(tmp_path):
     ],
 )
 def test_another_programs_network_keeps_its_spikes(tmp_path, file, run, settings):
-    kept = json.loads((FILES / f"{file}.json").read_text())
-    found = nir_network.read(rebuilt(tmp_path / "net.nir", kept["values"]), divided_by=256, **settings)
-    tensors = layouts.on_grid(found.config, found.tensors)
+    stored = json.loads((FILES / f"{file}.json").read_text())
+    network = nir_network.read(rebuilt(tmp_path / "net.nir", stored["values"]), divided_by=256, **settings)
+    tensors = layouts.on_grid(network.config, network.tensors)
     for key, tensor in tensors.items():
-        np.testing.assert_array_equal(tensor, found.tensors[key])  # they were written on their grids
+        np.testing.assert_array_equal(tensor, network.tensors[key])  # they were written on their grids
     x = torch.tensor(json.loads((FILES / "images.json").read_text())).reshape(-1, 1, 16, 16) / 256
-    ours = reference.trace(reference.Step(found.config, tensors), x, STEPS).spikes
+    ours = reference.trace(reference.Step(network.config, tensors), x, STEPS).spikes
     assert all(0.005 < layer.mean() < 0.5 for layer in ours.values())
-    assert [spikes_digest(layer.numpy()) for layer in ours.values()] == kept["spikes"][run]
+    assert [spikes_digest(layer.numpy()) for layer in ours.values()] == stored["spikes"][run]
 
 
 IMAGE = conv(sixteenths(0, 3, 2, 3, 3)), lif(), flatten(), affine(sixteenths(1, 4, 3 * 8 * 6)), lif()
@@ -155,9 +155,9 @@ def read(tmp_path):
     ],
 )
 def test_the_image_size_comes_from_the_file_or_the_user(read, nodes, shape, size, expected):
-    found = read(shape, *nodes, dt=1.0, input_shape=size)
-    assert found.config.input_shape == expected
-    assert {name: value.shape for name, value in found.tensors.items()} == layouts.expected_shapes(found.config)
+    network = read(shape, *nodes, dt=1.0, input_shape=size)
+    assert network.config.input_shape == expected
+    assert {name: value.shape for name, value in network.tensors.items()} == layouts.expected_shapes(network.config)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +190,11 @@ def test_the_user_overrides_the_metadata_of_a_file(read):
 
 
 def test_normalized_images_and_their_scale_are_folded_into_the_first_layer(read):
-    found = read((36,), *FLAT, dt=1.0, normalize=(0.25, 0.5))
+    network = read((36,), *FLAT, dt=1.0, normalize=(0.25, 0.5))
     weight = FLAT[0][1]["weight"].astype(np.float64)
-    np.testing.assert_array_equal(found.tensors["fc1.weight"], (weight / 0.5 * (256 / 255)).astype(np.float32))
-    np.testing.assert_array_equal(found.tensors["fc1.bias"], (-weight / 0.5 * 0.25).sum(1).astype(np.float32))
-    assert found.notes[0].startswith("the normalization of images by mean 0.25 and standard deviation 0.5 is folded")
+    np.testing.assert_array_equal(network.tensors["fc1.weight"], (weight / 0.5 * (256 / 255)).astype(np.float32))
+    np.testing.assert_array_equal(network.tensors["fc1.bias"], (-weight / 0.5 * 0.25).sum(1).astype(np.float32))
+    assert network.notes[0].startswith("the normalization of images by mean 0.25 and standard deviation 0.5 is folded")
     for shape, node, layer, facts in (
         ((2, 4, 6), pool(2), (flatten(), affine(sixteenths(1, 4, 12))), ("n2", "pooled")),
         ((36,), delay(2), FLAT[:1], ("image@2",)),
@@ -205,10 +205,10 @@ def test_normalized_images_and_their_scale_are_folded_into_the_first_layer(read)
 
 
 def test_a_delay_is_rounded_to_steps_and_inputs_of_some_neurons_may_be_small(read):
-    found = read((36,), delay(np.float32(3e-4)), FLAT[0], lif(r=np.array([4e4, 4e4, 4e4, 1e-9])))
-    assert [str(edge) for edge in found.config.network.nodes[0].inputs] == ["image@3"]
-    assert any(note.startswith("read by NIR's definition") for note in found.notes)
-    assert not any("of its input" in note for note in found.notes)
+    network = read((36,), delay(np.float32(3e-4)), FLAT[0], lif(r=np.array([4e4, 4e4, 4e4, 1e-9])))
+    assert [str(edge) for edge in network.config.network.nodes[0].inputs] == ["image@3"]
+    assert any(note.startswith("read by NIR's definition") for note in network.notes)
+    assert not any("of its input" in note for note in network.notes)
 
 
 def test_names_of_nodes_are_valid_and_not_taken():
@@ -222,8 +222,8 @@ def test_the_nodes_of_a_file_are_a_network_to_train(tmp_path):
     edges = [("input", "0"), ("0", "1"), ("1", "2"), ("2", "3"), ("3", "output"), ("1", "b.w"), ("b.w", "1")]
     path = write(tmp_path / "net.nir", nodes, edges, metadata={"dt": 1.0})
     read = config_nodes.read(path)
-    found = {node.name: (node.operation, node.inputs) for node in read.nodes}
-    assert found["n1"] == ("leaky", ("n0", "b_w")) and found["b_w"] == ("linear", ("n1@1",))
+    by_name = {node.name: (node.operation, node.inputs) for node in read.nodes}
+    assert by_name["n1"] == ("leaky", ("n0", "b_w")) and by_name["b_w"] == ("linear", ("n1@1",))
     config = ModelConfig(input_shape=(6, 6, 1), network=read)
     assert config.graph["n1"].operation["beta"] == 0.75 and config.num_classes == 3
 

@@ -40,10 +40,10 @@ def test_a_state_dict_is_found_next_to_numpy_numbers_and_a_namespace(tmp_path, n
         "losses": [np.float32(1), np.arange(3.0)],
     }
     torch.save(beside | {name: foreign().state_dict()}, path, _use_new_zipfile_serialization=not old_format)
-    found = saved.read(path)
-    assert list(found.tensors) == list(foreign().state_dict())
-    assert torch.equal(found.tensors["3.weight"], foreign()[3].weight)
-    assert found.notes == (f"using the file's {name} as the state_dict",)
+    contents = saved.read(path)
+    assert list(contents.tensors) == list(foreign().state_dict())
+    assert torch.equal(contents.tensors["3.weight"], foreign()[3].weight)
+    assert contents.notes == (f"using the file's {name} as the state_dict",)
 
 
 class Hostile:
@@ -72,10 +72,10 @@ def test_nothing_stored_next_to_the_weights_is_called(tmp_path, capfd):
 def test_tensors_of_a_safetensors_file_are_sorted_by_number(tmp_path):
     state = {f"conv{number}.weight": torch.full((1, 1, 3, 3), float(number)) for number in (10, 9, 1, 2)}
     save_file(state, tmp_path / "net.safetensors")
-    found = saved.read(str(tmp_path / "net.safetensors"))
-    assert list(found.tensors) == ["conv1.weight", "conv2.weight", "conv9.weight", "conv10.weight"]
-    assert not found.ordered and "doesn't contain the order of the modules" in found.notes[0]
-    assert all(torch.equal(found.tensors[name], state[name]) for name in state)
+    contents = saved.read(str(tmp_path / "net.safetensors"))
+    assert list(contents.tensors) == ["conv1.weight", "conv2.weight", "conv9.weight", "conv10.weight"]
+    assert not contents.ordered and "doesn't contain the order of the modules" in contents.notes[0]
+    assert all(torch.equal(contents.tensors[name], state[name]) for name in state)
 
 
 ODD = {

@@ -48,10 +48,10 @@ def test_modules_without_a_place_are_refused_by_name(state, places, facts):
 
 def test_a_neuron_can_have_several_places():
     state = TWO_NEURONS | {"out.beta": torch.tensor(0.25)}
-    found = convert(state, places=("lif1=lif1", "lif1=lif3", "out=lif2"), padding="valid")
-    assert found.config.beta == (0.7, 0.25, 0.7) and found.config.output == "spiking"
-    found = convert(state, places=("lif1=lif1", "out=lif2"), padding="valid")
-    assert found.config.beta == (0.7, 0.25, 0) and found.config.output == "integrator"
+    converted = convert(state, places=("lif1=lif1", "lif1=lif3", "out=lif2"), padding="valid")
+    assert converted.config.beta == (0.7, 0.25, 0.7) and converted.config.output == "spiking"
+    converted = convert(state, places=("lif1=lif1", "out=lif2"), padding="valid")
+    assert converted.config.beta == (0.7, 0.25, 0) and converted.config.output == "integrator"
 
 
 BARE = "has no neuron: the class is read from its current, step by step; if one follows it, use places NAME=lif"
@@ -70,9 +70,9 @@ BARE = "has no neuron: the class is read from its current, step by step; if one 
     ids=lambda order: " ".join(name for name, _ in order),
 )
 def test_a_last_layer_without_a_neuron_is_recognized_by_the_order(order):
-    found = convert(built(*order))
-    assert found.config.output == "integrator" and any(BARE in note for note in found.notes)
-    assert found.config.beta == ((0.5, 0) if len(order) == 3 else (0.5, 0.7, 0))
+    converted = convert(built(*order))
+    assert converted.config.output == "integrator" and any(BARE in note for note in converted.notes)
+    assert converted.config.beta == ((0.5, 0) if len(order) == 3 else (0.5, 0.7, 0))
 
 
 @pytest.mark.parametrize("order", [(A, LAYERS[1], ONE), (ONE, A, LAYERS[1]), (A, B, C, ONE)])
@@ -88,15 +88,17 @@ def test_a_neuron_that_may_follow_all_layers_or_all_but_the_last_needs_places(or
 
 def test_layers_that_share_a_neuron_are_counted():
     shared = ("lif1", snn.Leaky(beta=torch.full((12,), 0.5)))
-    found = convert(built(("fc1", nn.Linear(784, 12)), ("fc2", nn.Linear(12, 12)), ("fc3", nn.Linear(12, 10)), shared))
-    assert "2 layers share the neuron lif1" in found.notes and found.config.output == "integrator"
+    converted = convert(
+        built(("fc1", nn.Linear(784, 12)), ("fc2", nn.Linear(12, 12)), ("fc3", nn.Linear(12, 10)), shared)
+    )
+    assert "2 layers share the neuron lif1" in converted.notes and converted.config.output == "integrator"
 
 
 def test_numbers_in_names_that_contradict_the_order_are_reported():
     state = built(*LAYERS, TWO, ONE)
-    found, placed = convert(state), convert(state, places=("lif1=lif1", "lif2=lif2"))
-    assert found.config.beta == (0.7, 0.5) and placed.config.beta == (0.5, 0.7)
-    assert any(note.startswith("using lif2, lif1 in the order of their dec") for note in found.notes)
+    converted, placed = convert(state), convert(state, places=("lif1=lif1", "lif2=lif2"))
+    assert converted.config.beta == (0.7, 0.5) and placed.config.beta == (0.5, 0.7)
+    assert any(note.startswith("using lif2, lif1 in the order of their dec") for note in converted.notes)
     assert not any("their declaration" in note for note in placed.notes)
 
 
@@ -113,5 +115,5 @@ def test_names_without_numbers_have_no_order_in_a_safetensors_file(tmp_path):
     save_file(renamed, path)
     with refusing(UserError, "body", "stem", "places"):
         state_dict.read(path, padding="valid")
-    found = state_dict.read(path, places=("stem=conv1", "body=conv2"), padding="valid", divided_by=256)
-    assert np.array_equal(found.tensors["conv1.weight"], state["conv1.weight"].numpy())
+    network = state_dict.read(path, places=("stem=conv1", "body=conv2"), padding="valid", divided_by=256)
+    assert np.array_equal(network.tensors["conv1.weight"], state["conv1.weight"].numpy())

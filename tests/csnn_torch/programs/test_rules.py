@@ -123,9 +123,9 @@ def test_recurrent_neurons_of_snntorch_add_as_it_does(tmp_path):
         edges = [("input", "0"), ("0", "1"), ("1", "output"), ("1", "rec"), ("rec", "1")]
         path = write(tmp_path / "net.nir", nodes, edges)
         for program in ("snntorch", None):
-            found = nir_network.read(path, written_by=program, reset=reset).config.graph["n1"].operation
-            assert found.separate == (program == "snntorch")
-            assert found.reset == expected or not program
+            operation = nir_network.read(path, written_by=program, reset=reset).config.graph["n1"].operation
+            assert operation.separate == (program == "snntorch")
+            assert operation.reset == expected or not program
 
 
 def test_the_reset_of_a_current_depends_on_the_program(read):

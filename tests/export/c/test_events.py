@@ -96,10 +96,10 @@ def test_windows_of_a_stream(built):
         part = Events(*(values[inside] for values in events))
         windows.append(of_window(part, begin, length // CONFIG.time_steps))
     assert len(windows) == 6 and [window.any() for window in windows] == [True, True, True, False, False, True]
-    found = printed(built("time"), nmnist_bytes(events), "--window-us", length).splitlines()
+    lines = printed(built("time"), nmnist_bytes(events), "--window-us", length).splitlines()
     every = program.printed(built("time"), np.stack(windows)).splitlines()
     assert every[3] == every[4] and len(set(every)) > 3
-    assert found == [*every[:4], "1 more without events: the same", every[5]]
+    assert lines == [*every[:4], "1 more without events: the same", every[5]]
 
 
 OVERFLOW = bytes([0, 240, 0, 0, 0])
@@ -108,9 +108,9 @@ OVERFLOW = bytes([0, 240, 0, 0, 0])
 def test_windows_that_the_clock_jumps_over_are_not_run(built):
     """200 overflows are 163,840 windows of 10 us without events."""
     event = nmnist_bytes(drawn(9, 1, SENSOR, 1000))
-    found = printed(built("time"), event + 200 * OVERFLOW + event, "--window-us", 10).splitlines()
-    assert [line[:6] for line in found] == ["class ", "class ", "163838", "class "]
-    assert found[2] == "163838 more without events: the same" and found[0] == found[3]
+    lines = printed(built("time"), event + 200 * OVERFLOW + event, "--window-us", 10).splitlines()
+    assert [line[:6] for line in lines] == ["class ", "class ", "163838", "class "]
+    assert lines[2] == "163838 more without events: the same" and lines[0] == lines[3]
 
 
 def test_the_clock_may_overflow(built):

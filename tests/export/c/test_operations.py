@@ -32,8 +32,8 @@ def test_the_most_operations_are_those_of_a_program_whose_neurons_all_fire(tmp_p
     config = c_networks.NETWORKS[name] if name in c_networks.NETWORKS else network(name).config
     program.write_sources(tmp_path, config, firing(config))
     present, step, window = stated(tmp_path)
-    (found,) = counted(tmp_path, white(config), config.time_steps)
-    assert found[0, 0] == present and found[-1, 1] == step and (found <= [present, step]).all()
+    (counts,) = counted(tmp_path, white(config), config.time_steps)
+    assert counts[0, 0] == present and counts[-1, 1] == step and (counts <= [present, step]).all()
     frames = 1 if config.encoding == "direct" else config.time_steps
     assert window == frames * present + config.time_steps * step
 

@@ -23,48 +23,48 @@ def told(bundle, names=None) -> tuple[dict, dict[str, bytes]]:
 
 
 def test_facts_match_the_bundles_network(small_bundle):
-    found, files = told(small_bundle)
-    assert [layer["shape"] for layer in found["layers"]] == [[4, 14, 14], [16], [10]]
-    assert (found["steps"], found["shape"], found["encoding"], found["frames"]) == (6, [1, 28, 28], "direct", False)
-    assert found["classes"] == [*"0123456789"] and found["versions"]["onnxruntime-web"] == "1.2.3"
+    demo, files = told(small_bundle)
+    assert [layer["shape"] for layer in demo["layers"]] == [[4, 14, 14], [16], [10]]
+    assert (demo["steps"], demo["shape"], demo["encoding"], demo["frames"]) == (6, [1, 28, 28], "direct", False)
+    assert demo["classes"] == [*"0123456789"] and demo["versions"]["onnxruntime-web"] == "1.2.3"
     test = data.load("mnist", (28, 28, 1)).test
-    assert found["labels"] == test.labels[:10].tolist()
+    assert demo["labels"] == test.labels[:10].tolist()
     assert files["samples.bin"] == test.images[:10].tobytes()  # one channel, so both layouts are equal
-    assert found["levels"] == [value / 256 for value in range(256)] and found["scale"] == 255
+    assert demo["levels"] == [value / 256 for value in range(256)] and demo["scale"] == 255
     assert "draws.bin" not in files and files["step.onnx"] == (small_bundle / "step.onnx").read_bytes()
 
 
 def test_facts_name_the_states_and_an_output_without_a_threshold(integrator, small_bundle):
-    found, _ = told(integrator)
-    assert ([layer["states"] for layer in found["layers"]], found["readout"]) == ([["syn", "mem"]] * 3, "membrane")
-    thresholds = [layer["threshold"] for layer in found["layers"]]
+    demo, _ = told(integrator)
+    assert ([layer["states"] for layer in demo["layers"]], demo["readout"]) == ([["syn", "mem"]] * 3, "membrane")
+    thresholds = [layer["threshold"] for layer in demo["layers"]]
     assert [len(one) for one in thresholds[:2]] == [4, 16] and thresholds[2] is None
-    found, _ = told(small_bundle)
-    assert ([layer["states"] for layer in found["layers"]], found["readout"]) == ([["mem"]] * 3, "spikes")
+    demo, _ = told(small_bundle)
+    assert ([layer["states"] for layer in demo["layers"]], demo["readout"]) == ([["mem"]] * 3, "spikes")
 
 
 def test_random_draws_match_the_first_golden_image(spikes):
-    found, files = told(spikes)
+    demo, files = told(spikes)
     config = RunDir(spikes).config().model
-    draws = np.frombuffer(files["draws.bin"], np.uint8).reshape(found["steps"], 1, 20, 20)
+    draws = np.frombuffer(files["draws.bin"], np.uint8).reshape(demo["steps"], 1, 20, 20)
     image = np.frombuffer(files["samples.bin"], np.uint8).reshape(-1, 1, 20, 20)[0]
-    expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.pixels.brightest)
-    np.testing.assert_array_equal(draws < np.array(found["levels"])[image], expected[:, 0, :, :, 0][:, None])
-    assert found["data"] == "idx", "the images' folder must not be shown"
+    expected = encode(image.reshape(1, 20, 20, 1), demo["steps"], "rate", facts.SEED, config.pixels.brightest)
+    np.testing.assert_array_equal(draws < np.array(demo["levels"])[image], expected[:, 0, :, :, 0][:, None])
+    assert demo["data"] == "idx", "the images' folder must not be shown"
     assert facts._data_name("tfds:nmnist@/home/me") == "tfds:nmnist"
 
 
 def test_semantics_of_another_network_are_refused(copy):
     whole = (copy / "manifest.json").read_text()
     for change in (
-        lambda found: found.pop("layers"),
-        lambda found: found.update(time_steps="<script>"),
-        lambda found: found.update(time_steps=-3),
-        lambda found: found.update(time_steps=True),
-        lambda found: found["layers"][0].update(threshold="<script>"),
-        lambda found: found["layers"][0].update(shape=[1, 14, 14]),
-        lambda found: found.update(input=[]),
-        lambda found: found.clear(),
+        lambda semantics: semantics.pop("layers"),
+        lambda semantics: semantics.update(time_steps="<script>"),
+        lambda semantics: semantics.update(time_steps=-3),
+        lambda semantics: semantics.update(time_steps=True),
+        lambda semantics: semantics["layers"][0].update(threshold="<script>"),
+        lambda semantics: semantics["layers"][0].update(shape=[1, 14, 14]),
+        lambda semantics: semantics.update(input=[]),
+        lambda semantics: semantics.clear(),
     ):
         recorded = json.loads(whole)
         change(recorded["results"]["semantics"])
@@ -79,9 +79,9 @@ def test_semantics_of_another_network_are_refused(copy):
 
 
 def test_a_wrong_number_of_frames_is_refused(copy):
-    kept = safetensors.numpy.load_file(copy / bundle.IMAGES)
-    frames = np.repeat(kept["images"][:, None], 5, axis=1)
-    safetensors.numpy.save_file(kept | {"images": frames}, copy / bundle.IMAGES)
+    arrays = safetensors.numpy.load_file(copy / bundle.IMAGES)
+    frames = np.repeat(arrays["images"][:, None], 5, axis=1)
+    safetensors.numpy.save_file(arrays | {"images": frames}, copy / bundle.IMAGES)
     rehash(copy)
     with refusing(UserError, copy / bundle.IMAGES, "config.json"):
         facts.read(copy, None)
@@ -91,11 +91,11 @@ def test_every_file_named_by_the_page_exists_and_so_does_a_license(small_bundle,
     (tmp_path / "demo").mkdir()
     runtime = ort_web.load(unpacked(tmp_path / "package"))
     size = facts.write(tmp_path / "demo", facts.read(small_bundle, None), runtime)
-    found = {path.relative_to(tmp_path / "demo").as_posix(): path for path in (tmp_path / "demo").rglob("*")}
-    assert size == sum(path.stat().st_size for path in found.values() if path.is_file())
-    texts = [path.read_text() for name, path in found.items() if name.endswith((".html", ".js"))]
+    paths = {path.relative_to(tmp_path / "demo").as_posix(): path for path in (tmp_path / "demo").rglob("*")}
+    assert size == sum(path.stat().st_size for path in paths.values() if path.is_file())
+    texts = [path.read_text() for name, path in paths.items() if name.endswith((".html", ".js"))]
     named = {name for text in texts for name in re.findall(r'(?:from|href=|src=|bytes\(|fetched\()\s*"([^"]+)"', text)}
     assert {"main.js", "./spikes.js", "./ort/ort.js", "step.onnx", "draws.bin"} <= named
-    assert {name.removeprefix("./") for name in named} - set(found) == {"draws.bin"}  # only for rate encoding
-    assert "Microsoft" in found["onnxruntime-LICENSE.txt"].read_text()
+    assert {name.removeprefix("./") for name in named} - set(paths) == {"draws.bin"}  # only for rate encoding
+    assert "Microsoft" in paths["onnxruntime-LICENSE.txt"].read_text()
     assert not any("://" in text.replace("http://www.w3.org/2000/svg", "") for text in texts)

@@ -141,6 +141,6 @@ def every_pixel_is_encoded_as_in_python(page: Any) -> None:
     for encoding, scale in product(["direct", "rate", "latency"], [256.0, 128.0, 1.0]):
         config = ModelConfig((16, 16, 1), (), time_steps=steps, encoding=encoding, scale=scale)
         facts = {"encoding": encoding, "levels": table(config).tolist(), "steps": steps, "shape": [1, 16, 16]}
-        found = page.evaluate(script, [facts, pixels.flatten().tolist(), made.tolist()])
+        frames = page.evaluate(script, [facts, pixels.flatten().tolist(), made.tolist()])
         wanted = np.stack([*reference.frames(inputs(config, pixels), steps)]).reshape(steps, 256)
-        np.testing.assert_array_equal(np.array(found, np.float32), wanted)
+        np.testing.assert_array_equal(np.array(frames, np.float32), wanted)

@@ -34,9 +34,9 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
         value, name = frame, follows["input"]
         while name != "output":
             node = graph.nodes[name]
-            found = {k: torch.from_numpy(v).double() for k, v in vars(node).items() if isinstance(v, np.ndarray)}
+            attrs = {k: torch.from_numpy(v).double() for k, v in vars(node).items() if isinstance(v, np.ndarray)}
             if isinstance(node, nir.Conv2d):
-                value = functional.conv2d(value, found["weight"], found["bias"], padding=tuple(map(int, node.padding)))
+                value = functional.conv2d(value, attrs["weight"], attrs["bias"], padding=tuple(map(int, node.padding)))
             elif isinstance(node, nir.AvgPool2d):
                 value = functional.avg_pool2d(value, tuple(map(int, node.kernel_size)), tuple(map(int, node.stride)))
             elif isinstance(node, nir.SumPool2d):
@@ -45,15 +45,15 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
             elif isinstance(node, nir.Flatten):
                 value = value.flatten(1)
             elif isinstance(node, nir.Affine):
-                value = functional.linear(value, found["weight"], found["bias"])
+                value = functional.linear(value, attrs["weight"], attrs["bias"])
             else:
                 if isinstance(node, nir.CubaLIF):
-                    i = currents[name] + definition.DT * (found["w_in"] * value - currents[name]) / found["tau_syn"]
+                    i = currents[name] + definition.DT * (attrs["w_in"] * value - currents[name]) / attrs["tau_syn"]
                     value = currents[name] = i
-                change = (found["v_leak"] - state[name] + found["r"] * value) / found.get("tau", found.get("tau_mem"))
+                change = (attrs["v_leak"] - state[name] + attrs["r"] * value) / attrs.get("tau", attrs.get("tau_mem"))
                 v = state[name] + definition.DT * change
-                value = (v > found["v_threshold"]).double()
-                state[name] = torch.where(value > 0, found["v_reset"], v)
+                value = (v > attrs["v_threshold"]).double()
+                state[name] = torch.where(value > 0, attrs["v_reset"], v)
                 spikes[name].append(value)
             name = follows[name]
     return [torch.stack(layer) for layer in spikes.values()]
@@ -62,8 +62,8 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
 @pytest.mark.parametrize("name", ["powers of two", "synaptic, averages after", "synaptic, sums after"])
 def test_nirs_own_equations_give_the_same_spikes(name: str) -> None:
     graph = nir.read(nir_file("snntorch", name))
-    found = equations(graph, torch_input(name), network(name).config.time_steps)
-    for layer, spikes in zip(network(name).config.graph.neurons, map(last, found), strict=True):
+    layer_spikes = equations(graph, torch_input(name), network(name).config.time_steps)
+    for layer, spikes in zip(network(name).config.graph.neurons, map(last, layer_spikes), strict=True):
         np.testing.assert_array_equal(spikes, expected(name)[f"{layer.name}.spikes"])
 
 

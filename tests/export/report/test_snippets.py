@@ -41,7 +41,7 @@ def test_the_reports_python_code_classifies_images(made, names, request, tmp_pat
     assert promised and done.stdout.count("+\n") == len(names)
     for answers in done.stdout.split("+\n")[:-1]:
         first, *scores = answers.split("=")
-        told, printed = ([f"{float(one):.6g}" for one in NUMBER.findall(text)] for text in (promised[1], first))
-        assert len(told) == 11 and told == printed[-11:]  # preceded by the importer's passes
+        stated, printed = ([f"{float(one):.6g}" for one in NUMBER.findall(text)] for text in (promised[1], first))
+        assert len(stated) == 11 and stated == printed[-11:]  # preceded by the importer's passes
         assert [[*map(float, one.split()[:10])] for one in scores] == [outputs[0][0].tolist() for _, outputs in sets]
     assert any(outputs[0].any() for _, outputs in sets)

@@ -17,7 +17,7 @@ def test_the_report_matches_the_manifest(any_bundle):
 
 
 def test_the_report_counts_differences_and_comparisons(small_bundle):
-    found = manifest.read(small_bundle)["results"]["files"]
+    files = manifest.read(small_bundle)["results"]["files"]
     report = (small_bundle / "report.md").read_text()
     neurons = 8 * 6 * (4 * 14 * 14 + 16 + 10)
     row = f"| ONNX Runtime | 0 of {neurons:,} | 0 of {neurons:,} | 0 of 8 |"
@@ -26,7 +26,7 @@ def test_the_report_counts_differences_and_comparisons(small_bundle):
     for reader in ("Norse", "Sinabs", "SpikingJelly"):
         row = f"{reader}'s arithmetic, in torch | 0 of {neurons:,} | - | 0 of 8 |"
         assert f"| `network_{reader.lower()}.nir` | {row}" in report
-    assert found["step.onnx"]["onnxruntime"]["membranes"] == neurons
+    assert files["step.onnx"]["onnxruntime"]["membranes"] == neurons
 
 
 def test_an_unsupported_format_is_mentioned_once_with_its_reason(spikes, small_bundle):

@@ -42,9 +42,9 @@ def child():
 def test_events_are_those_that_faery_wrote(tmp_path, name, how, tells):
     faerys_bytes(EVENTS, tmp_path / name, SENSOR, **how)
     expected = EVENTS._replace(t=EVENTS.t - EVENTS.t[0]) if name == "one.es" else EVENTS  # starts at the first event
-    found, sensor = open_recording(tmp_path / name)
+    events, sensor = open_recording(tmp_path / name)
     assert sensor == (SENSOR if tells else None)
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(events, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -75,8 +75,8 @@ def test_threads_and_folders(tmp_path, child, monkeypatch):
     child.read(tmp_path / "0.dat")
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda number: len(child.read(Path(f"{number}.dat"))[0].t), range(8))
-    assert list(found) == [100 + number for number in range(8)]
+        counts = pool.map(lambda number: len(child.read(Path(f"{number}.dat"))[0].t), range(8))
+    assert list(counts) == [100 + number for number in range(8)]
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ def test_events_match_tonic(tmp_path):
     path = tmp_path / "one.aedat"
     path.write_bytes(aedat31_bytes(drawn(1, 777, (128, 128))))
     version, start, _ = read_aedat_header_from_file(str(path))
-    found = get_aer_events_from_file(str(path), version, start)
-    address = found["address"]  # tonic 1.7's `read_dvs_ibm` fails on its own header; this would be its next step
-    theirs = {"t": found["timeStamp"], "x": address >> 17 & 0x1FFF, "y": address >> 2 & 0x1FFF, "p": address >> 1 & 1}
+    raw = get_aer_events_from_file(str(path), version, start)
+    address = raw["address"]  # tonic 1.7's `read_dvs_ibm` fails on its own header; this would be its next step
+    theirs = {"t": raw["timeStamp"], "x": address >> 17 & 0x1FFF, "y": address >> 2 & 0x1FFF, "p": address >> 1 & 1}
     ours = read_gesture(Gesture(path, 0, len(index(path)), 0, 2**31))
     for name in ("t", "x", "y", "p"):
         np.testing.assert_array_equal(getattr(ours, name), theirs[name])
@@ -31,9 +31,9 @@ def test_events_match_tonic(tmp_path):
 
 def test_a_gesture_includes_its_start_but_not_its_end(tmp_path):
     """Regardless of the packets; those outside its time or of another type aren't read."""
-    found = load(write_dvsgesture(tmp_path), None, time_steps=4)
-    assert found.train.images.shape == (3, 4, 128, 128, 2) and found.train.labels.tolist() == [0, 3, 10]
-    assert found.names[3] == "right arm clockwise" and found.num_classes == 11
+    gestures = load(write_dvsgesture(tmp_path), None, time_steps=4)
+    assert gestures.train.images.shape == (3, 4, 128, 128, 2) and gestures.train.labels.tolist() == [0, 3, 10]
+    assert gestures.names[3] == "right arm clockwise" and gestures.num_classes == 11
     events = drawn(0, 3000, (128, 128), 3_000_000)
     path = tmp_path / "user01_led.aedat"
     data = aedat31_bytes(events)

@@ -17,23 +17,23 @@ SENSOR = (12, 16)
 
 @pytest.mark.parametrize("told", [True, False])
 def test_classes_are_the_folders(tmp_path, told):
-    found = load(write_archives(tmp_path, told=told), None, time_steps=5)
-    assert found.names == ("left", "right") and found.train.labels.tolist() == [0, 1] * 4
-    assert found.test.images.shape == (4, 5, *SENSOR, 2)
-    sides = found.test.images[np.arange(4)].sum((1, 2, 4))
+    dataset = load(write_archives(tmp_path, told=told), None, time_steps=5)
+    assert dataset.names == ("left", "right") and dataset.train.labels.tolist() == [0, 1] * 4
+    assert dataset.test.images.shape == (4, 5, *SENSOR, 2)
+    sides = dataset.test.images[np.arange(4)].sum((1, 2, 4))
     assert (sides[::2, 8:] == 0).all() and (sides[1::2, :8] == 0).all()
 
 
 def test_nmnist_as_published(tmp_path):
-    found = load(write_nmnist(tmp_path, 2, 1), None, time_steps=5)
-    assert found.train.images.shape == (20, 5, 34, 34, 2) and found.test.images.shape == (10, 5, 34, 34, 2)
-    assert found.train.labels.tolist() == 2 * list(range(10))
-    assert found.frames == 5 and found.pixels == (1, 4) and found.names == tuple("0123456789")
-    columns = [np.flatnonzero(found.train.images[row].sum((0, 1, 3))) for row in (0, 19)]
+    dataset = load(write_nmnist(tmp_path, 2, 1), None, time_steps=5)
+    assert dataset.train.images.shape == (20, 5, 34, 34, 2) and dataset.test.images.shape == (10, 5, 34, 34, 2)
+    assert dataset.train.labels.tolist() == 2 * list(range(10))
+    assert dataset.frames == 5 and dataset.pixels == (1, 4) and dataset.names == tuple("0123456789")
+    columns = [np.flatnonzero(dataset.train.images[row].sum((0, 1, 3))) for row in (0, 19)]
     assert columns[0].tolist() == [0, 1, 2, 3] and columns[1].tolist() == [27, 28, 29, 30]
-    fitted = fit_model(ModelConfig(time_steps=5), found)
+    fitted = fit_model(ModelConfig(time_steps=5), dataset)
     assert fitted.input_shape == (34, 34, 2) and (fitted.scale, fitted.input_bits) == (1, 4)
-    assert found.notes == (f"{tmp_path}: recordings as 5 frames of 34x34, by time, of counts up to 15",)
+    assert dataset.notes == (f"{tmp_path}: recordings as 5 frames of 34x34, by time, of counts up to 15",)
 
 
 def test_the_input_may_be_a_whole_fraction_of_the_sensor(tmp_path):
