@@ -93,8 +93,8 @@ def profile(function: Callable[[], object], hlo: str) -> dict[str, float]:
 
 def spent_and_total(function: Callable[[], object], hlo: str) -> tuple[dict[str, float], float]:
     """Median milliseconds of each operation, named `kind (types of its results)`, and of one call."""
-    found = re.findall(r'(\S+) = ([^\n]*?) custom-call\([^\n]*custom_call_target="csnn_(\w+)"', hlo)
-    names = {name.lstrip("%"): f"{operation} {results}" for name, results, operation in found}
+    calls = re.findall(r'(\S+) = ([^\n]*?) custom-call\([^\n]*custom_call_target="csnn_(\w+)"', hlo)
+    names = {name.lstrip("%"): f"{operation} {results}" for name, results, operation in calls}
     jax.block_until_ready(function())
     rounds: list[dict[str, float]] = []
     totals = []

@@ -76,9 +76,9 @@ def main() -> None:
 def row(name: str, network: Network, mnist: data.Dataset, iterations: int) -> dict[str, Any]:
     train(network, mnist.train, iterations)
     fields = {"padding": "valid"} if network.convs else {}
-    found = state_dict.convert(network.state_dict(), time_steps=network.steps, **fields)
-    config = Config(found.config, DataConfig(), TrainConfig(init="torch", lr=RATE))
-    effect = rounding.effect(config, found.tensors, mnist.test.images, mnist.test.labels)
+    converted = state_dict.convert(network.state_dict(), time_steps=network.steps, **fields)
+    config = Config(converted.config, DataConfig(), TrainConfig(init="torch", lr=RATE))
+    effect = rounding.effect(config, converted.tensors, mnist.test.images, mnist.test.labels)
     return {"network": name, "steps": network.steps, **effect._asdict()}
 
 

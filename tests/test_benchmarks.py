@@ -107,9 +107,9 @@ def test_a_network_is_made_to_fire_and_timed_layer_by_layer(tmp_path: Path, monk
     spikes = scan.trace(network, jnp.asarray(images))[1].spikes
     assert np.allclose([np.mean(spikes[node]) for node in ("lif1", "lif2")], 0.3, atol=0.02)
     csnn_jax.save(network, config, tmp_path / "run")
-    found = dense.layers(str(tmp_path / "run"))
-    assert [layer["layer"] for layer in found] == ["conv1", "conv2", "fc1"]
-    assert all(layer[work]["ms"] > 0 for layer in found for work in ("inference", "training"))
+    layers = dense.layers(str(tmp_path / "run"))
+    assert [layer["layer"] for layer in layers] == ["conv1", "conv2", "fc1"]
+    assert all(layer[work]["ms"] > 0 for layer in layers for work in ("inference", "training"))
 
 
 def test_the_spikes_that_rounding_changes_are_counted() -> None:
@@ -156,8 +156,8 @@ def test_snntorch_handles_nir_files_as_recorded() -> None:
     """The other programs in docs/coming-from-nir.md need separate environments."""
     done = run("nir/rules_snntorch.py")
     assert done.returncode == 0, done.stderr
-    found, recorded = json.loads(done.stdout), json.loads((ROOT / "results/nir/rules-snntorch.json").read_text())
-    assert found["neurons"].keys() == recorded["neurons"].keys() and len(found["read"]) > 40
+    printed, recorded = json.loads(done.stdout), json.loads((ROOT / "results/nir/rules-snntorch.json").read_text())
+    assert printed["neurons"].keys() == recorded["neurons"].keys() and len(printed["read"]) > 40
     for where in ("commit", "processor", "python", "versions"):
-        found.pop(where), recorded.pop(where)
-    assert found == recorded
+        printed.pop(where), recorded.pop(where)
+    assert printed == recorded

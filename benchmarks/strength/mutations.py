@@ -100,7 +100,7 @@ def _is_left_out(path: str) -> bool:
 def draw(root: Path, seed: int, number: int) -> list[Mutation]:
     """Draws changes, each from another file: first the file, weighted by its code, then a kind, then a place."""
     generator = random.Random(seed)
-    by_file = {path: found for path in sources(root) if (found := list(of_file(root, path)))}
+    by_file = {path: mutations for path in sources(root) if (mutations := list(of_file(root, path)))}
     paths = sorted(by_file)
     drawn: list[Mutation] = []
     while len(drawn) < number:

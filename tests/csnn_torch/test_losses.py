@@ -31,9 +31,9 @@ def test_both_frameworks_have_the_same_losses_and_gradients_in_float64(x64, name
     assert ours.reads == config.reads == ("membrane" if name == "ce_membrane" else "spikes")
     expected, gradient = jax.value_and_grad(ours.cost)(jnp.asarray(values), jnp.asarray(LABELS), jnp.zeros(3))
     output = torch.tensor(values, requires_grad=True)
-    found = losses.make(config, torch.float64)(output, torch.tensor(LABELS))
-    found.backward()
-    assert found.item() == pytest.approx(float(expected), rel=1e-13)
+    loss = losses.make(config, torch.float64)(output, torch.tensor(LABELS))
+    loss.backward()
+    assert loss.item() == pytest.approx(float(expected), rel=1e-13)
     np.testing.assert_allclose(output.grad.numpy(), gradient, rtol=1e-12, atol=1e-16)
 
 
@@ -54,8 +54,8 @@ def test_the_losses_match_snntorch(name, theirs):
 def test_the_loss_on_membranes_matches_tutorial_5():
     membranes, labels = torch.tensor(MEMBRANES), torch.tensor(LABELS)
     expected = sum(torch.nn.functional.cross_entropy(step, labels) for step in membranes) / len(membranes)
-    found = losses.make(TrainConfig(loss="ce_membrane"), torch.float64)(membranes, labels)
-    assert found.item() == pytest.approx(expected.item(), rel=1e-14)
+    loss = losses.make(TrainConfig(loss="ce_membrane"), torch.float64)(membranes, labels)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-14)
 
 
 # Formulas could go wrong at steps and asymptotes: at and around 0, at the bound 1, far away.

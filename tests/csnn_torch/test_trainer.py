@@ -71,10 +71,10 @@ def equal(tensors, expected):
     return [*tensors] == [*expected] and all(one.tobytes() == expected[name].tobytes() for name, one in tensors.items())
 
 
-def assert_same_step(found, expected):
-    assert found.loss == pytest.approx(float(expected.loss), rel=1e-12)
-    np.testing.assert_allclose(found.densities, expected.densities, rtol=1e-12)
-    np.testing.assert_allclose(found.gradients, expected.gradients, rtol=1e-9)
+def assert_same_step(metrics, expected):
+    assert metrics.loss == pytest.approx(float(expected.loss), rel=1e-12)
+    np.testing.assert_allclose(metrics.densities, expected.densities, rtol=1e-12)
+    np.testing.assert_allclose(metrics.gradients, expected.gradients, rtol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -88,9 +88,9 @@ def test_the_initial_weights_of_a_seed_match_csnn_jax(dtype, split, x64):
 
 def test_the_health_check_matches_csnn_jax(split, x64):
     settings = config({"dtype": "float64"}, encoding="rate", learn_threshold=True, threshold=(0.5, 1.0, 2.0))
-    found, expected = (side.summarize_neurons(split.images) for side in both(split, settings))
-    assert list(found) == list(expected) == ["lif1", "lif2", "lif3"]
-    for one, other in zip(found.values(), expected.values(), strict=True):
+    summaries, expected = (side.summarize_neurons(split.images) for side in both(split, settings))
+    assert list(summaries) == list(expected) == ["lif1", "lif2", "lif3"]
+    for one, other in zip(summaries.values(), expected.values(), strict=True):
         assert list(one) == pytest.approx(list(other), rel=5e-3) and one.highest > one.threshold
 
 
@@ -108,16 +108,16 @@ def test_rounded_weights_are_run_and_saved(split):
 def test_images_enter_as_in_csnn_jax(split, encoding):
     """Floats are rounded to whole multiples of 1 / 256, and spikes are drawn from the same seed."""
     floats = np.random.default_rng(3).random((20, 8, 8, 1), np.float32)
-    found, expected = both(split, config(encoding=encoding))
+    torch_side, expected = both(split, config(encoding=encoding))
     if encoding == "direct":
-        entered = found.input(floats, np.arange(20), (1, 0)).numpy() * 256
+        entered = torch_side.input(floats, np.arange(20), (1, 0)).numpy() * 256
         np.testing.assert_array_equal(entered, np.rint(256 * np.moveaxis(floats, -1, 1)))
-        pixels = found.input(split.images, [4], (1, 0)).numpy()[0, 0]
+        pixels = torch_side.input(split.images, [4], (1, 0)).numpy()[0, 0]
         np.testing.assert_array_equal(pixels, split.images[4, ..., 0] / 256)
-    traces = [side.trace(floats if encoding == "direct" else split.images) for side in (found, expected)]
+    traces = [side.trace(floats if encoding == "direct" else split.images) for side in (torch_side, expected)]
     for one, other in zip(traces[0].membranes.values(), traces[1].membranes.values(), strict=True):
         assert differ(one, other) == 0
-    assert found.evaluate(split).densities == pytest.approx(expected.evaluate(split).densities)
+    assert torch_side.evaluate(split).densities == pytest.approx(expected.evaluate(split).densities)
 
 
 def test_images_with_a_time_axis_are_sequences(split):
@@ -151,9 +151,9 @@ def test_both_learn_from_the_same_augmented_and_encoded_images(made, scale, spli
     if made == "frames":
         split = data.Split(np.random.default_rng(1).integers(0, 256, (20, 6, 8, 8, 1), np.uint8), split.labels)
     sides = *both(split, moved), trainer(split, plain, loud(plain))
-    found, expected, unmoved = (step(side, split, 2, [7, 3, 3, 11, 0], 1e-2) for side in sides)
-    np.testing.assert_allclose(found.densities, expected.densities, rtol=1e-12)
-    assert found.loss == pytest.approx(float(expected.loss), rel=1e-12) and found.loss != unmoved.loss
+    metrics, expected, unmoved = (step(side, split, 2, [7, 3, 3, 11, 0], 1e-2) for side in sides)
+    np.testing.assert_allclose(metrics.densities, expected.densities, rtol=1e-12)
+    assert metrics.loss == pytest.approx(float(expected.loss), rel=1e-12) and metrics.loss != unmoved.loss
 
 
 def test_a_step_can_be_undone_and_one_that_is_not_finite_changes_nothing(split):
@@ -199,8 +199,8 @@ def test_a_restored_trainer_continues_bit_for_bit(changes, model, split, tmp_pat
     for side in (one, other):
         side.roll_back()
     for iteration in range(3, 5):
-        found, expected = (step(side, split, iteration, np.arange(5), 1e-2) for side in (other, one))
-        assert found.loss == expected.loss and found.gradients.tobytes() == expected.gradients.tobytes()
+        metrics, expected = (step(side, split, iteration, np.arange(5), 1e-2) for side in (other, one))
+        assert metrics.loss == expected.loss and metrics.gradients.tobytes() == expected.gradients.tobytes()
     assert equal(other.masters(), one.masters())
     assert not np.array_equal(one.masters()["fc1.weight"], weights["fc1.weight"])
 
@@ -246,14 +246,14 @@ def test_the_average_is_evaluated_and_saved(split, x64):
 def test_the_class_can_be_read_from_the_membranes(split, x64):
     settings = config({"dtype": "float64"}, readout="membrane")
     one, jax_side = both(split, settings)
-    found = one.evaluate(split).predictions
+    predictions = one.evaluate(split).predictions
     assert one.evaluate(split, lambda: False) is None
-    np.testing.assert_array_equal(found, one.trace(split.images).membranes["lif3"].sum(0).argmax(1))
+    np.testing.assert_array_equal(predictions, one.trace(split.images).membranes["lif3"].sum(0).argmax(1))
     spikes = trainer(split, replace(settings, model=replace(settings.model, readout="spikes")), loud(settings))
-    assert not np.array_equal(found, spikes.evaluate(split).predictions)
+    assert not np.array_equal(predictions, spikes.evaluate(split).predictions)
     scan = JaxTrainer(replace(settings, train=replace(settings.train, engine="scan")), split, loud(settings))
     for side in (jax_side, scan):
-        np.testing.assert_array_equal(side.evaluate(split).predictions, found)
+        np.testing.assert_array_equal(side.evaluate(split).predictions, predictions)
 
 
 STEPS = 10
@@ -270,16 +270,16 @@ JOBS: dict[str, dict] = {
 def trained(split, changes, **model):
     """The parameters of `STEPS` iterations and their metrics in JAX, after checking that snnTorch's are the same."""
     settings = config({"dtype": "float64", "lr": 0.01, "schedule": "constant"} | changes, **LEARNED | model)
-    found, expected = both(split, settings, loud(settings, 0.9))
+    torch_side, expected = both(split, settings, loud(settings, 0.9))
     metrics = []
     for number, rate in enumerate(plan.learning_rates(settings.train, STEPS)[:STEPS]):
         index = np.arange(5) + 5 * (number % 4)
-        one, other = (step(side, split, number, index, float(rate)) for side in (found, expected))
+        one, other = (step(side, split, number, index, float(rate)) for side in (torch_side, expected))
         assert_same_step(one, other)
         assert all(0.01 < density < 0.7 for density in one.densities[:-1])
         metrics.append(other)
     for name, tensor in expected.tensors().items():
-        np.testing.assert_allclose(found.tensors()[name], tensor, rtol=0, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(torch_side.tensors()[name], tensor, rtol=0, atol=1e-12, err_msg=name)
     return expected.tensors(), metrics
 
 
@@ -329,9 +329,9 @@ def test_batch_normalization_trains_identically(model, bands, x64):
         assert_same_step(one, other)
         losses.append(float(one.loss))
     assert losses[-1] < losses[0] - 0.1 and min(one.densities) > 0.01
-    found, expected = (side.masters() for side in sides)
+    masters, expected = (side.masters() for side in sides)
     for name, tensor in expected.items():
-        np.testing.assert_allclose(found[name], tensor, rtol=1e-9, atol=1e-11, err_msg=name)
+        np.testing.assert_allclose(masters[name], tensor, rtol=1e-9, atol=1e-11, err_msg=name)
     plain = replace(settings, train=replace(settings.train, batch_norm=False))
     expected = JaxTrainer(plain, bands, sides[1].tensors()).evaluate(bands)
     assert expected.accuracy > 0.5
@@ -350,9 +350,9 @@ def test_batch_normalization_starts_from_the_calibrated_network(bands, x64):
     before, *after = (step(side, bands, 0, range(20), 0.01) for side in (plain, *sides))
     for one in after:
         np.testing.assert_allclose(one.densities, before.densities, rtol=0.02)
-    found, expected = (side.masters() for side in sides)
+    masters, expected = (side.masters() for side in sides)
     for name, tensor in expected.items():
-        np.testing.assert_allclose(found[name], tensor, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(masters[name], tensor, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize(

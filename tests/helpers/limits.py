@@ -38,6 +38,6 @@ def limited() -> Iterator[None]:
 
 def _bytes(field: str) -> int:
     """A size in this process's status: VmHWM (the peak), VmRSS or VmSize."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return 1024 * int(found[1])
+    match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match
+    return 1024 * int(match[1])

@@ -91,10 +91,10 @@ def sixteenths(seed: int, *shape: int, most: int = 16) -> np.ndarray:
     return np.random.default_rng(seed).integers(-most, most, shape, endpoint=True).astype(np.float32) / 16
 
 
-def rebuilt(path: Path, kept: dict[str, Any]) -> str:
+def rebuilt(path: Path, values: dict[str, Any]) -> str:
     """Restores a program's own file from the text that benchmarks/nir/as_text.py made of its values."""
     with h5py.File(path, "w") as file:
-        for name, value in kept.items():
+        for name, value in values.items():
             if not isinstance(value, list) or isinstance(value[0], list):
                 file[name] = np.array(value, h5py.string_dtype())
                 continue

@@ -22,11 +22,11 @@ LEARNED = ModelConfig(hidden=(), conv_channels=(), learn_beta=True, learn_thresh
 def window(kind, ops, array, currents, values, reset):
     """The states [time, ...] by name, for currents [time, ...], with the operations of one framework."""
     state = {name: array(np.zeros_like(currents[0])) for name in kind.states}
-    typed, found = {name: array(value) for name, value in values.items()}, []
+    typed, states = {name: array(value) for name, value in values.items()}, []
     for now in currents:
         state = kind.step(ops, typed, state, (array(now),), reset)
-        found.append(state)
-    return {name: np.stack([np.asarray(one[name]) for one in found]) for name in kind.states}
+        states.append(state)
+    return {name: np.stack([np.asarray(one[name]) for one in states]) for name in kind.states}
 
 
 @pytest.mark.numeric
@@ -40,9 +40,9 @@ def test_all_frameworks_give_the_same_bits(kind, reset, wide):
     fired = expected["mem"] > values["threshold"]
     assert 0.1 < fired.mean() < 0.9
     for ops, array in ((neuron.Operations(), jnp.asarray), (Torch(), torch.tensor)):
-        found = window(kind, ops, array, currents, values, reset)
+        trace = window(kind, ops, array, currents, values, reset)
         for name, states in expected.items():
-            np.testing.assert_array_equal(found[name], states)
+            np.testing.assert_array_equal(trace[name], states)
 
 
 @pytest.mark.parametrize("kind", NEURONS.values(), ids=str)

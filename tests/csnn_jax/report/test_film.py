@@ -11,12 +11,12 @@ from csnn_jax.report import film
 
 
 def test_spikes_and_membranes_match_the_trace(measured):
-    one, found = measured
-    data = film.film(one, found).data
+    one, measurements = measured
+    data = film.film(one, measurements).data
     steps = data["steps"]
     assert steps == SMALL.time_steps and [layer["name"] for layer in data["layers"]] == ["lif1", "lif2", "lif3"]
-    assert len(data["examples"]) == len(found.examples)
-    for shown, example in zip(data["examples"], found.examples, strict=True):
+    assert len(data["examples"]) == len(measurements.examples)
+    for shown, example in zip(data["examples"], measurements.examples, strict=True):
         assert (shown["label"], shown["answer"]) == (example.label, example.answer)
         for layer, spikes, membranes in zip(shown["layers"], example.spikes, example.membranes, strict=True):
             packed = np.frombuffer(base64.b64decode(layer["bits"]), np.uint8).reshape(len(layer["rows"]), -1)
@@ -28,7 +28,7 @@ def test_spikes_and_membranes_match_the_trace(measured):
         assert shown["layers"][-1]["rows"].tolist() == list(range(10))
         what = shown["layers"][-1]["what"]
         if one.sums_membranes:
-            np.testing.assert_array_equal(np.cumsum(traces, 1)[:, -1], found.scores[example.index])
+            np.testing.assert_array_equal(np.cumsum(traces, 1)[:, -1], measurements.scores[example.index])
             assert what == "membranes of 10 neurons that never spike"
         else:
             assert f"{spikes.any(0).sum()} of 10 neurons spike" in what

@@ -18,10 +18,10 @@ def test_a_png_holds_the_pixels():
 )
 def test_images_of_any_kind_can_be_shown(shape, shown):
     image = np.random.default_rng(0).integers(0, 2, shape, np.uint8)
-    found = tiles.still(image)
-    assert found.shape == shown and found.dtype == np.uint8
+    pixels = tiles.still(image)
+    assert pixels.shape == shown and pixels.dtype == np.uint8
     if shape[-1] != 3:
-        assert found.max() == 255
+        assert pixels.max() == 255
     assert tiles.still(np.zeros(shape, np.uint8)).max() == 0
 
 

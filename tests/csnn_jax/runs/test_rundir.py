@@ -196,8 +196,8 @@ def test_a_checkpoint_opens_by_its_name(out):
         if accuracy is not None:
             run.record("validation", iter=number, accuracy=accuracy)
     for name, number in (("best", 3), ("last", 9), ("6", 6), (6, 6)):
-        found, config, tensors = rundir.open_run(str(out), name)
-        assert (found.checkpoint, config) == (number, run.config())
+        opened, config, tensors = rundir.open_run(str(out), name)
+        assert (opened.checkpoint, config) == (number, run.config())
         np.testing.assert_array_equal(tensors["fc1.weight"], drawn(CONFIG.model, number)["fc1.weight"])
     np.testing.assert_array_equal(rundir.open_run(str(out))[2]["fc1.weight"], drawn(CONFIG.model, 0)["fc1.weight"])
     with refusing(UserError, "checkpoint 7", "best", "last", run.checkpoints, "3, 6, 9"):

@@ -62,11 +62,11 @@ def assert_close(one, other):
 )
 def test_updates_match_optax(changes, reference, params):
     kernels = jax.tree.map(lambda p: p.ndim > 1, params)
-    found = updates(optimizer.make(TrainConfig(**changes)), params, RATE)
-    assert_close(found, updates(reference(kernels), params, 1.0))
+    updated = updates(optimizer.make(TrainConfig(**changes)), params, RATE)
+    assert_close(updated, updates(reference(kernels), params, 1.0))
     if changes:
         plain = updates(optimizer.make(TrainConfig()), params, RATE)
-        assert max(abs(np.asarray(a) - b).max() for a, b in _pairs(found, plain)) > 1e-4
+        assert max(abs(np.asarray(a) - b).max() for a, b in _pairs(updated, plain)) > 1e-4
 
 
 def test_decay_applies_only_to_kernels(params):

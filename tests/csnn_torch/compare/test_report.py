@@ -37,23 +37,23 @@ def compared(engine, network="run", images=8, size=10**6, active=(0.1, 0.25), di
 
 @pytest.fixture
 def found() -> Comparison:
-    found = Comparison("run", Config(), {"fc1.bias": np.zeros(2)})
-    found.spikes += [
+    comparison = Comparison("run", Config(), {"fc1.bias": np.zeros(2)})
+    comparison.spikes += [
         compared("scan"),
         SpikeResult("run", "event", 8, "it has no reset zero"),
         compared("scan", "other", different=(12, 1200, 1)),
         compared("event", "other"),
         compared("scan", "silent", 2, 10**5, (0, 0)),
     ]
-    found.gradients += [
+    comparison.gradients += [
         GradientResult("run", "atan", "scan", "float64", 4, None, {"fc1.bias": 1e-12}),
         GradientResult("run", "atan", "scan", "float32", 4, None, {"fc1.bias": 1e-5}),
     ]
-    return found
+    return comparison
 
 
-def lines(found: Comparison) -> list[str]:
-    return markdown.render(report.document(found)).splitlines()
+def lines(comparison: Comparison) -> list[str]:
+    return markdown.render(report.document(comparison)).splitlines()
 
 
 def test_differences_and_gradients_are_shown_in_tables(found):

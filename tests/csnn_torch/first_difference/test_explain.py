@@ -57,10 +57,10 @@ def case(name: str) -> tuple[Network, torch.Tensor]:
     return made(firing(MODELS[name], batch=4))
 
 
-def made(found: Case, **changes) -> tuple[Network, torch.Tensor]:
+def made(example: Case, **changes) -> tuple[Network, torch.Tensor]:
     """A network, and its inputs at every step."""
-    x = found.x if found.x.ndim == 5 else found.x.expand(found.config.time_steps, *found.x.shape)
-    return Network(found.config, found.tensors, **changes), x
+    x = example.x if example.x.ndim == 5 else example.x.expand(example.config.time_steps, *example.x.shape)
+    return Network(example.config, example.tensors, **changes), x
 
 
 def experiment(network: Network, x: torch.Tensor, other: Network) -> Experiment | None:
@@ -70,9 +70,9 @@ def experiment(network: Network, x: torch.Tensor, other: Network) -> Experiment 
     comparison.add(one, two)
     if comparison.first is None:
         return None
-    found = Experiment(network, x, two, comparison.first.place)
-    assert found.reproduces(one)
-    return found
+    trial = Experiment(network, x, two, comparison.first.place)
+    assert trial.reproduces(one)
+    return trial
 
 
 def explained(name: str, *causes: Cause) -> list[Finding] | None:
@@ -84,12 +84,12 @@ def explained(name: str, *causes: Cause) -> list[Finding] | None:
             changed = cause.change(changed)
         except UserError:  # it doesn't apply
             return None
-    found = experiment(network, x, changed)
-    if found is None:
+    trial = experiment(network, x, changed)
+    if trial is None:
         return None
     shown, _ = comparable(simulate(network, x), simulate(changed, x), True)
-    assert not replace(found, network=changed).reproduces(shown)
-    return found.findings(None)
+    assert not replace(trial, network=changed).reproduces(shown)
+    return trial.findings(None)
 
 
 @pytest.mark.parametrize("cause", [one for one in CAUSES if one not in ROUNDING], ids=lambda one: one.text)
@@ -207,11 +207,11 @@ def test_an_unexplained_difference_is_reported_as_such():
     random = np.random.default_rng(5)
     tensors = {name: random.permuted(value) if "fc" in name else value for name, value in network.tensors.items()}
     other = replace(network, tensors=tensors)
-    found = experiment(network, x, other)
-    assert all(finding.left for finding in found.findings(None))
-    (unchanged,) = found._tried([()], [found.place.image])
+    trial = experiment(network, x, other)
+    assert all(finding.left for finding in trial.findings(None))
+    (unchanged,) = trial._tried([()], [trial.place.image])
     assert not unchanged.first
-    best = found.findings(other)[0]
+    best = trial.findings(other)[0]
     assert best.left == 0 and best.causes[0].text.startswith("other weights: fc1.weight (")
 
 

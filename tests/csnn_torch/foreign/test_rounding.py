@@ -34,7 +34,7 @@ def test_it_counts_spikes_that_differ_from_the_reference(name, labelled):
     }
     images = rounding.drawn(model, 70)
     labels = draw.integers(0, model.num_classes, 70)
-    found = rounding.effect(Config(model), given, images, labels if labelled else None)
+    effect = rounding.effect(Config(model), given, images, labels if labelled else None)
 
     traces = []
     for tensors in (given, layouts.on_grid(model, given)):
@@ -47,19 +47,19 @@ def test_it_counts_spikes_that_differ_from_the_reference(name, labelled):
         int((x.spikes[node] != y.spikes[node]).sum()) for x, y in zip(before, after, strict=True) for node in x.spikes
     )
     classes = [np.concatenate([output(model, *run).sum(0).argmax(1).numpy() for run in runs]) for runs in traces]
-    assert found.images == 70 and found.changed == changed > 0
-    assert found.spikes == 70 * model.time_steps * sum(node.size for node in model.graph.neurons)
-    assert found.predictions == (classes[0] != classes[1]).sum()
+    assert effect.images == 70 and effect.changed == changed > 0
+    assert effect.spikes == 70 * model.time_steps * sum(node.size for node in model.graph.neurons)
+    assert effect.predictions == (classes[0] != classes[1]).sum()
     expected = tuple(int((one == labels).sum()) for one in classes)
-    assert found.correct == (expected if labelled else None)
-    assert str(found).endswith(
+    assert effect.correct == (expected if labelled else None)
+    assert str(effect).endswith(
         f"accuracy {expected[0] / 70:.2%} before, {expected[1] / 70:.2%} after" if labelled else "predictions"
     )
 
 
 def test_weights_on_their_grids_change_nothing():
-    found = rounding.effect(Config(SMALL), drawn(SMALL), rounding.drawn(SMALL, 3))
-    assert (found.changed, found.predictions) == (0, 0)
+    effect = rounding.effect(Config(SMALL), drawn(SMALL), rounding.drawn(SMALL, 3))
+    assert (effect.changed, effect.predictions) == (0, 0)
 
 
 @pytest.mark.parametrize(("bits", "most"), [(None, 255), (4, 16), (0, 1)])
@@ -71,6 +71,6 @@ def test_random_images_are_mostly_dark_and_within_the_input_range(bits, most):
 
 def test_layers_that_never_spike_are_named():
     quiet = {name: -abs(value) if name.startswith("fc") else value for name, value in drawn(SMALL).items()}
-    found = rounding.effect(Config(SMALL), quiet, rounding.drawn(SMALL, 3))
-    assert found.silent == tuple(node.name for node in SMALL.graph.weighted if not node.is_convolution)
-    assert str(found).endswith(f"predictions; no neuron of {', '.join(found.silent)} spikes")
+    effect = rounding.effect(Config(SMALL), quiet, rounding.drawn(SMALL, 3))
+    assert effect.silent == tuple(node.name for node in SMALL.graph.weighted if not node.is_convolution)
+    assert str(effect).endswith(f"predictions; no neuron of {', '.join(effect.silent)} spikes")

@@ -43,11 +43,11 @@ def frames(config: ModelConfig, tensors: Tensors) -> np.ndarray:
     return np.stack(made).astype(np.uint8)
 
 
-def outside(config: ModelConfig, tensors: Tensors, found: Bounds, x: torch.Tensor, steps: int) -> list[str]:
+def outside(config: ModelConfig, tensors: Tensors, limits: Bounds, x: torch.Tensor, steps: int) -> list[str]:
     """How a network isn't within bounds."""
     wrong = []
     trace = reference.trace(reference.Step(config, tensors), x, steps)
-    for name, one in found.items():
+    for name, one in limits.items():
         spikes = trace.spikes[name].numpy()
         if spikes.reshape(*spikes.shape[:2], -1).sum(-1).max() > one.spikes:
             wrong.append(f"{name} has more spikes")
@@ -83,8 +83,8 @@ def test_membranes_and_spikes_are_within_the_bounds(name):
     config, tensors, x = case(name)
     always, steps = bounds(config, tensors), min(config.time_steps, 12)
     window = bounds(config, tensors, steps)
-    for found in (always, window):
-        assert not outside(config, tensors, found, x[:steps] if x.ndim == 5 else x, steps)
+    for limits in (always, window):
+        assert not outside(config, tensors, limits, x[:steps] if x.ndim == 5 else x, steps)
     if config.encoding == "direct" and np.prod(config.input_shape) < 1000:
         held = torch.from_numpy(frames(config, tensors).astype(np.float32) / config.entering.scale).moveaxis(-1, 1)
         assert not outside(config, tensors, window, held, steps)
@@ -118,18 +118,18 @@ def linear(
 )
 def test_bounds_calculated_by_hand(reset, beta, low, high):
     config, tensors = linear(reset, beta, [[2.0, -2.0], [0, 0]], [0.5, 0])
-    (found,) = bounds(config, tensors).values()
-    assert (found.states["mem"].low[0], found.states["mem"].high[0]) == pytest.approx((low, high), abs=1e-5)
-    assert (found.fires.tolist(), found.spikes) == ([True, False], 1)
-    shown = found.figures["membrane"]
+    (limits,) = bounds(config, tensors).values()
+    assert (limits.states["mem"].low[0], limits.states["mem"].high[0]) == pytest.approx((low, high), abs=1e-5)
+    assert (limits.fires.tolist(), limits.spikes) == ([True, False], 1)
+    shown = limits.figures["membrane"]
     assert [one == "unbounded" for one in shown] == [np.isinf(low), np.isinf(high)]
 
 
 def test_a_slow_neuron_has_a_finite_bound():
     """After 500 steps, it's still far from its largest membrane."""
     config, tensors = linear("none", 0.9999, [[1.0, 0], [0, 0]], [0.0, 0])
-    (found,) = bounds(config, tensors).values()
-    assert 10_000 < found.states["mem"].high[0] < 30_000 and found.states["mem"].low[0] == 0
+    (limits,) = bounds(config, tensors).values()
+    assert 10_000 < limits.states["mem"].high[0] < 30_000 and limits.states["mem"].low[0] == 0
 
 
 def test_a_channel_fires_only_if_another_can_start_it():
@@ -147,11 +147,11 @@ def test_a_channel_fires_only_if_another_can_start_it():
     tensors["back.weight"][:2, 0] = 2
     tensors["in.weight"][2] = 2
     tensors["out.weight"][:] = [[0, 2, 0], [0, 0, 2]]
-    found = bounds(config, on_grid(config, tensors))
-    assert found["first"].fires.tolist() == [False, False, True] and found["answer"].fires.tolist() == [False, True]
+    limits = bounds(config, on_grid(config, tensors))
+    assert limits["first"].fires.tolist() == [False, False, True] and limits["answer"].fires.tolist() == [False, True]
     tensors["in.weight"][0] = 2
-    found = bounds(config, on_grid(config, tensors))
-    assert found["first"].fires.all() and found["answer"].fires.all()
+    limits = bounds(config, on_grid(config, tensors))
+    assert limits["first"].fires.all() and limits["answer"].fires.all()
 
 
 FEW_BITS = {

@@ -22,8 +22,8 @@ from export.c.bounds import bounds
 
 def body(text: str, function: str) -> list[str]:
     """The statements of a function."""
-    (found,) = re.findall(rf"\b{function}\(struct[^{{]*\{{\n(.*?)\n\}}", text, re.S)
-    return [line.strip() for line in found.splitlines()]
+    (code,) = re.findall(rf"\b{function}\(struct[^{{]*\{{\n(.*?)\n\}}", text, re.S)
+    return [line.strip() for line in code.splitlines()]
 
 
 def test_the_leaky_step_matches_the_handwritten_one():

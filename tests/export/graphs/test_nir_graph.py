@@ -45,9 +45,9 @@ from export.graphs import nir_graph
 )
 def test_networks_that_nir_cannot_express_are_refused(change: dict, tensors: Tensors, facts: tuple) -> None:
     config = replace(SMALL, **change)
-    found = nir_graph.reason_against(config, drawn(config) | tensors)
-    assert found is not None
-    assert_line(found, *facts)
+    reason = nir_graph.reason_against(config, drawn(config) | tensors)
+    assert reason is not None
+    assert_line(reason, *facts)
 
 
 # The arguments of nir 1.0.4's constructors. They refuse others, so a file for it has no other fields in a node.

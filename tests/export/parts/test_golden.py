@@ -37,9 +37,9 @@ def test_golden_tensors_match_onnx_runtime(any_bundle):
         session = onnxruntime.InferenceSession(any_bundle / f"{kind}.onnx")
         for number, (inputs, outputs) in enumerate(sets):
             feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
-            for found, expected in zip(session.run(None, feed), outputs, strict=True):
-                assert found.dtype == expected.dtype
-                np.testing.assert_array_equal(canonical(found), expected)
+            for computed, expected in zip(session.run(None, feed), outputs, strict=True):
+                assert computed.dtype == expected.dtype
+                np.testing.assert_array_equal(canonical(computed), expected)
             if kind == "sequence" and inputs[0].shape == (1, 1, 28, 28):
                 np.testing.assert_array_equal(inputs[0][0, 0], images[number, :, :, 0] / np.float32(256))
     assert any(outputs[0].any() for _, outputs in golden.read(any_bundle, "step"))
@@ -56,10 +56,10 @@ def test_golden_tensors_match_snntorch(tmp_path):
     steps, windows = ([*golden.read(tmp_path, kind)] for kind in ("step", "sequence"))
     assert (len(steps), len(windows)) == (36, 3)
     for number, x in enumerate(golden.inputs(made.config, made.images)):
-        found = companion.trace(network, x, 12)
+        trace = companion.trace(network, x, 12)
         neurons = ((node.name, node.operation.kind.states) for node in made.config.graph.neurons)
-        expected = [found.states[name][each] for name, states in neurons for each in states]
-        expected = [canonical(layer.numpy()) for layer in (output(made.config, *found), *expected)]
+        expected = [trace.states[name][each] for name, states in neurons for each in states]
+        expected = [canonical(layer.numpy()) for layer in (output(made.config, *trace), *expected)]
         for t, one in enumerate(steps[12 * number :][:12]):
             for ours, layer in zip(one.outputs, expected, strict=True):
                 np.testing.assert_array_equal(ours, layer[t])
@@ -105,10 +105,10 @@ def test_the_bytes_match_the_images_and_the_scores_match_the_reference(any_bundl
     for line, expected in zip(lines, scores, strict=True):
         answer = expected.argmax() if expected.any() else "-"
         assert line == f"class {answer}, {what} {' '.join(f'{score:.9g}' for score in expected)}"
-    kept = safetensors.numpy.load_file(any_bundle / "golden" / "images.safetensors")["images"][:10]
+    images = safetensors.numpy.load_file(any_bundle / "golden" / "images.safetensors")["images"][:10]
     samples = np.fromfile(any_bundle / c_program.SAMPLES, np.uint8)
-    if samples.size == kept.size:  # no encoding
-        np.testing.assert_array_equal(samples, kept.ravel())
+    if samples.size == images.size:  # no encoding
+        np.testing.assert_array_equal(samples, images.ravel())
 
 
 def test_a_program_that_prints_scores_is_proven_and_checks_itself(integrator, tmp_path):

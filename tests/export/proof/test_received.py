@@ -44,8 +44,8 @@ def test_as_many_images_are_compared_as_there_are(spikes, tmp_path_factory):
         ("quick", 8, 4, 15),
         (None, 20000, 64, 64),
     ):
-        _, found, test = opened(spikes, tmp_path_factory.mktemp("made"), images(spikes), effort, images=wanted)
-        assert (found.count, len(found.test.labels), len(test.labels)) == (count, of, 64)
+        _, check_images, test = opened(spikes, tmp_path_factory.mktemp("made"), images(spikes), effort, images=wanted)
+        assert (check_images.count, len(check_images.test.labels), len(test.labels)) == (count, of, 64)
 
 
 def test_without_the_data_set_the_last_line_says_what_was_not_checked(spikes, lines):

@@ -70,8 +70,8 @@ def test_a_value_of_another_form_is_one_line_with_its_path(recorded, place, valu
 )
 def test_the_ends_of_a_range_are_accepted(place, accepted, refused):
     form = functools.reduce(dict.__getitem__, place.split("."), statements.STATEMENTS)
-    found = [len([*statements.problems(value, form, place)]) for value in (*accepted, *refused)]
-    assert found == [0] * len(accepted) + [1] * len(refused)
+    counts = [len([*statements.problems(value, form, place)]) for value in (*accepted, *refused)]
+    assert counts == [0] * len(accepted) + [1] * len(refused)
 
 
 def test_a_missing_statement_is_named(recorded):
