@@ -92,18 +92,18 @@ Runs = dict[tuple[str, str], list[dict[str, Any]]]
 
 def read() -> Runs:
     runs = trainings.recorded()
-    found: Runs = {}
+    by_recipe: Runs = {}
     for recipe in trainings.JOBS:
         for dataset in DATASETS:
             mine = [run for run in runs if (run["recipe"], run["dataset"]) == (recipe, dataset)]
             if mine:
-                found[recipe, dataset] = sorted(mine, key=lambda run: run["seed"])
-    return found
+                by_recipe[recipe, dataset] = sorted(mine, key=lambda run: run["seed"])
+    return by_recipe
 
 
-def filled(path: Path, found: Runs) -> str:
+def filled(path: Path, by_recipe: Runs) -> str:
     """A page with tables filled in from the results; each is between a comment with its name and an end comment."""
-    made = {name: partial(make, found) for name, make in TABLES.items()}
+    made = {name: partial(make, by_recipe) for name, make in TABLES.items()}
     made |= bits_tables.TABLES | learning_tables.TABLES | speed_tables.TABLES | peers_tables.TABLES
     return re.sub(
         r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)",
@@ -113,10 +113,10 @@ def filled(path: Path, found: Runs) -> str:
     )
 
 
-def recipes(found: Runs) -> str:
+def recipes(by_recipe: Runs) -> str:
     """A row for each recipe and data set, marked if the current version wouldn't repeat its runs."""
     rows, updates = [], json.loads(trainings.UPDATES.read_text())
-    for (recipe, dataset), runs in found.items():
+    for (recipe, dataset), runs in by_recipe.items():
         operations = f"{statistics.mean(run['synaptic_operations'] for run in runs) / 1e6:.2f}"
         size = str(runs[0]["time_steps"]), str(runs[0]["epochs"]), operations
         commits = ", ".join(dict.fromkeys(run["commit"][:7] for run in runs))
@@ -137,9 +137,9 @@ TRIED = re.compile(
 """A job that was tried for the recipe `fast`, with its additional flags; TRY_* are those of tried.patch."""
 
 
-def ideas(found: Runs) -> str:
+def ideas(by_recipe: Runs) -> str:
     """What was tried for `fast`: more flags, or a change of the code, and the accuracy on held-out images."""
-    del found
+    del by_recipe
     accuracies: dict[str, list[str]] = {}
     for line in (trainings.FOLDER / "tried.jsonl").read_text().splitlines():
         job = json.loads(line)
@@ -150,7 +150,7 @@ def ideas(found: Runs) -> str:
     return table(("`fast` with 20 epochs and", "held-out images, by seed (%)"), rows)
 
 
-def flags(found: Runs) -> str:
+def flags(by_recipe: Runs) -> str:
     """The flags of each recipe, except those that all but the first share, which the page names."""
     asked = {recipe: " ".join(job_words(RECIPES[recipe])) for recipe in RECIPES}
     for flag in SHARED:
@@ -160,19 +160,19 @@ def flags(found: Runs) -> str:
     return table(("recipe", "flags"), rows)
 
 
-def published(found: Runs) -> str:
+def published(by_recipe: Runs) -> str:
     """Other networks, and the recipe with the highest accuracy, which the table of recipes has, too."""
     rows = [(one.name, one.parameters, one.epochs, one.chosen, one.mnist, one.fashion, one.source) for one in OTHERS]
-    mine = {dataset: found["accurate", dataset] for dataset in SHOWN}
+    mine = {dataset: by_recipe["accurate", dataset] for dataset in SHOWN}
     one = next(iter(mine.values()))[0]
     size = f"{one['parameters'] / 1e6:.2f} million", str(one["epochs"])
     rows.append(("`--recipe accurate`", *size, "validation images", *map(accuracy, mine.values()), "this page"))
     return table(("network", "parameters", "epochs", "chosen on", *SHOWN.values(), "source"), rows)
 
 
-def real_events(found: Runs) -> str:
+def real_events(by_recipe: Runs) -> str:
     """The accuracy on real recordings that none of the networks was trained on, by seed."""
-    del found
+    del by_recipe
     runs = [json.loads(path.read_text()) for path in sorted(trainings.REAL.glob("*.json"))]
     rows = []
     for name, trained_on in TRAINED_ON.items():
@@ -181,9 +181,9 @@ def real_events(found: Runs) -> str:
     return table(("trained on", "500 other real recordings, by seed (%)", "minutes per run"), rows)
 
 
-def everywhere(found: Runs) -> str:
+def everywhere(by_recipe: Runs) -> str:
     """Counts from everywhere.py: columns of networks and rows of sides; those with equal cells share one."""
-    del found
+    del by_recipe
     networks = {
         path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results/everywhere").glob("*.json"))
     }
@@ -201,9 +201,9 @@ def everywhere(found: Runs) -> str:
     return table(("against snnTorch", *(", ".join(names) for names in columns.values())), rows)
 
 
-def zeros(found: Runs) -> str:
+def zeros(by_recipe: Runs) -> str:
     """The counts from everywhere.py for the default network; sides with equal counts share a row."""
-    del found
+    del by_recipe
     rows = json.loads((ROOT / "results/everywhere/default.json").read_text())["rows"]
     shown = [(row["side"], row["images"], row["membranes"], _differing(row)) for row in rows if "images" in row]
     lines = []
@@ -212,19 +212,19 @@ def zeros(found: Runs) -> str:
     return table(("compared with snnTorch", "images", "membranes, and as many spikes", "differ"), lines)
 
 
-def boards(found: Runs) -> str:
-    del found
+def boards(by_recipe: Runs) -> str:
+    del by_recipe
     return microcontroller.table(json.loads((ROOT / "results/microcontroller.json").read_text())["rows"])
 
 
-def few_bits(found: Runs) -> str:
-    del found
+def few_bits(by_recipe: Runs) -> str:
+    del by_recipe
     return microcontroller.few_bits(json.loads((ROOT / "results/microcontroller_few_bits.json").read_text())["rows"])
 
 
-def rounding(found: Runs) -> str:
+def rounding(by_recipe: Runs) -> str:
     """What rounding to grids changes in the networks of rounding.py."""
-    del found
+    del by_recipe
     rows = []
     for row in json.loads((ROOT / "results/rounding.json").read_text())["rows"]:
         spikes = f"{row['changed']:,} of {row['spikes']:,} ({two_digits(100 * row['changed'] / row['spikes'])}%)"
@@ -281,12 +281,12 @@ def minutes(runs: Sequence[dict[str, Any]]) -> str:
 
 
 @styled
-def draw(found: Runs) -> Figure:
+def draw(by_recipe: Runs) -> Figure:
     """Each training run as a point: test accuracy against operations, with a panel for each data set."""
-    shown = [dataset for dataset in SHOWN if any(of == dataset for _, of in found)]
+    shown = [dataset for dataset in SHOWN if any(of == dataset for _, of in by_recipe)]
     figure = new(WIDTH, 2.6)
     for axes, dataset in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        for (recipe, of), runs in found.items():
+        for (recipe, of), runs in by_recipe.items():
             if of == dataset:
                 colour, mark = LOOKS[recipe]
                 points = [(run["synaptic_operations"] / 1e6, 100 * run["accuracy"]) for run in runs]

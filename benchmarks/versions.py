@@ -33,8 +33,8 @@ def main() -> None:
     rounds = []
     for turn in range(flags.turns):
         order = flags.pythons if turn % 2 == 0 else flags.pythons[::-1]
-        found = {python: measured(python) for python in order}
-        rounds.append([found[python] for python in flags.pythons])
+        by_python = {python: measured(python) for python in order}
+        rounds.append([by_python[python] for python in flags.pythons])
     names = [name for name in rounds[0][0] if name not in ("processor", "commit")]
     print(json.dumps(report(rounds, names), indent=1))
 

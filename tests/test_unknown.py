@@ -148,14 +148,14 @@ def examples(bundle, inputs):
     np.savez(bundle.parent / "images", *[x[:, 0] if x.ndim == 5 else x[0] for x in inputs])
     code = re.findall(r"<!-- (?:step|sequence) -->\n```python\n(.*?)```", (bundle / "report.md").read_text(), re.S)
     more = f"for x in np.load({str(bundle.parent / 'images.npz')!r}).values():\n    print('=', classify(x)[0])\n"
-    found = []
+    answered = []
     for text in code:
         done = subprocess.run(
             [sys.executable, "-c", text + "\n" + more], cwd=bundle, env=ENVIRONMENT, capture_output=True
         )
         assert (done.returncode, done.stderr) == (0, b""), done
-        found.append([answer != "None" for answer in re.findall("^= (.+)$", done.stdout.decode(), re.M)])
-    return found
+        answered.append([answer != "None" for answer in re.findall("^= (.+)$", done.stdout.decode(), re.M)])
+    return answered
 
 
 @pytest.mark.slow

@@ -62,9 +62,9 @@ def test_the_network_matches_the_commands(tmp_path, capsys):
     theirs = csnn_jax.load(str(tmp_path / "run"))
     assert model.config.model == theirs.config.model and model.config.model.num_classes == 3
     assert [done for done, _ in heard] == [0, 4, 8, 9] and all(result.accuracy <= 1 for _, result in heard)
-    ours, found = model.trace(IMAGES), theirs.trace(IMAGES)
+    ours, expected = model.trace(IMAGES), theirs.trace(IMAGES)
     for node, membranes in ours.membranes.items():
-        np.testing.assert_allclose(membranes, found.membranes[node], atol=1e-4)
+        np.testing.assert_allclose(membranes, expected.membranes[node], atol=1e-4)
     said = capsys.readouterr().out
     assert said.startswith("Data: arrays, 60 training and 9 test images, 3 classes\n")
     assert "Inferred from the arrays: input_shape 8 8 1, num_classes 3, scale 256\n" in said
@@ -86,21 +86,21 @@ def test_health_messages():
 
 @pytest.mark.numeric
 def test_floats_have_their_own_scale():
-    found = on_floats()
-    scale, bits = found.config.model.scale, found.config.model.input_bits
+    model = on_floats()
+    scale, bits = model.config.model.scale, model.config.model.input_bits
     assert bits == 11 and 500 < FLOATS.max() * scale <= 2**bits
     with refusing(ValueError, f"{2**bits / scale:g}"):
-        found.classify(FLOATS * 4)
-    fired = found.evaluate((FLOATS, LABELS)).densities
+        model.classify(FLOATS * 4)
+    fired = model.evaluate((FLOATS, LABELS)).densities
     assert 0 < fired["lif1"] < 1
-    assert found.records[-1]["density"] == fired
-    assert np.asarray(found.trace(FLOATS).membranes["lif1"]).std() > 0.01
+    assert model.records[-1]["density"] == fired
+    assert np.asarray(model.trace(FLOATS).membranes["lif1"]).std() > 0.01
 
 
 def test_frames():
     heard, floats = [], (FRAMES / 1.0, LABELS)
-    found = fit(changed("model", time_steps=100), floats, floats, log=heard.append).config.model
-    assert (found.time_steps, found.scale) == (6, 1) and any("time_steps 6" in line for line in heard)
+    config = fit(changed("model", time_steps=100), floats, floats, log=heard.append).config.model
+    assert (config.time_steps, config.scale) == (6, 1) and any("time_steps 6" in line for line in heard)
     assert any("counts are used unscaled (scale 1)" in line for line in heard)
 
 
@@ -108,8 +108,8 @@ def test_frames_beyond_counts_need_a_scale():
     frames = FRAMES * np.uint8(127)
     with refusing(UserError, "scale", 254):
         fit(PLAIN, (frames, LABELS), (frames, LABELS))
-    found = fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model
-    assert (found.time_steps, found.scale) == (6, 128)
+    config = fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model
+    assert (config.time_steps, config.scale) == (6, 128)
 
 
 def test_class_names_are_kept(tmp_path):
@@ -152,8 +152,8 @@ def test_weights_that_grow_out_of_range_are_refused_after_training():
 
 def test_more_iterations_than_the_epochs_have_are_noted_as_by_the_command():
     heard = []
-    found = fit(changed("train", max_iters=10), log=heard.append)
-    assert found.records[-1]["iter"] == 9
+    model = fit(changed("train", max_iters=10), log=heard.append)
+    assert model.records[-1]["iter"] == 9
     (line,) = (line for line in heard if "max_iters" in line)
     assert line.startswith("Ends after 9 iterations") and "epochs 3" in line
 
@@ -202,8 +202,8 @@ def test_a_saved_network_is_evaluated_on_its_own_data(tmp_path):
     csnn_jax.save(model, run)
     np.savez(tmp_path / "test.npz", images=IMAGES, labels=LABELS)
     np.savez(tmp_path / "other.npz", images=IMAGES[:9] / 255, labels=LABELS[:9])
-    found = csnn_jax.load(run)
-    assert found.config == model.config and found.config.data.dataset == "arrays"
+    loaded = csnn_jax.load(run)
+    assert loaded.config == model.config and loaded.config.data.dataset == "arrays"
     printed = passed("csnn_jax.evaluate", run, "--dataset", f"arrays:{tmp_path / 'test.npz'}")
     accuracy = model.evaluate(PAIR).accuracy
     assert model.records[-1]["accuracy"] == accuracy
@@ -224,6 +224,6 @@ def test_the_command_trains_on_floats_like_fit(tmp_path):
     passed("csnn_jax.train", "--dataset", f"arrays:{tmp_path / 'all.npz'}", *flags, "--out", tmp_path / "run")
     theirs, ours = csnn_jax.load(tmp_path / "run"), on_floats()
     assert theirs.config.model == ours.config.model and ours.config.model.input_bits == 11
-    found, expected = ours.trace(FLOATS).membranes, theirs.trace(FLOATS).membranes
-    for node in found:
-        np.testing.assert_allclose(found[node], expected[node], atol=1e-4)
+    membranes, expected = ours.trace(FLOATS).membranes, theirs.trace(FLOATS).membranes
+    for node in membranes:
+        np.testing.assert_allclose(membranes[node], expected[node], atol=1e-4)

@@ -60,9 +60,9 @@ def test_a_run_whose_weights_blow_up_stops_and_keeps_the_last_good_ones(dataset,
     done = call(MODULE, *flags)
     assert done.returncode == 2
     assert_line(done.stderr.removesuffix("\n"), "iteration 1", "finite", "--lr")
-    kept = safetensors.numpy.load_file(out / "weights.safetensors")
-    assert all(np.isfinite(t).all() for t in kept.values())
-    assert np.abs(kept["conv1.weight"]).max() <= 1 / 3  # the initial weights
+    tensors = safetensors.numpy.load_file(out / "weights.safetensors")
+    assert all(np.isfinite(t).all() for t in tensors.values())
+    assert np.abs(tensors["conv1.weight"]).max() <= 1 / 3  # the initial weights
 
 
 @pytest.mark.parametrize(

@@ -145,8 +145,8 @@ def test_a_manifest_of_an_earlier_format_is_refused_and_both_versions_are_named(
 
 def test_differences_are_located():
     recorded = {"a": {"b": [1, 2.0], "c": "x"}, "left": 1, "whole": 1}
-    found = {"a": {"b": [1, 2.1], "c": "y"}, "new": 1, "whole": True}
-    assert [*manifest.differences(recorded, found, "results")] == [
+    computed = {"a": {"b": [1, 2.1], "c": "y"}, "new": 1, "whole": True}
+    assert [*manifest.differences(recorded, computed, "results")] == [
         "results.a.b[1] is 2.1, manifest.json says 2.0",
         'results.a.c is "y", manifest.json says "x"',
         "results.left is unexpected in manifest.json",

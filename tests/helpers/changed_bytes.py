@@ -21,7 +21,7 @@ def copies(content: bytes, count: int, marks: bytes) -> Iterator[tuple[str, byte
         count: number of random changes.
         marks: regular expression for what begins a part of the file, such as a PNG's chunk.
     """
-    places = sorted({0, *(found.start() for found in re.finditer(marks, content, re.DOTALL))})
+    places = sorted({0, *(mark.start() for mark in re.finditer(marks, content, re.DOTALL))})
     for place in places:
         yield f"cut at mark {place}", content[:place]
     for number in range(count):

@@ -15,8 +15,8 @@ def texts(figure: Figure) -> list[Text]:
     figure.draw_without_rendering()
     axes = figure.findobj(Axes, include_self=False)
     unseen = {label for one in axes for axis in (one.xaxis, one.yaxis) for label in _beyond(axis)}
-    found = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    return [text for text in found if text not in unseen]
+    visible = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return [text for text in visible if text not in unseen]
 
 
 def words(figure: Figure) -> list[str]:
@@ -34,9 +34,9 @@ def _beyond(axis: Axis) -> set[Text]:
 def check_printable(figure: Figure) -> None:
     """Checks that it's one or two columns wide, and that texts have 8 points or more, are inside and don't overlap."""
     assert figure.get_figwidth() in (COLUMN, PAGE)
-    found = texts(figure)
-    assert [text.get_text() for text in found if text.get_fontsize() < TEXT] == []
-    boxes = [(text.get_text(), text.get_window_extent()) for text in found]
+    visible = texts(figure)
+    assert [text.get_text() for text in visible if text.get_fontsize() < TEXT] == []
+    boxes = [(text.get_text(), text.get_window_extent()) for text in visible]
     (left, bottom), (right, top) = figure.bbox.min - 1, figure.bbox.max + 1
     outside = [text for text, box in boxes if box.x0 < left or box.y0 < bottom or box.x1 > right or box.y1 > top]
     pairs = itertools.combinations(boxes, 2)

@@ -219,8 +219,8 @@ def _gestures(name: str) -> Callable[[Path], Path]:
 
 def _read_gestures(path: Path) -> Read:
     dvsgesture.index.cache_clear()
-    found = load(f"dvsgesture:{path.parent}", (8, 8, 2), time_steps=2)
-    return {"labels": found.train.labels, "frames": np.asarray(found.train.images)}
+    dataset = load(f"dvsgesture:{path.parent}", (8, 8, 2), time_steps=2)
+    return {"labels": dataset.train.labels, "frames": np.asarray(dataset.train.images)}
 
 
 def _cached(name: str) -> Callable[[Path], Path]:
@@ -266,8 +266,8 @@ def _read_checkpoint(path: Path) -> Read:
 
 
 def _read_weights(path: Path) -> Read:
-    model, found = weights.load(path)
-    return {"model": model, **found}
+    model, tensors = weights.load(path)
+    return {"model": model, **tensors}
 
 
 NODES = b"""[
@@ -296,8 +296,8 @@ def _pt(name: str, **how: Any) -> Callable[[Path], Path]:
 
 
 def _read_saved(path: Path) -> Read:
-    found = saved.plain(saved.read(str(path)).tensors, str(path))
-    return {name: one.float().numpy() for name, one in found.items()}
+    tensors = saved.plain(saved.read(str(path)).tensors, str(path))
+    return {name: one.float().numpy() for name, one in tensors.items()}
 
 
 def _nir(folder: Path) -> Path:
@@ -309,8 +309,8 @@ def _nir(folder: Path) -> Path:
 
 
 def _read_nir(path: Path) -> Read:
-    found = nir_network.read(str(path))
-    return {"config": found.config, **found.tensors}
+    network = nir_network.read(str(path))
+    return {"config": network.config, **network.tensors}
 
 
 def _read_metrics(path: Path) -> Read:
@@ -345,8 +345,8 @@ def _step(folder: Path) -> Path:
 
 
 def _run_step(path: Path) -> Read:
-    found = OnnxStep(str(path)).record(torch.ones(2, 1, 1, 4, 4))
-    return {"spikes": found.spikes, "membranes": found.membranes}
+    recorded = OnnxStep(str(path)).record(torch.ones(2, 1, 1, 4, 4))
+    return {"spikes": recorded.spikes, "membranes": recorded.membranes}
 
 
 FORMATS = {

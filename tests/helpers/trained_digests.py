@@ -74,8 +74,8 @@ def digests(job: Job) -> Iterator[str]:
 
 
 def _of(state: dict[str, np.ndarray]) -> str:
-    kept = {name: value for name, value in state.items() if not name.startswith(("last_good", "optimizer"))}
-    return " ".join(f"{name.removesuffix('/value')}={_digest(value)}" for name, value in kept.items())
+    tensors = {name: value for name, value in state.items() if not name.startswith(("last_good", "optimizer"))}
+    return " ".join(f"{name.removesuffix('/value')}={_digest(value)}" for name, value in tensors.items())
 
 
 def _digest(value: np.ndarray) -> str:
@@ -105,10 +105,10 @@ def main(words: list[str]) -> None:
     make = sums if "--sums" in words else digests
     with tempfile.TemporaryDirectory() as folder:
         path = frames(Path(folder))
-        found = {name: list(make(started(JOBS[name].format(frames=path)))) for name in names}
+        by_job = {name: list(make(started(JOBS[name].format(frames=path)))) for name in names}
     if "--record" in words:
-        RECORDED.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found))
+        RECORDED.write_text(json.dumps(by_job, indent=1) + "\n")
+    print(json.dumps(by_job))
 
 
 if __name__ == "__main__":

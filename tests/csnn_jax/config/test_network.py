@@ -60,15 +60,15 @@ def test_errors_name_the_flag_and_its_value(changes, facts):
 
 
 def test_lists_from_json_and_yaml_are_accepted():
-    found = ModelConfig(input_shape=[8, 8, 1], conv_channels=[8, 16], hidden=[], beta=[0.1, 0.2, 0.3])
-    assert found == ModelConfig(input_shape=(8, 8, 1), conv_channels=(8, 16), hidden=(), beta=(0.1, 0.2, 0.3))
-    hash(found)
+    config = ModelConfig(input_shape=[8, 8, 1], conv_channels=[8, 16], hidden=[], beta=[0.1, 0.2, 0.3])
+    assert config == ModelConfig(input_shape=(8, 8, 1), conv_channels=(8, 16), hidden=(), beta=(0.1, 0.2, 0.3))
+    hash(config)
     with refusing(UserError, "conv_channels 8 'x'", "whole number"):
         ModelConfig(conv_channels=[8, "x"])
 
 
 def test_numpy_numbers_and_arrays_become_pythons():
-    found = ModelConfig(
+    config = ModelConfig(
         beta=np.float32(0.9),
         threshold=np.array([1, 2, 3, 4]),
         hidden=(np.int64(16),),
@@ -76,8 +76,8 @@ def test_numpy_numbers_and_arrays_become_pythons():
         time_steps=np.int32(5),
         learn_beta=np.bool_(True),
     )
-    assert found.each("beta") == (float(np.float32(0.9)),) * 4 and found.thresholds == (1, 2, 3, 4)
-    assert from_json(ModelConfig, to_json(found), "it") == found
+    assert config.each("beta") == (float(np.float32(0.9)),) * 4 and config.thresholds == (1, 2, 3, 4)
+    assert from_json(ModelConfig, to_json(config), "it") == config
     with refusing(UserError, "beta 1.5", 0, 1):
         ModelConfig(beta=np.float64(1.5))
     with refusing(UserError, "slope 2", "no value", "heaviside"):
@@ -183,7 +183,7 @@ BLOCKS = {
 def test_a_residual_block_adds_its_input(name):
     changes, reads = BLOCKS[name]
     model = ModelConfig(**({"residual": ("conv2",), "conv_channels": (4, 6), "hidden": ()} | changes))
-    found = {node.name: " ".join(map(str, node.inputs)) for node in model.graph}
-    assert found == found | reads
-    assert {"skip2", "res2"} & found.keys() == {"skip2", "res2"} & reads.keys()
+    inputs = {node.name: " ".join(map(str, node.inputs)) for node in model.graph}
+    assert inputs == inputs | reads
+    assert {"skip2", "res2"} & inputs.keys() == {"skip2", "res2"} & reads.keys()
     assert from_json(ModelConfig, to_json(model), "it") == model

@@ -29,11 +29,11 @@ SAVED = {
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_arrays_come_back(tmp_path, save):
     save(tmp_path / "a.npz", **SAVED)
-    found = read_npz(tmp_path / "a.npz", MOST)
-    assert set(found) == set(SAVED)
+    arrays = read_npz(tmp_path / "a.npz", MOST)
+    assert set(arrays) == set(SAVED)
     for name, array in SAVED.items():
-        np.testing.assert_array_equal(found[name], array, strict=True)
-        assert found[name].flags.writeable
+        np.testing.assert_array_equal(arrays[name], array, strict=True)
+        assert arrays[name].flags.writeable
     assert set(read_npz(tmp_path / "a.npz", MOST, ("whole", "missing"))) == {"whole"}
 
 
@@ -120,19 +120,23 @@ def archive(tmp_path):
 
 
 def test_images_to_evaluate_on(archive):
-    found = load_for(Config(MODEL), archive())
-    np.testing.assert_array_equal(found.test.images, IMAGES)
-    assert found.test.labels.tolist() == LABELS.tolist() and found.pixels == (256, 8) and found.names == ("0", "1", "2")
-    assert len(found.train.labels) == 0 and found.notes == () and found.frames is None
-    assert len(shortened(found, 2).test.labels) == 2
+    dataset = load_for(Config(MODEL), archive())
+    np.testing.assert_array_equal(dataset.test.images, IMAGES)
+    assert (
+        dataset.test.labels.tolist() == LABELS.tolist()
+        and dataset.pixels == (256, 8)
+        and dataset.names == ("0", "1", "2")
+    )
+    assert len(dataset.train.labels) == 0 and dataset.notes == () and dataset.frames is None
+    assert len(shortened(dataset, 2).test.labels) == 2
 
 
 def test_images_to_train_on(archive):
     name = archive(train_images=IMAGES[:5], train_labels=LABELS[:5], classes=np.array(["a", "b", "c", "d"]))
-    found = load_to_train(Config(data=DataConfig(name, validation=2)))
-    assert found.validation is not None and found.names == ("a", "b", "c", "d")
-    np.testing.assert_array_equal(found.train.images, IMAGES[:3])
-    np.testing.assert_array_equal(found.validation.images, IMAGES[3:5])
+    dataset = load_to_train(Config(data=DataConfig(name, validation=2)))
+    assert dataset.validation is not None and dataset.names == ("a", "b", "c", "d")
+    np.testing.assert_array_equal(dataset.train.images, IMAGES[:3])
+    np.testing.assert_array_equal(dataset.validation.images, IMAGES[3:5])
 
 
 def test_training_refuses_test_images_brighter_than_its_range(archive, tmp_path):

@@ -15,10 +15,10 @@ LABELS = np.arange(6) % 3
 @pytest.mark.parametrize("labels", [LABELS, LABELS.tolist(), torch.tensor(LABELS), LABELS.astype(np.uint8)])
 def test_pairs_and_splits_are_splits(labels):
     for given in ((IMAGES, labels), [IMAGES.tolist(), labels], Split(torch.tensor(IMAGES), labels)):
-        found = as_split(given, "train")
-        np.testing.assert_array_equal(found.images, IMAGES)
-        assert (found.images.dtype, found.labels.dtype) == (np.uint8, np.int32)
-        assert found.labels.tolist() == [0, 1, 2, 0, 1, 2]
+        split = as_split(given, "train")
+        np.testing.assert_array_equal(split.images, IMAGES)
+        assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int32)
+        assert split.labels.tolist() == [0, 1, 2, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ def test_classes_have_their_names():
     names = ("cat", "$dog$", "a spider that is very long")
     figure = spikes.draw(sample(layers=((7, 7, 4), (3,)))._replace(names=names))
     check_printable(figure)
-    found = words(figure)
-    assert found.count("a spider\N{HORIZONTAL ELLIPSIS}") == found.count("cat") == 2  # raster and bars
-    assert "test image, class $dog$" in found
-    assert any(text.startswith("a spider\N{HORIZONTAL ELLIPSIS}: ") for text in found)  # membranes
+    texts = words(figure)
+    assert texts.count("a spider\N{HORIZONTAL ELLIPSIS}") == texts.count("cat") == 2  # raster and bars
+    assert "test image, class $dog$" in texts
+    assert any(text.startswith("a spider\N{HORIZONTAL ELLIPSIS}: ") for text in texts)  # membranes
 
 
 def test_a_silent_network_can_be_drawn():
@@ -49,9 +49,9 @@ def test_an_integrator_has_sums_of_membranes_and_no_raster():
     one = sample(layers=((4, 4, 2), (10,)))._replace(thresholds=[1.0, None])
     figure = spikes.draw(one)
     check_printable(figure)
-    found = {axes.get_title(loc="left"): axes for axes in figure.axes}
-    assert not any("LIF 2" in title for title in found) and "output spikes" not in found
-    sums = [bar.get_width() for bar in found["summed membranes"].patches]
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert not any("LIF 2" in title for title in panels) and "output spikes" not in panels
+    sums = [bar.get_width() for bar in panels["summed membranes"].patches]
     np.testing.assert_array_equal(sums, one.membranes[-1].sum(0))
 
 
@@ -61,8 +61,8 @@ def test_neurons_are_named_by_channel_row_and_column():
     fired[2:5, 0, 4, 5] = True
     one = sample(layers=((4, 5, 6), (3,)), steps=10)
     figure = spikes.draw(one._replace(spikes=[fired, one.spikes[1]]))
-    found = words(figure)
-    assert "1/3/2: 10 spikes" in found and "5/0/4: 3" in found
+    texts = words(figure)
+    assert "1/3/2: 10 spikes" in texts and "5/0/4: 3" in texts
     raster = figure.axes[1]
     assert [label.get_text() for label in raster.get_yticklabels()] == ["1/3/2", "5/0/4"]  # the most spikes on top
     assert raster.get_title(loc="left") == "LIF 1: the 2 that spike, of 120 neurons; density 1.1%"

@@ -49,24 +49,24 @@ LATE, NEXT = Place(2, 0, 0, (1, 2, 0), "lif2"), Place(2, 0, 1, (0, 0, 0), "lif2"
     ids=["alone", "the step counts first", "then the node", "then the image", "none"],
 )
 def test_the_first_place(places, expected):
-    found = Comparison()
-    found.add(spiking(), spiking(*places))
-    assert (found.first and found.first.place) == expected
-    assert (found.sentences("A") == []) == (expected is None)
+    comparison = Comparison()
+    comparison.add(spiking(), spiking(*places))
+    assert (comparison.first and comparison.first.place) == expected
+    assert (comparison.sentences("A") == []) == (expected is None)
 
 
 def test_batches_are_counted_together():
-    found = Comparison()
-    found.add(spiking(), spiking(LATE))
-    found.add(spiking(), spiking(EARLY, LATE))
-    assert found.spikes == {
+    comparison = Comparison()
+    comparison.add(spiking(), spiking(LATE))
+    comparison.add(spiking(), spiking(EARLY, LATE))
+    assert comparison.spikes == {
         "lif2": Count(2 * STEPS * IMAGES * 18, 2, (0, 2)),
         "lif10": Count(2 * STEPS * IMAGES * 5, 1, (0, 1)),
     }
-    assert found.membranes["lif2"] == Count(2 * STEPS * IMAGES * 18)
-    assert found.first.place == EARLY._replace(image=EARLY.image + IMAGES)
-    assert found.first.values == {"spike": (0, 1), "membrane": (1, 1)}
-    assert found.sentences("A") == [
+    assert comparison.membranes["lif2"] == Count(2 * STEPS * IMAGES * 18)
+    assert comparison.first.place == EARLY._replace(image=EARLY.image + IMAGES)
+    assert comparison.first.values == {"spike": (0, 1), "membrane": (1, 1)}
+    assert comparison.sentences("A") == [
         "3 of 552 spikes (2 in lif2, 1 in lif10) and 0 of 552 membranes differ from those of A",
         "first at step 0, lif10, image 4, neuron 4: spike 1, A's 0; membrane 1, A's 1",
     ]
@@ -77,23 +77,23 @@ def test_a_membrane_or_another_state_differs_before_the_spikes():
     for trace in (expected, other):
         trace.states["lif2"]["syn"] = trace.membranes["lif2"].copy()
     other.states["lif2"]["syn"][1, 2, 0, 1, 2] = np.nan
-    found = Comparison()
-    found.add(expected, other)
-    assert found.first.place == Place(1, 0, 2, (0, 1, 2), "lif2")
-    assert found.membranes["lif2"].compared == 2 * found.spikes["lif2"].compared
-    total, first = found.sentences("torch")
+    comparison = Comparison()
+    comparison.add(expected, other)
+    assert comparison.first.place == Place(1, 0, 2, (0, 1, 2), "lif2")
+    assert comparison.membranes["lif2"].compared == 2 * comparison.spikes["lif2"].compared
+    total, first = comparison.sentences("torch")
     assert total == "1 of 276 spikes (1 in lif2) and 1 of 492 membranes (1 in lif2) differ from those of torch"
     assert first.endswith("channel 0, row 1, column 2: spike 0, torch's 0; membrane 2, torch's 2; syn nan, torch's 2")
 
 
 def test_only_what_both_show_is_compared():
-    found = Comparison()
-    found.add(spiking(), Trace({}, {"lif10": spiking(DEEP).spikes["lif10"]}))
-    assert ([*found.spikes], [*found.membranes]) == (["lif10"], [])
-    assert found.first.place == DEEP and found.first.values == {"spike": (0, 1)}
-    assert found.figures()["images"] == IMAGES and found.figures()["time_steps"] == STEPS
+    comparison = Comparison()
+    comparison.add(spiking(), Trace({}, {"lif10": spiking(DEEP).spikes["lif10"]}))
+    assert ([*comparison.spikes], [*comparison.membranes]) == (["lif10"], [])
+    assert comparison.first.place == DEEP and comparison.first.values == {"spike": (0, 1)}
+    assert comparison.figures()["images"] == IMAGES and comparison.figures()["time_steps"] == STEPS
     with refusing(ValueError, [4, 3, 5], [3, 3, 5]):
-        found.add(spiking(), Trace({}, {"lif10": spiking().spikes["lif10"][:3]}))
+        comparison.add(spiking(), Trace({}, {"lif10": spiking().spikes["lif10"][:3]}))
 
 
 @pytest.mark.parametrize(("readout", "different"), [("spikes", 1), ("membrane", 2)])
@@ -101,10 +101,10 @@ def test_predictions_are_read_as_the_network_is(readout, different):
     model = ModelConfig((2, 2, 1), (), hidden=(), num_classes=2, readout=readout)
     spikes = np.array([[[1, 0], [0, 1]]], np.float32)
     membranes = np.array([[[2, 1], [1, 2]]], np.float32)
-    found = Comparison(model)
-    found.add(
+    comparison = Comparison(model)
+    comparison.add(
         Trace({"lif1": {"mem": membranes}}, {"lif1": spikes}),
         Trace({"lif1": {"mem": 3 - membranes}}, {"lif1": spikes * [1, 0]}),
     )
-    assert (found.predictions.compared, found.predictions.different) == (2, different)
-    assert in_words(found.figures(), "A").endswith(f" and {different} of 2 predictions differ from those of A")
+    assert (comparison.predictions.compared, comparison.predictions.different) == (2, different)
+    assert in_words(comparison.figures(), "A").endswith(f" and {different} of 2 predictions differ from those of A")

@@ -37,7 +37,7 @@ def test_the_highest_score_minus_the_second():
 @pytest.mark.parametrize("kind", [np.int64, np.float32])
 def test_the_smallest_margin_with_few_enough_wrong_answers(kind):
     """Compared with every margin in turn; a tie is never an answer."""
-    random, found = np.random.default_rng(0), set()
+    random, lowest = np.random.default_rng(0), set()
     for share in (0.02, 0.1, 0.3, 0.999):
         ahead = (random.integers(0, 30, 400) / (1 if kind == np.int64 else 7)).astype(kind)
         wrong = random.random(400) < np.exp(-6 * ahead / ahead.max())
@@ -45,8 +45,8 @@ def test_the_smallest_margin_with_few_enough_wrong_answers(kind):
             given, bad = int((ahead >= value).sum()), int(wrong[ahead >= value].sum())
             if upper_end(bad, given) <= share:
                 assert smallest(ahead, wrong, share) == Answers(value, given, bad)
-                found.add(value)
+                lowest.add(value)
                 break
         else:
             assert smallest(ahead, wrong, share) is None
-    assert len(found) >= 2 and min(found) == ahead[ahead > 0].min()
+    assert len(lowest) >= 2 and min(lowest) == ahead[ahead > 0].min()

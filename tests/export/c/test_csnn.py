@@ -118,10 +118,10 @@ int main(void) { return fwrite(fc1_weight, sizeof fc1_weight, 1, stdout) != 1; }
     )
     subprocess.run(["cc", "-std=c99", "dump.c", "-o", "dump"], cwd=tmp_path, check=True)
     dumped = subprocess.run([tmp_path / "dump"], capture_output=True, check=True).stdout
-    found = np.frombuffer(dumped, np.float32).reshape(-1, 8)
+    kernel = np.frombuffer(dumped, np.float32).reshape(-1, 8)
     entering = config.graph.unflattened(config.graph["fc1"])
-    assert found[:, :4].tobytes() == from_torch(tensors["fc1.weight"], entering).tobytes()
-    assert not found[:, 4:].any()
+    assert kernel[:, :4].tobytes() == from_torch(tensors["fc1.weight"], entering).tobytes()
+    assert not kernel[:, 4:].any()
 
 
 def test_the_stated_memory_is_correct(built):

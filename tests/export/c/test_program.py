@@ -42,15 +42,15 @@ def test_the_program_and_the_library_give_the_same_answers(built, name):
     scores = expected(name)["scores"]
     counts = config.readout == "spikes"
     classes = np.where(~scores.any(1) & counts, -1, scores.argmax(1))
-    found = program.answers(folder / "csnn", samples(name))
-    np.testing.assert_array_equal(found[0], classes)
-    np.testing.assert_array_equal(found[1], scores)
-    assert found[1].dtype == (np.int64 if counts else np.float32)
+    answers = program.answers(folder / "csnn", samples(name))
+    np.testing.assert_array_equal(answers[0], classes)
+    np.testing.assert_array_equal(answers[1], scores)
+    assert answers[1].dtype == (np.int64 if counts else np.float32)
     library, other = (program.Library(folder / "libcsnn.so", config) for _ in range(2))
     for sample, answer, expected_scores in zip(samples(name), classes, scores, strict=True):
         other.classify(255 - sample)  # shares nothing
-        answered, found = library.classify(np.ascontiguousarray(sample))
-        assert (answered, found.tolist()) == (answer, expected_scores.tolist())
+        answered, library_scores = library.classify(np.ascontiguousarray(sample))
+        assert (answered, library_scores.tolist()) == (answer, expected_scores.tolist())
     count = ctypes.c_int32()
     library._c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
     for number, layer in enumerate(config.graph.neurons):
@@ -186,8 +186,8 @@ def test_answers_calculated_by_hand(tmp_path, weight, bias, classes, counts):
     tensors = {"fc1.weight": np.full((len(bias), 4), weight, np.float32), "fc1.bias": np.array(bias, np.float32)}
     program.write_sources(tmp_path, config, tensors)
     built, images = program.build(tmp_path, tmp_path), np.array([255, 0], np.uint8).repeat(4).reshape(2, 2, 2, 1)
-    found = program.answers(built.program, images)
-    assert (found[0].tolist(), found[1].tolist()) == (classes, counts)
+    answers = program.answers(built.program, images)
+    assert (answers[0].tolist(), answers[1].tolist()) == (classes, counts)
     library = program.Library(built.library, config)
     assert [library.classify(image)[0] for image in images] == classes
     line = f"class {'-' if classes[1] < 0 else classes[1]}, spike counts {' '.join(map(str, counts[1]))}"
@@ -285,6 +285,6 @@ def test_the_build_folder_may_contain_a_space_and_need_not_exist(bundles, tmp_pa
     for where in ("with a space/not there", tmp_path / "with a space/and another"):
         done = make(folder, where, "all", "check")
         assert (done.returncode, done.stderr) == (0, "")
-        found = {path.name for path in (folder / "c" / where).iterdir()}
-        assert {"csnn", "libcsnn.so"} <= found
+        files = {path.name for path in (folder / "c" / where).iterdir()}
+        assert {"csnn", "libcsnn.so"} <= files
         assert make(folder, where, "clean").returncode == 0 and not list((folder / "c" / where).iterdir())

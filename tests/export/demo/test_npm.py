@@ -43,13 +43,13 @@ def test_intact_packages_in_the_cache_need_no_npm(home):
     data = archive(readme=b"hello", licence=b"free")
     package = npm.Package("thing", "1.0.0", hashlib.sha256(data).hexdigest())
     npm.cache().mkdir(parents=True)
-    kept = npm.cache() / "thing-1.0.0.tgz"
-    kept.write_bytes(data)
-    assert npm.fetch(package) == kept
-    assert npm.read(kept, ["licence", "readme"]) == {"licence": b"free", "readme": b"hello"}
-    with refusing(UserError, kept, "index.js"):
-        npm.read(kept, ["index.js"])
-    kept.write_bytes(data[:-1])
+    path = npm.cache() / "thing-1.0.0.tgz"
+    path.write_bytes(data)
+    assert npm.fetch(package) == path
+    assert npm.read(path, ["licence", "readme"]) == {"licence": b"free", "readme": b"hello"}
+    with refusing(UserError, path, "index.js"):
+        npm.read(path, ["index.js"])
+    path.write_bytes(data[:-1])
     with refusing(UserError, "thing@1.0.0", "npm"):
         npm.fetch(package)
 

@@ -42,8 +42,8 @@ def test_frames_match_tonic(by, name, seed):
 def test_the_worked_example(by):
     t = np.array([10, 12, 15, 16, 19])
     events = Events(t, np.arange(5), np.zeros(5, int), np.array([0, 1, 0, 1, 1]))
-    found = Window(2, (1, 5), (1, 5), by).frames(events)
-    assert [[tuple(one) for one in np.argwhere(frame[0])] for frame in found] == [[(0, 0), (1, 1)], [(2, 0), (3, 1)]]
+    frames = Window(2, (1, 5), (1, 5), by).frames(events)
+    assert [[tuple(one) for one in np.argwhere(frame[0])] for frame in frames] == [[(0, 0), (1, 1)], [(2, 0), (3, 1)]]
 
 
 def test_pixels_of_a_frame_hold_whole_blocks_of_the_sensor():
@@ -100,8 +100,8 @@ def test_bytes_tell_recordings_apart(bars):
 @pytest.mark.slow
 def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path):
     flags = ("--time-steps", 5, "--conv-channels", 8, "--hidden", 16, "--batch-size", 10, "--epochs", 10)
-    kept = ("--cache", tmp_path / "cache", "--out", tmp_path / "run")
-    said = passed_by_process("csnn_jax.train", "--dataset", bars, *flags, *kept, "--eval-every", 0)
+    folders = ("--cache", tmp_path / "cache", "--out", tmp_path / "run")
+    said = passed_by_process("csnn_jax.train", "--dataset", bars, *flags, *folders, "--eval-every", 0)
     assert "recordings as 5 frames of 34x34, by time, of counts up to 15" in said and "event engine" in said
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert config["model"]["input_shape"] == [34, 34, 2] and config["model"]["scale"] == 1
