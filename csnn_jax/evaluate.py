@@ -96,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
         title = f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})"
         blocks: list[Block] = [Paragraph(title), _accuracies(result, config.class_names)]
+        if run.unfinished:
+            blocks.append(Paragraph(f"Note: {run.unfinished}"))
         blocks += map(Paragraph, _known(run.records("end"), dataset.test))
         if dataset.test.images.dtype == "uint8" and dataset.pixels.scale != (scale := config.model.pixels.scale):
             note = f"Note: pixel values are divided by {scale:g}; for such images, {dataset.pixels.scale:g} is usual"

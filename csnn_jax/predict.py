@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.runs import rundir
         from csnn_jax.trained import Trained
 
-        _, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
+        run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
+        if run.unfinished:
+            print(f"note: {flags.run}: {run.unfinished}", flush=True)
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
         if config.unknown.margin is not None and model.margin_for(config.model.time_steps) is None:

@@ -1,7 +1,8 @@
 """`python -m csnn_torch.convert FILE --out RUN`: converts another program's network to a run."""
 
+import operator
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = rundir.create(flags.out, config, flags.overwrite)
         with rundir.removed_if_failed(run):
             weights.save(run.weights, tensors, config.model)
-        print(f"Network: {_text(config.model, nir_file.is_nir(flags.file))}")
+        print(f"Network: {_text(config.model, nir_file.is_nir(flags.file), flags.given)}")
         print(f"Run directory: {run.path}", flush=True)
         end: dict[str, Any] = {"converted_from": flags.file, "accuracy": None}
         if dataset is None or dataset.fitted:
@@ -216,13 +217,24 @@ def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _text(model: ModelConfig, has_geometry: bool) -> str:
-    """The network in one line; `has_geometry`: padding, strides and pools were also read from the file."""
-    shape = _size(model.input_shape)
-    flags = f"{model.surrogate}, {model.encoding}, {model.time_steps} steps"
+def _text(model: ModelConfig, nir: bool, given: Set[str]) -> str:
+    """The network in one line.
+
+    Args:
+        model: the network.
+        nir: whether the file is a NIR file, which has padding, strides and pools, and if export wrote it, encoding and
+            steps.
+        given: the names of the flags that were given; other settings are marked.
+    """
+    shape, default = _size(model.input_shape), "default or the file's" if nir else "default"
+    settings = [
+        model.surrogate if "surrogate" in given else f"{model.surrogate} (default)",
+        model.encoding if "encoding" in given else f"{model.encoding} ({default})",
+        f"{model.time_steps} steps" if "time_steps" in given else f"{model.time_steps} steps ({default})",
+    ]
     if model.network:
         named = ", ".join(f"{one.name} {one.operation} of {' and '.join(one.inputs)}" for one in model.network.nodes)
-        return f"{shape}, {named}; from flags: {flags}"
+        return f"{shape}, {named}; settings: {', '.join(settings)}"
     nodes = ((node.channels, node.operation) for node in model.graph.weighted)
     layers = [f"{n}C{one.kernel}" if isinstance(one, Convolution) else f"fc{n}" for n, one in nodes]
     bias = "" if model.bias else ", no bias"
@@ -231,13 +243,18 @@ def _text(model: ModelConfig, has_geometry: bool) -> str:
         for name in model.kind.parameters
     ]
     neurons = ", ".join([f"{model.neuron} neurons", f"reset {show(model.reset)}", *values])
-    read = f"{shape} {' '.join(layers)}{bias}, {neurons}{', integrator' if model.output == 'integrator' else ''}"
-    size = f" of {show(model.pool_size)}" * (model.pool_size != ModelConfig.pool_size)
-    pool = f"pool {show(model.pool)}{size}{' after the neurons' * model.pool_after}"
-    geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, {pool}" if model.conv_channels else ""
-    if geometry and has_geometry:
-        return f"{read}, {geometry}; from flags: {flags}"
-    return f"{read}; from flags: {geometry}{', ' if geometry else ''}{flags}"
+    read = [f"{shape} {' '.join(layers)}{bias}, {neurons}{', integrator' if model.output == 'integrator' else ''}"]
+    if model.conv_channels:
+        size = f" of {show(model.pool_size)}" * (model.pool_size != ModelConfig.pool_size)
+        pool = f"pool {show(model.pool)}{size}{' after the neurons' * model.pool_after}"
+        geometry = [f"padding {show(model.padding)}", f"stride {show(model.stride)}", pool]
+        if nir:
+            read += geometry
+        else:
+            flags = {"padding"}, {"stride"}, {"pool", "pool_size", "pool_after"}
+            marks = ("" if given & names else " (default)" for names in flags)
+            settings = [*map(operator.add, geometry, marks), *settings]
+    return f"{', '.join(read)}; settings: {', '.join(settings)}"
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_the_companion_and_the_comparison_support_pictures(tmp_path):
     printed = passed("csnn_torch.train", "--dataset", name, *STACK, *job, "--out", tmp_path / "run")
     assert "Final Test Accuracy: " in printed and f"Data: {name}: gray repeated to color" in printed
     assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
-    words = ("--run", tmp_path / "run", "--quick", "--questions", "network", "--out", tmp_path / "compared")
+    words = (tmp_path / "run", "--quick", "--questions", "network", "--out", tmp_path / "compared")
     assert "Network: run" in passed("csnn_torch.compare", *words)
 
 

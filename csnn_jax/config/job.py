@@ -37,7 +37,7 @@ MOST_BYTES = 2**24
 _data, _training, _optimization = (partial(option, group=name) for name in ("data", "training", "optimization"))
 SEED = count(0, 2**63 - 1, limits="from 0 to below 2**63")
 """The values of a seed."""
-_LR = f"above 0 and below 2^{LARGEST}, as weights are"
+_LR = f"above 0 and below 2^{LARGEST}"
 _NAME = "the name of a data set, without control characters"
 _NAMES = "different names of classes, none empty or -, without control characters"
 _AUGMENT = "three numbers: shift in pixels, rotation in degrees, scale as a fraction"
@@ -264,7 +264,7 @@ class Config:
         [(14, 14, 8), (7, 7, 16), (10,)]
         >>> Config(train=TrainConfig(lr=-1))
         Traceback (most recent call last):
-        csnn_jax.errors.UserError: lr -1: expected a number above 0 and below 2^30, as weights are
+        csnn_jax.errors.UserError: lr -1: expected a number above 0 and below 2^30
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -250,8 +250,10 @@ def is_recorded(name: str) -> bool:
 
 def _unknown(name: str) -> UserError:
     if name == ARRAYS:
-        held = "the run has no data set to load: its images were passed in Python, or it was converted"
-        return UserError(f"--dataset {ARRAYS}: {held}; expected --dataset arrays:FILE.npz, with images and labels")
+        return UserError(
+            f"--dataset {ARRAYS}: expected --dataset arrays:FILE.npz, with images and labels; a run that was "
+            "converted, or trained on arrays in Python, has no file of its own"
+        )
     near = difflib.get_close_matches(name.lower(), [*READERS, *TFDS], n=1)
     suggested = [f"tfds:{one}" if one in TFDS else one for one in near]
     hint = f"; did you mean {suggested[0]!r}?" if suggested else ""

@@ -288,7 +288,7 @@ def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why
     """
     sizes = tuple(images.shape)
     fits = len(sizes) in (4, 5) and 0 not in sizes and (shape is None or sizes[-3:] == shape)
-    hint = _axis(sizes, shape)
+    hint = " with at least one image" if sizes[:1] == (0,) else _axis(sizes, shape)
     if not fits or (hint and shape is None):
         pixels, why = ("H, W, C", "") if shape is None else (", ".join(map(str, shape)), why)
         raise ValueError(f"{name} are {list(sizes)}, expected [N, {pixels}] or [N, T, {pixels}]{why}{hint}")

@@ -98,6 +98,8 @@ def _damaged(path: Path, error: Exception) -> UserError:
     """The error for whatever zipfile, zlib and NumPy raise on damaged bytes."""
     if isinstance(error, MemoryError):
         return UserError(f"{path}: its arrays don't fit into memory")
+    if path.suffix == ".npy":
+        return UserError(f"{path}: expected a NumPy archive of named arrays, from numpy.savez")
     return UserError(f"{path}: damaged ({first_line(error)!r}), expected a NumPy archive")
 
 

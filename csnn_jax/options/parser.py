@@ -25,7 +25,7 @@ def given_options(
 
     Args:
         options: the command's options.
-        program: its name in `--help`.
+        program: its name.
         description: its description in `--help`.
         arguments: the command line; None: the process's.
         headings: a line of help for each group of options, in the order of the help.
@@ -37,9 +37,10 @@ def given_options(
     for word in words:
         if "\0" in word:  # only possible from Python
             raise UserError(f"{one_line(word)}: expected no NUL byte")
-    advice = f"; see {program} --help"
+    called = _called(program) if arguments is None else program
+    advice = f"; see {called} --help"
     by_name = {option.name: option for option in options}
-    parser = _parser(options, program, description, headings)
+    parser = _parser(options, called, f"{program} {version('csnn-jax')}", description, headings)
     try:
         namespace, unknown = parser.parse_known_intermixed_args(words)
     except argparse.ArgumentError as error:
@@ -56,6 +57,12 @@ def given_options(
     if missing:
         raise UserError(f"expected {' and '.join(missing)}{advice}")
     return {name: _value(by_name[name], value, advice) for name, value in values.items()}
+
+
+def _called(program: str) -> str:
+    """How this process's command was started: by its name, or as `python -m csnn_jax.train`."""
+    module = sys.modules["__main__"].__spec__
+    return f"python -m {module.name.removesuffix('.__main__')}" if module else program
 
 
 def _value(option: Option, given: Any, advice: str) -> Any:
@@ -91,11 +98,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(
-    options: Sequence[Option], program: str, description: str, headings: Mapping[str, str]
+    options: Sequence[Option], called: str, named: str, description: str, headings: Mapping[str, str]
 ) -> argparse.ArgumentParser:
     """A parser whose result has only what is given, as unconverted words."""
     parser = _Parser(
-        prog=program,
+        prog=called,
         usage=" ".join(["%(prog)s", *map(_usage, filter(Option.is_required, options)), "[FLAGS]"]),
         description=description,
         formatter_class=_Help,
@@ -105,7 +112,7 @@ def _parser(
     )
     # argparse takes -1e-3 for a flag.
     parser._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('csnn-jax')}")
+    parser.add_argument("--version", action="version", version=named)
     groups = {name: parser.add_argument_group(f"{name} options", head) for name, head in headings.items()}
     for option in options:
         target = groups.get(option.group, parser)

@@ -160,6 +160,17 @@ class RunDir:
         return self.end is not None
 
     @property
+    def unfinished(self) -> str | None:
+        """Why the weights aren't those of a finished job, in words; None if they are, or if a checkpoint was chosen."""
+        if self.checkpoint is not None or self.finished:
+            return None
+        ends = self.records("end")
+        if not ends:
+            return "training hasn't ended"
+        done = ends[-1]["iter"]
+        return f"training was interrupted after {done} iteration{'s' * (done != 1)}"
+
+    @property
     def final_split(self) -> str:
         """The split of the final accuracy: "test", or "validation" if there are no test images."""
         return (self.end or {}).get("split", "test")
@@ -172,7 +183,8 @@ class RunDir:
         """
         path = self.path / "config.json"
         if not os.path.lexists(path):
-            raise UserError(f"{self.path}: not a run directory, expected config.json in it")
+            inside = next((f"; perhaps you meant {one.parent}" for one in sorted(self.path.glob("*/config.json"))), "")
+            raise UserError(f"{self.path}: not a run directory, expected config.json in it{inside}")
         text = reading.read(path, "a run's configuration", MOST_BYTES).decode(errors="replace")
         return job_from_json(text, str(path))
 

@@ -77,7 +77,8 @@ def train(job: Job, processes: Processes | None = None) -> int:
         print(f"Interrupted after {ended} iteration{'s' * (ended != 1)}; weights and metrics are in {path}")
         less = [flag_of(name) for name in ("recipe", "init_from", "overwrite") if name in job.flags.given]
         without = f", without {' and '.join(less)}" if less else ""
-        print(f"To continue, add --resume --out {shlex.quote(str(path))} to the same command{without}", flush=True)
+        out = "" if "out" in job.flags.given else f" --out {shlex.quote(str(path))}"
+        print(f"To continue, add --resume{out} to the same command{without}", flush=True)
     return 128 + signal if signal else 0
 
 

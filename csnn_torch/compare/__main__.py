@@ -1,4 +1,4 @@
-"""`python -m csnn_torch.compare`: is it the same network and training, and what does each framework cost?"""
+"""`python -m csnn_torch.compare [RUN]`: is it the same network and training, and what does each framework cost?"""
 
 import sys
 import time
@@ -42,7 +42,8 @@ Question = Literal["network", "training", "cost"]
 class CompareFlags(Flags):
     # fmt: off
     run: str | None = option(None, RUN, """
-        Run directory with trained weights; default: train the default network briefly first, in OUT/run.""")
+        Run directory with trained weights; default: train the default network briefly first, in
+        OUT/run.""", positional=True)
     out: str = option("comparison", text("a path", metavar="DIR"), "Directory for the results.")
     dataset: str | None = option(None, NAME, """
         Data set to compare on, named as for training, or arrays:FILE.npz for a network that was trained on arrays;
@@ -84,7 +85,7 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     from csnn_torch.compare import questions, report
 
     if flags.dataset is not None and flags.run is None:
-        raise UserError(f"--dataset {flags.dataset}: expected --run with the network to compare on it")
+        raise UserError(f"--dataset {flags.dataset}: expected RUN with the network to compare on it")
     opened = flags.run and rundir.open_run(flags.run)  # before creating OUT
     if opened:
         opened = (opened[0], _on(opened[1], flags, plan), opened[2])

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -195,7 +195,13 @@ class Process:
 
 
 def measure(
-    run: str, sides: Sequence[str], turns: int, rounds: int, *dataset: str, seconds: float = SECONDS
+    run: str,
+    sides: Sequence[str],
+    turns: int,
+    rounds: int,
+    *dataset: str,
+    seconds: float = SECONDS,
+    progress: Callable[[str], object] = lambda line: None,
 ) -> list[Cost]:
     """Measures the sides in turns.
 
@@ -206,12 +212,14 @@ def measure(
         rounds: smallest number of timed inference batches and training iterations per process.
         dataset: name of the data set; omitted: the run's.
         seconds: shortest total time of a process's rounds of one kind.
+        progress: called with a line before each process.
     """
     costs = {side: Cost(side) for side in sides}
     with Scratch() as cache:
-        for _ in range(turns):
+        for turn in range(1, turns + 1):
             for cost in costs.values():
                 if cost.failed is None:
+                    progress(f"{readable(cost.side)}, turn {turn} of {turns}")
                     _turn(cost, run, rounds, seconds, str(cache), *dataset)
     return list(costs.values())
 

@@ -90,7 +90,14 @@ def train_briefly(out: str, iterations: int) -> str:
 def costs(comparison: Comparison, plan: Plan) -> None:
     """Time and memory of every side."""
     dataset = comparison.config.data.dataset
-    comparison.costs += cost.measure(comparison.run, plan.sides, plan.turns, plan.rounds, dataset, seconds=plan.seconds)
+    size = (plan.sides, plan.turns, plan.rounds)
+    comparison.costs += cost.measure(
+        comparison.run,
+        *size,
+        dataset,
+        seconds=plan.seconds,
+        progress=lambda line: print(f"Measuring {line}", flush=True),
+    )
     print("\n".join(f"Cost: {result}" for result in comparison.costs), flush=True)
 
 

@@ -1,7 +1,7 @@
 """The comparison as files: comparison.md for readers, comparison.json and comparison.png."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -89,13 +89,23 @@ def _summary(comparison: Comparison) -> Iterator[str]:
         yield f"Same network: {in_words(total, 'snnTorch')}; {networks}, {counted(len(results), 'comparison')}."
     for together in groups(comparison.trajectories):
         yield f"Same training, {together[0].dtype}: " + (_alone if len(together) == 1 else _by_seed)(together)
-    for cost, step, infer in _speeds(comparison.costs):
+    for cost, speeds in _speeds(comparison.costs):
         if cost.side != BASE:
             base = next(base for base in comparison.costs if base.side == BASE)
-            yield (
-                f"Cost, {readable(cost.side)}: as multiples of snnTorch's speed, training {step}, inference {infer}; "
-                f"{100 * cost.peak_memory_mb / base.peak_memory_mb:.0f}% of its memory."
-            )
+            memory = f"{100 * cost.peak_memory_mb / base.peak_memory_mb:.0f}% of snnTorch's memory"
+            yield f"Cost, {readable(cost.side)}: {'; '.join([*_in_words(speeds), memory])}."
+
+
+def _in_words(speeds: Mapping[str, float | str]) -> list[str]:
+    """Speeds in words; works without a speed for the same reason share an entry."""
+    entries: dict[str, list[str]] = {}
+    for work, speed in speeds.items():
+        if isinstance(speed, str):
+            entry = f"not compared, because {speed.removeprefix('none: ')}"
+        else:
+            entry = f"{two_digits(speed)} times as fast as snnTorch"
+        entries.setdefault(entry, []).append(work)
+    return [f"{' and '.join(works)} {entry}" for entry, works in entries.items()]
 
 
 def _alone(together: Sequence[Trajectory]) -> str:
@@ -116,16 +126,12 @@ def _by_seed(together: Sequence[Trajectory]) -> str:
     )
 
 
-def _speeds(costs: Iterable[Cost]) -> Iterator[tuple[Cost, str, str]]:
-    """Every measured side, with its speed in training and inference; empty if the base wasn't measured."""
+def _speeds(costs: Iterable[Cost]) -> Iterator[tuple[Cost, dict[str, float | str]]]:
+    """Every measured side, with its speed in training and inference, or why there's none; empty without the base."""
     measured = [cost for cost in costs if not cost.failed]
     for base in (cost for cost in measured if cost.side == BASE):
         for cost in measured:
-            yield cost, _speed(cost.speed(base, "step")), _speed(cost.speed(base, "infer"))
-
-
-def _speed(speed: float | str) -> str:
-    return speed if isinstance(speed, str) else two_digits(speed)
+            yield cost, {"training": cost.speed(base, "step"), "inference": cost.speed(base, "infer")}
 
 
 def _network(comparison: Comparison) -> Section:
@@ -263,12 +269,12 @@ def _costs(comparison: Comparison) -> Section:
     lead = (
         f"Batch {batch}, {steps} time steps, weights of the run. Medians over {turns} fresh processes of each side, "
         "which take turns, after a warmup (with the shortest and the longest in parentheses). Processors: CPU seconds "
-        "of all threads together. Speed: snnTorch's wall seconds divided by the row's; omitted if the medians of a "
+        "of all threads together. Speed: snnTorch's wall seconds divided by the row's; - if the medians of a "
         f"side's turns differ by more than {100 * (APART - 1):.0f}%, or if other programs used more than "
         f"{100 * OTHERS:.0f}% of the CPU during a turn. Compile: the additional time of the first training iteration, "
         "from an empty cache. Memory: the peak of the whole process."
     )
-    speeds = {cost.side: speeds for cost, *speeds in _speeds(comparison.costs)}
+    speeds = {cost.side: [*speeds.values()] for cost, speeds in _speeds(comparison.costs)}
     header = ("side", "training iteration", "processors", "speed", "inference batch", "processors", "speed")
     rows: list[list[Cell]] = []
     for cost in comparison.costs:
@@ -280,7 +286,8 @@ def _costs(comparison: Comparison) -> Section:
             low, high = map(two_digits, rounds.range)
             processor = "" if rounds.processor_s is None else f"{two_digits(rounds.processor_s)} s"
             speed = speeds[cost.side][number] if speeds else ""
-            cells += [f"{two_digits(rounds.clock_s)} s ({low} to {high})", processor, speed]
+            ratio = two_digits(speed) if isinstance(speed, float) else speed and "-"
+            cells += [f"{two_digits(rounds.clock_s)} s ({low} to {high})", processor, ratio]
         rows.append([*cells, f"{cost.compile_s:.1f} s", f"{cost.peak_memory_mb:,} MB"])
     blocks: list[Block] = [Paragraph(lead), Table("Costs", (*header, "compile", "memory"), rows)]
     if measured:

@@ -176,12 +176,10 @@ def _check_stored(path: str) -> None:
 
 def _refusal(path: str, error: Exception) -> str:
     """Why torch couldn't read a file."""
-    if isinstance(error, pickle.UnpicklingError):
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f" (it refers to {one_line(named[1])})" if named else ""
+    if isinstance(error, pickle.UnpicklingError) and (named := re.search(r"GLOBAL (\S+)", str(error))):
         return (
-            f"{path}: contains more than tensors, or is damaged{reason}, {_EXPECTED}; if you trust the file, "
-            "load it with torch.load(FILE, weights_only=False) and save only its state_dict"
+            f"{path}: contains more than tensors (it refers to {one_line(named[1])}), {_EXPECTED}; if you trust the "
+            "file, load it with torch.load(FILE, weights_only=False) and save only its state_dict"
         )
     if isinstance(error, (OSError, RuntimeError)):
         return f"{path}: can't be read, {_EXPECTED}: {one_line(first_line(error).partition('. ')[0])}"

@@ -137,8 +137,8 @@ def _describe(manifest: Manifest) -> Iterable[Advice | Usage]:
     unknown = "" if meaning["margin"] is None else coded(" If the answer is unknown, {} replaces the class.", "-")
     bounded = (
         "For all inputs, whatever the number of steps, these are the ends of all membranes and the most spikes in a "
-        "step. The bits hold every membrane of a window as a whole number; above 24, float32 rounds some. The program "
-        "lacks the channels that can't fire:"
+        "step. So many bits would hold every membrane exactly; above 24, float32 rounds some, equally in every "
+        "program. The C program lacks the channels that can't fire:"
     )
     yield Usage(
         4, (Paragraph((building, *sample, unknown, " ", Code(NAME), memory)), Paragraph(bounded), _bounds(manifest))

@@ -94,7 +94,10 @@ def with_weights(tensors: dict[str, np.ndarray]) -> nn.Sequential:
 def test_the_converted_run_gives_snntorchs_spikes(converted, tmp_path, scale):
     few, divided = few_digits(tmp_path / "digits", test=200), float(scale[1]) if scale else 255.0
     run, config, tensors, printed = converted(foreign(), "--time-steps", 12, "--dataset", few, *scale)
-    assert "from flags: padding same, stride 1, pool max, atan, direct, 12 steps" in printed
+    of_file, settings = printed.partition("Network: ")[2].partition("\n")[0].split("; settings: ")
+    assert "padding" not in of_file and settings == (
+        "padding same (default), stride 1 (default), pool max (default), atan (default), direct (default), 12 steps"
+    )
     assert "Note: a state_dict doesn't contain inhibition, reset_delay, state_quant" in printed
     assert f"Note: assuming your images were divided by {divided:g} (--scale): here it's 256, and conv1 " in printed
     assert config.model.conv_channels == (4, 6) and config.model.hidden == (20,) and config.model.reset == "zero"
@@ -220,7 +223,7 @@ def test_a_network_read_from_a_last_linear_layer_keeps_its_classes(tmp_path, con
     flags = ("--scale", 256, "--time-steps", 12, "--map", "lif1=lif1", "--dataset", f"arrays:{tmp_path / 'test.npz'}")
     printed = converted(network, "--input-shape", 8, 8, 1, *flags).printed
     assert "Note: fc2 has no neuron: the class is read from its current, step by step" in printed
-    assert f"{type(kind).__name__.lower()} neurons, reset" in printed and ", integrator; from flags" in printed
+    assert f"{type(kind).__name__.lower()} neurons, reset" in printed and ", integrator; settings" in printed
     assert "0 of 60 predictions; accuracy 100.00% before, 100.00% after" in printed
     assert "Final Test Accuracy: 100.00% (60 images" in printed
 
@@ -264,7 +267,7 @@ def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(dataset, c
             values.copy_(torch.randint(-8, 9, values.shape, generator=draw) / 8)
     flags = ("--pool", "avg", "--pool-size", 4, "--pool-after", "--time-steps", 6, "--scale", 256)
     _, config, tensors, printed = converted(network, *flags, "--dataset", dataset)
-    assert "; from flags: padding same, stride 1, pool avg of 4 after the neurons, atan, direct, 6 steps" in printed
+    assert "stride 1 (default), pool avg of 4 after the neurons, atan (default), direct (default), 6 steps\n" in printed
     images = data.load("mnist", (28, 28, 1)).test.images[:20]
     theirs = spikes_of(network, torch.tensor(images).permute(0, 3, 1, 2) / 256, 6)
     for layer, expected in zip(Trained(config, tensors).trace(images).spikes.values(), theirs, strict=True):
@@ -276,7 +279,11 @@ def test_a_run_that_was_exported_comes_back_from_its_nir_file(tmp_path, converte
     tensors = drawn(SMALL)
     nir_graph.write(tmp_path / "network.nir", SMALL, tensors)
     _, config, imported, printed = converted(tmp_path / "network.nir", "--dataset", "mnist")
-    assert "Note:" not in printed and ", padding same, stride 1, pool avg; from flags: atan, direct, 6 steps" in printed
+    assert (
+        "Note:" not in printed
+        and ", padding same, stride 1, pool avg; settings: atan (default), direct (default or the file's), 6 steps"
+        in printed
+    )
     assert "Rounding the weights, on the first 1,000 test images: changed 0 of " in printed
     assert "and 0 of 1,000 predictions; accuracy " in printed and "Final Test Accuracy: " in printed
     assert_equal(imported, tensors)
@@ -313,7 +320,7 @@ def test_effects_of_rounding_are_reported_without_images_too(tmp_path, converted
     path = nir_file(tmp_path / "net.h5")
     _, config, tensors, printed = converted(path, "--dt", 1, "--time-steps", 8, "--weight-bits", 3)
     assert "Network: 8x6x2 4C3 fc3, no bias, leaky neurons, reset zero, beta 0.6666667, threshold 1, " in printed
-    assert "pool sum after the neurons; from flags: atan, direct, 8 steps" in printed
+    assert "pool sum after the neurons; settings: atan (default), direct (default or the file's), 8 steps" in printed
     assert "Rounding the weights, on 20 random images with a fifth of their pixels above 0: changed " in printed
     changed, spikes = printed.partition("above 0: changed ")[2].split()[0:3:2]
     assert 0 < int(changed.replace(",", "")) < int(spikes.replace(",", "")) == 20 * 8 * (8 * 6 * 4 + 3)

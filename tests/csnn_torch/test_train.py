@@ -77,7 +77,7 @@ def test_without_torch_the_command_says_which_extra_to_install(tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "arguments"),
-    [("convert", ["net.pt", "--out", "run"]), ("compare", ["--run", "nope"]), ("first_difference", ["a.nir", "b.nir"])],
+    [("convert", ["net.pt", "--out", "run"]), ("compare", ["nope"]), ("first_difference", ["a.nir", "b.nir"])],
 )
 def test_other_commands_say_it_too(command, arguments, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -69,6 +69,11 @@ def test_invalid_members(tmp_path, member):
     check_refusal(path, "damaged")
 
 
+def test_a_single_array_is_not_an_archive(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    check_refusal(tmp_path / "a.npy", "numpy.savez")
+
+
 def check_refusal(path, *facts):
     with refusing(UserError, path, *facts) as caught:
         read_npz(path, MOST)

@@ -119,21 +119,21 @@ def test_invalid_images_are_refused(images, facts):
 
 
 @pytest.mark.parametrize(
-    ("found", "shape", "hint"),
+    ("size", "shape", "hint"),
     [
         ((9, 8, 6), None, r": a channel axis is missing, as in images\[..., None\]$"),
         ((9, 3, 8, 6), None, r": channels come last, as in numpy.moveaxis\(images, -3, -1\)$"),
-        ((0, 8, 6, 1), None, r"\[N, T, H, W, C\]$"),
+        ((0, 8, 6, 1), None, r"\[N, T, H, W, C\] with at least one image$"),
         ((9, 8, 6), (8, 6, 1), r"\[N, 8, 6, 1\] or \[N, T, 8, 6, 1\]: a channel axis is missing"),
         ((8, 6, 1), (8, 6, 1), r": a batch axis is missing, as in images\[None\]$"),
         ((9, 1, 8, 6), (8, 6, 1), ": channels come last"),
         ((9, 7, 7, 1), (8, 6, 1), r"\[N, T, 8, 6, 1\]$"),
     ],
 )
-def test_errors_name_a_missing_axis(found, shape, hint):
+def test_errors_name_a_missing_axis(size, shape, hint):
     # the advice is the feature, and its absence where it would be wrong
-    with pytest.raises(ValueError, match=rf"x are \[{', '.join(map(str, found))}\], expected .*{hint}"):
-        check_shape(np.zeros(found, np.uint8), "x", shape)
+    with pytest.raises(ValueError, match=rf"x are \[{', '.join(map(str, size))}\], expected .*{hint}"):
+        check_shape(np.zeros(size, np.uint8), "x", shape)
 
 
 @pytest.mark.parametrize(("values", "scale"), [([0.0, 1.0], 255), ([0.0, 0.3], 1), ([0.0, 255.0], 1)])

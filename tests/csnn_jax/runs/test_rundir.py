@@ -178,6 +178,15 @@ def test_a_broken_record_is_reported_with_file_and_line(run, out, line):
         run.records()
 
 
+def test_weights_of_an_unfinished_job_have_a_note_unless_a_checkpoint_was_chosen(run):
+    assert run.unfinished == "training hasn't ended"
+    run.record("end", iter=1, interrupted=True)
+    assert run.unfinished == "training was interrupted after 1 iteration"
+    assert replace(run, checkpoint=1).unfinished is None
+    finish(run)
+    assert run.unfinished is None
+
+
 def test_half_a_line_left_by_a_kill_is_skipped(run, out):
     run.record("train", iter=0, **TRAIN)
     with open(out / "metrics.jsonl", "ab") as file:
@@ -219,6 +228,7 @@ def test_errors_name_what_is_not_a_run(tmp_path, run, out):
     for path, facts in (
         (tmp_path / "missing", (tmp_path / "missing", "no such directory")),
         (tmp_path, (tmp_path, "config.json")),
+        (out.parent, (out.parent, "config.json", f"perhaps you meant {out}")),
         (out, (run.weights, "no such file")),
     ):
         with refusing(UserError, *facts):

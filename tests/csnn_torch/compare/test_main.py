@@ -23,9 +23,9 @@ MODULE = "csnn_torch.compare"
 
 def test_a_wrong_run_or_folder_is_refused_before_anything_is_compared(of_arrays, tmp_path):
     out, run = tmp_path / "out", of_arrays / "run"
-    refused(MODULE, "--run", tmp_path / "nope", "--out", out, names=[tmp_path / "nope"])
-    refused(MODULE, "--run", run, "--dataset", "mnist", "--out", run, names=(f"--out {run}", "run directory"))
-    refused(MODULE, "--dataset", "mnist", "--out", out, names=("--dataset mnist", "--run"))
+    refused(MODULE, tmp_path / "nope", "--out", out, names=[tmp_path / "nope"])
+    refused(MODULE, run, "--dataset", "mnist", "--out", run, names=(f"--out {run}", "run directory"))
+    refused(MODULE, "--dataset", "mnist", "--out", out, names=("--dataset mnist", "RUN"))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def of_arrays(tmp_path_factory):
 
 def test_a_network_for_arrays_is_compared_on_an_array_file(of_arrays, tmp_path):
     out = tmp_path / "out"
-    flags = ("--run", of_arrays / "run", "--out", out, "--quick")
+    flags = (of_arrays / "run", "--out", out, "--quick")
     refused(MODULE, *flags, names=["--dataset arrays"])
     few = ("--dataset", f"arrays:{of_arrays / 'test.npz'}")
     advice = "--questions network --quick"
@@ -58,7 +58,7 @@ def test_a_network_for_arrays_is_compared_on_an_array_file(of_arrays, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_answers_all_questions(small_run, tmp_path):
-    flags = ("--run", small_run, "--out", tmp_path / "out", "--quick", "--figures", "pdf")
+    flags = (small_run, "--out", tmp_path / "out", "--quick", "--figures", "pdf")
     done = run(MODULE, *flags, env=OPTIMISED | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -84,7 +84,7 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
         return neuron.fire(kind, {**values, "threshold": 1.01 * values["threshold"]}, *rest)
 
     monkeypatch.setattr(library, "fire", other)
-    data = ("--run", str(of_arrays / "run"), "--dataset", f"arrays:{of_arrays / 'test.npz'}")
+    data = (str(of_arrays / "run"), "--dataset", f"arrays:{of_arrays / 'test.npz'}")
     flags = *data, "--out", str(tmp_path), "--quick", "--questions", "network"
     monkeypatch.setattr(sys, "argv", ["csnn-compare", *flags])
     assert command.main() == 1
@@ -92,8 +92,8 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
     assert "first at step 0, lif1, image " in text and "\nnetwork: " in text
-    assert "csnn_torch.compare --run RUN --dataset DATASET --out OUT --quick --questions network" in text
-    again = ("--run", tmp_path / "nope", "--out", tmp_path)  # the results are looked for first
+    assert "csnn_torch.compare RUN --dataset DATASET --out OUT --quick --questions network" in text
+    again = (tmp_path / "nope", "--out", tmp_path)  # the results are looked for first
     refused(MODULE, *again, names=(f"--out {tmp_path}", "--overwrite"), unchanged=tmp_path)
     refused(MODULE, *again, "--overwrite", names=[tmp_path / "nope"], unchanged=tmp_path)
 

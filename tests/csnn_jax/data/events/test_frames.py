@@ -118,7 +118,7 @@ def kept_in(folder: Path) -> dict[str, str]:
 def check_all_the_way(folder: Path, data: Path):
     """Compares, exports and verifies; from each recording's events, the C program gets its frames' golden output."""
     asked = ("--quick", "--questions", "network", "training", "--out", folder / "compared")
-    compared = passed_by_process("csnn_torch.compare", "--run", folder / "run", *asked, env=kept_in(folder))
+    compared = passed_by_process("csnn_torch.compare", folder / "run", *asked, env=kept_in(folder))
     for engine in ("scan", "event"):
         equal = rf"Network: run, {engine}: 0 of [1-9][\d,]* spikes, 0 of [1-9][\d,]* membranes and 0 of 20 predictions"
         assert re.search(equal, compared)
