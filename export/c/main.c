@@ -58,7 +58,7 @@ static int classify_samples(FILE *file, const char *name, int early)
     if (ferror(file))
         return csnn_fail(name);
     if (size > 0 || samples == 0) {
-        fprintf(stderr, "csnn: %s: %lu bytes after %lu samples, expected samples of %lu bytes\n", name,
+        fprintf(stderr, "csnn: %s: has %lu bytes after sample %lu, expected samples of %lu bytes\n", name,
                 (unsigned long)size, samples, (unsigned long)SAMPLE_BYTES);
         return 2;
     }

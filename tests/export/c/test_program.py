@@ -149,8 +149,8 @@ def test_read_and_write_errors_are_one_line(built, tmp_path):
         ([tmp_path], b"", (tmp_path, "directory")),
         (["one", "two"], b"", (USAGE.strip(),)),
         (["--events"], bytes(5), ("--events", "images")),
-        ([], b"", ("standard input", "0 bytes", "0 samples", "576 bytes")),
-        ([], bytes(577), ("standard input", "1 bytes", "1 samples", "576 bytes")),
+        ([], b"", ("standard input", "0 bytes", "sample 0", "576 bytes")),
+        ([], bytes(577), ("standard input", "1 bytes", "sample 1", "576 bytes")),
     ):
         done = subprocess.run([binary, *arguments], input=content, capture_output=True, check=False)
         assert done.returncode == 2
