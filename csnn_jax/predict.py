@@ -111,7 +111,7 @@ def _text(
     counts = readout == "spikes"
     scores = summed(read).astype(int) if counts else summed(read)
     steps = np.flatnonzero(read.any(1))
-    first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spikes"
+    first = f", first output spike at step {steps[0] + 1}" if len(steps) else ", no output spikes"
     first = first if counts else ""
     best = [name for name, score in zip(names, scores, strict=True) if score == scores.max()]
     tie = f" (tie between {', '.join(best)})" if len(best) > 1 else ""

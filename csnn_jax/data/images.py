@@ -254,7 +254,7 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     except (ValueError, TypeError, RuntimeError):  # ragged lists, or lists of tensors that require gradients
         converted = np.empty((), object)
     if converted.dtype.kind not in "buif":
-        kind = "" if converted.dtype == object else f" of {converted.dtype}"
+        kind = " of objects" if converted.dtype == object else f" of {converted.dtype}"
         raise ValueError(f"{name} are of type {type(values).__name__}{kind}, expected an array of numbers")
     return converted
 

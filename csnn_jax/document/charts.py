@@ -87,7 +87,10 @@ def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
         missing = [max(_LEAST, 100 * (1 - value)) for value in line.y]
         made.append(line._replace(y=missing, texts=[f"{value:.2%}" for value in line.y]))
     all_missing = [value for line in made for value in line.y] or [1]
-    ticks = _ticks(math.log10(max(all_missing) / min(all_missing)) or 2)  # decades; Plotly shows two for a single value
+    least, most = min(all_missing), max(all_missing)
+    ticks = _ticks(math.log10(most / least) or 2)  # decades; Plotly shows two for a single value
+    if least < most and sum(least <= tick <= most for tick in ticks) < 3:
+        ticks = _even_ticks(least, most)
     names = ["100" if tick == _LEAST else f"{100 - tick:.4g}" for tick in ticks]
     return made, {"type": "log", "autorange": "reversed", "tickvals": ticks, "ticktext": names}
 
@@ -100,6 +103,14 @@ def _ticks(decades: float) -> list[float]:
         if tick <= 90 and all(abs(math.log10(tick / other)) >= _APART * decades for other in ticks):
             ticks.append(tick)
     return sorted(ticks, reverse=True)
+
+
+def _even_ticks(least: float, most: float) -> list[float]:
+    """Ticks at equal distances for a range in percent that's too short for round numbers of `_ticks`."""
+    rough = (most - least) / 5
+    scale = 10.0 ** math.floor(math.log10(rough))
+    step = next(digit * scale for digit in (1, 2, 5, 10) if digit * scale >= rough)
+    return [step * number for number in range(math.floor(most / step), math.ceil(least / step) - 1, -1)]
 
 
 def bars(

@@ -229,8 +229,9 @@ def _bars(scored: Scored) -> Html:
         )
         if max(map(len, names)) == 1:
             marks.append(_element("text", name, x=number * width + width // 2 - 1, y=73, text_anchor="middle"))
-    whole = f"0 0 {width * len(values)} 76"
-    return _element("svg", *marks, viewBox=whole, role="img", aria_label=scored.description, class_="bars")
+    whole, style = f"0 0 {width * len(values)} 76", f"max-width:{0.9 * min(10, len(values)):g}rem"
+    about = {"role": "img", "aria_label": scored.description, "class_": "bars", "style": style}
+    return _element("svg", *marks, viewBox=whole, **about)
 
 
 def _chart(chart: Chart) -> Html:

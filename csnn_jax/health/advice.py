@@ -90,12 +90,12 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
     """
     if what == "stuck":
         classes, steps = config.model.num_classes, config.model.time_steps
-        bound = f"{STUCK:g} ln({classes}) = {STUCK * math.log(classes):.3f}"
+        bound = f"{STUCK:g} ln({classes}) = {STUCK * math.log(classes):.4f}"
         if config.train.loss == "mse_count":
             bound = (
-                f"{STUCK:g} * {steps} * {classes - 1} / {classes}^2 = {STUCK * steps * (classes - 1) / classes**2:.3f}"
+                f"{STUCK:g} * {steps} * {classes - 1} / {classes}^2 = {STUCK * steps * (classes - 1) / classes**2:.4f}"
             )
-        return f"{NAMES[what]}: {figures['loss']:.3f} is not below {bound} after {after} iterations"
+        return f"{NAMES[what]}: {figures['loss']:.4f} is not below {bound} after {after} iterations"
     if what == "dead":
         channels = {node.name: node.shape[-1] for node in config.model.graph.neurons}
         counts = ", ".join(f"{figures['dead'][name]} of {channels[name]}" for name in layers)

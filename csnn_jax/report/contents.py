@@ -76,8 +76,11 @@ def _described(subject: ReportedRun) -> str:
     if split != "test":
         at += " The data set has no test images; below, test images are those that --validation held out."
     read = " Its class is read from the output membranes, summed over the window." if subject.sums_membranes else ""
-    return (
-        f"A spiking network of {sizes}, with {model.time_steps} time steps per image.{read} It was trained for "
-        f"{subject.iterations:,} iterations on {shown_dataset(config.data.dataset)} "
-        f"({training.state(subject)}).{final}{at}"
+    trained = (
+        f"trained for {subject.iterations:,} iterations on {shown_dataset(config.data.dataset)} "
+        f"({training.state(subject)})"
     )
+    if any("converted_from" in end for end in subject.of_kind("end")):
+        trained = "converted from another program's file"
+    network = f"A spiking network of {sizes}, with {model.time_steps} time steps per image."
+    return f"{network}{read} It was {trained}.{final}{at}"

@@ -11,7 +11,7 @@ from csnn_jax.config import Config, ModelConfig, decided
 from csnn_jax.data import Dataset
 from csnn_jax.document.blocks import Block, Code, Folded, Listing, Paragraph, Section, Table
 from csnn_jax.flags import values_of
-from csnn_jax.options import flag_of, options_of, show, words_of
+from csnn_jax.options import Described, flag_of, options_of, show, words_of
 from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 AUTO = {
@@ -54,7 +54,7 @@ def _text(value: Any) -> str:
 
 def _repeated(subjects: Sequence[ReportedRun]) -> Iterator[Block]:
     """The commands that repeat the runs, and all their flags."""
-    rows = [(run.name, Code(repeating(run.config, run.dataset)), _minutes(run)) for run in subjects]
+    rows = [(run.name, Code(repeating(run.config, run.dataset, run.name)), _minutes(run)) for run in subjects]
     remark = "csnn_torch.train has the same flags. A run doesn't record which framework or machine trained it."
     commands = Table("Commands to train each run again", ("run", "command", "minutes"), rows)
     yield Section("How to repeat the training", (commands, Paragraph(remark)))
@@ -69,19 +69,21 @@ def _minutes(subject: ReportedRun) -> str:
     return f"{ends[-1] / 60:.1f}" if ends else "-"
 
 
-def repeating(config: Config, dataset: Dataset | None) -> str:
+def repeating(config: Config, dataset: Dataset | None, run: str) -> str:
     """The command that trains a job again, with no more flags than it needs.
 
     Args:
         config: as stored in the run, with everything determined.
         dataset: its images, which determine part of it; None: not available.
+        run: the run directory, whose configuration has a network of nodes.
     """
     asked, words = _asked(config, dataset), ["python", "-m", "csnn_jax.train"]
     plain, values = values_of(Config()), values_of(asked)
     if asked.train.init_from is not None:  # the network has other defaults
         plain |= {option.name: None for option in options_of(ModelConfig)}
     for name in (name for name, value in values.items() if value != plain[name]):
-        words += words_of(name, shown_dataset(values[name]) if name == "dataset" else values[name])
+        flag, *given = words_of(name, shown_dataset(values[name]) if name == "dataset" else values[name])
+        words += [flag, *(f"{run}/{word}" if isinstance(values[name], Described) else word for word in given)]
     return shlex.join(words)
 
 

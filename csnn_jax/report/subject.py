@@ -109,7 +109,7 @@ def _images(config: Config, missing: list[str]) -> Dataset | None:
     try:
         return data.load_for(config)
     except UserError as error:
-        print(f"{config.data.dataset}: skipping everything that needs test images; try --dataset: {error}", flush=True)
+        print(f"Skipping everything that needs test images; another --dataset may have some: {error}", flush=True)
         missing.append(f"Its test images ({shown_dataset(config.data.dataset)}) aren't available.")
         return None
 

@@ -137,10 +137,10 @@ def test_a_recipe_keeps_what_is_not_about_its_layers(tmp_path):
     assert config.model.network == Nodes(tuple(nodes(12))) and config.model.num_classes == 12
     assert (config.train.epochs, config.model.time_steps, config.model.pool) == (9, 5, "max")
     assert "--pool" not in job_words(RECIPES["nir"], used=config)
-    words = shlex.split(repeating(config, None))
-    assert words[words.index("--network") + 1] == "config.json" and "--num-classes" not in words
+    words = shlex.split(repeating(config, None, str(tmp_path)))
+    assert words[words.index("--network") + 1] == f"{tmp_path}/config.json" and "--num-classes" not in words
     (tmp_path / "config.json").write_text(file.read_text())
-    back = read_flags(*(str(tmp_path / word) if word == "config.json" else word for word in words[3:]))
+    back = read_flags(*words[3:])
     assert decided(back.config).model == decided(config).model
 
 

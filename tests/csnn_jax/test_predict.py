@@ -43,7 +43,7 @@ def test_digits_bright_and_dark(small_run, digits, tmp_path):
         numbers = [int(item.split(":")[1]) for item in line.split()]
         assert numbers.index(max(numbers)) == label
         assert ("tie between" in lines[number]) == (numbers.count(max(numbers)) > 1)
-        assert lines[number].endswith(f" first output spike at step {steps[:, number].argmax()}")
+        assert lines[number].endswith(f" first output spike at step {steps[:, number].argmax() + 1}")
 
 
 @pytest.mark.parametrize(("pixels", "brightest"), [({"scale": 16.0}, 16), ({"scale": 4096.0, "input_bits": 12}, 255)])

@@ -80,7 +80,7 @@ def model_configs(draw) -> ModelConfig:
     try:
         return ModelConfig(**fields)
     except UserError as error:  # wide layers leave too few bits
-        assume("bits for weights" not in str(error))
+        assume(" for weights, not at least" not in str(error))
         raise
 
 

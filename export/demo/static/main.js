@@ -93,6 +93,7 @@ class Page {
     get("how").textContent = drawable(this.facts);
     if (this.drawing.possible) return;
     get("draw-title").textContent = "Test images";
+    get("samples-title").textContent = "Choose one";
     for (const id of ["clear", "centering", "pen"]) get(id).hidden = true;
     get("surface").removeAttribute("tabindex");
     get("surface").setAttribute("role", "img");

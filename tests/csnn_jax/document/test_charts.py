@@ -47,3 +47,9 @@ def test_accuracies_are_stretched():
     assert list(one.texts) == ["10.00%", "98.00%", "100.00%"]
     names = dict(zip(axis["tickvals"], axis["ticktext"], strict=True))
     assert (names[2], names[0.5], names[0.01]) == ("98", "99.5", "100")
+
+
+def test_a_short_range_of_accuracies_has_several_ticks():
+    for values, ticks in (([0.2, 0.32], ["20", "25", "30"]), ([0.7993, 0.8013], ["79.95", "80", "80.05", "80.1"])):
+        _, axis = charts.stretched([Series("a", [0, 1], values)])
+        assert axis["ticktext"] == ticks

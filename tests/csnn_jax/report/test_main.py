@@ -46,7 +46,9 @@ def test_a_network_trained_on_float_arrays(tmp_path):
     text = out.read_text()
     assert "of 9 test images are classified correctly." in text and "owl" in text and "own.npz" not in text
     assert "--dataset arrays:FILE.npz" in text
-    assert "skipping everything that needs test images; try --dataset" in passed(REPORT, one, "--out", out)
+    assert "Skipping everything that needs test images; another --dataset may have some: --dataset" in passed(
+        REPORT, one, "--out", out
+    )
     assert "test images are classified correctly" not in out.read_text()
 
 

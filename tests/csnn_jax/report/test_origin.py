@@ -34,7 +34,7 @@ def by_layer(config: Config) -> Config:
 def test_the_command_trains_the_same_job(config):
     model = replace(config.model, input_bits=None)  # determined by the data
     done = decided(replace(config, model=model, data=replace(config.data, dataset="tfds:any")))
-    assert by_layer(decided(trained(origin.repeating(done, None)))) == by_layer(done)
+    assert by_layer(decided(trained(origin.repeating(done, None, "run")))) == by_layer(done)
 
 
 def test_more_named_classes_than_the_default_number(tmp_path):
@@ -52,7 +52,7 @@ def test_the_command_omits_what_the_data_determine(tmp_path):
     images = data.load(few_digits(tmp_path, train=20, test=8), (28, 28, 1))
     asked = Config(SMALL, DataConfig(images.name), TrainConfig(lr=5e-3, seed=4))
     config = decided(replace(asked, model=data.fit_model(SMALL, images)))
-    assert origin.repeating(config, images) == (
+    assert origin.repeating(config, images, "run") == (
         "python -m csnn_jax.train --dataset idx:DIR --conv-channels 4 --hidden 16 --pool avg --reset zero "
         "--time-steps 6 --seed 4"
     )
