@@ -112,12 +112,14 @@ def _filters(weights: np.ndarray, layer: int, measured: Measured, classes: Seque
     caption = f"{shown} of {len(weights)} filters{by}, in order. Orange: up to {most:.2g}, blue: down to {-most:.2g}."
     width = min(1000, 8 * (wide * (weights.shape[-1] + 1) - 1))
     yield Picture(picture, f"Filters of the first layer, {shown} of {len(weights)}", caption, width)
+    examples = measured.examples[:MAPS]
+    mistakes = ", then for mistakes" if len(examples) > len({example.label for example in examples}) else ""
     lead = (
-        "Below, output spikes of each filter over the window, for one image of each class. "
+        f"Below, output spikes of each filter over the window, for one image of each class{mistakes}. "
         "Black means none; maps are in the order of the filters."
     )
     yield Paragraph(lead)
-    maps = [_maps(example, example.spikes[layer], shown, classes) for example in measured.examples[:MAPS]]
+    maps = [_maps(example, example.spikes[layer], shown, classes) for example in examples]
     yield Grid(maps, "small")
 
 
@@ -129,6 +131,6 @@ def _maps(example: Example, spikes: np.ndarray, shown: int, classes: Sequence[st
     maps = [tiles.amounts(counts[..., channel], most) for channel in range(counts.shape[-1])]
     whole = tiles.mounted(maps, columns)
     silent = int((counts.reshape(-1, counts.shape[-1]).sum(0) == 0).sum())
-    name, alt = classes[example.label], f"Feature maps of test image {example.index}"
+    name, alt = f"{classes[example.label]} (image {example.index})", f"Feature maps of test image {example.index}"
     caption = f"{name}: {counts.sum():,} spikes, up to {most} per neuron, {silent} of {shown} maps silent"
     return Picture(tiles.png(whole), alt, caption, min(360, 3 * whole.shape[1]))
