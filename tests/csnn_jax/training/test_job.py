@@ -129,7 +129,7 @@ class Struck(Trainer):
 def test_an_interrupted_job_ends_with_its_signal_and_says_how_to_continue(drawing, tmp_path, capsys):
     model, out = data.fit_model(ModelConfig(conv_channels=(), hidden=(), time_steps=2), FEW), tmp_path / "a run"
     config = decided(Config(model, train=TrainConfig(batch_size=5, eval_every=0)))
-    flags = {"out": str(out), "given": frozenset({"init_from", "out"})}
+    flags = {"out": str(out), "given": frozenset({"init_from"})}
     assert job.train(job_of(config, FEW, Struck(drawing, config), **flags)) == 128 + signal.SIGTERM
     *_, before, last = capsys.readouterr().out.splitlines()
     assert rundir.RunDir(out).finished == drawing and str(out) in last
