@@ -5,7 +5,7 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from dataclasses import MISSING, dataclass, replace
-from importlib.metadata import distribution, version
+from importlib.metadata import version
 
 import pytest
 from bundles import SMALL, make_run
@@ -221,16 +221,6 @@ def test_a_nul_byte_takes_one_line(words, tmp_path):
 @pytest.mark.parametrize("module", ["csnn_jax.predict", "csnn_jax.report"])
 def test_a_command_starts_in_its_own_process(module):
     assert passed_by_process(module, "--version") == f"{module.replace('_jax.', '-')} {version('csnn-jax')}\n"
-
-
-def test_the_package_lists_every_command():
-    """Each by the first line of its module's docstring."""
-    listed = passed_by_process("csnn_jax").splitlines()
-    scripts = distribution("csnn-jax").entry_points.select(group="console_scripts")
-    for module in (command.module.removesuffix(".__main__") for command in scripts):
-        (line,) = (number for number, text in enumerate(listed) if module in text.split(" "))
-        assert listed[line].startswith("python -") and listed[line + 1].startswith("    ")
-    assert len(listed) == 2 * len(scripts) + 1
 
 
 def test_ascii_terminals_get_escaped_output():
