@@ -1,7 +1,7 @@
 """Jitted functions that run a network: batches for a whole window, with the right engine, or frame by frame."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
+from csnn_jax.config import ModelConfig
 from csnn_jax.config.graph import IMAGE
 from csnn_jax.data import Images, Split, as_images, as_input, eval_batches
 from csnn_jax.data.images import for_network
@@ -59,6 +60,72 @@ class Runners:
         return self._choose(images)[1]
 
 
+class Compiled(NamedTuple):
+    """A network's jitted functions of (parameters, x). Parameters are rounded, except for `round` and `compare`.
+
+    Attributes:
+        round: parameters -> those on their grids.
+        count: `engine.count`, on all devices.
+        ever_fired: `engine.ever_fired`.
+        outputs: what the class is read from [time, batch, classes].
+        trace: `engine.trace`, without the last states.
+        compare: (parameters, others, x) -> the outputs of both, the number of bits that differ in each layer, and
+            whether it spikes.
+        membranes: each layer's membranes and thresholds.
+        moments: each layer's `Moments`.
+    """
+
+    round: Callable
+    count: Callable
+    ever_fired: Callable
+    outputs: Callable
+    trace: Callable
+    compare: Callable
+    membranes: Callable
+    moments: Callable
+
+
+@lru_cache(maxsize=8)
+def compiled(graphdef: nnx.GraphDef, config: ModelConfig, engine: ModuleType, devices: Devices | None) -> Compiled:
+    """The jitted functions that runners of equal networks share, so a network that is loaded again compiles nothing."""
+
+    def of_parameters(function: Callable[[CSNN, Array], Any]) -> Callable[[Any, Array], Any]:
+        def run(params, x: Array) -> Any:
+            network = nnx.merge(graphdef, params)
+            network.on_grids = True
+            return function(network, x)
+
+        return run
+
+    def membranes(model: CSNN, x: Array) -> list[tuple[Array, Array]]:
+        thresholds = [jnp.asarray(layer.in_use["threshold"], model.dtype) for layer in model.neurons.values()]
+        return list(zip(engine.trace(model, x)[1].membranes.values(), thresholds, strict=True))
+
+    def moments(model: CSNN, x: Array) -> list[Moments]:
+        return [metrics.moments(*layer) for layer in membranes(model, x)]
+
+    record = of_parameters(lambda model, x: engine.record(model, x, config.readout))
+
+    def compare(params, others, x: Array) -> tuple[tuple[Array, Array], dict[str, Array], dict[str, Array]]:
+        (output, ours), (other, theirs) = record(params, x), record(others, x)
+        differing = {name: jax.lax.population_count(bits ^ theirs[name]) for name, bits in ours.items()}
+        sums = {name: one.reshape(len(one), -1).sum(1, dtype=jnp.int32) for name, one in differing.items()}
+        return (output, other), sums, {name: bits.any() for name, bits in ours.items()}
+
+    count = of_parameters(engine.count)
+    functions = {
+        "round": lambda params: nnx.split(with_rounded_weights(nnx.merge(graphdef, params)))[1],
+        "count": devices.spread(count, devices.gather) if devices else count,
+        "ever_fired": of_parameters(engine.ever_fired),
+        "outputs": of_parameters(lambda model, x: engine.forward_with_densities(model, x, config.readout)[0]),
+        "trace": of_parameters(lambda model, x: engine.trace(model, x)[1]),
+        "compare": compare,
+        "membranes": of_parameters(membranes),
+        "moments": of_parameters(moments),
+    }
+    return Compiled(**{name: scan.jit(function) for name, function in functions.items()})
+
+
 class BatchRunner:
     """Runs batches through a network for the whole window, with the parameters as an argument.
 
@@ -75,48 +142,15 @@ class BatchRunner:
     """
 
     def __init__(self, model: CSNN, engine: ModuleType, seed: int, devices: Devices | None = None):
-        graphdef, config = nnx.split(model)[0], model.config
-        self.engine, self._config, self._seed, self._devices = engine, config, seed, devices
-
-        def of_parameters(function: Callable[[CSNN, Array], Any]) -> Callable[[Any, Array], Any]:
-            def run(params, x: Array) -> Any:
-                network = nnx.merge(graphdef, params)
-                network.on_grids = True
-                return function(network, x)
-
-            return run
-
-        def membranes(model: CSNN, x: Array) -> list[tuple[Array, Array]]:
-            thresholds = [jnp.asarray(layer.in_use["threshold"], model.dtype) for layer in model.neurons.values()]
-            return list(zip(engine.trace(model, x)[1].membranes.values(), thresholds, strict=True))
-
-        def moments(model: CSNN, x: Array) -> list[Moments]:
-            return [metrics.moments(*layer) for layer in membranes(model, x)]
-
-        count = of_parameters(engine.count)
-        self.count_on_grids = scan.jit(devices.spread(count, devices.gather) if devices else count)
-        self._round = scan.jit(lambda params: nnx.split(with_rounded_weights(nnx.merge(graphdef, params)))[1])
+        self.engine, self._config, self._seed, self._devices = engine, model.config, seed, devices
+        self._compiled = compiled(nnx.split(model)[0], model.config, engine, devices)
+        self.count_on_grids = self._compiled.count
         self._rounded: tuple[Any, Any] = (None, None)  # the latest parameters, and the result
-        self._ever_fired = scan.jit(of_parameters(engine.ever_fired))
-        self._outputs = scan.jit(
-            of_parameters(lambda model, x: engine.forward_with_densities(model, x, config.readout)[0])
-        )
-        self._trace = scan.jit(of_parameters(lambda model, x: engine.trace(model, x)[1]))
-        record = of_parameters(lambda model, x: engine.record(model, x, config.readout))
-
-        def compare(params, others, x: Array) -> tuple[tuple[Array, Array], dict[str, Array], dict[str, Array]]:
-            (output, ours), (other, theirs) = record(params, x), record(others, x)
-            differing = {name: jax.lax.population_count(bits ^ theirs[name]) for name, bits in ours.items()}
-            sums = {name: one.reshape(len(one), -1).sum(1, dtype=jnp.int32) for name, one in differing.items()}
-            return (output, other), sums, {name: bits.any() for name, bits in ours.items()}
-
-        self._compare = scan.jit(compare)
-        self._membranes, self._moments = scan.jit(of_parameters(membranes)), scan.jit(of_parameters(moments))
 
     def rounded(self, params):
         """The parameters with weights on their grids, computed once for all batches."""
         if self._rounded[0] is not params:
-            self._rounded = params, self._round(params)
+            self._rounded = params, self._compiled.round(params)
         return self._rounded[1]
 
     def count(self, params, x: Array) -> SpikeCounts:
@@ -125,15 +159,15 @@ class BatchRunner:
 
     def ever_fired(self, params, x: Array) -> tuple[Array, ...]:
         """Which channels ever spike in the window, as in `scan.ever_fired`."""
-        return self._ever_fired(self.rounded(params), x)
+        return self._compiled.ever_fired(self.rounded(params), x)
 
     def trace(self, params, x: Array) -> Trace:
         """All states and spikes of an input, NumPy arrays."""
-        return self._trace(self.rounded(params), x).map(np.asarray).ordered(self._config.graph)
+        return self._compiled.trace(self.rounded(params), x).map(np.asarray).ordered(self._config.graph)
 
     def compare_on_grids(self, params, others, x: Array) -> "Comparison":
         """Runs a network with two sets of parameters, which aren't rounded, to see what rounding changes."""
-        outputs, differing, spiking = self._compare(params, others, x)
+        outputs, differing, spiking = self._compiled.compare(params, others, x)
         first, second = map(np.asarray, outputs)
         total = sum(int(np.asarray(one, np.int64).sum()) for one in differing.values())
         return Comparison(first, second, total, {name for name, spikes in spiking.items() if spikes})
@@ -187,7 +221,9 @@ class BatchRunner:
         index, valid = eval_batches(len(labels), min(metrics.BATCH, len(labels)))
         scores, right = [], []
         for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
-            output = np.asarray(self._outputs(self.rounded(params), self.present(held, rows, (1, number))))[:, real]
+            output = np.asarray(self._compiled.outputs(self.rounded(params), self.present(held, rows, (1, number))))[
+                :, real
+            ]
             kind = np.int32 if self._config.readout == "spikes" else output.dtype
             so_far = output.cumsum(0, dtype=kind)
             scores.append(so_far[-1])
@@ -202,9 +238,11 @@ class BatchRunner:
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.present(self.hold(some), np.arange(len(some)), (3, number))
             if jax.default_backend() != "cpu":  # only sums leave the device
-                return jax.device_get(self._moments(params, x))
+                return jax.device_get(self._compiled.moments(params, x))
             # On a CPU, XLA's sums take four times as long as NumPy's, and a second to compile.
-            return [metrics.moments(np.asarray(m), np.asarray(theta)) for m, theta in self._membranes(params, x)]
+            return [
+                metrics.moments(np.asarray(m), np.asarray(theta)) for m, theta in self._compiled.membranes(params, x)
+            ]
 
         return metrics.summarize(images, self._config, run)
 

@@ -13,6 +13,8 @@ from digits import few_digits
 from hypothesis import settings
 from once import once
 
+from csnn_jax.figures import style
+
 # XLA spends more time on optimization than these tests take otherwise. Functions for which it matters are compiled as
 # for a user: see the fixture `optimised`, and `commands.OPTIMISED` for commands.
 # Tests that split a batch use four devices; others use the first one.
@@ -65,6 +67,12 @@ def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _train(folder: Path, *flags: object) -> None:
     (folder / "printed").write_text(passed("csnn_jax.train", *flags, "--out", folder / "run"))
     jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_figures() -> None:
+    """Draws figures without measuring their text; the tests of figures do (tests/csnn_jax/figures/conftest.py)."""
+    style.LAYOUT = None
 
 
 @pytest.fixture(autouse=True)

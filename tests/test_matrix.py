@@ -33,7 +33,9 @@ SLOW = (
     *("1,030 channels", "kernel 7 on spikes", "powers of two", "ten layers", "recurrent, large weights"),
     *("synaptic, averages after", "sums, values per channel", "recurrent twice, averages, 3 bits"),
     *("recurrent on images", "residual, averages after, 3 bits", "mixed neurons", "branches", "delays", "delayed sums"),
-    *("feedback", "a recurrent convolution"),
+    *("feedback", "a recurrent convolution", "70,400 neurons", "full blocks, 70 steps", "2,100 inputs"),
+    *("delayed spikes", "one average, no decay, large weights", "recurrent convolution, 4 bits"),
+    "averages and sums after, 8 bits",
 )
 """Networks that differ least from others; those of the default tests have every kind of layer, neuron and reset."""
 

@@ -201,14 +201,14 @@ def problems(seed: int) -> Iterator[str]:
                 yield f"{seed}: {program.__name__}: {key} differs in {count} of {wanted[key].size}"
 
 
-@pytest.mark.parametrize("seeds", [range(5), range(5, 10)], ids=str)
-def test_random_networks_are_equal_everywhere(seeds: range) -> None:
-    wrong = [line for seed in seeds for line in problems(seed)]
+@pytest.mark.parametrize("seed", range(5))
+def test_random_networks_are_equal_everywhere(seed: int) -> None:
+    wrong = [*problems(seed)]
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [range(start, start + 23) for start in range(10, 240, 23)], ids=str)
+@pytest.mark.parametrize("seeds", [range(start, start + 23) for start in range(5, 235, 23)], ids=str)
 def test_more_random_networks_are_equal_everywhere(seeds: range) -> None:
     wrong = [line for seed in seeds for line in problems(seed)]
     assert not wrong, "\n".join(wrong)

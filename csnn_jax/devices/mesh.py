@@ -1,6 +1,7 @@
 """Spreads batches over devices: rows in order, in equal shares, with the parameters on every device."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -115,7 +116,7 @@ def alone(tree: Any) -> Any:
 
 
 def chosen(count: int | str) -> Devices:
-    """The first devices of every process.
+    """The first devices of every process, the same object for the same devices.
 
     Args:
         count: number of devices per process, or "all".
@@ -131,6 +132,11 @@ def chosen(count: int | str) -> Devices:
     for process in range(jax.process_count()):
         devices_of_process = [device for device in jax.devices() if device.process_index == process]
         devices += devices_of_process if count == "all" else devices_of_process[: int(count)]
+    return _of(tuple(devices))
+
+
+@lru_cache
+def _of(devices: tuple[jax.Device, ...]) -> Devices:
     return Devices(devices)
 
 

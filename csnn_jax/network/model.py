@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,11 @@ class Weights(nnx.Module):
         for_kernel, for_bias = jax.random.split(key)
 
         def draw(key: Array, shape: tuple[int, ...]) -> nnx.Param:
-            return nnx.Param(_uniform(key, bound, most, dtype)[: math.prod(shape)].reshape(shape))
+            values = _uniform(key, bound, most, dtype)
+            if isinstance(values, jax.core.Tracer):
+                return nnx.Param(values[: math.prod(shape)].reshape(shape))
+            # NumPy, because JAX would compile a slice and a shape for every parameter.
+            return nnx.Param(jnp.asarray(np.asarray(values)[: math.prod(shape)].reshape(shape)))
 
         self.kernel = draw(for_kernel, shape)
         self.bias = nnx.data(draw(for_bias, shape[-1:]) if node.bias else None)
@@ -188,7 +192,8 @@ class CSNN(nnx.Module):
             raise ValueError(f"derivative is {derivative!r}, expected {named}")
         derivative = derivative or derivative_of(config)
         self.config, self.on_grids = config, False
-        most = max(math.prod(node.kernel_shape) for node in config.graph.weighted)
+        largest = max(math.prod(node.kernel_shape) for node in config.graph.weighted)
+        most = max(4096, 1 << (largest - 1).bit_length())  # a power of two, so most networks share a program
         made: list[Weights | NeuronParameters] = []
         for node in config.graph:
             if isinstance(node, NeuronNode):
@@ -351,9 +356,22 @@ def from_arrays(config: ModelConfig, values: layouts.Arrays, dtype: DTypeLike = 
         values: its parameters in the form of `arrays(...)`.
         dtype: floating-point type of the parameters.
     """
-    model = nnx.eval_shape(lambda: CSNN(config, dtype=dtype))
+    model = without_values(config, dtype)
     load_arrays(model, values)
     return model
+
+
+def without_values(config: ModelConfig, dtype: DTypeLike = jnp.float32) -> CSNN:
+    """A network whose parameters have only shapes, for `load_arrays`.
+
+    Those of equal configurations have the same structure, and share what was compiled for it.
+    """
+    return nnx.merge(*_structure(config, jax.dtypes.canonicalize_dtype(dtype)))
+
+
+@lru_cache(maxsize=32)
+def _structure(config: ModelConfig, dtype: np.dtype) -> tuple[nnx.GraphDef, nnx.State]:
+    return nnx.split(nnx.eval_shape(lambda: CSNN(config, dtype=dtype)))
 
 
 def from_tensors(config: ModelConfig, values: layouts.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from csnn_jax.config import TrainConfig
@@ -42,6 +43,11 @@ def clipped(limit: float, add_up: AddUp = jnp.sum) -> optax.GradientTransformati
     return optax.stateless(clip)
 
 
+def zeros(params: Any) -> Any:
+    """Zeros like the parameters, in NumPy: JAX would compile a program for every shape."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
+
+
 class Adam(NamedTuple):
     """Adam's moments, and the powers of its two decay rates for bias correction."""
 
@@ -54,9 +60,7 @@ def adam(rates: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> op
     """`optax.scale_by_adam`."""
 
     def start(params: Any) -> Adam:
-        zeros = partial(jax.tree.map, jnp.zeros_like)
-        like = jax.tree.leaves(params)[0]
-        return Adam(jnp.ones_like(like, shape=(2,)), zeros(params), zeros(params))
+        return Adam(np.ones(2, jax.tree.leaves(params)[0].dtype), zeros(params), zeros(params))
 
     def update(gradients: Any, state: Adam, params: Any = None) -> tuple[Any, Adam]:
         del params
@@ -82,7 +86,7 @@ def with_momentum(share: float) -> optax.GradientTransformation:
     """`optax.trace`."""
 
     def start(params: Any) -> Any:
-        return jax.tree.map(jnp.zeros_like, params)
+        return zeros(params)
 
     def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params

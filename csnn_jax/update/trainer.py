@@ -1,7 +1,9 @@
 """Trains and evaluates the network in JAX: one jit per training step, the state kept on the devices."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
+from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ import optax
 from flax import nnx
 from jax import Array, lax
 
-from csnn_jax.config import Config, check_decided
+from csnn_jax.config import Config, TrainConfig, check_decided
 from csnn_jax.data import Images, Split, batches, check_split
 from csnn_jax.devices import mesh
 from csnn_jax.engine import normalized, process, scan
@@ -26,7 +28,9 @@ from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
 from csnn_jax.runs.normalization import Statistics
 from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
-from csnn_jax.update import gradient, objective, optimizer
+from csnn_jax.update import gradient
+from csnn_jax.update import objective as objectives
+from csnn_jax.update import optimizer as optimizers
 from csnn_jax.update.gradient import Gradient
 from csnn_jax.update.objective import AddUp
 from csnn_jax.window import Trace
@@ -111,6 +115,33 @@ def make_update(
     return update
 
 
+@lru_cache(maxsize=8)
+def compiled(
+    graphdef: nnx.GraphDef, settings: TrainConfig, engine: ModuleType, devices: mesh.Devices
+) -> tuple[optax.GradientTransformation, Callable[..., tuple[State, StepMetrics]]]:
+    """The optimizer and the jitted training step, which trainers of equal networks and settings share.
+
+    So a series of seeds or learning rates compiles them once.
+
+    Args:
+        graphdef: the network's structure.
+        settings: those that the step depends on, see `of_step`.
+        engine: as for `gradient.make`.
+        devices: likewise.
+    """
+    add_up = engine.add_up
+    optimizer, objective = optimizers.make(settings, add_up), objectives.make(settings, add_up)
+    of_batch = gradient.make(graphdef, objective, engine, settings.part, devices, settings.dropout)
+    return optimizer, scan.jit(make_update(graphdef, optimizer, of_batch, add_up), donate_argnums=0)
+
+
+def of_step(settings: TrainConfig) -> TrainConfig:
+    """The settings with defaults for those that a training step doesn't depend on."""
+    default, around = TrainConfig(), ("epochs", "lr", "init", "init_density", "init_from", "seed", "max_iters")
+    reports = ("eval_every", "eval_images", "checkpoint_every", "keep_checkpoints", "schedule", "warmup", "ema")
+    return replace(settings, **{name: getattr(default, name) for name in (*around, *reports)})
+
+
 class Trainer:
     """Trains a network in JAX, and owns its parameters, optimizer and data.
 
@@ -141,7 +172,7 @@ class Trainer:
         if settings.batch_size % self.devices.count:
             expected = f"expected a multiple of {self.devices.count}, the number of devices that share it"
             raise UserError(f"--batch-size {settings.batch_size}: {expected}")
-        model = nnx.eval_shape(lambda: models.CSNN(config.model, dtype=jnp.dtype(settings.dtype)))
+        model = models.without_values(config.model, settings.dtype)
         if settings.batch_norm and self.devices.count > 1:
             raise UserError(f"--batch-norm: expected one device and process, not {self.devices.count}")
         self._runners = Runners(model, settings.engine, settings.seed, self.devices)
@@ -152,13 +183,9 @@ class Trainer:
         self.graphdef, params = nnx.split(self._normalized(model, train) if settings.batch_norm else model)
         self._choosing = plan.choosing(settings, len(train.labels))
         engine = normalized if settings.batch_norm else self._runners.of(train.images).engine
-        self.optimizer = optimizer.make(settings, engine.add_up)
-        average = None if settings.ema is None else jax.tree.map(jnp.copy, params)
-        state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
+        optimizer, self._update = compiled(self.graphdef, of_step(settings), engine, self.devices)
+        state = State(params, params, optimizer.init(params), None if settings.ema is None else params)
         self.state, self._sound = self.devices.copy((state, np.array(True)))
-        parts = self.graphdef, objective.make(settings, engine.add_up), engine, settings.part
-        of_batch = gradient.make(*parts, self.devices, settings.dropout)
-        self._update = scan.jit(make_update(self.graphdef, self.optimizer, of_batch, engine.add_up), donate_argnums=0)
 
     def _normalized(self, model: models.CSNN, train: Split) -> Normalized:
         """A network with batch normalization."""

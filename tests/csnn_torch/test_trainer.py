@@ -144,7 +144,14 @@ def test_a_step_in_micro_batches_equals_one_on_the_whole_batch(split, x64):
             np.testing.assert_allclose(other.masters()[name], tensor, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize(("made", "scale"), [("direct", 128.0), ("rate", 128.0), ("latency", None), ("frames", None)])
+@pytest.mark.parametrize(
+    ("made", "scale"),
+    [
+        ("direct", 128.0),
+        ("frames", None),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("rate", 128.0), ("latency", None))),
+    ],
+)
 def test_both_learn_from_the_same_augmented_and_encoded_images(made, scale, split, x64):
     plain = config({"dtype": "float64"}, encoding="direct" if made == "frames" else made, scale=scale)
     moved = replace(plain, data=DataConfig(augment=(2.0, 20.0, 0.1)))
@@ -283,10 +290,11 @@ def trained(split, changes, **model):
     return expected.tensors(), metrics
 
 
-def test_both_frameworks_have_the_same_parameters_after_several_steps(bands, x64):
+@pytest.mark.parametrize("jobs", [("counts", "all"), pytest.param((*JOBS,), marks=pytest.mark.slow)], ids=len)
+def test_both_frameworks_have_the_same_parameters_after_several_steps(jobs, bands, x64):
     """Those of jobs that differ in their options differ."""
     ends = []
-    for changes in JOBS.values():
+    for changes in map(JOBS.get, jobs):
         tensors, metrics = trained(bands, changes)
         assert np.mean([one.densities[-1] for one in metrics]) > 0.05
         ends.append(np.concatenate([tensor.ravel() for tensor in tensors.values()]))
@@ -359,7 +367,10 @@ def test_batch_normalization_starts_from_the_calibrated_network(bands, x64):
     "neurons",
     [
         dict(neuron="synaptic", alpha=0.3, learn_alpha=True, per_channel=("beta", "threshold"), output="integrator"),
-        dict(per_channel=("beta", "threshold"), learn_beta=False, pool="avg", pool_after=True),
+        pytest.param(
+            dict(per_channel=("beta", "threshold"), learn_beta=False, pool="avg", pool_after=True),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )

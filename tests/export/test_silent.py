@@ -175,6 +175,7 @@ SHARED = ModelConfig(
 )
 
 
+@pytest.mark.slow
 def test_channels_of_layers_that_one_weight_for_each_feature_joins_go_together():
     tensors = drawn(SHARED)
     for name, value in tensors.items():

@@ -36,6 +36,7 @@ def test_any_stack_becomes_a_bundle_that_verifies_and_is_only_read(spikes, lines
         path.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_bundle_of_a_graph_verifies_and_another_weight_of_a_recurrent_layer_is_found(described, lines, tmp_path):
     assert lines(described)[0] == 0
     copy = Path(shutil.copytree(described, tmp_path / "bundle"))

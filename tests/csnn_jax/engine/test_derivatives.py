@@ -288,7 +288,9 @@ def test_run_of_an_integrator_returns_its_membranes(engine):
     assert_close(gradients, of_numpy(INTEGRATOR, lambda r: r[-1]["membrane"], image_for(INTEGRATOR)), 1e-5)
 
 
-@pytest.mark.parametrize(("engine", "bound", "order"), [(scan, 1e-10, 2), (event, 1e-5, 1)])
+@pytest.mark.parametrize(
+    ("engine", "bound", "order"), [pytest.param(scan, 1e-10, 2, marks=pytest.mark.slow), (event, 1e-5, 1)]
+)
 def test_sequences_with_dropout_equal_the_reference(engine, bound, order):
     """Frames of counts from 0 to 15."""
     config = replace(SMALL, input_shape=(3, 4, 2), scale=1.0, input_bits=4)
@@ -399,7 +401,7 @@ def test_vmap_over_images_equals_the_batch():
         np.testing.assert_array_equal(jax.jit(mapped)(x), together)
 
 
-@pytest.mark.parametrize("engine", [scan, event])
+@pytest.mark.parametrize("engine", [pytest.param(scan, marks=pytest.mark.slow), event])
 def test_vmap_over_networks_equals_a_loop(engine):
     """Spikes of several networks, and their gradients; XLA may add up scan's in another order."""
     config, x = replace(BRIEF, learn_beta=False), network(BRIEF, jnp.float32)[1]

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -120,17 +121,20 @@ def test_an_unknown_instruction_set_is_a_user_error(tmp_path):
 # --- calls
 
 
+zeros = partial(np.zeros, dtype=np.float32)
+
+
 def words(*shape):
-    return jnp.zeros(shape, jnp.uint16)
+    return np.zeros(shape, np.uint16)
 
 
-ONE = jnp.float32(1)
-CONSTANT = {"current": jnp.ones((2, 16)), "beta": ONE / 2, "threshold": ONE, "reset": "subtract"} | {
+ONE = np.float32(1)
+CONSTANT = {"current": np.ones((2, 16), np.float32), "beta": ONE / 2, "threshold": ONE, "reset": "subtract"} | {
     "time": 4,
     "channels": 16,
     "stride": 16,
 }
-LIF = {"dspikes": jnp.zeros((2, 4, 16)), "membranes": jnp.zeros((2, 4, 16)), "beta": ONE, "threshold": ONE} | {
+LIF = {"dspikes": zeros((2, 4, 16)), "membranes": zeros((2, 4, 16)), "beta": ONE, "threshold": ONE} | {
     "reset": "subtract",
     "surrogate": "atan",
     "slope": 25,
@@ -138,35 +142,35 @@ LIF = {"dspikes": jnp.zeros((2, 4, 16)), "membranes": jnp.zeros((2, 4, 16)), "be
 
 
 def conv(kernel, height=4, padding=1, pool=2, rows=2):
-    operands = {"bits_in": words(1, 4, 16), "kernel": kernel, "bias": jnp.zeros(16), "beta": ONE, "threshold": ONE}
+    operands = {"bits_in": words(1, 4, 16), "kernel": kernel, "bias": zeros(16), "beta": ONE, "threshold": ONE}
     sizes = {"height": height, "width": 4, "rows": rows, "columns": 2, "padding": padding, "pool": pool, "max": True}
     return operands | sizes | {"reset": "subtract", "channels": 16, "weight_bits": 0}
 
 
-THREE = jnp.zeros((3, 3, 16, 16))
-LINEAR = {"bits_in": words(1, 2, 1), "kernel": jnp.zeros((16, 16)), "bias": jnp.zeros(16), "beta": ONE} | {
+THREE = zeros((3, 3, 16, 16))
+LINEAR = {"bits_in": words(1, 2, 1), "kernel": zeros((16, 16)), "bias": zeros(16), "beta": ONE} | {
     "threshold": ONE,
     "reset": "subtract",
     "channels": 16,
     "weight_bits": 0,
 }
 POOL = {"height": 4, "width": 4, "rows": 2, "columns": 2, "added": 1, "words": 1, "size": 2, "stride": 2}
-BYTES = jnp.zeros((1, 1, 1, 4), jnp.uint8)
-BOTH = {"right": jnp.zeros((3, 16)), "transposed": jnp.zeros((16, 3))}
+BYTES = np.zeros((1, 1, 1, 4), np.uint8)
+BOTH = {"right": zeros((3, 16)), "transposed": zeros((16, 3))}
 
 
 def backward(channels=16, **changes):
     """The arguments of `conv_backward` for 2x2 pixels and a kernel of one."""
-    operands = {"dspikes": jnp.zeros((1, 2, 64)), "membranes": jnp.zeros((1, 2, 64)), "beta": ONE, "threshold": ONE}
-    operands |= {"bits_in": words(1, 2, channels // 4), "kernel": jnp.zeros((1, 1, channels, 16))}
+    operands = {"dspikes": zeros((1, 2, 64)), "membranes": zeros((1, 2, 64)), "beta": ONE, "threshold": ONE}
+    operands |= {"bits_in": words(1, 2, channels // 4), "kernel": zeros((1, 1, channels, 16))}
     sizes = {"height": 2, "width": 2, "rows": 2, "columns": 2, "padding": 0, "pool": 1, "max": False}
     neurons = {"reset": "subtract", "surrogate": "atan", "surrogate_in": "atan", "slope": 25, "leading": channels}
-    return operands | {"grouped": jnp.zeros((channels // 16, 16, 1, 16))} | sizes | neurons | changes
+    return operands | {"grouped": zeros((channels // 16, 16, 1, 16))} | sizes | neurons | changes
 
 
 def constant(channels=16, **changes):
     """The same, if the input's neurons are under a constant current."""
-    neurons = {"beta_in": ONE, "threshold_in": ONE, "current_in": jnp.zeros((1, 4 * channels))}
+    neurons = {"beta_in": ONE, "threshold_in": ONE, "current_in": zeros((1, 4 * channels))}
     return backward(channels, **({"want": ["dcurrent_in"]} | neurons | changes))
 
 
@@ -177,7 +181,7 @@ def pool(bits=16, **changes):
 
 def product(inner):
     """A gradient of spikes as a product, instead of an array."""
-    return {"dspikes": None, "left": jnp.zeros((1, 2, inner)), "right": jnp.zeros((4, inner, 16))}
+    return {"dspikes": None, "left": zeros((1, 2, inner)), "right": zeros((4, inner, 16))}
 
 
 MISNAMED = [
@@ -188,22 +192,22 @@ MISNAMED = [
     ("constant_lif", CONSTANT | {"reset": None}, ("reset", "needs")),
 ]
 MALFORMED = {
-    "another type": ("count_spikes", {"bits": jnp.zeros((3, 4, 1), jnp.int32)}, ("bits", "uint16")),
-    "no multiple of 16": ("linear_weights", {"bits_in": words(2, 4, 1), "dcurrent": jnp.zeros((2, 4, 8))}, (16,)),
+    "another type": ("count_spikes", {"bits": np.zeros((3, 4, 1), np.int32)}, ("bits", "uint16")),
+    "no multiple of 16": ("linear_weights", {"bits_in": words(2, 4, 1), "dcurrent": zeros((2, 4, 8))}, (16,)),
     "surrogate unknown": ("lif_backward", LIF | {"surrogate": "halo"}, ("surrogate", '"halo"', '"atan"', '"given"')),
     "derivative missing": ("lif_backward", LIF | {"surrogate": "given"}, ("given", "needs")),
     "reset unknown": ("lif_backward", LIF | {"reset": "none "}, ('["subtract", "zero", "none"]',)),
     "no step": ("constant_lif", CONSTANT | {"time": 0}, ("time",)),
-    "kernel oblong": ("conv_lif", conv(jnp.zeros((3, 2, 16, 16))), ("kernel", [3, 2, 16, 16], [3, 3, 16, 16])),
-    "kernel wide": ("conv_lif", conv(jnp.zeros((9, 9, 16, 16))), ("[1, 2, 3, 4, 5, 6, 7]",)),
+    "kernel oblong": ("conv_lif", conv(zeros((3, 2, 16, 16))), ("kernel", [3, 2, 16, 16], [3, 3, 16, 16])),
+    "kernel wide": ("conv_lif", conv(zeros((9, 9, 16, 16))), ("[1, 2, 3, 4, 5, 6, 7]",)),
     "padding wide": ("conv_lif", conv(THREE, padding=2), ("padding",)),
     "pool wide": ("conv_lif", conv(THREE, pool=3), ("pool", [1, 2])),
     "no pool": ("conv_lif", conv(THREE, pool=1), ("max", "pool")),
-    "no neuron": ("conv_lif", conv(jnp.zeros((5, 5, 16, 16)), padding=0), ("pixels", "neuron")),
+    "no neuron": ("conv_lif", conv(zeros((5, 5, 16, 16)), padding=0), ("pixels", "neuron")),
     "rows unlike": ("conv_lif", conv(THREE, rows=1), ("rows", "columns")),
     "inputs too many": (
         "conv_lif",
-        conv(jnp.zeros((7, 7, 1344, 16)), padding=3) | {"bits_in": words(1, 4, 1344)},
+        conv(zeros((7, 7, 1344, 16)), padding=3) | {"bits_in": words(1, 4, 1344)},
         (65535, "inputs"),
     ),
     "size another": ("conv_lif", conv(THREE, height=40), ("bits_in", [1, 4, 16], [1, 4, 160])),
@@ -211,29 +215,29 @@ MALFORMED = {
     "weights of -1 bits": ("linear_lif", LINEAR | {"weight_bits": -1}, ("weight_bits",)),
     "winners of averages": ("conv_lif", conv(THREE) | {"max": False, "want": ["winners"]}, ("winners",)),
     "padding negative": ("conv_lif", conv(THREE, padding=-1), ("padding",)),
-    "padding half": ("conv_lif", conv(jnp.zeros((2, 2, 16, 16))), ("padding",)),
+    "padding half": ("conv_lif", conv(zeros((2, 2, 16, 16))), ("padding",)),
     "no column": (
         "conv_lif",
-        conv(jnp.zeros((5, 5, 16, 16)), height=6, padding=0) | {"bits_in": words(1, 4, 24)},
+        conv(zeros((5, 5, 16, 16)), height=6, padding=0) | {"bits_in": words(1, 4, 24)},
         ("pixels", "neuron"),
     ),
     "columns unlike": ("conv_lif", conv(THREE) | {"columns": 1}, ("rows", "columns")),
     "inputs odd": ("conv_lif", conv(THREE[:, :, :8]) | {"bits_in": words(1, 4, 8)}, ("kernel", 16)),
-    "outputs odd": ("conv_lif", conv(THREE[..., :8]) | {"bias": jnp.zeros(8), "channels": 8}, ("kernel", 16)),
+    "outputs odd": ("conv_lif", conv(THREE[..., :8]) | {"bias": zeros(8), "channels": 8}, ("kernel", 16)),
     "convolution without steps": ("conv_lif", conv(THREE) | {"bits_in": words(1, 0, 16)}, ("time",)),
     "product without steps": ("linear_lif", LINEAR | {"bits_in": words(1, 0, 1)}, ("time",)),
     **{f"{n} of 16 channels": ("conv_lif", conv(THREE) | {"channels": n}, ("channels",)) for n in (0, 17)},
     **{f"{n} of 16 outputs": ("linear_lif", LINEAR | {"channels": n}, ("channels",)) for n in (0, 17)},
     **{f"{n} of 16 neurons": ("constant_lif", CONSTANT | {"channels": n}, ("channels", "stride")) for n in (0, 17)},
     **{f"{n} neurons apart": ("constant_lif", CONSTANT | {"stride": n}, ("channels", "stride")) for n in (0, 8, 32)},
-    "8 neurons": ("constant_lif", CONSTANT | {"current": jnp.ones((2, 8))}, ("neurons", 16)),
-    "8 membranes": ("lif_backward", LIF | dict.fromkeys(("dspikes", "membranes"), jnp.zeros((2, 4, 8))), (16,)),
-    "no membranes": ("lif_backward", LIF | dict.fromkeys(("dspikes", "membranes"), jnp.zeros((2, 0, 16))), ("time",)),
+    "8 neurons": ("constant_lif", CONSTANT | {"current": np.ones((2, 8), np.float32)}, ("neurons", 16)),
+    "8 membranes": ("lif_backward", LIF | dict.fromkeys(("dspikes", "membranes"), zeros((2, 4, 8))), (16,)),
+    "no membranes": ("lif_backward", LIF | dict.fromkeys(("dspikes", "membranes"), zeros((2, 0, 16))), ("time",)),
     **{f"{n} planes": ("pack", {"bytes": BYTES, "planes": n, "words": 2}, ("planes",)) for n in (0, 5)},
     "words of more planes": ("pack", {"bytes": BYTES, "planes": 1, "words": 2}, ("words",)),
-    "columns odd": ("multiply", {"left": jnp.zeros((2, 3)), "right": jnp.zeros((3, 8))}, ("right", 16)),
-    "two right sides": ("multiply", {"left": jnp.zeros((2, 3))} | BOTH, ("right", "transposed")),
-    "no spikes in a sum": ("pool_backward", pool(0, added=0, dspikes=jnp.zeros((1, 1, 64))), ("added", 64)),
+    "columns odd": ("multiply", {"left": zeros((2, 3)), "right": zeros((3, 8))}, ("right", 16)),
+    "two right sides": ("multiply", {"left": zeros((2, 3))} | BOTH, ("right", "transposed")),
+    "no spikes in a sum": ("pool_backward", pool(0, added=0, dspikes=zeros((1, 1, 64))), ("added", 64)),
     "65 spikes in a sum": ("pool_spikes", pool(16 * 65, added=65), ("added", 64)),
     **{f"{name} 0": ("pool_spikes", pool(**{name: 0}), (name,)) for name in ("size", "stride")},
     **{f"{name} 1": ("pool_spikes", pool(4, **{name: 1}), (name,)) for name in ("height", "width")},
@@ -250,7 +254,7 @@ MALFORMED = {
 }
 ACCEPTED = {
     "12 bits": ("conv_lif", conv(THREE) | {"weight_bits": 12}),
-    "kernel 7": ("conv_lif", conv(jnp.zeros((7, 7, 16, 16)), padding=3)),
+    "kernel 7": ("conv_lif", conv(zeros((7, 7, 16, 16)), padding=3)),
     "a single channel": ("conv_lif", conv(THREE) | {"channels": 1}),
     "a single output": ("linear_lif", LINEAR | {"channels": 1}),
     "a single neuron in a step": ("constant_lif", CONSTANT | {"channels": 1, "time": 1}),
@@ -259,7 +263,7 @@ ACCEPTED = {
     "constant, 1,024 channels": ("conv_backward", constant(1024)),
     "65,535 inputs": (
         "image_current",
-        {"image": jnp.zeros((1, 1, 1, 65535)), "kernel": jnp.zeros((1, 1, 65535, 16)), "bias": jnp.zeros(16)}
+        {"image": zeros((1, 1, 1, 65535)), "kernel": zeros((1, 1, 65535, 16)), "bias": zeros(16)}
         | {"height": 1, "width": 1, "rows": 1, "columns": 1, "padding": 0, "pool": 1, "max": False},
     ),
 }

@@ -30,7 +30,7 @@ def of_images(shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
 
 
-@pytest.mark.parametrize("one", ["frames", *(pytest.param(one, marks=pytest.mark.slow) for one in ("image", 0, 1, 3))])
+@pytest.mark.parametrize("one", [1, *(pytest.param(one, marks=pytest.mark.slow) for one in ("image", "frames", 0, 3))])
 def test_layers_one_after_the_other_give_the_spikes_and_gradients_of_steps(one, x64):
     if isinstance(one, str):
         config = ModelConfig((6, 6, 1), network=NODES, time_steps=6)
