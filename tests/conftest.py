@@ -13,7 +13,9 @@ from digits import few_digits
 from hypothesis import settings
 from once import once
 
+from csnn_jax import runner
 from csnn_jax.figures import style
+from csnn_jax.update import trainer
 
 # XLA spends more time on optimization than these tests take otherwise. Functions for which it matters are compiled as
 # for a user: see the fixture `optimised`, and `commands.OPTIMISED` for commands.
@@ -36,7 +38,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 10, 10)
+        gc.set_threshold(100_000, 20, 10)
         gc.enable()
 
 
@@ -71,8 +73,24 @@ def _train(folder: Path, *flags: object) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def quick_figures() -> None:
-    """Draws figures without measuring their text; the tests of figures do (tests/csnn_jax/figures/conftest.py)."""
+    """Draws figures without measuring their text, except in tests that use `constrained`."""
     style.LAYOUT = None
+
+
+@pytest.fixture
+def constrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws figures as for users: all text has its own place."""
+    monkeypatch.setattr(style, "LAYOUT", "constrained")
+
+
+@pytest.fixture
+def recompiled() -> Iterator[None]:
+    """Compiles networks again during and after a test that changes what they compute."""
+    for function in (runner.compiled, trainer.compiled):
+        function.cache_clear()
+    yield
+    for function in (runner.compiled, trainer.compiled):
+        function.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,8 @@ from csnn_torch.compare import figure
 from csnn_torch.compare.cost import Cost, Rounds
 from csnn_torch.compare.results import Trajectory
 
+pytestmark = pytest.mark.usefixtures("constrained")
+
 COSTS = [
     Cost("event", None, "", Rounds([[0.5]]), Rounds([[0.1]]), peak_memory_mb=900),
     Cost("snntorch", None, "", Rounds([[2.0]]), Rounds([[1.0]]), peak_memory_mb=4000),

@@ -79,7 +79,7 @@ def test_the_command_answers_all_questions(small_run, tmp_path):
     assert (tmp_path / "out" / "comparison.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, monkeypatch, capsys):
+def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, monkeypatch, recompiled, capsys):
     def other(kind, values, *rest):
         return neuron.fire(kind, {**values, "threshold": 1.01 * values["threshold"]}, *rest)
 

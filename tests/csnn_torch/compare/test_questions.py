@@ -88,7 +88,7 @@ def test_fewer_images_than_a_batch_are_refused(case):
 
 @pytest.mark.numeric
 @pytest.mark.parametrize(("off", "parted"), [(1.0, None), (0.9, 0)])
-def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, monkeypatch):
+def test_a_different_spike_is_detected_before_the_iteration(case, off, parted, monkeypatch, recompiled):
     def other(kind, values, *rest):
         return fire(kind, {**values, "threshold": off * values["threshold"]}, *rest)
 

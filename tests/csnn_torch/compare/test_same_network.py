@@ -46,7 +46,7 @@ def test_equal_networks_with_other_neurons_stay_within_every_bound(other):
     assert last == (other.config.output == "spiking") and broken(results) == []
 
 
-def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
+def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch, recompiled):
     def at_least(kind, values, *rest):
         state, _ = neuron.fire(kind, values, *rest)
         return state, (state["mem"] >= values["threshold"]).astype(state["mem"].dtype)  # should be >
@@ -61,7 +61,7 @@ def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
     assert first.values == {"spike": (0, 1), "membrane": (1, 1)}
 
 
-def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, monkeypatch):
+def test_a_membrane_one_rounding_off_is_found_even_if_no_spike_differs(case, monkeypatch, recompiled):
     def off(*step):
         state, fired = neuron.fire(*step)
         membrane = state["mem"]
@@ -87,7 +87,7 @@ def test_densities_of_images_with_a_time_axis_use_their_own_number_of_steps(case
     assert why == [None, "the event engine needs frames of whole numbers from 0 to 15, but these are divided by 2"]
 
 
-def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch):
+def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch, recompiled):
     def less(kind, values, state, currents, *rest):
         state, fired = neuron.fire(kind, values, state, currents, *rest)
         (current,) = currents
@@ -106,7 +106,7 @@ def test_predictions_are_read_from_membranes_if_the_network_is(case, monkeypatch
     assert compare_spikes(read, ("scan",))[0].comparison.predictions.different > 0
 
 
-def test_chunks_of_images_add_up(case, monkeypatch):
+def test_chunks_of_images_add_up(case, monkeypatch, recompiled):
     def forgetful(kind, values, *rest):
         return neuron.fire(kind, {**values, "beta": 0.9 * values["beta"]}, *rest)
 
@@ -142,7 +142,7 @@ def test_equal_gradients_of_other_neurons_stay_within_every_bound(other):
     assert {name.split(".")[1] for name in gradients[0].errors} == {"weight", "bias"} | learned
 
 
-def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch):
+def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch, recompiled):
     def maximum(x, bias, pool):
         return jnp.stack(layers._members(x + bias, pool)).max(0)
 
