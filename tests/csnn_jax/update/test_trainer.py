@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import fields, replace
 
 import jax
 import jax.numpy as jnp
@@ -199,6 +200,37 @@ def test_a_restored_trainer_continues_bit_for_bit():
         side.roll_back()
     assert_same(trainer.state, other.state)
     assert_same(trainer.state.params, trainer.state.last_good)
+
+
+OF_STEP = {
+    **{"label_smoothing": 0.1, "optimizer": "sgd", "clip_norm": 0.5, "weight_decay": 0.1, "loss": "mse_count"},
+    **{"dropout": 0.5, "rate_target": 0.2, "microbatch": 64, "dtype": "float64", "engine": "scan", "batch_norm": True},
+}
+AROUND = {
+    **{"seed": 7, "lr": 0.5, "epochs": 3, "warmup": 2, "schedule": "constant", "max_iters": 9, "ema": 0.5},
+    **{"init": "calibrated", "init_density": 0.2, "eval_every": 7, "eval_images": 3, "checkpoint_every": 2},
+    "keep_checkpoints": 5,
+}
+
+
+def test_trainers_share_a_compiled_step_if_nothing_that_it_depends_on_differs():
+    """Each setting of training is in one of the lists, or changes the step's arguments."""
+    model = replace(SMALL, surrogate="atan", slope=3.0)
+    images = np.random.default_rng(0).integers(0, 256, (256, 6, 6, 1), np.uint8)
+    split = data.Split(images, np.arange(256, dtype=np.int32) % 3)
+
+    def step_of(model: ModelConfig, **settings):
+        with jax.enable_x64(settings.get("dtype") == "float64"):
+            return Trainer(decided(Config(model, train=TrainConfig(**{"lr": 0.01} | settings))), split)._update
+
+    first = step_of(model)
+    for name, value in AROUND.items():
+        assert step_of(model, **{name: value}) is first, name
+    others = [step_of(model, **{name: value}) for name, value in OF_STEP.items()]
+    others += [step_of(replace(model, slope=4.0)), step_of(replace(model, time_steps=9)), first]
+    assert len({*map(id, others)}) == len(others)
+    listed = OF_STEP.keys() | AROUND.keys() | {"batch_size", "momentum", "init_from", "rate_weight"}
+    assert listed == {field.name for field in fields(TrainConfig)}
 
 
 def test_batch_normalization_is_for_one_device():
