@@ -38,7 +38,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
-        gc.set_threshold(100_000, 20, 10)
+        gc.set_threshold(50_000, 10, 10)
         gc.enable()
 
 
