@@ -221,9 +221,8 @@ class BatchRunner:
         index, valid = eval_batches(len(labels), min(metrics.BATCH, len(labels)))
         scores, right = [], []
         for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
-            output = np.asarray(self._compiled.outputs(self.rounded(params), self.present(held, rows, (1, number))))[
-                :, real
-            ]
+            x = self.present(held, rows, (1, number))
+            output = np.asarray(self._compiled.outputs(self.rounded(params), x))[:, real]
             kind = np.int32 if self._config.readout == "spikes" else output.dtype
             so_far = output.cumsum(0, dtype=kind)
             scores.append(so_far[-1])
@@ -240,9 +239,8 @@ class BatchRunner:
             if jax.default_backend() != "cpu":  # only sums leave the device
                 return jax.device_get(self._compiled.moments(params, x))
             # On a CPU, XLA's sums take four times as long as NumPy's, and a second to compile.
-            return [
-                metrics.moments(np.asarray(m), np.asarray(theta)) for m, theta in self._compiled.membranes(params, x)
-            ]
+            layers = self._compiled.membranes(params, x)
+            return [metrics.moments(np.asarray(membranes), np.asarray(theta)) for membranes, theta in layers]
 
         return metrics.summarize(images, self._config, run)
 

@@ -108,9 +108,8 @@ def test_sums_on_the_device_match_those_on_the_host():
     windows, _ = trained._ready(images)
     x = windows.present(windows.hold(images), np.arange(32), (3, 0))
     neurons = trained.summarize_neurons(images)
-    for layer, other in zip(
-        windows._compiled.moments(windows.rounded(trained._params), x), neurons.values(), strict=True
-    ):
+    moments = windows._compiled.moments(windows.rounded(trained._params), x)
+    for layer, other in zip(moments, neurons.values(), strict=True):
         assert float(layer.mean) == pytest.approx(other.mean, rel=1e-3)
         assert float(layer.near) == pytest.approx(other.near, rel=1e-3)
         assert int((layer.highest <= layer.threshold).sum()) == other.dead
