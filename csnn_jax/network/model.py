@@ -366,11 +366,13 @@ def without_values(config: ModelConfig, dtype: DTypeLike = jnp.float32) -> CSNN:
 
     Those of equal configurations have the same structure, and share what was compiled for it.
     """
-    return nnx.merge(*_structure(config, jax.dtypes.canonicalize_dtype(dtype)))
+    named = surrogate.BY_NAME[surrogate_of(config)]
+    return nnx.merge(*_structure(config, jax.dtypes.canonicalize_dtype(dtype), named))
 
 
 @lru_cache(maxsize=32)
-def _structure(config: ModelConfig, dtype: np.dtype) -> tuple[nnx.GraphDef, nnx.State]:
+def _structure(config: ModelConfig, dtype: np.dtype, named: surrogate.Derivative) -> tuple[nnx.GraphDef, nnx.State]:
+    del named  # CSNN looks it up; it's an argument because a notebook may replace it
     return nnx.split(nnx.eval_shape(lambda: CSNN(config, dtype=dtype)))
 
 

@@ -11,7 +11,8 @@ from refusals import refusing
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
-from csnn_jax.network.model import CSNN, from_tensors, load_tensors, tensors
+from csnn_jax.network import surrogate
+from csnn_jax.network.model import CSNN, from_tensors, load_tensors, tensors, without_values
 from csnn_jax.runs import layouts
 
 STACKS = {
@@ -164,3 +165,11 @@ def test_numpy_seeds_are_accepted_and_other_keys_refused():
         CSNN({})
     with refusing(ValueError, "derivative", "'atan'", "config.surrogate"):
         CSNN(config, derivative="atan")
+
+
+def test_a_replaced_surrogate_is_used_by_the_next_network(monkeypatch):
+    config = ModelConfig(conv_channels=(), hidden=(), time_steps=2, surrogate="atan")
+    first = without_values(config)
+    monkeypatch.setitem(surrogate.BY_NAME, "atan", surrogate.BY_NAME["sigmoid"])
+    derivatives = [model.neurons["lif1"].derivative for model in (first, without_values(config))]
+    assert derivatives == [surrogate.atan, surrogate.sigmoid]
