@@ -367,7 +367,8 @@ def without_values(config: ModelConfig, dtype: DTypeLike = jnp.float32) -> CSNN:
     Those of equal configurations have the same structure, and share what was compiled for it.
     """
     named = surrogate.BY_NAME[surrogate_of(config)]
-    return nnx.merge(*_structure(config, jax.dtypes.canonicalize_dtype(dtype), named))
+    structure = _structure(config, jax.dtypes.canonicalize_dtype(dtype), named)
+    return nnx.merge(*structure, copy=True)  # or all would share their variables, too
 
 
 @lru_cache(maxsize=32)

@@ -202,6 +202,19 @@ def test_a_loaded_network_can_be_saved_again(tmp_path):
         csnn_jax.save(loaded)
 
 
+def test_networks_of_equal_configurations_answer_independently():
+    config = replace(TINY, readout="membrane")
+    images, values = pictures(20, *TINY.input_shape), [tensors(CSNN(config, key)) for key in (1, 2)]
+
+    def scores(network: Trained) -> np.ndarray:
+        return network.classify(images).scores
+
+    alone = [scores(Trained(Config(config), each)) for each in values]
+    together = [Trained(Config(config), each) for each in values]
+    assert (alone[0] != alone[1]).all(1).any()
+    np.testing.assert_array_equal([scores(network) for network in together], alone)
+
+
 def test_every_array_type_gets_the_same_answer():
     model, images, labels = tiny(), pictures(5, 8, 6, 2), np.arange(5) % 4
     expected = model.evaluate(Split(images, labels))

@@ -104,6 +104,14 @@ def test_tensors_survive_loading_bit_for_bit(name):
             np.testing.assert_array_equal(one, other)
 
 
+def test_networks_of_equal_configurations_keep_their_own_parameters():
+    sources = [CSNN(LEARNED, key=key) for key in (1, 2)]
+    models = [from_tensors(LEARNED, tensors(source)) for source in sources]
+    for source, model in zip(sources, models, strict=True):
+        for name, tensor in tensors(source).items():
+            np.testing.assert_array_equal(tensors(model)[name], tensor)
+
+
 def test_loading_sets_learned_neurons_and_keeps_the_type_of_the_model(x64):
     source, target = jax.jit(lambda: CSNN(LEARNED, key=1, dtype=jnp.float64))(), CSNN(LEARNED, key=2)
     values = tensors(source) | {"lif2.beta": np.array(0.375), "lif4.threshold": np.array(1.75)}
