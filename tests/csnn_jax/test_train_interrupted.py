@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import SMALL, call, passed_by_process, start
+from commands import SMALL, call, passed, passed_by_process, start
 from refusals import assert_refused, refused
 from trainings import BRIEF, records
 
@@ -110,7 +110,7 @@ def test_resuming_draws_missing_pictures(small_run, tmp_path):
     before = (copy / "metrics.jsonl").read_bytes()
     for name in ("accuracy.png", "spikes.png"):
         (copy / name).unlink()
-        passed_by_process(MODULE, "--resume", "--out", copy)
+        passed(MODULE, "--resume", "--out", copy)  # in this process, where `small_run` drew its pictures
         assert (copy / name).read_bytes() == (small_run / name).read_bytes()
     assert (copy / "metrics.jsonl").read_bytes() == before
     refused(MODULE, "--resume", "--out", copy, names=(copy, "finished"))
