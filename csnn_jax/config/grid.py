@@ -190,7 +190,7 @@ class Group:
 
         Args:
             layers: the kernel [..., out] and bias [out] of each layer, float32 or float64.
-            xp: `numpy`, `jax.numpy` or `torch`, matching the arrays.
+            xp: `numpy`, `csnn_jax.network.floats` (or `jax.numpy`) or `torch`, matching the arrays.
             exponents: of the neurons' grids of each layer, integers [out]; None: from the largest weights.
 
         Returns:

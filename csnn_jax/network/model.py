@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from csnn_jax.config.graph import IMAGE, Graph, NeuronNode, WeightedNode
 from csnn_jax.config.grid import Group
 from csnn_jax.config.network import ModelConfig, surrogate_of
-from csnn_jax.network import inputs, surrogate
+from csnn_jax.network import floats, inputs, surrogate
 from csnn_jax.network.library import Jax
 from csnn_jax.neurons.neuron import State
 from csnn_jax.runs import layouts
@@ -77,7 +77,7 @@ class Weights(nnx.Module):
             add_up: (squared errors [inputs, out], 0) -> their sums [out], such as `jnp.sum`.
         """
         with jax.named_scope("exact"):  # rounding to grids is; `add_up` keeps the order of its sums
-            exponents = self.node.grid.choose(self.kernel[...], self.biases, jnp, add_up)
+            exponents = self.node.grid.choose(self.kernel[...], self.biases, floats, add_up)
         return exponents.astype(self.kernel.dtype)
 
     @property
@@ -141,7 +141,7 @@ def _rounded(
 ) -> list[tuple[Array, Array]]:
     """`Group.round` in JAX; outside `jax.jit`, as one program."""
     with jax.named_scope("exact"):
-        return group.round(layers, jnp, exponents)
+        return group.round(layers, floats, exponents)
 
 
 class CSNN(nnx.Module):

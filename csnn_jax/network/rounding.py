@@ -10,7 +10,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
+
+from csnn_jax.network.floats import frexp, ldexp
 
 HIGH, LOW = 355 / 512, -2.121944400546905827679e-4
 """The logarithm of 2 in two parts: small whole multiples of the first are exact."""
@@ -49,7 +51,7 @@ def exp(x: Array) -> Array:
     least, x = x < lowest, jnp.where(x < lowest, lowest, x)
     k = jnp.round(x * (1 / math.log(2)))
     r = (x - rounded(k * HIGH)) - rounded(k * LOW)
-    power = rounded(_polynomial(r, [1 / math.factorial(n) for n in range(terms)]) * _power_of_two(k))
+    power = rounded(ldexp(_polynomial(r, [1 / math.factorial(n) for n in range(terms)]), k))
     return jnp.where(least, 0, power)
 
 
@@ -59,19 +61,12 @@ def log(x: Array) -> Array:
     x is m 2^k with a whole k and m from sqrt(1/2) to sqrt(2), and ln(m) is 2 atanh((m - 1) / (m + 1)), a series.
     """
     terms = 7 if x.dtype == jnp.float32 else 13
-    m, k = jnp.frexp(x)
+    m, k = frexp(x)
     small = m < math.sqrt(0.5)
     m, k = jnp.where(small, 2 * m, m), (k - small).astype(x.dtype)
     s = (m - 1) / (m + 1)
     of_m = rounded(2 * s * _polynomial(s * s, [1 / (2 * n + 1) for n in range(terms)]))
-    return rounded(k * HIGH) + (of_m + rounded(k * LOW))
-
-
-def _power_of_two(k: Array) -> Array:
-    """2^k for whole numbers k of normal floats; `jnp.ldexp` uses XLA's `pow`."""
-    bits, words = (23, jnp.int32) if k.dtype == jnp.float32 else (52, jnp.int64)
-    bias = -int(jnp.finfo(k.dtype).minexp) + 1
-    return lax.bitcast_convert_type((lax.stop_gradient(k).astype(words) + bias) << bits, k.dtype)
+    return jnp.where(x < math.inf, rounded(k * HIGH) + (of_m + rounded(k * LOW)), x)
 
 
 def _polynomial(x: Array, coefficients: list[float]) -> Array:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from csnn_jax.config.grid import LEAST, MOST_INPUT, Grid, is_power_of_two
+from csnn_jax.network import floats
 from csnn_jax.network.model import straight_through
 from csnn_jax.ops.spikes import is_whole
 
@@ -52,5 +53,5 @@ def on_grid(
     if grid.bits < LEAST:
         raise ValueError(f"{grid.terms:,} inputs of a neuron leave {grid.bits} bits for a weight, expected {LEAST}")
     values = lax.stop_gradient((kernel, bias))
-    rounded = grid.round(*values, jnp)
+    rounded = grid.round(*values, floats)
     return straight_through(kernel, rounded[0]), straight_through(bias, rounded[1])

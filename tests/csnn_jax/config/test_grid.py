@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from layers import lone_layer
 
 from csnn_jax.config import Grid, ModelConfig
-from csnn_jax.network import layers
+from csnn_jax.network import floats, layers
 
 pytestmark = pytest.mark.numeric
 
@@ -47,7 +47,7 @@ def drawn(grid: Grid, seed: int, outputs: int = 24) -> tuple[np.ndarray, np.ndar
 
 
 def rounded(grid: Grid, kernel: np.ndarray, bias: np.ndarray, xp: ModuleType = np) -> tuple[np.ndarray, np.ndarray]:
-    to: Any = torch.tensor if xp is torch else xp.asarray
+    to: Any = torch.tensor if xp is torch else np.asarray if xp is np else jnp.asarray
     parameters = grid.round(to(kernel), to(bias), xp)
     return np.asarray(parameters[0]), np.asarray(parameters[1])
 
@@ -68,7 +68,7 @@ def test_bits_follow_from_the_shape():
 )
 def test_all_frameworks_find_the_same_grid_and_rounding_is_idempotent(name, kind):
     grid = GRIDS[name]
-    jitted = jax.jit(lambda *values: grid.round(*values, jnp))
+    jitted = jax.jit(lambda *values: grid.round(*values, floats))
     for seed in range(4):
         kernel, bias = (values.astype(kind) for values in drawn(grid, seed))
         once = rounded(grid, kernel, bias)
@@ -104,7 +104,7 @@ def test_exponents_minimize_the_squared_error(grid, powers):
     bias = rng.normal(size=40).astype(np.float32) * sizes * rng.choice([0, 0, 1e4], 40).astype(np.float32)
     chosen = grid.choose(kernel, bias)
     others = (
-        jax.jit(lambda *values: grid.choose(*values, jnp, jnp.sum))(kernel, bias),
+        jax.jit(lambda *values: grid.choose(*values, floats, jnp.sum))(kernel, bias),
         grid.choose(torch.tensor(kernel), torch.tensor(bias), torch, torch.sum),
     )
     assert all(np.array_equal(chosen, np.asarray(other)) for other in others)
@@ -156,7 +156,7 @@ def test_rounding_is_idempotent_at_powers_of_two(exponent, weight, more, bias):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("xp", [np, jnp, torch], ids=lambda xp: xp.__name__)
+@pytest.mark.parametrize("xp", [np, jnp, floats, torch], ids=lambda xp: xp.__name__)
 def test_nonfinite_values_stay_nonfinite(value, xp):
     kernel, bias = np.ones((3, 2), np.float32), np.zeros(2, np.float32)
     kernel[1, 0] = bias[1] = value

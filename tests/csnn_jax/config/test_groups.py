@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -17,6 +16,7 @@ from reference_settings import settings_of
 from csnn_jax import NodeConfig as Node
 from csnn_jax.config import ModelConfig
 from csnn_jax.config.grid import Group
+from csnn_jax.network import floats
 
 pytestmark = pytest.mark.numeric
 FLAT = Node("flat", "flatten", "image")
@@ -155,7 +155,7 @@ def check_sum(values: np.ndarray, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(("name", "bits"), CASES)
 def test_all_frameworks_find_the_same_grids(name: str, bits: int | None) -> None:
     _, _, group, shapes = parts(name, bits)
-    jitted = jax.jit(lambda layers, exponents: group.round(layers, jnp, exponents))
+    jitted = jax.jit(lambda layers, exponents: group.round(layers, floats, exponents))
     for seed in range(3):
         layers = drawn(group, shapes, seed)
         exponents = [
